@@ -1,0 +1,1 @@
+"""Shared components assembled into decoder-only, encoder-only and encoder-decoder transformers."""

@@ -1,0 +1,1 @@
+"""The built-in variants, one small file each; `architectures.catalogue` finds them by name."""

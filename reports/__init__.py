@@ -1,0 +1,1 @@
+"""Tables, statistics, figures and the report page, made from records; never imports torch."""

@@ -1,0 +1,27 @@
+"""An example is a pair of token sequences: a source that is read and a target that is written.
+
+    generation      ("To be, or", " not to be")          a prefix and its continuation
+    classification  ("what a lovely day", "<positive>")  a text and one label token
+    translation     ("five days", "fünf Tage<end>")      a sentence and its translation
+
+Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
+The target carries its END where it has one and never its BOS; families and objectives add that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAD, BOS, END, MASK, UNK = range(5)
+SPECIALS = ("<pad>", "<bos>", "<end>", "<mask>", "<unk>")
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids of one example: ``source`` (s,), may be empty, and ``target`` (t,)."""
+
+    source: Tokens
+    target: Tokens
