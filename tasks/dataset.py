@@ -1,0 +1,122 @@
+"""Raw data before any tokenizer: running text or a table of pairs, in three splits.
+
+generation      Text    the works of an author, read in chunks, never all at once
+classification  Table   sources are texts, targets their labels
+translation     Table   sources are sentences, targets their translations
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+CHUNK = 1 << 20
+KINDS = ("generation", "classification", "translation")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One split of running text: ``pieces`` can be iterated again and again, ``bytes`` is its length in UTF-8."""
+
+    pieces: Iterable[str]
+    bytes: int
+
+    def chunks(self) -> Iterator[str]:
+        """The text in order, in strings of at most ``CHUNK`` characters, cut after a line or a word where there is one."""
+        held = ""
+        for piece in self.pieces:
+            for start in range(0, len(piece), CHUNK):
+                held += piece[start : start + CHUNK]
+                while len(held) > CHUNK:
+                    cut = _cut(held)
+                    yield held[:cut]
+                    held = held[cut:]
+        if held:
+            yield held
+
+
+@dataclass(frozen=True)
+class Table:
+    """One split of pairs: ``targets[i]`` is the label or the translation of ``sources[i]``."""
+
+    sources: list[str]
+    targets: list[str]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three splits, all ``Text`` or all ``Table``, with what is known about them.
+
+    ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts what was dropped or shared.
+    """
+
+    kind: str
+    train: Text | Table
+    validation: Text | Table
+    test: Text | Table
+    licence: str
+    origin: str
+    digest: str
+    notes: dict[str, int] = field(default_factory=dict)
+
+
+def text(*documents: str) -> Text:
+    """Text that is held in memory, for example one string for each work."""
+    return Text(documents, sum(len(document.encode()) for document in documents))
+
+
+def dataset(
+    kind: str,
+    train: Text | Table,
+    validation: Text | Table,
+    test: Text | Table,
+    *,
+    licence: str,
+    origin: str,
+    notes: dict[str, int] | None = None,
+) -> Dataset:
+    """A ``Dataset`` whose digest is computed here."""
+    digest = content_digest(train, validation, test)
+    return Dataset(kind, train, validation, test, licence, origin, digest, notes or {})
+
+
+def content_digest(*splits: Text | Table) -> str:
+    """SHA-256 of the splits' content, the same however the text is cut into pieces."""
+    total = hashlib.sha256()
+    for split in splits:
+        part = _text_digest(split) if isinstance(split, Text) else _table_digest(split)
+        total.update(part)
+    return total.hexdigest()
+
+
+def _text_digest(split: Text) -> bytes:
+    digest = hashlib.sha256(b"text\0")
+    for chunk in split.chunks():
+        digest.update(chunk.encode())
+    return digest.digest()
+
+
+def _table_digest(split: Table) -> bytes:
+    digest = hashlib.sha256(b"table\0")
+    for source, target in zip(split.sources, split.targets, strict=True):
+        _update(digest, source)
+        _update(digest, target)
+    return digest.digest()
+
+
+def _update(digest: Any, value: str) -> None:
+    raw = value.encode()
+    digest.update(len(raw).to_bytes(8, "little"))
+    digest.update(raw)
+
+
+def _cut(held: str) -> int:
+    """Where to cut a string longer than ``CHUNK``: after its last line break or space, else at ``CHUNK``."""
+    for mark in ("\n", " "):
+        found = held.rfind(mark, 0, CHUNK)
+        if found > 0:
+            return found + 1
+    return CHUNK
