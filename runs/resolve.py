@@ -1,0 +1,223 @@
+"""Fills in what an experiment file leaves open and checks what takes more than one table to see."""
+
+import os
+import re
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+from runs.sections import (
+    Budget,
+    Experiment,
+    ExperimentEntry,
+    Kind,
+    Model,
+    Section,
+    Task,
+    TaskEntry,
+    Tokenizer,
+    Training,
+)
+from runs.validation import nearest, shown, validated
+from tasks.errors import InputError
+
+Part = TypeVar("Part", bound=Section)
+
+HOW_LONG = ("tokens", "flops", "seconds")
+COLUMNS: dict[Kind, dict[str, str]] = {
+    "generation": {"text": "text"},
+    "classification": {"text": "text", "label": "label"},
+    "translation": {"source": "source", "target": "target"},
+}
+TOKENIZERS: dict[Kind, Tokenizer] = {"generation": "char", "classification": "bpe", "translation": "bpe"}
+VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
+BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
+TEST_EXAMPLES: dict[Kind, int] = {"generation": 500, "classification": 4000, "translation": 500}
+
+
+def resolve(data: dict[str, Any], folder: str) -> Experiment:
+    """The experiment that ``data``, shaped like an experiment file in ``folder``, describes; raises ``InputError``."""
+    entry = validated(ExperimentEntry, data)
+    tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
+    _check_names(tasks)
+    return Experiment(
+        name=entry.name,
+        architectures=_located(entry.architectures, folder),
+        seeds=entry.seeds,
+        tasks=tasks,
+        folder=folder,
+    )
+
+
+def check_task(task: Task, place: str) -> None:
+    """Raises ``InputError`` where the settings of one resolved task contradict each other."""
+    _check_budget(task.budget, task.training, place)
+    _check_model(task.model, place)
+
+
+def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str) -> Task:
+    kind = _kind(entry, place)
+    tokenizer = entry.tokenizer or TOKENIZERS[kind]
+    context, source, target = _lengths(entry, kind, place)
+    task = Task(
+        kind=kind,
+        name=_name(entry, place),
+        data=entry.data,
+        columns=_columns(entry, kind, place),
+        tokenizer=tokenizer,
+        vocabulary=_vocabulary(entry.vocabulary, tokenizer, place),
+        encoding=entry.encoding,
+        context=context,
+        source_length=source,
+        target_length=target,
+        test_examples=entry.test_examples or TEST_EXAMPLES[kind],
+        architectures=_located(entry.architectures or experiment.architectures, folder),
+        seeds=entry.seeds or experiment.seeds,
+        supervision=entry.supervision or experiment.supervision,
+        budget=_budget(experiment.budget, entry.budget),
+        model=_merged(experiment.model, entry.model),
+        training=_merged(experiment.training, entry.training),
+    )
+    check_task(task, place)
+    return task
+
+
+def _kind(entry: TaskEntry, place: str) -> Kind:
+    kinds = builtin_kinds(entry.data) if isinstance(entry.data, str) else ()
+    if entry.kind is None and len(kinds) == 1:
+        return kinds[0]
+    if entry.kind is None:
+        choice = " or ".join(f'"{kind}"' for kind in kinds or COLUMNS)
+        raise InputError(f"{place}.kind: missing; expected {choice}")
+    if kinds and entry.kind not in kinds:
+        raise InputError(f'{place}.kind: "{entry.kind}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
+    return entry.kind
+
+
+def builtin_kinds(data: str) -> tuple[Kind, ...]:
+    """The kinds of task that built-in data of this name can serve; none where the name is not built in."""
+    if data == "shakespeare":
+        return ("generation",)
+    if data in ("sentiment", "bible-groups"):
+        return ("classification",)
+    if re.fullmatch(r"bible-[a-z]{2}-[a-z]{2}", data):
+        return ("translation",)
+    if re.fullmatch(r"phrases-[a-z]{2}-[a-z]{2}", data):
+        return ("translation",)
+    return ()
+
+
+def _name(entry: TaskEntry, place: str) -> str:
+    if entry.name is not None:
+        return entry.name
+    stem = PurePath(entry.data.split("@")[0]).stem if isinstance(entry.data, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", stem):
+        raise InputError(f"{place}.name: missing; name the task")
+    return stem
+
+
+def _columns(entry: TaskEntry, kind: Kind, place: str) -> dict[str, str]:
+    known = COLUMNS[kind]
+    for key in entry.columns or {}:
+        if key not in known:
+            raise InputError(f"{place}.columns.{key}: unknown key for {kind}{nearest(key, known)}")
+    return {**known, **(entry.columns or {})}
+
+
+def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
+    if given is not None and not VOCABULARIES[tokenizer]:
+        raise InputError(
+            f'{place}.vocabulary: {given}: a "{tokenizer}" tokenizer takes it from the text; remove this key'
+        )
+    if given is not None and tokenizer == "bpe" and given < BPE_FLOOR:
+        raise InputError(f'{place}.vocabulary: {given}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}')
+    return given or VOCABULARIES[tokenizer]
+
+
+def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int, int]:
+    """Context (generation only), source and target length in tokens."""
+    if kind == "generation":
+        return _window(entry, place)
+    if entry.context is not None:
+        raise InputError(f"{place}.context: only generation has a context; set source_length and target_length")
+    source = 64 if entry.source_length is None else entry.source_length
+    if source < 1:
+        raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind}")
+    if kind == "classification":
+        if entry.target_length not in (None, 1):
+            raise InputError(f"{place}.target_length: {entry.target_length}: a label is one token; remove this key")
+        return None, source, 1
+    target = 64 if entry.target_length is None else entry.target_length
+    if target < 2:
+        raise InputError(f"{place}.target_length: {target}: expected at least 2, a token and END")
+    return None, source, target
+
+
+def _window(entry: TaskEntry, place: str) -> tuple[int, int, int]:
+    if entry.target_length is not None:
+        raise InputError(f"{place}.target_length: for generation set context, which is source and target together")
+    context = 128 if entry.context is None else entry.context
+    source = context // 2 if entry.source_length is None else entry.source_length
+    least = source + 2  # one token and END, or a window of two tokens
+    if context < least:
+        raise InputError(
+            f"{place}.context: {context}: holds source_length = {source} and a target; expected at least {least}"
+        )
+    return context, source, context - source
+
+
+def _merged(general: Part, own: Part) -> Part:
+    """``general`` with whatever ``own`` sets itself."""
+    values = {name: getattr(own, name) for name in own.model_fields_set}
+    return general.model_copy(update=values)
+
+
+def _budget(general: Budget, own: Budget) -> Budget:
+    """A task that says how long is trained replaces how long the experiment says, in whichever unit."""
+    if any(getattr(own, unit) is not None for unit in HOW_LONG):
+        general = general.model_copy(update=dict.fromkeys(HOW_LONG))
+    return _merged(general, own)
+
+
+def _check_budget(budget: Budget, training: Training, place: str) -> None:
+    if budget.parameters is None:
+        raise InputError(f"{place}.budget.parameters: missing here and in [budget]; how large is the reference?")
+    given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
+        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {found}")
+    if budget.tokens is not None and budget.tokens < training.batch_tokens:
+        raise InputError(
+            f"{place}.budget.tokens: {budget.tokens}: less than one batch; expected at least "
+            f"training.batch_tokens = {training.batch_tokens}"
+        )
+    if "seconds" in budget.match and budget.seconds is None:
+        raise InputError(f'{place}.budget.match: "seconds" matches by time; set budget.seconds instead of {given[0]}')
+
+
+def _check_model(model: Model, place: str) -> None:
+    if model.width and model.heads and model.width % model.heads:
+        raise InputError(f"{place}.model.heads: {model.heads}: does not divide width = {model.width}")
+
+
+def _check_names(tasks: tuple[Task, ...]) -> None:
+    seen: dict[str, int] = {}
+    for i, task in enumerate(tasks):
+        first = seen.setdefault(task.name.casefold(), i)
+        if first != i:
+            raise InputError(f"tasks[{i}].name: {shown(task.name)} is the name of tasks[{first}] too; give another")
+
+
+def _located(architectures: tuple[str, ...], folder: str) -> tuple[str, ...]:
+    """Paths of variant files start at the experiment's folder; names stay names."""
+    return tuple(_from(folder, item) if is_path(item) else item for item in architectures)
+
+
+def is_path(architecture: str) -> bool:
+    """Whether an architecture is given by a path: it ends in ``.py`` or has a folder in it."""
+    named = architecture.startswith("transformers:")
+    return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)
+
+
+def _from(folder: str, path: str) -> str:
+    whole = Path(folder) / path
+    return str(whole) if whole.parent != Path() or whole.suffix == ".py" else f"./{whole}"

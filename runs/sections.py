@@ -1,0 +1,207 @@
+"""The tables of an experiment file and their values: types, ranges and nothing that looks beyond one table."""
+
+import codecs
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+
+from runs.validation import nearest, shown
+
+Item = TypeVar("Item")
+Kind = Literal["generation", "classification", "translation"]
+Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
+Supervision = Literal["native", "target"]
+Tokenizer = Literal["char", "byte", "word", "bpe"]
+Data = str | dict[str, str | list[str]]
+MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "seconds")
+SPLITS = ("train", "validation", "test")
+PARAMETER_FLOOR = 20_000
+
+
+def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            raise ValueError(f"{shown(item)} is given twice")
+    return items
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"{shown(name)}: expected letters, digits, '.', '_' and '-' only, at most 64, a letter or digit first"
+        )
+    return name
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listed(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_or_list(value: object) -> object:
+    return (value,) if isinstance(value, str) else _listed(value)
+
+
+def _data(value: object, _: object) -> Data:
+    """A name or path, or a table of splits; said in one message instead of one for each alternative."""
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f'{shown(value)}: expected a name, a file, or a table like {{ train = "train.tsv" }}')
+    for split, files in value.items():
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {shown(split)}{nearest(split, SPLITS)}")
+        pair = isinstance(files, list) and len(files) == 2 and all(isinstance(file, str) and file for file in files)
+        if not pair and not (isinstance(files, str) and files):
+            raise ValueError(f"{split}: {shown(files)}: expected a file, or two files of parallel text")
+    if "train" not in value:
+        raise ValueError('has no "train"; name at least the training file')
+    return value
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f'unknown text encoding {shown(name)}; for example "utf-8" or "latin-1"') from None
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+Word = Annotated[str, Field(min_length=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Names = Annotated[tuple[Word, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
+Seeds = Annotated[
+    tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    AfterValidator(_unique),
+]
+Matches = Annotated[tuple[Match, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
+Length = Annotated[Whole, Field(ge=0, le=65_536)]
+
+
+class Section(BaseModel):
+    """A table of an experiment file: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Budget(Section):
+    """What is held equal and how long is trained: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
+
+    ``parameters`` are non-embedding ones, of the reference, the first architecture; so are ``flops`` and ``seconds``.
+    """
+
+    match: Matches = ("parameters",)
+    parameters: Annotated[Whole, Field(ge=PARAMETER_FLOOR, le=100_000_000_000)] | None = None
+    tokens: Annotated[Whole, Field(gt=0)] | None = None
+    flops: Annotated[Number, Field(gt=0)] | None = None
+    seconds: Annotated[Number, Field(gt=0)] | None = None
+
+
+class Model(Section):
+    """The width and heads that all architectures of a match share; None: chosen from the size."""
+
+    width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
+    heads: Annotated[Whole, Field(ge=1, le=1_024)] | None = None
+
+
+class Training(Section):
+    """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing."""
+
+    batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
+    learning_rate: Annotated[Number, Field(gt=0, le=10)] = 0.003
+    warmup: Fraction = 0.05
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.1
+    clip: Annotated[Number, Field(ge=0)] = 1.0
+    dropout: Fraction = 0.0
+    label_smoothing: Fraction = 0.0
+    snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
+    optimizer: Literal["muon", "adamw"] = "muon"
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+
+
+class TaskEntry(Section):
+    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind."""
+
+    kind: Kind | None = None
+    name: Name | None = None
+    data: Annotated[Data, WrapValidator(_data)]
+    columns: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    tokenizer: Tokenizer | None = None
+    vocabulary: Annotated[Whole, Field(ge=8, le=1_000_000)] | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    context: Length | None = None
+    source_length: Length | None = None
+    target_length: Length | None = None
+    test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    architectures: Names | None = None
+    seeds: Seeds | None = None
+    supervision: Supervision | None = None
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+
+
+class ExperimentEntry(Section):
+    """A whole experiment file as written."""
+
+    name: Name
+    architectures: Names
+    seeds: Seeds = (0,)
+    supervision: Supervision = "native"
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+    tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Task(Section):
+    """One data set with every setting resolved.
+
+    ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
+    generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
+    relative to the experiment's ``folder``.
+    """
+
+    kind: Kind
+    name: Name
+    data: Data
+    columns: dict[str, str]
+    tokenizer: Tokenizer
+    vocabulary: int
+    encoding: str
+    context: int | None
+    source_length: int
+    target_length: int
+    test_examples: int
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    supervision: Supervision
+    budget: Budget
+    model: Model
+    training: Training
+
+
+class Experiment(Section):
+    """A resolved experiment: all settings stand in its tasks.
+
+    ``architectures`` and ``seeds`` are those of tasks without their own. ``folder`` is where relative data paths start;
+    it is no part of what decides an outcome.
+    """
+
+    name: Name
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    folder: str = Field(default=".", exclude=True)
+
+    def digestable(self) -> dict[str, Any]:
+        """The experiment as plain JSON values, the same on every machine and in every folder."""
+        return self.model_dump(mode="json")

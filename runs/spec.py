@@ -1,0 +1,157 @@
+"""Experiment files: what is compared, on which tasks, under which budget.
+
+    name = "shakespeare-char"
+    architectures = ["decoder", "encoder"]
+    [budget]
+    parameters = 800_000
+    tokens = 1_536_000
+    [[tasks]]
+    data = "shakespeare"
+
+``load``, ``preset`` and ``from_dict`` check everything that can be known without the data and give an ``Experiment``
+in which every task carries all of its settings: its own, else the experiment's, else the default of its kind.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runs.resolve import check_task, resolve
+from runs.sections import MATCHES, PARAMETER_FLOOR, Budget, Experiment, Model, Task, Training
+from runs.validation import nearest, shown
+from tasks.errors import InputError
+
+__all__ = [
+    "MATCHES",
+    "PARAMETER_FLOOR",
+    "Budget",
+    "Experiment",
+    "Model",
+    "Task",
+    "Training",
+    "from_dict",
+    "load",
+    "override",
+    "preset",
+    "presets",
+]
+
+Item = TypeVar("Item")
+
+
+def load(path: str | Path) -> Experiment:
+    """The experiment in a TOML file; raises ``InputError`` naming the file and the line or key."""
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        hint = f"; for the preset write --preset {path}" if str(path) in presets() else ""
+        raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
+
+
+def preset(name: str) -> Experiment:
+    """A preset by its name; raises ``InputError`` with the nearest known one."""
+    if name not in presets():
+        raise InputError(f"unknown preset {shown(name)}{nearest(name, presets())}")
+    raw = (resources.files("runs") / "presets" / f"{name}.toml").read_bytes()
+    return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}")
+
+
+def presets() -> dict[str, str]:
+    """The presets by name, each with the one line that describes it: the first comment of its file."""
+    return dict(sorted(_preset_lines()))
+
+
+def from_dict(data: Mapping[str, Any], *, origin: str = "experiment", folder: str | Path = ".") -> Experiment:
+    """The experiment in a dictionary shaped like an experiment file; errors start with ``origin``."""
+    try:
+        return resolve(dict(data), str(folder))
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+
+
+def override(
+    experiment: Experiment,
+    *,
+    architectures: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    match: str | Sequence[str] | None = None,
+) -> Experiment:
+    """``experiment`` with what the command line says instead: it wins over every task's own settings.
+
+    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1.
+    """
+    chosen = _chosen(experiment, tasks) if tasks is not None else experiment.tasks
+    general: dict[str, Any] = {}
+    if architectures is not None:
+        general["architectures"] = _distinct("architectures", architectures)
+    if seeds is not None:
+        general["seeds"] = _seeds(seeds)
+    if match is not None:
+        chosen = tuple(_matched(task, match) for task in chosen)
+    chosen = tuple(task.model_copy(update=general) for task in chosen)
+    return experiment.model_copy(update={**general, "tasks": chosen})
+
+
+def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
+    names = [task.name for task in experiment.tasks]
+    kinds = [task.kind for task in experiment.tasks]
+    for word in _distinct("tasks", wanted):
+        if word not in names and word not in kinds:
+            raise InputError(f"tasks: no task {shown(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
+    return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise InputError(f"seeds: {seeds}: expected at least 1")
+        return tuple(range(seeds))
+    return _distinct("seeds", seeds)
+
+
+def _matched(task: Task, match: str | Sequence[str]) -> Task:
+    axes = _distinct("match", [match] if isinstance(match, str) else match)
+    for axis in axes:
+        if axis not in MATCHES:
+            raise InputError(f"match: unknown axis {shown(axis)}{nearest(str(axis), MATCHES)}")
+    task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
+    check_task(task, task.name)
+    return task
+
+
+def _distinct(option: str, items: Sequence[Item]) -> tuple[Item, ...]:
+    if not items:
+        raise InputError(f"{option}: is empty; give at least one")
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            raise InputError(f"{option}: {shown(item)} is given twice")
+    return tuple(items)
+
+
+def _preset_lines() -> Iterator[tuple[str, str]]:
+    for entry in (resources.files("runs") / "presets").iterdir():
+        if entry.name.endswith(".toml"):
+            first = entry.read_text(encoding="utf-8").partition("\n")[0]
+            yield entry.name.removesuffix(".toml"), first.lstrip("# ").strip()
+
+
+def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        broken = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"{origin}:{broken}: not UTF-8 text; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        line = found[1] if found and found[1] else str(raw.count(b"\n") + 1)
+        text = message[: found.start()] if found else message
+        raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
