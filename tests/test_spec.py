@@ -1,0 +1,326 @@
+"""Experiment files: what is read, what is filled in, and how each mistake is named."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runs import spec
+from tasks.errors import InputError
+
+MINIMAL: dict[str, Any] = {
+    "name": "mine",
+    "architectures": ["decoder", "encoder"],
+    "budget": {"parameters": 50_000, "tokens": 100_000},
+    "tasks": [
+        {"data": "phrases-en-de"},
+        {"kind": "generation", "name": "tiny", "data": "input.txt", "context": 64, "source_length": 0},
+        {"kind": "classification", "name": "trec", "data": {"train": "train.tsv"}},
+    ],
+}
+
+FULL = """
+name = "shakespeare-char"
+architectures = ["decoder"]
+seeds = [0, 1, 2]
+supervision = "native"
+[budget]
+match = "parameters"
+parameters = 800_000
+tokens = 1_536_000
+[model]
+width = 128
+heads = 4
+[training]
+batch_tokens = 4096
+learning_rate = 0.003
+warmup = 0.1
+weight_decay = 0.0
+clip = 1
+dropout = 0.1
+label_smoothing = 0.1
+snapshots = 2
+optimizer = "adamw"
+precision = "float32"
+[[tasks]]
+kind = "generation"
+name = "tiny"
+data = "input.txt"
+tokenizer = "char"
+context = 64
+source_length = 0
+test_examples = 500
+[[tasks]]
+kind = "translation"
+name = "parallel"
+data = { train = ["a.de", "a.en"], test = ["b.de", "b.en"] }
+encoding = "latin-1"
+architectures = ["encoder", "mine.py"]
+seeds = [7]
+supervision = "target"
+[tasks.budget]
+flops = 1e12
+[tasks.model]
+heads = 8
+[tasks.training]
+batch_tokens = 1024
+"""
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """``MINIMAL`` with one value set (or, for ``...``, removed) at a path such as ``tasks.1.context``."""
+    data = copy.deepcopy(MINIMAL)
+    *steps, last = path.split(".")
+    place: Any = data
+    for step in steps:
+        place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return data
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("nmae", "x", 'nmae: unknown key; did you mean "name"?'),
+    ("tasks.1.tokeniser", "bpe", 'tasks[1].tokeniser: unknown key; did you mean "tokenizer"?'),
+    ("training.batch_token", 8, 'training.batch_token: unknown key; did you mean "batch_tokens"?'),
+    ("tasks.0.budget.token", 8, 'tasks[0].budget.token: unknown key; did you mean "tokens"?'),
+    ("model.zzz", 8, "model.zzz: unknown key (known: width, heads)"),
+    ("name", ..., "name: missing; every experiment needs it"),
+    ("architectures", ..., "architectures: missing"),
+    ("tasks", ..., "tasks: missing"),
+    ("tasks", [], "tasks: is empty"),
+    ("architectures", [], "architectures: is empty"),
+    ("architectures", "decoder", 'architectures: "decoder": expected a list'),
+    ("architectures", ["decoder", "decoder"], 'architectures: "decoder" is given twice'),
+    ("architectures", ["decoder", 7], "architectures[1]: 7: expected text in quotes"),
+    ("seeds", [], "seeds: is empty"),
+    ("seeds", 3, "seeds: 3: expected a list"),
+    ("seeds", [1, 1], "seeds: 1 is given twice"),
+    ("seeds", [-1], "seeds[0]: -1: expected at least 0"),
+    ("seeds", [True], "seeds[0]: true: expected a whole number"),
+    ("name", "../../etc", 'name: "../../etc": expected letters'),
+    ("name", "", 'name: "": expected letters'),
+    ("name", "a\nb", 'name: "a b": expected letters'),
+    ("name", 3, "name: 3: expected text in quotes"),
+    ("supervision", "both", 'supervision: "both": expected "native" or "target"'),
+    ("budget", ..., "tasks[0].budget.parameters: missing"),
+    ("budget.parameters", ..., "tasks[0].budget.parameters: missing"),
+    ("budget.parameters", 19_999, "budget.parameters: 19999: expected at least 20000"),
+    ("budget.parameters", 50_000.5, "budget.parameters: 50000.5: expected a whole number"),
+    ("budget.parameters", "50000", 'budget.parameters: "50000": expected a whole number'),
+    ("budget.tokens", ..., "tasks[0].budget: expected exactly one of tokens, flops and seconds; none is given"),
+    ("budget.seconds", 60, "expected exactly one of tokens, flops and seconds; tokens and seconds are given"),
+    ("budget.tokens", -1, "budget.tokens: -1: expected more than 0"),
+    ("budget.tokens", 100, "less than one batch; expected at least training.batch_tokens = 4096"),
+    ("budget.match", "flop", 'budget.match[0]: "flop": expected "parameters", "flops"'),
+    ("budget.match", ["flops", "flops"], 'budget.match: "flops" is given twice'),
+    ("budget.match", [], "budget.match: is empty"),
+    ("budget.match", ["parameters", "seconds"], '"seconds" matches by time; set budget.seconds instead of tokens'),
+    ("tasks.2.budget.seconds", float("nan"), "tasks[2].budget.seconds: nan: expected a finite number"),
+    ("model", {"width": 100, "heads": 3}, "model.heads: 3: does not divide width = 100"),
+    ("model", 128, "model: 128: expected a table"),
+    ("training.learning_rate", 0, "training.learning_rate: 0: expected more than 0"),
+    ("training.learning_rate", "fast", 'training.learning_rate: "fast": expected a number'),
+    ("training.learning_rate", float("inf"), "training.learning_rate: inf: expected a finite number"),
+    ("training.dropout", 1.0, "training.dropout: 1.0: expected less than 1"),
+    ("training.optimizer", "sgd", 'training.optimizer: "sgd": expected "muon" or "adamw"'),
+    ("training.warmup", False, "training.warmup: false: expected a number"),
+    ("tasks.1.kind", ..., "tasks[1].kind: missing"),
+    ("tasks.1.kind", "generate", 'tasks[1].kind: "generate": expected "generation"'),
+    ("tasks.0.kind", "generation", 'tasks[0].kind: "generation": the built-in "phrases-en-de" is for translation'),
+    ("tasks.0.data", ..., "tasks[0].data: missing"),
+    ("tasks.0.data", 5, "tasks[0].data: 5: expected a name, a file, or a table"),
+    ("tasks.2.data", {"test": "x.tsv"}, 'tasks[2].data: has no "train"'),
+    ("tasks.2.data", {"train": "x", "dev": "y"}, 'tasks[2].data: unknown split "dev"'),
+    ("tasks.2.data", {"train": ["a", "b", "c"]}, "tasks[2].data: train: ['a', 'b', 'c']: expected a file, or two"),
+    ("tasks.2.name", ..., "tasks[2].name: missing; name the task"),
+    ("tasks.2.name", "TINY", 'tasks[2].name: "TINY" is the name of tasks[1] too'),
+    (
+        "tasks.2.columns",
+        {"labels": "y"},
+        'tasks[2].columns.labels: unknown key for classification; did you mean "label"?',
+    ),
+    ("tasks.1.context", 0, "tasks[1].context: 0: holds source_length = 0 and a target; expected at least 2"),
+    ("tasks.1.source_length", 64, "tasks[1].context: 64: holds source_length = 64"),
+    ("tasks.1.target_length", 64, "tasks[1].target_length: for generation set context"),
+    ("tasks.2.context", 64, "tasks[2].context: only generation has a context"),
+    ("tasks.2.target_length", 2, "tasks[2].target_length: 2: a label is one token"),
+    ("tasks.0.source_length", 0, "tasks[0].source_length: 0: expected at least 1"),
+    ("tasks.0.target_length", 1, "tasks[0].target_length: 1: expected at least 2"),
+    ("tasks.1.vocabulary", 512, 'tasks[1].vocabulary: 512: a "char" tokenizer takes it from the text'),
+    ("tasks.0.vocabulary", 64, 'tasks[0].vocabulary: 64: "bpe" starts from all bytes'),
+    ("tasks.0.tokenizer", "sentencepiece", 'tasks[0].tokenizer: "sentencepiece": expected "char"'),
+    ("tasks.0.encoding", "utf-9", 'tasks[0].encoding: unknown text encoding "utf-9"'),
+    ("tasks.0.test_examples", 0, "tasks[0].test_examples: 0: expected at least 1"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG])
+def test_each_mistake_is_named_in_one_line(path: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        spec.from_dict(changed(path, value), origin="mine.toml")
+    text = str(caught.value)
+    assert text.startswith("mine.toml: ")
+    assert message in text
+    assert "\n" not in text
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    (tmp_path / "full.toml").write_text(FULL)
+    experiment = spec.load(tmp_path / "full.toml")
+    tiny, parallel = experiment.tasks
+    assert (tiny.context, tiny.source_length, tiny.target_length, tiny.test_examples) == (64, 0, 64, 500)
+    assert tiny.training == spec.Training(
+        batch_tokens=4096,
+        learning_rate=0.003,
+        warmup=0.1,
+        weight_decay=0.0,
+        clip=1.0,
+        dropout=0.1,
+        label_smoothing=0.1,
+        snapshots=2,
+        optimizer="adamw",
+        precision="float32",
+    )
+    assert (tiny.model.width, tiny.model.heads) == (128, 4)
+    assert tiny.budget == spec.Budget(match=("parameters",), parameters=800_000, tokens=1_536_000)
+    assert parallel.encoding == "iso8859-1"
+
+
+def test_a_task_keeps_what_it_does_not_override(tmp_path: Path) -> None:
+    (tmp_path / "full.toml").write_text(FULL)
+    tiny, parallel = spec.load(tmp_path / "full.toml").tasks
+    assert parallel.budget == spec.Budget(match=("parameters",), parameters=800_000, flops=1e12)
+    assert (parallel.model.width, parallel.model.heads) == (128, 8)
+    assert parallel.training == tiny.training.model_copy(update={"batch_tokens": 1024})
+    assert (parallel.seeds, parallel.supervision) == ((7,), "target")
+    assert (tiny.seeds, tiny.supervision, tiny.architectures) == ((0, 1, 2), "native", ("decoder",))
+
+
+def test_variant_files_start_at_the_experiment_and_names_stay(tmp_path: Path) -> None:
+    (tmp_path / "full.toml").write_text(FULL)
+    assert spec.load(tmp_path / "full.toml").tasks[1].architectures == ("encoder", str(tmp_path / "mine.py"))
+    named = changed("architectures", ["transformers:gpt2", "./checkpoint", "a/b.py"])
+    assert spec.from_dict(named, folder=".").architectures == ("transformers:gpt2", "./checkpoint", "a/b.py")
+
+
+def test_defaults_follow_the_kind() -> None:
+    phrases, tiny, trec = spec.from_dict(MINIMAL).tasks
+    assert (phrases.kind, phrases.name, phrases.tokenizer, phrases.vocabulary) == (
+        "translation",
+        "phrases-en-de",
+        "bpe",
+        2048,
+    )
+    assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 500)
+    assert (tiny.tokenizer, tiny.vocabulary) == ("char", 0)
+    assert (trec.source_length, trec.target_length, trec.test_examples, trec.columns["label"]) == (64, 1, 4000, "label")
+    window = spec.from_dict(changed("tasks", [{"data": "shakespeare"}])).tasks[0]
+    assert (window.kind, window.context, window.source_length, window.target_length) == ("generation", 128, 64, 64)
+
+
+def test_counts_may_be_written_as_floats() -> None:
+    assert spec.from_dict(changed("budget.tokens", 1.5e6)).tasks[0].budget.tokens == 1_500_000
+
+
+def test_match_may_be_one_or_a_list() -> None:
+    assert spec.from_dict(changed("budget.match", ["flops", "parameters"])).tasks[0].budget.match == (
+        "flops",
+        "parameters",
+    )
+    assert spec.from_dict(changed("budget.match", "flops")).tasks[0].budget.match == ("flops",)
+
+
+def test_the_resolved_experiment_is_plain_json_and_knows_no_folder() -> None:
+    here = spec.from_dict(MINIMAL, folder="/somewhere")
+    assert here.digestable() == spec.from_dict(MINIMAL, folder="/elsewhere").digestable()
+    assert json.loads(json.dumps(here.digestable())) == here.digestable()
+
+
+def test_nothing_in_an_experiment_changes() -> None:
+    experiment = spec.from_dict(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        experiment.tasks[0].training.learning_rate = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "x"\nseeds = [0,\n', ":3: not valid TOML: invalid value"),
+        ('name = "x"\nseeds = = 3\n', ":2: not valid TOML: "),
+        ('name = "x"\nname = "y"\n', ":2: not valid TOML: cannot overwrite a value"),
+    ],
+)
+def test_a_syntax_error_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        spec.load(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_unreadable_files_are_one_line(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b'name = "x"\n# caf\xe9\n')
+    with pytest.raises(InputError, match=r"latin\.toml:2: not UTF-8"):
+        spec.load(latin)
+    with pytest.raises(InputError, match="no such file"):
+        spec.load(tmp_path / "absent.toml")
+    with pytest.raises(InputError, match="cannot be read"):
+        spec.load(tmp_path)
+    with pytest.raises(InputError, match=r"no such file.*--preset quick"):
+        spec.load("quick")
+
+
+@pytest.mark.parametrize("name", list(spec.presets()))
+def test_presets_load_and_say_what_they_are(name: str) -> None:
+    assert spec.preset(name).name == name
+    assert spec.presets()[name].endswith(".")
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r'unknown preset "qick"; did you mean "quick"\?'):
+        spec.preset("qick")
+
+
+def test_the_command_line_wins_over_every_task(tmp_path: Path) -> None:
+    (tmp_path / "full.toml").write_text(FULL)
+    experiment = spec.override(spec.load(tmp_path / "full.toml"), architectures=["t5"], seeds=2, match="flops")
+    assert {task.architectures for task in experiment.tasks} == {("t5",)}
+    assert {task.seeds for task in experiment.tasks} == {(0, 1)}
+    assert {task.budget.match for task in experiment.tasks} == {("flops",)}
+
+
+def test_tasks_are_picked_by_name_or_kind() -> None:
+    experiment = spec.from_dict(MINIMAL)
+    picked = spec.override(experiment, tasks=["classification", "tiny"])
+    assert [task.name for task in picked.tasks] == ["tiny", "trec"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["tinny"]}, 'tasks: no task "tinny"; did you mean "tiny"?'),
+        ({"tasks": []}, "tasks: is empty"),
+        ({"architectures": ["a", "a"]}, 'architectures: "a" is given twice'),
+        ({"seeds": 0}, "seeds: 0: expected at least 1"),
+        ({"match": "flop"}, 'match: unknown axis "flop"; did you mean "flops"?'),
+        ({"match": "seconds"}, "phrases-en-de.budget.match"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        spec.override(spec.from_dict(MINIMAL), **options)
+    assert message in str(caught.value)
+
+
+def test_reading_an_experiment_needs_no_torch() -> None:
+    code = "import sys, runs.spec as s; s.preset('quick'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ.copy())
