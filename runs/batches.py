@@ -5,7 +5,7 @@ restarted at any position goes on exactly. Scoring reads `fixed` batches. Length
 so that little is padded; padding stands on the right.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,9 +17,9 @@ from torch import Tensor
 from tasks.example import PAD, Example
 
 Indices = NDArray[np.int64]
+Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 
-POOL = 64  # batches' worth of examples that are sorted by length together
-STRIPS = (1, 2, 4, 8, 16, 32, 64)  # into how many strips of similar target length a pool may be cut
+POOL = 512  # batches' worth of examples that are arranged by length together
 
 
 class Examples(Protocol):
@@ -102,83 +102,84 @@ def _pad(tokens: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[Tensor, Tens
     return torch.from_numpy(padded), torch.from_numpy(mask)
 
 
-def _shuffled(size: int, bits: np.random.PCG64) -> Indices:
-    """A permutation from raw random bits: unlike NumPy's `permutation`, the same in every version of NumPy."""
-    return np.argsort(bits.random_raw(size), kind="stable")
-
-
 def plan_epoch(
     source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
 ) -> list[Indices]:
     """The batches of one epoch, as indices: every example once, at most `batch_tokens` data tokens (or one example).
 
-    Examples are permuted, cut into pools of many batches' worth, arranged by length within each pool and cut; then the
-    order of the batches is shuffled. A pure function of its arguments.
+    Examples are permuted, cut into pools of many batches' worth and each pool into batches of similar lengths; then
+    the order of the batches is shuffled. A pure function of its arguments.
     """
     if len(target_lengths) == 0:
         return []
     bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
     order = _shuffled(len(target_lengths), bits)
-    tokens = source_lengths + target_lengths
-    pools = max(1, round(int(tokens.sum()) / (POOL * batch_tokens)))
-    order = order[arrange(source_lengths[order], target_lengths[order], pools, batch_tokens)]
-    batches = np.split(order, _cuts(tokens[order], batch_tokens))
+    lengths = np.stack([source_lengths, target_lengths])
+    tokens = lengths.sum(axis=0)
+    if not np.ptp(lengths, axis=1).any():
+        batches = np.split(order, range(0, len(order), max(1, batch_tokens // max(1, int(tokens[0]))))[1:])
+    else:
+        pools = np.array_split(order, max(1, round(int(tokens.sum()) / (POOL * batch_tokens))))
+        batches = [batch for pool in pools for batch in _split_tokens(lengths, pool, batch_tokens, bits)]
     return [batches[index] for index in _shuffled(len(batches), bits)]
 
 
-def arrange(
-    source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64], pools: int, batch_tokens: int
-) -> Indices:
-    """An order within `pools` consecutive pools in which neighbours have similar sources and similar targets.
+def _shuffled(size: int, bits: np.random.PCG64) -> Indices:
+    """A permutation from raw random bits: unlike NumPy's `permutation`, the same in every version of NumPy."""
+    return np.argsort(bits.random_raw(size), kind="stable")
 
-    Each pool is cut into strips of similar target length, and a strip is sorted by source length. Directions alternate
-    (a snake), so that neighbours across strips and pools are similar too. The number of strips that pads least in the
-    first pool serves all.
+
+def _split_tokens(lengths: Lengths, pool: Indices, batch_tokens: int, bits: np.random.PCG64) -> list[Indices]:
+    tokens = lengths[:, pool].sum(axis=0)
+    total = int(tokens.sum())
+    usual = int((tokens**2).sum()) // max(1, total)  # the length of the example in which a token stands
+    parts = -(-total // max(batch_tokens - usual, batch_tokens // 2, 1))
+
+    def fits(part: Lengths) -> bool:
+        return int(part.sum()) <= batch_tokens
+
+    def share() -> float:  # uneven splits: the same examples do not meet again every epoch
+        return 0.4 + 0.2 * int(bits.random_raw()) / 2**64
+
+    return _split(lengths[:, pool], pool, parts, fits, share)
+
+
+def _split(
+    lengths: Lengths, indices: Indices, parts: int, fits: Callable[[Lengths], bool], share: Callable[[], float]
+) -> list[Indices]:
+    """Cut in two, by source or by target length, whichever pads less, until there are `parts` parts and each fits.
+
+    Parts get equal shares of the tokens. One example always fits. `lengths` (2, n) are those of `indices` (n,).
     """
-    first = -(-len(target_lengths) // pools)
-    source, target = source_lengths[:first], target_lengths[:first]
-    candidates = STRIPS if np.ptp(target) and np.ptp(source) else STRIPS[:1]
-    costs = [_padded(source, target, _snake(source, target, 1, strips), batch_tokens) for strips in candidates]
-    return _snake(source_lengths, target_lengths, pools, candidates[int(np.argmin(costs))])
+    if parts <= 1:
+        if len(indices) == 1 or fits(lengths):
+            return [indices]
+        parts = 2
+    left = min(max(1, round(parts * share())), parts - 1)
+    first, second = _halve(lengths, left / parts)
+    return [
+        *_split(lengths[:, first], indices[first], left, fits, share),
+        *_split(lengths[:, second], indices[second], parts - left, fits, share),
+    ]
 
 
-def _snake(source: NDArray[np.int64], target: NDArray[np.int64], pools: int, strips: int) -> Indices:
-    count = len(target)
-    if strips == 1 and np.ptp(source) == 0:
-        source, target = target, source
-    pool = np.arange(count) * pools // count
-    by_target = _sort_in_groups(pool, target)
-    sizes = np.bincount(pool, minlength=pools)
-    rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    strip = pool * strips + rank * strips // sizes[pool]
-    return by_target[_sort_in_groups(strip, source[by_target])]
+def _halve(lengths: Lengths, share: float) -> tuple[Indices, Indices]:
+    """Where the shorter and the longer examples stand, `share` of the tokens among the shorter; neither is empty."""
+    tokens = lengths.sum(axis=0)
+    halves = []
+    for axis in [axis for axis in lengths if np.ptp(axis)] or lengths[:1]:
+        order = np.argsort(axis.astype(np.uint16) if axis.max() < 2**16 else axis, kind="stable")  # radix sort
+        inside = tokens[order]
+        ends = np.cumsum(inside)
+        cut = int(np.searchsorted(2 * ends - inside, 2 * ends[-1] * share))
+        halves.append(np.split(order, [min(max(cut, 1), len(order) - 1)]))
+    first, second = min(halves, key=lambda half: sum(_cells(lengths[:, part]) for part in half))
+    return first, second
 
 
-def _sort_in_groups(group: NDArray[np.int64], length: NDArray[np.int64]) -> Indices:
-    """The stable order by `length` within ascending groups: ascending in even groups, descending in odd ones."""
-    width = int(length.max()) + 1
-    return np.argsort(group * 2 * width + np.where(group % 2, width - length, length), kind="stable")
-
-
-def _cuts(tokens: NDArray[np.int64], batch_tokens: int) -> list[int]:
-    """Where to cut so that each part is as long as fits in `batch_tokens`, and at least one example."""
-    ends = np.cumsum(tokens)
-    cuts: list[int] = []
-    start = given = 0
-    while True:
-        start = max(int(np.searchsorted(ends, given + batch_tokens, side="right")), start + 1)
-        if start >= len(ends):
-            return cuts
-        cuts.append(start)
-        given = int(ends[start - 1])
-
-
-def _padded(source: NDArray[np.int64], target: NDArray[np.int64], order: Indices, batch_tokens: int) -> int:
-    """Cells processed, padding counted, when `order` is cut into batches."""
-    source, target = source[order], target[order]
-    starts = [0, *_cuts(source + target, batch_tokens)]
-    widths = np.maximum.reduceat(source, starts) + np.maximum.reduceat(target, starts)
-    return int((widths * np.diff([*starts, len(order)])).sum())
+def _cells(lengths: Lengths) -> int:
+    """Cells of both rectangles, padding counted, when examples of `lengths` (2, n) make a batch."""
+    return int(lengths.max(axis=1).sum()) * int(lengths.shape[1])
 
 
 @dataclass(frozen=True)
@@ -249,20 +250,14 @@ def _total_steps(stream: Stream) -> int:
 
 
 def fixed(examples: Examples, indices: Indices, batch_tokens: int) -> list[tuple[Indices, Batch]]:
-    """The examples at `indices` for scoring, each once, arranged by length: batches of at most `batch_tokens` cells,
+    """Batches for scoring, with the indices of their rows: each example once, similar lengths together.
 
-    padding counted (or one example), each with the indices of its rows.
+    A batch has at most `batch_tokens` cells, padding counted, or one example.
     """
     if len(indices) == 0:
         return []
-    source, target = examples.source_lengths[indices], examples.target_lengths[indices]
-    order = indices[arrange(source, target, 1, batch_tokens)]
-    sizes = zip(examples.source_lengths[order].tolist(), examples.target_lengths[order].tolist(), strict=True)
-    cuts: list[int] = []
-    start = longest_source = longest_target = 0
-    for index, (s, t) in enumerate(sizes):
-        longest_source, longest_target = max(longest_source, s), max(longest_target, t)
-        if index > start and (index + 1 - start) * (longest_source + longest_target) > batch_tokens:
-            cuts.append(index)
-            start, longest_source, longest_target = index, s, t
-    return [(part, collate(examples, part)) for part in np.split(order, cuts)]
+    indices = np.asarray(indices, dtype=np.int64)
+    lengths = np.stack([examples.source_lengths[indices], examples.target_lengths[indices]])
+    parts = -(-int(lengths.sum()) * 11 // (10 * batch_tokens))  # a tenth of room for padding
+    batches = _split(lengths, indices, parts, lambda part: _cells(part) <= batch_tokens, lambda: 0.5)
+    return [(part, collate(examples, part)) for part in batches]
