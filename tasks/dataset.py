@@ -22,7 +22,7 @@ class Text:
     bytes: int
 
     def chunks(self) -> Iterator[str]:
-        """The text in order, in strings of at most ``CHUNK`` characters, cut after a line or a word where there is one."""
+        """The text in order, in strings of at most ``CHUNK`` characters, cut after a line or at least a word."""
         held = ""
         for piece in self.pieces:
             for start in range(0, len(piece), CHUNK):
