@@ -1,0 +1,162 @@
+"""One attention for all families: self or cross, any mask, any positions, grouped keys and values.
+
+Who sees whom is said by a ``View``, never by a subclass.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.initial import linear
+from architectures.numbers import Amount
+
+
+class KeyValues(NamedTuple):
+    """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated."""
+
+    keys: Tensor
+    values: Tensor
+
+    def then(self, later: "KeyValues") -> "KeyValues":
+        return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
+
+    def rows(self, index: Tensor) -> "KeyValues":
+        return KeyValues(self.keys[index], self.values[index])
+
+
+@dataclass(frozen=True)
+class View:
+    """What each query may attend to.
+
+    ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
+    ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
+    all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    causal: bool = False
+    present: Tensor | None = None
+    prefix: Tensor | None = None
+    rotation: tuple[Tensor, Tensor] | None = None
+    bias: Tensor | None = None
+    masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
+
+    def plainly_causal(self, window: int | None) -> bool:
+        """Whether causality alone decides, so that no mask has to be made."""
+        square = self.queries.shape[-1] == self.keys.shape[-1]
+        return self.causal and square and not self._needs_mask(window)
+
+    def mask(self, window: int | None = None) -> Tensor | None:
+        """Additive or boolean mask (b, 1 or heads, q, k), or None where everything is seen; made once for a window."""
+        if window not in self.masks:
+            self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
+        return self.masks[window]
+
+    def _needs_mask(self, window: int | None) -> bool:
+        return not (self.present is None and self.prefix is None and self.bias is None and window is None)
+
+    def _mask(self, window: int | None) -> Tensor:
+        distance = self.keys[:, None, :] - self.queries[:, :, None]
+        visible = torch.ones_like(distance, dtype=torch.bool)
+        if self.causal:
+            visible = distance <= 0
+            if self.prefix is not None:
+                visible = visible | (self.keys < self.prefix)[:, None, :]
+        if window is not None:
+            visible = visible & (distance.abs() <= window)
+        if self.present is not None:
+            visible = visible & self.present[:, None, :]
+        visible = visible | ~visible.any(-1, keepdim=True)  # a query at padding that sees nothing must not give NaN
+        if self.bias is None:
+            return visible[:, None]
+        return self.bias.masked_fill(~visible[:, None], float("-inf"))
+
+
+class Attention(nn.Module):
+    """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
+
+    Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1).
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        bias: bool = False,
+        window: int | None = None,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.dim, self.heads, self.kv_heads = dim, heads, kv_heads or heads
+        self.head_dim = head_dim or dim // heads
+        self.window, self.scale = window, scale
+        self.inner = heads * self.head_dim
+        shared = self.kv_heads * self.head_dim
+        splits = (self.inner, shared, shared)
+        self.query_key_value = linear(dim, sum(splits), bias, splits=splits)
+        self.output = linear(self.inner, dim, bias, zero=True)
+
+    def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
+        """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
+        q, k, v = (self._split(y) for y in self.query_key_value(x).split(self._splits(), -1))
+        if view.rotation is not None:
+            q, k = _rotate(q, view.rotation), _rotate(k, view.rotation)
+        seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
+        return self._attend(q, seen, view), seen
+
+    def remember(self, memory: Tensor) -> KeyValues:
+        """Keys and values of a memory (b, s, d) for cross-attention."""
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        rest = None if bias is None else bias[self.inner :]
+        k, v = F.linear(memory, weight[self.inner :], rest).chunk(2, -1)
+        return KeyValues(self._split(k), self._split(v))
+
+    def cross(self, x: Tensor, memory: KeyValues, view: View) -> Tensor:
+        """Cross-attention of x (b, q, d) to a remembered memory -> (b, q, d)."""
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        own = None if bias is None else bias[: self.inner]
+        return self._attend(self._split(F.linear(x, weight[: self.inner], own)), memory, view)
+
+    def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
+        """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
+        shared = self.kv_heads * self.head_dim
+        projections = 4.0 * queries * self.dim * self.inner + 4.0 * keys * self.dim * shared
+        return projections + 4.0 * pairs * self.inner
+
+    def _splits(self) -> tuple[int, int, int]:
+        shared = self.kv_heads * self.head_dim
+        return self.inner, shared, shared
+
+    def _split(self, y: Tensor) -> Tensor:
+        return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
+
+    def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
+        plain = view.plainly_causal(self.window)
+        mask = None if plain else view.mask(self.window)
+        if mask is not None and mask.dtype != torch.bool:
+            mask = mask.to(q.dtype)
+        y = F.scaled_dot_product_attention(
+            q,
+            seen.keys,
+            seen.values,
+            attn_mask=mask,
+            is_causal=plain,
+            scale=self.scale,
+            enable_gqa=self.kv_heads != self.heads,
+        )
+        z: Tensor = self.output(y.transpose(1, 2).flatten(2))
+        return z
+
+
+def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate channel i with channel i + head_dim / 2 (b, h, n, e), as Llama lays them out."""
+    cos, sin = (y.to(x.dtype) for y in rotation)
+    a, b = x.chunk(2, -1)
+    return x * cos + torch.cat([-b, a], -1) * sin

@@ -1,0 +1,102 @@
+"""From a name or a path to a variant: built-in files, the user's files, and other packages' entry points."""
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from architectures import variants
+from architectures.decoder import DecoderOnly
+from architectures.encoder import EncoderOnly
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.size import Limits, Size
+from tasks.errors import InputError
+
+FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
+ENTRY_POINTS = "archbench.variants"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to build a model. ``text`` is the file that defines it, ``document`` its one-line description."""
+
+    name: str
+    family: str
+    document: str
+    text: str
+    build: Callable[[Size, Limits], Any]
+
+
+def names() -> list[str]:
+    """Names of the built-in variants and of those that installed packages offer."""
+    own = [module.name.replace("_", "-") for module in pkgutil.iter_modules(variants.__path__)]
+    return sorted(own) + sorted(entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
+
+
+def find(name: str, folder: Path | None = None) -> Variant:
+    """The variant called ``name``, or the one in the file at path ``name`` (relative to ``folder``).
+
+    A variant file is run as Python code, and only when it is named here. Raises ``InputError``.
+    """
+    if name.endswith(".py"):
+        return _from_file(name, (folder or Path()) / Path(name).expanduser())
+    if name.replace("-", "_") in {module.name for module in pkgutil.iter_modules(variants.__path__)}:
+        return _checked(name, importlib.import_module(f"architectures.variants.{name.replace('-', '_')}"))
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if entry.name == name:
+            return _checked(name, entry.load())
+    near = difflib.get_close_matches(name, names(), 1)
+    hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names())}, or the path of a .py file"
+    raise InputError(f'architectures: no architecture is called "{name}"; {hint}')
+
+
+def _from_file(name: str, path: Path) -> Variant:
+    if not path.is_file():
+        raise InputError(f"architectures: no variant file {path}; give a path relative to the experiment file")
+    spec = importlib.util.spec_from_file_location(f"variant_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = getattr(error, "lineno", None) or _line_in(error, path)
+        raise InputError(f"{path}:{line or 1}: the variant file fails: {type(error).__name__}: {error}") from error
+    return _checked(path.stem.replace("_", "-"), module)
+
+
+def _checked(name: str, module: ModuleType) -> Variant:
+    """The variant in a module, after a small model of it was built."""
+    path = module.__file__ or name
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise InputError(f"{path}: a variant file needs a function build(size, limits) that returns a model")
+    document = (inspect.getdoc(module) or "").split("\n")[0]
+    if not document:
+        raise InputError(f"{path}:1: a variant file begins with a docstring: what it is, and the paper")
+    try:
+        model = build(
+            Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
+        )
+    except Exception as error:
+        raise InputError(f"{path}: build(size, limits) fails: {type(error).__name__}: {error}") from error
+    if not isinstance(model, FAMILIES):
+        known = ", ".join(family.__name__ for family in FAMILIES)
+        raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
+    return Variant(name, model.family, document, inspect.getsource(module), build)
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    """The last line of ``path`` that the error came through."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return lines[-1] if lines else None

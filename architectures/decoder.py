@@ -1,0 +1,105 @@
+"""Decoder-only: source and target in one causal sequence (GPT)."""
+
+from torch import Tensor, nn
+
+from architectures.attention import View
+from architectures.embedding import Embedding, Head
+from architectures.family import Cache, Flops, States, count_positions, full, join, straight, truth
+from architectures.numbers import Amount
+from architectures.objectives import Causal, Objective
+from architectures.stack import Stack
+
+
+class DecoderOnly(nn.Module):
+    """Reads ``[source, BOS, target]`` causally.
+
+    ``prefix``: the source is read in both directions (prefix language model, 1910.10683) and has no loss of its own.
+    """
+
+    family = "decoder"
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        stack: Stack,
+        head: Head,
+        positions: nn.Module,
+        prefix: bool = False,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
+        self.prefix = prefix
+        self.objective: Objective = objective or Causal()
+        self.source_predicts = not prefix
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> States:
+        """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
+        joined = join(source, target, source_mask, target_mask)
+        places = straight(joined.tokens.shape[1], target.device)
+        geometry = self.positions(places, places)
+        prefix = None
+        if self.prefix and source is not None:
+            prefix = full(source, truth(source_mask)).sum(1, keepdim=True)
+        view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.stack(self.embedding(joined.tokens, geometry.added), view)
+        return joined.apart(x)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (..., d) -> logits (..., v)."""
+        y: Tensor = self.head(states)
+        return y
+
+    def forward(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (b, t, v); those at ``i`` predict token ``i + 1`` of the target."""
+        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
+        """Read the source (b, s)."""
+        if source is None or source.shape[1] == 0:
+            return Cache()
+        present = full(source, truth(source_mask))
+        places = count_positions(present)
+        geometry = self.positions(places, places)
+        view = View(
+            places, places, causal=not self.prefix, present=present, rotation=geometry.rotation, bias=geometry.bias
+        )
+        _, layers = self.stack(self.embedding(source, geometry.added), view)
+        return Cache(layers, present, places, present.sum(1))
+
+    def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        states, cache = extend(self.embedding, self.positions, self.stack, tokens, cache)
+        return self.logits(states), cache
+
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
+        n = source + target
+        visible = n * (n + 1.0) / 2.0
+        if self.prefix:
+            visible = visible + source * (source - 1.0) / 2.0
+        head = self.head.flops(outputs)
+        return Flops(self.stack.flops(n, n * n) + head, self.stack.flops(n, visible) + head)
+
+
+def extend(
+    embedding: Embedding, positions: nn.Module, stack: Stack, tokens: Tensor, cache: Cache
+) -> tuple[Tensor, Cache]:
+    """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
+    new, places, present = cache.extend(tokens)
+    geometry = positions(new, places)
+    view = View(new, places, causal=True, present=present, rotation=geometry.rotation, bias=geometry.bias)
+    x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
+    return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

@@ -1,0 +1,80 @@
+"""Token embedding and output head; both may share one table (tied, 1608.05859)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.numbers import Amount
+
+
+class Embedding(nn.Module):
+    """Token ids (b, t) -> vectors (b, t, d), with an optional factor, added segment 0 embedding and norm."""
+
+    def __init__(
+        self,
+        vocabulary: int,
+        dim: int,
+        std: float = 1.0,
+        scale: float = 1.0,
+        segments: int = 0,
+        norm: nn.Module | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.randn(vocabulary, dim) * std)
+        self.segments = nn.Parameter(torch.randn(segments, dim) * std) if segments else None
+        self.norm = norm if norm is not None else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def tables(self) -> list[nn.Parameter]:
+        return [self.weight] if self.segments is None else [self.weight, self.segments]
+
+    def forward(self, tokens: Tensor, added: Tensor | None = None) -> Tensor:
+        """``added`` (b, t, d) are positional vectors; they join before the norm, as in BERT."""
+        x = F.embedding(tokens, self.weight)
+        if self.scale != 1.0:
+            x = x * self.scale
+        if self.segments is not None:
+            x = x + self.segments[0]
+        if added is not None:
+            x = x + added
+        y: Tensor = self.dropout(self.norm(x))
+        return y
+
+
+class Head(nn.Module):
+    """Hidden states (..., d) -> logits (..., v).
+
+    ``tied`` reuses that embedding's table; otherwise the output matrix is its own and starts at zero, so that an
+    untrained model is uniform. ``transform`` runs before the matrix (BERT); ``scale`` multiplies its input (T5).
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        dim: int,
+        tied: Embedding | None = None,
+        bias: bool = False,
+        transform: nn.Module | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.transform = transform if transform is not None else nn.Identity()
+        self.weight = tied.weight if tied is not None else nn.Parameter(torch.zeros(vocabulary, dim))
+        self.bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
+
+    def tables(self) -> list[nn.Parameter]:
+        return [self.weight]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.transform(x)
+        if self.scale != 1.0:
+            y = y * self.scale
+        return F.linear(y, self.weight, self.bias)
+
+    def flops(self, outputs: Amount) -> Amount:
+        """FLOPs of a forward pass at ``outputs`` positions."""
+        inner = sum(m.in_features * m.out_features for m in self.transform.modules() if isinstance(m, nn.Linear))
+        return 2.0 * outputs * (self.weight.numel() + inner)

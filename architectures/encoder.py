@@ -1,0 +1,113 @@
+"""Encoder-only: source and canvas are read together in both directions (BERT); cells of the canvas are filled in."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from architectures.attention import View
+from architectures.embedding import Embedding, Head
+from architectures.family import Flops, States, count_positions, full, straight, truth
+from architectures.numbers import Amount
+from architectures.objectives import Masked, Objective
+from architectures.stack import Stack
+from tasks.example import MASK
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What an encoder keeps between tokens: the source (b, s), its mask, and what was written so far (b, n)."""
+
+    source: Tensor | None
+    source_mask: Tensor | None
+    written: Tensor | None
+
+    def rows(self, index: Tensor) -> "Canvas":
+        """The rows at ``index`` (m,), repeated or left out as it says."""
+        picked = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
+        return Canvas(*picked)
+
+
+class EncoderOnly(nn.Module):
+    """Reads ``[source, canvas]``; the canvas always has ``canvas`` cells, [MASK] where nothing is written.
+
+    The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
+    """
+
+    family = "encoder"
+    source_predicts = True
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        stack: Stack,
+        head: Head,
+        positions: nn.Module,
+        canvas: int,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
+        self.canvas = canvas
+        self.objective: Objective = objective or Masked()
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> States:
+        """States of the source (b, s, d) and of the canvas (b, t, d)."""
+        width = 0 if source is None else source.shape[1]
+        tokens = target if source is None else torch.cat([source, target], 1)
+        present = None
+        places = straight(tokens.shape[1], tokens.device)
+        if source_mask is not None or target_mask is not None:
+            present = full(target, truth(target_mask))
+            if source is not None:
+                present = torch.cat([full(source, truth(source_mask)), present], 1)
+            places = count_positions(present)
+        geometry = self.positions(places, places)
+        view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.stack(self.embedding(tokens, geometry.added), view)
+        return States(x[:, :width], x[:, width:])
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (..., d) -> logits (..., v)."""
+        y: Tensor = self.head(states)
+        return y
+
+    def forward(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (b, t, v); those at ``i`` predict cell ``i`` of the canvas."""
+        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
+        """Keep the source (b, s): an encoder reads it anew with every canvas."""
+        return Canvas(source, truth(source_mask), None)
+
+    def decode(self, tokens: Tensor, cache: Canvas) -> tuple[Tensor, Canvas]:
+        """Write tokens (b, n) -> logits (b, n, v) of the cell after each, given the cells before it.
+
+        The first token ever is BOS, which fills no cell: its logits are those of cell 0. One forward pass per token.
+        """
+        outputs, written = [], cache.written
+        for token in tokens.unbind(1):
+            written = token[:, None][:, :0] if written is None else torch.cat([written, token[:, None]], 1)
+            cell = written.shape[1]
+            rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
+            states = self.hidden(cache.source, torch.cat([written, rest], 1), cache.source_mask).target[:, cell]
+            outputs.append(self.logits(states))
+        return torch.stack(outputs, 1), Canvas(cache.source, cache.source_mask, written)
+
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
+        n = source + target
+        total = self.stack.flops(n, n * n) + self.head.flops(outputs)
+        return Flops(total, total)

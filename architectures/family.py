@@ -1,0 +1,122 @@
+"""What the three families have in common: how sequences are laid out, what a pass returns, and the key/value cache.
+
+Family modules offer
+
+    hidden(source, target, source_mask, target_mask) -> States   the states before the output head, in one pass
+    forward(…) -> logits (b, t, v)                               the head applied to the target's states
+    prefill(source, source_mask) -> cache                        reads the source
+    decode(tokens, cache) -> logits (b, n, v), cache             writes on, ``tokens`` (b, n) start with BOS
+    flops(source, target, outputs) -> Flops                      of one forward pass
+
+Masks are True (or 1) at tokens; positions count those, so padding may stand on either side.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from architectures.attention import KeyValues
+from architectures.numbers import Amount
+from architectures.stack import Memory
+
+
+class States(NamedTuple):
+    """Hidden states before the head: of the source (b, s, d), where the family has them, of the target (b, t, d)."""
+
+    source: Tensor | None
+    target: Tensor
+
+
+class Flops(NamedTuple):
+    """FLOPs of a forward pass: ``executed`` counts attention as the full rectangle, ``model`` its visible fraction."""
+
+    executed: Amount
+    model: Amount
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of all that was read and written so far, per row.
+
+    ``layers``: one entry per layer, empty before the first token. ``present`` (b, n) is False at padding, ``positions``
+    (b, n) are the positions of the keys, ``lengths`` (b,) the next position of each row.
+    """
+
+    layers: tuple[KeyValues, ...] = ()
+    present: Tensor | None = None
+    positions: Tensor | None = None
+    lengths: Tensor | None = None
+    memory: Memory | None = None
+
+    def rows(self, index: Tensor) -> "Cache":
+        """The cache of the rows at ``index`` (m,), repeated or left out as it says."""
+
+        def pick(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[index]
+
+        memory = None if self.memory is None else self.memory.rows(index)
+        layers = tuple(kv.rows(index) for kv in self.layers)
+        return Cache(layers, pick(self.present), pick(self.positions), pick(self.lengths), memory)
+
+    def extend(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions (b, n) of the new tokens (b, n), and positions and presence (b, m + n) of all keys with them."""
+        rows, n = tokens.shape
+        if self.present is None or self.positions is None or self.lengths is None:
+            new = torch.arange(n, device=tokens.device).expand(rows, n)
+            return new, new, torch.ones_like(tokens, dtype=torch.bool)
+        new = self.lengths[:, None] + torch.arange(n, device=tokens.device)
+        present = torch.cat([self.present, torch.ones_like(tokens, dtype=torch.bool)], 1)
+        return new, torch.cat([self.positions, new], 1), present
+
+
+def truth(mask: Tensor | None) -> Tensor | None:
+    """A mask of 0 and 1 or of booleans, as booleans."""
+    return None if mask is None else mask.bool()
+
+
+def full(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """``mask`` (b, n), or all True where there is none."""
+    return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+
+
+def count_positions(present: Tensor) -> Tensor:
+    """Position of every token (b, n), counted over tokens only; padding in front gets 0."""
+    return (present.long().cumsum(1) - 1).clamp(min=0)
+
+
+def straight(length: int, device: torch.device) -> Tensor:
+    """Positions 0, 1, … (1, length), the same for all rows."""
+    return torch.arange(length, device=device)[None]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Source and target of each row in one sequence without a gap, padding at the right.
+
+    ``tokens`` (b, s + t); ``place`` (b, s + t) says where each token of ``[source, target]`` went, None: nowhere else.
+    """
+
+    tokens: Tensor
+    place: Tensor | None
+    source_width: int
+
+    def apart(self, x: Tensor) -> States:
+        """States (b, s + t, d) of the joined sequence, put back to where their tokens came from."""
+        if self.place is not None:
+            x = x.gather(1, self.place[..., None].expand(-1, -1, x.shape[-1]))
+        return States(x[:, : self.source_width], x[:, self.source_width :])
+
+
+def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None) -> Joined:
+    """Close the gaps: ``[a b . .] + [c d .]`` becomes ``[a b c d . . .]``."""
+    width = 0 if source is None else source.shape[1]
+    tokens = target if source is None else torch.cat([source, target], 1)
+    if source_mask is None and target_mask is None:
+        return Joined(tokens, None, width)
+    present = full(target, truth(target_mask))
+    if source is not None:
+        present = torch.cat([full(source, truth(source_mask)), present], 1)
+    order = (~present).long().argsort(dim=1, stable=True)
+    return Joined(tokens.gather(1, order), order.argsort(1), width)

@@ -1,0 +1,46 @@
+"""Feed-forward networks, applied to every position alike; FLOPs are those of a forward pass over ``tokens`` of them."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.initial import linear
+from architectures.numbers import Amount
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class FeedForward(nn.Module):
+    """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT."""
+
+    def __init__(self, dim: int, hidden: int, activation: Activation = F.gelu, bias: bool = False) -> None:
+        super().__init__()
+        self.activation = activation
+        self.up = linear(dim, hidden, bias)
+        self.down = linear(hidden, dim, bias, zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.down(self.activation(self.up(x)))
+        return y
+
+    def flops(self, tokens: Amount) -> Amount:
+        return 4.0 * tokens * self.up.in_features * self.up.out_features
+
+
+class GatedFeedForward(nn.Module):
+    """``down(activation(gate(x)) * up(x))`` (2002.05202); gate and up are one matrix product."""
+
+    def __init__(self, dim: int, hidden: int, activation: Activation = F.silu, bias: bool = False) -> None:
+        super().__init__()
+        self.activation = activation
+        self.gate_up = linear(dim, 2 * hidden, bias, splits=(hidden, hidden))
+        self.down = linear(hidden, dim, bias, zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, -1)
+        y: Tensor = self.down(self.activation(gate) * up)
+        return y
+
+    def flops(self, tokens: Amount) -> Amount:
+        return 6.0 * tokens * self.down.in_features * self.down.out_features

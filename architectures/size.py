@@ -1,0 +1,64 @@
+"""Sizes and limits of a model, and how its parameters are counted."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from architectures.embedding import Embedding, Head
+from architectures.positions import Learned
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a budget fits: ``depth`` is the number of layers of each stack, ``hidden`` the feed-forward width."""
+
+    dim: int
+    heads: int
+    depth: int
+    hidden: int
+    dropout: float = 0.0
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the task asks for: number of token ids, and the longest source and target in tokens (END counts)."""
+
+    vocabulary: int
+    source_length: int
+    target_length: int
+
+    @property
+    def length(self) -> int:
+        """Positions needed when source, BOS and target stand in one sequence."""
+        return self.source_length + self.target_length + 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Unique trainable scalars: ``parameters`` without, ``embedding_parameters`` of the tables and output matrix."""
+
+    parameters: int
+    embedding_parameters: int
+
+
+def embedding_parameters(model: nn.Module) -> set[int]:
+    """``id`` of every parameter that a budget leaves out: token, position and segment tables and the output matrix."""
+    tables: list[nn.Parameter] = []
+    for module in model.modules():
+        if isinstance(module, Embedding | Learned | Head):
+            tables += module.tables()
+    return {id(table) for table in tables}
+
+
+def count(model: nn.Module) -> Counts:
+    """Count unique trainable scalars (shared ones once); norms, biases and relative-bias tables count as parameters."""
+    left_out = embedding_parameters(model)
+    sizes = [(id(p) in left_out, p.numel()) for p in model.parameters() if p.requires_grad]
+    return Counts(
+        parameters=sum(n for embedding, n in sizes if not embedding),
+        embedding_parameters=sum(n for embedding, n in sizes if embedding),
+    )

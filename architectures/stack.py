@@ -1,0 +1,115 @@
+"""Blocks and stacks of them; the same for encoders and decoders."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from architectures.attention import Attention, KeyValues, View
+from architectures.norm import Norm, PreNorm, Wiring
+from architectures.numbers import Amount
+
+
+class FeedForwardLike(Protocol):
+    """A feed-forward network: (b, t, d) -> (b, t, d), with its FLOPs."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def flops(self, tokens: Amount) -> Amount: ...
+
+
+class Memory:
+    """What cross-attention reads: keys and values of every layer, and who may be seen."""
+
+    def __init__(self, layers: Sequence[KeyValues], view: View) -> None:
+        self.layers, self.view = tuple(layers), view
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self.layers[0].keys.shape[0] if self.layers else 0
+
+    def rows(self, index: Tensor) -> "Memory":
+        """The rows at ``index`` (m,), repeated or left out as it says."""
+        present = None if self.view.present is None else self.view.present[index]
+        return Memory([kv.rows(index) for kv in self.layers], replace(self.view, present=present, masks={}))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention where there is one, feed-forward; each wired to the residual stream."""
+
+    def __init__(
+        self,
+        attention: Attention,
+        feedforward: nn.Module,
+        norm: Norm,
+        cross: Attention | None = None,
+        wiring: Wiring = PreNorm,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        dim = attention.dim
+        self.attention, self.around_attention = attention, wiring(norm(dim))
+        self.cross = cross
+        self.around_cross = wiring(norm(dim)) if cross is not None else None
+        self.feedforward, self.around_feedforward = feedforward, wiring(norm(dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        view: View,
+        past: KeyValues | None = None,
+        memory: KeyValues | None = None,
+        memory_view: View | None = None,
+    ) -> tuple[Tensor, KeyValues]:
+        """(b, t, d) -> (b, t, d), and the keys and values that later tokens need."""
+        y, seen = self.attention(self.around_attention.before(x), view, past)
+        x = self.around_attention.after(x, self.dropout(y))
+        if self.cross is not None and self.around_cross is not None:
+            assert memory is not None and memory_view is not None
+            y = self.cross.cross(self.around_cross.before(x), memory, memory_view)
+            x = self.around_cross.after(x, self.dropout(y))
+        y = self.feedforward(self.around_feedforward.before(x))
+        return self.around_feedforward.after(x, self.dropout(y)), seen
+
+    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+        """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
+        feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
+        total = self.attention.flops(tokens, tokens, pairs) + feedforward.flops(tokens)
+        return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
+
+
+class Stack(nn.Module):
+    """``depth`` blocks and a final norm."""
+
+    def __init__(self, depth: int, block: Callable[[], Block], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(block() for _ in range(depth))
+        self.norm = norm if norm is not None else nn.Identity()
+
+    def forward(
+        self, x: Tensor, view: View, past: Sequence[KeyValues] = (), memory: Memory | None = None
+    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
+        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included."""
+        seen = []
+        for layer, block in enumerate(self.blocks):
+            before = past[layer] if past else None
+            if memory is None:
+                x, kept = block(x, view, before)
+            else:
+                x, kept = block(x, view, before, memory.layers[layer], memory.view)
+            seen.append(kept)
+        return self.norm(x), tuple(seen)
+
+    def remember(self, memory: Tensor) -> list[KeyValues]:
+        """Every layer's keys and values of a memory (b, s, d)."""
+        return [block.cross.remember(memory) for block in self.blocks if isinstance(block.cross, Attention)]
+
+    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+        total: Amount = 0.0
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            total = total + block.flops(tokens, pairs, memory, memory_pairs)
+        return total

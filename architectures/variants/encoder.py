@@ -1,0 +1,24 @@
+"""Encoder-only model: source and canvas are read in both directions, masked cells are filled in (BERT's topology)."""
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.encoder import EncoderOnly
+from architectures.feedforward import GatedFeedForward
+from architectures.norm import RMSNorm
+from architectures.positions import Rotary
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+
+
+def build(size: Size, limits: Limits) -> EncoderOnly:
+    def block() -> Block:
+        attention = Attention(size.dim, size.heads)
+        return Block(attention, GatedFeedForward(size.dim, size.hidden), RMSNorm, dropout=size.dropout)
+
+    return EncoderOnly(
+        Embedding(limits.vocabulary, size.dim, dropout=size.dropout),
+        Stack(size.depth, block, RMSNorm(size.dim)),
+        Head(limits.vocabulary, size.dim),
+        positions=Rotary(size.head_dim),
+        canvas=limits.target_length,
+    )

@@ -1,0 +1,29 @@
+"""Encoder-decoder model: a bidirectional encoder, and a causal decoder with cross-attention (T5's topology)."""
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.feedforward import GatedFeedForward
+from architectures.norm import RMSNorm
+from architectures.positions import Rotary
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+
+
+def build(size: Size, limits: Limits) -> EncoderDecoder:
+    def block(cross: bool) -> Block:
+        return Block(
+            Attention(size.dim, size.heads),
+            GatedFeedForward(size.dim, size.hidden),
+            RMSNorm,
+            cross=Attention(size.dim, size.heads) if cross else None,
+            dropout=size.dropout,
+        )
+
+    return EncoderDecoder(
+        Embedding(limits.vocabulary, size.dim, dropout=size.dropout),
+        Stack(size.depth, lambda: block(cross=False), RMSNorm(size.dim)),
+        Stack(size.depth, lambda: block(cross=True), RMSNorm(size.dim)),
+        Head(limits.vocabulary, size.dim),
+        positions=Rotary(size.head_dim),
+    )
