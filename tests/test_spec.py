@@ -247,7 +247,7 @@ def test_the_resolved_experiment_is_plain_json_and_knows_no_folder() -> None:
 def test_nothing_in_an_experiment_changes() -> None:
     experiment = spec.from_dict(MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
-        experiment.tasks[0].training.learning_rate = 1.0  # type: ignore[misc]
+        experiment.tasks[0].training.learning_rate = 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""The store: whatever has its name is whole, one process writes at a time, runs are found by their names."""
+
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runs import store
+from tasks.errors import InputError
+
+
+def experiment(root: Path, runs: list[str]) -> None:
+    store.write_experiment(root, name="x", command="archbench compare", version="0", experiment={}, runs=runs)
+
+
+def run(root: Path, name: str, **row: Any) -> Path:
+    folder = store.run_folder(root, name)
+    store.write_record(folder, {"run": name, **row})
+    return folder
+
+
+def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.json"
+    store.write_json(path, {"a": [1, 2.5, None], "text": "fünf\n"})
+    assert store.read_json(path) == {"a": [1, 2.5, None], "text": "fünf\n"}
+    assert os.listdir(path.parent) == ["record.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    store.write_text(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
+def test_numpy_values_and_infinities_survive(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "a.json", {"x": np.float32(0.5), "n": np.arange(2), "inf": float("inf")})
+    assert store.read_json(tmp_path / "a.json") == {"x": 0.5, "n": [0, 1], "inf": float("inf")}
+
+
+def test_a_record_is_read_back(tmp_path: Path) -> None:
+    folder = run(tmp_path, "a-s0", status="done", steps=7)
+    assert store.read_record(folder) == {"run": "a-s0", "status": "done", "steps": 7}
+    assert store.read_record(tmp_path / "absent") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "finished"), [("done", True), ("diverged", True), ("failed", False), ("unfinished", False)]
+)
+def test_done_and_diverged_runs_are_finished(tmp_path: Path, status: str, finished: bool) -> None:
+    assert store.is_finished(run(tmp_path, "r", status=status)) is finished
+
+
+def test_a_broken_record_is_named_and_counts_as_unfinished(tmp_path: Path) -> None:
+    folder = run(tmp_path, "r", status="done")
+    (folder / "record.json").write_text('{"status": "do')
+    assert not store.is_finished(folder)
+    with pytest.raises(InputError, match=r"record\.json: cannot be read as JSON"):
+        store.read_record(folder)
+
+
+def test_another_schema_is_refused_and_never_overwritten(tmp_path: Path) -> None:
+    store.write_json(tmp_path / "experiment.json", {"schema": 999, "runs": []})
+    with pytest.raises(InputError, match=f"schema 999, this archbench reads {store.SCHEMA}"):
+        store.read_experiment(tmp_path)
+    with pytest.raises(InputError, match="schema 999"):
+        experiment(tmp_path, ["r"])
+    assert store.read_json(tmp_path / "experiment.json")["schema"] == 999
+
+
+def test_an_experiment_is_read_back(tmp_path: Path) -> None:
+    experiment(tmp_path, ["b", "a"])
+    assert store.read_experiment(tmp_path)["runs"] == ["b", "a"]
+    with pytest.raises(InputError, match="no experiment here"):
+        store.read_experiment(tmp_path / "absent")
+
+
+def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with store.locked(tmp_path, said.append):
+            order.append("second")
+
+    with store.locked(tmp_path, said.append):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not said:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert said == [f"{tmp_path}: another compare is at work here; waiting for it"]
+
+
+def test_half_written_files_are_swept(tmp_path: Path) -> None:
+    folder = run(tmp_path, "r")
+    left = folder / ".scores.json.1234.tmp"
+    left.write_text("{")
+    with store.locked(tmp_path, print):
+        assert not left.exists()
+    assert (folder / "record.json").exists()
+
+
+def test_a_run_is_found_by_folder_name_or_unique_prefix(tmp_path: Path) -> None:
+    first = run(tmp_path / "one", "trec-decoder-s0-aaaa")
+    second = run(tmp_path / "two", "trec-decoder-s0-aaaabbbb")
+    other = run(tmp_path / "one", "trec-encoder-s0-cccc")
+    assert store.find_run(str(other), tmp_path) == other
+    assert store.find_run("trec-e", tmp_path) == other
+    assert store.find_run(first.name, tmp_path) == first
+    assert store.find_run(second.name, tmp_path) == second
+
+
+def test_no_run_and_many_runs_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is none yet"):
+        store.find_run("x", tmp_path)
+    run(tmp_path / "one", "trec-decoder-s0")
+    run(tmp_path / "one", "trec-encoder-s0")
+    with pytest.raises(InputError, match=r"no run 'x'.*there are trec-decoder-s0, trec-encoder-s0"):
+        store.find_run("x", tmp_path)
+    with pytest.raises(InputError, match="2 runs begin with 'trec': "):
+        store.find_run("trec", tmp_path)
