@@ -1,0 +1,218 @@
+"""The optimizer: Muon as torch has it, fused or not, decayed where it should be, resumed exactly, FLOPs counted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.feedforward import GatedFeedForward
+from architectures.positions import RelativeBias
+from runs.optimizer import BETAS, Muon, build, flops, hidden_matrices, orthogonalised, schedule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    optimizer: str = "muon"
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+
+
+class Model(nn.Module):
+    """One of each kind of parameter."""
+
+    def __init__(self, dim: int = 16) -> None:
+        super().__init__()
+        self.embedding = Embedding(11, dim)
+        self.bias = RelativeBias(2, bidirectional=True)
+        self.attention = Attention(dim, 2, bias=True)
+        self.norm = nn.LayerNorm(dim)
+        self.feedforward = GatedFeedForward(dim, 3 * dim)
+        self.head = Head(11, dim)
+
+
+def model() -> Model:
+    torch.manual_seed(0)
+    return Model()
+
+
+def set_gradients(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def test_muon_trains_the_matrices_of_blocks_only() -> None:
+    assert set(hidden_matrices(model())) == {
+        "attention.query_key_value.weight",
+        "attention.output.weight",
+        "feedforward.gate_up.weight",
+        "feedforward.down.weight",
+    }
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 48), (48, 16)])
+def test_updates_are_those_of_torch_muon(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    start = torch.randn(shape, generator=generator)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    muon = Muon([ours], learning_rate=0.02, weight_decay=0.1)
+    reference = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        gradient = torch.randn(shape, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        before = theirs.detach().clone()
+        ours.data.copy_(theirs.data)
+        muon.step(factor=1.0)
+        reference.step()  # type: ignore[no-untyped-call]
+        update = (theirs - before).norm()
+        assert (ours - theirs).norm() < 0.05 * update  # bfloat16, rounded at other places
+
+
+def test_the_update_has_the_size_of_an_adamw_update() -> None:
+    matrix = nn.Parameter(torch.zeros(64, 128))
+    matrix.grad = torch.randn(64, 128, generator=torch.Generator().manual_seed(2))
+    Muon([matrix], learning_rate=1.0, weight_decay=0.0).step(factor=1.0)
+    assert 0.15 < float(matrix.detach().square().mean().sqrt()) < 0.25
+
+
+def test_singular_values_come_near_one() -> None:
+    matrices = torch.randn(3, 20, 50, generator=torch.Generator().manual_seed(3))
+    values = torch.linalg.svdvals(orthogonalised(matrices).float())
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    assert not orthogonalised(torch.zeros(1, 4, 4)).any()
+
+
+def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
+    generator = torch.Generator().manual_seed(4)
+    start, gradient = torch.randn(40, 16, generator=generator), torch.randn(40, 16, generator=generator)
+    fused = nn.Parameter(start.clone())
+    fused.row_splits = (16, 16, 8)  # type: ignore[attr-defined]
+    apart = [nn.Parameter(part.clone()) for part in torch.split(start, (16, 16, 8))]
+    fused.grad = gradient
+    for parameter, part in zip(apart, torch.split(gradient, (16, 16, 8)), strict=True):
+        parameter.grad = part
+    for parameters in ([fused], apart):
+        Muon(parameters, learning_rate=0.1, weight_decay=0.1).step(factor=1.0)
+    torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in apart]))
+
+
+def test_a_matrix_without_gradient_stays_and_keeps_its_momentum() -> None:
+    first, second = (nn.Parameter(torch.ones(4, 4)) for _ in range(2))
+    muon = Muon([first, second], learning_rate=0.1, weight_decay=0.1)
+    first.grad = torch.eye(4)
+    muon.step(factor=1.0)
+    assert torch.equal(second.detach(), torch.ones(4, 4))
+    assert not torch.equal(first.detach(), torch.ones(4, 4))
+    assert muon.momentum[4, 4][0].any()
+    assert not muon.momentum[4, 4][1].any()
+
+
+def test_vectors_are_not_decayed_and_tables_are() -> None:
+    module = model()
+    optimizer = build(module, Recipe(learning_rate=0.5, weight_decay=0.5), "cpu")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    decayed = {name for name, p in module.named_parameters() if not torch.equal(p, torch.ones_like(p))}
+    assert decayed == {name for name, p in module.named_parameters() if p.ndim == 2}
+
+
+def test_adamw_alone_is_torch_adamw() -> None:
+    ours, theirs = model(), model()
+    optimizer = build(ours, Recipe("adamw"), "cpu")
+    reference = torch.optim.AdamW(
+        [
+            {"params": [p for p in theirs.parameters() if p.ndim == 2], "weight_decay": 0.1},
+            {"params": [p for p in theirs.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        ],
+        lr=0.01,
+        betas=BETAS,
+    )
+    for seed in range(3):
+        set_gradients(ours, seed)
+        set_gradients(theirs, seed)
+        optimizer.step()
+        reference.step()
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), Recipe("adamw")])
+@pytest.mark.parametrize("stop", [0, 2])
+def test_resuming_is_exact(recipe: Recipe, stop: int) -> None:
+    def train(steps: range, module: Model, state: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        optimizer = build(module, recipe, "cpu")
+        if state is not None:
+            optimizer.load(state)
+        for step in steps:
+            optimizer.set_learning_rate(schedule(step / 5, 0.2))
+            set_gradients(module, step)
+            optimizer.step()
+        return {name: tensor.clone() for name, tensor in optimizer.state().items()}
+
+    whole, parts = model(), model()
+    final = train(range(5), whole)
+    resumed = model()
+    state = train(range(stop), parts)
+    resumed.load_state_dict(parts.state_dict())
+    again = train(range(stop, 5), resumed, state)
+    assert all(torch.equal(final[name], again[name]) for name in final)
+    for own, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def _without(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return dict(list(state.items())[1:])
+
+
+def _reshaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor[None] for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("change", [_without, _reshaped])
+def test_a_foreign_state_is_refused(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    optimizer = build(model(), Recipe(), "cpu")
+    with pytest.raises(ValueError, match="another model or recipe"):
+        optimizer.load(change(optimizer.state()))
+
+
+def test_zero_grad_and_learning_rate() -> None:
+    module = model()
+    optimizer = build(module, Recipe(), "cpu")
+    before = [p.detach().clone() for p in module.parameters()]
+    set_gradients(module, 0)
+    optimizer.set_learning_rate(0.0)
+    optimizer.step()
+    for old, new in zip(before, module.parameters(), strict=True):
+        assert torch.equal(old, new)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_flops_are_those_counted() -> None:
+    module = model()
+    set_gradients(module, 0)
+    optimizer = build(module, Recipe(), "cpu")
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step()
+    assert flops(module) == counter.get_total_flops()
+    assert flops(module, "adamw") == 0
+
+
+@given(st.floats(0, 1), st.just(0.0) | st.floats(1e-6, 0.9))
+def test_schedule_rises_then_falls_to_zero(progress: float, warmup: float) -> None:
+    assert 0 <= schedule(progress, warmup) <= 1
+    assert schedule(warmup, warmup) == pytest.approx(1)
+    assert schedule(1.0, warmup) == 0
+    assert schedule(1.5, warmup) == 0
+    assert schedule(warmup / 2, warmup) == pytest.approx(0.5 if warmup else 1)
