@@ -61,7 +61,7 @@ class Examples(Protocol):
     def target_text(self, index: int) -> str: ...
 
     def epoch(self, seed: int, epoch: int) -> "Examples":
-        """The examples of one pass: equally many; windows of running text are cut elsewhere in each, pairs stay."""
+        """The examples of one pass: windows of running text are cut elsewhere (one more or fewer), pairs stay."""
         ...
 
 
