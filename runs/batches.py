@@ -151,10 +151,9 @@ def _split(
 
     Parts get equal shares of the tokens. One example always fits. `lengths` (2, n) are those of `indices` (n,).
     """
-    if parts <= 1:
-        if len(indices) == 1 or fits(lengths):
-            return [indices]
-        parts = 2
+    if len(indices) == 1 or (parts <= 1 and fits(lengths)):
+        return [indices]
+    parts = max(parts, 2)
     left = min(max(1, round(parts * share())), parts - 1)
     first, second = _halve(lengths, left / parts)
     return [

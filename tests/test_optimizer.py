@@ -95,9 +95,9 @@ def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
     start, gradient = torch.randn(40, 16, generator=generator), torch.randn(40, 16, generator=generator)
     fused = nn.Parameter(start.clone())
     fused.row_splits = (16, 16, 8)  # type: ignore[attr-defined]
-    apart = [nn.Parameter(part.clone()) for part in torch.split(start, (16, 16, 8))]
+    apart = [nn.Parameter(part.clone()) for part in torch.split(start, [16, 16, 8])]
     fused.grad = gradient
-    for parameter, part in zip(apart, torch.split(gradient, (16, 16, 8)), strict=True):
+    for parameter, part in zip(apart, torch.split(gradient, [16, 16, 8]), strict=True):
         parameter.grad = part
     for parameters in ([fused], apart):
         Muon(parameters, learning_rate=0.1, weight_decay=0.1).step(factor=1.0)
