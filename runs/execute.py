@@ -1,0 +1,229 @@
+"""Runs many plans on worker processes of one thread each: the longest first, finished ones never again.
+
+A run that raises, or takes its worker down, is recorded as failed and the others go on. SIGINT and SIGTERM ask the
+workers to save their checkpoints; a second signal ends them at once. Either way the same call goes on from there.
+"""
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import FrameType
+
+from runs import store, worker
+from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress
+from runs.worker import Worker
+
+__all__ = ["Ended", "Event", "Interrupted", "Outcome", "Plan", "Progress", "execute"]
+
+ERROR = "error.txt"
+GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
+POLL_SECONDS = 0.2
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the runs ended, by name. ``signal`` is the one that interrupted them; ``full`` says that the disk is.
+
+    A run is also unfinished where its worker alone was told to stop (SIGTERM).
+    """
+
+    skipped: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    signal: int | None = None
+    full: bool = False
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0, 1 where a run failed or was left out, 128 + the signal."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 1 if self.failed or self.unfinished or self.full else 0
+
+
+def execute(
+    plans: Sequence[Plan],
+    root: Path,
+    jobs: int,
+    notify: Notify,
+    work: str = "runs.work:perform",
+    gpus: Sequence[str] = (),
+) -> Outcome:
+    """Does every unfinished run of ``plans`` into ``root/runs/<run>/``, ``jobs`` at a time.
+
+    ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". With ``gpus`` each worker sees one of
+    them. ``notify`` hears of all progress in this process; it must not raise.
+    """
+    unique = {plan.run: plan for plan in plans}
+    skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run)))
+    waiting = [plan for run, plan in unique.items() if run not in skipped]
+    for run in skipped:
+        notify(Ended(run, "skipped"))
+    for plan in waiting:
+        _record_unfinished(root, plan)
+    waiting.sort(key=lambda plan: -plan.expected_seconds)
+    director = _Director(root, notify, work, gpus, deque(waiting))
+    with _signals() as caught:
+        director.run(min(max(jobs, 1), len(waiting)), caught)
+    return director.outcome(tuple(unique), skipped, caught)
+
+
+@dataclass
+class _Director:
+    """The state of one ``execute``: what waits, who works, what ended how."""
+
+    root: Path
+    notify: Notify
+    work: str
+    gpus: Sequence[str]
+    waiting: deque[Plan]
+    workers: dict[int, Worker] = field(default_factory=dict)
+    ended: dict[str, Ended] = field(default_factory=dict)
+    full: bool = False
+    deadline: float | None = None
+
+    def run(self, jobs: int, caught: list[int]) -> None:
+        try:
+            while self._go_on(caught) or self._busy():
+                if self._go_on(caught):
+                    self._dispatch(jobs)
+                self._hear()
+                if caught and self._stopping(caught):
+                    break
+        finally:
+            for each in list(self.workers.values()):
+                each.kill() if each.plan else each.close()
+
+    def outcome(self, order: tuple[str, ...], skipped: tuple[str, ...], caught: list[int]) -> Outcome:
+        def those(status: str) -> tuple[str, ...]:
+            return tuple(run for run in order if run in self.ended and self.ended[run].status == status)
+
+        done, failed = those("done"), those("failed")
+        unfinished = tuple(run for run in order if run not in {*skipped, *done, *failed})
+        return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full)
+
+    def _go_on(self, caught: list[int]) -> bool:
+        return bool(self.waiting) and not caught and not self.full
+
+    def _busy(self) -> list[Worker]:
+        return [each for each in self.workers.values() if each.plan]
+
+    def _dispatch(self, jobs: int) -> None:
+        """Gives every free or new worker its next run."""
+        for slot in range(jobs):
+            if not self.waiting:
+                return
+            each = self.workers.get(slot)
+            if each is not None and each.plan is not None:
+                continue
+            plan = self.waiting.popleft()
+            folder = store.run_folder(self.root, plan.run)
+            if each is None:
+                each = self.workers[slot] = worker.start(self.work, slot, folder, self._environment(slot))
+            each.assign(plan, folder)
+
+    def _environment(self, slot: int) -> Mapping[str, str]:
+        return {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else ONE_THREAD
+
+    def _hear(self) -> None:
+        """Takes one message from every worker that has one, or notices its death."""
+        ready = wait([each.connection for each in self.workers.values()], timeout=POLL_SECONDS)
+        for each in [each for each in self.workers.values() if each.connection in ready]:
+            try:
+                event = each.connection.recv()
+            except (EOFError, OSError):
+                self._died(each)
+                continue
+            if isinstance(event, Ended):
+                self._end(each, event)
+            else:
+                self.notify(event)
+
+    def _end(self, each: Worker, event: Ended) -> None:
+        plan, each.plan = each.plan, None
+        assert plan is not None
+        folder = store.run_folder(self.root, plan.run)
+        if event.status == "done" and not store.is_finished(folder):
+            event = Ended(plan.run, "failed", "the run ended without a finished record")
+        if event.status == "interrupted":
+            self.workers.pop(each.slot).close()  # told to stop, it would stop every later run too
+        if event.status == "failed":
+            self._record_failed(plan, event)
+        _remove_if_empty(folder / worker.OUTPUT)
+        self.full = self.full or event.full
+        self.ended[plan.run] = event
+        self.notify(event)
+
+    def _died(self, each: Worker) -> None:
+        status = each.close()
+        del self.workers[each.slot]
+        if each.plan:
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
+            self._end(each, Ended(each.plan.run, "failed", f"worker died ({how})", output))
+
+    def _record_failed(self, plan: Plan, event: Ended) -> None:
+        folder = store.run_folder(self.root, plan.run)
+        try:
+            store.write_text(folder / ERROR, event.traceback or event.error)
+            store.write_record(folder, {**plan.row(), "status": "failed", "error": event.error})
+        except OSError as error:
+            if error.errno not in worker.FULL:
+                raise
+            self.full = True
+
+    def _stopping(self, caught: list[int]) -> bool:
+        """Asks the workers to stop, once; whether they have, were signalled again or took too long."""
+        if self.deadline is None:
+            self.deadline = time.monotonic() + GRACE_SECONDS
+            for each in self._busy():
+                each.ask_to_stop()
+        return not self._busy() or len(caught) > 1 or time.monotonic() > self.deadline
+
+
+def _record_unfinished(root: Path, plan: Plan) -> None:
+    folder = store.run_folder(root, plan.run)
+    store.write_record(folder, {**plan.row(), "status": "unfinished"})
+    (folder / ERROR).unlink(missing_ok=True)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The SIGINTs and SIGTERMs that arrive meanwhile, noted and not acted upon; only the main thread can catch them."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tail(path: Path, characters: int = 4000) -> str:
+    """The end of what a run printed."""
+    return path.read_text(encoding="utf-8", errors="replace")[-characters:] if path.is_file() else ""
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()

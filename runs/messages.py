@@ -1,0 +1,52 @@
+"""What a worker and the process that directs it tell each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Phase = Literal["data", "train", "score"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: ``done`` of ``total`` tokens (examples while scoring), the latest loss in nats per token."""
+
+    run: str
+    phase: Phase
+    done: float = 0.0
+    total: float = 0.0
+    loss: float | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that needs no more work now. ``error`` is one line; ``skipped`` runs were finished before."""
+
+    run: str
+    status: Literal["done", "failed", "interrupted", "skipped"]
+    error: str = ""
+    traceback: str = ""
+    full: bool = False  # the disk is
+
+
+class Interrupted(Exception):  # noqa: N818 - no error: the run was asked to stop and has saved its checkpoint
+    """Raised by work that was asked to stop, after it has saved what the next attempt goes on from."""
+
+
+class Plan(Protocol):
+    """What the executor needs to know about a run; it travels to the worker by pickle."""
+
+    @property
+    def run(self) -> str: ...
+
+    @property
+    def expected_seconds(self) -> float: ...
+
+    def row(self) -> dict[str, Any]:
+        """What is known of the run's row in the table of runs before it has run."""
+        ...
+
+
+Event = Progress | Ended
+Notify = Callable[[Event], None]

@@ -1,0 +1,182 @@
+"""A process that does one run after another for ``runs.execute``, with one thread, and never outlives it."""
+
+import contextlib
+import ctypes
+import errno
+import importlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from runs.messages import Ended, Event, Interrupted, Plan, Progress
+
+OUTPUT = "output.txt"
+EVERY_SECONDS = 0.1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+Work = Callable[[Plan, Path, Callable[[Progress], None], Callable[[], bool]], None]
+
+# The parent's search path decides which modules a worker sees; the parent's main module is not run again.
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from runs.worker import main; main(*sys.argv[2:])"
+
+
+@dataclass
+class Worker:
+    """The parent's end of a worker. ``plan`` is the run it is at; ``slot`` decides its GPU."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    slot: int
+    plan: Plan | None = None
+
+    def assign(self, plan: Plan, folder: Path) -> None:
+        """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
+        self.plan = plan
+        self._send((plan, str(folder)))
+
+    def ask_to_stop(self) -> None:
+        """The run at hand saves a checkpoint and ends."""
+        self._send("stop")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
+
+    def close(self) -> int:
+        """Lets the worker end, or makes it; its exit status, negative for a signal."""
+        self.connection.close()
+        try:
+            return self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def _send(self, message: object) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+
+def start(work: str, slot: int, folder: Path, environment: Mapping[str, str]) -> Worker:
+    """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``."""
+    ours, theirs = Pipe()
+    search = json.dumps([os.path.abspath(part) for part in sys.path])
+    arguments = [sys.executable, "-P", "-c", _START, search, str(theirs.fileno()), str(os.getpid()), work]
+    with open(folder / OUTPUT, "ab") as output, theirs:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
+            pass_fds=[theirs.fileno()],
+        )
+    return Worker(process, ours, slot)
+
+
+def main(handle: str, parent: str, work: str) -> None:
+    """The life of a worker: takes runs from the connection until it closes."""
+    _die_with(int(parent))
+    os.set_inheritable(int(handle), False)
+    connection = Connection(int(handle))
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says what happens
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    jobs: queue.SimpleQueue[tuple[Plan, str]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
+    while True:
+        plan, folder = jobs.get()
+        _send(connection, _attempt(work, plan, Path(folder), _notifier(connection), stop.is_set))
+
+
+def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> None:
+    """Takes what the parent says; when it is gone, ends the process at once, whatever that is doing."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+        if message == "stop":
+            stop.set()
+        else:
+            jobs.put(message)
+
+
+def _attempt(
+    work: str, plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]
+) -> Ended:
+    _redirect(folder / OUTPUT)
+    try:
+        notify(Progress(plan.run, "data"))
+        _loaded(work)(plan, folder, notify, stop)
+    except Interrupted:
+        return Ended(plan.run, "interrupted")
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in FULL
+        return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return Ended(plan.run, "done")
+
+
+def one_line(error: BaseException) -> str:
+    """``ValueError: what it says``, on one line of at most 300 characters."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _loaded(work: str) -> Work:
+    module, _, function = work.partition(":")
+    found: Work = getattr(importlib.import_module(module), function)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    return found
+
+
+def _notifier(connection: Connection) -> Callable[[Progress], None]:
+    """Sends progress on, at most every ``EVERY_SECONDS`` unless the phase changes."""
+    latest: tuple[float, str] = (0.0, "")
+
+    def notify(progress: Progress) -> None:
+        nonlocal latest
+        now = time.monotonic()
+        if progress.phase != latest[1] or now - latest[0] >= EVERY_SECONDS:
+            latest = (now, progress.phase)
+            _send(connection, progress)
+
+    return notify
+
+
+def _send(connection: Connection, event: Event) -> None:
+    try:
+        connection.send(event)
+    except OSError:
+        os._exit(0)  # nobody listens any more
+
+
+def _redirect(path: Path) -> None:
+    """Everything printed from here on, by C code too, goes to ``path``."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel (Linux) end this process when its parent ends; elsewhere ``_listen`` does, a moment later."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(0)

@@ -1,0 +1,103 @@
+"""Runs that train nothing, for the executor's tests: each does what its plan's ``deed`` says."""
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runs import store
+from runs.messages import Interrupted, Progress
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    """One run: what it does, and how long it is expected to take."""
+
+    run: str
+    deed: str = "work"
+    expected_seconds: float = 1.0
+
+    def row(self) -> dict[str, Any]:
+        return {"run": self.run, "architecture": "decoder", "expected_seconds": self.expected_seconds}
+
+
+def perform(plan: FakePlan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+    """Appends a line to ``attempts`` and does the deed; whoever survives is done."""
+    with open(folder / "attempts", "a") as file:
+        file.write(f"{os.getpid()} {time.time()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}\n")
+    notify(Progress(plan.run, "train", 50.0, 100.0, 2.5, 1000.0))
+    DEEDS[plan.deed](folder, stop)
+    store.write_record(folder, {**plan.row(), "status": "done", "threads": os.environ["OMP_NUM_THREADS"]})
+
+
+def work(folder: Path, stop: Callable[[], bool]) -> None:
+    time.sleep(0.02)
+
+
+def fail(folder: Path, stop: Callable[[], bool]) -> None:
+    raise ValueError("the loss\nis no number")
+
+
+def fail_once(folder: Path, stop: Callable[[], bool]) -> None:
+    if len((folder / "attempts").read_text().splitlines()) == 1:
+        raise ValueError("only the first time")
+
+
+def die(folder: Path, stop: Callable[[], bool]) -> None:
+    print("last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(folder: Path, stop: Callable[[], bool]) -> None:
+    os._exit(3)
+
+
+def fill(folder: Path, stop: Callable[[], bool]) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def print_much(folder: Path, stop: Callable[[], bool]) -> None:
+    print("printed by Python")
+    print("complained by Python", file=sys.stderr)
+    os.system("echo printed by another process")
+
+
+def until_stopped(folder: Path, stop: Callable[[], bool]) -> None:
+    """Counts up in ``beat`` until asked to stop, then saves a checkpoint; with a checkpoint it goes on and is done."""
+    checkpoint = folder / "checkpoint"
+    beat = 0
+    while not checkpoint.exists():
+        beat += 1
+        (folder / "beat").write_text(str(beat))
+        time.sleep(0.02)
+        if stop():
+            checkpoint.write_text(str(beat))
+            raise Interrupted
+
+
+def deaf(folder: Path, stop: Callable[[], bool]) -> None:
+    while True:
+        (folder / "beat").write_text(str(time.time()))
+        time.sleep(0.02)
+
+
+DEEDS: dict[str, Callable[[Path, Callable[[], bool]], None]] = {
+    "work": work,
+    "fail": fail,
+    "fail once": fail_once,
+    "die": die,
+    "leave": leave,
+    "fill": fill,
+    "print": print_much,
+    "until stopped": until_stopped,
+    "deaf": deaf,
+}
+
+
+def perform_nothing(plan: FakePlan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+    """Ends without a record."""
