@@ -7,7 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from tasks.languages import Language
+from tasks.errors import InputError
+from tasks.languages import LANGUAGES, Language
 
 T = TypeVar("T")
 KINDS = ("number", "ordinal", "date", "duration", "quantity", "currency")
@@ -79,11 +80,15 @@ def meanings(source: Language, target: Language, seed: int = 0) -> Iterator[Mean
 
 def _shared(source: Language, target: Language) -> Vocabulary:
     both = (source, target)
-    return Vocabulary(
+    shared = Vocabulary(
         tuple(unit for unit in QUANTITIES if all(language.has(unit) for language in both)),
         tuple(unit for unit in DURATIONS if all(language.has(unit) for language in both)),
         tuple(n for n in range(100) if all(language.invariable(n) for language in both)),
     )
+    if not (shared.quantities and shared.durations):
+        known = ", ".join(LANGUAGES)
+        raise InputError(f"data: {source.code} and {target.code} share no names of units; take two of {known}")
+    return shared
 
 
 Drawn = tuple[str, Callable[[Language], str]]
