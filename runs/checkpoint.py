@@ -1,0 +1,158 @@
+"""Checkpoints that are complete and intact, or not used.
+
+    checkpoint/000007/model.safetensors  optimizer.safetensors  best.safetensors  state.json  manifest.json
+
+A checkpoint is written aside, synchronised, read back and renamed; its manifest, with the SHA-256 of every part, comes
+last. The one before stays until the next: whatever happens to the newest, an earlier one can be gone on from. Nothing
+is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+FORMAT = "archbench checkpoint"
+VERSION = 1
+PARTS = ("model", "optimizer", "best")
+KEPT = 2
+
+_MANIFEST = "manifest.json"
+_ASIDE = ".partial-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by part and name, on the CPU, and whatever else the run needs to go on."""
+
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+class DamagedError(Exception):
+    """A checkpoint is not what was saved; the message says how."""
+
+
+def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Add a checkpoint to `folder`, which belongs to one run, and drop all but the newest two.
+
+    `tensors` has all of `PARTS`; `state` is JSON-able. Raises OSError (a full disk), with earlier checkpoints intact.
+    """
+    assert set(tensors) == set(PARTS), f"a checkpoint has the parts {PARTS}, not {tuple(tensors)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
+    try:
+        _write(aside, {f"{part}.safetensors": _packed(tensors[part]) for part in PARTS}, state)
+        _read(aside)
+        before = _saved(folder)
+        aside.rename(folder / f"{int(before[-1].name) + 1 if before else 1:06d}")
+        _synchronise(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    for old in _saved(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest intact checkpoint, or None where there is none; `say` is told of each damaged one.
+
+    Raises ValueError where a checkpoint was written by something else or by another version.
+    """
+    for place in reversed(_saved(folder)):
+        try:
+            return _read(place)
+        except DamagedError as damage:
+            say(f"{place}: damaged checkpoint ({damage}), going back to the one before")
+    return None
+
+
+def _saved(folder: Path) -> list[Path]:
+    """Checkpoints in `folder`, oldest first."""
+    names = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+    return sorted(names, key=lambda path: int(path.name))
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors in the safetensors format; ones that share memory (tied weights) are written out each."""
+    return safetensors.torch.save({name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()})
+
+
+def _write(place: Path, files: dict[str, bytes], state: Mapping[str, Any]) -> None:
+    files = {**files, "state.json": json.dumps(dict(state)).encode()}
+    manifest = {"format": FORMAT, "version": VERSION, "files": {name: _digest(raw) for name, raw in files.items()}}
+    sealed = {"manifest": manifest, "sha256": _digest(_canonical(manifest))}
+    for name, raw in [*files.items(), (_MANIFEST, json.dumps(sealed, indent=1).encode())]:
+        with (place / name).open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+    _synchronise(place)
+
+
+def _read(place: Path) -> Checkpoint:
+    listed = _files(place)
+    contents = {name: _intact(place / name, digest) for name, digest in listed.items()}
+    missing = {"state.json", *(f"{part}.safetensors" for part in PARTS)} - contents.keys()
+    if missing:
+        raise DamagedError(f"{min(missing)} is missing")
+    tensors = {part: safetensors.torch.load(contents[f"{part}.safetensors"]) for part in PARTS}
+    return Checkpoint(tensors, json.loads(contents["state.json"]))
+
+
+def _files(place: Path) -> dict[str, str]:
+    """Name and SHA-256 of each part, as the manifest has them."""
+    try:
+        sealed = json.loads((place / _MANIFEST).read_bytes())
+        manifest, digest = sealed["manifest"], sealed["sha256"]
+    except FileNotFoundError:
+        raise DamagedError(f"{_MANIFEST} is missing") from None
+    except (ValueError, KeyError, TypeError):
+        raise DamagedError(f"{_MANIFEST} is not readable") from None
+    if digest != _digest(_canonical(manifest)):
+        raise DamagedError(f"{_MANIFEST} has changed")
+    if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+        raise ValueError(
+            f"{place}: {manifest['format']} version {manifest['version']}, but this archbench reads {FORMAT} version "
+            f"{VERSION}; remove the folder to train this run from its beginning"
+        )
+    files: dict[str, str] = manifest["files"]
+    return files
+
+
+def _intact(path: Path, digest: str) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    if _digest(raw) != digest:
+        raise DamagedError(f"{path.name} has changed")
+    return raw
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _canonical(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True).encode()
+
+
+def _synchronise(folder: Path) -> None:
+    """Make names in `folder` durable, where the system can synchronise folders."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,150 @@
+"""Checkpoints: what was saved comes back, whatever is damaged is noticed and the one before is used."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import runs.checkpoint
+from runs.checkpoint import PARTS, load, save
+
+Parts = dict[str, dict[str, Tensor]]
+FILES = [*(f"{part}.safetensors" for part in PARTS), "state.json", "manifest.json"]
+
+
+def tensors(seed: int) -> Parts:
+    generator = torch.Generator().manual_seed(seed)
+    shared = torch.randn(4, 3, generator=generator)
+    return {
+        "model": {"table": shared, "head": shared, "turned": torch.randn(5, 2, generator=generator).T},
+        "optimizer": {"step": torch.tensor(float(seed)), "momentum": torch.randn(6, generator=generator).bfloat16()},
+        "best": {},
+    }
+
+
+def equal(one: Parts, other: Parts) -> bool:
+    return all(one[part].keys() == other[part].keys() for part in PARTS) and all(
+        torch.equal(tensor, other[part][name]) for part in PARTS for name, tensor in one[part].items()
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the checkpoints 1 and 2."""
+    for step in (1, 2):
+        save(tmp_path / "checkpoint", tensors(step), {"step": step, "best": float("inf")})
+    return tmp_path / "checkpoint"
+
+
+def loaded(folder: Path) -> tuple[int | None, list[str]]:
+    """The step that is gone on from, and what was said."""
+    said: list[str] = []
+    found = load(folder, said.append)
+    if found is None:
+        return None, said
+    assert equal(found.tensors, tensors(found.state["step"]))
+    return found.state["step"], said
+
+
+def test_the_newest_comes_back_exactly(folder: Path) -> None:
+    assert loaded(folder) == (2, [])
+
+
+def test_none_where_nothing_was_saved(tmp_path: Path) -> None:
+    assert loaded(tmp_path / "absent") == (None, [])
+    assert loaded(tmp_path) == (None, [])
+
+
+def test_the_newest_two_are_kept(folder: Path) -> None:
+    for step in range(3, 13):
+        save(folder, tensors(step), {"step": step})
+    assert sorted(path.name for path in folder.iterdir()) == ["000011", "000012"]
+    assert loaded(folder) == (12, [])
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, flip, Path.unlink])
+@pytest.mark.parametrize("file", FILES)
+def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, damage: Callable[[Path], None]) -> None:
+    damage(folder / "000002" / file)
+    step, said = loaded(folder)
+    assert step == 1
+    assert len(said) == 1
+    assert file in said[0]
+    damage(folder / "000001" / file)
+    step, said = loaded(folder)
+    assert step is None
+    assert len(said) == 2
+
+
+def test_every_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
+    manifest = folder / "000002" / "manifest.json"
+    whole = manifest.read_bytes()
+    for place in range(len(whole)):
+        manifest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert loaded(folder)[0] == 1 or json.loads(manifest.read_bytes()) == json.loads(whole)
+
+
+def test_saving_goes_on_after_damage(folder: Path) -> None:
+    flip(folder / "000002" / "model.safetensors")
+    save(folder, tensors(3), {"step": 3})
+    assert loaded(folder) == (3, [])
+
+
+def test_leftovers_of_an_interrupted_save_are_ignored_and_removed(folder: Path) -> None:
+    stray = folder / ".partial-abc"
+    stray.mkdir()
+    (stray / "model.safetensors").write_bytes(b"half")
+    assert loaded(folder) == (2, [])
+    save(folder, tensors(3), {"step": 3})
+    assert not stray.exists()
+
+
+def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(folder, tensors(3), {"step": 3})
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
+    assert loaded(folder) == (2, [])
+
+
+@pytest.mark.parametrize("constant, value", [("VERSION", 2), ("FORMAT", "other checkpoint")])
+def test_another_version_or_format_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, constant: str, value: object
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.checkpoint, constant, value)
+        save(folder, tensors(3), {"step": 3})
+    with pytest.raises(ValueError, match=f"{value}.*this archbench reads archbench checkpoint version 1"):
+        loaded(folder)
+
+
+def test_all_parts_are_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssertionError, match="parts"):
+        save(folder, {"model": {}, "optimizer": {}}, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.checkpoint, "PARTS", ("model", "best"))
+        save(folder, {"model": {}, "best": {}}, {"step": 3})
+    step, said = loaded(folder)
+    assert step == 2
+    assert "optimizer.safetensors is missing" in said[0]
