@@ -1,26 +1,39 @@
-# `make compare` and `make test` each do everything from a fresh clone: make .venv, install, run.
+# From a fresh clone, `make compare` and `make test` each do everything: make .venv, install, run.
+#
+#   make compare ARGS="--preset standard"     any arguments of `archbench compare`
+#   make test ARGS="-m slow"                  any arguments of pytest
+#   make compare PYTHON=python3.12            another Python, 3.11 or later
+
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 1
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+export OMP_NUM_THREADS := 1
 
 .PHONY: compare test check clean
 
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	touch $@
-
 compare: .venv/installed
-	$(BIN)/archbench compare
+	$(BIN)/archbench compare $(ARGS)
 
-test: .venv/installed
-	$(BIN)/python -m pytest -n 2
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: .venv/installed
+check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "archbench needs Python 3.11 or later; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	@echo "Installing archbench and what it needs into .venv (minutes the first time)"
+	$(PIP) install --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	@echo "Installing what the tests need into .venv"
+	$(PIP) install --editable '.[test]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info

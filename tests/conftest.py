@@ -1,0 +1,39 @@
+"""What every test runs under: one thread, off line, its own cache, the same examples from hypothesis each time."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; child processes inherit it
+os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("archbench", deadline=None, derandomize=True)
+settings.load_profile("archbench")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep matplotlib's list of fonts from one test run to the next: making it takes seconds."""
+    os.environ["MPLCONFIGDIR"] = str(config.rootpath / ".pytest_cache" / "matplotlib")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of this test process, empty at first: nothing is read from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ARCHBENCH_CACHE", str(folder))
+        patched.setenv("HF_HOME", str(folder / "huggingface"))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """More threads give other rounding, and are slow beside other test processes."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
