@@ -1,1 +1,5 @@
-"""Tables, statistics, figures and the report page, made from records; never imports torch."""
+"""Reports: tables, figures and the page, made from the records of runs. Never imports torch."""
+
+from reports.assemble import build
+
+__all__ = ["build"]

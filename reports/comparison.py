@@ -1,0 +1,204 @@
+"""Architectures compared on one data set by one metric: means, intervals, who leads and whether that is decided."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from reports.contributions import contributions, matrix
+from reports.metrics import Metric, metric, primary
+from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
+from reports.tables import Tables
+
+EARLY_TOKENS_PER_PARAMETER: Final = 5.0
+CONDITIONS: Final = ("match", "supervision", "optimizer")
+UNTRAINED: Final = "untrained"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one data set under one condition; `condition` names only what varies on this data set."""
+
+    dataset: str
+    task: str
+    condition: Mapping[str, str]
+    runs: pd.DataFrame
+
+    @property
+    def architectures(self) -> list[str]:
+        return list(dict.fromkeys(self.runs["architecture"]))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One architecture's result: `values` by seed, the interval of their mean, how many runs were planned."""
+
+    architecture: str
+    values: Mapping[int, float]
+    interval: Interval
+    planned: int
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All architectures of a group under one metric.
+
+    `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
+    leader is better. `decided` is true where all of them exclude zero.
+    """
+
+    group: Group
+    metric: Metric
+    cells: tuple[Cell, ...]
+    leader: str
+    differences: Mapping[str, Interval]
+    references: Mapping[str, float]
+    examples: bool
+
+    @property
+    def decided(self) -> bool:
+        return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
+
+    @property
+    def scored(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.values]
+
+    @property
+    def open_rivals(self) -> list[str]:
+        """The architectures that the leader cannot be told from."""
+        return [name for name, interval in self.differences.items() if not interval.excludes_zero]
+
+    @property
+    def detectable(self) -> float:
+        """The smallest difference between the leader and the next that would be found four times in five."""
+        return min((detectable(interval) for interval in self.differences.values()), default=math.nan)
+
+    @property
+    def classical(self) -> tuple[str, float] | None:
+        """The best reference that was trained on the task: its name and value."""
+        if not self.metric.better:
+            return None
+        rows = [(name, value) for name, value in self.references.items() if name != UNTRAINED and math.isfinite(value)]
+        return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
+
+    @property
+    def below_classical(self) -> bool:
+        """Whether every architecture's mean is worse than the best classical reference."""
+        best = self.classical
+        return bool(self.scored and best) and all(
+            self.metric.gain(cell.interval.mean - best[1]) < 0 for cell in self.scored if best
+        )
+
+    @cached_property
+    def tokens_per_parameter(self) -> float:
+        """The fewest training tokens per parameter among the group's runs; nan where unknown."""
+        runs = self.group.runs
+        ratio = runs["train_tokens"].astype(float) / runs["parameters"].astype(float)
+        return float(ratio.min())
+
+    @property
+    def early(self) -> bool:
+        return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER
+
+
+class Comparisons:
+    """Compares the groups of a set of tables; keeps what several metrics of a group share."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
+        scores = tables["scores"]
+        test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
+        self._scores = {str(name): rows.set_index("run")["value"] for name, rows in test.groupby("metric", sort=False)}
+        self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
+        self.groups = list(_groups(tables["runs"]))
+
+    def primary(self, group: Group) -> str:
+        """The metric that heads the group's data set; empty where nothing was scored."""
+        rows = self.tables["datasets"]
+        named = rows.loc[rows["dataset"] == group.dataset, "primary"].dropna()
+        available = self.metrics(group)
+        return str(named.iloc[0]) if len(named) and named.iloc[0] in available else primary(group.task, available)
+
+    def metrics(self, group: Group) -> list[str]:
+        """The metrics that the group's runs were scored by on test, in the order of the records."""
+        scored = self._by_run.reindex(group.runs["run"]).dropna()
+        return list(dict.fromkeys(name for names in scored for name in names))
+
+    def headlines(self) -> list[Comparison]:
+        """The comparison by the primary metric for each group, the first condition of each data set first."""
+        return [self.compare(group, self.primary(group)) for group in self.groups]
+
+    def compare(self, group: Group, name: str) -> Comparison:
+        """Compare the group's architectures by the metric `name`."""
+        found, scores = metric(name), self._scores.get(name, pd.Series(dtype=float))
+        runs = group.runs[group.runs["run"].isin(scores.index)]
+        each = contributions(self.tables["predictions"], {run: float(scores[run]) for run in runs["run"]}, name)
+        index = next((series.index for series in each.values()), pd.Index([]))
+        seeds, samples = {}, {}
+        for architecture, rows in runs.groupby("architecture", sort=False):
+            rows = rows.sort_values("seed")
+            values = scores.loc[rows["run"]].to_numpy(dtype=float)
+            seeds[architecture] = dict(zip(_seeds(rows), values.tolist(), strict=True))
+            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index))
+        pooled = pool(list(samples.values()))
+        means = {name: mean_interval(sample, pooled) for name, sample in samples.items()}
+        leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
+        differences = {
+            name: _oriented(difference_interval(samples[leader], samples[name], pooled), found)
+            for name in means
+            if leader and name != leader
+        }
+        best = bool(differences) and all(interval.excludes_zero for interval in differences.values())
+        planned = group.runs["architecture"].value_counts()
+        cells = tuple(
+            Cell(name, seeds.get(name, {}), means.get(name, Interval(math.nan)), int(planned[name]), best and name == leader)
+            for name in group.architectures
+        )
+        examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
+        return Comparison(group, found, cells, leader, differences, self._references(group, name), examples)
+
+    def _references(self, group: Group, name: str) -> dict[str, float]:
+        rows = self.tables["references"]
+        rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
+        return {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+
+
+def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
+    """The comparison under each data set's first condition, which makes the headline, and those under further ones."""
+    first: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        first.setdefault(comparison.group.dataset, comparison)
+    return list(first.values()), [one for one in comparisons if first[one.group.dataset] is not one]
+
+
+def _groups(runs: pd.DataFrame) -> Iterator[Group]:
+    """The runs by data set and condition, in the order in which they were planned."""
+    named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
+    for dataset, rows in named.groupby("dataset", sort=False):
+        varying = [name for name in CONDITIONS if name in rows and rows[name].nunique(dropna=True) > 1]
+        parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
+        if varying:
+            parts = list(rows.groupby(varying, sort=False))
+        for values, part in parts:
+            task = next(iter(part["task"].dropna()), "")
+            condition = dict(zip(varying, map(str, values), strict=True))
+            yield Group(str(dataset), str(task), condition, part)
+
+
+def _seeds(rows: pd.DataFrame) -> list[int]:
+    """The runs' seeds; their places where some have none."""
+    seeds = rows["seed"]
+    return list(range(len(rows))) if seeds.isna().any() or seeds.duplicated().any() else [int(seed) for seed in seeds]
+
+
+def _oriented(interval: Interval, found: Metric) -> Interval:
+    """A difference with the sign that makes better positive."""
+    if found.better != "lower":
+        return interval
+    return Interval(-interval.mean, -interval.upper, -interval.lower, interval.error, interval.degrees)

@@ -1,0 +1,184 @@
+"""The page's tables as grids of ready text: scores by architecture and data set, and what stands beside them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports import formatting
+from reports.comparison import Comparison, Comparisons, Group
+from reports.metrics import Metric, metric
+from reports.tables import Tables
+from reports.verdicts import condition, reference_label, verdict
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: its text, a second line, and how to show it (`strong`, `quiet`, `text` for what is not a number)."""
+
+    text: str
+    below: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: a head, rows whose first entry names them, and what a reader has to know about it."""
+
+    head: tuple[Entry, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    note: str = ""
+
+
+def name(text: str) -> Entry:
+    return Entry(text, kind="text")
+
+
+def headline(comparisons: Sequence[Comparison]) -> Grid:
+    """Architectures by data sets, the primary metric of each; classical references below."""
+    head = [name("architecture")]
+    head += [Entry(found.group.dataset, _measured(found.metric)) for found in comparisons]
+    architectures = dict.fromkeys(cell.architecture for found in comparisons for cell in found.cells)
+    references = dict.fromkeys(name for found in comparisons for name in found.references)
+    rows = [(name(row), *(_cell(found, row) for found in comparisons)) for row in architectures]
+    rows += [(Entry(reference_label(row), kind="text quiet"), *(_reference(found, row) for found in comparisons)) for row in references]
+    return Grid(tuple(head), tuple(rows))
+
+
+def every_metric(comparisons: Comparisons, group: Group) -> Grid:
+    """Architectures by all metrics of one group, references below."""
+    found = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
+    head = (name("architecture"), *(Entry(one.metric.label, one.metric.direction) for one in found))
+    references = dict.fromkeys(name for one in found for name in one.references)
+    rows = [(name(row), *(_cell(one, row) for one in found)) for row in group.architectures]
+    rows += [(Entry(reference_label(row), kind="text quiet"), *(_reference(one, row) for one in found)) for row in references]
+    return Grid(head, tuple(rows))
+
+
+def rankings(comparisons: Sequence[Comparison]) -> Grid:
+    """The order of means under each condition, and whether the leader is decided."""
+    head = tuple(map(name, ("data set", "held equal", "order of means, best first", "leader")))
+    rows = []
+    for found in comparisons:
+        order = sorted(found.scored, key=lambda cell: -found.metric.gain(cell.interval.mean))
+        text = " > ".join(f"{cell.architecture} {_mean(found.metric, cell.interval.mean)}" for cell in order)
+        rows.append(tuple(map(name, (found.group.dataset, condition(found.group), text, verdict(found).mark))))
+    return Grid(head, tuple(rows))
+
+
+def cost(comparisons: Sequence[Comparison]) -> Grid:
+    """What inference costs: FLOPs of one test example, speed of generation, time to score the test split."""
+    columns = {
+        "inference_flops": ("FLOPs an example", formatting.number),
+        "generate_tokens_per_second": ("generated tokens/s", formatting.number),
+        "score_seconds": ("time to score", formatting.seconds),
+    }
+    shown = {key: value for key, value in columns.items() if any(known(found.group.runs, key) for found in comparisons)}
+    head = (name("data set"), name("architecture"), *(Entry(title) for title, _ in shown.values()))
+    rows = [
+        (name(title(found.group)), name(architecture), *(Entry(span(rows, key, form)) for key, (_, form) in shown.items()))
+        for found in comparisons
+        for architecture, rows in found.group.runs.groupby("architecture", sort=False)
+    ]
+    return Grid(head, tuple(rows) if shown else ())
+
+
+def datasets(tables: Tables) -> Grid:
+    """Origin, licence and size of each data set."""
+    head = ("data set", "kind", "licence", "origin", "tokenizer", "train / validation / test examples", "lengths", "notes")
+    rows = []
+    for _, row in tables["datasets"].iterrows():
+        counts = " / ".join(formatting.count(_float(row.get(f"{split}_examples"))) for split in ("train", "validation", "test"))
+        tokenizer = f"{plain(row.get('tokenizer'))}, {formatting.count(_float(row.get('vocabulary')))} tokens"
+        lengths = f"source {plain(row.get('source_length'))}, target {plain(row.get('target_length'))} tokens"
+        entries = (plain(row["dataset"]), plain(row["kind"]), plain(row["licence"]), plain(row["origin"]), tokenizer, counts, lengths, plain(row.get("notes")).strip("{}").replace('"', ""))
+        rows.append(tuple(map(name, entries)))
+    return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def environment(tables: Tables) -> Grid:
+    """What the runs ran on; where runs differ, each value with the number of its runs."""
+    rows = []
+    for key, found in tables["environment"].groupby("key", sort=False)["value"]:
+        counts = found.value_counts(sort=False, dropna=True)
+        text = str(counts.index[0]) if len(counts) == 1 else "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
+        rows.append((name(str(key)), name(text[:2000])))
+    return Grid((name("what"), name("value")), tuple(rows))
+
+
+def failures(tables: Tables) -> Grid:
+    """The runs that did not come to a score, and why."""
+    runs = tables["runs"]
+    rows = [
+        tuple(map(name, (plain(row["run"]), plain(row["status"]), plain(row.get("error"))[:2000])))
+        for _, row in runs[(runs["status"] != "done").fillna(True)].iterrows()
+    ]
+    rows += [
+        tuple(map(name, (plain(row["run"]), "done", plain(row["error"])[:2000])))
+        for _, row in (runs[(runs["status"] == "done").fillna(False) & runs["error"].notna()].iterrows() if "error" in runs else ())
+    ]
+    return Grid(tuple(map(name, ("run", "status", "error"))), tuple(rows))
+
+
+def title(group: Group) -> str:
+    """The data set's name, with the condition where there are several."""
+    what = condition(group)
+    return f"{group.dataset}: {what}" if what else group.dataset
+
+
+def plain(value: Any) -> str:
+    """A value from a table as text; a dash for a missing one."""
+    return formatting.MISSING if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else str(value)
+
+
+def known(runs: pd.DataFrame, column: str) -> bool:
+    """Whether any of the runs has a number in `column`."""
+    return column in runs and pd.api.types.is_numeric_dtype(runs[column]) and bool(runs[column].notna().any())
+
+
+def span(runs: pd.DataFrame, column: str, form: Any = formatting.number) -> str:
+    """The values of a column over runs: one text where they read the same, else 'least to greatest'."""
+    if not known(runs, column):
+        return formatting.MISSING
+    values = runs[column].dropna().astype(float)
+    least, greatest = form(values.min()), form(values.max())
+    return str(least) if least == greatest else f"{least} to {greatest}"
+
+
+def _measured(found: Metric) -> str:
+    return f"{found.label} {found.arrow}".strip()
+
+
+def _mean(found: Metric, value: float) -> str:
+    return formatting.value(value, found.decimals)
+
+
+def _cell(found: Comparison, architecture: str) -> Entry:
+    cell = next((cell for cell in found.cells if cell.architecture == architecture), None)
+    if cell is None:
+        return Entry("", kind="quiet")
+    seeds = f"{len(cell.values)} seed{'s' * (len(cell.values) != 1)}"
+    if len(cell.values) < cell.planned:
+        seeds = f"{len(cell.values)} of {cell.planned} seeds"
+    if not cell.values:
+        return Entry(formatting.MISSING, seeds, "quiet")
+    return Entry(formatting.interval(cell.interval, found.metric.decimals), seeds, "strong" if cell.best else "")
+
+
+def _reference(found: Comparison, name: str) -> Entry:
+    value = found.references.get(name, math.nan)
+    return Entry(_mean(found.metric, value) if math.isfinite(value) else "", kind="quiet")
+
+
+def _float(value: Any) -> float:
+    try:
+        return math.nan if value is None or pd.isna(value) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def glossary(names: Iterable[str]) -> list[tuple[str, str]]:
+    """What each metric says."""
+    return [(f"{found.label} ({found.direction})", found.meaning) for found in map(metric, names)]

@@ -1,0 +1,66 @@
+"""What each metric is called, in which direction it is better, and what it says in a sentence."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the report speaks of it; `better` is empty for a figure that only describes."""
+
+    name: str
+    label: str
+    better: Literal["higher", "lower", ""]
+    meaning: str
+    decimals: int = 3
+
+    @property
+    def direction(self) -> str:
+        """In words, for a table's head or an axis."""
+        return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]
+
+    @property
+    def arrow(self) -> str:
+        return {"higher": "↑", "lower": "↓", "": ""}[self.better]
+
+    def gain(self, difference: float) -> float:
+        """`difference` with the sign that makes better positive."""
+        return -difference if self.better == "lower" else difference
+
+
+_KNOWN: Final = {
+    metric.name: metric
+    for metric in (
+        Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits, per UTF-8 byte; comparable across tokenizers"),
+        Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", "an upper bound, averaged over orders of writing, that a masked model is trained on; not comparable with an exact likelihood"),
+        Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable under one tokenizer only"),
+        Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", "an upper bound on the negative log-likelihood of a scored token; not comparable with an exact one"),
+        Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
+        Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
+        Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
+        Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
+        Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
+        Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
+        Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence with the reference"),
+        Metric("repetition", "repetition", "", "share of an answer's word sequences that occurred in it before"),
+        Metric("distinct_2", "distinct-2", "", "share of distinct pairs of words among all pairs in the answers"),
+        Metric("copied", "copied", "", "share of an answer that is copied from the training text"),
+    )
+}  # fmt: skip
+
+_PRIMARY_ORDER: Final = {
+    "generation": ("bits_per_byte", "nll_per_token"),
+    "classification": ("accuracy", "macro_f1"),
+    "translation": ("exact_match", "bits_per_byte", "chrf", "bleu"),
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric `name`; one that is unknown here has its own name and no direction."""
+    return _KNOWN.get(name) or Metric(name, name.replace("_", " "), "", "a metric of this task")
+
+
+def primary(kind: str, available: list[str]) -> str:
+    """The metric that heads a task of this kind when its data set does not say; empty without scores."""
+    usual = [name for name in _PRIMARY_ORDER.get(kind, ()) if name in available]
+    return next(iter(usual + available), "")

@@ -1,0 +1,185 @@
+"""The page `report/index.html`: one file without scripts that needs no network, made from the tables alone."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from reports import audit, figures, grids
+from reports.comparison import Comparison, Comparisons, Group, by_condition
+from reports.figures import Figure
+from reports.formatting import listing
+from reports.grids import Grid
+from reports.palette import SHAPES, looks
+from reports.samples import Samples, samples
+from reports.svg import inline
+from reports.tables import Tables
+from reports.verdicts import MATCHES, SUPERVISION, verdict
+from runs.store import write_text
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A foldable part of a section: what it is about, its table, and what stands beside it."""
+
+    title: str
+    grid: Grid
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page shows it: its panels as SVG elements."""
+
+    figure: Figure
+    panels: tuple[Markup, ...]
+
+
+def write(tables: Tables, folder: Path) -> list[Path]:
+    """Write the page and its figures into `folder`; return the paths, the page first."""
+    comparisons = Comparisons(tables)
+    headlines = comparisons.headlines()
+    drawn = figures.figures(tables, headlines)
+    paths = [path for figure in drawn for path in figures.write(figure, folder)]
+    page = folder / "index.html"
+    write_text(page, render(tables, comparisons, headlines, drawn))
+    return [page, *paths]
+
+
+def render(
+    tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison], drawn: Sequence[Figure]
+) -> str:
+    """The page as HTML."""
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    context = _context(tables, comparisons, headlines)
+    context["figures"] = {figure.name: _drawn(figure) for figure in drawn}
+    return environment.get_template("page.html").render(style=Markup(style), style_digest=digest, **context)  # noqa: S704
+
+
+def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison]) -> dict[str, Any]:
+    first, further = by_condition(headlines)
+    groups = comparisons.groups
+    experiment = _experiment(tables["experiment"])
+    several = {comparison.group.dataset for comparison in further}
+    metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
+    return {
+        "experiment": experiment,
+        "title": experiment.get("name") or "archbench",
+        "lede": lede(tables["runs"]),
+        "status": _status(tables["runs"]),
+        "verdicts": [verdict(comparison) for comparison in first],
+        "headline": grids.headline(first),
+        "rankings": grids.rankings([one for one in headlines if one.group.dataset in several]) if several else None,
+        "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
+        "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
+        "runs": [Part(grids.title(group), audit.every_run(group)) for group in groups],
+        "cost": grids.cost(first),
+        "samples": _samples(tables, first),
+        "failures": grids.failures(tables),
+        "datasets": grids.datasets(tables),
+        "environment": grids.environment(tables),
+        "glossary": grids.glossary(metrics),
+        "looks": _key(tables["runs"]),
+        "families": _families(tables["runs"]),
+    }
+
+
+def lede(runs: pd.DataFrame) -> str:
+    """What was compared under which budget, in a few sentences."""
+    names, sets = list(runs["architecture"].dropna().unique()), list(runs["dataset"].dropna().unique())
+    if not names or not sets:
+        return "No run has been recorded yet."
+    kinds = listing(sorted(runs["task"].dropna().unique()))
+    seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
+    times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
+    compared = f"{len(names)} architectures ({listing(names)})" if len(names) > 1 else f"One architecture ({names[0]})"
+    first = (
+        f"{compared} trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}), "
+        f"{times} seed{'s' if seeds.max() > 1 else ''} each, and scored on the test split."
+    )
+    return " ".join([first, *_budget_sentences(runs)])
+
+
+def _budget_sentences(runs: pd.DataFrame) -> list[str]:
+    sentences = []
+    matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
+    if matches:
+        sizes = {"target_parameters": "parameters outside the embeddings", "target_tokens": "training tokens"}
+        aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
+        sentences.append(f"Budget: {'; also '.join(matches)}{f' ({listing(aims)})' if aims else ''}.")
+    if "supervision" in runs:
+        modes = [f"{mode} ({SUPERVISION.get(mode, mode)})" for mode in runs["supervision"].dropna().unique()]
+        sentences += [f"Supervision: {listing(modes)}."] if modes else []
+    return sentences
+
+
+def _status(runs: pd.DataFrame) -> str:
+    counts = runs["status"].fillna("unfinished").value_counts()
+    others = [f"{count} {status}" for status, count in sorted(counts.items()) if status != "done"]
+    done = f"{counts.get('done', 0)} of {len(runs)} runs finished"
+    return f"{done}; {listing(others)}." if others else f"{done}."
+
+
+def _budget_note(group: Group) -> str:
+    missed = audit.off_budget(group)
+    return f"Beyond the tolerance: {listing(missed)}." if missed else ""
+
+
+def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, Samples]]:
+    found = ((one.group.dataset, samples(tables["predictions"], one.group)) for one in comparisons)
+    return [(title, shown) for title, shown in found if shown.examples]
+
+
+def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """The colour and the path of the marker of each architecture."""
+    found = looks([str(name) for name in runs["architecture"].dropna()])
+    return {name: (look.colour, SHAPES[look.marker]) for name, look in found.items()}
+
+
+def _families(runs: pd.DataFrame) -> dict[str, str]:
+    named = runs.dropna(subset=["architecture", "family"])
+    return dict(zip(named["architecture"].astype(str), named["family"].astype(str), strict=True))
+
+
+def _experiment(rows: pd.DataFrame) -> dict[str, str]:
+    present = rows.dropna(subset=["key", "value"])
+    return dict(zip(present["key"].astype(str), present["value"].astype(str), strict=True))
+
+
+def _drawn(figure: Figure) -> Drawn:
+    elements = (
+        inline(figures.panel_svg(panel), f"{figure.name}-{place}", panel.description)
+        for place, panel in enumerate(figure.panels)
+    )
+    return Drawn(figure, tuple(Markup(element) for element in elements))  # noqa: S704
+
+
+def _visible(value: Any) -> Any:
+    """Text as HTML can hold it: control characters by their pictures, save line breaks and tabs."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(_picture(letter) for letter in value)
+
+
+def _picture(letter: str) -> str:
+    code = ord(letter)
+    if code < 32 and letter not in "\n\t":
+        return chr(0x2400 + code)
+    return "\N{SYMBOL FOR DELETE}" if code == 127 else "\N{REPLACEMENT CHARACTER}" if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 else letter

@@ -1,0 +1,158 @@
+"""Draws one panel of a figure into given axes: a headline, learning curves, or quality against the cost of inference."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from reports import formatting
+from reports.comparison import UNTRAINED, Comparison
+from reports.curves import Curve
+from reports.palette import INK, PAPER, QUIET, RULE, Look, label
+from reports.verdicts import reference_label
+
+Looks = Mapping[str, Look]
+SMALL: Final = 9.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """An architecture's place in a panel of cost: what one test example costs (or how fast it goes), and its score."""
+
+    architecture: str
+    cost: float
+    mean: float
+    lower: float
+    upper: float
+
+
+def headline(axes: Axes, comparison: Comparison, looks: Looks) -> None:
+    """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right."""
+    cells = comparison.scored
+    references = [(name, value) for name, value in comparison.references.items() if comparison.metric.better]
+    limits = _limits(comparison)
+    axes.set_xlim(*limits)
+    for place, cell in enumerate(cells):
+        look = looks[cell.architecture]
+        axes.plot(list(cell.values.values()), [place + 0.27] * len(cell.values), look.marker, color=look.colour, alpha=0.45, markersize=4, markeredgewidth=0)  # fmt: skip
+        if cell.interval.known:
+            axes.plot([cell.interval.lower, cell.interval.upper], [place, place], color=look.colour, linewidth=2.2, solid_capstyle="butt")  # fmt: skip
+        axes.plot([cell.interval.mean], [place], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER, markeredgewidth=0.8)  # fmt: skip
+        _at_right(axes, place, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
+    for place, (_, value) in enumerate(references, len(cells)):
+        _reference(axes, place, value, limits)
+        _at_right(axes, place, formatting.value(value, comparison.metric.decimals), False, QUIET)
+    names = [label(cell.architecture) for cell in cells] + [label(reference_label(name), 28) for name, _ in references]
+    axes.set_yticks(range(len(names)), names)
+    for tick in axes.get_yticklabels()[len(cells) :]:
+        tick.set_color(QUIET)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"{comparison.metric.label} ({comparison.metric.direction})")
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+
+
+def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
+    """Validation loss against what was spent: thin lines are seeds, thick ones means, dashed ones bounds."""
+    for curve in found:
+        look, dashes = looks[curve.architecture], (0, (4, 1.6)) if curve.bound else "-"
+        for x, y in curve.seeds:
+            axes.plot(x, y, color=look.colour, alpha=0.3, linewidth=0.7, linestyle=dashes)
+        x, y = curve.mean
+        axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=dashes)
+        axes.plot(x[-1:], y[-1:], look.marker, color=look.colour, markersize=6.5, markeredgecolor=PAPER, clip_on=False, zorder=5)
+    top = _top(found)
+    if top:
+        axes.set_ylim(*top)
+    axes.set_xlim(left=0)
+    axes.set_ylabel("validation, nats per token")
+    axes.set_xlabel({"tokens": "training tokens", "flops": "training FLOPs (model FLOPs)"}.get(axis, axis))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def cost(axes: Axes, points: Iterable[Point], looks: Looks, x_label: str, y_label: str) -> None:
+    """Score against a cost on a logarithmic axis, with the score's interval."""
+    for point in points:
+        look = looks[point.architecture]
+        if math.isfinite(point.lower):
+            axes.plot([point.cost, point.cost], [point.lower, point.upper], color=look.colour, linewidth=2)
+        axes.plot([point.cost], [point.mean], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER)
+    axes.set_xscale("log")
+    _log_ticks(axes, [point.cost for point in points])
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def empty(axes: Axes, text: str) -> None:
+    """A panel that says why it shows nothing."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=QUIET, transform=axes.transAxes)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _at_right(axes: Axes, place: float, text: str, strong: bool, colour: str = INK) -> None:
+    weight = "bold" if strong else "normal"
+    axes.annotate(text, (1, place), (8, 0), ("axes fraction", "data"), "offset points", va="center", color=colour, weight=weight, fontsize=SMALL, annotation_clip=False)  # fmt: skip
+
+
+def _reference(axes: Axes, place: float, value: float, limits: tuple[float, float]) -> None:
+    """A reference's mark and the line up from it; an arrow at the edge where it lies outside."""
+    low, high = limits
+    if low <= value <= high:
+        axes.plot([value, value], [-0.6, place], color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+        axes.plot([value], [place], "d", color=QUIET, markersize=6)
+        return
+    inside = 0.015 * (high - low)
+    edge, marker = (low + inside, "<") if value < low else (high - inside, ">")
+    axes.plot([edge], [place], marker, color=QUIET, markersize=6)
+
+
+def _limits(comparison: Comparison) -> tuple[float, float]:
+    """The range of the scores, of intervals that are not absurdly wide, and of the best classical reference."""
+    seeds = [value for cell in comparison.scored for value in cell.values.values()]
+    best = comparison.classical
+    inner = seeds + ([best[1]] if best and best[0] != UNTRAINED else [])
+    low, high = min(inner), max(inner)
+    span = (high - low) or max(abs(high) * 0.1, 0.1)
+    ends = [end for cell in comparison.scored if cell.interval.known for end in (cell.interval.lower, cell.interval.upper)]
+    low = max(min([low, *ends]), low - span)
+    high = min(max([high, *ends]), high + span)
+    further = [value for name, value in comparison.references.items() if low - span / 2 <= value <= high + span / 2]
+    low, high = min([low, *further]), max([high, *further])
+    margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
+    return low - margin, high + margin
+
+
+def _top(found: Sequence[Curve]) -> tuple[float, float] | None:
+    """The range that shows all but the steep beginning: values from a sixth of what was spent on."""
+    if not found:
+        return None
+    last = max(curve.mean[0][-1] for curve in found)
+    lines = [(x, y) for curve in found for x, y in (*curve.seeds, curve.mean)]
+    low = min(float(y.min()) for _, y in lines)
+    high = max(float(y[np.searchsorted(x, min(last / 6, x[-1])) :].max()) for x, y in lines)
+    margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
+    return low - margin, high + margin
+
+
+def _log_ticks(axes: Axes, costs: Sequence[float]) -> None:
+    """Ticks at 1, 2 and 5 in every decade (whole decades only over a wide range), as SI numbers."""
+    low, high = min(costs) / 1.6, max(costs) * 1.6
+    steps = (1, 2, 5) if high / low < 300 else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    while len(ticks) > 6:
+        ticks = ticks[::2]
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))

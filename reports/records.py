@@ -1,0 +1,133 @@
+"""What an experiment's folder holds: its experiment, data sets, references and the records of its runs.
+
+Layout (`DIR`): `experiment.json`, `data/<dataset>.json`, `references/<dataset>.json` and, for each run,
+`runs/<run>/` with `record.json`, `scores.json`, `curves.csv`, `predictions.parquet`, `environment.json`, `plan.json`.
+Nothing here fails on a missing or half-written file: a report on what is there beats none.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from runs.store import Row, read_experiment
+
+FOUND_DAMAGED = pd.DataFrame()
+
+
+class Folder:
+    """Reads the records under one experiment's folder."""
+
+    def __init__(self, root: Path) -> None:
+        """Raises `InputError` if `root` holds no experiment, or one of another store schema."""
+        self.root = root
+        self.experiment: Row = read_experiment(root)
+
+    def runs(self) -> list[str]:
+        """The experiment's runs in the order of its plan; without a plan, all that are there."""
+        there = sorted(path.name for path in _listed(self.root / "runs") if path.is_dir())
+        planned = self.experiment.get("runs")
+        if not isinstance(planned, list) or not planned:
+            return there
+        return list(dict.fromkeys(str(run) for run in planned))
+
+    def record(self, run: str) -> Row:
+        """The run's row of the table `runs`; what its plan says where there is no record."""
+        record, plan = self._of(run, "record.json"), self._of(run, "plan.json")
+        row: Row = {"run": run}
+        if isinstance(plan, dict):
+            row |= {key: value for key, value in plan.items() if key in _FROM_PLAN}
+        if isinstance(record, dict):
+            return row | record | {"run": run}
+        if record is FOUND_DAMAGED:
+            return row | {"status": "failed", "error": "record.json: damaged, cannot be read"}
+        return row | {"status": "unfinished"}
+
+    def rows(self, run: str, name: str) -> list[Row] | pd.DataFrame | None:
+        """The rows of one of the run's JSON files: a list of rows, or a mapping read as rows of key and value."""
+        loaded = self._of(run, name)
+        if isinstance(loaded, dict):
+            return [{"key": key, "value": value} for key, value in loaded.items()]
+        if isinstance(loaded, list):
+            return [row for row in loaded if isinstance(row, dict)]
+        return FOUND_DAMAGED if loaded is not None else None
+
+    def frame(self, run: str, name: str) -> pd.DataFrame | None:
+        """One of the run's files of many rows, CSV or Parquet; None if there is none."""
+        path = self._path(run, name)
+        if path is None or not path.is_file():
+            return None
+        try:
+            return pd.read_csv(path, on_bad_lines="skip") if path.suffix == ".csv" else pq.read_table(path).to_pandas()
+        except (ValueError, OSError, pa.ArrowException):
+            return FOUND_DAMAGED
+
+    def datasets(self) -> list[Row]:
+        """A row for each data set, in the order of the experiment's tasks where it says one."""
+        found = [row for path in self._files("data") if isinstance(row := _load(path), dict)]
+        return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
+
+    def references(self) -> list[Row]:
+        """The classical rows of every data set."""
+        found = [_load(path) for path in self._files("references")]
+        return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+
+    def experiment_rows(self) -> list[Row]:
+        """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text."""
+        plain = {key: value for key, value in self.experiment.items() if key not in ("experiment", "runs")}
+        specification = self.experiment.get("experiment", {})
+        flat = plain | {"planned_runs": len(self.runs())} | _flat(specification)
+        flat["specification"] = json.dumps(specification, indent=1, ensure_ascii=False)
+        return [{"key": key, "value": value} for key, value in flat.items()]
+
+    def _place(self, dataset: str) -> tuple[int, str]:
+        specification = self.experiment.get("experiment")
+        tasks = specification.get("tasks") if isinstance(specification, dict) else None
+        names = [task.get("name") for task in tasks or () if isinstance(task, dict)]
+        return (names.index(dataset) if dataset in names else len(names), dataset)
+
+    def _files(self, folder: str) -> list[Path]:
+        return sorted(path for path in _listed(self.root / folder) if path.suffix == ".json")
+
+    def _path(self, run: str, name: str) -> Path | None:
+        return None if Path(run).name != run or run == ".." else self.root / "runs" / run / name
+
+    def _of(self, run: str, name: str) -> Any:
+        path = self._path(run, name)
+        return None if path is None else _load(path)
+
+
+_FROM_PLAN = frozenset(
+    "experiment architecture family task dataset seed match supervision optimizer target_parameters target_tokens".split()
+)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _load(path: Path) -> Any:
+    """The JSON in `path`; None where there is no file, `FOUND_DAMAGED` where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError):
+        return FOUND_DAMAGED
+
+
+def _flat(value: Any, prefix: str = "") -> Row:
+    """A nested mapping with dotted keys; a list of named mappings goes by their names."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        items = [(str(part.get("name", place)), part) for place, part in enumerate(value)]
+    else:
+        return {prefix: value} if prefix else {}
+    rows: Row = {}
+    for key, part in items:
+        rows |= _flat(part, f"{prefix}.{key}" if prefix else str(key))
+    return rows

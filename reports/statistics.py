@@ -1,0 +1,189 @@
+"""Intervals for means over training seeds and for differences between architectures.
+
+A score varies for two reasons: the seed that trained the model, and the test examples that happened to be drawn. Both
+belong in an interval. With the scores of single examples at hand, the variance of a mean is that of a two-way layout
+with random effects, `(MS_seed + MS_example - MS_error) / (seeds * examples)`, and Satterthwaite's formula gives the
+degrees of freedom of the t interval. Differences are paired over test examples, which are the same for all.
+
+Below ten seeds the variance between seeds is the larger of the architecture's own and the pooled one of all
+architectures: with few seeds a small variance is often luck, and a large one (a seed that did not train) must not be
+averaged away. From ten seeds on, a bootstrap over seeds and examples takes its place (the multi-bootstrap,
+2106.16163).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL: Final = 0.95
+BOOTSTRAP_SEEDS: Final = 10
+RESAMPLES: Final = 2000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence limits; limits, standard error and degrees of freedom are nan where unknown."""
+
+    mean: float
+    lower: float = math.nan
+    upper: float = math.nan
+    error: float = math.nan
+    degrees: float = math.nan
+
+    @property
+    def half(self) -> float:
+        return (self.upper - self.lower) / 2
+
+    @property
+    def known(self) -> bool:
+        return math.isfinite(self.half)
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.known and (self.lower > 0 or self.upper < 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An architecture's scores: `values` (n,), one for each seed; `examples` (n, m), what each test example gave.
+
+    Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone.
+    """
+
+    values: Floats
+    examples: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A variance and its degrees of freedom; both nan where unknown."""
+
+    variance: float = math.nan
+    degrees: float = math.nan
+
+    def over(self, n: float) -> "Spread":
+        return Spread(self.variance / n, self.degrees)
+
+
+def pool(samples: Sequence[Sample]) -> Spread:
+    """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom."""
+    own = [_own(sample) for sample in samples if len(sample.values) > 1]
+    if not own:
+        return Spread()
+    freedom = sum(spread.degrees for spread in own)
+    return Spread(sum(s.degrees * s.variance for s in own) / freedom, _total(own, [s.degrees for s in own]).degrees)
+
+
+def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
+    """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
+    if _bootstraps(sample):
+        return _percentiles(_resampled_means(sample, np.random.default_rng(0)), float(sample.values.mean()), level)
+    parts = [_seed_spread(sample, pooled)]
+    if sample.examples is not None:
+        parts.append(_example_spread(sample.examples.mean(axis=0), [sample]))
+    return _t_interval(float(sample.values.mean()), parts, level)
+
+
+def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
+    """The difference of means `a - b` with its interval at `level`, seeds independent, test examples paired.
+
+    The best of several is told from each of the others by its own interval, without correction: all of them have to
+    exclude zero, which under equal means happens less often than for one of them.
+    """
+    mean = float(a.values.mean() - b.values.mean())
+    if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
+        return _t_interval(mean, [_seed_spread(a, pooled), _seed_spread(b, pooled)], level)
+    if _bootstraps(a) and _bootstraps(b):
+        left, right = (_resampled_means(sample, np.random.default_rng(0), stream) for stream, sample in enumerate((a, b)))
+        return _percentiles(left - right, mean, level)
+    paired = a.examples.mean(axis=0) - b.examples.mean(axis=0)
+    parts = [_seed_spread(a, pooled), _seed_spread(b, pooled), _example_spread(paired, [a, b])]
+    return _t_interval(mean, parts, level)
+
+
+def detectable(difference: Interval, level: float = LEVEL, power: float = 0.8) -> float:
+    """The smallest true difference that such an interval would exclude zero for, with probability `power`."""
+    if not math.isfinite(difference.degrees):
+        return math.nan
+    return float((_t(difference.degrees, (1 + level) / 2) + _t(difference.degrees, power)) * difference.error)
+
+
+def _own(sample: Sample) -> Spread:
+    n = len(sample.values)
+    return Spread(float(sample.values.var(ddof=1)), n - 1) if n > 1 else Spread()
+
+
+def _seed_spread(sample: Sample, pooled: Spread) -> Spread:
+    """The seeds' share in the variance of a mean: from the larger of its own and the pooled variance."""
+    own = _own(sample)
+    larger = own if math.isfinite(own.variance) and own.variance >= pooled.variance else pooled
+    return larger.over(len(sample.values))
+
+
+def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
+    """The examples' share in the variance of a mean (of a difference): what the seeds' share holds already is out."""
+    m = len(column_means)
+    if m < 2:
+        return Spread(0.0, math.inf)
+    error = sum(_interaction(sample.examples) / len(sample.values) for sample in samples if sample.examples is not None)
+    return Spread(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
+
+
+def _interaction(examples: Floats) -> float:
+    """The variance that neither the seed nor the example explains, `MS_error` of the two-way layout."""
+    n, m = examples.shape
+    if n < 2:
+        return 0.0
+    rest = examples - examples.mean(axis=0) - examples.mean(axis=1, keepdims=True) + examples.mean()
+    return float((rest**2).sum() / ((n - 1) * (m - 1)))
+
+
+def _total(parts: Sequence[Spread], weights: Sequence[float] | None = None) -> Spread:
+    """The sum of variances; Satterthwaite's degrees of freedom, those of their weighted sum."""
+    weights = weights or [1.0] * len(parts)
+    sizes = [weight * part.variance for weight, part in zip(weights, parts, strict=True)]
+    total = sum(sizes)
+    squares = sum(size**2 / part.degrees for size, part in zip(sizes, parts, strict=True))
+    if math.isnan(total):
+        return Spread()
+    return Spread(total, total**2 / squares if squares > 0 else math.inf)
+
+
+def _t_interval(mean: float, parts: Sequence[Spread], level: float) -> Interval:
+    total = _total(parts)
+    if math.isnan(total.variance):
+        return Interval(mean)
+    error = math.sqrt(total.variance)
+    half = _t(total.degrees, (1 + level) / 2) * error
+    return Interval(mean, mean - half, mean + half, error, total.degrees)
+
+
+def _t(degrees: float, probability: float) -> float:
+    from scipy.special import ndtri, stdtrit
+
+    return float(ndtri(probability) if math.isinf(degrees) else stdtrit(degrees, probability))
+
+
+def _bootstraps(sample: Sample) -> bool:
+    return sample.examples is not None and len(sample.values) >= BOOTSTRAP_SEEDS
+
+
+def _resampled_means(sample: Sample, rng: np.random.Generator, stream: int = 0) -> Floats:
+    """Means under resampled seeds and examples (RESAMPLES,); one `rng` state draws the same examples for all."""
+    assert sample.examples is not None
+    n, m = sample.examples.shape
+    examples = rng.multinomial(m, np.full(m, 1 / m), RESAMPLES) / m
+    seeds = np.random.default_rng([1, stream]).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
+    means: Floats = np.einsum("bm,bm->b", seeds @ sample.examples, examples)
+    return means
+
+
+def _percentiles(means: Floats, mean: float, level: float) -> Interval:
+    lower, upper = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(lower), float(upper), float(means.std()), math.inf)

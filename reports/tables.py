@@ -1,0 +1,213 @@
+"""The report's tables: gathered from the records of an experiment's folder, written as Parquet and CSV, read back.
+
+The page and the figures are made from `DIR/tables/*.parquet` alone, so everything that they show is a column here.
+Parquet holds the plain truth; in the CSV files text cells that a spreadsheet would run as a formula start with an
+apostrophe.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reports.records import FOUND_DAMAGED, Folder
+
+Tables = dict[str, pd.DataFrame]
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "runs": {
+        "run": "text",
+        "experiment": "text",
+        "architecture": "text",
+        "family": "text",
+        "task": "text",
+        "dataset": "text",
+        "seed": "integer",
+        "match": "text",
+        "parameters": "integer",
+        "embedding_parameters": "integer",
+        "train_flops": "number",
+        "train_tokens": "integer",
+        "train_loss_tokens": "integer",
+        "steps": "integer",
+        "train_seconds": "number",
+        "tokens_per_second": "number",
+        "peak_memory_bytes": "integer",
+        "learning_rate": "number",
+        "device": "text",
+        "status": "text",
+    },
+    "scores": {
+        "run": "text",
+        "split": "text",
+        "metric": "text",
+        "value": "number",
+        "lower": "number",
+        "upper": "number",
+        "n": "integer",
+    },
+    "curves": {
+        "run": "text",
+        "step": "integer",
+        "tokens": "number",
+        "flops": "number",
+        "seconds": "number",
+        "split": "text",
+        "metric": "text",
+        "value": "number",
+    },
+    "predictions": {
+        "run": "text",
+        "example": "integer",
+        "source": "text",
+        "reference": "text",
+        "answer": "text",
+        "log_likelihood": "number",
+    },
+    "references": {"dataset": "text", "split": "text", "name": "text", "metric": "text", "value": "number"},
+    "environment": {"run": "text", "key": "text", "value": "text"},
+    "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
+    "experiment": {"key": "text", "value": "text"},
+}
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def collect(root: Path) -> Tables:
+    """Gather the records under `root` (an experiment's folder, `DIR`) into one frame for each table.
+
+    Runs that have no readable record yet are rows too, with the status `unfinished` or `failed`. Raises `InputError` if
+    `root` holds no experiment, or one of another store schema.
+    """
+    folder = Folder(root)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("runs", "scores", "environment")}
+    curves, predictions = [], []
+    for run in folder.runs():
+        record = folder.record(run)
+        found = {name: folder.rows(run, name) for name in ("scores.json", "environment.json")}
+        frames = {name: folder.frame(run, name) for name in ("curves.csv", "predictions.parquet")}
+        damaged = [name for name, value in (found | frames).items() if value is FOUND_DAMAGED]
+        if damaged:
+            record = {**record, "error": f"{', '.join(damaged)}: damaged, cannot be read"}
+        rows["runs"].append(record)
+        rows["scores"].extend({"run": run, **row} for row in found["scores.json"] or ())
+        rows["environment"].extend({"run": run, **row} for row in found["environment.json"] or ())
+        curves.append(_of_run(run, frames["curves.csv"]))
+        predictions.append(_of_run(run, frames["predictions.parquet"]))
+    tables = {name: _frame(name, pd.DataFrame(found)) for name, found in rows.items()}
+    tables["curves"] = _frame("curves", _joined(curves))
+    tables["predictions"] = _frame("predictions", _joined(predictions))
+    tables["references"] = _frame("references", pd.DataFrame(folder.references()))
+    tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets()))
+    tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows()))
+    return {name: tables[name] for name in COLUMNS}
+
+
+def write(tables: Tables, folder: Path) -> list[Path]:
+    """Write each table into `folder` as `<name>.parquet` and `<name>.csv`; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, frame in tables.items():
+        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+        aside = folder / f".{name}.tmp"
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
+        aside.replace(parquet)
+        write_csv(frame, csv)
+        paths += [parquet, csv]
+    return paths
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write `frame` as CSV, its text cells safe to open in a spreadsheet."""
+    escaped = pd.DataFrame({name: _escaped(column) for name, column in frame.items()})
+    aside = path.with_name(f".{path.name}.tmp")
+    escaped.to_csv(aside, index=False, lineterminator="\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def read(folder: Path) -> Tables:
+    """Read the tables that `write` wrote into `folder`; a table that is not there is empty.
+
+    Raises ValueError if `folder` has no `runs.parquet`.
+    """
+    if not (folder / "runs.parquet").is_file():
+        raise ValueError(f"{folder}: no tables here (expected runs.parquet); name the folder of an experiment")
+    return {name: _read(folder / f"{name}.parquet", name) for name in COLUMNS}
+
+
+def _read(path: Path, name: str) -> pd.DataFrame:
+    if not path.is_file():
+        return _frame(name, pd.DataFrame())
+    try:
+        return _frame(name, pq.read_table(path).to_pandas())
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: cannot be read as Parquet ({error}); make the tables again") from error
+
+
+def _of_run(run: str, frame: pd.DataFrame | None) -> pd.DataFrame | None:
+    if frame is None or frame.empty:
+        return None
+    return frame.drop(columns="run", errors="ignore").assign(run=run)
+
+
+def _joined(frames: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
+    present = [frame for frame in frames if frame is not None]
+    return pd.concat(present, ignore_index=True) if present else pd.DataFrame()
+
+
+def _frame(name: str, found: pd.DataFrame) -> pd.DataFrame:
+    """`found` with the columns of table `name` first and typed, further columns after them."""
+    known = COLUMNS[name]
+    columns = {
+        column: _typed(found[column], kind) if column in found else pd.Series(pd.array([pd.NA] * len(found), _DTYPES[kind]))
+        for column, kind in known.items()
+    }
+    columns |= {str(column): _guessed(found[column]) for column in found.columns if column not in known}
+    return pd.DataFrame(columns)
+
+
+_DTYPES = {"text": "string", "integer": "Int64", "number": "float64"}
+
+
+def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
+    if kind == "text":
+        return pd.Series(pd.array([_text(value) for value in values], "string"))
+    numbers = pd.Series(pd.to_numeric(values, errors="coerce"), dtype="float64").reset_index(drop=True)
+    if kind == "integer" and not (numbers.dropna() % 1).any():
+        return numbers.where(numbers.abs() < 2**53).astype("Int64")
+    return numbers
+
+
+def _guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    present: Sequence[Any] = [value for value in values if not _missing(value)]
+    if present and all(isinstance(value, bool | np.bool_) for value in present):
+        return pd.Series(pd.array([pd.NA if _missing(value) else bool(value) for value in values], "boolean"))
+    if present and all(pd.api.types.is_number(value) for value in present):
+        return _typed(values, "integer" if all(float(value).is_integer() for value in present) else "number")
+    return _typed(values, "text")
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def _text(value: Any) -> Any:
+    """A value as text that UTF-8 can hold; lists and mappings as JSON."""
+    if _missing(value):
+        return pd.NA
+    if not isinstance(value, str):
+        value = json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list | tuple) else str(value)
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _escaped(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column with an apostrophe before each text that a spreadsheet would run; numbers stay as they are."""
+    if not isinstance(column.dtype, pd.StringDtype) and column.dtype != object:
+        return column
+    risky = np.array([isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) for cell in column], dtype=bool)
+    return column.mask(risky, "'" + column[risky].astype(str)) if risky.any() else column

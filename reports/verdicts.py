@@ -1,0 +1,111 @@
+"""Who leads, in plain sentences that claim no more than the intervals allow."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from reports.comparison import Comparison, Group
+from reports.formatting import decimals, limits, listing, number, value
+
+MATCHES: Final = {
+    "parameters": "equal size and equal training tokens",
+    "flops": "equal training tokens and equal training FLOPs",
+    "flops-by-tokens": "equal size and equal training FLOPs",
+    "seconds": "equal training time",
+}
+SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on the target only"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One data set's outcome: `state` is `decided`, `open` or `none`; `notes` are what to bear in mind."""
+
+    comparison: Comparison
+    state: str
+    mark: str
+    sentence: str
+    notes: tuple[str, ...]
+
+
+def condition(group: Group) -> str:
+    """What sets this group apart from the others on its data set, in words; empty if it is the only one."""
+    words = {"match": MATCHES, "supervision": SUPERVISION}
+    return "; ".join(words.get(key, {}).get(found, f"{key} {found}") for key, found in group.condition.items())
+
+
+def verdict(comparison: Comparison) -> Verdict:
+    """The outcome of one comparison by its primary metric."""
+    state, mark, sentence = _sentence(comparison)
+    return Verdict(comparison, state, mark, sentence, tuple(_notes(comparison)))
+
+
+def _sentence(found: Comparison) -> tuple[str, str, str]:
+    scored = found.scored
+    if not scored:
+        return "none", "no result", "No run has finished with a score yet."
+    if not found.leader or len(scored) == 1:
+        only = scored[0]
+        return "none", "no comparison", f"Only {only.architecture} has finished, with {_amount(found, only.architecture)}."
+    leads = f"{found.leader} has the best mean, {_amount(found, found.leader)}"
+    if not any(interval.known for interval in found.differences.values()):
+        return "open", "not decided", f"{leads}; with one seed each there is no interval to judge it by."
+    if found.decided:
+        nearest = min(found.differences, key=lambda name: found.differences[name].mean)
+        others = f"to {nearest}" if len(found.differences) == 1 else f"to every other architecture (nearest: {nearest})"
+        return "decided", "decided", f"{found.leader} leads with {_amount(found, found.leader)}; its difference {others} is larger than the 95% interval."
+    return "open", "not decided", f"{leads}, but {_rivals(found)}"
+
+
+def _rivals(found: Comparison) -> str:
+    rivals = sorted(found.open_rivals, key=lambda name: found.differences[name].mean)
+    nearest = found.differences[rivals[0]]
+    places = decimals(nearest, found.metric.decimals)
+    if nearest.mean == 0:
+        gap = f"{rivals[0]} has the same mean"
+    else:
+        gap = f"its lead of {value(nearest.mean, places)} over {rivals[0]} could be chance (95% interval {limits(nearest, found.metric.decimals)})"
+    further = f"; nor is it told from {listing(rivals[1:])}" if rivals[1:] else ""
+    behind = [name for name, interval in found.differences.items() if interval.excludes_zero]
+    clear = f" It is clearly ahead of {listing(behind)}." if behind else ""
+    return f"{gap}{further}.{clear}"
+
+
+def _amount(found: Comparison, architecture: str) -> str:
+    cell = next(cell for cell in found.cells if cell.architecture == architecture)
+    return f"{value(cell.interval.mean, decimals(cell.interval, found.metric.decimals))} {found.metric.label}"
+
+
+def _notes(found: Comparison) -> list[str]:
+    notes = []
+    if found.early:
+        ratio = number(found.tokens_per_parameter)
+        notes.append(f"Early training: as few as {ratio} training tokens per parameter; the order may change with more.")
+    best = found.classical
+    if best and found.below_classical:
+        name, score = best
+        notes.append(
+            f"Every architecture does worse than the classical reference {reference_label(name)} "
+            f"({value(score, found.metric.decimals)}); the order among them says little."
+        )
+    missing = [f"{cell.architecture} ({len(cell.values)} of {cell.planned})" for cell in found.cells if len(cell.values) < cell.planned]
+    if missing:
+        notes.append(f"Some runs gave no score; runs counted: {listing(missing)}.")
+    if not math.isnan(found.detectable) and not found.decided:
+        size = value(found.detectable, found.metric.decimals)
+        notes.append(f"With these seeds and examples a difference of about {size} would be found four times in five.")
+    return notes
+
+
+_REFERENCES: Final = {
+    "majority": "majority class",
+    "tfidf_logistic": "TF-IDF + logistic regression",
+    "ngram": "n-gram model",
+    "lzma": "lzma",
+    "copy": "copy the source",
+    "untrained": "untrained model",
+}
+
+
+def reference_label(name: str) -> str:
+    """A reference row's name as people say it."""
+    return _REFERENCES.get(name, name.replace("_", " "))

@@ -1,0 +1,219 @@
+"""Writes the records of an imagined experiment, laid out as `archbench compare` lays them out."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+ARCHITECTURES = ("decoder", "prefix-decoder", "encoder", "encoder-decoder")
+FAMILIES = {"prefix-decoder": "decoder", "gpt2": "decoder"}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """One data set: the true score of each architecture, how much seeds vary, and the classical rows."""
+
+    dataset: str
+    kind: str
+    primary: str
+    truth: dict[str, float]
+    seeds: int
+    spread: float = 0.02
+    references: dict[str, float] = field(default_factory=dict)
+    examples: int = 200
+    tokens_per_parameter: float = 8.0
+
+
+PHRASES = Imagined(
+    "phrases-en-de", "translation", "exact_match",
+    {"decoder": 0.41, "prefix-decoder": 0.58, "encoder": 0.22, "encoder-decoder": 0.71}, 5, 0.03,
+    {"copy": 0.0, "untrained": 0.0}, 400,
+)  # fmt: skip
+SENTIMENT = Imagined(
+    "sentiment", "classification", "accuracy",
+    {"decoder": 0.585, "encoder": 0.612, "encoder-decoder": 0.600}, 3, 0.01,
+    {"majority": 0.39, "tfidf_logistic": 0.63, "untrained": 0.33}, 500, 3.1,
+)  # fmt: skip
+SHAKESPEARE = Imagined(
+    "shakespeare", "generation", "bits_per_byte",
+    {"decoder": 2.58, "encoder": 3.11, "encoder-decoder": 2.66}, 3, 0.012,
+    {"ngram": 2.43, "lzma": 3.32, "untrained": 6.1}, 120,
+)  # fmt: skip
+TASKS = (PHRASES, SENTIMENT, SHAKESPEARE)
+
+_TEXTS = {
+    "translation": [("twenty-one days", "einundzwanzig Tage"), ("3 May 1987", "3. Mai 1987"), ("the 42nd", "der 42."), ("half past two", "halb drei"), ("7 kilometers", "7 Kilometer")],
+    "classification": [("I love this phone, the battery lasts for days", "positive"), ("arrived on Tuesday", "neutral"), ("worst purchase of the year :(", "negative"), ("not bad at all!", "positive"), ("the editors disagree", "neutral")],
+    "generation": [("KING. Stay, speak, speak! I charge thee", ", speak!\nExit Ghost.\nMARCELLUS. 'Tis gone"), ("And by opposing end", " them. To die: to sleep;\nNo more"), ("What's in a name? that which", " we call a rose\nBy any other name"), ("If music be the food", " of love, play on;\nGive me excess of it"), ("Once more unto the breach", ", dear friends, once more")],
+}  # fmt: skip
+_WRONG = {"translation": "zwölf Tage", "classification": "neutral", "generation": " the the king and the lord of the"}
+
+
+def write_store(root: Path, tasks: Sequence[Imagined] = TASKS, matches: Sequence[str] = ("parameters",)) -> list[str]:
+    """Write the records of `tasks` under `root`; return the names of the runs, in plan order."""
+    runs = []
+    for task in tasks:
+        write_json(root / "data" / f"{task.dataset}.json", _data(task))
+        write_json(root / "references" / f"{task.dataset}.json", _references(task))
+        for match in matches:
+            for architecture in task.truth:
+                runs += [_run(root, task, architecture, seed, match) for seed in range(task.seeds)]
+    write_json(root / "experiment.json", _experiment(tasks, matches, runs))
+    return runs
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, with the folder it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def change_record(root: Path, run: str, **changes: Any) -> None:
+    """Change the record of one run."""
+    path = root / "runs" / run / "record.json"
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def fail(root: Path, run: str, status: str = "failed", error: str = "RuntimeError: out of memory") -> None:
+    """Turn a run into one that gave no scores."""
+    change_record(root, run, status=status, error=error)
+    for name in ("scores.json", "predictions.parquet"):
+        (root / "runs" / run / name).unlink()
+
+
+def single(task: Imagined, **changes: Any) -> Imagined:
+    """The task with other numbers."""
+    return replace(task, **changes)
+
+
+def _experiment(tasks: Sequence[Imagined], matches: Sequence[str], runs: list[str]) -> Row:
+    specification = {
+        "name": "imagined",
+        "architectures": list(ARCHITECTURES),
+        "seeds": [0, 1, 2],
+        "supervision": "native",
+        "budget": {"match": list(matches), "parameters": 250_000, "tokens": 2_000_000},
+        "training": {"batch_tokens": 4096, "learning_rate": 0.003, "optimizer": "muon"},
+        "tasks": [{"name": task.dataset, "kind": task.kind, "data": task.dataset} for task in tasks],
+    }
+    return {
+        "schema": 1,
+        "archbench": "0.1.0",
+        "name": "imagined",
+        "command": "archbench compare imagined.toml --jobs 2",
+        "experiment": specification,
+        "runs": runs,
+    }
+
+
+def _data(task: Imagined) -> Row:
+    return {
+        "dataset": task.dataset, "kind": task.kind, "primary": task.primary, "licence": "CC0-1.0",
+        "origin": f"generated, {task.dataset}", "digest": "0" * 64, "tokenizer": "bpe", "vocabulary": 1024,
+        "source_length": 32, "target_length": 32, "train_examples": 50_000, "validation_examples": 1_000,
+        "test_examples": task.examples, "train_tokens": 900_000, "notes": {"test.excluded_targets": 3},
+    }  # fmt: skip
+
+
+def _references(task: Imagined) -> list[Row]:
+    rows = [{"dataset": task.dataset, "split": "test", "metric": task.primary}]
+    return [rows[0] | {"name": name, "value": value} for name, value in task.references.items()]
+
+
+def _run(root: Path, task: Imagined, architecture: str, seed: int, match: str) -> str:
+    key = f"{task.dataset}|{architecture}|{match}|{seed}"
+    rng = np.random.default_rng(list(key.encode()))
+    run = f"{task.dataset}-{architecture}-s{seed}-{rng.integers(16**12):012x}"
+    folder = root / "runs" / run
+    folder.mkdir(parents=True, exist_ok=True)
+    level = task.truth[architecture] + rng.normal(0, task.spread)
+    predictions = _predictions(task, level, rng)
+    record = _record(run, task, architecture, seed, match, rng)
+    write_json(folder / "record.json", record)
+    write_json(folder / "plan.json", {key: record[key] for key in ("run", "architecture", "dataset", "seed", "match")})
+    write_json(folder / "scores.json", _scores(task, predictions, architecture))
+    write_json(folder / "environment.json", {"torch": "2.13.0", "python": "3.11.9", "platform": "Linux"})
+    predictions.to_parquet(folder / "predictions.parquet")
+    _curves(task, level, architecture, record, rng).to_csv(folder / "curves.csv", index=False)
+    return run
+
+
+def _record(run: str, task: Imagined, architecture: str, seed: int, match: str, rng: np.random.Generator) -> Row:
+    parameters = int(250_000 * rng.uniform(0.992, 1.008)) // 64 * 64
+    tokens = int(parameters * task.tokens_per_parameter)
+    ratio = 0.55 if architecture == "encoder-decoder" and match == "parameters" else 1.0
+    flops = 6.2 * 250_000 * task.tokens_per_parameter * 250_000 * ratio
+    seconds = flops / 4.1e9 * rng.uniform(0.97, 1.1)
+    family = FAMILIES.get(architecture, architecture)
+    return {
+        "run": run, "experiment": "imagined", "architecture": architecture, "family": family, "task": task.kind,
+        "dataset": task.dataset, "seed": seed, "match": match, "parameters": parameters, "embedding_parameters": 65_536,
+        "train_flops": flops, "train_tokens": tokens, "train_loss_tokens": int(tokens * (0.5 if family == "encoder" else 1)),
+        "steps": tokens // 4096, "train_seconds": seconds, "tokens_per_second": tokens / seconds,
+        "peak_memory_bytes": int(rng.uniform(4e8, 6e8)), "learning_rate": 0.003, "device": "cpu", "status": "done",
+        "executed_flops": flops * 1.12, "optimizer_flops": flops * 0.2, "tokens_per_parameter": tokens / parameters,
+        "epochs": tokens / 900_000, "width": 64, "heads": 4, "depth": 5, "hidden": 176, "target_parameters": 250_000,
+        "target_tokens": int(250_000 * task.tokens_per_parameter), "supervision": "native", "objective": "masked" if family == "encoder" else "causal",
+        "inference_flops": 2e6 * (14 if family == "encoder" else 0.6 if architecture == "encoder-decoder" else 1),
+        "generate_tokens_per_second": 900.0 * rng.uniform(0.9, 1.1) / (6 if family == "encoder" else 1),
+        "precision": "bf16", "threads": 1, "optimizer": "muon", "error": None,
+    }  # fmt: skip
+
+
+def _predictions(task: Imagined, level: float, rng: np.random.Generator) -> pd.DataFrame:
+    texts = _TEXTS[task.kind]
+    pairs = [texts[i % len(texts)] for i in range(task.examples)]
+    reference = [target for _, target in pairs]
+    if task.primary == "bits_per_byte":
+        sizes = np.array([len(text.encode()) for text in reference])
+        difficulty = np.random.default_rng(7).normal(0, 0.3, task.examples)
+        nats = sizes * math.log(2) * (level + difficulty + rng.normal(0, 0.1, task.examples))
+        correct = np.zeros(task.examples, bool)
+    else:
+        hardness = np.random.default_rng(7).uniform(-0.25, 0.25, task.examples)
+        correct = rng.uniform(size=task.examples) < np.clip(level + hardness, 0, 1)
+        nats = np.where(correct, 0.3, 2.5)
+    answer = [text if right else _WRONG[task.kind] for text, right in zip(reference, correct, strict=True)]
+    columns = {"example": range(task.examples), "source": [source for source, _ in pairs], "reference": reference}
+    extra = {} if task.kind == "generation" else {"correct": correct}
+    return pd.DataFrame(columns | {"answer": answer, "log_likelihood": -nats} | extra)
+
+
+def _scores(task: Imagined, predictions: pd.DataFrame, architecture: str) -> list[Row]:
+    sizes = np.array([len(text.encode()) for text in predictions["reference"]])
+    bits = float(-predictions["log_likelihood"].sum() / math.log(2) / sizes.sum())
+    values = {"bits_per_byte": bits}
+    if task.kind != "generation":
+        share = float(predictions["correct"].mean())
+        values = {task.primary: share} | values | ({"bleu": 90 * share, "chrf": 95 * share} if task.kind == "translation" else {"macro_f1": share - 0.02})  # fmt: skip
+    else:
+        values |= {"repetition": 0.12, "distinct_2": 0.7}
+    if architecture == "encoder" and task.kind != "classification":
+        values["bits_per_byte_bound"] = bits + 0.2
+    n = len(predictions)
+    return [
+        {"split": "test", "metric": name, "value": value, "lower": value - 0.04, "upper": value + 0.04, "n": n}
+        for name, value in values.items()
+    ]
+
+
+def _curves(task: Imagined, level: float, architecture: str, record: Row, rng: np.random.Generator) -> pd.DataFrame:
+    share = np.linspace(0, 1, 25)
+    floor = level if task.primary == "bits_per_byte" else 1.6 - level
+    values = floor + 3.5 * np.exp(-6 * share) + rng.normal(0, 0.01, len(share))
+    masked = architecture == "encoder" and task.kind != "classification"
+    base = {
+        "step": (share * record["steps"]).astype(int),
+        "tokens": (share * record["train_tokens"]).astype(int),
+        "flops": share * record["train_flops"],
+        "seconds": share * record["train_seconds"],
+    }
+    validation = base | {"split": "validation", "metric": "nll_per_token_bound" if masked else "nll_per_token", "value": values}
+    train = base | {"split": "train", "metric": "loss", "value": values - 0.1}
+    return pd.concat([pd.DataFrame(validation), pd.DataFrame(train)])
