@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from runs.sections import (
@@ -41,7 +41,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     _check_names(tasks)
     return Experiment(
         name=entry.name,
-        architectures=_located(entry.architectures, folder),
+        architectures=entry.architectures,
         seeds=entry.seeds,
         tasks=tasks,
         folder=folder,
@@ -70,7 +70,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         source_length=source,
         target_length=target,
         test_examples=entry.test_examples or TEST_EXAMPLES[kind],
-        architectures=_located(entry.architectures or experiment.architectures, folder),
+        architectures=entry.architectures or experiment.architectures,
         seeds=entry.seeds or experiment.seeds,
         supervision=entry.supervision or experiment.supervision,
         budget=_budget(experiment.budget, entry.budget),
@@ -207,17 +207,7 @@ def _check_names(tasks: tuple[Task, ...]) -> None:
             raise InputError(f"tasks[{i}].name: {shown(task.name)} is the name of tasks[{first}] too; give another")
 
 
-def _located(architectures: tuple[str, ...], folder: str) -> tuple[str, ...]:
-    """Paths of variant files start at the experiment's folder; names stay names."""
-    return tuple(_from(folder, item) if is_path(item) else item for item in architectures)
-
-
 def is_path(architecture: str) -> bool:
     """Whether an architecture is given by a path: it ends in ``.py`` or has a folder in it."""
     named = architecture.startswith("transformers:")
     return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)
-
-
-def _from(folder: str, path: str) -> str:
-    whole = Path(folder) / path
-    return str(whole) if whole.parent != Path() or whole.suffix == ".py" else f"./{whole}"

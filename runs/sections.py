@@ -192,8 +192,8 @@ class Task(Section):
 class Experiment(Section):
     """A resolved experiment: all settings stand in its tasks.
 
-    ``architectures`` and ``seeds`` are those of tasks without their own. ``folder`` is where relative data paths start;
-    it is no part of what decides an outcome.
+    ``architectures`` and ``seeds`` are those of tasks without their own. Relative paths, of data and of variant
+    files, start at ``folder``; it is no part of what decides an outcome.
     """
 
     name: Name

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runs.resolve import check_task, resolve
+from runs.resolve import check_task, is_path, resolve
 from runs.sections import MATCHES, PARAMETER_FLOOR, Budget, Experiment, Model, Task, Training
 from runs.validation import nearest, shown
 from tasks.errors import InputError
@@ -86,18 +86,24 @@ def override(
 ) -> Experiment:
     """``experiment`` with what the command line says instead: it wins over every task's own settings.
 
-    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1.
+    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. Paths of
+    variant files start at the current folder here.
     """
     chosen = _chosen(experiment, tasks) if tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
     if architectures is not None:
-        general["architectures"] = _distinct("architectures", architectures)
+        general["architectures"] = _distinct("architectures", [_here(item) for item in architectures])
     if seeds is not None:
         general["seeds"] = _seeds(seeds)
     if match is not None:
         chosen = tuple(_matched(task, match) for task in chosen)
     chosen = tuple(task.model_copy(update=general) for task in chosen)
     return experiment.model_copy(update={**general, "tasks": chosen})
+
+
+def _here(architecture: str) -> str:
+    """A path that starts at the current folder, made to mean the same from the experiment's."""
+    return str(Path(architecture).expanduser().absolute()) if is_path(architecture) else architecture
 
 
 def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:

@@ -204,11 +204,12 @@ def test_a_task_keeps_what_it_does_not_override(tmp_path: Path) -> None:
     assert (tiny.seeds, tiny.supervision, tiny.architectures) == ((0, 1, 2), "native", ("decoder",))
 
 
-def test_variant_files_start_at_the_experiment_and_names_stay(tmp_path: Path) -> None:
+def test_variant_files_of_the_command_line_start_at_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "full.toml").write_text(FULL)
-    assert spec.load(tmp_path / "full.toml").tasks[1].architectures == ("encoder", str(tmp_path / "mine.py"))
-    named = changed("architectures", ["transformers:gpt2", "./checkpoint", "a/b.py"])
-    assert spec.from_dict(named, folder=".").architectures == ("transformers:gpt2", "./checkpoint", "a/b.py")
+    experiment = spec.load(tmp_path / "full.toml")
+    assert (experiment.folder, experiment.tasks[1].architectures) == (str(tmp_path), ("encoder", "mine.py"))
+    named = spec.override(experiment, architectures=["decoder", "mine.py", "transformers:gpt2", "/a/b.py"])
+    assert named.tasks[0].architectures == ("decoder", str(Path.cwd() / "mine.py"), "transformers:gpt2", "/a/b.py")
 
 
 def test_defaults_follow_the_kind() -> None:

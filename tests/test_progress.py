@@ -1,0 +1,105 @@
+"""The display: what is left is estimated from what the runs so far took, and every way of showing it shows all."""
+
+import io
+import re
+
+import pytest
+from fake_work import FakePlan
+from rich.console import Console
+
+from runs.messages import Ended, Progress
+from runs.progress import Display, Tracker, duration
+
+
+class Clock:
+    """Seconds, set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def tracker(clock: Clock, jobs: int, *seconds: float) -> Tracker:
+    made = Tracker(jobs, clock)
+    for i, expected in enumerate(seconds):
+        made.add(FakePlan(f"r{i}", expected_seconds=expected))
+    return made
+
+
+def test_without_experience_the_expected_times_count() -> None:
+    assert tracker(Clock(), 2, 10.0, 10.0, 20.0).seconds_left() == pytest.approx(20.0)
+    assert tracker(Clock(), 2, 10.0, 30.0).seconds_left() == pytest.approx(30.0)
+
+
+def test_slower_runs_than_expected_stretch_the_rest() -> None:
+    clock = Clock()
+    made = tracker(clock, 1, 10.0, 10.0)
+    made.hear(Progress("r0", "data"))
+    clock.now = 30.0
+    made.hear(Ended("r0", "done"))
+    assert made.states["r0"].spent == 30.0
+    assert made.seconds_left() == pytest.approx(30.0)
+
+
+def test_a_run_at_work_counts_by_what_it_has_done() -> None:
+    clock = Clock()
+    made = tracker(clock, 1, 10.0)
+    made.hear(Progress("r0", "train", 0.0, 100.0))
+    clock.now = 9.0
+    made.hear(Progress("r0", "train", 100.0, 100.0, 1.5, 800.0))
+    assert made.seconds_left() == pytest.approx(1.0)
+    made.hear(Progress("r0", "score", 100.0, 100.0))
+    assert made.seconds_left() == pytest.approx(0.0)
+
+
+def test_skipped_and_failed_runs_leave_nothing_to_do() -> None:
+    made = tracker(Clock(), 1, 10.0, 10.0)
+    made.hear(Ended("r0", "skipped"))
+    made.hear(Ended("r1", "failed", "ValueError: no"))
+    assert made.seconds_left() == 0.0
+    assert made.headline() == "2 of 2 runs, 1 failed"
+
+
+def test_the_headline_says_it_all() -> None:
+    made = tracker(Clock(), 2, 300.0, 300.0, 300.0)
+    made.hear(Ended("r0", "done"))
+    for run in ("r1", "r2"):
+        made.hear(Progress(run, "train", 0.0, 100.0, 2.0, 9200.0))
+    assert made.headline() == "1 of 3 runs, 2 at work, 18,400 tokens/s, about 5 min left"
+
+
+def shown(terminal: bool) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=terminal, width=120, no_color=True, _environ={"TERM": "xterm"})
+    plans = [FakePlan("[red]-s0"), FakePlan("b-s0"), FakePlan("c-s0")]
+    with Display(plans, 2, console) as display:
+        display(Ended("c-s0", "skipped"))
+        display(Progress("[red]-s0", "train", 50.0, 100.0, 2.5, 1000.0))
+        display(Progress("b-s0", "train", 50.0, 100.0, 1.25, 1000.0))
+        display(Ended("b-s0", "failed", "ValueError: [bold]no"))
+        if terminal:
+            console.print(display.render())
+        display(Ended("[red]-s0", "done"))
+    return stream.getvalue()
+
+
+def test_plain_lines_without_a_terminal() -> None:
+    text = shown(terminal=False)
+    assert "\x1b" not in text
+    assert "b-s0 failed: ValueError: [bold]no" in text
+    assert "[red]-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
+
+
+def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:
+    text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(terminal=True))
+    assert "decoder" in text
+    assert "▶✗●" in text
+    assert "[red]-s0" in text
+    assert "loss 2.500" in text
+    assert "1,000 tokens/s" in text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (240, "4 min"), (7500, "2 h 05 min")])
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
