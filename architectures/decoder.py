@@ -3,10 +3,11 @@
 from torch import Tensor, nn
 
 from architectures.attention import View
+from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
 from architectures.family import Cache, Flops, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount
-from architectures.objectives import Causal, Objective
+from architectures.objectives import Objective
 from architectures.stack import Stack
 
 

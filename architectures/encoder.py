@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from architectures.attention import View
 from architectures.embedding import Embedding, Head
 from architectures.family import Flops, States, count_positions, full, straight, truth
+from architectures.masked import Masked
 from architectures.numbers import Amount
-from architectures.objectives import Masked, Objective
+from architectures.objectives import Objective
 from architectures.stack import Stack
 from tasks.example import MASK
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import View
+from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
 from architectures.family import Cache, Flops, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount
-from architectures.objectives import Causal, Objective
+from architectures.objectives import Objective
 from architectures.stack import Memory, Stack
 from tasks.example import BOS
 

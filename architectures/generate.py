@@ -39,13 +39,18 @@ def left_to_right(
     answers: Tensor,
     decoding: Decoding,
     generator: torch.Generator | None = None,
+    start: Tensor | None = None,
 ) -> list[Tensor]:
-    """Write a target for every row of ``source`` (b, s) -> token ids of each, END left out."""
-    cache = model.prefill(source, source_mask)
-    if decoding.strategy == "beam":
-        return _beam(model, cache, len(source), answers, decoding)
-    rows = len(source)
+    """Write a target for every row of ``source`` (b, s) -> token ids of each, END left out.
+
+    ``start`` (b, m) are tokens that the targets begin with; they are not part of what is returned.
+    """
+    cache, rows = model.prefill(source, source_mask), len(source)
     tokens = torch.full((rows, 1), BOS, device=source.device)
+    if start is not None:
+        tokens = torch.cat([tokens, start], 1)
+    if decoding.strategy == "beam":
+        return _beam(model, cache, tokens, answers, decoding)
     active = torch.arange(rows, device=source.device)
     written = torch.full((rows, decoding.max_tokens), PAD, device=source.device)
     lengths = torch.zeros(rows, dtype=torch.long, device=source.device)
@@ -83,11 +88,11 @@ def in_rounds(
     return [_before_end(row[: decoding.max_tokens]) for row in canvas]
 
 
-def _beam(model: Any, cache: Any, rows: int, answers: Tensor, decoding: Decoding) -> list[Tensor]:
-    """Beam search; a finished hypothesis competes on its length-normalised score with those still open."""
-    device, beams = answers.device, decoding.beams
+def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Decoding) -> list[Tensor]:
+    """Beam search from tokens (b, m); finished hypotheses compete on length-normalised scores with those still open."""
+    device, beams, rows = answers.device, decoding.beams, len(tokens)
     cache = cache.rows(torch.arange(rows, device=device).repeat_interleave(beams)) if _filled(cache, rows) else cache
-    tokens = torch.full((rows * beams, 1), BOS, device=device)
+    tokens = tokens.repeat_interleave(beams, 0)
     scores = torch.full((rows, beams), float("-inf"), device=device)
     scores[:, 0] = 0.0
     written = torch.empty(rows, beams, 0, dtype=torch.long, device=device)

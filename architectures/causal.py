@@ -1,0 +1,90 @@
+"""Next-token prediction (causal language modelling)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from architectures.family import Flops, full
+from architectures.generate import Decoding, left_to_right
+from architectures.numbers import Amount
+from architectures.objectives import Loss, Pairs, cross_entropy, log_softmax, select, tripled
+from tasks.example import BOS
+
+
+@dataclass(frozen=True)
+class Causal:
+    """Next-token prediction, for decoder-only and encoder-decoder models.
+
+    With native supervision a causal decoder predicts the tokens of its source as well, each weighing like a target's.
+    """
+
+    bounded = False
+
+    def loss(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        generator: torch.Generator | None = None,
+        native: bool = False,
+        smoothing: float = 0.0,
+    ) -> Loss:
+        """Mean negative log-likelihood of the target's tokens, and of the source's where native; nothing is random."""
+        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
+        logits = model.logits(select(states.target, pairs.target_mask))
+        losses = cross_entropy(logits, select(pairs.target, pairs.target_mask), answers, smoothing)
+        total, count = losses.sum(), torch.tensor(losses.numel())
+        nats = total.detach()
+        if native and model.source_predicts and pairs.source.shape[1] > 1:
+            seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
+            logits = model.logits(select(states.source[:, :-1], seen))
+            extra = cross_entropy(logits, select(pairs.source[:, 1:], seen), None, smoothing)
+            return Loss((total + extra.sum()) / (losses.numel() + extra.numel()), nats, count)
+        return Loss(total / losses.numel(), nats, count)
+
+    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
+        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
+        present = full(pairs.target, pairs.target_mask)
+        scores = log_softmax(model.logits(states.target), answers).gather(-1, pairs.target[..., None]).squeeze(-1)
+        return scores.masked_fill(~present, 0.0).double().sum(1), present.sum(1)
+
+    def generate(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        decoding: Decoding,
+        generator: torch.Generator | None = None,
+        start: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Write targets for the sources -> token ids of each row, END left out; ``pairs.target`` is not looked at.
+
+        ``start`` (b, m): tokens that the targets begin with, which are not returned (from left to right only).
+        """
+        return left_to_right(model, pairs.source, pairs.source_mask, answers, decoding, generator, start)
+
+    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
+        """Forward and backward FLOPs of one example: three times the forward pass."""
+        outputs = self.loss_tokens(source, target, model, native)
+        return tripled(model.flops(source, target, outputs))
+
+    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+        """Tokens with loss in one example."""
+        predicted = (source - 1.0) * (source > 0) if native and model.source_predicts else 0.0
+        return target + predicted
+
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        """Model FLOPs of reading a source and writing a target token by token from a cache."""
+        return model.flops(source, target, target).model  # type: ignore[no-any-return]
+
+    def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
+        """None: the likelihood is what was trained."""
+        return None
+
+
+def _shift(target: Tensor) -> Tensor:
+    """What a causal model reads to predict ``target`` (b, t): BOS and all but the last token."""
+    return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)

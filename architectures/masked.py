@@ -1,0 +1,164 @@
+"""Masked language modelling, as any-order prediction that can be scored exactly and written with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from architectures.family import Flops, full
+from architectures.generate import Decoding, in_rounds, left_to_right
+from architectures.numbers import Amount
+from architectures.objectives import Loss, Pairs, cross_entropy, log_softmax, tripled
+from tasks.example import BOS, MASK
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Fill in hidden cells, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
+
+    For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
+    expectation is the bound. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
+    states that writing from left to right meets (2410.01600). With native supervision half of the sources have
+    ``source_rate`` of their tokens hidden as well and predicted (1810.04805).
+    """
+
+    suffix: bool = False
+    source_rate: float = 0.15
+    canvases: int = 128
+
+    bounded = True
+
+    def loss(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        generator: torch.Generator | None = None,
+        native: bool = False,
+        smoothing: float = 0.0,
+    ) -> Loss:
+        """The weighted loss over hidden cells per target token; its expectation bounds the negative log-likelihood."""
+        hidden_source = self._hide_source(pairs, generator) if native else None
+        losses, states = self._target_losses(model, pairs, answers, generator, smoothing, hidden_source)
+        total, tokens = losses.sum(), full(pairs.target, pairs.target_mask).sum()
+        if hidden_source is None:
+            return Loss(total / tokens, total.detach(), tokens)
+        logits = model.logits(states[:, :-1][hidden_source])
+        extra = cross_entropy(logits, pairs.source[hidden_source], None, smoothing)
+        return Loss((total + extra.sum()) / (tokens + extra.numel()), total.detach(), tokens)
+
+    def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
+        """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
+        total = torch.zeros(len(pairs.target), dtype=torch.float64, device=pairs.target.device)
+        for _ in range(draws):
+            total += self._target_losses(model, pairs, answers, generator, 0.0, None)[0].double().sum(1)
+        return total / draws
+
+    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Exact log-likelihood by the chain rule, left to right, END included: nats (b,) and tokens (b,).
+
+        Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
+        """
+        present = full(pairs.target, pairs.target_mask)
+        source, source_mask = _ended(pairs)
+        rows, cells = present.nonzero(as_tuple=True)
+        scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
+        steps = torch.arange(model.canvas, device=present.device)
+        blank = _canvas(pairs.target, pairs.target_mask, model.canvas)
+        for start in range(0, len(rows), self.canvases):
+            row, cell = rows[start : start + self.canvases], cells[start : start + self.canvases]
+            canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
+            mask = None if source_mask is None else source_mask[row]
+            states = model.hidden(source[row], canvas, mask).target[torch.arange(len(row)), cell]
+            found = log_softmax(model.logits(states), answers).gather(-1, pairs.target[row, cell][:, None])
+            scores[row, cell] = found.squeeze(-1).double()
+        return scores.sum(1), present.sum(1)
+
+    def generate(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        decoding: Decoding,
+        generator: torch.Generator | None = None,
+        start: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Write targets for the sources -> token ids of each row, END left out; ``pairs.target`` is not looked at.
+
+        ``start`` (b, m): tokens that the targets begin with, which are not returned (from left to right only).
+        """
+        source, source_mask = _ended(pairs)
+        if decoding.strategy == "confident":
+            return in_rounds(model, source, source_mask, answers, decoding)
+        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
+
+    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
+        """Forward and backward FLOPs of one example, in expectation over what is hidden."""
+        outputs = self.loss_tokens(source, target, model, native)
+        return tripled(model.flops(source + 1.0, 0.0 * target + model.canvas, outputs))
+
+    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+        """Expected tokens with loss in one example."""
+        return (target + 1.0) / 2.0 + (0.5 * self.source_rate * source if native else 0.0)
+
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        """Model FLOPs of writing a target from left to right: a forward pass per token."""
+        return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
+
+    def _target_losses(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        generator: torch.Generator | None,
+        smoothing: float,
+        hidden_source: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted losses (b, t) of the hidden cells, 0 elsewhere, and the states (b, s + 1, d) of the source."""
+        hidden, weights = self._hide(full(pairs.target, pairs.target_mask), generator)
+        source, source_mask = _ended(pairs)
+        if hidden_source is not None:
+            source = source.masked_fill(F.pad(hidden_source, (0, 1)), MASK)
+        canvas = _canvas(pairs.target.masked_fill(hidden, MASK), pairs.target_mask, model.canvas)
+        states = model.hidden(source, canvas, source_mask)
+        logits = model.logits(states.target[:, : hidden.shape[1]][hidden])
+        losses = torch.zeros(hidden.shape, device=hidden.device)
+        losses[hidden] = cross_entropy(logits, pairs.target[hidden], answers, smoothing) * weights[hidden]
+        return losses, states.source
+
+    def _hide(self, present: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t)."""
+        lengths = present.sum(1, keepdim=True)
+        uniform = torch.rand(len(present), 1, generator=generator).to(present.device)
+        hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
+        if self.suffix:
+            order = lengths - 1 - torch.arange(present.shape[1], device=present.device)
+        else:
+            noise = torch.rand(present.shape, generator=generator).to(present.device)
+            order = noise.masked_fill(~present, 2.0).argsort(1).argsort(1)
+        weights = (lengths / hidden).expand(present.shape)
+        return (order < hidden) & present, weights
+
+    def _hide_source(self, pairs: Pairs, generator: torch.Generator | None) -> Tensor:
+        """Which source tokens to hide (b, s): none in half of the rows, ``source_rate`` of them in the others."""
+        shape = pairs.source.shape
+        chosen = torch.rand(shape[0], 1, generator=generator) < 0.5
+        hidden = (torch.rand(shape, generator=generator) < self.source_rate) & chosen
+        return hidden.to(pairs.source.device) & full(pairs.source, pairs.source_mask)
+
+
+def _ended(pairs: Pairs) -> tuple[Tensor, Tensor | None]:
+    """The source with BOS behind it (b, s + 1), where an encoder's canvas begins, and its mask."""
+    source = torch.cat([pairs.source, torch.full_like(pairs.target[:, :1], BOS)], 1)
+    if pairs.source_mask is None:
+        return source, None
+    return source, F.pad(pairs.source_mask, (0, 1), value=True)
+
+
+def _canvas(cells: Tensor, mask: Tensor | None, length: int) -> Tensor:
+    """Cells (b, t) on a canvas of ``length`` cells; whatever is not there is [MASK]."""
+    if mask is not None:
+        cells = cells.masked_fill(~mask, MASK)
+    return F.pad(cells, (0, length - cells.shape[1]), value=MASK)

@@ -1,0 +1,91 @@
+"""What a run runs on: device, precision, threads, and the facts that are recorded of them."""
+
+import contextlib
+import importlib.metadata
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from tasks.errors import InputError
+
+RECORDED = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "sacrebleu", "Babel", "num2words")
+
+
+def device(wanted: str) -> Literal["cpu", "cuda"]:
+    """``auto``, ``cpu`` or ``cuda`` -> the kind of device; raises ``InputError`` where there is no such device."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise InputError(f'--device: "{wanted}": expected auto, cpu or cuda')
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device: no CUDA device is available to PyTorch here; use --device cpu or auto")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def precision(wanted: str, on: str) -> Literal["bf16", "float32"]:
+    """``auto`` is bfloat16 where the device multiplies it natively, which is where it is faster; else float32."""
+    if wanted != "auto":
+        return "bf16" if wanted == "bf16" else "float32"
+    if on == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    features = torch.cpu.get_capabilities()
+    return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16") else "float32"
+
+
+def deterministic(wanted: bool) -> None:
+    """Ask PyTorch for kernels that give the same bits every time (on CPU they always do)."""
+    torch.use_deterministic_algorithms(wanted)
+
+
+def environment(on: str) -> dict[str, str]:
+    """Facts that may explain a difference between two machines."""
+    facts = {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "device": torch.cuda.get_device_name() if on == "cuda" else "cpu",
+        "threads": str(torch.get_num_threads()),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    return facts | {name: importlib.metadata.version(name) for name in RECORDED}
+
+
+def reset_peak_memory(on: str) -> None:
+    """Begin a new measurement of the peak (on CPU where the kernel allows it: Linux)."""
+    if on == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(on: str) -> int:
+    """Largest memory since ``reset_peak_memory``: allocated on the GPU, or resident in this process."""
+    if on == "cuda":
+        return torch.cuda.max_memory_allocated()
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def matmul_rate(on: str, bf16: bool) -> float:
+    """FLOP/s of a matrix product of the size that small models make, on one thread: a quick measurement (0.1 s)."""
+    kind = torch.bfloat16 if bf16 else torch.float32
+    a, b = torch.randn(1024, 128, device=on, dtype=kind), torch.randn(128, 384, device=on, dtype=kind)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < 0.1:
+        (a @ b).sum().item()
+        count += 1
+    return count * 2.0 * 1024 * 128 * 384 / (time.perf_counter() - start)
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -1,0 +1,311 @@
+"""From an experiment to its runs: data prepared, sizes fitted to the budget, every run named by what decides it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from architectures import catalogue
+from architectures.catalogue import Variant
+from architectures.size import Counts, Limits, Size, count
+from runs import budget, machine, optimizer
+from runs.calibrate import Calibration
+from runs.sections import Experiment, Task, Training
+from tasks.task import prepare
+from tasks.values import Prepared, TaskConfig
+
+NUMERICS = 1  # raised whenever a change alters what a run of the same settings computes
+THREADS = 1  # of every worker process
+EFFICIENCY = 0.3  # of the machine's matrix products, reached in training small models; for expected times only
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: everything that decides its outcome, and what is known of its row in the table of runs."""
+
+    experiment: str
+    architecture: str
+    variant: str  # name or path, for the catalogue
+    variant_text: str
+    family: str
+    task: TaskConfig
+    data: str  # digest of examples and tokenizer
+    vocabulary: int
+    seed: int
+    match: str
+    supervision: str
+    training: Training
+    size: Size
+    counts: Counts
+    target_parameters: int
+    tokens: int
+    flops: float
+    optimizer_flops: float
+    device: str
+    precision: str
+    threads: int
+    deterministic: bool
+    cache: str
+    expected_seconds: float
+    references: bool = False  # this run also makes the data set's reference rows
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
+
+    @property
+    def native(self) -> bool:
+        return self.supervision == "native"
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the outcome, as plain values."""
+        task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
+        return {
+            "numerics": NUMERICS,
+            "variant": hashlib.sha256(self.variant_text.encode()).hexdigest(),
+            "size": asdict(self.size),
+            "task": task,
+            "data": self.data,
+            "seed": self.seed,
+            "supervision": self.supervision,
+            "training": self.training.model_dump(mode="json", exclude={"precision"}),
+            "tokens": self.tokens,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "deterministic": self.deterministic,
+        }
+
+    @property
+    def run(self) -> str:
+        """``<dataset>-<architecture>-s<seed>-<hash>``; the hash is of the identity."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return f"{self.task.name}-{self.architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def row(self) -> dict[str, Any]:
+        """What is known of the run's row in the table of runs before it has run."""
+        return {
+            "run": self.run,
+            "experiment": self.experiment,
+            "architecture": self.architecture,
+            "family": self.family,
+            "task": self.task.kind,
+            "dataset": self.task.name,
+            "seed": self.seed,
+            "match": self.match,
+            "supervision": self.supervision,
+            "parameters": self.counts.parameters,
+            "embedding_parameters": self.counts.embedding_parameters,
+            "target_parameters": self.target_parameters,
+            "target_tokens": self.tokens,
+            "expected_flops": self.flops,
+            "optimizer_flops": self.optimizer_flops,
+            "width": self.size.dim,
+            "heads": self.size.heads,
+            "depth": self.size.depth,
+            "hidden": self.size.hidden,
+            "batch_tokens": self.training.batch_tokens,
+            "learning_rate": self.training.learning_rate,
+            "optimizer": self.training.optimizer,
+            "dropout": self.training.dropout,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "expected_seconds": self.expected_seconds,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "training": self.training.model_dump(mode="json")}
+
+
+def from_json(value: Mapping[str, Any]) -> Plan:
+    """The plan that ``Plan.to_json`` wrote."""
+    parts = {
+        "task": TaskConfig(**value["task"]),
+        "training": Training.model_validate_json(json.dumps(value["training"])),
+        "size": Size(**value["size"]),
+        "counts": Counts(**value["counts"]),
+    }
+    return Plan(**{**value, **parts})
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All runs of an experiment, in its order, and a row for each of its data sets."""
+
+    plans: tuple[Plan, ...]
+    datasets: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the runs will run. ``rate``: FLOP/s of a matrix product there."""
+
+    device: str
+    deterministic: bool
+    threads: int
+    cache: Path
+    rate: float
+
+
+def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Path, root: Path, say: Say) -> Matrix:
+    """Prepare the data, fit every size and name every run; raises ``InputError`` before anything is trained.
+
+    What a match by time needs to measure is measured once and kept in ``root``.
+    """
+    plans: dict[str, Plan] = {}
+    datasets = []
+    rate = machine.matmul_rate(device, bf16=machine.precision("auto", device) == "bf16")
+    setting = Setting(device, deterministic, THREADS, cache, rate)
+    for task in experiment.tasks:
+        say(f"{task.name}: preparing the data")
+        prepared = prepare(task_config(task, experiment.folder), cache, say)
+        datasets.append(dataset_row(prepared))
+        planner = _Planner(experiment, task, prepared, setting, Calibration(root, say))
+        for one in planner.plans():
+            known = plans.get(one.run)
+            plans[one.run] = one if known is None else replace(known, match=f"{known.match},{one.match}")
+    return Matrix(tuple(plans.values()), tuple(datasets))
+
+
+def task_config(task: Task, folder: str) -> TaskConfig:
+    """The part of a task that decides its encoded examples."""
+    return TaskConfig(
+        kind=task.kind,
+        name=task.name,
+        data=task.data,
+        columns=task.columns,
+        tokenizer=task.tokenizer,
+        vocabulary=task.vocabulary,
+        encoding=task.encoding,
+        source_length=task.source_length,
+        target_length=task.target_length,
+        test_examples=task.test_examples,
+        folder=folder,
+    )
+
+
+def dataset_row(prepared: Prepared) -> dict[str, Any]:
+    """A data set's row: what it is, where it comes from, and how much of it there is."""
+    splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    tokens = int(prepared.train.source_lengths.sum() + prepared.train.target_lengths.sum())
+    return {
+        "dataset": prepared.name,
+        "kind": prepared.kind,
+        "primary": prepared.primary,
+        "licence": prepared.licence,
+        "origin": prepared.origin,
+        "digest": prepared.digest,
+        "tokenizer": prepared.tokenizer.kind,
+        "vocabulary": prepared.tokenizer.vocabulary,
+        "source_length": prepared.config.source_length,
+        "target_length": prepared.config.target_length,
+        **{f"{split}_examples": len(examples) for split, examples in splits.items()},
+        "train_tokens": tokens,
+        "notes": dict(prepared.notes),
+    }
+
+
+class _Planner:
+    """Plans the runs of one task."""
+
+    def __init__(
+        self, experiment: Experiment, task: Task, prepared: Prepared, setting: Setting, calibration: Calibration
+    ) -> None:
+        self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
+        self.calibration = calibration
+        self.native = task.supervision == "native"
+        self.variants = [(name, catalogue.find(name, Path(experiment.folder))) for name in task.architectures]
+        self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+        self.cost = budget.flops_per_token(budget.sample_lengths(prepared.train), self.native)
+        self.precision = machine.precision(task.training.precision, setting.device)
+        wanted = task.budget.parameters
+        assert wanted is not None
+        self.wanted = wanted
+        self.reference = self._fit(self.variants[0][1], budget.parameters, wanted)
+
+    def plans(self) -> Iterator[Plan]:
+        """Axis by axis, architecture by architecture, seed by seed."""
+        for match in self.task.budget.match:
+            for position, (place, variant) in enumerate(self.variants):
+                size = self._size(variant, match)
+                tokens = self._tokens(variant, size, match)
+                for seed in self.task.seeds:
+                    first = position == 0 and seed == self.task.seeds[0]
+                    yield self._plan(place, variant, size, match, tokens, seed, references=first)
+
+    def _size(self, variant: Variant, match: str) -> Size:
+        """The size that equals the reference's on this axis."""
+        first = self.variants[0][1]
+        if variant is first:
+            return self.reference
+        measure = self.cost if match == "flops" else budget.parameters
+        return self._fit(variant, measure, measure(self._blank(first, self.reference)))
+
+    def _tokens(self, variant: Variant, size: Size, match: str) -> int:
+        """The training tokens that equal the reference's budget on this axis."""
+        settings, first = self.task.budget, self.variants[0][1]
+        if settings.seconds is not None:
+            timed = (variant, size) if match == "seconds" else (first, self.reference)
+            tokens = settings.seconds * self._rate(*timed)
+        elif settings.flops is not None:
+            tokens = settings.flops / self.cost(self._blank(first, self.reference))
+        else:
+            tokens = float(settings.tokens or 0)
+        if match == "flops-by-tokens":
+            tokens *= self.cost(self._blank(first, self.reference)) / self.cost(self._blank(variant, size))
+        return max(1, round(tokens))
+
+    def _rate(self, variant: Variant, size: Size) -> float:
+        work = self.calibration.work(self.prepared, self.task, self.setting.device, self.precision)
+        return self.calibration.rate(work, variant, size, self.limits)
+
+    def _fit(self, variant: Variant, measure: budget.Measure, target: float) -> Size:
+        width, heads = budget.reference_width(self.wanted)
+        width = self.task.model.width or width
+        heads = self.task.model.heads or (heads if width % heads == 0 else 1)
+        start = Size(width, heads, 1, 1, self.task.training.dropout)
+        coarse = self.wanted >= budget.COARSE_FROM
+        return budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)
+
+    def _blank(self, variant: Variant, size: Size) -> Any:
+        return budget.blank(variant.build, size, self.limits)
+
+    def _plan(
+        self, place: str, variant: Variant, size: Size, match: str, tokens: int, seed: int, references: bool
+    ) -> Plan:
+        model = self._blank(variant, size)
+        training = self.task.training
+        flops = tokens * self.cost(model)
+        stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens
+        return Plan(
+            experiment=self.experiment.name,
+            architecture=variant.name,
+            variant=str(Path(self.experiment.folder, place).resolve()) if place.endswith(".py") else place,
+            variant_text=variant.text,
+            family=variant.family,
+            task=self.prepared.config,
+            data=self.prepared.digest,
+            vocabulary=self.limits.vocabulary,
+            seed=seed,
+            match=match,
+            supervision=self.task.supervision,
+            training=training,
+            size=size,
+            counts=count(model),
+            target_parameters=self.wanted,
+            tokens=tokens,
+            flops=flops,
+            optimizer_flops=stepping,
+            device=self.setting.device,
+            precision=self.precision,
+            threads=self.setting.threads,
+            deterministic=self.setting.deterministic,
+            cache=str(self.setting.cache),
+            expected_seconds=(flops + stepping) / (EFFICIENCY * self.setting.rate),
+            references=references,
+        )

@@ -1,0 +1,93 @@
+"""What a finished run says to a text: it continues, classifies or translates it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+
+from architectures import catalogue
+from architectures.generate import Decoding
+from architectures.objectives import Pairs
+from runs import plan, store
+from tasks.errors import InputError
+from tasks.example import PAD
+from tasks.tokenizers import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``text`` is the continuation, label or translation; labels come with their ``probabilities``, likeliest first.
+
+    ``cut`` counts the tokens of the text that were beyond the model's source length and not read.
+    """
+
+    kind: str
+    text: str
+    probabilities: tuple[tuple[str, float], ...] = ()
+    cut: int = 0
+
+
+def predict(folder: Path, text: str) -> Answer:
+    """Answer ``text`` with the run in ``folder``; raises ``InputError`` where it is unfinished or the text empty."""
+    if not store.is_finished(folder) or not (folder / "task.json").is_file():
+        raise InputError(f"{folder}: this run is not finished; run its compare command again first")
+    if not text:
+        raise InputError("TEXT: is empty; give the text to continue, classify or translate")
+    made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
+    tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    model = _model(folder, made)
+    answers = torch.zeros(made.vocabulary, dtype=torch.bool)
+    answers[facts["answers"]] = True
+    ids = tokenizer.encode(text)
+    if facts["kind"] == "generation":
+        return _continued(model, tokenizer, ids, answers, made, facts)
+    pairs, cut = _pairs(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
+    if facts["kind"] == "classification":
+        return _classified(model, tokenizer, pairs, answers, cut)
+    return Answer("translation", tokenizer.decode(_written(model, pairs, answers, facts["decoding"])), cut=cut)
+
+
+def _model(folder: Path, made: plan.Plan) -> Any:
+    variant = catalogue.find(str(folder / "variant.py"))
+    model = variant.build(made.size, made.limits)
+    model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+    return model.eval()
+
+
+def _pairs(source: list[int]) -> Pairs:
+    return Pairs(torch.tensor([source], dtype=torch.long), torch.full((1, 1), PAD))
+
+
+@torch.no_grad()
+def _written(
+    model: Any, pairs: Pairs, answers: torch.Tensor, decoding: dict[str, Any], start: torch.Tensor | None = None
+) -> list[int]:
+    chosen = {key: value for key, value in decoding.items() if key != "count"}
+    generator = torch.Generator().manual_seed(0)
+    found = model.objective.generate(model, pairs, answers, Decoding(**chosen), generator, start)
+    return list(map(int, found[0]))
+
+
+def _continued(
+    model: Any, tokenizer: Tokenizer, ids: list[int], answers: torch.Tensor, made: plan.Plan, facts: dict[str, Any]
+) -> Answer:
+    """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
+    limits = made.limits
+    if limits.source_length:
+        source = _pairs(ids[-limits.source_length :])
+        return Answer("generation", tokenizer.decode(_written(model, source, answers, facts["decoding"])))
+    start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
+    decoding = {**facts["decoding"], "max_tokens": limits.target_length - start.shape[1]}
+    return Answer("generation", tokenizer.decode(_written(model, _pairs([]), answers, decoding, start)))
+
+
+@torch.no_grad()
+def _classified(model: Any, tokenizer: Tokenizer, pairs: Pairs, answers: torch.Tensor, cut: int) -> Answer:
+    ids = answers.nonzero().squeeze(1)
+    many = Pairs(pairs.source.expand(len(ids), -1), ids[:, None])
+    nats, _ = model.objective.log_likelihood(model, many, answers)
+    ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)
+    return Answer("classification", probabilities[0][0], probabilities, cut)

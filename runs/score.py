@@ -1,0 +1,148 @@
+"""The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from architectures import generate
+from runs.batches import fixed
+from runs.messages import Interrupted, Progress
+from runs.step import mixed, pairs
+from runs.train import SCORING_TOKENS
+from tasks import task
+from tasks.values import Examples, Outputs, Prepared, Score
+
+BOUND_DRAWS = 16
+ANSWER_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model made of the test examples, the metrics, and what it cost."""
+
+    outputs: Outputs
+    scores: tuple[Score, ...]
+    score_seconds: float
+    generate_seconds: float
+    generated_tokens: int
+    inference_flops: float
+
+
+class Scorer:
+    """Scores one model; ``answers`` (v,) are the tokens that an answer may use."""
+
+    def __init__(
+        self,
+        model: Any,
+        prepared: Prepared,
+        device: str,
+        seed: int,
+        notify: Callable[[float, float], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
+        self.notify, self.stop = notify, stop
+        self.answers = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+
+    @torch.no_grad()
+    def score(self, examples: Examples) -> Scored:
+        """Likelihoods of all examples, answers to the first of them; raises ``Interrupted`` when asked to stop."""
+        begun = time.perf_counter()
+        nats, bound = self._likelihoods(examples)
+        middle = time.perf_counter()
+        answers = self._answers(examples)
+        seconds = time.perf_counter() - middle
+        outputs = self._outputs(examples, nats, bound, answers)
+        lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
+        flops = [
+            float(self.model.objective.answer_flops(self.model, float(source), length))
+            for source, length in zip(examples.source_lengths, lengths, strict=False)
+        ]
+        return Scored(
+            outputs,
+            tuple(task.measure(self.prepared, outputs)),
+            score_seconds=middle - begun,
+            generate_seconds=seconds,
+            generated_tokens=int(sum(lengths)),
+            inference_flops=float(np.mean(flops)) if flops else 0.0,
+        )
+
+    def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """-log p of every target in nats (n,), and the any-order bound on it where the objective has one."""
+        nats, bound = np.zeros(len(examples)), np.full(len(examples), np.nan)
+        done = 0
+        for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS)):
+            self._pause(done, len(examples))
+            moved = pairs(batch.to(self.device))
+            nats[index] = -self.model.objective.log_likelihood(self.model, moved, self.answers)[0].cpu().numpy()
+            generator = torch.Generator().manual_seed(mixed(self.seed, number))
+            found = self.model.objective.bound(self.model, moved, self.answers, generator, BOUND_DRAWS)
+            if found is not None:
+                bound[index] = found.cpu().numpy()
+            done += len(index)
+        single = self.prepared.config.target_length == 1
+        return nats, bound if self.model.objective.bounded and not single else None
+
+    def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
+        """What the model writes for the first examples, at the task's fixed decoding."""
+        chosen = task.decoding(self.prepared)
+        count = min(chosen.count, len(examples))
+        decoding = generate.Decoding(
+            max_tokens=chosen.max_tokens,
+            strategy=chosen.strategy,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+            beams=chosen.beams,
+            length_penalty=chosen.length_penalty,
+        )
+        answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
+        for number, (index, batch) in enumerate(self._answer_batches(examples, count)):
+            self._pause(number * ANSWER_ROWS, count)
+            generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+            moved = pairs(batch.to(self.device))
+            found = self.model.objective.generate(self.model, moved, self.answers, decoding, generator)
+            for row, tokens in zip(index, found, strict=True):
+                answers[row] = tokens.cpu().numpy().astype(np.int32)
+        return answers
+
+    def _answer_batches(self, examples: Examples, count: int) -> list[Any]:
+        """Batches of similar source length; a whole-window task has no source, and then any batch will do."""
+        order = np.argsort(examples.source_lengths[:count], kind="stable")
+        parts = [order[start : start + ANSWER_ROWS] for start in range(0, count, ANSWER_ROWS)]
+        return [batch for part in parts for batch in fixed(examples, part, 2**30)]
+
+    def _outputs(
+        self,
+        examples: Examples,
+        nats: NDArray[np.float64],
+        bound: NDArray[np.float64] | None,
+        answers: Sequence[NDArray[np.int32]],
+    ) -> Outputs:
+        return Outputs(
+            sources=[examples.source_text(i) for i in range(len(examples))],
+            references=[examples.target_text(i) for i in range(len(examples))],
+            answers=[self.prepared.tokenizer.decode(answer) for answer in answers],
+            nats=nats,
+            tokens=examples.target_lengths,
+            bytes=examples.target_bytes,
+            bound_nats=bound,
+            answer_ids=list(answers),
+            reference_ids=[examples[i].target for i in range(len(examples))],
+        )
+
+    def _pause(self, done: int, total: int) -> None:
+        """Between batches: say how far this is, and stop where asked to."""
+        self.notify(float(done), float(total))
+        if self.stop():
+            raise Interrupted
+
+
+def progress(run: str, notify: Callable[[Progress], None]) -> Callable[[float, float], None]:
+    """Reports scoring as progress of ``run``."""
+    return lambda done, total: notify(Progress(run, "score", done, total))

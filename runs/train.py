@@ -1,0 +1,193 @@
+"""The training loop: batches until the budget is used up, validation on the way, checkpoints that resume exactly."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runs import checkpoint
+from runs.batches import Batch, Position, fixed
+from runs.messages import Interrupted, Progress
+from runs.plan import Plan
+from runs.step import Stepper, mixed, pairs
+from tasks.values import Examples
+
+EVALUATIONS = 12
+LOSS_POINTS = 60
+CHECKPOINT_SECONDS = 30.0
+VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
+SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
+BOUND_DRAWS = 4
+
+Notify = Callable[[Progress], None]
+
+
+@dataclass
+class State:
+    """Where training stands, but for weights and optimizer: what a checkpoint keeps as JSON."""
+
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    loss_tokens: float = 0.0
+    flops: float = 0.0
+    executed_flops: float = 0.0
+    cells: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_step: int = 0
+    evaluated: int = -1
+    pending: list[float] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    diverged: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "position": self.position.__dict__}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "State":
+        return State(**{**value, "position": Position(**value["position"])})
+
+
+class Training:
+    """One run's training: `run` leaves the best weights of the validation in the model."""
+
+    def __init__(self, plan: Plan, stepper: Stepper, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
+        self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
+        self.notify, self.stop = notify, stop
+        self.state = State()
+        self.best: dict[str, Tensor] = _copied(stepper.model)
+        self.stream = stepper.stream(plan.tokens)
+        self.steps = self.stream.total_steps()
+        self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens)
+
+    def run(self, say: Callable[[str], None]) -> State:
+        """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
+        self._resume(say)
+        saved = time.monotonic()
+        for batch, position in self._batches():
+            self._step(batch, position)
+            if self.state.diverged:
+                break
+            self._evaluate_when_due()
+            if self.stop():
+                self._save()
+                raise Interrupted
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        if not self.state.diverged:
+            self._save()
+        self.stepper.model.load_state_dict(self.best)
+        return self.state
+
+    def _batches(self) -> Iterator[tuple[Batch, Position]]:
+        if self.state.evaluated < 0:
+            self._evaluate()
+        if self.state.diverged:
+            return iter(())
+        return self.stream.start(self.state.position)
+
+    def _step(self, batch: Batch, position: Position) -> None:
+        state, begun = self.state, time.perf_counter()
+        loss = self.stepper.step(batch, state.step, state.position.tokens / self.plan.tokens).item()
+        state.step, state.position = state.step + 1, position
+        self._count(batch)
+        state.seconds += time.perf_counter() - begun
+        if not math.isfinite(loss):
+            state.diverged = (
+                f"loss or gradient not finite at step {state.step}; best checkpoint: step {state.best_step}"
+            )
+            return
+        state.pending.append(loss)
+        if state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps:
+            self._point("train", "loss", sum(state.pending) / len(state.pending))
+            state.pending = []
+        speed = state.position.tokens / max(state.seconds, 1e-9)
+        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, loss, speed))
+
+    def _count(self, batch: Batch) -> None:
+        model, state, native = self.stepper.model, self.state, self.plan.native
+        source, target = batch.source_lengths.astype(np.float64), batch.target_lengths.astype(np.float64)
+        padded = model.objective.training_flops(model, batch.source.shape[1], batch.target.shape[1], native)
+        state.executed_flops += float(padded.executed) * len(source)
+        state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
+        state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
+        state.cells += batch.processed
+
+    def _evaluate_when_due(self) -> None:
+        due = self.state.step * EVALUATIONS // self.steps
+        if due > self.state.evaluated:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
+        state, metric = self.state, self._metric()
+        state.evaluated = state.step * EVALUATIONS // self.steps
+        value = validation_loss(self.stepper, self.validation, bound=metric != "nll_per_token")
+        self._point("validation", metric, value)
+        if not math.isfinite(value):
+            state.diverged = f"validation loss not finite at step {state.step}; best checkpoint: step {state.best_step}"
+        elif value < state.best:
+            state.best, state.best_step, self.best = value, state.step, _copied(self.stepper.model)
+
+    def _metric(self) -> str:
+        """Exact for causal objectives and for targets of one token; the bound that is trained elsewhere."""
+        single = self.stepper.prepared.config.target_length == 1
+        return "nll_per_token_bound" if self.stepper.model.objective.bounded and not single else "nll_per_token"
+
+    def _point(self, split: str, metric: str, value: float) -> None:
+        state = self.state
+        where = {"step": state.step, "tokens": state.position.tokens, "flops": state.flops, "seconds": state.seconds}
+        state.curves.append({**where, "split": split, "metric": metric, "value": value})
+
+    def _save(self) -> None:
+        parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
+        checkpoint.save(self.folder, parts, self.state.to_json())
+
+    def _resume(self, say: Callable[[str], None]) -> None:
+        found = checkpoint.load(self.folder, say)
+        if found is None:
+            return
+        self.stepper.model.load_state_dict(found.tensors["model"])
+        self.stepper.optimizer.load(found.tensors["optimizer"])
+        self.best = {name: tensor.to(self.stepper.device) for name, tensor in found.tensors["best"].items()}
+        self.state = State.from_json(found.state)
+
+
+@torch.no_grad()
+def validation_loss(stepper: Stepper, batches: list[Batch], bound: bool) -> float:
+    """Negative log-likelihood per target token in nats, or its any-order bound over the same draws every time."""
+    model = stepper.model.eval()
+    nats, tokens = 0.0, 0
+    for number, batch in enumerate(batches):
+        generator = torch.Generator().manual_seed(mixed(0, number))
+        moved = pairs(batch.to(stepper.device))
+        with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
+            if bound:
+                found = model.objective.bound(model, moved, stepper.answers, generator, BOUND_DRAWS)
+            else:
+                found = -model.objective.log_likelihood(model, moved, stepper.answers)[0]
+        possible = found.isfinite() if not bound else torch.ones_like(found, dtype=torch.bool)
+        nats += found[possible].sum().item()
+        tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())
+    return nats / max(tokens, 1)
+
+
+def _fixed_subset(examples: Examples, budget: int) -> list[Batch]:
+    """The same few validation examples at every evaluation and for every architecture."""
+    order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+    ends = np.cumsum((examples.source_lengths + examples.target_lengths)[order])
+    wanted = min(max(budget // 100, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
+    chosen = order[: int(np.searchsorted(ends, wanted)) + 1]
+    return [batch for _, batch in fixed(examples, chosen, SCORING_TOKENS)]
+
+
+def _copied(model: Any) -> dict[str, Tensor]:
+    """The weights by name, each in memory of its own (tied ones twice)."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,180 @@
+"""One run from its plan to its record: what a worker process does, and the reference rows of a data set."""
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import save
+
+from architectures import catalogue
+from runs import machine, store
+from runs.messages import Progress
+from runs.plan import Plan
+from runs.score import Scored, Scorer, progress
+from runs.step import Stepper
+from runs.train import State, Training
+from tasks import task
+from tasks.values import Outputs, Prepared
+
+CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
+
+
+def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+    """Train and score the run of ``plan`` in ``folder``, going on from a checkpoint there if there is one.
+
+    The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
+    """
+    store.write_record(folder, {**plan.row(), "status": "unfinished"})
+    machine.deterministic(plan.deterministic)
+    prepared = _prepared(plan)
+    stepper = _stepper(plan, prepared)
+    if plan.references:
+        make_references(plan, prepared, folder.parent.parent, notify, stop)
+        stepper = _stepper(plan, prepared)
+    machine.reset_peak_memory(plan.device)
+    state = Training(plan, stepper, folder, notify, stop).run(print)
+    row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
+    _write_facts(plan, prepared, stepper, state, folder)
+    if state.diverged:
+        store.write_record(folder, {**row, "status": "diverged", "error": state.diverged})
+    else:
+        scored = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
+        _write_scores(scored, state, folder)
+        store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def make_references(
+    plan: Plan,
+    prepared: Prepared,
+    root: Path,
+    notify: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """The reference rows of a data set: classical methods, and this run's model before any training."""
+    if has_references(plan, root):
+        return
+    rows = [asdict(reference) for reference in task.references(prepared)]
+    stepper = _stepper(plan, prepared)
+    scored = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
+    rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
+    store.write_json(_references(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
+
+
+def has_references(plan: Plan, root: Path) -> bool:
+    """Whether the reference rows of the plan's data set, as it is now, are there."""
+    path = _references(plan, root)
+    rows = store.read_json(path) if path.is_file() else []
+    return bool(rows) and all(row.get("data") == plan.data for row in rows)
+
+
+def _references(plan: Plan, root: Path) -> Path:
+    return root / "references" / f"{plan.task.name}.json"
+
+
+def missing_references(plans: tuple[Plan, ...], root: Path) -> None:
+    """Make what is missing of the reference rows where the runs that make them were finished before."""
+    for plan in plans:
+        if plan.references and not has_references(plan, root):
+            make_references(plan, _prepared(plan), root)
+
+
+def _prepared(plan: Plan) -> Prepared:
+    prepared = task.prepare(plan.task, Path(plan.cache), lambda line: None)
+    if prepared.digest != plan.data:
+        raise RuntimeError(f"the data of {plan.task.name} changed since the runs were planned; run the command again")
+    return prepared
+
+
+def _stepper(plan: Plan, prepared: Prepared) -> Stepper:
+    build = catalogue.find(plan.variant).build
+    where = plan.device, plan.precision
+    return Stepper.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)
+
+
+def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
+    """The part of the row that training fills in."""
+    tokens = state.position.tokens
+    examples = stepper.prepared.train
+    epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
+    return {
+        "train_flops": state.flops,
+        "executed_flops": state.executed_flops,
+        "optimizer_flops": plan.optimizer_flops,
+        "train_tokens": tokens,
+        "train_loss_tokens": round(state.loss_tokens),
+        "steps": state.step,
+        "train_seconds": state.seconds,
+        "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
+        "tokens_per_parameter": tokens / plan.counts.parameters,
+        "epochs": tokens / epoch,
+        "padding_fraction": 1 - tokens / state.cells if state.cells else 0.0,
+        "best_step": state.best_step,
+        "validation_loss": state.best,
+        "objective": type(stepper.model.objective).__name__.lower(),
+    }
+
+
+def _scored(scored: Scored) -> dict[str, Any]:
+    """The part of the row that scoring fills in; FLOPs and tokens are those of answering, from a cache."""
+    speed = scored.generated_tokens / scored.generate_seconds if scored.generate_seconds else math.nan
+    return {
+        "score_seconds": scored.score_seconds,
+        "generate_seconds": scored.generate_seconds,
+        "generate_tokens_per_second": speed,
+        "inference_flops": scored.inference_flops,
+    }
+
+
+def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State, folder: Path) -> None:
+    """Everything that reading the run back takes, and its curves."""
+    store.write_json(folder / "plan.json", plan.to_json())
+    store.write_text(folder / "variant.py", plan.variant_text)
+    store.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
+    store.write_json(
+        folder / "task.json",
+        {
+            "kind": prepared.kind,
+            "ends": prepared.ends,
+            "answers": np.flatnonzero(prepared.answers).tolist(),
+            "decoding": asdict(task.decoding(prepared)),
+        },
+    )
+    weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
+    store.write_bytes(folder / "model.safetensors", save(weights))
+    store.write_json(folder / "environment.json", machine.environment(plan.device))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CURVES, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(state.curves)
+    store.write_text(folder / "curves.csv", text.getvalue())
+
+
+def _write_scores(scored: Scored, state: State, folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"split": "test", **asdict(score)} for score in scored.scores]
+    store.write_json(folder / "scores.json", rows)
+    table = io.BytesIO()
+    _predictions(scored.outputs).to_parquet(table, index=False)
+    store.write_bytes(folder / "predictions.parquet", table.getvalue())
+
+
+def _predictions(outputs: Outputs) -> pd.DataFrame:
+    """One row an example; answers exist for the first ones only where answering is bounded."""
+    n = len(outputs.references)
+    answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
+    return pd.DataFrame(
+        {
+            "example": np.arange(n),
+            "source": list(outputs.sources),
+            "reference": list(outputs.references),
+            "answer": pd.Series(answers, dtype="str"),
+            "log_likelihood": -outputs.nats,
+        }
+    )
