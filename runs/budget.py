@@ -83,7 +83,9 @@ def fit(build: Build, start: Size, limits: Limits, measure: Measure, target: flo
         size, reached, stretch = found
         error = abs(reached / target - 1)
         nearest = min(nearest, error)
-        if error <= TOLERANCE and (best is None or stretch < best[0]):
+        if best is not None and stretch > best[0]:
+            break  # from here on the feed-forward network only gets narrower
+        if error <= TOLERANCE:
             best = stretch, size
     if best is None:
         how = f"the nearest is off by {nearest:.1%}" if nearest < math.inf else "a single layer is already larger"

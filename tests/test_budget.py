@@ -1,0 +1,74 @@
+"""The size solver: within 1% for every architecture and axis, or a clear error."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from architectures import catalogue
+from architectures.size import Limits, Size, count
+from runs import budget
+from tasks.errors import InputError
+
+LIMITS = Limits(vocabulary=300, source_length=32, target_length=16)
+LENGTHS = (np.array([5.0, 20.0, 32.0]), np.array([3.0, 9.0, 16.0]))
+NAMES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
+
+
+def fitted(name: str, measure: budget.Measure, target: float, parameters: int, width: int | None = None) -> Size:
+    dim, heads = budget.reference_width(parameters)
+    start = Size(width or dim, heads if not width else 1, 1, 1)
+    coarse = parameters >= budget.COARSE_FROM
+    return budget.fit(catalogue.find(name).build, start, LIMITS, measure, target, coarse, name)
+
+
+@settings(max_examples=12, deadline=None)
+@given(parameters=st.integers(20_000, 4_000_000), name=st.sampled_from(NAMES))
+def test_parameters_are_met_within_one_percent(parameters: int, name: str) -> None:
+    size = fitted(name, budget.parameters, parameters, parameters)
+    assert count(catalogue.find(name).build(size, LIMITS)).parameters == pytest.approx(parameters, rel=0.01)
+
+
+@pytest.mark.parametrize("parameters", [25_000, 250_000, 1_000_000])
+def test_flops_are_met_within_one_percent_and_make_the_encoder_decoder_larger(parameters: int) -> None:
+    cost = budget.flops_per_token(LENGTHS, native=True)
+    build = catalogue.find("decoder").build
+    reference = fitted("decoder", budget.parameters, parameters, parameters)
+    target = cost(budget.blank(build, reference, LIMITS))
+    for name in NAMES[1:]:
+        size = fitted(name, cost, target, parameters)
+        assert cost(budget.blank(catalogue.find(name).build, size, LIMITS)) == pytest.approx(target, rel=0.01)
+    size = fitted("encoder-decoder", cost, target, parameters)
+    found = budget.counts(catalogue.find("encoder-decoder").build, size, LIMITS).parameters
+    assert found > 1.3 * parameters
+
+
+def test_seven_decoder_layers_equal_three_and_three_with_cross_attention() -> None:
+    size = Size(dim=96, heads=3, depth=7, hidden=256)
+    parameters = budget.counts(catalogue.find("decoder").build, size, LIMITS).parameters
+    both = budget.counts(catalogue.find("encoder-decoder").build, replace(size, depth=3), LIMITS).parameters
+    assert both == pytest.approx(parameters, rel=0.01)
+
+
+def test_what_cannot_be_fitted_is_an_error_that_says_so() -> None:
+    with pytest.raises(InputError, match=r"encoder-decoder of width 512 cannot be fitted to 30,000"):
+        fitted("encoder-decoder", budget.parameters, 30_000, 30_000, width=512)
+
+
+def test_counting_allocates_nothing_and_agrees_with_a_real_model() -> None:
+    size = Size(dim=64, heads=2, depth=3, hidden=100)
+    for name in NAMES:
+        build = catalogue.find(name).build
+        assert all(p.device == torch.device("meta") for p in budget.blank(build, size, LIMITS).parameters())
+        assert budget.counts(build, size, LIMITS) == count(build(size, LIMITS))
+
+
+def test_flops_of_many_examples_are_those_of_each() -> None:
+    for name in NAMES:
+        model = budget.blank(catalogue.find(name).build, Size(64, 2, 2, 100), LIMITS)
+        together = model.objective.training_flops(model, *LENGTHS, True).model
+        apart = [model.objective.training_flops(model, s, t, True).model for s, t in zip(*LENGTHS, strict=True)]
+        assert np.allclose(together, apart)

@@ -1,0 +1,99 @@
+"""Writing: strategies choose what they say they choose."""
+
+import itertools
+
+import pytest
+import torch
+
+from architectures import catalogue, contract
+from architectures.generate import Decoding, truncate
+from architectures.objectives import Pairs
+from tasks.example import END
+
+VOCABULARY = contract.LIMITS.vocabulary
+WORDS = [5, 6, 7]
+SOURCE = contract.sequences(3, 4)
+
+
+def allowed(*tokens: int) -> torch.Tensor:
+    mask = torch.zeros(VOCABULARY, dtype=torch.bool)
+    mask[list(tokens)] = True
+    return mask
+
+
+def write(name: str, decoding: Decoding, answers: torch.Tensor, seed: int = 0, start: torch.Tensor | None = None):
+    model = contract.subject(catalogue.find(name).build).model
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        found = model.objective.generate(model, Pairs(SOURCE, SOURCE[:, :1]), answers, decoding, generator, start)
+    return [row.tolist() for row in found], model
+
+
+def likelihood(model, row: int, target: list[int], answers: torch.Tensor) -> float:
+    with torch.no_grad():
+        pairs = Pairs(SOURCE[row : row + 1], torch.tensor([target]))
+        return model.objective.log_likelihood(model, pairs, answers)[0].item()
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_wide_beam_without_length_penalty_finds_the_likeliest_target(name: str) -> None:
+    answers, most = allowed(END, *WORDS), 3
+    decoding = Decoding(max_tokens=most, strategy="beam", beams=30, length_penalty=0.0)
+    found, model = write(name, decoding, answers)
+    for row in range(len(SOURCE)):
+        targets = [[*words, END] for n in range(most) for words in itertools.product(WORDS, repeat=n)]
+        targets += [list(words) for words in itertools.product(WORDS, repeat=most)]
+        best = max(targets, key=lambda target: likelihood(model, row, target, answers))
+        assert found[row] == [token for token in best if token != END]
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_one_beam_is_greedy(name: str) -> None:
+    answers = allowed(END, *WORDS)
+    greedy, _ = write(name, Decoding(max_tokens=5), answers)
+    beam, _ = write(name, Decoding(max_tokens=5, strategy="beam", beams=1, length_penalty=0.0), answers)
+    top, _ = write(name, Decoding(max_tokens=5, strategy="sample", top_k=1), answers)
+    assert greedy == top
+    assert all(b[: len(g)] == g or g[: len(b)] == b for g, b in zip(greedy, beam, strict=True))
+
+
+def test_samples_follow_the_model() -> None:
+    answers = allowed(*WORDS)
+    model = contract.subject(catalogue.find("decoder").build).model
+    many = Pairs(SOURCE[:1].expand(6000, -1), SOURCE[:1, :1])
+    decoding = Decoding(max_tokens=1, strategy="sample")
+    with torch.no_grad():
+        found = torch.cat(model.objective.generate(model, many, answers, decoding, torch.Generator().manual_seed(0)))
+    for word in WORDS:
+        expected = torch.tensor(likelihood(model, 0, [word], answers)).exp().item()
+        assert (found == word).float().mean().item() == pytest.approx(expected, abs=0.03)
+
+
+def test_truncation_keeps_the_likeliest() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
+    assert truncate(logits, top_k=2).isfinite().tolist() == [[True, True, False, False]]
+    assert truncate(logits, top_p=0.8).isfinite().tolist() == [[True, True, False, False]]
+    assert truncate(logits, top_p=0.81).isfinite().tolist() == [[True, True, True, False]]
+    assert truncate(logits, top_p=0.01).isfinite().tolist() == [[True, False, False, False]]
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_start_is_continued_like_any_target(name: str) -> None:
+    answers = allowed(*WORDS)
+    whole, _ = write(name, Decoding(max_tokens=5), answers)
+    rest, _ = write(name, Decoding(max_tokens=3), answers, start=torch.tensor(whole)[:, :2])
+    assert rest == [row[2:] for row in whole]
+
+
+def test_confident_cells_come_first_and_one_round_is_all_at_once() -> None:
+    answers = allowed(*WORDS)
+    found, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), answers)
+    from architectures.masked import _canvas, _ended
+
+    source, _ = _ended(Pairs(SOURCE, SOURCE[:, :1]))
+    with torch.no_grad():
+        blank = _canvas(torch.zeros(3, 0, dtype=torch.long), None, model.canvas)
+        logits = model(source, blank).masked_fill(~answers, float("-inf"))
+    assert found == logits.argmax(-1).tolist()
+    many, _ = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=6), answers)
+    assert all(len(row) == 6 for row in many)

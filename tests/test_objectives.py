@@ -1,0 +1,130 @@
+"""Objectives: bounds hold in expectation, what is hidden follows its distribution, and losses equal likelihoods."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from architectures import catalogue, contract
+from architectures.causal import Causal
+from architectures.masked import Masked, _ended
+from architectures.objectives import Pairs
+from tasks.example import MASK as MASK_TOKEN
+
+SOURCE, TARGET = contract.sequences(4, 5), contract.sequences(4, 6, seed=1)
+LENGTHS = torch.tensor([6, 4, 1, 3])
+MASK = torch.arange(6) < LENGTHS[:, None]
+PADDED = Pairs(SOURCE, TARGET.masked_fill(~MASK, 0), None, MASK)
+
+
+def answers() -> torch.Tensor:
+    allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    allowed[[0, 1, 3, 4]] = False
+    return allowed
+
+
+def model(name: str):
+    return contract.subject(catalogue.find(name).build).model
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder-decoder", "prefix-decoder"])
+def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
+    found = Causal().loss(model(name), PADDED, answers())
+    nats, tokens = Causal().log_likelihood(model(name), PADDED, answers())
+    assert tokens.tolist() == LENGTHS.tolist()
+    assert found.value.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
+
+
+def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
+    plain, native = (Causal().loss(model("decoder"), PADDED, answers(), native=n) for n in (False, True))
+    assert native.value.item() != pytest.approx(plain.value.item(), rel=1e-3)
+    for name in ("encoder-decoder", "prefix-decoder"):
+        plain, native = (Causal().loss(model(name), PADDED, answers(), native=n) for n in (False, True))
+        assert native.value.item() == plain.value.item()
+
+
+def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
+    pairs, encoder = Pairs(SOURCE, TARGET[:, :1]), model("encoder")
+    loss = Masked().loss(encoder, pairs, answers(), torch.Generator().manual_seed(0))
+    nats, _ = Masked().log_likelihood(encoder, pairs, answers())
+    assert loss.value.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
+
+
+def test_hidden_cells_are_uniform_in_number_and_place() -> None:
+    present = (torch.arange(5) < 4).expand(4000, 5)
+    hidden, weights = Masked()._hide(present, torch.Generator().manual_seed(0))
+    counts = hidden.sum(1)
+    assert not hidden[:, 4].any() and counts.min() == 1 and counts.max() == 4
+    assert torch.bincount(counts, minlength=5)[1:].float().div(4000).sub(0.25).abs().max() < 0.03
+    assert hidden[:, :4].float().mean(0).sub(0.625).abs().max() < 0.03
+    assert torch.equal(weights[:, 0], 4 / counts)
+
+
+def test_suffix_masks_hide_the_end() -> None:
+    hidden, _ = Masked(suffix=True)._hide(MASK, torch.Generator().manual_seed(0))
+    for row, length in zip(hidden, LENGTHS.tolist(), strict=True):
+        count = int(row.sum())
+        assert row.tolist() == [length - count <= cell < length for cell in range(6)]
+
+
+def test_the_bound_is_the_mean_over_all_orders() -> None:
+    """Over every order of writing a target of three tokens, the mean of the chain rule's -log p."""
+    encoder, target, allowed = model("encoder"), TARGET[:1, :3], answers()
+    source, _ = _ended(Pairs(SOURCE[:1], target))
+
+    def nats(cell: int, known: list[int]) -> float:
+        canvas = torch.full((1, encoder.canvas), MASK_TOKEN)
+        canvas[0, known] = target[0, known]
+        logits = encoder(source, canvas)[0, cell].masked_fill(~allowed, float("-inf"))
+        return -logits.log_softmax(-1)[target[0, cell]].item()
+
+    with torch.no_grad():
+        orders = list(itertools.permutations(range(3)))
+        exact = sum(nats(cell, list(order[:i])) for order in orders for i, cell in enumerate(order)) / len(orders)
+        pairs = Pairs(SOURCE[:1].expand(200, -1), target.expand(200, -1))
+        found = Masked().bound(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
+    assert found == pytest.approx(exact, rel=0.02)
+
+
+def test_exact_likelihood_does_not_depend_on_how_many_canvases_go_at_once() -> None:
+    encoder = model("encoder")
+    with torch.no_grad():
+        few, many = (Masked(canvases=n).log_likelihood(encoder, PADDED, answers())[0] for n in (3, 1000))
+    assert torch.allclose(few, many, atol=1e-5)
+
+
+def test_likelihood_is_over_answers_alone() -> None:
+    allowed = torch.zeros(contract.LIMITS.vocabulary, dtype=torch.bool)
+    allowed[[7, 9]] = True
+    for name in catalogue.names():
+        with torch.no_grad():
+            mass = sum(
+                model(name)
+                .objective.log_likelihood(model(name), Pairs(SOURCE, torch.full((4, 1), label)), allowed)[0]
+                .exp()
+                for label in (7, 9)
+            )
+            other, _ = model(name).objective.log_likelihood(model(name), Pairs(SOURCE, torch.full((4, 1), 8)), allowed)
+        assert torch.allclose(mass, torch.ones(4, dtype=torch.float64), atol=1e-5)
+        assert other.tolist() == [-math.inf] * 4
+
+
+def test_label_smoothing_stays_finite_where_answers_are_few_and_keeps_the_likeliest() -> None:
+    allowed = torch.zeros(contract.LIMITS.vocabulary, dtype=torch.bool)
+    allowed[[7, 9]] = True
+    loss = Causal().loss(model("decoder"), Pairs(SOURCE, torch.full((4, 1), 7)), allowed, smoothing=0.1)
+    assert loss.value.isfinite()
+
+
+def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
+    encoder = model("encoder")
+    wide = torch.cat([SOURCE, torch.zeros(4, 2, dtype=torch.long)], 1)
+    mask = (torch.arange(7) < 5).expand(4, 7)
+    losses = [
+        Masked()
+        .loss(encoder, Pairs(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3))
+        .value.item()
+        for source, source_mask in ((SOURCE, None), (wide, mask))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
