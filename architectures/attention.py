@@ -105,9 +105,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
         """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
-        q, k, v = (self._split(y) for y in self.query_key_value(x).split(self._splits(), -1))
+        together = self._split(self.query_key_value(x))
+        qk, v = together[:, : -self.kv_heads], together[:, -self.kv_heads :]
         if view.rotation is not None:
-            q, k = _rotate(q, view.rotation), _rotate(k, view.rotation)
+            qk = _rotate(qk, view.rotation)
+        q, k = qk[:, : self.heads], qk[:, self.heads :]
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self._attend(q, seen, view), seen
 
@@ -130,27 +132,26 @@ class Attention(nn.Module):
         projections = 4.0 * queries * self.dim * self.inner + 4.0 * keys * self.dim * shared
         return projections + 4.0 * pairs * self.inner
 
-    def _splits(self) -> tuple[int, int, int]:
-        shared = self.kv_heads * self.head_dim
-        return self.inner, shared, shared
-
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
     def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
         plain = view.plainly_causal(self.window)
         mask = None if plain else view.mask(self.window)
-        if mask is not None and mask.dtype != torch.bool:
-            mask = mask.to(q.dtype)
-        y = F.scaled_dot_product_attention(
-            q,
-            seen.keys,
-            seen.values,
-            attn_mask=mask,
-            is_causal=plain,
-            scale=self.scale,
-            enable_gqa=self.kv_heads != self.heads,
-        )
+        exact = (
+            q.device.type == "cpu"
+        )  # there bfloat16 attention is slower than float32, 2-4 times in the backward pass
+        with torch.autocast(q.device.type, enabled=not exact and torch.is_autocast_enabled(q.device.type)):
+            q, k, v = (t.float() if exact else t for t in (q, *seen))
+            y = F.scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype),
+                is_causal=plain,
+                scale=self.scale,
+                enable_gqa=self.kv_heads != self.heads,
+            )
         z: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return z
 

@@ -15,7 +15,7 @@ Norm = Callable[[int], nn.Module]
 class LayerNorm(nn.Module):
     """Subtracts the mean and divides by the standard deviation over channels (1607.06450)."""
 
-    def __init__(self, dim: int, bias: bool = True, eps: float = 1e-5) -> None:
+    def __init__(self, dim: int, bias: bool = False, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(dim))

@@ -95,7 +95,8 @@ class Training:
 
     def _step(self, batch: Batch, position: Position) -> None:
         state, begun = self.state, time.perf_counter()
-        loss = self.stepper.step(batch, state.step, state.position.tokens / self.plan.tokens).item()
+        progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
+        loss = self.stepper.step(batch, state.step, min(progress, 1.0)).item()
         state.step, state.position = state.step + 1, position
         self._count(batch)
         state.seconds += time.perf_counter() - begun

@@ -4,7 +4,7 @@ from architectures.attention import Attention
 from architectures.embedding import Embedding, Head
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.feedforward import GatedFeedForward
-from architectures.norm import RMSNorm
+from architectures.norm import LayerNorm
 from architectures.positions import Rotary
 from architectures.size import Limits, Size
 from architectures.stack import Block, Stack
@@ -15,15 +15,15 @@ def build(size: Size, limits: Limits) -> EncoderDecoder:
         return Block(
             Attention(size.dim, size.heads),
             GatedFeedForward(size.dim, size.hidden),
-            RMSNorm,
+            LayerNorm,
             cross=Attention(size.dim, size.heads) if cross else None,
             dropout=size.dropout,
         )
 
     return EncoderDecoder(
         Embedding(limits.vocabulary, size.dim, dropout=size.dropout),
-        Stack(size.depth, lambda: block(cross=False), RMSNorm(size.dim)),
-        Stack(size.depth, lambda: block(cross=True), RMSNorm(size.dim)),
+        Stack(size.depth, lambda: block(cross=False), LayerNorm(size.dim)),
+        Stack(size.depth, lambda: block(cross=True), LayerNorm(size.dim)),
         Head(limits.vocabulary, size.dim),
         positions=Rotary(size.head_dim),
     )
