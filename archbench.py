@@ -1,5 +1,280 @@
-"""The front door of archbench: the command line, and `compare` for notebooks."""
+"""The front door of archbench: the command line, and ``compare`` for notebooks."""
+
+import contextlib
+import errno
+import importlib.metadata
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from runs.execute import Outcome
+    from runs.spec import Experiment
+
+__all__ = ["compare", "main"]
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+MISPLACED = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+_USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
+GO_ON = "run the same command again to go on from there"
+
+app = typer.Typer(
+    help="Decoder-only, encoder-only and encoder-decoder transformers compared under the same budget.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-def main() -> None:
-    raise SystemExit(2)
+def compare(
+    experiment: "str | Path | Mapping[str, Any] | Experiment",
+    out: str | Path | None = None,
+    *,
+    architectures: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    match: str | Sequence[str] | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    deterministic: bool = False,
+) -> "dict[str, pd.DataFrame]":
+    """Does what is missing of an experiment and gives its tables: ``runs``, ``scores``, ``curves`` and so on.
+
+    ``experiment`` is the path of an experiment file, the name of a preset, or the same as a dictionary; ``out`` is
+    ``results/<name>`` unless given. Failed runs are rows with that status. Raises ``InputError`` (a ``ValueError``) for
+    wrong input, ``KeyboardInterrupt`` when interrupted, ``OSError`` when the disk is full; the same call goes on.
+    """
+    from reports import build, tables
+    from runs import spec
+    from runs.compare import Setting, run
+
+    chosen = spec.override(_experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match)
+    root = _root(chosen, out)
+    outcome = run(chosen, root, Setting(device, jobs, deterministic), "archbench.compare(...)", _say)
+    if outcome.signal is not None:
+        raise KeyboardInterrupt
+    if outcome.full:
+        raise OSError(errno.ENOSPC, f"the disk is full; {GO_ON}", str(root))
+    build(root)
+    return tables.read(root / "tables")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ends the process with the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _terminable():
+        sys.exit(_status(given))
+
+
+Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of the experiment's, by commas.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(importlib.metadata.version("archbench"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("compare")
+def _compare(
+    context: typer.Context,
+    experiment: Annotated[str | None, typer.Argument(help="An experiment file (TOML).")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset instead of a file [quick].")] = None,
+    architectures: Names = None,
+    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these tasks, by name or kind.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1.")] = None,
+    match: Annotated[
+        str | None, typer.Option(metavar="AXIS", help="What is held equal: parameters, flops, ...")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Runs at a time [a core each].")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where records go [results/<name>].")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show runs, sizes, time and disk; do nothing.")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits again, more slowly.")] = False,
+) -> int:
+    """Train and score architectures under the same budget; does only what is missing."""
+    from runs import spec
+    from runs.compare import Setting, run
+    from runs.outlook import outlook
+    from tasks.errors import InputError
+
+    if experiment is not None and preset is not None:
+        raise InputError("--preset: give either an experiment file or a preset")
+    base = spec.load(experiment) if experiment is not None else spec.preset(preset if preset is not None else "quick")
+    chosen = spec.override(
+        base,
+        architectures=_listed(architectures),
+        tasks=_listed(tasks),
+        seeds=seeds,
+        match=_listed(match),
+    )
+    root, setting = _root(chosen, out), Setting(device, jobs, deterministic)
+    if dry_run:
+        typer.echo(outlook(chosen, root, setting, _say))
+        return 0
+    outcome = run(chosen, root, setting, context.obj, _say)
+    return _conclude(outcome, root)
+
+
+@app.command("report")
+def _report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")]) -> int:
+    """Make tables, figures and page again, from the records alone."""
+    _print_report(folder)
+    return 0
+
+
+@app.command("list")
+def _list(what: Annotated[str, typer.Argument(metavar="architectures|tasks|presets")]) -> int:
+    """List architectures, tasks or presets, each with one line."""
+    from runs.outlook import aligned
+    from runs.validation import nearest, shown
+    from tasks.errors import InputError
+
+    kinds = {"architectures": _architectures, "tasks": _tasks, "presets": _presets}
+    if what not in kinds:
+        raise InputError(f"list: unknown {shown(what)}{nearest(what, kinds)}")
+    typer.echo(aligned([[name, text] for name, text in kinds[what]().items()]))
+    return 0
+
+
+@app.command("predict")
+def _predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify or translate.")],
+) -> int:
+    """Let a trained run continue, classify or translate a text."""
+    from runs import store
+
+    folder = store.find_run(run)
+    from runs.predict import predict  # torch, after what can go wrong without it
+
+    answer = predict(folder, text)
+    if answer.cut:
+        _say(f"the last {answer.cut} tokens of the text are beyond the model's source length and were not read")
+    typer.echo(answer.text)
+    for label, probability in answer.probabilities:
+        typer.echo(f"  {probability:.3f}  {label}")
+    return 0
+
+
+def _status(given: list[str]) -> int:
+    """Runs a command; every mistake of the user becomes one line on stderr and a status."""
+    from tasks.errors import InputError
+
+    command = typer.main.get_command(app)
+    try:
+        shown = shlex.join(["archbench", *given])
+        return int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(f"interrupted; {GO_ON}", 130)
+    except OSError as error:
+        if error.errno in FULL:
+            return _fail(f"{error.filename or 'the disk'}: no space left on the disk; make room, then {GO_ON}", 1)
+        if isinstance(error, MISPLACED):
+            return _fail(f"{error.filename}: {error.strerror}", 2)
+        raise
+    except _USAGE as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"
+        return _fail(f"{error.format_message()} ({where} --help says more)", 2)
+
+
+def _fail(message: str, status: int) -> int:
+    print("archbench: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends with status 143 and whatever must be tidied is."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
+    from runs import spec
+
+    if isinstance(given, spec.Experiment):
+        return given
+    if isinstance(given, Mapping):
+        return spec.from_dict(given)
+    return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
+
+
+def _listed(words: str | None) -> list[str] | None:
+    return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _root(experiment: "Experiment", out: str | Path | None) -> Path:
+    return Path(out) if out is not None else Path("results") / experiment.name
+
+
+def _conclude(outcome: "Outcome", root: Path) -> int:
+    """Reports what is there, says what is not, and gives the exit status."""
+    if outcome.done or outcome.skipped or outcome.failed:
+        _print_report(root)
+    for run in outcome.failed:
+        _say(f"archbench: {run} failed: see {root / 'runs' / run / 'error.txt'}")
+    if outcome.full:
+        _say(f"archbench: {root}: no space left on the disk; make room, then {GO_ON}")
+    elif outcome.unfinished:
+        count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
+        _say(f"archbench: interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
+    return outcome.status
+
+
+def _print_report(root: Path) -> None:
+    """Builds the report; the headline and where the page is go to the terminal."""
+    from reports import build, summary, tables
+    from runs.outlook import aligned
+
+    page, *_ = build(root)
+    found = tables.read(root / "tables")
+    typer.echo("\n".join(["", aligned(summary.text(found)), "", *summary.sentences(found), "", f"page: {page}"]))
+
+
+def _architectures() -> dict[str, str]:
+    from architectures import catalogue
+
+    return {name: catalogue.find(name).document for name in catalogue.names()}
+
+
+def _tasks() -> dict[str, str]:
+    from tasks import builtin
+
+    return {entry.name: entry.description for entry in builtin.listing()}
+
+
+def _presets() -> dict[str, str]:
+    from runs import spec
+
+    return spec.presets()
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from runs.sections import (
     Budget,
+    Data,
     Experiment,
     ExperimentEntry,
     Kind,
@@ -18,6 +19,7 @@ from runs.sections import (
     Training,
 )
 from runs.validation import nearest, shown, validated
+from tasks import builtin
 from tasks.errors import InputError
 
 Part = TypeVar("Part", bound=Section)
@@ -82,34 +84,34 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
 
 
 def _kind(entry: TaskEntry, place: str) -> Kind:
-    kinds = builtin_kinds(entry.data) if isinstance(entry.data, str) else ()
-    if entry.kind is None and len(kinds) == 1:
-        return kinds[0]
-    if entry.kind is None:
-        choice = " or ".join(f'"{kind}"' for kind in kinds or COLUMNS)
-        raise InputError(f"{place}.kind: missing; expected {choice}")
-    if kinds and entry.kind not in kinds:
+    kinds = builtin_kinds(entry.data)
+    if entry.kind is None and not kinds:
+        raise InputError(f"{place}.kind: missing; expected {' or '.join(COLUMNS)}{_unknown(entry.data)}")
+    if kinds and entry.kind not in (None, *kinds):
         raise InputError(f'{place}.kind: "{entry.kind}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
-    return entry.kind
+    return entry.kind or kinds[0]
 
 
-def builtin_kinds(data: str) -> tuple[Kind, ...]:
-    """The kinds of task that built-in data of this name can serve; none where the name is not built in."""
-    if data == "shakespeare":
-        return ("generation",)
-    if data in ("sentiment", "bible-groups"):
-        return ("classification",)
-    if re.fullmatch(r"bible-[a-z]{2}-[a-z]{2}", data):
-        return ("translation",)
-    if re.fullmatch(r"phrases-[a-z]{2}-[a-z]{2}", data):
-        return ("translation",)
-    return ()
+def builtin_kinds(data: Data) -> tuple[Kind, ...]:
+    """The kinds of task that built-in data can serve, its usual one first; none where the data are not built in."""
+    if not isinstance(data, str) or not builtin.known(data):
+        return ()
+    known = builtin.find(data).kinds
+    return tuple(kind for name in known for kind in COLUMNS if kind == name)
+
+
+def _unknown(data: Data) -> str:
+    """A hint for what looks like a built-in name and is none."""
+    plain = isinstance(data, str) and re.fullmatch(r"[A-Za-z-]+", data)
+    return f"; {shown(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
 
 
 def _name(entry: TaskEntry, place: str) -> str:
+    """A task is called like its built-in data, its corpus or its file unless it says otherwise."""
     if entry.name is not None:
         return entry.name
-    stem = PurePath(entry.data.split("@")[0]).stem if isinstance(entry.data, str) else ""
+    data = entry.data if isinstance(entry.data, str) else ""
+    stem = data.partition(":")[0] if builtin_kinds(entry.data) else PurePath(data.partition("@")[0]).stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", stem):
         raise InputError(f"{place}.name: missing; name the task")
     return stem

@@ -29,7 +29,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean "decoder"?`` for a near miss, else the known words in parentheses."""
     words = list(known)
     lower = {candidate.lower(): candidate for candidate in words}
-    close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    close = [known for known in lower if word and known.startswith(word.lower())]
+    close = close or difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
     return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words)})"
 
 

@@ -23,7 +23,27 @@ class FakePlan:
     expected_seconds: float = 1.0
 
     def row(self) -> dict[str, Any]:
-        return {"run": self.run, "architecture": "decoder", "expected_seconds": self.expected_seconds}
+        parts = self.run.rsplit("-", 2)
+        dataset, architecture, seed = parts if len(parts) == 3 else (parts[0], "decoder", "s0")
+        return {
+            "run": self.run,
+            "experiment": "mine",
+            "architecture": architecture,
+            "family": "decoder",
+            "task": "translation",
+            "dataset": dataset,
+            "seed": int(seed[1:]),
+            "match": "parameters",
+            "supervision": "native",
+            "parameters": 50_000,
+            "embedding_parameters": 9_000,
+            "target_tokens": 100_000,
+            "expected_flops": 3e10,
+            "width": 32,
+            "depth": 2,
+            "hidden": 64,
+            "expected_seconds": self.expected_seconds,
+        }
 
 
 def perform(plan: FakePlan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:

@@ -72,30 +72,30 @@ def test_the_headline_says_it_all() -> None:
 def shown(terminal: bool) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=120, no_color=True, _environ={"TERM": "xterm"})
-    plans = [FakePlan("[red]-s0"), FakePlan("b-s0"), FakePlan("c-s0")]
+    plans = [FakePlan(f"[red]-decoder-s{seed}") for seed in range(3)]
     with Display(plans, 2, console) as display:
-        display(Ended("c-s0", "skipped"))
-        display(Progress("[red]-s0", "train", 50.0, 100.0, 2.5, 1000.0))
-        display(Progress("b-s0", "train", 50.0, 100.0, 1.25, 1000.0))
-        display(Ended("b-s0", "failed", "ValueError: [bold]no"))
+        display(Ended("[red]-decoder-s2", "skipped"))
+        display(Progress("[red]-decoder-s0", "train", 50.0, 100.0, 2.5, 1000.0))
+        display(Progress("[red]-decoder-s1", "train", 50.0, 100.0, 1.25, 1000.0))
+        display(Ended("[red]-decoder-s1", "failed", "ValueError: [bold]no"))
         if terminal:
             console.print(display.render())
-        display(Ended("[red]-s0", "done"))
+        display(Ended("[red]-decoder-s0", "done"))
     return stream.getvalue()
 
 
 def test_plain_lines_without_a_terminal() -> None:
     text = shown(terminal=False)
     assert "\x1b" not in text
-    assert "b-s0 failed: ValueError: [bold]no" in text
-    assert "[red]-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
+    assert "[red]-decoder-s1 failed: ValueError: [bold]no" in text
+    assert "[red]-decoder-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
 
 
 def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:
     text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(terminal=True))
     assert "decoder" in text
     assert "▶✗●" in text
-    assert "[red]-s0" in text
+    assert "[red]-decoder-s0" in text
     assert "loss 2.500" in text
     assert "1,000 tokens/s" in text
 

@@ -79,10 +79,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     place: Any = data
     for step in steps:
         place = place[int(step)] if isinstance(place, list) else place.setdefault(step, {})
+    key: Any = int(last) if isinstance(place, list) else last
     if value is ...:
-        del place[last]
+        del place[key]
     else:
-        place[last] = value
+        place[key] = value
     return data
 
 
@@ -133,8 +134,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.optimizer", "sgd", 'training.optimizer: "sgd": expected "muon" or "adamw"'),
     ("training.warmup", False, "training.warmup: false: expected a number"),
     ("tasks.1.kind", ..., "tasks[1].kind: missing"),
+    ("tasks.0.data", "sentimnt", 'tasks[0].kind: missing; expected generation or classification or translation; "sent'),
     ("tasks.1.kind", "generate", 'tasks[1].kind: "generate": expected "generation"'),
-    ("tasks.0.kind", "generation", 'tasks[0].kind: "generation": the built-in "phrases-en-de" is for translation'),
+    ("tasks.0", {"data": "sentiment", "kind": "generation"}, 'the built-in "sentiment" is for classification'),
     ("tasks.0.data", ..., "tasks[0].data: missing"),
     ("tasks.0.data", 5, "tasks[0].data: 5: expected a name, a file, or a table"),
     ("tasks.2.data", {"test": "x.tsv"}, 'tasks[2].data: has no "train"'),
@@ -223,8 +225,23 @@ def test_defaults_follow_the_kind() -> None:
     assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 500)
     assert (tiny.tokenizer, tiny.vocabulary) == ("char", 0)
     assert (trec.source_length, trec.target_length, trec.test_examples, trec.columns["label"]) == (64, 1, 4000, "label")
-    window = spec.from_dict(changed("tasks", [{"data": "shakespeare"}])).tasks[0]
+    window = spec.from_dict(changed("tasks.1", {"data": "shakespeare"})).tasks[1]
     assert (window.kind, window.context, window.source_length, window.target_length) == ("generation", 128, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "name"),
+    [
+        ({"data": "phrases-en-de:500_000"}, "translation", "phrases-en-de"),
+        ({"data": "phrases-en-de", "kind": "classification", "name": "sorts"}, "classification", "sorts"),
+        ({"data": "bible-groups"}, "classification", "bible-groups"),
+        ({"data": "hub:owner/corpus", "kind": "classification"}, "classification", "corpus"),
+        ({"data": "texts/novel.txt", "kind": "generation"}, "generation", "novel"),
+    ],
+)
+def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, name: str) -> None:
+    found = spec.from_dict(changed("tasks", [task])).tasks[0]
+    assert (found.kind, found.name) == (kind, name)
 
 
 def test_counts_may_be_written_as_floats() -> None:

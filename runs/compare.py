@@ -1,0 +1,94 @@
+"""A whole comparison: plans the runs of an experiment, does what is missing of them, leaves the records in a folder."""
+
+import importlib.metadata
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runs import capacity, store
+from runs.execute import Outcome, execute
+from runs.progress import Display
+from runs.spec import Experiment
+
+if TYPE_CHECKING:
+    from runs.plan import Matrix
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how an experiment runs; ``jobs`` None: one for each core or GPU."""
+
+    device: str = "auto"
+    jobs: int | None = None
+    deterministic: bool = False
+
+
+def cache() -> Path:
+    """Where data are kept between experiments: ``ARCHBENCH_CACHE``, else the platform's folder for caches."""
+    named = os.environ.get("ARCHBENCH_CACHE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("archbench"))
+
+
+def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say) -> Outcome:
+    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one."""
+    check(experiment, setting)
+    with store.locked(root, say):
+        matrix, device, jobs = planned(experiment, root, setting, say)
+        _write_head(experiment, matrix, root, command)
+        gpus = capacity.gpus() if device == "cuda" else []
+        with Display(matrix.plans, jobs) as display:
+            outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+        if outcome.signal is None and not outcome.full:
+            _complete_references(matrix, root)
+    return outcome
+
+
+def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "tuple[Matrix, str, int]":
+    """The runs, the kind of device, the number of workers."""
+    from runs import machine
+    from runs.plan import plan
+
+    device = machine.device(setting.device)
+    matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=cache(), root=root, say=say)
+    return matrix, device, capacity.jobs(device, setting.jobs)
+
+
+def check(experiment: Experiment, setting: Setting) -> None:
+    """Finds the device and every variant, before any data are fetched or anything is written."""
+    from architectures import catalogue
+    from runs import machine
+
+    machine.device(setting.device)
+    for name in dict.fromkeys(name for task in experiment.tasks for name in task.architectures):
+        catalogue.find(name, Path(experiment.folder))
+
+
+def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str) -> None:
+    store.write_experiment(
+        root,
+        name=experiment.name,
+        command=command,
+        version=importlib.metadata.version("archbench"),
+        experiment=experiment.digestable(),
+        runs=[plan.run for plan in matrix.plans],
+    )
+    for row in matrix.datasets:
+        store.write_json(root / "data" / f"{row['dataset']}.json", row)
+    present = {f"{row['dataset']}.json" for row in matrix.datasets}
+    for path in (root / "data").glob("*.json"):
+        if path.name not in present:
+            path.unlink()
+
+
+def _complete_references(matrix: "Matrix", root: Path) -> None:
+    from runs.work import missing_references
+
+    missing_references(matrix.plans, root)

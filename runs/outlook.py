@@ -1,0 +1,72 @@
+"""What a comparison would do, before it does anything: runs, sizes, budgets, time and disk."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runs import store
+from runs.compare import Say, Setting, check, planned
+from runs.messages import Plan
+from runs.progress import duration
+from runs.spec import Experiment
+
+BYTES_PER_PARAMETER = 4
+TRAINING_COPIES = 4  # in a checkpoint: weights, the best weights, the optimizer's state
+NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
+
+
+def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> str:
+    """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
+    check(experiment, setting)
+    matrix, _, jobs = planned(experiment, root, setting, say)
+    missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
+    return f"{aligned(_table(matrix.plans))}\n{_totals(matrix.plans, missing, jobs, root)}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text, the head first; columns of numbers stand at the right."""
+    columns = [
+        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
+        for column in zip(*rows, strict=True)
+        for width in [max(len(cell) for cell in column)]
+        for right in [all(NUMBER.fullmatch(cell) for cell in column[1:])]
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def _table(plans: Sequence[Plan]) -> list[list[str]]:
+    head = ["dataset", "architecture", "match", "seeds", "parameters", "+ embedding", "width", "depth", "hidden"]
+    head += ["tokens", "FLOPs", "time a run"]
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in (plan.row() for plan in plans):
+        key = (row["dataset"], row["architecture"], row["match"], row["supervision"], row["target_tokens"])
+        alike.setdefault(key, []).append(row)
+    return [head, *(_line(rows) for rows in alike.values())]
+
+
+def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
+    row = rows[0]
+    counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "depth", "hidden")]
+    budget = [f"{row['target_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
+    return [row["dataset"], row["architecture"], row["match"], str(len(rows)), *counts, *budget]
+
+
+def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:
+    seconds = [plan.expected_seconds for plan in missing]
+    wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
+    kept = sorted((_bytes(plan) for plan in missing), reverse=True)
+    disk = sum(kept) + TRAINING_COPIES * sum(kept[:jobs])
+    free = shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())).free
+    there = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
+    workers = "1 job" if jobs == 1 else f"{jobs} jobs"
+    return (
+        f"{len(plans)} runs{there}: about {duration(wall)} with {workers}, "
+        f"up to {disk / 1e6:,.0f} MB on disk ({free / 1e6:,.0f} MB free)"
+    )
+
+
+def _bytes(plan: Plan) -> int:
+    row = plan.row()
+    return BYTES_PER_PARAMETER * int(row["parameters"] + row["embedding_parameters"])
