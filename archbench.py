@@ -208,12 +208,14 @@ def _say(line: str) -> None:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends with status 143 and whatever must be tidied is."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    """SIGTERM ends with status 143 and whatever must be tidied is; SIGINT is heard in the background of a shell too."""
+    term = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, term)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":

@@ -216,12 +216,16 @@ def _signals() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _tail(path: Path, characters: int = 4000) -> str:
+def _tail(path: Path, size: int = 4000) -> str:
     """The end of what a run printed."""
-    return path.read_text(encoding="utf-8", errors="replace")[-characters:] if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - size, 0))
+        return file.read().decode(errors="replace")
 
 
 def _remove_if_empty(path: Path) -> None:

@@ -110,12 +110,6 @@ def read_record(folder: Path) -> Row | None:
     return row
 
 
-def records(root: Path) -> list[Row]:
-    """The rows of all runs of the experiment, in its order; runs that never started are left out."""
-    rows = (read_record(run_folder(root, run)) for run in read_experiment(root)["runs"])
-    return [row for row in rows if row is not None]
-
-
 def is_finished(folder: Path) -> bool:
     """Whether the run in ``folder`` needs no more training; a broken record counts as none."""
     try:
