@@ -242,6 +242,8 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
         _print_report(root)
     for run in outcome.failed:
         _say(f"archbench: {run} failed: see {root / 'runs' / run / 'error.txt'}")
+    for line in outcome.errors:
+        _say(f"archbench: {line}")
     if outcome.full:
         _say(f"archbench: {root}: no space left on the disk; make room, then {GO_ON}")
     elif outcome.unfinished:

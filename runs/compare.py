@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from runs import capacity, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
+from runs.worker import one_line
 
 if TYPE_CHECKING:
     from runs.plan import Matrix
@@ -47,7 +48,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
         with Display(matrix.plans, jobs) as display:
             outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
         if outcome.signal is None and not outcome.full:
-            _complete_references(matrix, root)
+            outcome = replace(outcome, errors=_complete_references(matrix, root))
     return outcome
 
 
@@ -88,7 +89,15 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
             path.unlink()
 
 
-def _complete_references(matrix: "Matrix", root: Path) -> None:
+def _complete_references(matrix: "Matrix", root: Path) -> tuple[str, ...]:
+    """Makes the reference rows whose runs were finished before; a line for each data set where that fails."""
     from runs.work import missing_references
 
-    missing_references(matrix.plans, root)
+    errors = []
+    for plan in matrix.plans:
+        if store.is_finished(store.run_folder(root, plan.run)):
+            try:
+                missing_references((plan,), root)
+            except Exception as error:
+                errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")
+    return tuple(errors)

@@ -36,7 +36,8 @@ ONE_THREAD = {
 class Outcome:
     """How the runs ended, by name. ``signal`` is the one that interrupted them; ``full`` says that the disk is.
 
-    A run is also unfinished where its worker alone was told to stop (SIGTERM).
+    A run is also unfinished where its worker alone was told to stop (SIGTERM). ``errors`` are lines about what failed
+    beside the runs.
     """
 
     skipped: tuple[str, ...] = ()
@@ -45,13 +46,14 @@ class Outcome:
     unfinished: tuple[str, ...] = ()
     signal: int | None = None
     full: bool = False
+    errors: tuple[str, ...] = ()
 
     @property
     def status(self) -> int:
         """The exit status: 0, 1 where a run failed or was left out, 128 + the signal."""
         if self.signal is not None:
             return 128 + self.signal
-        return 1 if self.failed or self.unfinished or self.full else 0
+        return 1 if self.failed or self.unfinished or self.full or self.errors else 0
 
 
 def execute(

@@ -66,7 +66,7 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("runs.compare.check", lambda *_: None)
     monkeypatch.setattr("runs.outlook.check", lambda *_: None)
     monkeypatch.setattr("runs.compare.execute", fake)
-    monkeypatch.setattr("runs.compare._complete_references", lambda *_: None)
+    monkeypatch.setattr("runs.compare._complete_references", lambda *_: ())
     return found
 
 
@@ -191,6 +191,19 @@ def test_a_failed_run_is_status_1_and_the_report_stands(
     errors = capsys.readouterr().err
     assert "ValueError: the loss is no number" in errors
     assert "phrases-decoder-s1 failed: see results/mine/runs/phrases-decoder-s1/error.txt" in errors
+    assert (tmp_path / "results" / "mine" / "report" / "index.html").is_file()
+
+
+def test_reference_rows_that_fail_are_status_1_and_the_report_stands(
+    experiment: str,
+    deeds: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runs.compare._complete_references", lambda *_: ("phrases: its reference rows failed: x",))
+    assert status("compare", experiment, "--seeds", "1") == 1
+    assert "archbench: phrases: its reference rows failed: x" in capsys.readouterr().err
     assert (tmp_path / "results" / "mine" / "report" / "index.html").is_file()
 
 
