@@ -43,10 +43,18 @@ class Pairs:
 
     def source_text(self, index: int) -> str:
         """The whole source, also where its tokens were cut."""
-        return self._span(2 * index)
+        return _decoded(self.source_raw(index))
 
     def target_text(self, index: int) -> str:
-        return self._span(2 * index + 1)
+        return _decoded(self.target_raw(index))
+
+    def source_raw(self, index: int) -> bytes:
+        """The source in UTF-8."""
+        return self._span(2 * _checked(index, len(self)))
+
+    def target_raw(self, index: int) -> bytes:
+        """The target in UTF-8."""
+        return self._span(2 * _checked(index, len(self)) + 1)
 
     def gather(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """All source tokens of the examples, joined in order, and all target tokens."""
@@ -57,8 +65,8 @@ class Pairs:
     def epoch(self, seed: int, epoch: int) -> "Pairs":
         return self
 
-    def _span(self, index: int) -> str:
-        return _decoded(self.text[self.text_offsets[index] : self.text_offsets[index + 1]])
+    def _span(self, index: int) -> bytes:
+        return self.text[self.text_offsets[index] : self.text_offsets[index + 1]].tobytes()
 
 
 @dataclass(frozen=True)
@@ -106,11 +114,20 @@ class Windows:
         return np.diff(self._places)[1::2]
 
     def source_text(self, index: int) -> str:
-        return self._span(2 * index)
+        """The text of the source; a character that the window cuts shows as U+FFFD."""
+        return _decoded(self.source_raw(index))
 
     def target_text(self, index: int) -> str:
         """The text of the target; a character that the window cuts shows as U+FFFD."""
-        return self._span(2 * index + 1)
+        return _decoded(self.target_raw(index))
+
+    def source_raw(self, index: int) -> bytes:
+        """The source in UTF-8, which may begin or end within a character."""
+        return self._span(2 * _checked(index, len(self)))
+
+    def target_raw(self, index: int) -> bytes:
+        """The target in UTF-8, which may begin or end within a character."""
+        return self._span(2 * _checked(index, len(self)) + 1)
 
     def gather(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """All source tokens of the windows, joined in order, and all target tokens."""
@@ -137,8 +154,8 @@ class Windows:
         places = np.concatenate([[0], np.cumsum(spans)])
         return places[np.searchsorted(edges, np.concatenate([cuts, [end]]))]
 
-    def _span(self, index: int) -> str:
-        return _decoded(self.text[self._places[index] : self._places[index + 1]])
+    def _span(self, index: int) -> bytes:
+        return self.text[self._places[index] : self._places[index + 1]].tobytes()
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,12 @@ class Subset:
     def target_text(self, index: int) -> str:
         return self.examples.target_text(int(self.indices[index]))
 
+    def source_raw(self, index: int) -> bytes:
+        return self.examples.source_raw(int(self.indices[index]))
+
+    def target_raw(self, index: int) -> bytes:
+        return self.examples.target_raw(int(self.indices[index]))
+
     def gather(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.examples.gather(self.indices[indices])
 
@@ -185,8 +208,8 @@ def _spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
-def _decoded(raw: NDArray[np.uint8]) -> str:
-    return raw.tobytes().decode("utf-8", "replace")
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _checked(index: int, size: int) -> int:

@@ -1,0 +1,138 @@
+"""Reference rows: what classical methods reach on the same test examples."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import metrics
+from tasks.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
+from tasks.splits import Pairs, Subset, Windows
+from tasks.values import Prepared, Reference
+
+ROWS = 100_000  # training examples that are read, spread evenly
+LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
+STRENGTHS = (0.3, 1.0, 3.0, 10.0)  # of which the best on validation is taken
+_END = b"\xff"  # stands for END: never part of UTF-8
+_BLOCK = 256
+
+
+def likelihood_rows(prepared: Prepared) -> list[Reference]:
+    """``ngram`` and ``lzma``: bits per byte of the test targets.
+
+    Both read at most 4 MB and 1 MB of training text. The n-gram model predicts each target after its source for running
+    text, alone for pairs (from the training targets); where targets vary in length it pays for their end, as models do.
+    ``lzma`` compresses all test targets together after the training text: the later ones profit from the earlier.
+    """
+    test = prepared.test
+    train = prepared.train
+    assert isinstance(test, Subset)
+    indices = range(len(test))
+    size = int(test.target_bytes.sum())
+    if isinstance(train, Windows):
+        text = train.text[-LIMIT:].tobytes()
+        targets, contexts = [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices]
+    else:
+        assert isinstance(train, Pairs)
+        text = _target_stream(train)
+        targets, contexts = [test.target_raw(i) + _END for i in indices], [_END] * len(test)
+    found = {
+        "ngram": float(ngram_bits(train_ngram(text), targets, contexts).sum()),
+        "lzma": lzma_bits(text[-LZMA_LIMIT:], b"".join(targets)),
+    }
+    return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in found.items()]
+
+
+def majority_rows(prepared: Prepared) -> list[Reference]:
+    """``majority``: always the most frequent label; its likelihood is that of the labels' frequencies."""
+    wanted, labels = _targets(prepared.test), _targets(prepared.train, _spread(len(prepared.train)))
+    names, counts = np.unique(labels, return_counts=True)
+    chances = np.broadcast_to(counts / counts.sum(), (len(wanted), len(names)))
+    return _label_rows("majority", wanted, names, chances)
+
+
+def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
+    """``tfidf_logistic``: TF-IDF of words and pairs of words with logistic regression (scikit-learn).
+
+    The strength of the regularisation is the best of four on validation.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = _spread(len(prepared.train))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\w+|[^\w\s]")
+    features = vectorizer.fit_transform(_sources(prepared.train, chosen))
+    labels = _targets(prepared.train, chosen)
+    validation = vectorizer.transform(_sources(prepared.validation))
+    models = [LogisticRegression(C=strength, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
+    correct = [float(np.mean(model.predict(validation) == _targets(prepared.validation))) for model in models]
+    best = models[int(np.argmax(correct))]
+    chances = best.predict_proba(vectorizer.transform(_sources(prepared.test)))
+    return _label_rows("tfidf_logistic", _targets(prepared.test), best.classes_, chances)
+
+
+def copy_rows(prepared: Prepared) -> list[Reference]:
+    """``copy``: the source itself as its translation."""
+    return _text_rows("copy", _targets(prepared.test), _sources(prepared.test))
+
+
+def nearest_rows(prepared: Prepared) -> list[Reference]:
+    """``nearest``: the translation of the training source that is most similar by TF-IDF (a translation memory)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    chosen = _spread(len(prepared.train))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\w+|[^\w\s]")
+    memory = vectorizer.fit_transform(_sources(prepared.train, chosen)).T.tocsr()
+    asked = vectorizer.transform(_sources(prepared.test))
+    blocks = [asked[start : start + _BLOCK] @ memory for start in range(0, asked.shape[0], _BLOCK)]
+    found = np.concatenate([np.asarray(block.argmax(axis=1)).ravel() for block in blocks])
+    answers = _targets(prepared.train, chosen[found])
+    return _text_rows("nearest", _targets(prepared.test), answers)
+
+
+def _label_rows(
+    name: str, wanted: Sequence[str], classes: NDArray[Any], chances: NDArray[np.float64]
+) -> list[Reference]:
+    """Accuracy and macro F1 of the likeliest classes, nats of the right one where training knew it."""
+    answers = [str(label) for label in classes[chances.argmax(axis=1)]]
+    place = {str(label): index for index, label in enumerate(classes)}
+    nats = [
+        -math.log(max(row[place[label]], 1e-300)) for row, label in zip(chances, wanted, strict=True) if label in place
+    ]
+    values = {"accuracy": metrics.accuracy(wanted, answers), "macro_f1": metrics.macro_f1(wanted, answers)}
+    return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))
+
+
+def _text_rows(name: str, wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
+    values = {
+        "exact_match": metrics.exact_match(wanted, answers),
+        "bleu": metrics.bleu(wanted, answers),
+        "chrf": metrics.chrf(wanted, answers),
+    }
+    return _rows(name, values)
+
+
+def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:
+    return [Reference(name, "test", metric, value) for metric, value in values.items()]
+
+
+def _target_stream(train: Pairs) -> bytes:
+    """The last training targets in order, each between two ends."""
+    count = int(np.searchsorted(np.cumsum(train.target_bytes[::-1] + 1), LIMIT, side="right"))
+    targets = [train.target_raw(index) for index in range(len(train) - max(1, count), len(train))]
+    return _END + b"".join(target + _END for target in targets)
+
+
+def _spread(size: int) -> NDArray[np.int64]:
+    """At most `ROWS` of ``size`` indices, evenly spread."""
+    return np.unique(np.linspace(0, size - 1, min(size, ROWS)).astype(np.int64))
+
+
+def _sources(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+    return [examples.source_text(int(index)) for index in (range(len(examples)) if indices is None else indices)]
+
+
+def _targets(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+    return [examples.target_text(int(index)) for index in (range(len(examples)) if indices is None else indices)]
