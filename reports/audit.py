@@ -99,7 +99,10 @@ def _axis(group: Group, runs: pd.DataFrame, axis: str, held: bool) -> Entry:
     _, _, tolerance, form = AXES[axis]
     if not held:
         ratio = runs[axis].astype(float).mean() / _reference(group, axis)
-        return Entry(span(runs, axis, form), f"{ratio:.2f} × {group.architectures[0]}" if math.isfinite(ratio) else "")
+        return Entry(
+            span(runs, axis, form),
+            f"{ratio:.2f}\N{MULTIPLICATION SIGN} {group.architectures[0]}" if math.isfinite(ratio) else "",
+        )
     deviation = _deviation(group, runs, axis)
     if not math.isfinite(deviation):
         return Entry(span(runs, axis, form))
@@ -113,7 +116,7 @@ def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
     values = runs[axis].astype(float)
     aims = runs[target].astype(float) if known(runs, target) else _reference(group, axis)
     deviations = (values / aims - 1).dropna()
-    return math.nan if deviations.empty else float(deviations.loc[deviations.abs().idxmax()])
+    return math.nan if deviations.empty else float(deviations.iloc[int(deviations.abs().argmax())])
 
 
 def _reference(group: Group, axis: str) -> float:

@@ -157,7 +157,13 @@ class Comparisons:
         best = bool(differences) and all(interval.excludes_zero for interval in differences.values())
         planned = group.runs["architecture"].value_counts()
         cells = tuple(
-            Cell(name, seeds.get(name, {}), means.get(name, Interval(math.nan)), int(planned[name]), best and name == leader)
+            Cell(
+                name,
+                seeds.get(name, {}),
+                means.get(name, Interval(math.nan)),
+                int(planned[name]),
+                best and name == leader,
+            )
             for name in group.architectures
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())

@@ -1,58 +1,46 @@
-"""The report's figures: each as SVG, PNG and the numbers as CSV, and its panels singly for the page.
+"""The report's figures: what is drawn, what the caption says, and the numbers behind it."""
 
-Everything drawn is a function of the tables: no dates, no random identifiers, no version of the drawing library in the
-files. Text from data is drawn as it stands, never read as mathematics.
-"""
-
-import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 
-from reports import panels
+from reports import drawing, panels
 from reports.comparison import Comparison, by_condition
 from reports.curves import learning_curves, numbers
-from reports.palette import INK, PAPER, QUIET, label, looks
+from reports.drawing import Panel
+from reports.palette import label, looks
 from reports.panels import Looks, Point
 from reports.tables import Tables, write_csv
 from reports.verdicts import condition
 from runs.store import write_bytes
 
-WIDTH: Final = 8.0
-PANEL_WIDTH: Final = 4.9
-_STYLE: Final = {
-    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 10.5, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.labelsize": 9.5, "xtick.labelsize": 9, "ytick.labelsize": 9.5,
-    "axes.edgecolor": QUIET, "axes.labelcolor": INK, "text.color": INK, "xtick.color": QUIET, "ytick.color": QUIET,
-    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.axisbelow": True, "axes.facecolor": "none", "figure.facecolor": PAPER, "savefig.facecolor": PAPER,
-    "svg.hashsalt": "archbench", "svg.fonttype": "path", "text.parse_math": False, "axes.unicode_minus": True,
-    "axes.formatter.useoffset": False, "figure.dpi": 100, "savefig.dpi": 150,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel: its title, its height in inches, how to draw it, and what it says without eyes."""
-
-    title: str
-    height: float
-    draw: Callable[[Axes], None]
-    description: str
+COSTS: Final = {
+    "inference_flops": "inference FLOPs per example (less is better)",
+    "generate_tokens_per_second": "generated tokens per second (more is better)",
+}
+_HEADLINE: Final = (
+    "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
+    "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is best "
+    "by more than the interval of its difference to every other architecture."
+)
+_CURVES: Final = (
+    "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds} The steep beginning is cut "
+    "off. Points before the end are not annealed: they do not say what a shorter training would have reached."
+)
+_BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
+_COST: Final = (
+    "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
+    "of one example and against the speed of generation on the device that trained. Axes of cost are logarithmic."
+)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of several panels with one key, its caption and its numbers."""
+    """A figure of several panels, its caption and its numbers; with a key unless its rows are named."""
 
     name: str
     title: str
@@ -81,21 +69,14 @@ def figures(tables: Tables, headlines: Sequence[Comparison]) -> list[Figure]:
 def write(figure: Figure, folder: Path) -> list[Path]:
     """Write `<name>.svg`, `.png` and `.csv` into `folder`; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{figure.name}.{kind}" for kind in ("svg", "png", "csv")]
-    with _style():
-        canvas = _compose(figure)
-        write_bytes(paths[0], _bytes(canvas, "svg"))
-        write_bytes(paths[1], _bytes(canvas, "png"))
-    write_csv(figure.numbers, paths[2])
-    return paths
-
-
-def panel_svg(panel: Panel) -> str:
-    """One panel alone, as SVG."""
-    with _style():
-        canvas = Canvas(figsize=(PANEL_WIDTH, panel.height), layout="constrained")
-        _draw(canvas.subplots(), panel)
-        return _bytes(canvas, "svg").decode()
+    columns = 1 if not figure.keyed and len(figure.panels) <= 4 else min(2, len(figure.panels))
+    files = drawing.together(figure.panels, columns, figure.architectures if figure.keyed else ())
+    paths = [folder / f"{figure.name}.{kind}" for kind in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        write_bytes(path, content)
+    table = folder / f"{figure.name}.csv"
+    write_csv(figure.numbers, table)
+    return [*paths, table]
 
 
 def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:
@@ -103,56 +84,53 @@ def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks)
         Panel(
             _title(comparison),
             0.86 + 0.27 * (len(comparison.scored) + (len(comparison.references) if comparison.metric.better else 0)),
-            lambda axes, comparison=comparison: panels.headline(axes, comparison, found),  # type: ignore[misc]
+            partial(panels.headline, comparison=comparison, looks=found),
             f"{comparison.metric.label} on {comparison.group.dataset}, by architecture",
         )
         for comparison in scored
     )
-    seeds = any(not comparison.examples for comparison in scored)
-    covers = "seeds, and over test examples where single answers are recorded" if seeds else "seeds and test examples"
-    caption = (
-        f"Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
-        "seeds. Grey rows are classical references; an arrow at the edge is a reference outside the panel. A value in "
-        "bold is best by more than the interval of its difference to every other architecture."
-    )
-    return Figure(name, title, caption, drawn, _named(scored), _headline_numbers(scored), keyed=False)
+    partly = any(not comparison.examples for comparison in scored)
+    covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
+    table = pd.DataFrame([row for comparison in scored for row in _headline_rows(comparison)])
+    return Figure(name, title, _HEADLINE.format(covers=covers), drawn, _named(scored), table, keyed=False)
 
 
-def _headline_numbers(scored: Sequence[Comparison]) -> pd.DataFrame:
-    rows = []
-    for found in scored:
-        group = {"dataset": found.group.dataset, "condition": condition(found.group), "metric": found.metric.name}
-        for cell in found.cells:
-            ends = {"mean": cell.interval.mean, "lower": cell.interval.lower, "upper": cell.interval.upper}
-            rows.append(group | {"name": cell.architecture, "kind": "architecture"} | ends | {"seeds": len(cell.values), "best": cell.best})
-        rows += [group | {"name": name, "kind": "reference", "mean": value} for name, value in found.references.items()]
-    return pd.DataFrame(rows)
+def _headline_rows(found: Comparison) -> list[dict[str, object]]:
+    group = _of(found)
+    architectures: list[dict[str, object]] = [
+        {
+            **group,
+            "name": cell.architecture,
+            "kind": "architecture",
+            "mean": cell.interval.mean,
+            "lower": cell.interval.lower,
+            "upper": cell.interval.upper,
+            "seeds": len(cell.values),
+            "best": cell.best,
+        }
+        for cell in found.cells
+    ]
+    references = [{**group, "name": name, "kind": "reference", "mean": mean} for name, mean in found.references.items()]
+    return [*architectures, *references]
 
 
 def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis: str) -> Figure:
     drawn, frames, named = [], [], []
+    bounds = False
     for comparison in headlines:
         lines = learning_curves(tables["curves"], comparison.group, axis)
         if not lines:
             continue
-        draw: Callable[[Axes], None] = lambda axes, lines=lines: panels.curves(axes, lines, found, axis)  # type: ignore[misc]  # noqa: E731
-        drawn.append(Panel(_title(comparison), 2.7, draw, f"Validation loss against training {axis}, {comparison.group.dataset}"))
+        draw = partial(panels.curves, found=lines, looks=found, axis=axis)
+        about = f"Validation loss against training {axis}, {comparison.group.dataset}"
+        drawn.append(Panel(_title(comparison), 2.7, draw, about))
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
-        named += comparison.group.architectures
-    caption = (
-        "Validation loss during training; thin lines are seeds, thick lines their mean. Dashed lines are an any-order "
-        "bound, which is not comparable with the exact loss of the solid ones. The steep beginning is cut off. Points before "
-        "the end are not annealed: they do not say what a shorter training would have reached."
-    )
+        named += [line.architecture for line in lines]
+        bounds = bounds or any(line.bound for line in lines)
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
+    caption = _CURVES.format(bounds=_BOUNDS if bounds else "")
     return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
-
-
-COSTS: Final = {
-    "inference_flops": "FLOPs to score one example (less is better)",
-    "generate_tokens_per_second": "generated tokens per second (more is better)",
-}
 
 
 def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
@@ -162,82 +140,37 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
             points = _points(comparison, column)
             if not points:
                 continue
-            y_label = f"{comparison.metric.label} {comparison.metric.arrow}"
-            draw: Callable[[Axes], None] = lambda axes, points=points, x=x_label, y=y_label: panels.cost(axes, points, found, x, y)  # type: ignore[misc]  # noqa: E731
-            drawn.append(Panel(_title(comparison), 2.7, draw, f"{y_label} against {x_label}, {comparison.group.dataset}"))
-            group = {"dataset": comparison.group.dataset, "condition": condition(comparison.group), "metric": comparison.metric.name}
-            rows += [group | {"architecture": p.architecture, "cost": column, "spent": p.cost, "mean": p.mean, "lower": p.lower, "upper": p.upper} for p in points]
-    caption = (
-        "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
-        "of one example and against the speed of generation on the device that trained. Both axes of cost are logarithmic."
-    )
-    return Figure("inference_cost", "Quality against the cost of inference", caption, tuple(drawn), _named(scored), pd.DataFrame(rows))
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label)
+            about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
+            drawn.append(Panel(_title(comparison), 2.7, draw, about))
+            rows += [{**_of(comparison), "cost": column, **vars(point)} for point in points]
+    title = "Quality against the cost of inference"
+    return Figure("inference_cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
 
 
 def _points(comparison: Comparison, column: str) -> list[Point]:
-    if column not in comparison.group.runs:
+    runs = comparison.group.runs
+    if column not in runs or not pd.api.types.is_numeric_dtype(runs[column]):
         return []
-    costs = comparison.group.runs.groupby("architecture", sort=False)[column].mean().astype(float)
+    costs = runs.groupby("architecture", sort=False)[column].mean().astype("float64")
     return [
-        Point(cell.architecture, float(costs[cell.architecture]), cell.interval.mean, cell.interval.lower, cell.interval.upper)
+        Point(cell.architecture, float(costs[cell.architecture]), found.mean, found.lower, found.upper)
         for cell in comparison.scored
-        if costs[cell.architecture] > 0
+        if (found := cell.interval) and costs[cell.architecture] > 0
     ]
 
 
+def _of(comparison: Comparison) -> dict[str, object]:
+    """Which comparison a row of numbers belongs to."""
+    what = condition(comparison.group)
+    return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
+
+
 def _named(found: Sequence[Comparison]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cell.architecture for comparison in found for cell in comparison.cells))
+    return tuple(dict.fromkeys(cell.architecture for comparison in found for cell in comparison.scored))
 
 
 def _title(comparison: Comparison) -> str:
     what = condition(comparison.group)
     return label(comparison.group.dataset, 40) + (f": {what}" if what else "")
-
-
-def _compose(figure: Figure) -> Canvas:
-    """All panels on one canvas: one below the other where they are rows, else two beside each other."""
-    columns = 1 if not figure.keyed and len(figure.panels) <= 4 else min(2, len(figure.panels))
-    rows = [figure.panels[start : start + columns] for start in range(0, len(figure.panels), columns)]
-    heights = [max(panel.height for panel in row) for row in rows]
-    top = 0.42 if figure.keyed else 0.0
-    canvas = Canvas(figsize=(WIDTH, sum(heights) + top), layout="constrained")
-    canvas.get_layout_engine().set(hspace=0.06, wspace=0.05)  # type: ignore[union-attr]
-    grid = canvas.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for place, axes in enumerate(grid.flat):
-        if place < len(figure.panels):
-            _draw(axes, figure.panels[place])
-        else:
-            axes.set_axis_off()
-    if figure.keyed:
-        _key(canvas, figure.architectures)
-    return canvas
-
-
-def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title)
-    panel.draw(axes)
-
-
-def _key(canvas: Canvas, architectures: Sequence[str]) -> None:
-    found = looks(architectures)
-    marks = [Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=PAPER, markersize=8, linewidth=1.8) for look in found.values()]
-    names = [f"\N{THIN SPACE}{label(name)}" for name in found]
-    canvas.legend(marks, names, loc="outside upper left", ncols=min(len(names), 4), frameon=False, borderaxespad=0.1)
-
-
-def _bytes(canvas: Canvas, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    unnamed = {"svg": ("Date", "Creator", "Format", "Type"), "png": ("Software",)}[kind]
-    canvas.savefig(buffer, format=kind, metadata=dict.fromkeys(unnamed))
-    return buffer.getvalue()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """The figures' look; a letter that the font lacks is drawn as a box, without a warning."""
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
-        yield

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from reports.statistics import Interval
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 _PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -74,6 +74,8 @@ def interval(found: Interval, usual: int = 3) -> str:
     places = decimals(found, usual)
     if not math.isfinite(found.half):
         return value(found.mean, usual)
+    if found.half == 0:
+        return f"{value(found.mean, usual)} ± 0"
     above, below = found.upper - found.mean, found.mean - found.lower
     if abs(above - below) > 0.1 * found.half:
         return f"{value(found.mean, places)} ({value(found.lower, places)} to {value(found.upper, places)})"
@@ -90,6 +92,20 @@ def listing(words: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     found = list(words)
     return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else ""
+
+
+def visible(text: str) -> str:
+    """Text as HTML can hold it: control characters by their pictures, save line breaks and tabs."""
+    return text if text.isprintable() else "".join(map(_picture, text))
+
+
+def _picture(letter: str) -> str:
+    code = ord(letter)
+    if code < 0x20 and letter not in "\n\t":
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\N{SYMBOL FOR DELETE}"
+    return "\N{REPLACEMENT CHARACTER}" if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 else letter
 
 
 def _significant(value: float) -> str:

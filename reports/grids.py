@@ -1,5 +1,6 @@
 """The page's tables as grids of ready text: scores by architecture and data set, and what stands beside them."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import pandas as pd
 
 from reports import formatting
 from reports.comparison import Comparison, Comparisons, Group
+from reports.curves import BOUND_SUFFIX
 from reports.metrics import Metric, metric
 from reports.tables import Tables
 from reports.verdicts import condition, reference_label, verdict
@@ -43,7 +45,10 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
     architectures = dict.fromkeys(cell.architecture for found in comparisons for cell in found.cells)
     references = dict.fromkeys(name for found in comparisons for name in found.references)
     rows = [(name(row), *(_cell(found, row) for found in comparisons)) for row in architectures]
-    rows += [(Entry(reference_label(row), kind="text quiet"), *(_reference(found, row) for found in comparisons)) for row in references]
+    rows += [
+        (Entry(reference_label(row), kind="text quiet"), *(_reference(found, row) for found in comparisons))
+        for row in references
+    ]
     return Grid(tuple(head), tuple(rows))
 
 
@@ -53,7 +58,9 @@ def every_metric(comparisons: Comparisons, group: Group) -> Grid:
     head = (name("architecture"), *(Entry(one.metric.label, one.metric.direction) for one in found))
     references = dict.fromkeys(name for one in found for name in one.references)
     rows = [(name(row), *(_cell(one, row) for one in found)) for row in group.architectures]
-    rows += [(Entry(reference_label(row), kind="text quiet"), *(_reference(one, row) for one in found)) for row in references]
+    rows += [
+        (Entry(reference_label(row), kind="text quiet"), *(_reference(one, row) for one in found)) for row in references
+    ]
     return Grid(head, tuple(rows))
 
 
@@ -71,14 +78,18 @@ def rankings(comparisons: Sequence[Comparison]) -> Grid:
 def cost(comparisons: Sequence[Comparison]) -> Grid:
     """What inference costs: FLOPs of one test example, speed of generation, time to score the test split."""
     columns = {
-        "inference_flops": ("FLOPs an example", formatting.number),
+        "inference_flops": ("inference FLOPs per example", formatting.number),
         "generate_tokens_per_second": ("generated tokens/s", formatting.number),
         "score_seconds": ("time to score", formatting.seconds),
     }
     shown = {key: value for key, value in columns.items() if any(known(found.group.runs, key) for found in comparisons)}
     head = (name("data set"), name("architecture"), *(Entry(title) for title, _ in shown.values()))
     rows = [
-        (name(title(found.group)), name(architecture), *(Entry(span(rows, key, form)) for key, (_, form) in shown.items()))
+        (
+            name(title(found.group)),
+            name(str(architecture)),
+            *(Entry(span(rows, key, form)) for key, (_, form) in shown.items()),
+        )
         for found in comparisons
         for architecture, rows in found.group.runs.groupby("architecture", sort=False)
     ]
@@ -87,15 +98,32 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
 
 def datasets(tables: Tables) -> Grid:
     """Origin, licence and size of each data set."""
-    head = ("data set", "kind", "licence", "origin", "tokenizer", "train / validation / test examples", "lengths", "notes")
-    rows = []
-    for _, row in tables["datasets"].iterrows():
-        counts = " / ".join(formatting.count(_float(row.get(f"{split}_examples"))) for split in ("train", "validation", "test"))
-        tokenizer = f"{plain(row.get('tokenizer'))}, {formatting.count(_float(row.get('vocabulary')))} tokens"
-        lengths = f"source {plain(row.get('source_length'))}, target {plain(row.get('target_length'))} tokens"
-        entries = (plain(row["dataset"]), plain(row["kind"]), plain(row["licence"]), plain(row["origin"]), tokenizer, counts, lengths, plain(row.get("notes")).strip("{}").replace('"', ""))
-        rows.append(tuple(map(name, entries)))
+    head = ("data set", "kind", "licence", "origin", "tokenizer", "examples", "lengths in tokens", "notes")
+    rows = [tuple(map(name, _dataset(row))) for _, row in tables["datasets"].iterrows()]
     return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def _dataset(row: "pd.Series[Any]") -> tuple[str, ...]:
+    splits = ("train", "validation", "test")
+    sizes = [(split, _float(row.get(f"{split}_examples"))) for split in splits]
+    return (
+        *(plain(row[key]) for key in ("dataset", "kind", "licence", "origin")),
+        f"{plain(row.get('tokenizer'))}, {formatting.count(_float(row.get('vocabulary')))} tokens",
+        "\n".join(f"{split} {formatting.count(size)}" for split, size in sizes if math.isfinite(size)),
+        f"source {plain(row.get('source_length'))}, target {plain(row.get('target_length'))}",
+        _notes(row.get("notes")),
+    )
+
+
+def _notes(value: Any) -> str:
+    """The counts that a data set came with, a line each."""
+    try:
+        counts = json.loads(value)
+    except (TypeError, ValueError):
+        return plain(value)
+    if not isinstance(counts, dict):
+        return plain(value)
+    return "\n".join(f"{str(key).replace('_', ' ')}: {count}" for key, count in counts.items() if count) or "none"
 
 
 def environment(tables: Tables) -> Grid:
@@ -103,23 +131,25 @@ def environment(tables: Tables) -> Grid:
     rows = []
     for key, found in tables["environment"].groupby("key", sort=False)["value"]:
         counts = found.value_counts(sort=False, dropna=True)
-        text = str(counts.index[0]) if len(counts) == 1 else "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
+        text = (
+            str(counts.index[0])
+            if len(counts) == 1
+            else "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
+        )
         rows.append((name(str(key)), name(text[:2000])))
     return Grid((name("what"), name("value")), tuple(rows))
 
 
 def failures(tables: Tables) -> Grid:
-    """The runs that did not come to a score, and why."""
+    """The runs that did not come to a score, or came with an error, and why."""
     runs = tables["runs"]
+    wrong = (runs["status"] != "done").fillna(True)
+    if "error" in runs:
+        wrong |= runs["error"].notna()
     rows = [
-        tuple(map(name, (plain(row["run"]), plain(row["status"]), plain(row.get("error"))[:2000])))
-        for _, row in runs[(runs["status"] != "done").fillna(True)].iterrows()
+        (plain(row["run"]), plain(row["status"]), plain(row.get("error"))[:2000]) for _, row in runs[wrong].iterrows()
     ]
-    rows += [
-        tuple(map(name, (plain(row["run"]), "done", plain(row["error"])[:2000])))
-        for _, row in (runs[(runs["status"] == "done").fillna(False) & runs["error"].notna()].iterrows() if "error" in runs else ())
-    ]
-    return Grid(tuple(map(name, ("run", "status", "error"))), tuple(rows))
+    return Grid(tuple(map(name, ("run", "status", "error"))), tuple(tuple(map(name, row)) for row in rows))
 
 
 def title(group: Group) -> str:
@@ -163,7 +193,8 @@ def _cell(found: Comparison, architecture: str) -> Entry:
     if len(cell.values) < cell.planned:
         seeds = f"{len(cell.values)} of {cell.planned} seeds"
     if not cell.values:
-        return Entry(formatting.MISSING, seeds, "quiet")
+        scored = found.scored and not found.metric.name.endswith(BOUND_SUFFIX)
+        return Entry(formatting.MISSING, seeds if scored else "", "quiet")
     return Entry(formatting.interval(cell.interval, found.metric.decimals), seeds, "strong" if cell.best else "")
 
 

@@ -28,25 +28,28 @@ class Metric:
         return -difference if self.better == "lower" else difference
 
 
-_KNOWN: Final = {
-    metric.name: metric
-    for metric in (
-        Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits, per UTF-8 byte; comparable across tokenizers"),
-        Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", "an upper bound, averaged over orders of writing, that a masked model is trained on; not comparable with an exact likelihood"),
-        Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable under one tokenizer only"),
-        Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", "an upper bound on the negative log-likelihood of a scored token; not comparable with an exact one"),
-        Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
-        Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
-        Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
-        Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
-        Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-        Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-        Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence with the reference"),
-        Metric("repetition", "repetition", "", "share of an answer's word sequences that occurred in it before"),
-        Metric("distinct_2", "distinct-2", "", "share of distinct pairs of words among all pairs in the answers"),
-        Metric("copied", "copied", "", "share of an answer that is copied from the training text"),
-    )
-}  # fmt: skip
+_NO_EXACT: Final = "not comparable with an exact likelihood"
+_METRICS: Final = (
+    Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits for "
+           "each UTF-8 byte; comparable across tokenizers"),
+    Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", "an upper bound, averaged over orders of "
+           f"writing, that a masked model is trained on; {_NO_EXACT}"),
+    Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable "
+           "under one tokenizer only"),
+    Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", "an upper bound on the negative "
+           f"log-likelihood of a scored token; {_NO_EXACT}"),
+    Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
+    Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
+    Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
+    Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
+    Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
+    Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
+    Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence with the reference"),
+    Metric("repetition", "repetition", "", "share of an answer's word sequences that occurred in it before"),
+    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of words among all pairs in the answers"),
+    Metric("copied", "copied", "", "share of an answer that is copied from what the model has read"),
+)  # fmt: skip
+_KNOWN: Final = {metric.name: metric for metric in _METRICS}
 
 _PRIMARY_ORDER: Final = {
     "generation": ("bits_per_byte", "nll_per_token"),

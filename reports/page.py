@@ -11,10 +11,9 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from reports import audit, figures, grids
+from reports import audit, drawing, figures, formatting, grids
 from reports.comparison import Comparison, Comparisons, Group, by_condition
 from reports.figures import Figure
-from reports.formatting import listing
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
@@ -54,9 +53,7 @@ def write(tables: Tables, folder: Path) -> list[Path]:
     return [page, *paths]
 
 
-def render(
-    tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison], drawn: Sequence[Figure]
-) -> str:
+def render(tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison], drawn: Sequence[Figure]) -> str:
     """The page as HTML."""
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -70,7 +67,7 @@ def render(
     )
     context = _context(tables, comparisons, headlines)
     context["figures"] = {figure.name: _drawn(figure) for figure in drawn}
-    return environment.get_template("page.html").render(style=Markup(style), style_digest=digest, **context)  # noqa: S704
+    return environment.get_template("page.html").render(style=Markup(style), style_digest=digest, **context)
 
 
 def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison]) -> dict[str, Any]:
@@ -106,12 +103,17 @@ def lede(runs: pd.DataFrame) -> str:
     names, sets = list(runs["architecture"].dropna().unique()), list(runs["dataset"].dropna().unique())
     if not names or not sets:
         return "No run has been recorded yet."
-    kinds = listing(sorted(runs["task"].dropna().unique()))
+    kinds = formatting.listing(sorted(runs["task"].dropna().unique()))
     seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
     times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
-    compared = f"{len(names)} architectures ({listing(names)})" if len(names) > 1 else f"One architecture ({names[0]})"
+    compared = (
+        f"{len(names)} architectures ({formatting.listing(names)})"
+        if len(names) > 1
+        else f"One architecture ({names[0]})"
+    )
+    were = "were" if len(names) > 1 else "was"
     first = (
-        f"{compared} trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}), "
+        f"{compared} {were} trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}), "
         f"{times} seed{'s' if seeds.max() > 1 else ''} each, and scored on the test split."
     )
     return " ".join([first, *_budget_sentences(runs)])
@@ -123,10 +125,10 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     if matches:
         sizes = {"target_parameters": "parameters outside the embeddings", "target_tokens": "training tokens"}
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
-        sentences.append(f"Budget: {'; also '.join(matches)}{f' ({listing(aims)})' if aims else ''}.")
+        sentences.append(f"Budget: {'; also '.join(matches)}{f' ({formatting.listing(aims)})' if aims else ''}.")
     if "supervision" in runs:
         modes = [f"{mode} ({SUPERVISION.get(mode, mode)})" for mode in runs["supervision"].dropna().unique()]
-        sentences += [f"Supervision: {listing(modes)}."] if modes else []
+        sentences += [f"Supervision: {formatting.listing(modes)}."] if modes else []
     return sentences
 
 
@@ -134,12 +136,12 @@ def _status(runs: pd.DataFrame) -> str:
     counts = runs["status"].fillna("unfinished").value_counts()
     others = [f"{count} {status}" for status, count in sorted(counts.items()) if status != "done"]
     done = f"{counts.get('done', 0)} of {len(runs)} runs finished"
-    return f"{done}; {listing(others)}." if others else f"{done}."
+    return f"{done}; {formatting.listing(others)}." if others else f"{done}."
 
 
 def _budget_note(group: Group) -> str:
     missed = audit.off_budget(group)
-    return f"Beyond the tolerance: {listing(missed)}." if missed else ""
+    return f"Beyond the tolerance: {formatting.listing(missed)}." if missed else ""
 
 
 def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, Samples]]:
@@ -165,21 +167,12 @@ def _experiment(rows: pd.DataFrame) -> dict[str, str]:
 
 def _drawn(figure: Figure) -> Drawn:
     elements = (
-        inline(figures.panel_svg(panel), f"{figure.name}-{place}", panel.description)
+        inline(drawing.one(panel), f"{figure.name}-{place}", panel.description)
         for place, panel in enumerate(figure.panels)
     )
-    return Drawn(figure, tuple(Markup(element) for element in elements))  # noqa: S704
+    return Drawn(figure, tuple(Markup(element) for element in elements))
 
 
 def _visible(value: Any) -> Any:
-    """Text as HTML can hold it: control characters by their pictures, save line breaks and tabs."""
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(_picture(letter) for letter in value)
-
-
-def _picture(letter: str) -> str:
-    code = ord(letter)
-    if code < 32 and letter not in "\n\t":
-        return chr(0x2400 + code)
-    return "\N{SYMBOL FOR DELETE}" if code == 127 else "\N{REPLACEMENT CHARACTER}" if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 else letter
+    """What the template prints: text with its control characters shown, anything else as it is."""
+    return formatting.visible(value) if type(value) is str else value

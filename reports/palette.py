@@ -36,7 +36,7 @@ _USUAL: Final = {
     "shared-encoder-decoder": Look(COLOURS["orange"], "v"),
 }
 _FURTHER_COLOURS: Final = ("purple", "black", "orange", "sky", "green", "vermillion", "blue")
-_FURTHER_MARKERS: Final = ("P", "X", "v", "p", "h", "<", ">", "d")
+_FURTHER_MARKERS: Final = ("P", "X", "p", "h", "<", ">", "d", "v")
 
 
 def looks(architectures: Sequence[str]) -> dict[str, Look]:

@@ -1,4 +1,4 @@
-"""Draws one panel of a figure into given axes: a headline, learning curves, or quality against the cost of inference."""
+"""Draws one panel of a figure into given axes: a headline, learning curves, or quality against cost."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports import formatting
-from reports.comparison import UNTRAINED, Comparison
+from reports.comparison import UNTRAINED, Cell, Comparison
 from reports.curves import Curve
 from reports.palette import INK, PAPER, QUIET, RULE, Look, label
 from reports.verdicts import reference_label
@@ -37,11 +37,7 @@ def headline(axes: Axes, comparison: Comparison, looks: Looks) -> None:
     limits = _limits(comparison)
     axes.set_xlim(*limits)
     for place, cell in enumerate(cells):
-        look = looks[cell.architecture]
-        axes.plot(list(cell.values.values()), [place + 0.27] * len(cell.values), look.marker, color=look.colour, alpha=0.45, markersize=4, markeredgewidth=0)  # fmt: skip
-        if cell.interval.known:
-            axes.plot([cell.interval.lower, cell.interval.upper], [place, place], color=look.colour, linewidth=2.2, solid_capstyle="butt")  # fmt: skip
-        axes.plot([cell.interval.mean], [place], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER, markeredgewidth=0.8)  # fmt: skip
+        _row(axes, place, cell, looks[cell.architecture])
         _at_right(axes, place, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
     for place, (_, value) in enumerate(references, len(cells)):
         _reference(axes, place, value, limits)
@@ -65,7 +61,7 @@ def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
             axes.plot(x, y, color=look.colour, alpha=0.3, linewidth=0.7, linestyle=dashes)
         x, y = curve.mean
         axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=dashes)
-        axes.plot(x[-1:], y[-1:], look.marker, color=look.colour, markersize=6.5, markeredgecolor=PAPER, clip_on=False, zorder=5)
+        _mean(axes, float(x[-1]), float(y[-1]), look, 6.5)
     top = _top(found)
     if top:
         axes.set_ylim(*top)
@@ -83,7 +79,7 @@ def cost(axes: Axes, points: Iterable[Point], looks: Looks, x_label: str, y_labe
         look = looks[point.architecture]
         if math.isfinite(point.lower):
             axes.plot([point.cost, point.cost], [point.lower, point.upper], color=look.colour, linewidth=2)
-        axes.plot([point.cost], [point.mean], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER)
+        _mean(axes, point.cost, point.mean, look)
     axes.set_xscale("log")
     _log_ticks(axes, [point.cost for point in points])
     axes.set_xlabel(x_label)
@@ -92,16 +88,34 @@ def cost(axes: Axes, points: Iterable[Point], looks: Looks, x_label: str, y_labe
     axes.grid(color=RULE, linewidth=0.6)
 
 
-def empty(axes: Axes, text: str) -> None:
-    """A panel that says why it shows nothing."""
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=QUIET, transform=axes.transAxes)
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _row(axes: Axes, place: int, cell: Cell, look: Look) -> None:
+    """One architecture: its interval and mean, its seeds just below."""
+    seeds = list(cell.values.values())
+    below = [place + 0.27] * len(seeds)
+    axes.plot(seeds, below, look.marker, color=look.colour, alpha=0.45, markersize=4, markeredgewidth=0)
+    if cell.interval.known:
+        ends = [cell.interval.lower, cell.interval.upper]
+        axes.plot(ends, [place, place], color=look.colour, linewidth=2.2, solid_capstyle="butt")
+    _mean(axes, cell.interval.mean, place, look)
+
+
+def _mean(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
+    axes.plot([x], [y], look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, clip_on=False, zorder=5)
 
 
 def _at_right(axes: Axes, place: float, text: str, strong: bool, colour: str = INK) -> None:
-    weight = "bold" if strong else "normal"
-    axes.annotate(text, (1, place), (8, 0), ("axes fraction", "data"), "offset points", va="center", color=colour, weight=weight, fontsize=SMALL, annotation_clip=False)  # fmt: skip
+    axes.annotate(
+        text,
+        xy=(1, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        weight="bold" if strong else "normal",
+        fontsize=SMALL,
+        annotation_clip=False,
+    )
 
 
 def _reference(axes: Axes, place: float, value: float, limits: tuple[float, float]) -> None:
@@ -123,7 +137,9 @@ def _limits(comparison: Comparison) -> tuple[float, float]:
     inner = seeds + ([best[1]] if best and best[0] != UNTRAINED else [])
     low, high = min(inner), max(inner)
     span = (high - low) or max(abs(high) * 0.1, 0.1)
-    ends = [end for cell in comparison.scored if cell.interval.known for end in (cell.interval.lower, cell.interval.upper)]
+    ends = [
+        end for cell in comparison.scored if cell.interval.known for end in (cell.interval.lower, cell.interval.upper)
+    ]
     low = max(min([low, *ends]), low - span)
     high = min(max([high, *ends]), high + span)
     further = [value for name, value in comparison.references.items() if low - span / 2 <= value <= high + span / 2]

@@ -6,6 +6,7 @@ Nothing here fails on a missing or half-written file: a report on what is there 
 """
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,15 @@ import pyarrow.parquet as pq
 
 from runs.store import Row, read_experiment
 
-FOUND_DAMAGED = pd.DataFrame()
-
 
 class Folder:
-    """Reads the records under one experiment's folder."""
+    """Reads the records under one experiment's folder; `damaged` names each run's files that could not be read."""
 
     def __init__(self, root: Path) -> None:
         """Raises `InputError` if `root` holds no experiment, or one of another store schema."""
         self.root = root
         self.experiment: Row = read_experiment(root)
+        self.damaged: defaultdict[str, list[str]] = defaultdict(list)
 
     def runs(self) -> list[str]:
         """The experiment's runs in the order of its plan; without a plan, all that are there."""
@@ -37,33 +37,29 @@ class Folder:
     def record(self, run: str) -> Row:
         """The run's row of the table `runs`; what its plan says where there is no record."""
         record, plan = self._of(run, "record.json"), self._of(run, "plan.json")
-        row: Row = {"run": run}
+        row: Row = {"run": run, "status": "failed" if "record.json" in self.damaged[run] else "unfinished"}
         if isinstance(plan, dict):
             row |= {key: value for key, value in plan.items() if key in _FROM_PLAN}
-        if isinstance(record, dict):
-            return row | record | {"run": run}
-        if record is FOUND_DAMAGED:
-            return row | {"status": "failed", "error": "record.json: damaged, cannot be read"}
-        return row | {"status": "unfinished"}
+        return row | record | {"run": run} if isinstance(record, dict) else row
 
-    def rows(self, run: str, name: str) -> list[Row] | pd.DataFrame | None:
+    def rows(self, run: str, name: str) -> list[Row]:
         """The rows of one of the run's JSON files: a list of rows, or a mapping read as rows of key and value."""
         loaded = self._of(run, name)
         if isinstance(loaded, dict):
             return [{"key": key, "value": value} for key, value in loaded.items()]
-        if isinstance(loaded, list):
-            return [row for row in loaded if isinstance(row, dict)]
-        return FOUND_DAMAGED if loaded is not None else None
+        return [row for row in loaded if isinstance(row, dict)] if isinstance(loaded, list) else []
 
-    def frame(self, run: str, name: str) -> pd.DataFrame | None:
-        """One of the run's files of many rows, CSV or Parquet; None if there is none."""
+    def frame(self, run: str, name: str) -> pd.DataFrame:
+        """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
         path = self._path(run, name)
         if path is None or not path.is_file():
-            return None
+            return pd.DataFrame()
         try:
-            return pd.read_csv(path, on_bad_lines="skip") if path.suffix == ".csv" else pq.read_table(path).to_pandas()
+            frame = pd.read_csv(path, on_bad_lines="skip") if path.suffix == ".csv" else pq.read_table(path).to_pandas()
         except (ValueError, OSError, pa.ArrowException):
-            return FOUND_DAMAGED
+            self.damaged[run].append(name)
+            return pd.DataFrame()
+        return frame.drop(columns="run", errors="ignore").assign(run=run)
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
@@ -97,11 +93,17 @@ class Folder:
 
     def _of(self, run: str, name: str) -> Any:
         path = self._path(run, name)
-        return None if path is None else _load(path)
+        loaded = None if path is None else _load(path)
+        if loaded is None and path is not None and path.is_file():
+            self.damaged[run].append(name)
+        return loaded
 
 
 _FROM_PLAN = frozenset(
-    "experiment architecture family task dataset seed match supervision optimizer target_parameters target_tokens".split()
+    (
+        *("experiment", "architecture", "family", "task", "dataset", "seed", "match"),
+        *("supervision", "optimizer", "target_parameters", "target_tokens"),
+    )
 )
 
 
@@ -110,13 +112,11 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _load(path: Path) -> Any:
-    """The JSON in `path`; None where there is no file, `FOUND_DAMAGED` where it cannot be read."""
+    """The JSON in `path`; None where there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
     except (ValueError, OSError):
-        return FOUND_DAMAGED
+        return None
 
 
 def _flat(value: Any, prefix: str = "") -> Row:

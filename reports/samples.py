@@ -43,10 +43,14 @@ def samples(predictions: pd.DataFrame, group: Group) -> Samples:
     """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content."""
     chosen = _first_runs(group, set(predictions["run"].unique()))
     rows = predictions[predictions["run"].isin(list(chosen.values())) & predictions["answer"].notna()]
-    rows = rows.assign(right=right(rows) if group.task in MARKED else pd.NA)
-    by_run = {run: part.drop_duplicates("example").set_index("example") for run, part in rows.groupby("run", sort=False)}
+    rows = rows.assign(right=right(rows) if group.task in MARKED else None)
+    by_run = {
+        run: part.drop_duplicates("example").set_index("example") for run, part in rows.groupby("run", sort=False)
+    }
     shared = _shared(list(by_run.values()))
-    examples = tuple(_sample(example, {name: by_run[run] for name, run in chosen.items() if run in by_run}) for example in shared)
+    examples = tuple(
+        _sample(example, {name: by_run[run] for name, run in chosen.items() if run in by_run}) for example in shared
+    )
     runs = group.runs.set_index("run")
     seeds = sorted({str(seed) for seed in runs.loc[list(chosen.values()), "seed"].dropna()})
     return Samples(", ".join(seeds), examples)

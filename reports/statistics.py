@@ -83,7 +83,7 @@ def pool(samples: Sequence[Sample]) -> Spread:
 def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
     """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
     if _bootstraps(sample):
-        return _percentiles(_resampled_means(sample, np.random.default_rng(0)), float(sample.values.mean()), level)
+        return _percentiles(_resampled_means(sample), float(sample.values.mean()), level)
     parts = [_seed_spread(sample, pooled)]
     if sample.examples is not None:
         parts.append(_example_spread(sample.examples.mean(axis=0), [sample]))
@@ -97,14 +97,14 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     exclude zero, which under equal means happens less often than for one of them.
     """
     mean = float(a.values.mean() - b.values.mean())
+    seeds = _difference_spreads(a, b, pooled)
     if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
-        return _t_interval(mean, [_seed_spread(a, pooled), _seed_spread(b, pooled)], level)
+        return _t_interval(mean, seeds, level)
     if _bootstraps(a) and _bootstraps(b):
-        left, right = (_resampled_means(sample, np.random.default_rng(0), stream) for stream, sample in enumerate((a, b)))
+        left, right = (_resampled_means(sample, stream) for stream, sample in enumerate((a, b)))
         return _percentiles(left - right, mean, level)
     paired = a.examples.mean(axis=0) - b.examples.mean(axis=0)
-    parts = [_seed_spread(a, pooled), _seed_spread(b, pooled), _example_spread(paired, [a, b])]
-    return _t_interval(mean, parts, level)
+    return _t_interval(mean, [*seeds, _example_spread(paired, [a, b])], level)
 
 
 def detectable(difference: Interval, level: float = LEVEL, power: float = 0.8) -> float:
@@ -121,9 +121,18 @@ def _own(sample: Sample) -> Spread:
 
 def _seed_spread(sample: Sample, pooled: Spread) -> Spread:
     """The seeds' share in the variance of a mean: from the larger of its own and the pooled variance."""
-    own = _own(sample)
-    larger = own if math.isfinite(own.variance) and own.variance >= pooled.variance else pooled
-    return larger.over(len(sample.values))
+    return (_own(sample) if _varies_more(sample, pooled) else pooled).over(len(sample.values))
+
+
+def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
+    """The seeds' shares in the variance of a difference; one where both come from the same pooled variance."""
+    if _varies_more(a, pooled) or _varies_more(b, pooled):
+        return [_seed_spread(a, pooled), _seed_spread(b, pooled)]
+    return [pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))]
+
+
+def _varies_more(sample: Sample, pooled: Spread) -> bool:
+    return _own(sample).variance > pooled.variance * (1 + 1e-9)
 
 
 def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
@@ -174,11 +183,11 @@ def _bootstraps(sample: Sample) -> bool:
     return sample.examples is not None and len(sample.values) >= BOOTSTRAP_SEEDS
 
 
-def _resampled_means(sample: Sample, rng: np.random.Generator, stream: int = 0) -> Floats:
-    """Means under resampled seeds and examples (RESAMPLES,); one `rng` state draws the same examples for all."""
+def _resampled_means(sample: Sample, stream: int = 0) -> Floats:
+    """Means under resampled seeds and examples (RESAMPLES,): the same examples for all, seeds by `stream`."""
     assert sample.examples is not None
     n, m = sample.examples.shape
-    examples = rng.multinomial(m, np.full(m, 1 / m), RESAMPLES) / m
+    examples = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), RESAMPLES) / m
     seeds = np.random.default_rng([1, stream]).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
     means: Floats = np.einsum("bm,bm->b", seeds @ sample.examples, examples)
     return means

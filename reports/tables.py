@@ -5,6 +5,7 @@ Parquet holds the plain truth; in the CSV files text cells that a spreadsheet wo
 apostrophe.
 """
 
+import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reports.records import FOUND_DAMAGED, Folder
+from reports.records import Folder
 
 Tables = dict[str, pd.DataFrame]
 
@@ -89,22 +90,19 @@ def collect(root: Path) -> Tables:
     curves, predictions = [], []
     for run in folder.runs():
         record = folder.record(run)
-        found = {name: folder.rows(run, name) for name in ("scores.json", "environment.json")}
-        frames = {name: folder.frame(run, name) for name in ("curves.csv", "predictions.parquet")}
-        damaged = [name for name, value in (found | frames).items() if value is FOUND_DAMAGED]
-        if damaged:
+        rows["scores"].extend({"run": run, **row} for row in folder.rows(run, "scores.json"))
+        rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
+        curves.append(folder.frame(run, "curves.csv"))
+        predictions.append(folder.frame(run, "predictions.parquet"))
+        if damaged := folder.damaged[run]:
             record = {**record, "error": f"{', '.join(damaged)}: damaged, cannot be read"}
         rows["runs"].append(record)
-        rows["scores"].extend({"run": run, **row} for row in found["scores.json"] or ())
-        rows["environment"].extend({"run": run, **row} for row in found["environment.json"] or ())
-        curves.append(_of_run(run, frames["curves.csv"]))
-        predictions.append(_of_run(run, frames["predictions.parquet"]))
-    tables = {name: _frame(name, pd.DataFrame(found)) for name, found in rows.items()}
+    tables = {name: _frame(name, pd.DataFrame(found, dtype=object)) for name, found in rows.items()}
     tables["curves"] = _frame("curves", _joined(curves))
     tables["predictions"] = _frame("predictions", _joined(predictions))
-    tables["references"] = _frame("references", pd.DataFrame(folder.references()))
-    tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets()))
-    tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows()))
+    tables["references"] = _frame("references", pd.DataFrame(folder.references(), dtype=object))
+    tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
+    tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
     return {name: tables[name] for name in COLUMNS}
 
 
@@ -113,20 +111,25 @@ def write(tables: Tables, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, frame in tables.items():
-        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+        parquet, plain = folder / f"{name}.parquet", folder / f"{name}.csv"
         aside = folder / f".{name}.tmp"
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
         aside.replace(parquet)
-        write_csv(frame, csv)
-        paths += [parquet, csv]
+        write_csv(frame, plain)
+        paths += [parquet, plain]
     return paths
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV, its text cells safe to open in a spreadsheet."""
-    escaped = pd.DataFrame({name: _escaped(column) for name, column in frame.items()})
+    escaped = {name: _escaped(column) for name, column in frame.items()}
     aside = path.with_name(f".{path.name}.tmp")
-    escaped.to_csv(aside, index=False, lineterminator="\n", encoding="utf-8")
+    # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
+    returns = any(map(_has_return, escaped.values()))
+    with open(aside, "w", encoding="utf-8", newline="") as file:
+        pd.DataFrame(escaped).to_csv(
+            file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+        )
     aside.replace(path)
 
 
@@ -149,29 +152,18 @@ def _read(path: Path, name: str) -> pd.DataFrame:
         raise ValueError(f"{path}: cannot be read as Parquet ({error}); make the tables again") from error
 
 
-def _of_run(run: str, frame: pd.DataFrame | None) -> pd.DataFrame | None:
-    if frame is None or frame.empty:
-        return None
-    return frame.drop(columns="run", errors="ignore").assign(run=run)
-
-
-def _joined(frames: Iterable[pd.DataFrame | None]) -> pd.DataFrame:
-    present = [frame for frame in frames if frame is not None]
+def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    present = [frame for frame in frames if not frame.empty]
     return pd.concat(present, ignore_index=True) if present else pd.DataFrame()
 
 
 def _frame(name: str, found: pd.DataFrame) -> pd.DataFrame:
     """`found` with the columns of table `name` first and typed, further columns after them."""
     known = COLUMNS[name]
-    columns = {
-        column: _typed(found[column], kind) if column in found else pd.Series(pd.array([pd.NA] * len(found), _DTYPES[kind]))
-        for column, kind in known.items()
-    }
+    absent = pd.Series([None] * len(found), dtype=object)
+    columns = {column: _typed(found.get(column, absent), kind) for column, kind in known.items()}
     columns |= {str(column): _guessed(found[column]) for column in found.columns if column not in known}
     return pd.DataFrame(columns)
-
-
-_DTYPES = {"text": "string", "integer": "Int64", "number": "float64"}
 
 
 def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
@@ -205,9 +197,17 @@ def _text(value: Any) -> Any:
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
+def _is_text(column: "pd.Series[Any]") -> bool:
+    return isinstance(column.dtype, pd.StringDtype) or column.dtype == object
+
+
+def _has_return(column: "pd.Series[Any]") -> bool:
+    return _is_text(column) and any(isinstance(cell, str) and "\r" in cell for cell in column)
+
+
 def _escaped(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """The column with an apostrophe before each text that a spreadsheet would run; numbers stay as they are."""
-    if not isinstance(column.dtype, pd.StringDtype) and column.dtype != object:
+    if not _is_text(column):
         return column
     risky = np.array([isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) for cell in column], dtype=bool)
     return column.mask(risky, "'" + column[risky].astype(str)) if risky.any() else column

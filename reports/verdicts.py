@@ -18,12 +18,14 @@ SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One data set's outcome: `state` is `decided`, `open` or `none`; `notes` are what to bear in mind."""
+    """One data set's outcome: `state` is `decided`, `open` or `none`; `warnings` in a word and `notes` in sentences
+    are what to bear in mind."""
 
     comparison: Comparison
     state: str
     mark: str
     sentence: str
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -36,7 +38,9 @@ def condition(group: Group) -> str:
 def verdict(comparison: Comparison) -> Verdict:
     """The outcome of one comparison by its primary metric."""
     state, mark, sentence = _sentence(comparison)
-    return Verdict(comparison, state, mark, sentence, tuple(_notes(comparison)))
+    warnings = {"early training": comparison.early, "worse than the classical reference": comparison.below_classical}
+    shown = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
+    return Verdict(comparison, state, mark, sentence, shown, tuple(_notes(comparison)))
 
 
 def _sentence(found: Comparison) -> tuple[str, str, str]:
@@ -45,14 +49,23 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
         return "none", "no result", "No run has finished with a score yet."
     if not found.leader or len(scored) == 1:
         only = scored[0]
-        return "none", "no comparison", f"Only {only.architecture} has finished, with {_amount(found, only.architecture)}."
+        return (
+            "none",
+            "no comparison",
+            f"Only {only.architecture} has finished, with {_amount(found, only.architecture)}.",
+        )
     leads = f"{found.leader} has the best mean, {_amount(found, found.leader)}"
     if not any(interval.known for interval in found.differences.values()):
         return "open", "not decided", f"{leads}; with one seed each there is no interval to judge it by."
     if found.decided:
         nearest = min(found.differences, key=lambda name: found.differences[name].mean)
         others = f"to {nearest}" if len(found.differences) == 1 else f"to every other architecture (nearest: {nearest})"
-        return "decided", "decided", f"{found.leader} leads with {_amount(found, found.leader)}; its difference {others} is larger than the 95% interval."
+        return (
+            "decided",
+            "decided",
+            f"{found.leader} leads with {_amount(found, found.leader)}; its difference {others} is larger than its "
+            "95% interval.",
+        )
     return "open", "not decided", f"{leads}, but {_rivals(found)}"
 
 
@@ -63,7 +76,8 @@ def _rivals(found: Comparison) -> str:
     if nearest.mean == 0:
         gap = f"{rivals[0]} has the same mean"
     else:
-        gap = f"its lead of {value(nearest.mean, places)} over {rivals[0]} could be chance (95% interval {limits(nearest, found.metric.decimals)})"
+        chance = f"could be chance (95% interval {limits(nearest, found.metric.decimals)})"
+        gap = f"its lead of {value(nearest.mean, places)} over {rivals[0]} {chance}"
     further = f"; nor is it told from {listing(rivals[1:])}" if rivals[1:] else ""
     behind = [name for name, interval in found.differences.items() if interval.excludes_zero]
     clear = f" It is clearly ahead of {listing(behind)}." if behind else ""
@@ -77,9 +91,11 @@ def _amount(found: Comparison, architecture: str) -> str:
 
 def _notes(found: Comparison) -> list[str]:
     notes = []
-    if found.early:
+    if found.early and found.scored:
         ratio = number(found.tokens_per_parameter)
-        notes.append(f"Early training: as few as {ratio} training tokens per parameter; the order may change with more.")
+        notes.append(
+            f"Early training: as few as {ratio} training tokens per parameter; the order may change with more."
+        )
     best = found.classical
     if best and found.below_classical:
         name, score = best
@@ -87,7 +103,11 @@ def _notes(found: Comparison) -> list[str]:
             f"Every architecture does worse than the classical reference {reference_label(name)} "
             f"({value(score, found.metric.decimals)}); the order among them says little."
         )
-    missing = [f"{cell.architecture} ({len(cell.values)} of {cell.planned})" for cell in found.cells if len(cell.values) < cell.planned]
+    missing = [
+        f"{cell.architecture} ({len(cell.values)} of {cell.planned})"
+        for cell in found.cells
+        if len(cell.values) < cell.planned
+    ]
     if missing:
         notes.append(f"Some runs gave no score; runs counted: {listing(missing)}.")
     if not math.isnan(found.detectable) and not found.decided:

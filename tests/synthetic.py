@@ -48,10 +48,28 @@ SHAKESPEARE = Imagined(
 TASKS = (PHRASES, SENTIMENT, SHAKESPEARE)
 
 _TEXTS = {
-    "translation": [("twenty-one days", "einundzwanzig Tage"), ("3 May 1987", "3. Mai 1987"), ("the 42nd", "der 42."), ("half past two", "halb drei"), ("7 kilometers", "7 Kilometer")],
-    "classification": [("I love this phone, the battery lasts for days", "positive"), ("arrived on Tuesday", "neutral"), ("worst purchase of the year :(", "negative"), ("not bad at all!", "positive"), ("the editors disagree", "neutral")],
-    "generation": [("KING. Stay, speak, speak! I charge thee", ", speak!\nExit Ghost.\nMARCELLUS. 'Tis gone"), ("And by opposing end", " them. To die: to sleep;\nNo more"), ("What's in a name? that which", " we call a rose\nBy any other name"), ("If music be the food", " of love, play on;\nGive me excess of it"), ("Once more unto the breach", ", dear friends, once more")],
-}  # fmt: skip
+    "translation": [
+        ("twenty-one days", "einundzwanzig Tage"),
+        ("3 May 1987", "3. Mai 1987"),
+        ("the 42nd", "der 42."),
+        ("half past two", "halb drei"),
+        ("7 kilometers", "7 Kilometer"),
+    ],
+    "classification": [
+        ("I love this phone, the battery lasts for days", "positive"),
+        ("arrived on Tuesday", "neutral"),
+        ("worst purchase of the year :(", "negative"),
+        ("not bad at all!", "positive"),
+        ("the editors disagree", "neutral"),
+    ],
+    "generation": [
+        ("KING. Stay, speak, speak! I charge thee", ", speak!\nExit Ghost.\nMARCELLUS. 'Tis gone"),
+        ("And by opposing end", " them. To die: to sleep;\nNo more"),
+        ("What's in a name? that which", " we call a rose\nBy any other name"),
+        ("If music be the food", " of love, play on;\nGive me excess of it"),
+        ("Once more unto the breach", ", dear friends, once more"),
+    ],
+}
 _WRONG = {"translation": "zwölf Tage", "classification": "neutral", "generation": " the the king and the lord of the"}
 
 
@@ -151,15 +169,17 @@ def _record(run: str, task: Imagined, architecture: str, seed: int, match: str, 
     flops = 6.2 * 250_000 * task.tokens_per_parameter * 250_000 * ratio
     seconds = flops / 4.1e9 * rng.uniform(0.97, 1.1)
     family = FAMILIES.get(architecture, architecture)
+    masked = family == "encoder"
     return {
         "run": run, "experiment": "imagined", "architecture": architecture, "family": family, "task": task.kind,
         "dataset": task.dataset, "seed": seed, "match": match, "parameters": parameters, "embedding_parameters": 65_536,
-        "train_flops": flops, "train_tokens": tokens, "train_loss_tokens": int(tokens * (0.5 if family == "encoder" else 1)),
+        "train_flops": flops, "train_tokens": tokens, "train_loss_tokens": int(tokens * (0.5 if masked else 1)),
         "steps": tokens // 4096, "train_seconds": seconds, "tokens_per_second": tokens / seconds,
         "peak_memory_bytes": int(rng.uniform(4e8, 6e8)), "learning_rate": 0.003, "device": "cpu", "status": "done",
         "executed_flops": flops * 1.12, "optimizer_flops": flops * 0.2, "tokens_per_parameter": tokens / parameters,
         "epochs": tokens / 900_000, "width": 64, "heads": 4, "depth": 5, "hidden": 176, "target_parameters": 250_000,
-        "target_tokens": int(250_000 * task.tokens_per_parameter), "supervision": "native", "objective": "masked" if family == "encoder" else "causal",
+        "target_tokens": int(250_000 * task.tokens_per_parameter),
+        "supervision": "native", "objective": "masked" if masked else "causal",
         "inference_flops": 2e6 * (14 if family == "encoder" else 0.6 if architecture == "encoder-decoder" else 1),
         "generate_tokens_per_second": 900.0 * rng.uniform(0.9, 1.1) / (6 if family == "encoder" else 1),
         "precision": "bf16", "threads": 1, "optimizer": "muon", "error": None,
@@ -189,11 +209,12 @@ def _scores(task: Imagined, predictions: pd.DataFrame, architecture: str) -> lis
     sizes = np.array([len(text.encode()) for text in predictions["reference"]])
     bits = float(-predictions["log_likelihood"].sum() / math.log(2) / sizes.sum())
     values = {"bits_per_byte": bits}
-    if task.kind != "generation":
-        share = float(predictions["correct"].mean())
-        values = {task.primary: share} | values | ({"bleu": 90 * share, "chrf": 95 * share} if task.kind == "translation" else {"macro_f1": share - 0.02})  # fmt: skip
-    else:
+    if task.kind == "generation":
         values |= {"repetition": 0.12, "distinct_2": 0.7}
+    else:
+        share = float(predictions["correct"].mean())
+        further = {"bleu": 90 * share, "chrf": 95 * share} if task.kind == "translation" else {"macro_f1": share - 0.02}
+        values = {task.primary: share} | values | further
     if architecture == "encoder" and task.kind != "classification":
         values["bits_per_byte_bound"] = bits + 0.2
     n = len(predictions)
@@ -214,6 +235,10 @@ def _curves(task: Imagined, level: float, architecture: str, record: Row, rng: n
         "flops": share * record["train_flops"],
         "seconds": share * record["train_seconds"],
     }
-    validation = base | {"split": "validation", "metric": "nll_per_token_bound" if masked else "nll_per_token", "value": values}
+    validation = base | {
+        "split": "validation",
+        "metric": "nll_per_token_bound" if masked else "nll_per_token",
+        "value": values,
+    }
     train = base | {"split": "train", "metric": "loss", "value": values - 0.1}
     return pd.concat([pd.DataFrame(validation), pd.DataFrame(train)])

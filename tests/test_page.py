@@ -1,0 +1,331 @@
+"""The page claims no more than the intervals allow, is closed to the outside, and stands on whatever there is."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
+
+import reports
+from reports import page, summary, tables
+from reports.comparison import Comparisons
+from reports.palette import COLOURS
+from reports.verdicts import verdict
+
+
+def built(root: Path) -> str:
+    return reports.build(root)[0].read_text(encoding="utf-8")
+
+
+def rendered(root: Path) -> str:
+    """The page without its figures."""
+    tables.write(tables.collect(root), root / "tables")
+    found = tables.read(root / "tables")
+    comparisons = Comparisons(found)
+    return page.render(found, comparisons, comparisons.headlines(), [])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    synthetic.write_store(root)
+    reports.build(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def html(store: Path) -> str:
+    return (store / "report" / "index.html").read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Collects the elements, identifiers and links of a page, and checks that elements are closed in order."""
+
+    empty = frozenset({"meta", "br", "path", "use"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.names: list[str] = []
+        self.links: list[str] = []
+        self.styled = 0
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.elements.append(tag)
+        self.names += [given["id"]] if given.get("id") else []
+        self.links += [str(given[key]) for key in ("href", "src", "xlink:href") if given.get(key)]
+        self.styled += "style" in given or any(key.startswith("on") for key in given)
+        if tag not in self.empty:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.empty:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.empty:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_closed_to_scripts_styles_and_the_network(html: str) -> None:
+    outline = Outline(html)
+    assert not outline.open
+    assert not {"script", "link", "img", "iframe", "form", "object"} & set(outline.elements)
+    assert outline.styled == 0
+    assert len(outline.names) == len(set(outline.names))
+    assert all(link.startswith("#") or re.fullmatch(r"[a-z_]+\.(svg|png|csv)", link) for link in outline.links)
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.names)
+
+
+def test_the_policy_allows_the_one_style_sheet_only(html: str) -> None:
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'" in html
+    assert "unsafe" not in html
+
+
+def test_linked_files_exist(html: str, store: Path) -> None:
+    for link in Outline(html).links:
+        assert link.startswith("#") or (store / "report" / link).is_file()
+
+
+def test_tables_alone_give_the_same_bytes_without_torch(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for path in (store / "tables").glob("*.parquet"):
+        (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
+    code = (
+        "import sys, pathlib, reports\n"
+        "reports.build(pathlib.Path(sys.argv[1]))\n"
+        "assert not {'torch', 'transformers', 'sklearn'} & set(sys.modules), 'a heavy package was imported'"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True, cwd=Path(__file__).parents[1]
+    )
+    names = sorted(path.name for path in (store / "report").iterdir())
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == names
+    for name in names:
+        assert (tmp_path / "report" / name).read_bytes() == (store / "report" / name).read_bytes(), name
+
+
+def test_the_first_screen_says_who_leads_and_with_what_reserve(html: str) -> None:
+    top = html[: html.index('id="scores"')]
+    assert "encoder-decoder leads with 0.7" in top
+    assert "not decided" in top
+    assert "early training" in top
+    assert "Every architecture does worse than the classical reference n-gram model" in top
+    assert "38 of 38 runs finished" in top
+    assert "equal size and equal training tokens" in top
+
+
+def test_every_part_of_the_report_is_there(html: str) -> None:
+    for part in ("scores", "metrics", "budget", "curves", "cost", "answers", "data", "reproduce", "reading"):
+        assert f'id="{part}"' in html
+    assert "archbench compare imagined.toml --jobs 2" in html
+    assert "CC0-1.0" in html
+    assert "✓ within 1%" in html
+    assert "0.55\N{MULTIPLICATION SIGN} decoder" in html
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.3])
+def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: float) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.5 + gap}, examples=100, references={})
+    synthetic.write_store(tmp_path, [task])
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert comparison.decided == (gap > 0)
+    assert [cell.best for cell in comparison.cells] == [False, gap > 0]
+    assert verdict(comparison).mark == ("decided" if gap else "not decided")
+
+
+def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SHAKESPEARE])
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert comparison.leader == "decoder"
+    assert comparison.decided
+    assert all(interval.mean > 0 for interval in comparison.differences.values())
+
+
+def test_an_interval_that_ignores_examples_is_narrower(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SHAKESPEARE])
+    [whole] = Comparisons(tables.collect(tmp_path)).headlines()
+    for run in runs:
+        (tmp_path / "runs" / run / "predictions.parquet").unlink()
+    [bare] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert whole.examples
+    assert not bare.examples
+    assert whole.cells[0].interval.half > bare.cells[0].interval.half
+
+
+def test_predictions_for_a_part_of_the_examples_are_no_ground_for_an_interval(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT])
+    for run in runs:
+        path = tmp_path / "runs" / run / "predictions.parquet"
+        frame = pd.read_parquet(path)
+        frame[frame["correct"]].to_parquet(path)
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert not comparison.examples
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</style><img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(1)",
+    "\u202egnp.exe\x00\x1b[31m",
+    r"$\alpha^{$",
+    "=cmd|' /C calc'!A0",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_data_stays_text(tmp_path: Path, text: str) -> None:
+    runs = synthetic.write_store(tmp_path, [single(SENTIMENT, examples=20, seeds=2)])
+    for run in runs:
+        path = tmp_path / "runs" / run / "predictions.parquet"
+        pd.read_parquet(path).assign(source=text, answer=text, reference=text).to_parquet(path)
+        if "-decoder-s0" in run:
+            synthetic.fail(tmp_path, run, error=text)
+        synthetic.write_json(tmp_path / "runs" / run / "environment.json", {text: text})
+        synthetic.change_record(tmp_path, run, dataset=text, task=text)
+    data = json.loads((tmp_path / "data" / "sentiment.json").read_text())
+    synthetic.write_json(
+        tmp_path / "data" / "sentiment.json", data | {"dataset": text, "licence": text, "notes": {text: 1}}
+    )
+    experiment = json.loads((tmp_path / "experiment.json").read_text())
+    synthetic.write_json(tmp_path / "experiment.json", experiment | {"name": text, "command": text})
+    html = built(tmp_path) if text == HOSTILE[0] else rendered(tmp_path)
+    outline = Outline(html)
+    assert not {"script", "img"} & set(outline.elements)
+    assert outline.styled == 0
+    assert all(link.startswith("#") or ("." in link and "script" not in link) for link in outline.links)
+    assert "49" not in html[: html.index("</h1>")].rsplit("<h1>", 1)[1]
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", html)
+
+
+def test_failed_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT])
+    synthetic.fail(tmp_path, runs[0], error="RuntimeError: out of memory <at> step 7")
+    synthetic.fail(tmp_path, runs[3], status="diverged", error="loss was nan at step 20")
+    (tmp_path / "runs" / runs[6] / "record.json").unlink()
+    html = rendered(tmp_path)
+    assert "RuntimeError: out of memory &lt;at&gt; step 7" in html
+    assert "loss was nan at step 20" in html
+    assert "6 of 9 runs finished" in html
+    assert "decoder (2 of 3), encoder (2 of 3) and encoder-decoder (2 of 3)" in html
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        single(SENTIMENT, seeds=1),
+        single(SENTIMENT, truth={"decoder": 0.5}),
+        single(SENTIMENT, truth={"decoder": 0.5}, seeds=1, references={}),
+        single(PHRASES, truth={"decoder": 0.0, "encoder": 0.0}, spread=0.0, seeds=2),
+        single(SHAKESPEARE, examples=1, seeds=2),
+        single(SENTIMENT, examples=12, seeds=11),
+    ],
+    ids=["one seed", "one architecture", "one run", "nothing right", "one example", "many seeds"],
+)
+def test_little_to_compare_still_gives_a_page(tmp_path: Path, task: synthetic.Imagined) -> None:
+    synthetic.write_store(tmp_path, [task])
+    html = built(tmp_path)
+    assert "nan" not in re.sub(r"<[^>]*>", " ", html[html.index("<body>") :]).split()
+    if task.seeds == 1 or len(task.truth) == 1 or not any(task.truth.values()):
+        assert 'class="card decided"' not in html
+
+
+def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:
+    for run in synthetic.write_store(tmp_path, [SENTIMENT, PHRASES]):
+        for path in (tmp_path / "runs" / run).iterdir():
+            path.unlink()
+    html = rendered(tmp_path)
+    assert "No run has been recorded yet" in html
+    assert summary.text(tables.read(tmp_path / "tables"))[0] == ["architecture"]
+
+
+def test_no_run_at_all_still_gives_a_page(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [])
+    assert "Nothing to compare yet" in rendered(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["data", "references"])
+def test_without_data_cards_or_references_the_page_stands(tmp_path: Path, folder: str) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    for path in (tmp_path / folder).iterdir():
+        path.unlink()
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert comparison.metric.name == "accuracy"
+    assert "sentiment" in rendered(tmp_path)
+
+
+def test_several_budgets_are_compared_apart(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
+    html = built(tmp_path)
+    assert "Does the order depend on the budget?" in html
+    assert "equal training tokens and equal training FLOPs" in html
+    assert (tmp_path / "report" / "headline_further.svg").is_file()
+    assert html.count('class="card ') == 1
+
+
+def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT])
+    synthetic.change_record(tmp_path, runs[0], parameters=260_000)
+    html = rendered(tmp_path)
+    assert "Beyond the tolerance: decoder." in html
+    assert "+4.0% ✗ beyond 1%" in html
+
+
+def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
+    head, *rows = summary.text(tables.read(store / "tables"))
+    assert head[1:] == ["phrases-en-de (exact match ↑)", "sentiment (accuracy ↑)", "shakespeare (bits per byte ↓)"]
+    assert all(len(row) == len(head) for row in rows)
+    assert next(row for row in rows if row[0] == "encoder-decoder")[1].endswith("*")
+    for row in rows:
+        for cell in row:
+            assert cell.removesuffix(" *") in html
+    assert len(summary.sentences(tables.read(store / "tables"))) == 3
+
+
+def test_dark_mode_knows_every_colour() -> None:
+    style = (page.TEMPLATES / "style.css").read_text()
+    dark = style[style.rindex("prefers-color-scheme: dark") :]
+    for colour in set(COLOURS.values()) - {COLOURS["orange"], COLOURS["purple"]}:  # bright enough on either
+        assert f'[fill="{colour}"]' in dark
+        assert f'[stroke="{colour}"]' in dark
+
+
+def test_a_folder_without_records_is_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no experiment here"):
+        reports.build(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:
+    names = {f"variant-{place}": 0.4 + 0.01 * place for place in range(20)}
+    tasks = [single(SENTIMENT, dataset=f"set-{place}", truth=names, seeds=10) for place in range(5)]
+    assert len(synthetic.write_store(tmp_path, tasks)) == 1000
+    started = time.perf_counter()
+    reports.build(tmp_path)
+    assert time.perf_counter() - started < 20
+
+
+def test_the_synthetic_store_gives_the_scores_its_predictions_give(store: Path) -> None:
+    found = tables.read(store / "tables")
+    rows = found["predictions"].groupby("run")["correct"].mean().dropna()
+    scores = found["scores"][found["scores"]["metric"].isin(["accuracy", "exact_match"])].set_index("run")["value"]
+    assert np.allclose(rows[scores.index].astype(float), scores)

@@ -1,0 +1,112 @@
+"""Tables hold what the records say, however incomplete those are, and are safe to open."""
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+
+from reports import tables
+
+CONTRACT = {
+    "runs": "run experiment architecture family task dataset seed match parameters embedding_parameters train_flops "
+    "train_tokens train_loss_tokens steps train_seconds tokens_per_second peak_memory_bytes learning_rate device "
+    "status",
+    "scores": "run split metric value lower upper n",
+    "curves": "run step tokens flops seconds split metric value",
+    "predictions": "run example source reference answer log_likelihood",
+    "references": "dataset split name metric value",
+    "environment": "run key value",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    synthetic.write_store(tmp_path, [synthetic.single(synthetic.SENTIMENT, seeds=2)])
+    return tmp_path
+
+
+def test_contracted_columns_come_first_in_their_order(store: Path) -> None:
+    found = tables.collect(store)
+    for name, columns in CONTRACT.items():
+        assert list(found[name].columns)[: len(columns.split())] == columns.split()
+    assert {"inference_flops", "target_parameters", "error"} <= set(found["runs"].columns)
+
+
+def test_every_run_score_and_prediction_is_there(store: Path) -> None:
+    found = tables.collect(store)
+    planned = json.loads((store / "experiment.json").read_text())["runs"]
+    assert list(found["runs"]["run"]) == planned
+    assert (found["predictions"].groupby("run").size() == synthetic.SENTIMENT.examples).all()
+    assert set(found["scores"]["run"]) == set(planned)
+    assert list(found["references"]["name"]) == ["majority", "tfidf_logistic", "untrained"]
+
+
+def test_written_tables_read_back_the_same(store: Path) -> None:
+    tables.write(tables.collect(store), store / "tables")
+    once = tables.read(store / "tables")
+    tables.write(once, store / "again")
+    for name, frame in tables.read(store / "again").items():
+        pd.testing.assert_frame_equal(frame, once[name])
+        assert (store / "again" / f"{name}.csv").read_bytes() == (store / "tables" / f"{name}.csv").read_bytes()
+
+
+def test_formulas_are_escaped_in_csv_and_plain_in_parquet(store: Path) -> None:
+    run = next((store / "runs").iterdir())
+    answers = ['=HYPERLINK("http://x")', "+1", "-2", "@x", "\tx", "\rx", "plain", "a\nb", 'quo"te,']
+    frame = pd.read_parquet(run / "predictions.parquet").head(len(answers)).assign(answer=answers)
+    frame.to_parquet(run / "predictions.parquet")
+    tables.write(tables.collect(store), store / "tables")
+    with open(store / "tables" / "predictions.csv", newline="", encoding="utf-8") as file:
+        written = [row for row in csv.DictReader(file) if row["run"] == run.name]
+    assert [row["answer"] for row in written] == ["'" + text for text in answers[:6]] + answers[6:]
+    assert all(not row["log_likelihood"].startswith("'") for row in written)
+    read = tables.read(store / "tables")["predictions"]
+    assert list(read.loc[read["run"] == run.name, "answer"]) == answers
+
+
+def test_a_run_that_never_started_is_unfinished(store: Path) -> None:
+    run = sorted(path.name for path in (store / "runs").iterdir())[0]
+    (store / "runs" / run / "record.json").unlink()
+    rows = tables.collect(store)["runs"].set_index("run")
+    assert rows.loc[run, "status"] == "unfinished"
+    assert rows.loc[run, "dataset"] == "sentiment"
+
+
+@pytest.mark.parametrize("name", ["record.json", "scores.json", "environment.json", "predictions.parquet"])
+def test_a_damaged_file_is_told_and_stops_nothing(store: Path, name: str) -> None:
+    run = sorted(path.name for path in (store / "runs").iterdir())[0]
+    (store / "runs" / run / name).write_bytes(b'{"half')
+    rows = tables.collect(store)["runs"].set_index("run")
+    assert f"{name}: damaged" in rows.loc[run, "error"]
+
+
+def test_runs_outside_the_plan_are_left_out(store: Path) -> None:
+    experiment = json.loads((store / "experiment.json").read_text())
+    synthetic.write_json(store / "experiment.json", experiment | {"runs": [*experiment["runs"][:3], "../../etc"]})
+    found = tables.collect(store)
+    assert list(found["runs"]["run"]) == [*experiment["runs"][:3], "../../etc"]
+    assert found["scores"]["run"].nunique() == 3
+
+
+def test_values_that_utf8_or_a_column_cannot_hold_do_not_stop_the_tables(store: Path) -> None:
+    runs = json.loads((store / "experiment.json").read_text())["runs"]
+    synthetic.change_record(store, runs[0], architecture="lone \ud800 half", seed="x", notes={"a": [1]}, odd=True)
+    synthetic.change_record(store, runs[1], parameters=None, train_flops=float("nan"), notes="text", odd=3)
+    tables.write(tables.collect(store), store / "tables")
+    assert len(tables.read(store / "tables")["runs"]) == len(runs)
+
+
+def test_a_folder_without_an_experiment_is_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no experiment here"):
+        tables.collect(tmp_path)
+    with pytest.raises(ValueError, match="no tables here"):
+        tables.read(tmp_path)
+
+
+def test_records_of_a_newer_schema_are_refused(store: Path) -> None:
+    synthetic.write_json(store / "experiment.json", {"schema": 99})
+    with pytest.raises(ValueError, match="schema 99"):
+        tables.collect(store)
