@@ -84,7 +84,7 @@ class Stepper:
                 self.native,
                 self.training.label_smoothing,
             ).value
-        loss.backward()
+        torch.autograd.backward(loss)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
         loss = loss.detach() + 0.0 * norm  # a gradient that is not finite shows in the loss

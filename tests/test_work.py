@@ -1,0 +1,213 @@
+"""A run from plan to record: complete, repeatable to the last bit, and the same after any interruption."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from runs import plan as planning
+from runs import predict, spec, store, train, work
+from runs.messages import Interrupted
+from runs.step import Stepper
+from tasks.errors import InputError
+
+COLOURS = {"red": "warm", "orange": "warm", "blue": "cold", "green": "cold", "grey": "dull", "brown": "dull"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small data of all three kinds that can be learned."""
+    place = tmp_path_factory.mktemp("data")
+    things = [f"{colour} {thing} {n}" for colour in COLOURS for thing in ("house", "car", "door") for n in range(20)]
+    rows = [f"{text}\t{COLOURS[text.split()[0]]}\t{' '.join(reversed(text.split()))}" for text in things]
+    (place / "things.tsv").write_text("\n".join(["text\tlabel\tturned", *rows]) + "\n")
+    (place / "things.txt").write_text(". ".join(things) * 4)
+    return place
+
+
+def experiment(folder: Path, **changes: object) -> spec.Experiment:
+    values = {
+        "name": "tiny",
+        "architectures": ["decoder", "encoder", "encoder-decoder", "prefix-decoder"],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32"},
+        "tasks": [
+            {
+                "kind": "classification",
+                "name": "colours",
+                "data": "things.tsv",
+                "tokenizer": "word",
+                "vocabulary": 64,
+                "source_length": 4,
+            },
+            {
+                "kind": "translation",
+                "name": "turned",
+                "data": "things.tsv",
+                "columns": {"source": "text", "target": "turned"},
+                "tokenizer": "char",
+                "source_length": 16,
+                "target_length": 18,
+                "test_examples": 6,
+            },
+            {
+                "kind": "generation",
+                "name": "running",
+                "data": "things.txt",
+                "tokenizer": "char",
+                "context": 64,
+                "source_length": 32,
+                "test_examples": 6,
+            },
+        ],
+    }
+    return spec.from_dict({**values, **changes}, folder=folder)
+
+
+def planned(folder: Path, tmp_path: Path, task: str | None = None, **changes: object) -> tuple[planning.Plan, ...]:
+    return planning.plan(
+        spec.override(experiment(folder, **changes), tasks=[task] if task else None),
+        device="cpu",
+        deterministic=False,
+        cache=folder / "cache",
+        root=tmp_path,
+        say=lambda line: None,
+    ).plans
+
+
+def perform(plan: planning.Plan, root: Path, steps: int | None = None) -> Path:
+    """Does a run, or the first ``steps`` steps of it."""
+    place, calls = root / "runs" / plan.run, iter(range(10**9))
+    work.perform(plan, place, lambda progress: None, lambda: steps is not None and next(calls) >= steps)
+    return place
+
+
+def outcome(place: Path) -> dict[str, object]:
+    """What must be equal to the last bit; only times may differ."""
+    curves = pd.read_csv(place / "curves.csv").drop(columns="seconds")
+    return {
+        "weights": (place / "model.safetensors").read_bytes(),
+        "scores": json.loads((place / "scores.json").read_text()),
+        "curves": curves.to_csv(),
+        "predictions": pd.read_parquet(place / "predictions.parquet").to_csv(),
+    }
+
+
+def test_every_architecture_gets_the_same_budget_on_every_task(folder: Path, tmp_path: Path) -> None:
+    plans = planned(folder, tmp_path)
+    assert len({plan.run for plan in plans}) == len(plans) == 12
+    for plan in plans:
+        assert plan.counts.parameters == pytest.approx(20_000, rel=0.01)
+        assert plan.tokens == 6_000 and plan.size.dim == 32
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder", "prefix-decoder"])
+@pytest.mark.parametrize("task", ["colours", "turned", "running"])
+def test_a_run_fills_its_record_and_is_the_same_after_interruptions(
+    folder: Path, tmp_path: Path, task: str, architecture: str
+) -> None:
+    (plan,) = planned(folder, tmp_path, task, architectures=[architecture])
+    whole = perform(plan, tmp_path / "whole")
+    for steps in (7, 8):
+        with pytest.raises(Interrupted):
+            perform(plan, tmp_path / "parts", steps=steps)
+    parts = perform(plan, tmp_path / "parts")
+    assert outcome(parts) == outcome(whole)
+
+    record = store.read_record(whole)
+    assert record is not None and record["status"] == "done"
+    assert record["train_tokens"] == pytest.approx(plan.tokens, rel=0.01)
+    assert record["train_flops"] == pytest.approx(plan.flops, rel=0.05)
+    assert not (whole / "checkpoint").exists()
+    scores = {row["metric"]: row for row in json.loads((whole / "scores.json").read_text())}
+    wanted = {
+        "colours": {"accuracy", "macro_f1", "nll_per_token"},
+        "turned": {"exact_match", "bleu", "chrf", "bits_per_byte", "nll_per_token"},
+        "running": {"bits_per_byte", "perplexity", "nll_per_token", "repetition", "distinct_2", "copied"},
+    }
+    assert wanted[task] <= set(scores)
+    assert ("bits_per_byte_bound" in scores) == (architecture == "encoder" and task != "colours")
+    for row in scores.values():
+        assert math.isfinite(row["value"]) and row["lower"] <= row["value"] <= row["upper"]
+
+
+def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Path, tmp_path: Path) -> None:
+    (plan,) = planned(
+        folder, tmp_path, "colours", architectures=["decoder"], budget={"parameters": 20_000, "tokens": 12_000}
+    )
+    place = perform(plan, tmp_path)
+    scores = {row["metric"]: row["value"] for row in json.loads((place / "scores.json").read_text())}
+    assert scores["accuracy"] > 0.85
+    answer = predict.predict(place, "blue car 3")
+    assert answer.text == "cold" and sum(p for _, p in answer.probabilities) == pytest.approx(1)
+    references = json.loads((tmp_path / "references" / "colours.json").read_text())
+    assert {"majority", "tfidf_logistic", "untrained"} <= {row["name"] for row in references}
+    with pytest.raises(InputError, match="empty"):
+        predict.predict(place, "")
+
+
+def test_a_loss_that_is_not_finite_is_a_result(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
+    step = Stepper.step
+
+    def broken(self: Stepper, batch: object, number: int, progress: float) -> torch.Tensor:
+        loss = step(self, batch, number, progress)  # type: ignore[arg-type]
+        return loss * float("nan") if number == 5 else loss
+
+    monkeypatch.setattr(Stepper, "step", broken)
+    record = store.read_record(perform(plan, tmp_path))
+    assert record is not None and record["status"] == "diverged" and "step 6" in record["error"]
+
+
+def test_what_decides_the_outcome_names_the_run(folder: Path, tmp_path: Path) -> None:
+    def first(**changes: object) -> str:
+        return planned(folder, tmp_path, "colours", architectures=["decoder"], **changes)[0].run
+
+    assert first() == first(name="other")
+    others = [
+        first(training={"batch_tokens": 400, "learning_rate": 0.02}),
+        first(budget={"parameters": 20_000, "tokens": 13_000}),
+        first(supervision="target"),
+        first(seeds=[1]),
+    ]
+    assert len({first(), *others}) == 5
+
+
+def test_axes_equalise_what_they_name(folder: Path, tmp_path: Path) -> None:
+    budget = {"match": ["parameters", "flops", "flops-by-tokens"], "parameters": 40_000, "tokens": 12_000}
+    plans = planned(folder, tmp_path, "turned", budget=budget, architectures=["decoder", "encoder-decoder"])
+    by = {(plan.architecture, plan.match): plan for plan in plans}
+    decoder = by["decoder", "parameters,flops,flops-by-tokens"]  # the reference is one run on all axes
+    equal, larger, longer = (by["encoder-decoder", match] for match in budget["match"])
+    assert equal.counts.parameters == pytest.approx(decoder.counts.parameters, rel=0.01)
+    assert larger.flops == pytest.approx(decoder.flops, rel=0.01) and larger.tokens == decoder.tokens
+    assert longer.flops == pytest.approx(decoder.flops, rel=0.01) and longer.size == equal.size
+    assert larger.counts.parameters > equal.counts.parameters and longer.tokens > equal.tokens
+
+
+def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import calibrate
+
+    monkeypatch.setattr(calibrate, "SECONDS", 0.05)
+    budget = {"match": "seconds", "parameters": 20_000, "seconds": 2}
+    changes = {"budget": budget, "architectures": ["decoder", "encoder"], "tasks": [experiment_task("colours")]}
+    first, again = (planned(folder, tmp_path, **changes) for _ in range(2))
+    assert [plan.run for plan in first] == [plan.run for plan in again]
+    assert all(plan.tokens > 0 for plan in first)
+
+
+def experiment_task(name: str) -> dict[str, object]:
+    return {"kind": "classification", "name": name, "data": "things.tsv", "tokenizer": "word", "vocabulary": 64}
+
+
+def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_path: Path) -> None:
+    plans = planned(folder, tmp_path, "turned")
+    subsets = []
+    for plan in plans[:2]:
+        stepper = work._stepper(plan, work._prepared(plan))
+        subsets.append(train._fixed_subset(stepper.prepared.validation, plan.tokens))
+    assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))
