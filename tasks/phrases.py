@@ -23,12 +23,15 @@ from tasks.dataset import Dataset, Table, Text, dataset, text
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES, Language, language
 from tasks.meanings import Meaning, meanings
+from tasks.packages import Say
 
 NAME = re.compile(r"phrases-([a-z]{2,3})-([a-z]{2,3})(?::([0-9_]+))?")
 TRAIN, VALIDATION, TEST = 60_000, 1_000, 2_000
+MAXIMUM = 1_000_000
 SOURCE_CHARACTERS, TARGET_CHARACTERS = 48, 64
 HELD_OUT, TEST_SHARE, VALIDATION_SHARE = 0.1, 0.03, 0.015
 PATIENCE = 100_000
+VERSION = 1  # raise when the same names would give other phrases
 LICENCE = "generated; words from Unicode CLDR (Unicode License v3) and num2words (LGPL-2.1)"
 
 
@@ -46,13 +49,14 @@ def names() -> list[str]:
     return [f"phrases-{a}-{b}" for a, b in product(LANGUAGES, LANGUAGES) if a != b]
 
 
-def load(name: str, kind: str) -> Dataset:
+def load(name: str, kind: str, say: Say) -> Dataset:
     """Phrases as pairs (translation), with their kind as label (classification), or as running text (generation).
 
     ``name`` is ``phrases-en-de``, or ``phrases-en-de:500000`` for another number of training phrases.
     Raises ``InputError`` for a language that Babel or num2words lacks, or for more phrases than there are.
     """
     source, target, size = parse(name)
+    say(f"{name}: generating {size:,} phrases")
     splits = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
     shapes: dict[str, Callable[[list[Phrase]], Text | Table]]
     shapes = {"translation": _pairs, "classification": _kinds, "generation": _lines}
@@ -68,8 +72,8 @@ def parse(name: str) -> tuple[Language, Language, int]:
     if match is None or match[1] == match[2]:
         raise InputError(f'data: "{name}" names no two languages; write it like "phrases-en-de"')
     digits = (match[3] or str(TRAIN)).replace("_", "")
-    if not digits or int(digits) < 1:
-        raise InputError(f'data: "{name}" asks for no phrases; write it like "phrases-en-de:500000"')
+    if not digits or not 1 <= int(digits) <= MAXIMUM:
+        raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM} training phrases, as in "phrases-en-de:500000"')
     return language(match[1]), language(match[2]), int(digits)
 
 

@@ -1,0 +1,112 @@
+"""Data sets that every machine can have without a data hub, by name."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+
+from tasks import bible, phrases, sentiment, shakespeare
+from tasks.dataset import KINDS, Dataset
+from tasks.errors import InputError
+from tasks.languages import LANGUAGES
+from tasks.packages import Say
+
+NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in data set: the kinds of task it serves (the usual one first), one line about it, and how it is made.
+
+    ``load(kind, cache, say)`` returns the data; ``version`` changes whenever they would.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    description: str
+    version: str
+    load: Callable[[str, Path, Say], Dataset]
+
+
+def listing() -> list[Builtin]:
+    """The built-in data sets for display: of phrases a few of the many pairs of languages."""
+    return [*_packaged(), *map(find, ("phrases-en-de", "phrases-en-es", "phrases-en-fr"))]
+
+
+def names() -> list[str]:
+    """Every built-in name, for finding the nearest to a misspelt one."""
+    return [*(entry.name for entry in _packaged()), *phrases.names()]
+
+
+def known(name: str) -> bool:
+    """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
+    return bool(re.fullmatch(r"phrases-[^./]*", name)) or any(entry.name == name for entry in _packaged())
+
+
+def find(name: str) -> Builtin:
+    """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
+    if name.startswith("phrases-"):
+        return _phrases(name)
+    for entry in _packaged():
+        if entry.name == name:
+            return entry
+    near = get_close_matches(name, names(), 1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    raise InputError(f'data: no built-in data set "{name}"{hint}')
+
+
+def load(name: str, kind: str, cache: Path, say: Say) -> Dataset:
+    """The data of a built-in name for one kind of task. Raises ``InputError`` where it does not serve that kind."""
+    entry = find(name)
+    if kind not in entry.kinds:
+        raise InputError(f'data: "{name}" is for {" and ".join(entry.kinds)}, not for {kind}')
+    return entry.load(kind, cache, say)
+
+
+def _packaged() -> list[Builtin]:
+    return [
+        Builtin(
+            "shakespeare",
+            ("generation",),
+            "42 plays and poems in English, 5 million characters, split by work",
+            shakespeare.EXTRACT.sha256,
+            lambda kind, cache, say: shakespeare.load(cache, say),
+        ),
+        Builtin(
+            "sentiment",
+            ("classification",),
+            "13,098 human-rated sentences: tweets, product reviews, editorials; negative, neutral or positive",
+            sentiment.EXTRACT.sha256,
+            lambda kind, cache, say: sentiment.load(cache, say),
+        ),
+        Builtin(
+            "bible-groups",
+            ("classification",),
+            f"English Bible verses, which of {len(bible.GROUPS)} groups of books they are from, split by chapter",
+            bible.EXTRACT.sha256,
+            lambda kind, cache, say: bible.groups(cache, say),
+        ),
+        *(_verses(code) for code in bible.LANGUAGES if code != "en"),
+    ]
+
+
+def _verses(code: str) -> Builtin:
+    return Builtin(
+        f"bible-en-{code}",
+        ("translation",),
+        f"Bible verses, Basic English to {NAMES[code]}, whole books held out",
+        bible.EXTRACT.sha256,
+        lambda kind, cache, say: bible.translation(code, cache, say),
+    )
+
+
+def _phrases(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("translation", *(kind for kind in KINDS if kind != "translation")),
+        f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
+        f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
+        lambda kind, cache, say: phrases.load(name, kind, say),
+    )

@@ -1,0 +1,236 @@
+"""The user's own files: running text, tables with named columns, two parallel texts.
+
+Errors name the file, the line or byte and what to do. Text is read as UTF-8 unless another encoding is given; a byte
+order mark and Windows line ends are tolerated.
+"""
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TextIO
+
+from tasks.dataset import CHUNK, Table, Text
+from tasks.errors import InputError
+
+REACH = 10_000  # characters that a cut may move to fall at the end of a line
+Columns = tuple[str, str]
+
+
+class _Commas(csv.excel):
+    strict = True
+
+
+class _Tabs(csv.excel_tab):
+    quoting = csv.QUOTE_NONE  # the registered format text/tab-separated-values knows no quotes
+    strict = True
+
+
+FORMATS: dict[str, type[csv.Dialect]] = {".csv": _Commas, ".tsv": _Tabs}
+TABLES = (*FORMATS, ".jsonl")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters ``start`` to ``stop`` of a text file, read lazily; ``stop=None`` is its end."""
+
+    path: Path
+    encoding: str
+    start: int = 0
+    stop: int | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        at = 0
+        for chunk in _chunks(self.path, self.encoding):
+            first = max(0, self.start - at)
+            last = len(chunk) if self.stop is None else self.stop - at
+            if last <= 0:
+                return
+            if piece := chunk[first:last]:
+                yield piece
+            at += len(chunk)
+
+
+def text(path: Path, encoding: str) -> Text:
+    """A whole text file. Raises ``InputError`` where it is empty or not in the encoding."""
+    found = _measured(Span(path, codec(encoding)))
+    if not found.bytes:
+        raise InputError(f"data: {path.name} is empty")
+    return found
+
+
+def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
+    """A text file in contiguous parts of about these shares, cut at ends of lines."""
+    name = codec(encoding)
+    total = sum(map(len, _chunks(path, name)))
+    if not total:
+        raise InputError(f"data: {path.name} is empty")
+    wanted = [round(total * sum(shares[: index + 1])) for index in range(len(shares) - 1)]
+    ends = [0, *_line_ends(path, name, wanted), total]
+    parts = [_measured(Span(path, name, start, stop)) for start, stop in pairwise(ends)]
+    if not all(part.bytes for part in parts):
+        raise InputError(f"data: {path.name} is too short to split off validation and test; give a file for each")
+    return parts
+
+
+def table(path: Path, encoding: str, columns: Columns) -> Table:
+    """Two columns of a ``.csv``, ``.tsv`` (without quoting) or ``.jsonl`` file; cells without surrounding space."""
+    rows = _json_rows(path, encoding, columns) if path.suffix == ".jsonl" else _cell_rows(path, encoding, columns)
+    pairs = [(source.strip(), target.strip()) for source, target in rows]
+    if not pairs:
+        raise InputError(f"data: {path.name} has no rows")
+    return Table([source for source, _ in pairs], [target for _, target in pairs])
+
+
+def parallel(source: Path, target: Path, encoding: str) -> Table:
+    """Two text files whose lines translate each other. Raises ``InputError`` where their numbers of lines differ."""
+    sides = [_lines(path, encoding) for path in (source, target)]
+    if len(sides[0]) != len(sides[1]):
+        raise InputError(
+            f"data: {source.name} has {len(sides[0]):,} lines and {target.name} {len(sides[1]):,}; "
+            "parallel files need a line for each line"
+        )
+    if not sides[0]:
+        raise InputError(f"data: {source.name} and {target.name} are empty")
+    return Table(sides[0], sides[1])
+
+
+def codec(encoding: str) -> str:
+    """Python's name of an encoding; UTF-8 with or without a byte order mark. Raises ``InputError``."""
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(name)
+    except LookupError as error:
+        raise InputError(f'encoding: unknown encoding "{encoding}"; write for example "utf-8" or "latin-1"') from error
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def existing(name: str, folder: Path) -> Path:
+    """The path of a file beside the experiment. Raises ``InputError`` with the nearest file there is."""
+    path = folder / Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise InputError(f'data: "{name}" is a folder; name a file')
+    beside = [other.name for other in path.parent.iterdir() if other.is_file()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, beside, 1)
+    hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
+    raise InputError(f'data: no file "{name}" in {folder.resolve()}{hint}')
+
+
+def _chunks(path: Path, name: str) -> Iterator[str]:
+    with _reading(path, name) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _lines(path: Path, encoding: str) -> list[str]:
+    with _reading(path, codec(encoding)) as file:
+        return [line.strip() for line in file]
+
+
+def _measured(span: Span) -> Text:
+    return Text(span, sum(len(piece.encode("utf-8", "surrogatepass")) for piece in span))
+
+
+def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
+    """For each position the first one after a line end that is not before it and within ``REACH``, else itself."""
+    found = list(wanted)
+    for index, position in enumerate(wanted):
+        near = "".join(Span(path, name, max(0, position - 1), position + REACH))
+        at = near.find("\n")
+        if at >= 0:
+            found[index] = max(0, position - 1) + at + 1
+    return found
+
+
+def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
+    with _reading(path, codec(encoding), newline="") as file:
+        reader = csv.reader(file, FORMATS[path.suffix])
+        try:
+            header = [cell.strip() for cell in next(reader, [])]
+            first, second = (_column(column, header, path) for column in columns)
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise InputError(
+                        f"data: {path.name} line {reader.line_num} has {len(row)} fields where the header has "
+                        f"{len(header)} ({', '.join(header)})"
+                    )
+                yield (row[first], row[second]) if row else ("", "")
+        except csv.Error as error:
+            raise InputError(f"data: {path.name} line {reader.line_num} is not well-formed: {error}") from error
+
+
+def _column(column: str, header: list[str], path: Path) -> int:
+    if not any(header):
+        raise InputError(f"data: {path.name} has no header line with the names of its columns")
+    if column not in header:
+        raise InputError(f'columns: no column "{column}" in {path.name} (it has: {", ".join(header)})')
+    return header.index(column)
+
+
+def _json_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
+    with _reading(path, codec(encoding)) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield _values(line, columns, f"{path.name} line {number}")
+
+
+def _values(line: str, columns: Columns, place: str) -> Columns:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"data: {place} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise InputError(f"data: {place} is no JSON object")
+    first, second = (_value(row, column, place) for column in columns)
+    return first, second
+
+
+def _value(row: Mapping[str, Any], column: str, place: str) -> str:
+    if column not in row:
+        raise InputError(f'columns: no column "{column}" in {place} (it has: {", ".join(row)})')
+    value = row[column]
+    if isinstance(value, dict | list):
+        raise InputError(f'columns: column "{column}" in {place} is no text')
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def _reading(path: Path, name: str, newline: str | None = None) -> Iterator[TextIO]:
+    try:
+        with path.open(encoding=name, newline=newline) as file:
+            yield file
+    except UnicodeError as error:
+        raise InputError(_undecodable(path, name)) from error
+    except OSError as error:
+        raise InputError(f"data: {path.name} cannot be read: {error.strerror or error}") from error
+
+
+def _undecodable(path: Path, name: str) -> str:
+    """Where a file stops being text in the encoding."""
+    decoder = codecs.getincrementaldecoder(name)()
+    line, at = 1, 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(CHUNK)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                begin = at + len(chunk) - len(error.object)
+                line += chunk[: max(0, begin + error.start - at)].count(b"\n")
+                return (
+                    f"encoding: {path.name} is not {name.removesuffix('-sig')}: byte {error.object[error.start]:#04x} "
+                    f'at {begin + error.start:,} (line {line:,}); state its encoding, for example encoding = "latin-1"'
+                )
+            except UnicodeError as error:
+                return f"encoding: {path.name} is not {name.removesuffix('-sig')}: {error}; state its encoding"
+            if not chunk:
+                return f"encoding: {path.name} is not {name.removesuffix('-sig')}; state its encoding"
+            line += chunk.count(b"\n")
+            at += len(chunk)
