@@ -51,7 +51,7 @@ class Language:
 
     def measured(self, value: Decimal, unit: str) -> str:
         """(1234.5, "mass-kilogram") -> "1,234.5 kilograms"."""
-        return _unit(self.locale, unit, value).format(_decimal(self.locale, value))
+        return _unit(self.locale, unit, value).format(_plain(_decimal(self.locale, value)))
 
     def money(self, n: int, currency: str) -> str:
         """(25, "CHF") -> "twenty-five Swiss francs"; ``n`` as for ``counted``."""
