@@ -1,0 +1,155 @@
+"""Metrics: agreement with the libraries that define them, intervals that hold, and worked examples."""
+
+import math
+import random
+import time
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tasks import intervals, metrics
+
+WORDS = ["ein", "guter", "Tag", "zwei", "Tage", "10", "Uhr", ",", "schön", "-"]
+SENTENCE = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
+PAIRS = st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=8)
+
+
+@given(PAIRS)
+def test_bleu_and_chrf_follow_from_their_statistics(pairs: list[tuple[str, str]]) -> None:
+    wanted, answers = [a for a, _ in pairs], [b for _, b in pairs]
+    sums = intervals.bleu_statistics(wanted, answers).sum(axis=0, keepdims=True)
+    assert intervals.bleu_of_sums(sums)[0] == pytest.approx(metrics.bleu(wanted, answers))
+    sums = intervals.chrf_statistics(wanted, answers).sum(axis=0, keepdims=True)
+    assert intervals.chrf_of_sums(sums)[0] == pytest.approx(metrics.chrf(wanted, answers))
+
+
+def test_right_answers_score_full_and_empty_ones_nothing() -> None:
+    wanted = ["ein guter Tag und mehr", "zwei Tage und Uhr 10"]
+    for metric in (metrics.bleu, metrics.chrf):
+        assert metric(wanted, wanted) == pytest.approx(100)
+        assert metric(wanted, ["", ""]) == 0
+    assert metrics.exact_match(wanted, [wanted[0], "x"]) == 0.5
+    assert metrics.rouge_l(wanted, wanted) == 1
+    assert metrics.rouge_l(["a b c d"], ["a x c"]) == pytest.approx(2 * 2 / 7)
+
+
+def test_signatures_say_how_sacrebleu_scored() -> None:
+    signatures = metrics.signatures()
+    assert "tok:13a" in signatures["bleu"]
+    assert "nc:6" in signatures["chrf"]
+    assert all("version:" in signature for signature in signatures.values())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=30))
+def test_macro_f1_follows_from_its_statistics(pairs: list[tuple[str, str]]) -> None:
+    wanted, answers = [a for a, _ in pairs], [b for _, b in pairs]
+    score = intervals.macro_f1_score(metrics.macro_f1(wanted, answers), wanted, answers)
+    per_class = [
+        2 * sum(a == b == label for a, b in pairs) / (wanted.count(label) + answers.count(label))
+        for label in set(wanted)
+    ]
+    assert score.value == pytest.approx(np.mean(per_class))
+    assert score.n == len(pairs)
+
+
+def test_likelihoods_are_sums_over_examples() -> None:
+    nats, tokens, size = np.array([2.0, 4.0]), np.array([1, 3]), np.array([10, 2])
+    scores = {s.metric: s for s in intervals.likelihood_scores(nats, tokens, size, bound=nats + 1)}
+    assert scores["nll_per_token"].value == metrics.nll_per_token(nats, tokens) == 1.5
+    assert scores["perplexity"].value == metrics.perplexity(nats, tokens) == math.exp(1.5)
+    assert scores["bits_per_byte"].value == pytest.approx(6 / math.log(2) / 12)
+    assert scores["bits_per_byte_bound"].value == pytest.approx(8 / math.log(2) / 12)
+    assert scores["perplexity"].upper == pytest.approx(math.exp(scores["nll_per_token"].upper))
+
+
+def test_an_impossible_reference_is_infinite_and_not_an_error() -> None:
+    nats = np.array([1.0, math.inf, 1.0])
+    scores = intervals.likelihood_scores(nats, np.ones(3, np.int64), np.ones(3, np.int64))
+    assert all(score.value == score.upper == math.inf for score in scores)
+    assert scores[0].lower in (1.0, math.inf)
+    assert metrics.exponential(1e9) == math.inf
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0]])
+def test_an_interval_holds_its_value(values: list[float]) -> None:
+    score = intervals.mean_score("accuracy", values)
+    assert score.lower <= score.value == np.mean(values) <= score.upper
+    assert score == intervals.mean_score("accuracy", values)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    random_ = np.random.default_rng(0)
+    scores = [intervals.mean_score("accuracy", list(random_.random(80) < 0.7)) for _ in range(300)]
+    covered = np.mean([score.lower <= 0.7 <= score.upper for score in scores])
+    assert 0.91 < covered < 0.98
+
+
+def test_corpus_intervals_are_fast() -> None:
+    random_ = random.Random(0)
+    wanted = [" ".join(random_.choices(WORDS, k=12)) for _ in range(500)]
+    answers = [" ".join(word if random_.random() < 0.7 else "x" for word in text.split()) for text in wanted]
+    begun = time.process_time()
+    bleu = intervals.bleu_score(metrics.bleu(wanted, answers), wanted, answers)
+    chrf = intervals.chrf_score(metrics.chrf(wanted, answers), wanted, answers)
+    assert time.process_time() - begun < 4
+    for score in (bleu, chrf):
+        assert score.lower < score.value < score.upper
+        assert score.upper - score.lower < 10
+
+
+def test_repetition_variety_and_copying_by_example() -> None:
+    loop, free = np.array([7, 8] * 5), np.arange(20, 30)
+    assert metrics.repetition([loop]) == pytest.approx(5 / 7)
+    assert metrics.repetition([free]) == metrics.repetition([np.arange(3)]) == 0
+    assert metrics.repetition([loop, free]) == pytest.approx(5 / 14)
+    assert metrics.distinct_2([free, free]) == 0.5
+    assert metrics.distinct_2([]) == metrics.copied([], free, 4) == 0
+    stream = np.array([1, 2, *range(20, 26), 3], np.uint16)
+    assert metrics.copied([free], stream, 4) == pytest.approx(3 / 7)
+    assert metrics.copied([free], stream, 7) == 0
+    assert metrics.copied([free], stream[:3], 4) == 0
+    assert [metrics.copy_order(size) for size in (1.0, 3.0, 5.0)] == [20, 8, 8]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=12), min_size=1, max_size=4),
+    st.lists(st.integers(0, 2), max_size=30),
+    st.integers(1, 4),
+    st.integers(1, 7),
+)
+def test_copied_windows_are_those_in_the_stream(
+    texts: list[list[int]], stream: list[int], order: int, block: int
+) -> None:
+    windows = [tuple(text[i : i + order]) for text in texts for i in range(len(text) - order + 1)]
+    assume(windows)
+    known = {tuple(stream[i : i + order]) for i in range(len(stream) - order + 1)}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(metrics, "_BLOCK", block)
+        found = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
+    assert found == pytest.approx(np.mean([window in known for window in windows]))
+
+
+def test_distinct_interval_is_around_its_value() -> None:
+    random_ = np.random.default_rng(0)
+    score = intervals.distinct_score([random_.integers(0, 30, 40) for _ in range(30)])
+    assert score.lower < score.value < score.upper
+    assert score.upper - score.lower < 0.1
+
+
+def test_evaluate_metrics_compute_the_same() -> None:
+    from tasks.evaluate_metrics import LIKELIHOOD, SAMPLE, TEXT, load
+
+    wanted, answers = ["a b c d", "e"], ["a b c x", "e"]
+    for name, function in TEXT.items():
+        given = load(name).compute(predictions=answers, references=wanted)
+        assert given == {name: pytest.approx(function(wanted, answers))}
+    for name, likelihood in LIKELIHOOD.items():
+        given = load(name).compute(predictions=[1.5, 2.5], references=[3, 4])
+        assert given == {name: pytest.approx(likelihood(np.array([1.5, 2.5]), np.array([3, 4])))}
+    ids = [[1, 2, 1, 2, 1, 2], [3, 4, 5]]
+    for name, sample in SAMPLE.items():
+        options = {"stream": np.array([3, 4, 5]), "order": 2} if name == "copied" else {}
+        given = load(name).compute(predictions=ids, **options)
+        assert given == {name: pytest.approx(sample([np.array(one) for one in ids], **options))}
