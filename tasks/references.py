@@ -67,7 +67,7 @@ def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
     features = vectorizer.fit_transform(_sources(prepared.train, chosen))
     labels = _targets(prepared.train, chosen)
     validation = vectorizer.transform(_sources(prepared.validation))
-    models = [LogisticRegression(C=strength, tol=1e-3, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
+    models = [LogisticRegression(C=strength, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
     correct = [float(np.mean(model.predict(validation) == _targets(prepared.validation))) for model in models]
     best = models[int(np.argmax(correct))]
     chances = best.predict_proba(vectorizer.transform(_sources(prepared.test)))

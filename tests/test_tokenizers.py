@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_batch_is_its_texts_one_by_one_and_widths_add_up(kind: str, texts: lis
 @given(text=st.text("ab, \n'sé3", max_size=200), cuts=st.lists(st.integers(0, 200), max_size=6))
 def test_running_text_is_encoded_alike_however_it_is_cut(kind: str, text: str, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(text)]
-    chunks = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [text[a:b] for a, b in pairwise(edges)]
     with patch.object(coders, "PIECE", 16):
         whole, parts = (list(BY_KIND[kind].encode_stream(given)) for given in ([text], chunks))
     assert [piece for piece, _, _ in whole] == [piece for piece, _, _ in parts]

@@ -1,0 +1,332 @@
+"""Tasks end to end on tiny files: preparing, reusing, mending, measuring and the classical rows."""
+
+import math
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks import ngram, prepare
+from tasks.errors import InputError
+from tasks.example import END, UNK
+from tasks.task import Outputs, Prepared, TaskConfig, decoding, measure, references
+from tasks.task import prepare as prepare_task
+from tasks.values import Examples
+
+COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz"}
+THINGS = {"cat": "Katze", "house": "Haus", "tree": "Baum", "river": "Fluss", "door": "Tür"}
+
+
+def rows(count: int, seed: int) -> list[tuple[str, str, str]]:
+    """(English, German, label) of random phrases."""
+    chosen = random.Random(seed)
+    made = []
+    for _ in range(count):
+        colour, thing, size = chosen.choice(list(COLOURS)), chosen.choice(list(THINGS)), chosen.randint(1, 99)
+        made.append((f"{size} {colour} {thing}s", f"{size} mal {THINGS[thing]}, {COLOURS[colour]}", colour))
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, count, seed in (("train", 300, 0), ("validation", 40, 1), ("test", 40, 2)):
+        lines = ["en\tde\tcolour", *("\t".join(row) for row in rows(count, seed))]
+        (tmp_path / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(f"{a} = {b}." for a, b, _ in rows(count, seed))
+        (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def config(kind: str, folder: Path, **changes: Any) -> TaskConfig:
+    suffix = "txt" if kind == "generation" else "tsv"
+    columns = {
+        "generation": {},
+        "classification": {"text": "en", "label": "colour"},
+        "translation": {"source": "en", "target": "de"},
+    }
+    base = TaskConfig(
+        kind=kind,
+        name="tiny",
+        data={split: f"{split}.{suffix}" for split in prepare.SPLITS},
+        columns=columns[kind],
+        tokenizer="bpe",
+        vocabulary=320,
+        source_length=16,
+        target_length=1 if kind == "classification" else 24,
+        test_examples=30,
+        folder=str(folder),
+    )
+    return replace(base, **changes)
+
+
+def prepared(kind: str, folder: Path, **changes: Any) -> Prepared:
+    return prepare_task(config(kind, folder, **changes), folder / "cache")
+
+
+def outputs(task: Prepared, examples: Examples, answers: list[str], answered: int | None = None) -> Outputs:
+    """What a model that gives every token probability 1/e and answers so would hand in."""
+    count = len(examples)
+    kept = answers[: count if answered is None else answered]
+    return Outputs(
+        sources=[examples.source_text(i) for i in range(count)],
+        references=[examples.target_text(i) for i in range(count)],
+        answers=kept,
+        nats=examples.target_lengths.astype(np.float64),
+        tokens=examples.target_lengths,
+        bytes=examples.target_bytes,
+        answer_ids=[np.array(task.tokenizer.encode(answer), np.int32) for answer in kept],
+        reference_ids=[examples[i].target for i in range(count)],
+    )
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("kind", ["generation", "classification", "translation"])
+def test_targets_use_tokens_that_answers_may_use(kind: str, tokenizer: str, folder: Path) -> None:
+    task = prepared(kind, folder, tokenizer=tokenizer, source_length=12, target_length=1 if kind[0] == "c" else 40)
+    for examples in (task.train, task.validation, task.test):
+        for index in range(len(examples)):
+            example = examples[index]
+            assert task.answers[example.target].all()
+            assert (example.target[-1] == END) == task.ends
+            assert len(example.source) <= 12
+    assert not task.answers[[0, 1, 3]].any()
+    assert task.answers[END] == task.ends == (kind != "classification")
+    assert task.answers[UNK] == (kind != "classification" and tokenizer in ("char", "word"))
+
+
+def test_whole_windows_have_no_source_and_no_end(folder: Path) -> None:
+    task = prepared("generation", folder, source_length=0, target_length=20)
+    assert not task.ends
+    assert not task.answers[END]
+    assert len(task.train[0].source) == 0
+    assert len(task.train[0].target) == 20
+
+
+def test_test_examples_are_the_same_subset_for_all(folder: Path) -> None:
+    few, more = (prepared("translation", folder, test_examples=count) for count in (10, 1000))
+    assert len(few.test) == 10
+    assert len(more.test) == 40
+    assert [few.test.source_text(i) for i in range(10)] == [more.test.source_text(i) for i in range(10)]
+    assert few.digest != more.digest
+
+
+def test_answers_for_text_come_from_what_was_given_not_from_tokens(folder: Path) -> None:
+    task = prepared("translation", folder, tokenizer="word", vocabulary=40)
+    known = {(a, b) for a, b, _ in rows(40, 2)}
+    pairs = {(task.test.source_text(i), task.test.target_text(i)) for i in range(len(task.test))}
+    assert pairs <= known
+    assert task.notes["test_unknown_tokens"] > 0
+
+
+@pytest.mark.parametrize("kind", ["generation", "classification", "translation"])
+def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepared(kind, folder)
+    said: list[str] = []
+    monkeypatch.setattr("tasks.sources.load", lambda *args, **options: pytest.fail("loaded again"))
+    second = prepare_task(config(kind, folder), folder / "cache", said.append)
+    assert second.digest == first.digest
+    assert second.tokenizer.digest == first.tokenizer.digest
+    assert second.notes == first.notes
+    assert not said
+    assert [second.train[i].target.tolist() for i in range(5)] == [first.train[i].target.tolist() for i in range(5)]
+
+
+def test_changed_data_and_settings_are_encoded_anew_and_moved_files_are_not(folder: Path, tmp_path: Path) -> None:
+    first = config("translation", folder)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for split in prepare.SPLITS:
+        shutil.copy(folder / f"{split}.tsv", moved / f"copy-{split}.tsv")
+    names: dict[str, str | list[str]] = {split: f"copy-{split}.tsv" for split in prepare.SPLITS}
+    assert prepare.key(replace(first, folder=str(moved), data=names, name="other")) == prepare.key(first)
+    keys = [prepare.key(first), *(prepare.key(replace(first, **{k: v})) for k, v in CHANGES.items())]
+    with (folder / "train.tsv").open("a") as file:
+        file.write("1 red tree\t1 mal Baum, rot\tred\n")
+    keys.append(prepare.key(first))
+    assert len(set(keys)) == len(keys)
+
+
+CHANGES: dict[str, Any] = {"vocabulary": 321, "tokenizer": "char", "source_length": 15, "target_length": 23}
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate"])
+def test_damaged_encodings_are_made_again(damage: str, folder: Path) -> None:
+    first = prepared("translation", folder)
+    (tokens,) = (folder / "cache" / "encoded").glob("*/train.tokens")
+    raw = tokens.read_bytes()
+    tokens.write_bytes(raw[:-2] if damage == "truncate" else raw[:10] + bytes([raw[10] ^ 1]) + raw[11:])
+    said: list[str] = []
+    again = prepare_task(config("translation", folder), folder / "cache", said.append)
+    assert said
+    assert again.digest == first.digest
+    assert tokens.read_bytes() == raw
+
+
+def test_an_unseen_test_label_stays_and_counts_as_wrong(folder: Path) -> None:
+    with (folder / "test.tsv").open("a") as file:
+        file.write("3 pink cats\t3 mal Katze, rosa\tpink\n")
+    task = prepared("classification", folder, test_examples=100)
+    labels = [task.test.target_text(i) for i in range(len(task.test))]
+    index = labels.index("pink")
+    assert task.notes["test_unseen_labels"] == 1
+    assert task.test[index].target.tolist() == [UNK]
+    made = outputs(task, task.test, ["red" if label == "pink" else label for label in labels])
+    made.nats[index] = math.inf
+    scores = {score.metric: score for score in measure(task, made)}
+    assert scores["accuracy"].value == pytest.approx(40 / 41)
+    assert scores["nll_per_token"].value == 1.0
+    assert scores["nll_per_token"].n == 40
+    assert all(math.isfinite(row.value) for row in references(task))
+
+
+def test_each_kind_has_its_metrics(folder: Path) -> None:
+    likelihood = ["nll_per_token", "perplexity", "bits_per_byte"]
+    expected = {
+        "generation": [*likelihood, "rouge_l", "repetition", "copied", "distinct_2"],
+        "classification": ["accuracy", "macro_f1", "nll_per_token"],
+        "translation": ["exact_match", "bleu", "chrf", *likelihood],
+    }
+    for kind, names in expected.items():
+        task = prepared(kind, folder)
+        right = [task.test.target_text(i) for i in range(len(task.test))]
+        scores = {score.metric: score for score in measure(task, outputs(task, task.test, right))}
+        assert list(scores) == names
+        assert task.primary in scores
+        assert all(s.lower <= s.value <= s.upper or s.value == pytest.approx(s.upper) for s in scores.values())
+        best = {"accuracy": 1, "macro_f1": 1, "exact_match": 1, "bleu": 100, "chrf": 100, "rouge_l": 1}
+        assert all(scores[name].value == pytest.approx(best[name]) for name in scores if name in best)
+        assert scores["nll_per_token"].value == 1.0
+
+
+def test_a_bound_is_scored_beside_the_likelihood_and_few_answers_are_enough(folder: Path) -> None:
+    task = prepared("translation", folder)
+    made = outputs(task, task.test, ["x"] * 100, answered=7)
+    scores = {s.metric: s for s in measure(task, replace(made, bound_nats=made.nats * 2))}
+    assert scores["bits_per_byte_bound"].value == pytest.approx(2 * scores["bits_per_byte"].value)
+    assert (scores["exact_match"].n, scores["exact_match"].value) == (7, 0)
+    assert scores["bits_per_byte"].n == len(task.test)
+    assert {s.metric for s in measure(task, outputs(task, task.test, []))} == {
+        "nll_per_token",
+        "perplexity",
+        "bits_per_byte",
+    }
+
+
+def test_training_text_is_recognised_as_copied(folder: Path) -> None:
+    task = prepared("generation", folder, tokenizer="char", target_length=40)
+    seen = [task.train.target_text(i) for i in range(5)]
+    scores = {s.metric: s.value for s in measure(task, outputs(task, task.test, seen))}
+    assert scores["copied"] == 1
+    unseen = [text[::-1] for text in seen]
+    assert {s.metric: s.value for s in measure(task, outputs(task, task.test, unseen))}["copied"] == 0
+
+
+def test_decoding_fits_the_task(folder: Path) -> None:
+    for kind, strategy, tokens in (
+        ("generation", "sample", 24),
+        ("classification", "greedy", 1),
+        ("translation", "greedy", 24),
+    ):
+        chosen = decoding(prepared(kind, folder))
+        assert (chosen.strategy, chosen.max_tokens) == (strategy, tokens)
+        assert 0 < chosen.count <= 30
+
+
+@pytest.mark.parametrize(
+    ("data", "primary"),
+    [
+        ("phrases-en-de", "exact_match"),
+        ("phrases-en-de:5000", "exact_match"),
+        ("bible-en-de", "bits_per_byte"),
+        ("x.tsv", "chrf"),
+    ],
+)
+def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, folder: Path) -> None:
+    from tasks import translation
+
+    assert translation.primary(config("translation", folder, data=data)) == primary
+
+
+def test_reference_rows_of_each_kind(folder: Path) -> None:
+    found = {
+        kind: {(row.name, row.metric): row.value for row in references(prepared(kind, folder))}
+        for kind in ("generation", "classification", "translation")
+    }
+    labels, text, pairs = found["classification"], found["generation"], found["translation"]
+    assert labels["tfidf_logistic", "accuracy"] == 1.0
+    assert labels["majority", "accuracy"] < 0.5
+    assert labels["majority", "nll_per_token"] == pytest.approx(math.log(4), abs=0.1)
+    assert labels["tfidf_logistic", "nll_per_token"] < labels["majority", "nll_per_token"]
+    assert 0 < text["ngram", "bits_per_byte"] < text["lzma", "bits_per_byte"] < 8
+    assert 0 < pairs["ngram", "bits_per_byte"] < 8
+    assert pairs["copy", "exact_match"] == 0
+    assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
+
+
+@pytest.mark.parametrize("order", [1, 3, 5])
+def test_an_ngram_model_gives_every_context_a_mass_of_one(order: int) -> None:
+    model = ngram.train_ngram(b"abracadabra, abracadabra!" * 3, order)
+    every = [bytes([value]) for value in range(256)]
+    for context in (b"", b"a", b"abra", b"zzzz", b"cad\xff"):
+        bits = ngram.ngram_bits(model, every, [context] * 256)
+        assert np.sum(2.0**-bits) == pytest.approx(1)
+
+
+def test_ngram_bits_add_up_along_a_text_and_fall_with_training() -> None:
+    model = ngram.train_ngram(b"the cat sat on the mat. " * 20)
+    whole = ngram.ngram_bits(model, [b"cat sat"], [b"the "])[0]
+    parts = ngram.ngram_bits(model, [b"cat", b" sat", b""], [b"the ", b"the cat", b"x"])
+    assert whole == pytest.approx(parts.sum())
+    assert parts[2] == 0
+    assert whole < ngram.ngram_bits(model, [b"qqq qqq"], [b"the "])[0]
+    assert ngram.lzma_bits(b"the cat sat on the mat. " * 20, b"the cat sat") < 8 * 11
+
+
+Spoil = Callable[[Path], dict[str, Any]]
+
+
+def _one_label(folder: Path) -> dict[str, Any]:
+    (folder / "train.tsv").write_text("en\tde\tcolour\na\tb\tred\nc\td\tred\n")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "message"),
+    [
+        ("classification", _one_label, r'tasks\.tiny\.columns: every training example has the label "red"'),
+        (
+            "generation",
+            lambda _: {"target_length": 5000},
+            r"tasks\.tiny\.context: 5016 is too long: the train",
+        ),
+        ("generation", lambda _: {"target_length": 900}, r"the validation split has .* needs"),
+        ("translation", lambda _: {"target_length": 2}, r"target_length: 2 excludes all 300 .* longest target has \d+"),
+        ("translation", lambda _: {"vocabulary": 100}, r"tasks\.tiny\.vocabulary: 100 is too small for bpe"),
+        (
+            "translation",
+            lambda _: {"columns": {"source": "fr", "target": "de"}},
+            r'tiny\.columns: no column "fr"',
+        ),
+        ("translation", lambda _: {"data": {"train": "trian.tsv"}}, r'tasks\.tiny\.data: no file "trian.tsv"'),
+        ("generation", lambda folder: {"data": "shakespere"}, r'tasks\.tiny\.data: .*did you mean "shakespeare"'),
+    ],
+)
+def test_wrong_input_is_named_in_one_line(kind: str, spoil: Spoil, message: str, folder: Path) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        prepared(kind, folder, **spoil(folder))
+    assert "\n" not in str(caught.value)
+    assert not list((folder / "cache").glob("encoded/*"))
+
+
+def test_an_empty_split_is_refused(folder: Path) -> None:
+    from tasks.arrays import writing
+    from tasks.dataset import dataset, text
+
+    empty = dataset("generation", text(""), text("a"), text("a"), licence="", origin="")
+    with pytest.raises(InputError, match="train split is empty"), writing(folder / "out") as writer:
+        prepare.write(writer, empty, config("generation", folder))
