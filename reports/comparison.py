@@ -17,9 +17,10 @@ from reports.tables import Tables
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "supervision", "optimizer")
 UNTRAINED: Final = "untrained"
+_UNKNOWN: Final = Interval(math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """The runs of one data set under one condition; `condition` names only what varies on this data set."""
 
@@ -114,9 +115,11 @@ class Comparisons:
         finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
         scores = tables["scores"]
         test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
+        test = test.drop_duplicates(["run", "metric"], keep="last")
         self._scores = {str(name): rows.set_index("run")["value"] for name, rows in test.groupby("metric", sort=False)}
         self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
         self.groups = list(_groups(tables["runs"]))
+        self._compared: dict[tuple[int, str], Comparison] = {}
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""
@@ -136,16 +139,14 @@ class Comparisons:
 
     def compare(self, group: Group, name: str) -> Comparison:
         """Compare the group's architectures by the metric `name`."""
-        found, scores = metric(name), self._scores.get(name, pd.Series(dtype=float))
-        runs = group.runs[group.runs["run"].isin(scores.index)]
-        each = contributions(self.tables["predictions"], {run: float(scores[run]) for run in runs["run"]}, name)
-        index = next((series.index for series in each.values()), pd.Index([]))
-        seeds, samples = {}, {}
-        for architecture, rows in runs.groupby("architecture", sort=False):
-            rows = rows.sort_values("seed")
-            values = scores.loc[rows["run"]].to_numpy(dtype=float)
-            seeds[architecture] = dict(zip(_seeds(rows), values.tolist(), strict=True))
-            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index))
+        key = (self.groups.index(group), name)
+        if key not in self._compared:
+            self._compared[key] = self._compare(group, name)
+        return self._compared[key]
+
+    def _compare(self, group: Group, name: str) -> Comparison:
+        found = metric(name)
+        seeds, samples = self._samples(group, name)
         pooled = pool(list(samples.values()))
         means = {name: mean_interval(sample, pooled) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
@@ -154,20 +155,29 @@ class Comparisons:
             for name in means
             if leader and name != leader
         }
-        best = bool(differences) and all(interval.excludes_zero for interval in differences.values())
+        decided = bool(differences) and all(interval.excludes_zero for interval in differences.values())
         planned = group.runs["architecture"].value_counts()
         cells = tuple(
-            Cell(
-                name,
-                seeds.get(name, {}),
-                means.get(name, Interval(math.nan)),
-                int(planned[name]),
-                best and name == leader,
-            )
-            for name in group.architectures
+            Cell(each, seeds.get(each, {}), means.get(each, _UNKNOWN), int(planned[each]), decided and each == leader)
+            for each in group.architectures
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
         return Comparison(group, found, cells, leader, differences, self._references(group, name), examples)
+
+    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
+        scores = self._scores.get(name, pd.Series(dtype=float))
+        runs = group.runs[group.runs["run"].isin(scores.index)]
+        each = contributions(self.tables["predictions"], {run: float(scores[run]) for run in runs["run"]}, name)
+        index = next((series.index for series in each.values()), pd.Index([]))
+        seeds: dict[str, dict[int, float]] = {}
+        samples: dict[str, Sample] = {}
+        for architecture, rows in runs.groupby("architecture", sort=False):
+            rows = rows.sort_values("seed")
+            values = scores.loc[rows["run"]].to_numpy(dtype=float)
+            seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
+            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index), len(samples))
+        return seeds, samples
 
     def _references(self, group: Group, name: str) -> dict[str, float]:
         rows = self.tables["references"]

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from reports import formatting
@@ -57,8 +58,8 @@ def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
     """Validation loss against what was spent: thin lines are seeds, thick ones means, dashed ones bounds."""
     for curve in found:
         look, dashes = looks[curve.architecture], (0, (4, 1.6)) if curve.bound else "-"
-        for x, y in curve.seeds:
-            axes.plot(x, y, color=look.colour, alpha=0.3, linewidth=0.7, linestyle=dashes)
+        seeds = [np.column_stack(seed) for seed in curve.seeds]
+        axes.add_collection(LineCollection(seeds, colors=look.colour, alpha=0.3, linewidths=0.7, linestyles=[dashes]))
         x, y = curve.mean
         axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=dashes)
         _mean(axes, float(x[-1]), float(y[-1]), look, 6.5)

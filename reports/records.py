@@ -5,6 +5,7 @@ Layout (`DIR`): `experiment.json`, `data/<dataset>.json`, `references/<dataset>.
 Nothing here fails on a missing or half-written file: a report on what is there beats none.
 """
 
+import csv
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -55,8 +56,8 @@ class Folder:
         if path is None or not path.is_file():
             return pd.DataFrame()
         try:
-            frame = pd.read_csv(path, on_bad_lines="skip") if path.suffix == ".csv" else pq.read_table(path).to_pandas()
-        except (ValueError, OSError, pa.ArrowException):
+            frame = _csv(path) if path.suffix == ".csv" else pq.ParquetFile(path).read().to_pandas()
+        except (ValueError, OSError, csv.Error, pa.ArrowException):
             self.damaged[run].append(name)
             return pd.DataFrame()
         return frame.drop(columns="run", errors="ignore").assign(run=run)
@@ -117,6 +118,13 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return None
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    """The whole rows of a CSV file as text; a run that was killed may have left half a row."""
+    with open(path, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file) if path.stat().st_size else [[]]
+    return pd.DataFrame([row for row in rows if len(row) == len(head)], columns=head)
 
 
 def _flat(value: Any, prefix: str = "") -> Row:

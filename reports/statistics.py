@@ -14,6 +14,7 @@ averaged away. From ten seeds on, a bootstrap over seeds and examples takes its 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -53,11 +54,22 @@ class Interval:
 class Sample:
     """An architecture's scores: `values` (n,), one for each seed; `examples` (n, m), what each test example gave.
 
-    Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone.
+    Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone. Samples with
+    different `stream` resample their seeds independently.
     """
 
     values: Floats
     examples: Floats | None = None
+    stream: int = 0
+
+    @cached_property
+    def resampled(self) -> Floats:
+        """Means under resampled seeds and examples (RESAMPLES,); the same examples for all samples."""
+        assert self.examples is not None
+        n, m = self.examples.shape
+        seeds = np.random.default_rng([1, self.stream]).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
+        means: Floats = np.einsum("bm,bm->b", seeds @ self.examples, _example_counts(m)) / m
+        return means
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ def pool(samples: Sequence[Sample]) -> Spread:
 def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
     """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
     if _bootstraps(sample):
-        return _percentiles(_resampled_means(sample), float(sample.values.mean()), level)
+        return _percentiles(sample.resampled, float(sample.values.mean()), level)
     parts = [_seed_spread(sample, pooled)]
     if sample.examples is not None:
         parts.append(_example_spread(sample.examples.mean(axis=0), [sample]))
@@ -91,7 +103,7 @@ def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Inter
 
 
 def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
-    """The difference of means `a - b` with its interval at `level`, seeds independent, test examples paired.
+    """The difference of means `a - b` with its interval: seeds independent (by their stream), test examples paired.
 
     The best of several is told from each of the others by its own interval, without correction: all of them have to
     exclude zero, which under equal means happens less often than for one of them.
@@ -101,8 +113,7 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
         return _t_interval(mean, seeds, level)
     if _bootstraps(a) and _bootstraps(b):
-        left, right = (_resampled_means(sample, stream) for stream, sample in enumerate((a, b)))
-        return _percentiles(left - right, mean, level)
+        return _percentiles(a.resampled - b.resampled, mean, level)
     paired = a.examples.mean(axis=0) - b.examples.mean(axis=0)
     return _t_interval(mean, [*seeds, _example_spread(paired, [a, b])], level)
 
@@ -183,14 +194,10 @@ def _bootstraps(sample: Sample) -> bool:
     return sample.examples is not None and len(sample.values) >= BOOTSTRAP_SEEDS
 
 
-def _resampled_means(sample: Sample, stream: int = 0) -> Floats:
-    """Means under resampled seeds and examples (RESAMPLES,): the same examples for all, seeds by `stream`."""
-    assert sample.examples is not None
-    n, m = sample.examples.shape
-    examples = np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), RESAMPLES) / m
-    seeds = np.random.default_rng([1, stream]).multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
-    means: Floats = np.einsum("bm,bm->b", seeds @ sample.examples, examples)
-    return means
+@lru_cache(maxsize=2)
+def _example_counts(m: int) -> NDArray[np.uint16]:
+    """How often each resample drew each of `m` examples (RESAMPLES, m)."""
+    return np.random.default_rng(0).multinomial(m, np.full(m, 1 / m), RESAMPLES).astype(np.uint16)
 
 
 def _percentiles(means: Floats, mean: float, level: float) -> Interval:

@@ -7,7 +7,7 @@ apostrophe.
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from reports.records import Folder
 
@@ -125,7 +126,7 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     escaped = {name: _escaped(column) for name, column in frame.items()}
     aside = path.with_name(f".{path.name}.tmp")
     # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
-    returns = any(map(_has_return, escaped.values()))
+    returns = any(_marked(column, lambda text: "\r" in text).any() for column in escaped.values())
     with open(aside, "w", encoding="utf-8", newline="") as file:
         pd.DataFrame(escaped).to_csv(
             file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
@@ -167,6 +168,8 @@ def _frame(name: str, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
+    if kind == "text" and isinstance(values.dtype, pd.StringDtype):
+        return values.astype("string").reset_index(drop=True)
     if kind == "text":
         return pd.Series(pd.array([_text(value) for value in values], "string"))
     numbers = pd.Series(pd.to_numeric(values, errors="coerce"), dtype="float64").reset_index(drop=True)
@@ -176,12 +179,23 @@ def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
 
 
 def _guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    present: Sequence[Any] = [value for value in values if not _missing(value)]
+    """A column beyond the contract: truth values, numbers (whole where all are) or text."""
+    if not pd.api.types.is_object_dtype(values.dtype):
+        kinds = (("boolean", pd.api.types.is_bool_dtype), ("number", pd.api.types.is_numeric_dtype))
+        kind = next((kind for kind, holds in kinds if holds(values.dtype)), "text")
+    else:
+        kind = _kind([value for value in values if not _missing(value)])
+    if kind == "boolean":
+        return pd.Series(pd.array(values.where(values.notna(), None).to_numpy(dtype=object), "boolean"))
+    typed = _typed(values, kind)
+    whole = kind == "number" and not (typed.dropna() % 1).any() and bool(np.isfinite(typed.dropna()).all())
+    return _typed(typed, "integer") if whole else typed
+
+
+def _kind(present: list[Any]) -> str:
     if present and all(isinstance(value, bool | np.bool_) for value in present):
-        return pd.Series(pd.array([pd.NA if _missing(value) else bool(value) for value in values], "boolean"))
-    if present and all(pd.api.types.is_number(value) for value in present):
-        return _typed(values, "integer" if all(float(value).is_integer() for value in present) else "number")
-    return _typed(values, "text")
+        return "boolean"
+    return "number" if present and all(pd.api.types.is_number(value) for value in present) else "text"
 
 
 def _missing(value: Any) -> bool:
@@ -197,17 +211,17 @@ def _text(value: Any) -> Any:
     return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _is_text(column: "pd.Series[Any]") -> bool:
-    return isinstance(column.dtype, pd.StringDtype) or column.dtype == object
-
-
-def _has_return(column: "pd.Series[Any]") -> bool:
-    return _is_text(column) and any(isinstance(cell, str) and "\r" in cell for cell in column)
+def _marked(column: "pd.Series[Any]", by: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Which cells are texts that `by` holds for; distinct texts are looked at once."""
+    if not isinstance(column.dtype, pd.StringDtype) and column.dtype != object:
+        return np.zeros(len(column), dtype=bool)
+    codes, texts = pd.factorize(column)
+    found = np.array([isinstance(text, str) and by(text) for text in texts] + [False], dtype=bool)
+    marked: NDArray[np.bool_] = found[codes]
+    return marked
 
 
 def _escaped(column: "pd.Series[Any]") -> "pd.Series[Any]":
     """The column with an apostrophe before each text that a spreadsheet would run; numbers stay as they are."""
-    if not _is_text(column):
-        return column
-    risky = np.array([isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) for cell in column], dtype=bool)
+    risky = _marked(column, lambda text: text.startswith(_FORMULA_STARTS))
     return column.mask(risky, "'" + column[risky].astype(str)) if risky.any() else column

@@ -20,11 +20,13 @@ def scores(*values: float) -> Sample:
     return Sample(np.array(values, dtype=float))
 
 
-def layout(rng: np.random.Generator, seeds: int, easy: np.ndarray, seed_spread: float, noise: float = 0.5) -> Sample:
+def layout(
+    rng: np.random.Generator, seeds: int, easy: np.ndarray, seed_spread: float, noise: float = 0.5, stream: int = 0
+) -> Sample:
     """Scores of `seeds` runs on examples of difficulty `easy` (m,), with mean zero over seeds and examples."""
     effects = rng.normal(0, seed_spread, (seeds, 1))
     examples = effects + easy + rng.normal(0, noise, (seeds, len(easy)))
-    return Sample(examples.mean(axis=1), examples)
+    return Sample(examples.mean(axis=1), examples, stream)
 
 
 def test_one_architecture_alone_has_the_textbook_t_interval() -> None:
@@ -101,7 +103,7 @@ def test_intervals_over_seeds_and_examples_cover_the_truth(
     covered = np.zeros(2)
     for _ in range(repeats):
         easy = rng.normal(0, 1, 80)
-        samples = [layout(rng, seeds, easy + rng.normal(0, 0.3, 80), seed_spread) for _ in range(3)]
+        samples = [layout(rng, seeds, easy + rng.normal(0, 0.3, 80), seed_spread, stream=place) for place in range(3)]
         pooled = pool(samples)
         mean, difference = mean_interval(samples[0], pooled), difference_interval(samples[0], samples[1], pooled)
         covered += [mean.lower <= 0 <= mean.upper, not difference.excludes_zero]
