@@ -80,7 +80,9 @@ def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
 
 def table(path: Path, encoding: str, columns: Columns) -> Table:
     """Two columns of a ``.csv``, ``.tsv`` (without quoting) or ``.jsonl`` file; cells without surrounding space."""
-    rows = _json_rows(path, encoding, columns) if path.suffix == ".jsonl" else _cell_rows(path, encoding, columns)
+    rows = (
+        _json_rows(path, encoding, columns) if path.suffix.lower() == ".jsonl" else _cell_rows(path, encoding, columns)
+    )
     pairs = [(source.strip(), target.strip()) for source, target in rows]
     if not pairs:
         raise InputError(f"data: {path.name} has no rows")
@@ -151,7 +153,7 @@ def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
 
 def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
     with _reading(path, codec(encoding), newline="") as file:
-        reader = csv.reader(file, FORMATS[path.suffix])
+        reader = csv.reader(file, FORMATS[path.suffix.lower()])
         try:
             header = [cell.strip() for cell in next(reader, [])]
             first, second = (_column(column, header, path) for column in columns)

@@ -138,7 +138,7 @@ def _by_split(data: Data) -> dict[str, list[str]]:
 
 def _check_form(kind: str, paths: list[Path]) -> None:
     """What each kind of task can read."""
-    suffix = paths[0].suffix if paths else ""
+    suffix = paths[0].suffix.lower() if paths else ""
     if len(paths) == 2 and kind == "translation":
         return
     if len(paths) != 1:
