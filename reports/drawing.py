@@ -57,9 +57,10 @@ Kind = Literal["svg", "png"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title, its height in inches, how to draw it, and what it says without eyes."""
+    """One panel: its title and a line below it, its height in inches, how to draw it, what it says without eyes."""
 
     title: str
+    below: str
     height: float
     draw: Callable[[Axes], None]
     description: str
@@ -103,7 +104,9 @@ def _settle(canvas: Canvas) -> None:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title)
+    axes.set_title(panel.title, pad=20 if panel.below else 6)
+    if panel.below:
+        axes.annotate(panel.below, (0, 1), (0, 7), "axes fraction", "offset points", color=QUIET, annotation_clip=False)
     panel.draw(axes)
 
 

@@ -22,6 +22,7 @@ COSTS: Final = {
     "inference_flops": "inference FLOPs per example (less is better)",
     "generate_tokens_per_second": "generated tokens per second (more is better)",
 }
+_TALLER: Final = 0.2
 _HEADLINE: Final = (
     "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
     "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is best "
@@ -82,8 +83,10 @@ def write(figure: Figure, folder: Path) -> list[Path]:
 def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:
     drawn = tuple(
         Panel(
-            _title(comparison),
-            0.86 + 0.27 * (len(comparison.scored) + (len(comparison.references) if comparison.metric.better else 0)),
+            *_title(comparison),
+            _TALLER * bool(comparison.group.condition)
+            + 0.86
+            + 0.27 * (len(comparison.scored) + (len(comparison.references) if comparison.metric.better else 0)),
             partial(panels.headline, comparison=comparison, looks=found),
             f"{comparison.metric.label} on {comparison.group.dataset}, by architecture",
         )
@@ -123,7 +126,7 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis:
             continue
         draw = partial(panels.curves, found=lines, looks=found, axis=axis)
         about = f"Validation loss against training {axis}, {comparison.group.dataset}"
-        drawn.append(Panel(_title(comparison), 2.7, draw, about))
+        drawn.append(Panel(*_title(comparison), 2.7 + _TALLER * bool(comparison.group.condition), draw, about))
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
         named += [line.architecture for line in lines]
         bounds = bounds or any(line.bound for line in lines)
@@ -143,7 +146,7 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
             draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label)
             about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
-            drawn.append(Panel(_title(comparison), 2.7, draw, about))
+            drawn.append(Panel(*_title(comparison), 2.7 + _TALLER * bool(comparison.group.condition), draw, about))
             rows += [{**_of(comparison), "cost": column, **vars(point)} for point in points]
     title = "Quality against the cost of inference"
     return Figure("inference_cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
@@ -171,6 +174,8 @@ def _named(found: Sequence[Comparison]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(cell.architecture for comparison in found for cell in comparison.scored))
 
 
-def _title(comparison: Comparison) -> str:
-    what = condition(comparison.group)
-    return label(comparison.group.dataset, 40) + (f": {what}" if what else "")
+def _title(comparison: Comparison) -> tuple[str, str]:
+    """The data set, and the condition to stand below it."""
+    return label(comparison.group.dataset, 40), label(
+        condition(comparison.group), 56
+    ) if comparison.group.condition else ""

@@ -19,7 +19,7 @@ from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline
 from reports.tables import Tables
-from reports.verdicts import MATCHES, SUPERVISION, verdict
+from reports.verdicts import MATCHES, SUPERVISION, across, verdict
 from runs.store import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -74,7 +74,7 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
     first, further = by_condition(headlines)
     groups = comparisons.groups
     experiment = _experiment(tables["experiment"])
-    several = {comparison.group.dataset for comparison in further}
+    several = dict.fromkeys(comparison.group.dataset for comparison in further)
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
     return {
         "experiment": experiment,
@@ -84,6 +84,7 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
         "verdicts": [verdict(comparison) for comparison in first],
         "headline": grids.headline(first),
         "rankings": grids.rankings([one for one in headlines if one.group.dataset in several]) if several else None,
+        "across": [across([one for one in headlines if one.group.dataset == name]) for name in several],
         "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
         "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
         "runs": [Part(grids.title(group), audit.every_run(group)) for group in groups],

@@ -60,7 +60,8 @@ class Folder:
         except (ValueError, OSError, csv.Error, pa.ArrowException):
             self.damaged[run].append(name)
             return pd.DataFrame()
-        return frame.drop(columns="run", errors="ignore").assign(run=run)
+        frame["run"] = run
+        return frame
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""

@@ -1,6 +1,7 @@
 """Who leads, in plain sentences that claim no more than the intervals allow."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,19 @@ def verdict(comparison: Comparison) -> Verdict:
     warnings = {"early training": comparison.early, "worse than the classical reference": comparison.below_classical}
     shown = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     return Verdict(comparison, state, mark, sentence, shown, tuple(_notes(comparison)))
+
+
+def across(comparisons: Sequence[Comparison]) -> str:
+    """Whether the leader on one data set depends on the condition, in a sentence."""
+    scored = [one for one in comparisons if len(one.scored) > 1 and one.leader]
+    if len(scored) < 2:
+        return f"{comparisons[0].group.dataset}: too few conditions have scores to say."
+    leaders = list(dict.fromkeys(one.leader for one in scored))
+    decided = sum(one.decided for one in scored)
+    told = f"decided under {decided} of {len(scored)} conditions"
+    if len(leaders) == 1:
+        return f"{scored[0].group.dataset}: {leaders[0]} has the best mean under every condition, {told}."
+    return f"{scored[0].group.dataset}: the best mean changes with the condition ({listing(leaders)}), {told}."
 
 
 def _sentence(found: Comparison) -> tuple[str, str, str]:

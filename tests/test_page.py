@@ -278,6 +278,7 @@ def test_several_budgets_are_compared_apart(tmp_path: Path) -> None:
     html = built(tmp_path)
     assert "Does the order depend on the budget?" in html
     assert "equal training tokens and equal training FLOPs" in html
+    assert re.search(r"sentiment: .* of 2 conditions\.", html)
     assert (tmp_path / "report" / "headline_further.svg").is_file()
     assert html.count('class="card ') == 1
 
