@@ -17,7 +17,8 @@ from tasks.example import BOS
 class Causal:
     """Next-token prediction, for decoder-only and encoder-decoder models.
 
-    With native supervision a causal decoder predicts the tokens of its source as well, each weighing like a target's.
+    With native supervision a causal decoder predicts the tokens of its source as well. Source and target then weigh the
+    same, whatever their lengths: else a label would drown in the text before it.
     """
 
     bounded = False
@@ -41,7 +42,7 @@ class Causal:
             seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
             logits = model.logits(select(states.source[:, :-1], seen))
             extra = cross_entropy(logits, select(pairs.source[:, 1:], seen), None, smoothing)
-            return Loss((total + extra.sum()) / (losses.numel() + extra.numel()), nats, count)
+            return Loss(total / losses.numel() + extra.mean(), nats, count)
         return Loss(total / losses.numel(), nats, count)
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:

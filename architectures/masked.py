@@ -21,7 +21,7 @@ class Masked:
     For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
     expectation is the bound. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
     states that writing from left to right meets (2410.01600). With native supervision half of the sources have
-    ``source_rate`` of their tokens hidden as well and predicted (1810.04805).
+    ``source_rate`` of their tokens hidden as well and predicted (1810.04805), with a weight equal to the target's.
     """
 
     suffix: bool = False
@@ -47,7 +47,7 @@ class Masked:
             return Loss(total / tokens, total.detach(), tokens)
         logits = model.logits(states[:, :-1][hidden_source])
         extra = cross_entropy(logits, pairs.source[hidden_source], None, smoothing)
-        return Loss((total + extra.sum()) / (tokens + extra.numel()), total.detach(), tokens)
+        return Loss(total / tokens + extra.sum() / max(extra.numel(), 1), total.detach(), tokens)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
