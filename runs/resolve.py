@@ -1,5 +1,6 @@
 """Fills in what an experiment file leaves open and checks what takes more than one table to see."""
 
+import math
 import os
 import re
 from pathlib import PurePath
@@ -32,6 +33,8 @@ COLUMNS: dict[Kind, dict[str, str]] = {
 }
 TOKENIZERS: dict[Kind, Tokenizer] = {"generation": "char", "classification": "bpe", "translation": "bpe"}
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
+STEPS = 500  # that a small budget is cut into where the batches are left open
+BATCH_TOKENS = (512, 4096)
 BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 TEST_EXAMPLES: dict[Kind, int] = {"generation": 500, "classification": 4000, "translation": 500}
 
@@ -60,6 +63,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
     kind = _kind(entry, place)
     tokenizer = entry.tokenizer or TOKENIZERS[kind]
     context, source, target = _lengths(entry, kind, place)
+    budget = _budget(experiment.budget, entry.budget)
     task = Task(
         kind=kind,
         name=_name(entry, place),
@@ -75,9 +79,9 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         architectures=entry.architectures or experiment.architectures,
         seeds=entry.seeds or experiment.seeds,
         supervision=entry.supervision or experiment.supervision,
-        budget=_budget(experiment.budget, entry.budget),
+        budget=budget,
         model=_merged(experiment.model, entry.model),
-        training=_merged(experiment.training, entry.training),
+        training=_with_batches(_merged(experiment.training, entry.training), budget),
     )
     check_task(task, place)
     return task
@@ -171,6 +175,15 @@ def _merged(general: Part, own: Part) -> Part:
     """``general`` with whatever ``own`` sets itself."""
     values = {name: getattr(own, name) for name in own.model_fields_set}
     return general.model_copy(update=values)
+
+
+def _with_batches(training: Training, budget: Budget) -> Training:
+    """``training`` with the size of its batches: where none is given, one that makes about ``STEPS`` of the tokens."""
+    if "batch_tokens" in training.model_fields_set or budget.tokens is None:
+        return training
+    usual = 2 ** round(math.log2(max(1, budget.tokens / STEPS)))
+    smallest, largest = BATCH_TOKENS
+    return training.model_copy(update={"batch_tokens": min(max(usual, smallest), largest)})
 
 
 def _budget(general: Budget, own: Budget) -> Budget:

@@ -113,7 +113,10 @@ class Model(Section):
 
 
 class Training(Section):
-    """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing."""
+    """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing.
+
+    Where ``batch_tokens`` is left open and the budget is in tokens, the budget chooses it: see ``runs.resolve``.
+    """
 
     batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
     learning_rate: Annotated[Number, Field(gt=0, le=10)] = 0.003

@@ -119,7 +119,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("budget.tokens", ..., "tasks[0].budget: expected exactly one of tokens, flops and seconds; none is given"),
     ("budget.seconds", 60, "expected exactly one of tokens, flops and seconds; tokens and seconds are given"),
     ("budget.tokens", -1, "budget.tokens: -1: expected more than 0"),
-    ("budget.tokens", 100, "less than one batch; expected at least training.batch_tokens = 4096"),
+    ("budget.tokens", 100, "less than one batch; expected at least training.batch_tokens = 512"),
     ("budget.match", "flop", 'budget.match[0]: "flop": expected "parameters", "flops"'),
     ("budget.match", ["flops", "flops"], 'budget.match: "flops" is given twice'),
     ("budget.match", [], "budget.match: is empty"),
@@ -342,3 +342,12 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 def test_reading_an_experiment_needs_no_torch() -> None:
     code = "import sys, runs.spec as s; s.preset('quick'); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ.copy())
+
+
+@pytest.mark.parametrize(("tokens", "batch"), [(1_000, 512), (400_000, 1024), (1_000_000, 2048), (10**9, 4096)])
+def test_batches_that_are_left_open_follow_the_budget(tokens: int, batch: int) -> None:
+    task = {"kind": "classification", "name": "t", "data": "t.tsv"}
+    values = {"name": "x", "architectures": ["decoder"], "budget": {"parameters": 30_000, "tokens": tokens}}
+    assert spec.from_dict({**values, "tasks": [task]}).tasks[0].training.batch_tokens == batch
+    given = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
+    assert given.tasks[0].training.batch_tokens == 64
