@@ -193,8 +193,16 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
     return list(first.values()), [one for one in comparisons if first[one.group.dataset] is not one]
 
 
+def by_axis(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for every axis of every run: one run may serve several ("parameters,flops"), as the reference does."""
+    if not runs["match"].str.contains(",", na=False).any():
+        return runs
+    return runs.assign(match=runs["match"].str.split(",")).explode("match", ignore_index=True)
+
+
 def _groups(runs: pd.DataFrame) -> Iterator[Group]:
     """The runs by data set and condition, in the order in which they were planned."""
+    runs = by_axis(runs)
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
         varying = [name for name in CONDITIONS if name in rows and rows[name].nunique(dropna=True) > 1]

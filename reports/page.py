@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports import audit, drawing, figures, formatting, grids
-from reports.comparison import Comparison, Comparisons, Group, by_condition
+from reports.comparison import Comparison, Comparisons, Group, by_axis, by_condition
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
@@ -122,7 +122,7 @@ def lede(runs: pd.DataFrame) -> str:
 
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     sentences = []
-    matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
+    matches = [MATCHES.get(match, match) for match in by_axis(runs)["match"].dropna().unique()]
     if matches:
         sizes = {"target_parameters": "parameters outside the embeddings", "target_tokens": "training tokens"}
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]

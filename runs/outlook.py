@@ -41,7 +41,7 @@ def _table(plans: Sequence[Plan]) -> list[list[str]]:
     head += ["tokens", "FLOPs", "time a run"]
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in (plan.row() for plan in plans):
-        key = (row["dataset"], row["architecture"], row["match"], row["supervision"], row["target_tokens"])
+        key = (row["dataset"], row["architecture"], row["match"], row["supervision"], row["planned_tokens"])
         alike.setdefault(key, []).append(row)
     return [head, *(_line(rows) for rows in alike.values())]
 
@@ -49,7 +49,7 @@ def _table(plans: Sequence[Plan]) -> list[list[str]]:
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     row = rows[0]
     counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "depth", "hidden")]
-    budget = [f"{row['target_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
+    budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     return [row["dataset"], row["architecture"], row["match"], str(len(rows)), *counts, *budget]
 
 

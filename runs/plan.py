@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from architectures import catalogue
 from architectures.catalogue import Variant
 from architectures.size import Counts, Limits, Size, count
@@ -19,6 +21,13 @@ from tasks.values import Prepared, TaskConfig
 NUMERICS = 1  # raised whenever a change alters what a run of the same settings computes
 THREADS = 1  # of every worker process
 EFFICIENCY = 0.3  # of the machine's matrix products, reached in training small models; for expected times only
+
+HELD = {
+    "parameters": ("parameters", "tokens"),
+    "flops": ("tokens", "flops"),
+    "flops-by-tokens": ("parameters", "flops"),
+    "seconds": ("parameters", "seconds"),
+}
 
 Say = Callable[[str], None]
 
@@ -41,7 +50,7 @@ class Plan:
     training: Training
     size: Size
     counts: Counts
-    target_parameters: int
+    targets: dict[str, float]  # what the match holds equal: the reference's figures
     tokens: int
     flops: float
     optimizer_flops: float
@@ -100,8 +109,8 @@ class Plan:
             "supervision": self.supervision,
             "parameters": self.counts.parameters,
             "embedding_parameters": self.counts.embedding_parameters,
-            "target_parameters": self.target_parameters,
-            "target_tokens": self.tokens,
+            **{f"target_{axis}": value for axis, value in self.targets.items()},
+            "planned_tokens": self.tokens,
             "expected_flops": self.flops,
             "optimizer_flops": self.optimizer_flops,
             "width": self.size.dim,
@@ -168,8 +177,13 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
         planner = _Planner(experiment, task, prepared, setting, Calibration(root, say))
         for one in planner.plans():
             known = plans.get(one.run)
-            plans[one.run] = one if known is None else replace(known, match=f"{known.match},{one.match}")
+            plans[one.run] = one if known is None else _on_both(known, one)
     return Matrix(tuple(plans.values()), tuple(datasets))
+
+
+def _on_both(known: Plan, again: Plan) -> Plan:
+    """One run that serves several axes."""
+    return replace(known, match=f"{known.match},{again.match}", targets={**again.targets, **known.targets})
 
 
 def task_config(task: Task, folder: str) -> TaskConfig:
@@ -260,6 +274,18 @@ class _Planner:
             tokens *= self.cost(self._blank(first, self.reference)) / self.cost(self._blank(variant, size))
         return max(1, round(tokens))
 
+    def _targets(self, match: str) -> dict[str, float]:
+        """The reference's figures on the axes that the match holds equal."""
+        model = self._blank(self.variants[0][1], self.reference)
+        tokens = self._tokens(self.variants[0][1], self.reference, match)
+        figures = {
+            "parameters": float(count(model).parameters),
+            "tokens": float(tokens),
+            "flops": tokens * self.cost(model),
+            "seconds": self.task.budget.seconds or 0.0,
+        }
+        return {axis: figures[axis] for axis in HELD[match]}
+
     def _rate(self, variant: Variant, size: Size) -> float:
         work = self.calibration.work(self.prepared, self.task, self.setting.device, self.precision)
         return self.calibration.rate(work, variant, size, self.limits)
@@ -274,6 +300,12 @@ class _Planner:
 
     def _blank(self, variant: Variant, size: Size) -> Any:
         return budget.blank(variant.build, size, self.limits)
+
+    def _scoring_flops(self, model: Any) -> float:
+        """What likelihoods and answers of the test examples take, doubled for float32."""
+        test = self.prepared.test
+        source, target = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        return 4.0 * float(np.sum(model.objective.answer_flops(model, source, target)))
 
     def _plan(
         self, place: str, variant: Variant, size: Size, match: str, tokens: int, seed: int, references: bool
@@ -297,7 +329,7 @@ class _Planner:
             training=training,
             size=size,
             counts=count(model),
-            target_parameters=self.wanted,
+            targets=self._targets(match),
             tokens=tokens,
             flops=flops,
             optimizer_flops=stepping,
@@ -306,6 +338,6 @@ class _Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=(flops + stepping) / (EFFICIENCY * self.setting.rate),
+            expected_seconds=(flops + stepping + self._scoring_flops(model)) / (EFFICIENCY * self.setting.rate),
             references=references,
         )

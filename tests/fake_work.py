@@ -37,7 +37,7 @@ class FakePlan:
             "supervision": "native",
             "parameters": 50_000,
             "embedding_parameters": 9_000,
-            "target_tokens": 100_000,
+            "planned_tokens": 100_000,
             "expected_flops": 3e10,
             "width": 32,
             "depth": 2,
