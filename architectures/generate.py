@@ -142,11 +142,12 @@ def _choose(logits: Tensor, decoding: Decoding, generator: torch.Generator | Non
     """One token (b,) from logits (b, v)."""
     if decoding.strategy == "greedy":
         return logits.argmax(-1)
+    device, logits = logits.device, logits.cpu()  # cumulative sums repeat bit for bit there
     probabilities = truncate(logits / decoding.temperature, decoding.top_k, decoding.top_p).softmax(-1)
     cumulative = probabilities.double().cumsum(-1)
-    draw = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64).to(logits.device)
+    draw = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64)
     choice = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True).squeeze(-1)
-    return choice.clamp(max=logits.shape[-1] - 1)
+    return choice.clamp(max=logits.shape[-1] - 1).to(device)
 
 
 def truncate(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import resource
 import sys
@@ -37,6 +38,8 @@ def precision(wanted: str, on: str) -> Literal["bf16", "float32"]:
 
 def deterministic(wanted: bool) -> None:
     """Ask PyTorch for kernels that give the same bits every time (on CPU they always do)."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
 
 

@@ -29,6 +29,8 @@ HELD = {
     "seconds": ("parameters", "seconds"),
 }
 
+TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train")  # counts that a user should hear of
+
 Say = Callable[[str], None]
 
 
@@ -174,6 +176,9 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
         say(f"{task.name}: preparing the data")
         prepared = prepare(task_config(task, experiment.folder), cache, say)
         datasets.append(dataset_row(prepared))
+        counted = _counted(prepared.notes)
+        if counted:
+            say(f"{task.name}: {counted}")
         planner = _Planner(experiment, task, prepared, setting, Calibration(root, say))
         for one in planner.plans():
             known = plans.get(one.run)
@@ -184,6 +189,12 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
 def _on_both(known: Plan, again: Plan) -> Plan:
     """One run that serves several axes."""
     return replace(known, match=f"{known.match},{again.match}", targets={**again.targets, **known.targets})
+
+
+def _counted(notes: Mapping[str, int]) -> str:
+    """What was cut, left out or not known, in words: "287 train truncated sources"."""
+    told = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
+    return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in told)
 
 
 def task_config(task: Task, folder: str) -> TaskConfig:
