@@ -5,13 +5,13 @@ from torch import Tensor, nn
 from architectures.attention import View
 from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
-from architectures.family import Cache, Flops, States, count_positions, full, join, straight, truth
+from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount
 from architectures.objectives import Objective
 from architectures.stack import Stack
 
 
-class DecoderOnly(nn.Module):
+class DecoderOnly(Family):
     """Reads ``[source, BOS, target]`` causally.
 
     ``prefix``: the source is read in both directions (prefix language model, 1910.10683) and has no loss of its own.
@@ -51,21 +51,6 @@ class DecoderOnly(nn.Module):
         view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.stack(self.embedding(joined.tokens, geometry.added), view)
         return joined.apart(x)
-
-    def logits(self, states: Tensor) -> Tensor:
-        """States (..., d) -> logits (..., v)."""
-        y: Tensor = self.head(states)
-        return y
-
-    def forward(
-        self,
-        source: Tensor | None,
-        target: Tensor,
-        source_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (b, t, v); those at ``i`` predict token ``i + 1`` of the target."""
-        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from architectures.attention import View
 from architectures.embedding import Embedding, Head
-from architectures.family import Flops, States, count_positions, full, straight, truth
+from architectures.family import Family, Flops, States, count_positions, full, straight, truth
 from architectures.masked import Masked
 from architectures.numbers import Amount
 from architectures.objectives import Objective
@@ -29,7 +29,7 @@ class Canvas:
         return Canvas(*picked)
 
 
-class EncoderOnly(nn.Module):
+class EncoderOnly(Family):
     """Reads ``[source, canvas]``; the canvas always has ``canvas`` cells, [MASK] where nothing is written.
 
     The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
@@ -73,21 +73,6 @@ class EncoderOnly(nn.Module):
         view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.stack(self.embedding(tokens, geometry.added), view)
         return States(x[:, :width], x[:, width:])
-
-    def logits(self, states: Tensor) -> Tensor:
-        """States (..., d) -> logits (..., v)."""
-        y: Tensor = self.head(states)
-        return y
-
-    def forward(
-        self,
-        source: Tensor | None,
-        target: Tensor,
-        source_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (b, t, v); those at ``i`` predict cell ``i`` of the canvas."""
-        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
         """Keep the source (b, s): an encoder reads it anew with every canvas."""

@@ -9,14 +9,14 @@ from architectures.attention import View
 from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
-from architectures.family import Cache, Flops, States, count_positions, full, join, straight, truth
+from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount
 from architectures.objectives import Objective
 from architectures.stack import Memory, Stack
 from tasks.example import BOS
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(Family):
     """The encoder reads the source, an empty one as a single BOS; the decoder writes ``[BOS, target]``.
 
     ``decoder_positions`` defaults to the encoder's scheme. Cross-attention has no positions of its own.
@@ -71,21 +71,6 @@ class EncoderDecoder(nn.Module):
         view = View(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), view, (), memory)
         return States(None, joined.apart(x).target)
-
-    def logits(self, states: Tensor) -> Tensor:
-        """States (..., d) -> logits (..., v)."""
-        y: Tensor = self.head(states)
-        return y
-
-    def forward(
-        self,
-        source: Tensor | None,
-        target: Tensor,
-        source_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (b, t, v); those at ``i`` predict token ``i + 1`` of the target."""
-        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s); without one, a single row that reads BOS and serves any number of rows."""

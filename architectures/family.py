@@ -11,13 +11,15 @@ Family modules offer
 Masks are True (or 1) at tokens; positions count those, so padding may stand on either side.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from architectures.attention import KeyValues
+from architectures.embedding import Head
 from architectures.numbers import Amount
 from architectures.stack import Memory
 
@@ -34,6 +36,37 @@ class Flops(NamedTuple):
 
     executed: Amount
     model: Amount
+
+
+class Family(nn.Module, ABC):
+    """A family: it says how states are made, ``hidden``; logits come from them in one way."""
+
+    head: Head
+
+    @abstractmethod
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> States:
+        """States of source (b, s) and target (b, t) before the head, in one pass."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (..., d) -> logits (..., v)."""
+        y: Tensor = self.head(states)
+        return y
+
+    def forward(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (b, t, v): at ``i`` of token ``i + 1`` of the target, or of cell ``i`` of an encoder's canvas."""
+        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,6 @@ class Calibration:
     def __init__(self, root: Path, say: Callable[[str], None]) -> None:
         self.path, self.say = root / "calibration.json", say
 
-    def work(self, prepared: Prepared, task: Task, device: str, precision: str) -> Work:
-        return Work(prepared, task, device, precision)
-
     def rate(self, work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         """Data tokens per second in training; the first answer stands for good."""
         known: dict[str, Any] = store.read_json(self.path) if self.path.is_file() else {}

@@ -14,7 +14,7 @@ from runs.spec import Experiment
 from runs.worker import one_line
 
 if TYPE_CHECKING:
-    from runs.plan import Matrix
+    from runs.matrix import Matrix
 
 Say = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
 def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "tuple[Matrix, str, int]":
     """The runs, the kind of device, the number of workers."""
     from runs import machine
-    from runs.plan import plan
+    from runs.matrix import plan
 
     device = machine.device(setting.device)
     matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=cache(), root=root, say=say)

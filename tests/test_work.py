@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from runs import plan as planning
-from runs import predict, spec, store, train, work
+from runs import matrix, predict, spec, store, train, work
 from runs.messages import Interrupted
+from runs.plan import Plan
 from runs.step import Stepper
 from tasks.errors import InputError
 
@@ -68,8 +68,8 @@ def experiment(folder: Path, **changes: object) -> spec.Experiment:
     return spec.from_dict({**values, **changes}, folder=folder)
 
 
-def planned(folder: Path, tmp_path: Path, task: str | None = None, **changes: object) -> tuple[planning.Plan, ...]:
-    return planning.plan(
+def planned(folder: Path, tmp_path: Path, task: str | None = None, **changes: object) -> tuple[Plan, ...]:
+    return matrix.plan(
         spec.override(experiment(folder, **changes), tasks=[task] if task else None),
         device="cpu",
         deterministic=False,
@@ -79,7 +79,7 @@ def planned(folder: Path, tmp_path: Path, task: str | None = None, **changes: ob
     ).plans
 
 
-def perform(plan: planning.Plan, root: Path, steps: int | None = None) -> Path:
+def perform(plan: Plan, root: Path, steps: int | None = None) -> Path:
     """Does a run, or the first ``steps`` steps of it."""
     place, calls = root / "runs" / plan.run, iter(range(10**9))
     work.perform(plan, place, lambda progress: None, lambda: steps is not None and next(calls) >= steps)

@@ -1,0 +1,40 @@
+"""A comparison of two small runs that saves a checkpoint after every step; run as a program, to be killed.
+
+usage: python tests/eager_work.py EXPERIMENT.toml DIR CACHE
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from runs import matrix, spec, train
+from runs.execute import execute
+from runs.messages import Progress
+from runs.plan import Plan
+
+
+def perform(one: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+    """The work of a worker, with a checkpoint after every step."""
+    from runs import work
+
+    train.CHECKPOINT_SECONDS = 0.0
+    work.perform(one, folder, notify, stop)
+
+
+def main(file: str, root: str, cache: str) -> int:
+    planned = matrix.plan(
+        spec.load(file),
+        device="cpu",
+        deterministic=False,
+        cache=Path(cache),
+        root=Path(root),
+        say=lambda line: None,
+    )
+    Path(root).mkdir(parents=True, exist_ok=True)
+    print("started", flush=True)
+    return execute(planned.plans, Path(root), 2, lambda event: None, work="tests.eager_work:perform").status
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    sys.exit(main(*sys.argv[1:]))
