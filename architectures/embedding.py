@@ -14,7 +14,7 @@ class Embedding(nn.Module):
         self,
         vocabulary: int,
         dim: int,
-        std: float = 1.0,
+        std: float = 0.3,
         scale: float = 1.0,
         segments: int = 0,
         norm: nn.Module | None = None,

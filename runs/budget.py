@@ -29,11 +29,15 @@ DEEPEST = 96
 SAMPLE = 4096  # examples whose lengths stand for the data set's
 
 
-def reference_width(parameters: int) -> tuple[int, int]:
-    """Width and heads for a model of this size: about five layers of 12 width² parameters, heads of 32 channels."""
+def reference_width(parameters: int) -> int:
+    """Width for a model of this size: that of about five layers of 12 width² parameters."""
     step = 16 if parameters < COARSE_FROM else 32
-    width = max(32, round(math.sqrt(parameters / 60) / step) * step)
-    return width, max(1, width // 32)
+    return max(32, round(math.sqrt(parameters / 60) / step) * step)
+
+
+def usual_heads(width: int) -> int:
+    """As many heads of about 32 channels as divide the width into an even number of channels; else one."""
+    return next((heads for heads in range(max(1, width // 32), 0, -1) if width % (2 * heads) == 0), 1)
 
 
 def blank(build: Build, size: Size, limits: Limits) -> Any:

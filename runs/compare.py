@@ -79,7 +79,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         command=command,
         version=importlib.metadata.version("archbench"),
         experiment=experiment.digestable(),
-        runs=[plan.run for plan in matrix.plans],
+        rows={plan.run: plan.labels() for plan in matrix.plans},
     )
     for row in matrix.datasets:
         store.write_json(root / "data" / f"{row['dataset']}.json", row)

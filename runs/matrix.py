@@ -179,9 +179,8 @@ class _Planner:
         return self.calibration.rate(work, variant, size, self.limits)
 
     def _fit(self, variant: Variant, measure: budget.Measure, target: float) -> Size:
-        width, heads = budget.reference_width(self.wanted)
-        width = self.task.model.width or width
-        heads = self.task.model.heads or (heads if width % heads == 0 else 1)
+        width = self.task.model.width or budget.reference_width(self.wanted)
+        heads = self.task.model.heads or budget.usual_heads(width)
         start = Size(width, heads, 1, 1, self.task.training.dropout)
         coarse = self.wanted >= budget.COARSE_FROM
         return budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)

@@ -108,6 +108,11 @@ class Plan:
             "expected_seconds": self.expected_seconds,
         }
 
+    def labels(self) -> dict[str, Any]:
+        """The part of the row that depends on the experiment in which the run stands."""
+        row = self.row()
+        return {key: row[key] for key in row if key in ("experiment", "match") or key.startswith("target_")}
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "training": self.training.model_dump(mode="json")}
 

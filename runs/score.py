@@ -74,19 +74,19 @@ class Scorer:
 
     def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """-log p of every target in nats (n,), and the any-order bound on it where the objective has one."""
-        nats, bound = np.zeros(len(examples)), np.full(len(examples), np.nan)
-        done = 0
+        nats, done = np.zeros(len(examples)), 0
+        bounded = self.model.objective.bounded and self.prepared.config.target_length > 1
+        bound = np.zeros(len(examples)) if bounded else None
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS)):
             self._pause(done, len(examples))
             moved = pairs(batch.to(self.device))
             nats[index] = -self.model.objective.log_likelihood(self.model, moved, self.answers)[0].cpu().numpy()
-            generator = torch.Generator().manual_seed(mixed(self.seed, number))
-            found = self.model.objective.bound(self.model, moved, self.answers, generator, BOUND_DRAWS)
-            if found is not None:
+            if bound is not None:
+                generator = torch.Generator().manual_seed(mixed(self.seed, number))
+                found = self.model.objective.bound(self.model, moved, self.answers, generator, BOUND_DRAWS)
                 bound[index] = found.cpu().numpy()
             done += len(index)
-        single = self.prepared.config.target_length == 1
-        return nats, bound if self.model.objective.bounded and not single else None
+        return nats, bound
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
         """What the model writes for the first examples, at the task's fixed decoding."""

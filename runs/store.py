@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,18 @@ def run_folder(root: Path, run: str) -> Path:
 
 
 def write_experiment(
-    root: Path, *, name: str, command: str, version: str, experiment: Row, runs: Sequence[str]
+    root: Path, *, name: str, command: str, version: str, experiment: Row, rows: Mapping[str, Row]
 ) -> None:
-    """``experiment.json``: the resolved experiment and the names of its runs, in order.
+    """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
+
+    A run may be older than the experiment, or stand on several axes: its labels here, not its record, say where.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
     if (root / "experiment.json").is_file():
         read_experiment(root)
     head = {"schema": SCHEMA, "archbench": version, "name": name, "command": command}
-    write_json(root / "experiment.json", {**head, "experiment": experiment, "runs": list(runs)})
+    write_json(root / "experiment.json", {**head, "experiment": experiment, "runs": list(rows), "rows": dict(rows)})
 
 
 def read_experiment(root: Path) -> Row:

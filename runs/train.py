@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
-from runs import checkpoint
+from runs import checkpoint, store
 from runs.batches import Batch, Position, fixed
 from runs.messages import Interrupted, Progress
 from runs.plan import Plan
@@ -59,6 +60,7 @@ class Training:
 
     def __init__(self, plan: Plan, stepper: Stepper, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
         self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
+        self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
         self.state = State()
         self.best: dict[str, Tensor] = _copied(stepper.model)
@@ -75,6 +77,7 @@ class Training:
             if self.state.diverged:
                 break
             self._evaluate_when_due()
+            self._snapshot_when_due()
             if self.stop():
                 self._save()
                 raise Interrupted
@@ -136,6 +139,12 @@ class Training:
             state.diverged = f"validation loss not finite at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best:
             state.best, state.best_step, self.best = value, state.step, _copied(self.stepper.model)
+
+    def _snapshot_when_due(self) -> None:
+        """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
+        step, wanted = self.state.step, self.plan.training.snapshots
+        if step * wanted // self.steps > (step - 1) * wanted // self.steps:
+            store.write_bytes(self.snapshots / f"{step:08d}.safetensors", save(_copied(self.stepper.model)))
 
     def _metric(self) -> str:
         """Exact for causal objectives and for targets of one token; the bound that is trained elsewhere."""

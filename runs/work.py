@@ -14,13 +14,13 @@ import pandas as pd
 from safetensors.torch import save
 
 from architectures import catalogue
-from runs import machine, store
+from runs import machine, optimizer, store
 from runs.messages import Progress
 from runs.plan import Plan
 from runs.score import Scored, Scorer, progress
 from runs.step import Stepper
 from runs.train import State, Training
-from tasks import task
+from tasks import metrics, task
 from tasks.values import Outputs, Prepared
 
 CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
@@ -107,7 +107,7 @@ def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
     return {
         "train_flops": state.flops,
         "executed_flops": state.executed_flops,
-        "optimizer_flops": plan.optimizer_flops,
+        "optimizer_flops": optimizer.flops(stepper.model, plan.training.optimizer) * state.step,
         "train_tokens": tokens,
         "train_loss_tokens": round(state.loss_tokens),
         "steps": state.step,
@@ -149,7 +149,9 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
     )
     weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
     store.write_bytes(folder / "model.safetensors", save(weights))
-    store.write_json(folder / "environment.json", machine.environment(plan.device))
+    signatures = {f"{name}_signature": text for name, text in metrics.signatures().items()}
+    facts = machine.environment(plan.device) | (signatures if prepared.kind == "translation" else {})
+    store.write_json(folder / "environment.json", facts)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")
     writer.writeheader()

@@ -19,8 +19,8 @@ NAMES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
 
 
 def fitted(name: str, measure: budget.Measure, target: float, parameters: int, width: int | None = None) -> Size:
-    dim, heads = budget.reference_width(parameters)
-    start = Size(width or dim, heads if not width else 1, 1, 1)
+    dim = width or budget.reference_width(parameters)
+    start = Size(dim, budget.usual_heads(dim), 1, 1)
     coarse = parameters >= budget.COARSE_FROM
     return budget.fit(catalogue.find(name).build, start, LIMITS, measure, target, coarse, name)
 
