@@ -1,4 +1,7 @@
-"""From a name or a path to a variant: built-in files, the user's files, and other packages' entry points."""
+"""From a name or a path to a variant: built-in files, the user's files, and other packages' entry points.
+
+Code of a user that ends the process (``sys.exit``) fails like any other: with an ``InputError``.
+"""
 
 import difflib
 import importlib
@@ -25,9 +28,14 @@ ENTRY_POINTS = "archbench.variants"
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to build a model. ``text`` is the file that defines it, ``document`` its one-line description."""
+    """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
+
+    ``own`` is true of those that come with archbench.
+    """
 
     name: str
+    path: str
+    own: bool
     family: str
     document: str
     text: str
@@ -36,8 +44,7 @@ class Variant:
 
 def names() -> list[str]:
     """Names of the built-in variants and of those that installed packages offer."""
-    own = [module.name.replace("_", "-") for module in pkgutil.iter_modules(variants.__path__)]
-    return sorted(own) + sorted(entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
+    return sorted(_own()) + sorted(entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
@@ -47,14 +54,30 @@ def find(name: str, folder: Path | None = None) -> Variant:
     """
     if name.endswith(".py"):
         return _from_file(name, (folder or Path()) / Path(name).expanduser())
-    if name.replace("-", "_") in {module.name for module in pkgutil.iter_modules(variants.__path__)}:
-        return _checked(name, importlib.import_module(f"architectures.variants.{name.replace('-', '_')}"))
+    if name.replace("_", "-") in _own():
+        module = importlib.import_module(f"architectures.variants.{name.replace('-', '_')}")
+        return _checked(name.replace("_", "-"), module, own=True)
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name == name:
-            return _checked(name, entry.load())
+            return _checked(name, _loaded(entry))
     near = difflib.get_close_matches(name, names(), 1)
     hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names())}, or the path of a .py file"
     raise InputError(f'architectures: no architecture is called "{name}"; {hint}')
+
+
+def _own() -> list[str]:
+    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(variants.__path__)]
+
+
+def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
+    where = f"architectures: {entry.name} of another package ({entry.value})"
+    try:
+        module = entry.load()
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(module, ModuleType):
+        raise InputError(f"{where} is a {type(module).__name__}; expected a module with build(size, limits)")
+    return module
 
 
 def _from_file(name: str, path: Path) -> Variant:
@@ -65,13 +88,13 @@ def _from_file(name: str, path: Path) -> Variant:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = getattr(error, "lineno", None) or _line_in(error, path)
         raise InputError(f"{path}:{line or 1}: the variant file fails: {type(error).__name__}: {error}") from error
     return _checked(path.stem.replace("_", "-"), module)
 
 
-def _checked(name: str, module: ModuleType) -> Variant:
+def _checked(name: str, module: ModuleType, own: bool = False) -> Variant:
     """The variant in a module, after a small model of it was built."""
     path = module.__file__ or name
     build = getattr(module, "build", None)
@@ -84,12 +107,12 @@ def _checked(name: str, module: ModuleType) -> Variant:
         model = build(
             Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path}: build(size, limits) fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, FAMILIES):
         known = ", ".join(family.__name__ for family in FAMILIES)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
-    return Variant(name, model.family, document, inspect.getsource(module), build)
+    return Variant(name, path, own, model.family, document, inspect.getsource(module), build)
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

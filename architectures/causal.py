@@ -9,7 +9,7 @@ from torch import Tensor
 from architectures.family import Flops, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Loss, Pairs, cross_entropy, log_softmax, select, tripled
+from architectures.objectives import Pairs, cross_entropy, log_softmax, select, tripled
 from tasks.example import BOS
 
 
@@ -31,19 +31,16 @@ class Causal:
         generator: torch.Generator | None = None,
         native: bool = False,
         smoothing: float = 0.0,
-    ) -> Loss:
-        """Mean negative log-likelihood of the target's tokens, and of the source's where native; nothing is random."""
+    ) -> Tensor:
+        """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
         states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
         logits = model.logits(select(states.target, pairs.target_mask))
         losses = cross_entropy(logits, select(pairs.target, pairs.target_mask), answers, smoothing)
-        total, count = losses.sum(), torch.tensor(losses.numel())
-        nats = total.detach()
-        if native and model.source_predicts and pairs.source.shape[1] > 1:
-            seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
-            logits = model.logits(select(states.source[:, :-1], seen))
-            extra = cross_entropy(logits, select(pairs.source[:, 1:], seen), None, smoothing)
-            return Loss(total / losses.numel() + extra.mean(), nats, count)
-        return Loss(total / losses.numel(), nats, count)
+        if not native or not model.source_predicts or pairs.source.shape[1] < 2:
+            return losses.mean()
+        seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
+        logits = model.logits(select(states.source[:, :-1], seen))
+        return losses.mean() + cross_entropy(logits, select(pairs.source[:, 1:], seen), None, smoothing).mean()
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from architectures.family import Flops, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Loss, Pairs, cross_entropy, log_softmax, tripled
+from architectures.objectives import Pairs, cross_entropy, log_softmax, tripled
 from tasks.example import BOS, MASK
 
 
@@ -38,16 +38,16 @@ class Masked:
         generator: torch.Generator | None = None,
         native: bool = False,
         smoothing: float = 0.0,
-    ) -> Loss:
+    ) -> Tensor:
         """The weighted loss over hidden cells per target token; its expectation bounds the negative log-likelihood."""
         hidden_source = self._hide_source(pairs, generator) if native else None
         losses, states = self._target_losses(model, pairs, answers, generator, smoothing, hidden_source)
-        total, tokens = losses.sum(), full(pairs.target, pairs.target_mask).sum()
+        mean = losses.sum() / full(pairs.target, pairs.target_mask).sum()
         if hidden_source is None:
-            return Loss(total / tokens, total.detach(), tokens)
+            return mean
         logits = model.logits(states[:, :-1][hidden_source])
         extra = cross_entropy(logits, pairs.source[hidden_source], None, smoothing)
-        return Loss(total / tokens + extra.sum() / max(extra.numel(), 1), total.detach(), tokens)
+        return mean + extra.sum() / max(extra.numel(), 1)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""

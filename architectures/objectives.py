@@ -28,14 +28,6 @@ class Pairs(NamedTuple):
     target_mask: Tensor | None = None
 
 
-class Loss(NamedTuple):
-    """``value``: what is minimised (nats per token); ``nats``: summed over the target; ``tokens``: target tokens."""
-
-    value: Tensor
-    nats: Tensor
-    tokens: Tensor
-
-
 class Objective(Protocol):
     """The training loss, the exact likelihood and the writing of a target, for one way of hiding it."""
 
@@ -49,7 +41,7 @@ class Objective(Protocol):
         generator: torch.Generator | None = None,
         native: bool = False,
         smoothing: float = 0.0,
-    ) -> Loss: ...
+    ) -> Tensor: ...
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]: ...
 

@@ -40,10 +40,17 @@ def usual_heads(width: int) -> int:
     return next((heads for heads in range(max(1, width // 32), 0, -1) if width % (2 * heads) == 0), 1)
 
 
-def blank(build: Build, size: Size, limits: Limits) -> Any:
-    """The model without memory for its weights: to count, not to run."""
-    with torch.device("meta"):
-        return build(size, limits)
+def blank(build: Build, size: Size, limits: Limits, name: str = "the architecture") -> Any:
+    """The model without memory for its weights: to count, not to run; raises ``InputError`` where building fails."""
+    try:
+        with torch.device("meta"):
+            return build(size, limits)
+    except (Exception, SystemExit) as error:
+        shape = f"width {size.dim}, heads {size.heads}, depth {size.depth}, hidden {size.hidden}"
+        raise InputError(
+            f"model: {name} cannot be built with {shape}: {type(error).__name__}: {error}; "
+            "change model.width or model.heads"
+        ) from error
 
 
 def counts(build: Build, size: Size, limits: Limits) -> Counts:
@@ -81,7 +88,7 @@ def fit(build: Build, start: Size, limits: Limits, measure: Measure, target: flo
     best: tuple[float, Size] | None = None
     nearest = math.inf
     for depth in range(1, DEEPEST + 1):
-        found = _fit_depth(build, replace(start, depth=depth), limits, measure, target, step)
+        found = _fit_depth(build, replace(start, depth=depth), limits, measure, target, step, name)
         if found is None:
             break
         size, reached, stretch = found
@@ -101,12 +108,12 @@ def fit(build: Build, start: Size, limits: Limits, measure: Measure, target: flo
 
 
 def _fit_depth(
-    build: Build, size: Size, limits: Limits, measure: Measure, target: float, step: int
+    build: Build, size: Size, limits: Limits, measure: Measure, target: float, step: int, name: str
 ) -> tuple[Size, float, float] | None:
     """Size, its measure, and how far its feed-forward width is from the usual; None where depth alone is too much."""
     low, high = replace(size, hidden=step), replace(size, hidden=2 * step)
-    model = blank(build, low, limits)
-    first, second = measure(model), measure(blank(build, high, limits))
+    model, wider = (blank(build, one, limits, name) for one in (low, high))
+    first, second = measure(model), measure(wider)
     if first > target * (1 + TOLERANCE):
         return None
     slope = second - first
@@ -115,5 +122,5 @@ def _fit_depth(
     hidden = max(1, 1 + round((target - first) / slope)) * step
     reached = first + slope * (hidden / step - 1)
     blocks = sum(isinstance(module, Block) for module in model.modules()) or 1
-    per_unit = (parameters(blank(build, high, limits)) - parameters(model)) / (step * blocks * size.dim)
+    per_unit = (parameters(wider) - parameters(model)) / (step * blocks * size.dim)
     return replace(size, hidden=hidden), reached, abs(math.log(hidden * per_unit / (8.0 * size.dim)))

@@ -1,8 +1,9 @@
 """A whole comparison: plans the runs of an experiment, does what is missing of them, leaves the records in a folder."""
 
+import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
 from runs.worker import one_line
+from tasks.errors import InputError
 
 if TYPE_CHECKING:
+    from architectures.catalogue import Variant
     from runs.matrix import Matrix
 
 Say = Callable[[str], None]
@@ -58,18 +61,71 @@ def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "
     from runs.matrix import plan
 
     device = machine.device(setting.device)
-    matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=cache(), root=root, say=say)
+    kept = cache()
+    with _one_thread():
+        matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=kept, root=root, say=say)
     return matrix, device, capacity.jobs(device, setting.jobs)
 
 
 def check(experiment: Experiment, setting: Setting) -> None:
-    """Finds the device and every variant, before any data are fetched or anything is written."""
+    """Finds the device and every variant, before any data are fetched or anything is written.
+
+    Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
+    """
     from architectures import catalogue
     from runs import machine
 
     machine.device(setting.device)
-    for name in dict.fromkeys(name for task in experiment.tasks for name in task.architectures):
-        catalogue.find(name, Path(experiment.folder))
+    places = dict.fromkeys(place for task in experiment.tasks for place in task.architectures)
+    variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
+    for task in experiment.tasks:
+        _apart(task.name, {place: variants[place].name for place in task.architectures})
+    for variant in variants.values():
+        if not variant.own:
+            _hold(variant)
+
+
+def _apart(task: str, names: dict[str, str]) -> None:
+    """Refuses two places whose variants have one name: their rows could not be told apart."""
+    known: dict[str, str] = {}
+    for place, name in names.items():
+        if name in known:
+            raise InputError(
+                f'{task}: architectures: "{known[name]}" and "{place}" are both called {name}; '
+                "give each once, or rename one of the files"
+            )
+        known[name] = place
+
+
+def _hold(variant: "Variant") -> None:
+    """The properties without which a user's variant would give numbers that mean nothing."""
+    from architectures import contract
+
+    checks = (
+        contract.no_look_ahead,
+        contract.padding_is_invisible,
+        contract.forward_is_prefill_and_decode,
+        contract.flops_are_counted,
+    )
+    for check in checks:
+        try:
+            check(contract.subject(variant.build))
+        except (Exception, SystemExit) as error:
+            what = str(error) if isinstance(error, AssertionError) else one_line(error)
+            raise InputError(f"{variant.path}: breaks the contract: {check.__name__}: {what}") from error
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """What is computed in this process, speeds above all, is computed as the workers do: on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str) -> None:
@@ -97,7 +153,8 @@ def _complete_references(matrix: "Matrix", root: Path) -> tuple[str, ...]:
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
-                missing_references((plan,), root)
+                with _one_thread():
+                    missing_references((plan,), root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")
     return tuple(errors)

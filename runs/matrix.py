@@ -186,7 +186,7 @@ class _Planner:
         return budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)
 
     def _blank(self, variant: Variant, size: Size) -> Any:
-        return budget.blank(variant.build, size, self.limits)
+        return budget.blank(variant.build, size, self.limits, variant.name)
 
     def _scoring_flops(self, model: Any) -> float:
         """What likelihoods and answers of the test examples take, doubled for float32."""

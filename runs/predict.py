@@ -11,6 +11,7 @@ from architectures import catalogue
 from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from runs import plan, store
+from runs.worker import one_line
 from tasks.errors import InputError
 from tasks.example import PAD
 from tasks.tokenizers import Tokenizer, load_tokenizer
@@ -29,24 +30,49 @@ class Answer:
     cut: int = 0
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a finished run left: ``answers`` (v,) bool are the tokens that an answer may use."""
+
+    made: plan.Plan
+    kind: str
+    decoding: dict[str, Any]
+    tokenizer: Tokenizer
+    model: Any
+    answers: torch.Tensor
+
+
 def predict(folder: Path, text: str) -> Answer:
-    """Answer ``text`` with the run in ``folder``; raises ``InputError`` where it is unfinished or the text empty."""
+    """Answer ``text`` with the run in ``folder``.
+
+    Raises ``InputError`` where the run is unfinished or damaged, or the text empty.
+    """
     if not store.is_finished(folder) or not (folder / "task.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its compare command again first")
     if not text:
         raise InputError("TEXT: is empty; give the text to continue, classify or translate")
-    made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
-    tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    model = _model(folder, made)
-    answers = torch.zeros(made.vocabulary, dtype=torch.bool)
-    answers[facts["answers"]] = True
+    run = _read(folder)
+    made, answers, tokenizer = run.made, run.answers, run.tokenizer
     ids = tokenizer.encode(text)
-    if facts["kind"] == "generation":
-        return _continued(model, tokenizer, ids, answers, made, facts)
+    if run.kind == "generation":
+        return _continued(run, ids)
     pairs, cut = _pairs(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
-    if facts["kind"] == "classification":
-        return _classified(model, tokenizer, pairs, answers, cut)
-    return Answer("translation", tokenizer.decode(_written(model, pairs, answers, facts["decoding"])), cut=cut)
+    if run.kind == "classification":
+        return _classified(run.model, tokenizer, pairs, answers, cut)
+    return Answer("translation", tokenizer.decode(_written(run.model, pairs, answers, run.decoding)), cut=cut)
+
+
+def _read(folder: Path) -> _Run:
+    """The files of a finished run; whatever is wrong with them is one ``InputError``, since all were written whole."""
+    try:
+        made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
+        tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        answers = torch.zeros(made.vocabulary, dtype=torch.bool)
+        answers[facts["answers"]] = True
+        return _Run(made, str(facts["kind"]), dict(facts["decoding"]), tokenizer, _model(folder, made), answers)
+    except Exception as error:
+        what = one_line(error)
+        raise InputError(f"{folder}: this run is damaged ({what}); run its compare command again") from error
 
 
 def _model(folder: Path, made: plan.Plan) -> Any:
@@ -70,17 +96,15 @@ def _written(
     return list(map(int, found[0]))
 
 
-def _continued(
-    model: Any, tokenizer: Tokenizer, ids: list[int], answers: torch.Tensor, made: plan.Plan, facts: dict[str, Any]
-) -> Answer:
+def _continued(run: _Run, ids: list[int]) -> Answer:
     """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
-    limits = made.limits
+    limits, model, answers = run.made.limits, run.model, run.answers
     if limits.source_length:
         source = _pairs(ids[-limits.source_length :])
-        return Answer("generation", tokenizer.decode(_written(model, source, answers, facts["decoding"])))
+        return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding)))
     start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
-    decoding = {**facts["decoding"], "max_tokens": limits.target_length - start.shape[1]}
-    return Answer("generation", tokenizer.decode(_written(model, _pairs([]), answers, decoding, start)))
+    decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
+    return Answer("generation", run.tokenizer.decode(_written(model, _pairs([]), answers, decoding, start)))
 
 
 @torch.no_grad()

@@ -66,10 +66,10 @@ class Stepper:
         return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
 
     def step(self, batch: Batch, number: int, progress: float) -> Tensor:
-        """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget -> its loss, nats per token.
+        """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget -> its loss in nats.
 
         All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. Where the
-        loss or a gradient is not finite nothing is updated, and the loss that is returned is not finite.
+        loss or a gradient is not finite, the loss that is returned is not finite, and the weights are of no more use.
         """
         torch.manual_seed(mixed(self.seed, number))
         generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
@@ -83,13 +83,12 @@ class Stepper:
                 generator,
                 self.native,
                 self.training.label_smoothing,
-            ).value
+            )
         torch.autograd.backward(loss)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
         loss = loss.detach() + 0.0 * norm  # a gradient that is not finite shows in the loss
-        if self.device.type == "cuda" or bool(loss.isfinite()):
-            self.optimizer.step()
+        self.optimizer.step()
         self.optimizer.zero_grad()
         return loss
 

@@ -10,6 +10,7 @@ name is whole.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -123,8 +124,11 @@ def is_finished(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds ``root`` for one process; another one waits for it and says so once."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Holds ``root`` for one process; another one waits for it and says so once.
+
+    Raises ``InputError`` where no such folder can be made, ``OSError`` on a full disk.
+    """
+    _make(root)
     with open(root / ".lock", "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +137,15 @@ def locked(root: Path, say: Callable[[str], None]) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         _sweep(root)
         yield
+
+
+def _make(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:

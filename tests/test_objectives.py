@@ -33,22 +33,22 @@ def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
     found = Causal().loss(model(name), PADDED, answers())
     nats, tokens = Causal().log_likelihood(model(name), PADDED, answers())
     assert tokens.tolist() == LENGTHS.tolist()
-    assert found.value.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
+    assert found.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
 
 
 def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
     plain, native = (Causal().loss(model("decoder"), PADDED, answers(), native=n) for n in (False, True))
-    assert native.value.item() != pytest.approx(plain.value.item(), rel=1e-3)
+    assert native.item() != pytest.approx(plain.item(), rel=1e-3)
     for name in ("encoder-decoder", "prefix-decoder"):
         plain, native = (Causal().loss(model(name), PADDED, answers(), native=n) for n in (False, True))
-        assert native.value.item() == plain.value.item()
+        assert native.item() == plain.item()
 
 
 def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
     pairs, encoder = Pairs(SOURCE, TARGET[:, :1]), model("encoder")
     loss = Masked().loss(encoder, pairs, answers(), torch.Generator().manual_seed(0))
     nats, _ = Masked().log_likelihood(encoder, pairs, answers())
-    assert loss.value.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
+    assert loss.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
 
 
 def test_hidden_cells_are_uniform_in_number_and_place() -> None:
@@ -114,7 +114,7 @@ def test_label_smoothing_stays_finite_where_answers_are_few_and_keeps_the_likeli
     allowed = torch.zeros(contract.LIMITS.vocabulary, dtype=torch.bool)
     allowed[[7, 9]] = True
     loss = Causal().loss(model("decoder"), Pairs(SOURCE, torch.full((4, 1), 7)), allowed, smoothing=0.1)
-    assert loss.value.isfinite()
+    assert loss.isfinite()
 
 
 def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
@@ -122,9 +122,7 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
     wide = torch.cat([SOURCE, torch.zeros(4, 2, dtype=torch.long)], 1)
     mask = (torch.arange(7) < 5).expand(4, 7)
     losses = [
-        Masked()
-        .loss(encoder, Pairs(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3))
-        .value.item()
+        Masked().loss(encoder, Pairs(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3)).item()
         for source, source_mask in ((SOURCE, None), (wide, mask))
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

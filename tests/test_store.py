@@ -15,7 +15,9 @@ from tasks.errors import InputError
 
 
 def experiment(root: Path, runs: list[str]) -> None:
-    store.write_experiment(root, name="x", command="archbench compare", version="0", experiment={}, rows={run: {} for run in runs})
+    store.write_experiment(
+        root, name="x", command="archbench compare", version="0", experiment={}, rows={run: {} for run in runs}
+    )
 
 
 def run(root: Path, name: str, **row: Any) -> Path:

@@ -163,6 +163,15 @@ def test_a_loss_that_is_not_finite_is_a_result(folder: Path, tmp_path: Path, mon
     assert record is not None and record["status"] == "diverged" and "step 6" in record["error"]
 
 
+def test_snapshots_are_kept_at_even_steps(folder: Path, tmp_path: Path) -> None:
+    training = {"batch_tokens": 400, "precision": "float32", "snapshots": 3}
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"], training=training)
+    place = perform(plan, tmp_path)
+    steps = [int(path.stem) for path in sorted((place / "snapshots").iterdir())]
+    record = store.read_record(place)
+    assert record is not None and len(steps) == 3 and steps[-1] == record["steps"]
+
+
 def test_what_decides_the_outcome_names_the_run(folder: Path, tmp_path: Path) -> None:
     def first(**changes: object) -> str:
         return planned(folder, tmp_path, "colours", architectures=["decoder"], **changes)[0].run
