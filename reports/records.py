@@ -36,12 +36,17 @@ class Folder:
         return list(dict.fromkeys(str(run) for run in planned))
 
     def record(self, run: str) -> Row:
-        """The run's row of the table `runs`; what its plan says where there is no record."""
+        """The run's row of the table `runs`: its record over what its plan says, its labels in this experiment on top.
+
+        A run may have been recorded under another experiment or axis, so its labels here (`rows`) prevail.
+        """
         record, plan = self._of(run, "record.json"), self._of(run, "plan.json")
         row: Row = {"run": run, "status": "failed" if "record.json" in self.damaged[run] else "unfinished"}
-        if isinstance(plan, dict):
-            row |= {key: value for key, value in plan.items() if key in _FROM_PLAN}
-        return row | record | {"run": run} if isinstance(record, dict) else row
+        labels = self.experiment.get("rows")
+        parts = (_planned(plan), record, labels.get(run) if isinstance(labels, dict) else None)
+        for part in parts:
+            row |= part if isinstance(part, dict) else {}
+        return row | {"run": run}
 
     def rows(self, run: str, name: str) -> list[Row]:
         """The rows of one of the run's JSON files: a list of rows, or a mapping read as rows of key and value."""
@@ -75,7 +80,7 @@ class Folder:
 
     def experiment_rows(self) -> list[Row]:
         """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text."""
-        plain = {key: value for key, value in self.experiment.items() if key not in ("experiment", "runs")}
+        plain = {key: value for key, value in self.experiment.items() if key not in ("experiment", "runs", "rows")}
         specification = self.experiment.get("experiment", {})
         flat = plain | {"planned_runs": len(self.runs())} | _flat(specification)
         flat["specification"] = json.dumps(specification, indent=1, ensure_ascii=False)
@@ -101,12 +106,20 @@ class Folder:
         return loaded
 
 
-_FROM_PLAN = frozenset(
-    (
-        *("experiment", "architecture", "family", "task", "dataset", "seed", "match"),
-        *("supervision", "optimizer", "target_parameters", "target_tokens"),
-    )
-)
+_FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
+
+
+def _planned(plan: Any) -> Row:
+    """The part of a run's row that its plan tells; empty where the plan cannot be read."""
+    if not isinstance(plan, dict):
+        return {}
+    row: Row = {key: plan[key] for key in _FROM_PLAN if key in plan}
+    task, targets = plan.get("task"), plan.get("targets")
+    if isinstance(task, dict):
+        row |= {column: task[key] for column, key in (("dataset", "name"), ("task", "kind")) if key in task}
+    if isinstance(targets, dict):
+        row |= {f"target_{axis}": value for axis, value in targets.items()}
+    return row
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -154,12 +154,18 @@ def _run(root: Path, task: Imagined, architecture: str, seed: int, match: str) -
     predictions = _predictions(task, level, rng)
     record = _record(run, task, architecture, seed, match, rng)
     write_json(folder / "record.json", record)
-    write_json(folder / "plan.json", {key: record[key] for key in ("run", "architecture", "dataset", "seed", "match")})
+    write_json(folder / "plan.json", _plan(record))
     write_json(folder / "scores.json", _scores(task, predictions, architecture))
     write_json(folder / "environment.json", {"torch": "2.13.0", "python": "3.11.9", "platform": "Linux"})
     predictions.to_parquet(folder / "predictions.parquet")
     _curves(task, level, architecture, record, rng).to_csv(folder / "curves.csv", index=False)
     return run
+
+
+def _plan(record: Row) -> Row:
+    plan = {key: record[key] for key in ("experiment", "architecture", "family", "seed", "match", "supervision")}
+    targets = {axis: record[f"target_{axis}"] for axis in ("parameters", "tokens")}
+    return plan | {"task": {"kind": record["task"], "name": record["dataset"]}, "targets": targets}
 
 
 def _record(run: str, task: Imagined, architecture: str, seed: int, match: str, rng: np.random.Generator) -> Row:

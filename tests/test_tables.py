@@ -75,6 +75,29 @@ def test_a_run_that_never_started_is_unfinished(store: Path) -> None:
     assert rows.loc[run, "dataset"] == "sentiment"
 
 
+@pytest.mark.parametrize("content", [None, b'{"half'])
+def test_without_a_record_the_plan_says_which_run_it_was(store: Path, content: bytes | None) -> None:
+    run = sorted(path.name for path in (store / "runs").iterdir())[0]
+    known = ["experiment", "architecture", "family", "task", "dataset", "seed", "match", "target_parameters"]
+    before = tables.collect(store)["runs"].set_index("run").loc[run, known].to_dict()
+    path = store / "runs" / run / "record.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    after = tables.collect(store)["runs"].set_index("run").loc[run]
+    assert after[known].to_dict() == before
+    assert after["status"] == ("unfinished" if content is None else "failed")
+
+
+def test_the_labels_of_this_experiment_prevail_over_those_recorded(store: Path) -> None:
+    first, second, *_ = json.loads((store / "experiment.json").read_text())["runs"]
+    experiment = json.loads((store / "experiment.json").read_text())
+    labels = {"experiment": "another", "match": "parameters,flops", "target_parameters": 123}
+    synthetic.write_json(store / "experiment.json", experiment | {"rows": {first: labels, second: None}})
+    rows = tables.collect(store)["runs"].set_index("run")
+    assert rows.loc[first, list(labels)].to_dict() == labels
+    assert rows.loc[second, "match"] == "parameters"
+    assert rows.loc[first, "status"] == "done"
+
+
 @pytest.mark.parametrize("name", ["record.json", "scores.json", "environment.json", "predictions.parquet"])
 def test_a_damaged_file_is_told_and_stops_nothing(store: Path, name: str) -> None:
     run = sorted(path.name for path in (store / "runs").iterdir())[0]
