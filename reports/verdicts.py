@@ -136,6 +136,7 @@ _REFERENCES: Final = {
     "ngram": "n-gram model",
     "lzma": "lzma",
     "copy": "copy the source",
+    "nearest": "nearest training example",
     "untrained": "untrained model",
 }
 
