@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["compare", "main"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-MISPLACED = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
+MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
+DRY = "Prepare the data and show runs, sizes, time and disk; train nothing."
+OMITTED = {"device": "auto", "deterministic": False}  # in the call that makes a comparison again
 GO_ON = "run the same command again to go on from there"
 
 app = typer.Typer(
@@ -56,9 +58,11 @@ def compare(
     from runs import spec
     from runs.compare import Setting, run
 
+    picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    call = _call(experiment, out=out, **picked, device=device, jobs=jobs, deterministic=deterministic)
     chosen = spec.override(_experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root = _root(chosen, out)
-    outcome = run(chosen, root, Setting(device, jobs, deterministic), "archbench.compare(...)", _say)
+    outcome = run(chosen, root, Setting(device, jobs, deterministic), call, _say)
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
@@ -106,7 +110,7 @@ def _compare(
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Runs at a time [a core each].")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where records go [results/<name>].")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show runs, sizes, time and disk; do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY)] = False,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits again, more slowly.")] = False,
 ) -> int:
     """Train and score architectures under the same budget; does only what is missing."""
@@ -136,7 +140,14 @@ def _compare(
 @app.command("report")
 def _report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")]) -> int:
     """Make tables, figures and page again, from the records alone."""
-    _print_report(folder)
+    from tasks.errors import InputError
+
+    try:
+        _print_report(folder)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return 0
 
 
@@ -189,7 +200,7 @@ def _status(given: list[str]) -> int:
     except OSError as error:
         if error.errno in FULL:
             return _fail(f"{error.filename or 'the disk'}: no space left on the disk; make room, then {GO_ON}", 1)
-        if isinstance(error, MISPLACED):
+        if error.errno in MISPLACED and error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}", 2)
         raise
     except _USAGE as error:
@@ -226,6 +237,18 @@ def _experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experi
     if isinstance(given, Mapping):
         return spec.from_dict(given)
     return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
+
+
+def _call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
+    """The call of ``compare`` as Python code, options at their default left out."""
+    given = {name: value for name, value in options.items() if value is not None and value != OMITTED.get(name)}
+    return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in given.items())])})"
+
+
+def _code(value: object) -> str:
+    if isinstance(value, Path):
+        return repr(str(value))
+    return repr(dict(value) if isinstance(value, Mapping) else value)
 
 
 def _listed(words: str | None) -> list[str] | None:

@@ -149,7 +149,7 @@ def _read(path: Path, name: str) -> pd.DataFrame:
         return _frame(name, pd.DataFrame())
     try:
         return _frame(name, pq.read_table(path).to_pandas())
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: cannot be read as Parquet ({error}); make the tables again") from error
 
 
