@@ -1,0 +1,222 @@
+"""Wrong input of every kind is one line and status 2: variant files, names, sizes, places and damaged records."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import archbench
+from architectures import catalogue
+from architectures.size import Limits, Size
+from runs import budget, compare
+from runs.spec import from_dict
+from tasks.errors import InputError
+
+EXPERIMENT = """
+name = "mine"
+architectures = ["decoder"]
+[budget]
+parameters = 20_000
+tokens = 1_000
+[model]
+width = 32
+[training]
+batch_tokens = 512
+[[tasks]]
+kind = "classification"
+data = "phrases-en-de:200"
+name = "kinds"
+vocabulary = 300
+test_examples = 10
+"""
+PROGRESS = ("kinds: ", "phrases-en-de:")
+DECODER = catalogue.find("decoder").text
+WRAPPED = '''"""A decoder that {what}."""
+from architectures import catalogue
+from architectures.decoder import DecoderOnly
+
+def build(size, limits):
+    model = catalogue.find("decoder").build(size, limits)
+    model.__class__ = Changed
+    return model
+
+class Changed(DecoderOnly):
+    {body}
+'''
+PEEKS = """def forward(self, source, target, source_mask=None, target_mask=None):
+        return super().forward(source, target.roll(-1, 1), source_mask, target_mask)"""
+HIDES = """def flops(self, *lengths):
+        found = super().flops(*lengths)
+        return found._replace(executed=found.executed * 0.5)"""
+BREAKS = """def forward(self, *inputs):
+        raise RuntimeError("shapes do not fit")"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    for name in ("decoder", "one", "more/one"):
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(DECODER)
+    (tmp_path / "exits.py").write_text('"""Ends the process."""\nimport sys\nsys.exit(3)\n')
+    (tmp_path / "quits.py").write_text('"""Ends later."""\ndef build(size, limits):\n    raise SystemExit(3)\n')
+    for name, body in (("peeks", PEEKS), ("hides", HIDES), ("breaks", BREAKS)):
+        (tmp_path / f"{name}.py").write_text(WRAPPED.format(what=name, body=body))
+    return tmp_path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a mistake gives."""
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(arguments)
+    output, errors = capsys.readouterr()
+    assert ended.value.code == 2, errors
+    lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
+    assert len(lines) == 1 and lines[0].startswith("archbench: ") and not output
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("architectures", "message"),
+    [
+        ("exits.py", "exits.py:3: the variant file fails: SystemExit: 3"),
+        ("quits.py", "quits.py: build(size, limits) fails: SystemExit: 3"),
+        ("one.py,more/one.py", 'more/one.py" are both called one'),
+        ("decoder,decoder.py", 'decoder.py" are both called decoder'),
+        ("encoder_decoder,encoder-decoder", '"encoder_decoder" and "encoder-decoder" are both called encoder-decoder'),
+        ("peeks.py", "peeks.py: breaks the contract: no_look_ahead: logits before position 1"),
+        ("hides.py", "hides.py: breaks the contract: flops_are_counted: source 5, target 4"),
+        ("breaks.py", "breaks.py: breaks the contract: no_look_ahead: RuntimeError: shapes do not fit"),
+    ],
+)
+def test_a_wrong_variant_is_told_before_anything_else(
+    folder: Path, capsys: pytest.CaptureFixture[str], architectures: str, message: str
+) -> None:
+    assert message in told(capsys, "compare", "mine.toml", "--architectures", architectures)
+    assert not (folder / "results").exists()
+
+
+def test_a_variant_file_that_holds_the_contract_is_taken(folder: Path) -> None:
+    data = {"name": "x", "architectures": ["one.py", "encoder"], "tasks": [{"data": "phrases-en-de"}]}
+    compare.check(from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}}), compare.Setting())
+
+
+@pytest.mark.parametrize("wrong", ["width = 24\nheads = 8", "width = 33"])
+def test_a_width_that_the_heads_do_not_divide_evenly(
+    folder: Path, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    (folder / "mine.toml").write_text(EXPERIMENT.replace("width = 32", wrong))
+    line = told(capsys, "compare", "mine.toml", "--dry-run")
+    assert "model: decoder cannot be built with width" in line and "change model.width or model.heads" in line
+
+
+def test_a_variant_that_fails_for_some_sizes_is_named() -> None:
+    def build(size: Size, limits: Limits) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(InputError, match=r"mine cannot be built with width 8, heads 2, .*ZeroDivisionError"):
+        budget.blank(build, Size(8, 2, 1, 1), Limits(16, 4, 4), "mine")
+
+
+@pytest.mark.parametrize("value", ["absent_module_for_test", "json:loads"])
+def test_an_entry_point_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    import importlib.metadata
+
+    entry = importlib.metadata.EntryPoint("theirs", value, catalogue.ENTRY_POINTS)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
+    with pytest.raises(InputError, match=f"theirs of another package .{value}. (cannot be loaded|is a function)"):
+        catalogue.find("theirs")
+
+
+@pytest.mark.parametrize("command", ["compare", "dry run", "report", "predict"])
+def test_a_place_that_cannot_be(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    long = "x" * 300
+    arguments = {
+        "compare": ["compare", "mine.toml", "--out", long],
+        "dry run": ["compare", "mine.toml", "--dry-run", "--out", long],
+        "report": ["report", long],
+        "predict": ["predict", long, "text"],
+    }[command]
+    assert "ile name too long" in told(capsys, *arguments)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder in which nobody can make one")
+def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "/proc/nope/x: this folder cannot be made" in told(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
+
+
+def test_a_spelling_with_underscores_means_the_same() -> None:
+    assert catalogue.find("encoder_decoder") == catalogue.find("encoder-decoder")
+
+
+def test_planning_has_one_thread_and_gives_the_others_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with compare._one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_call_in_the_records_is_the_one_that_was_made() -> None:
+    data = {"name": "x"}
+    assert archbench._call("quick", device="auto", deterministic=False) == "archbench.compare('quick')"
+    call = archbench._call(data, out=Path("there"), seeds=[0, 1], jobs=2, device="cpu", deterministic=True)
+    expected = "{'name': 'x'}, out='there', seeds=[0, 1], jobs=2, device='cpu', deterministic=True"
+    assert call == f"archbench.compare({expected})"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a comparison of one tiny run."""
+    root = tmp_path_factory.mktemp("trained")
+    (root / "mine.toml").write_text(EXPERIMENT)
+    archbench.compare(root / "mine.toml", root / "out", jobs=1, device="cpu")
+    yield root / "out"
+
+
+def halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", halved),
+        ("tokenizer.json", Path.unlink),
+        ("tokenizer.json", halved),
+        ("plan.json", lambda path: path.write_text("[1]")),
+        ("plan.json", halved),
+        ("task.json", lambda path: path.write_text("{}")),
+        ("variant.py", Path.unlink),
+        ("variant.py", lambda path: path.write_text("raise SystemExit(3)")),
+    ],
+)
+def test_a_damaged_run_is_told(
+    trained: Path, capsys: pytest.CaptureFixture[str], name: str, damage: Callable[[Path], object]
+) -> None:
+    (run,) = (trained / "runs").iterdir()
+    whole = (run / name).read_bytes()
+    damage(run / name)
+    try:
+        line = told(capsys, "predict", str(run), "hello")
+    finally:
+        (run / name).write_bytes(whole)
+    assert f"{run}: this run is damaged (" in line and line.endswith("run its compare command again")
+
+
+@pytest.mark.parametrize("damage", [halved, lambda path: path.write_bytes(b"PAR1 not Parquet PAR1")])
+def test_damaged_tables_are_told(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object]
+) -> None:
+    (tmp_path / "tables").mkdir()
+    for path in (trained / "tables").glob("*.parquet"):
+        (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
+    damage(tmp_path / "tables" / "scores.parquet")
+    assert "scores.parquet: cannot be read as Parquet" in told(capsys, "report", str(tmp_path))
