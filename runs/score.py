@@ -15,10 +15,12 @@ from runs.messages import Interrupted, Progress
 from runs.step import mixed, pairs
 from runs.train import SCORING_TOKENS
 from tasks import task
+from tasks.splits import Pairs, Subset, Windows
 from tasks.values import Examples, Outputs, Prepared, Score
 
 BOUND_DRAWS = 16
 ANSWER_ROWS = 128
+VALIDATION_EXAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class Scorer:
         self.answers = torch.from_numpy(np.asarray(prepared.answers)).to(device)
 
     @torch.no_grad()
-    def score(self, examples: Examples) -> Scored:
+    def score(self, examples: Examples, answering: bool = True) -> Scored:
         """Likelihoods of all examples, answers to the first of them; raises ``Interrupted`` when asked to stop."""
         begun = time.perf_counter()
         nats, bound = self._likelihoods(examples)
         middle = time.perf_counter()
-        answers = self._answers(examples)
+        answers = self._answers(examples) if answering else []
         seconds = time.perf_counter() - middle
         outputs = self._outputs(examples, nats, bound, answers)
         lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
@@ -72,11 +74,21 @@ class Scorer:
             inference_flops=float(np.mean(flops)) if flops else 0.0,
         )
 
+    def validation(self) -> Examples:
+        """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
+        examples = self.prepared.validation
+        assert isinstance(examples, Pairs | Windows)
+        wanted = VALIDATION_EXAMPLES if self._bounded() else self.prepared.config.test_examples
+        order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+        return Subset(examples, np.sort(order[:wanted]))
+
+    def _bounded(self) -> bool:
+        return bool(self.model.objective.bounded) and self.prepared.config.target_length > 1
+
     def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """-log p of every target in nats (n,), and the any-order bound on it where the objective has one."""
         nats, done = np.zeros(len(examples)), 0
-        bounded = self.model.objective.bounded and self.prepared.config.target_length > 1
-        bound = np.zeros(len(examples)) if bounded else None
+        bound = np.zeros(len(examples)) if self._bounded() else None
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS)):
             self._pause(done, len(examples))
             moved = pairs(batch.to(self.device))

@@ -45,8 +45,9 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
     if state.diverged:
         store.write_record(folder, {**row, "status": "diverged", "error": state.diverged})
     else:
-        scored = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
-        _write_scores(scored, state, folder)
+        scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
+        scored = scorer.score(prepared.test)
+        _write_scores(scored, scorer.score(scorer.validation(), answering=False), folder)
         store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
@@ -159,8 +160,9 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
     store.write_text(folder / "curves.csv", text.getvalue())
 
 
-def _write_scores(scored: Scored, state: State, folder: Path) -> None:
+def _write_scores(scored: Scored, validation: Scored, folder: Path) -> None:
     rows: list[dict[str, Any]] = [{"split": "test", **asdict(score)} for score in scored.scores]
+    rows += [{"split": "validation", **asdict(score)} for score in validation.scores]
     store.write_json(folder / "scores.json", rows)
     table = io.BytesIO()
     _predictions(scored.outputs).to_parquet(table, index=False)

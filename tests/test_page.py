@@ -20,6 +20,7 @@ import reports
 from reports import page, summary, tables
 from reports.comparison import Comparisons
 from reports.palette import COLOURS
+from reports.statistics import detectable
 from reports.verdicts import verdict
 
 
@@ -293,13 +294,55 @@ def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
 
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
     head, *rows = summary.text(tables.read(store / "tables"))
-    assert head[1:] == ["phrases-en-de (exact match ↑)", "sentiment (accuracy ↑)", "shakespeare (bits per byte ↓)"]
+    assert head[1:] == [
+        "phrases-en-de (exact match ↑, n = 400)",
+        "sentiment (accuracy ↑, n = 500)",
+        "shakespeare (bits per byte ↓, n = 120)",
+    ]
     assert all(len(row) == len(head) for row in rows)
     assert next(row for row in rows if row[0] == "encoder-decoder")[1].endswith("*")
     for row in rows:
         for cell in row:
             assert cell.removesuffix(" *") in html
-    assert len(summary.sentences(tables.read(store / "tables"))) == 3
+    phrases, sentiment, shakespeare = summary.sentences(tables.read(store / "tables"))
+    assert "Early training" not in phrases
+    assert "classical" not in phrases
+    assert "Early training: as few as 3.1" in sentiment
+    assert "Every architecture does worse than the classical reference n-gram model (2.430)" in shakespeare
+
+
+def test_the_number_of_test_examples_stands_by_every_score(html: str) -> None:
+    scores, metrics = html[html.index('id="scores"') :], html[html.index('id="metrics"') : html.index('id="budget"')]
+    for n in (400, 500, 120):
+        assert f", n = {n}</small>" in scores[: scores.index("</table>")]
+        assert f"is better, n = {n}</small>" in metrics
+
+
+def test_an_encoder_without_a_source_is_said_to_idle(tmp_path: Path, html: str) -> None:
+    synthetic.write_store(tmp_path, [SHAKESPEARE])
+    path = tmp_path / "data" / "shakespeare.json"
+    synthetic.write_json(path, json.loads(path.read_text()) | {"source_length": 0})
+    assert "Without a source the encoder of encoder-decoder idles" in rendered(tmp_path)
+    assert "idles" not in html
+
+
+def test_signatures_stand_in_the_environment_and_beside_the_metrics(tmp_path: Path) -> None:
+    signed = {"bleu_signature": "nrefs:1|tok:13a", "chrf_signature": "nrefs:1|nc:6"}
+    for run in synthetic.write_store(tmp_path, [PHRASES]):
+        synthetic.write_json(tmp_path / "runs" / run / "environment.json", signed)
+    html = rendered(tmp_path)
+    for signature in signed.values():
+        assert f"signature {signature}." in html[html.index('id="reading"') :]
+        assert signature in html[html.index('id="reproduce"') : html.index('id="reading"')]
+
+
+def test_the_detectable_difference_is_that_to_the_nearest(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.6, "encoder-decoder": 0.601}, references={})
+    synthetic.write_store(tmp_path, [task])
+    [found] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert {found.leader, found.nearest} == {"encoder", "encoder-decoder"}
+    assert found.detectable == detectable(found.differences[found.nearest])
+    assert f"between {found.leader} and {found.nearest}: " in " ".join(verdict(found).notes)
 
 
 def test_dark_mode_knows_every_colour() -> None:

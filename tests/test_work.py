@@ -123,7 +123,9 @@ def test_a_run_fills_its_record_and_is_the_same_after_interruptions(
     assert record["train_tokens"] == pytest.approx(plan.tokens, rel=0.01)
     assert record["train_flops"] == pytest.approx(plan.flops, rel=0.05)
     assert not (whole / "checkpoint").exists()
-    scores = {row["metric"]: row for row in json.loads((whole / "scores.json").read_text())}
+    rows = json.loads((whole / "scores.json").read_text())
+    assert any(row["split"] == "validation" and row["metric"] == "nll_per_token" for row in rows)
+    scores = {row["metric"]: row for row in rows if row["split"] == "test"}
     wanted = {
         "colours": {"accuracy", "macro_f1", "nll_per_token"},
         "turned": {"exact_match", "bleu", "chrf", "bits_per_byte", "nll_per_token"},
@@ -140,7 +142,8 @@ def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Pa
         folder, tmp_path, "colours", architectures=["decoder"], budget={"parameters": 20_000, "tokens": 12_000}
     )
     place = perform(plan, tmp_path)
-    scores = {row["metric"]: row["value"] for row in json.loads((place / "scores.json").read_text())}
+    rows = json.loads((place / "scores.json").read_text())
+    scores = {row["metric"]: row["value"] for row in rows if row["split"] == "test"}
     assert scores["accuracy"] > 0.85
     answer = predict.predict(place, "blue car 3")
     assert answer.text == "cold" and sum(p for _, p in answer.probabilities) == pytest.approx(1)
