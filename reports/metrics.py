@@ -45,9 +45,12 @@ _METRICS: Final = (
     Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
     Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
     Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence with the reference"),
-    Metric("repetition", "repetition", "", "share of an answer's word sequences that occurred in it before"),
-    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of words among all pairs in the answers"),
-    Metric("copied", "copied", "", "share of an answer that is copied from what the model has read"),
+    Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
+           "under a character tokenizer) that occurred in it before"),
+    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
+           "character tokenizer) among all pairs in the answers"),
+    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (as many as make 20 bytes) that "
+           "stand verbatim in the training text"),
 )  # fmt: skip
 _KNOWN: Final = {metric.name: metric for metric in _METRICS}
 
