@@ -49,6 +49,9 @@ class Cell:
 class Comparison:
     """All architectures of a group under one metric.
 
+    `tested` is the number of test examples behind a score, least and greatest over runs (0 where unknown); `idle` names
+    the architectures whose encoder has no source to read.
+
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better. `decided` is true where all of them exclude zero.
     """
@@ -60,6 +63,8 @@ class Comparison:
     differences: Mapping[str, Interval]
     references: Mapping[str, float]
     examples: bool
+    tested: tuple[int, int] = (0, 0)
+    idle: tuple[str, ...] = ()
 
     @property
     def decided(self) -> bool:
@@ -75,9 +80,14 @@ class Comparison:
         return [name for name, interval in self.differences.items() if not interval.excludes_zero]
 
     @property
+    def nearest(self) -> str:
+        """The architecture with the best mean after the leader's; empty where there is none."""
+        return min(self.differences, key=lambda name: self.differences[name].mean, default="")
+
+    @property
     def detectable(self) -> float:
-        """The smallest difference between the leader and the next that would be found four times in five."""
-        return min((detectable(interval) for interval in self.differences.values()), default=math.nan)
+        """The smallest difference between the leader and the nearest that would be found four times in five."""
+        return detectable(self.differences[self.nearest]) if self.nearest else math.nan
 
     @property
     def classical(self) -> tuple[str, float] | None:
@@ -116,7 +126,9 @@ class Comparisons:
         scores = tables["scores"]
         test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
         test = test.drop_duplicates(["run", "metric"], keep="last")
-        self._scores = {str(name): rows.set_index("run")["value"] for name, rows in test.groupby("metric", sort=False)}
+        by_metric = {str(name): rows.set_index("run") for name, rows in test.groupby("metric", sort=False)}
+        self._scores = {name: rows["value"] for name, rows in by_metric.items()}
+        self._tested = {name: rows["n"] for name, rows in by_metric.items()}
         self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
         self.groups = list(_groups(tables["runs"]))
         self._compared: dict[tuple[int, str], Comparison] = {}
@@ -162,7 +174,19 @@ class Comparisons:
             for each in group.architectures
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
-        return Comparison(group, found, cells, leader, differences, self._references(group, name), examples)
+        references, tested = self._references(group, name), self._tests(group, name)
+        return Comparison(group, found, cells, leader, differences, references, examples, tested, self._idle(group))
+
+    def _tests(self, group: Group, name: str) -> tuple[int, int]:
+        counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
+        return (int(min(counts)), int(max(counts))) if len(counts) else (0, 0)
+
+    def _idle(self, group: Group) -> tuple[str, ...]:
+        """The encoder-decoders of a group whose data set has no source."""
+        rows = self.tables["datasets"]
+        if "source_length" not in rows or not (rows.loc[rows["dataset"] == group.dataset, "source_length"] == 0).any():
+            return ()
+        return tuple(group.runs.loc[(group.runs["family"] == "encoder-decoder").fillna(False), "architecture"].unique())
 
     def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""

@@ -41,7 +41,7 @@ def name(text: str) -> Entry:
 def headline(comparisons: Sequence[Comparison]) -> Grid:
     """Architectures by data sets, the primary metric of each; classical references below."""
     head = [name("architecture")]
-    head += [Entry(found.group.dataset, _measured(found.metric)) for found in comparisons]
+    head += [Entry(found.group.dataset, _joined(_measured(found.metric), _tested(found))) for found in comparisons]
     architectures = dict.fromkeys(cell.architecture for found in comparisons for cell in found.cells)
     references = dict.fromkeys(name for found in comparisons for name in found.references)
     rows = [(name(row), *(_cell(found, row) for found in comparisons)) for row in architectures]
@@ -55,7 +55,10 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
 def every_metric(comparisons: Comparisons, group: Group) -> Grid:
     """Architectures by all metrics of one group, references below."""
     found = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
-    head = (name("architecture"), *(Entry(one.metric.label, one.metric.direction) for one in found))
+    head = (
+        name("architecture"),
+        *(Entry(one.metric.label, _joined(one.metric.direction, _tested(one))) for one in found),
+    )
     references = dict.fromkeys(name for one in found for name in one.references)
     rows = [(name(row), *(_cell(one, row) for one in found)) for row in group.architectures]
     rows += [
@@ -181,6 +184,18 @@ def _measured(found: Metric) -> str:
     return f"{found.label} {found.arrow}".strip()
 
 
+def _tested(found: Comparison) -> str:
+    """The number of test examples behind the scores; empty where unknown."""
+    least, greatest = map(formatting.count, found.tested)
+    if not found.tested[1]:
+        return ""
+    return f"n = {least}" if least == greatest else f"n = {least} to {greatest}"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
 def _mean(found: Metric, value: float) -> str:
     return formatting.value(value, found.decimals)
 
@@ -210,6 +225,12 @@ def _float(value: Any) -> float:
         return math.nan
 
 
-def glossary(names: Iterable[str]) -> list[tuple[str, str]]:
-    """What each metric says."""
-    return [(f"{found.label} ({found.direction})", found.meaning) for found in map(metric, names)]
+def glossary(tables: Tables, names: Iterable[str]) -> list[tuple[str, str]]:
+    """What each metric says, with its signature where the runs recorded one."""
+    rows = tables["environment"].dropna(subset=["key", "value"])
+    terms = []
+    for found in map(metric, names):
+        signatures = rows.loc[rows["key"] == f"{found.name}_signature", "value"].unique()
+        signed = f"; signature {formatting.listing(map(str, signatures))}" if len(signatures) else ""
+        terms.append((f"{found.label} ({found.direction})", found.meaning + signed))
+    return terms

@@ -93,7 +93,7 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
         "failures": grids.failures(tables),
         "datasets": grids.datasets(tables),
         "environment": grids.environment(tables),
-        "glossary": grids.glossary(metrics),
+        "glossary": grids.glossary(tables, metrics),
         "looks": _key(tables["runs"]),
         "families": _families(tables["runs"]),
     }

@@ -3,7 +3,7 @@
 from reports import grids
 from reports.comparison import Comparisons, by_condition
 from reports.tables import Tables
-from reports.verdicts import verdict
+from reports.verdicts import cautions, verdict
 
 
 def text(tables: Tables) -> list[list[str]]:
@@ -15,9 +15,9 @@ def text(tables: Tables) -> list[list[str]]:
 
 
 def sentences(tables: Tables) -> list[str]:
-    """Who leads on each data set and whether the intervals allow to say so."""
+    """Who leads on each data set, whether the intervals allow to say so, and what casts doubt on the order."""
     first, _ = by_condition(Comparisons(tables).headlines())
-    return [f"{one.group.dataset}: {verdict(one).sentence}" for one in first]
+    return [" ".join([f"{one.group.dataset}: {verdict(one).sentence}", *cautions(one)]) for one in first]
 
 
 def _plain(entry: grids.Entry) -> str:

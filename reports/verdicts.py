@@ -1,6 +1,5 @@
 """Who leads, in plain sentences that claim no more than the intervals allow."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,8 +71,9 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
     if not any(interval.known for interval in found.differences.values()):
         return "open", "not decided", f"{leads}; with one seed each there is no interval to judge it by."
     if found.decided:
-        nearest = min(found.differences, key=lambda name: found.differences[name].mean)
-        others = f"to {nearest}" if len(found.differences) == 1 else f"to every other architecture (nearest: {nearest})"
+        others = f"to {found.nearest}"
+        if len(found.differences) > 1:
+            others = f"to every other architecture (nearest: {found.nearest})"
         return (
             "decided",
             "decided",
@@ -103,7 +103,8 @@ def _amount(found: Comparison, architecture: str) -> str:
     return f"{value(cell.interval.mean, decimals(cell.interval, found.metric.decimals))} {found.metric.label}"
 
 
-def _notes(found: Comparison) -> list[str]:
+def cautions(found: Comparison) -> list[str]:
+    """Why the order may not mean much, in sentences: training that ended early, a better classical reference."""
     notes = []
     if found.early and found.scored:
         ratio = number(found.tokens_per_parameter)
@@ -117,6 +118,16 @@ def _notes(found: Comparison) -> list[str]:
             f"Every architecture does worse than the classical reference {reference_label(name)} "
             f"({value(score, found.metric.decimals)}); the order among them says little."
         )
+    return notes
+
+
+def _notes(found: Comparison) -> list[str]:
+    notes = cautions(found)
+    if found.idle:
+        notes.append(
+            f"Without a source the encoder of {listing(found.idle)} idles: its parameters count, but it has nothing to "
+            "read."
+        )
     missing = [
         f"{cell.architecture} ({len(cell.values)} of {cell.planned})"
         for cell in found.cells
@@ -124,9 +135,12 @@ def _notes(found: Comparison) -> list[str]:
     ]
     if missing:
         notes.append(f"Some runs gave no score; runs counted: {listing(missing)}.")
-    if not math.isnan(found.detectable) and not found.decided:
-        size = value(found.detectable, found.metric.decimals)
-        notes.append(f"With these seeds and examples a difference of about {size} would be found four times in five.")
+    if found.detectable > 0 and not found.decided:
+        size = value(found.detectable, decimals(found.differences[found.nearest], found.metric.decimals))
+        notes.append(
+            f"Minimum detectable difference between {found.leader} and {found.nearest}: with these seeds and examples "
+            f"one of about {size} would be found four times in five."
+        )
     return notes
 
 
