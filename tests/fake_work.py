@@ -45,6 +45,9 @@ class FakePlan:
             "expected_seconds": self.expected_seconds,
         }
 
+    def labels(self) -> dict[str, Any]:
+        return {key: self.row()[key] for key in ("experiment", "match")}
+
 
 def perform(plan: FakePlan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
     """Appends a line to ``attempts`` and does the deed; whoever survives is done."""
