@@ -148,7 +148,7 @@ def failures(tables: Tables) -> Grid:
     runs = tables["runs"]
     wrong = (runs["status"] != "done").fillna(True)
     if "error" in runs:
-        wrong |= runs["error"].notna()
+        wrong |= runs["error"].notna() & (runs["error"] != "").fillna(False)
     rows = [
         (plain(row["run"]), plain(row["status"]), plain(row.get("error"))[:2000]) for _, row in runs[wrong].iterrows()
     ]

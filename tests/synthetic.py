@@ -188,7 +188,7 @@ def _record(run: str, task: Imagined, architecture: str, seed: int, match: str, 
         "supervision": "native", "objective": "masked" if masked else "causal",
         "inference_flops": 2e6 * (14 if family == "encoder" else 0.6 if architecture == "encoder-decoder" else 1),
         "generate_tokens_per_second": 900.0 * rng.uniform(0.9, 1.1) / (6 if family == "encoder" else 1),
-        "precision": "bf16", "threads": 1, "optimizer": "muon", "error": None,
+        "precision": "bf16", "threads": 1, "optimizer": "muon", "error": "",
     }  # fmt: skip
 
 

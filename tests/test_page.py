@@ -130,6 +130,7 @@ def test_the_first_screen_says_who_leads_and_with_what_reserve(html: str) -> Non
     assert "early training" in top
     assert "Every architecture does worse than the classical reference n-gram model" in top
     assert "38 of 38 runs finished" in top
+    assert "Runs without a score" not in html
     assert "equal size and equal training tokens" in top
 
 
