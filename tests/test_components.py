@@ -1,0 +1,103 @@
+"""Every component keeps the contract in every family that takes it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from architectures import contract
+from architectures.attention import Attention
+from architectures.decoder import DecoderOnly
+from architectures.embedding import Embedding, Head
+from architectures.encoder import EncoderOnly
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.feedforward import FeedForward
+from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
+from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
+from architectures.size import Limits, Size, count
+from architectures.stack import Block, Stack
+
+CHECKS = (
+    contract.no_look_ahead,
+    contract.padding_is_invisible,
+    contract.rows_are_apart,
+    contract.forward_is_prefill_and_decode,
+    contract.caches_are_values,
+    contract.flops_are_counted,
+)
+POSITIONS: dict[str, Callable[[Size, Limits, bool], nn.Module]] = {
+    "none": lambda size, limits, both: NoPositions(),
+    "sinusoidal": lambda size, limits, both: Sinusoidal(size.dim),
+    "learned": lambda size, limits, both: Learned(limits.length, size.dim),
+    "rotary": lambda size, limits, both: Rotary(size.head_dim, base=500.0),
+    "alibi": lambda size, limits, both: Alibi(size.heads),
+    "relative": lambda size, limits, both: RelativeBias(size.heads, bidirectional=both, buckets=8, max_distance=6),
+}
+BLOCKS: dict[str, Callable[[Size, bool], Block]] = {
+    "plain": lambda size, cross: block(size, cross, Attention(size.dim, size.heads)),
+    "biased": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, bias=True)),
+    "multi-query": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, kv_heads=1)),
+    "wide heads": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, head_dim=24, scale=1.0)),
+    "window": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, window=2)),
+    "post-norm": lambda size, cross: block(size, cross, Attention(size.dim, size.heads), PostNorm),
+    "no norm": lambda size, cross: block(size, cross, Attention(size.dim, size.heads), NoNorm),
+}
+
+
+def block(size: Size, cross: bool, attention: Attention, wiring: type = PreNorm) -> Block:
+    feedforward = FeedForward(size.dim, size.hidden, F.relu, bias=True)
+    other = Attention(size.dim, size.heads, kv_heads=attention.kv_heads) if cross else None
+    return Block(attention, feedforward, RMSNorm, cross=other, wiring=wiring)
+
+
+def build(family: str, positions: str, blocks: str) -> Callable[[Size, Limits], nn.Module]:
+    def built(size: Size, limits: Limits) -> nn.Module:
+        embedding = Embedding(limits.vocabulary, size.dim, scale=2.0, segments=1, norm=LayerNorm(size.dim))
+        head = Head(limits.vocabulary, size.dim, tied=embedding, bias=True, transform=nn.Linear(size.dim, size.dim))
+        make, place = BLOCKS[blocks], POSITIONS[positions]
+        stack = Stack(size.depth, lambda: make(size, False), RMSNorm(size.dim))
+        if family == "decoder":
+            return DecoderOnly(embedding, stack, head, place(size, limits, False))
+        if family == "encoder":
+            return EncoderOnly(embedding, stack, head, place(size, limits, True), limits.target_length)
+        decoder = Stack(size.depth, lambda: make(size, True), RMSNorm(size.dim))
+        return EncoderDecoder(
+            embedding, stack, decoder, head, place(size, limits, True), decoder_positions=place(size, limits, False)
+        )
+
+    return built
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder", "encoder-decoder"])
+@pytest.mark.parametrize(
+    ("positions", "blocks"),
+    [
+        *((name, "plain") for name in POSITIONS),
+        *(("alibi" if name == "wide heads" else "rotary", name) for name in BLOCKS),
+    ],
+)
+def test_components_keep_the_contract(family: str, positions: str, blocks: str) -> None:
+    case = contract.subject(build(family, positions, blocks))
+    for check in CHECKS:
+        check(case)
+
+
+def test_tied_tables_count_once_and_stay_tied() -> None:
+    model = build("decoder", "learned", "plain")(contract.SIZE, contract.LIMITS)
+    tables = contract.LIMITS.vocabulary + contract.LIMITS.length + 1  # tokens, positions, one segment
+    assert count(model).embedding_parameters == tables * contract.SIZE.dim
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+    assert not model.head.weight.any()
+
+
+def test_order_reaches_an_encoder_through_positions_alone() -> None:
+    source, canvas = contract.sequences(1, 5), contract.sequences(1, 3, seed=1)
+    differences = {}
+    for positions in POSITIONS:
+        model = contract.subject(build("encoder", positions, "plain")).model
+        differences[positions] = (model(source.flip(1), canvas) - model(source, canvas)).abs().max().item()
+    assert differences.pop("none") < 1e-4
+    assert min(differences.values()) > 1e-3
