@@ -94,12 +94,13 @@ def together(panels: Sequence[Panel], columns: int, key: Sequence[str] = ()) -> 
 
 
 def _layout() -> ConstrainedLayoutEngine:
-    return ConstrainedLayoutEngine(hspace=0.06, wspace=0.05)
+    return ConstrainedLayoutEngine(w_pad=0.08, hspace=0.06, wspace=0.05)
 
 
 def _settle(canvas: Canvas) -> None:
-    """Lay the canvas out once, not for every file."""
-    _layout().execute(canvas)
+    """Lay the canvas out once, not for every file; the second pass makes room for labels that the first one moved."""
+    for _ in range(2):
+        _layout().execute(canvas)
     canvas.set_layout_engine("none")
 
 
