@@ -32,8 +32,15 @@ def precision(wanted: str, on: str) -> Literal["bf16", "float32"]:
         return "bf16" if wanted == "bf16" else "float32"
     if on == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bf16" if multiplies_bf16() else "float32"
+
+
+def multiplies_bf16() -> bool:
+    """Whether the CPU has instructions that multiply bfloat16 (emulated, it is slower than float32)."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.10
+        return bool(torch.cpu._is_avx512_bf16_supported())
     features = torch.cpu.get_capabilities()
-    return "bf16" if features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16") else "float32"
+    return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def deterministic(wanted: bool) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.size import embedding_parameters
+from runs.machine import multiplies_bf16
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
@@ -144,7 +145,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 def _product_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it, else float32."""
-    if device.type == "cpu" and not torch.cpu.get_capabilities().get("avx512_bf16", False):
+    if device.type == "cpu" and not multiplies_bf16():
         return torch.float32
     return torch.bfloat16 if device.type in ("cpu", "cuda") else torch.float32
 
