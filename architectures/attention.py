@@ -80,7 +80,8 @@ class Attention(nn.Module):
     """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
 
     Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
-    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1).
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1). ``positions`` is a rotary scheme of this
+    layer's own, in place of the model's.
     """
 
     def __init__(
@@ -92,11 +93,12 @@ class Attention(nn.Module):
         bias: bool = False,
         window: int | None = None,
         scale: float | None = None,
+        positions: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.dim, self.heads, self.kv_heads = dim, heads, kv_heads or heads
         self.head_dim = head_dim or dim // heads
-        self.window, self.scale = window, scale
+        self.window, self.scale, self.positions = window, scale, positions
         self.inner = heads * self.head_dim
         shared = self.kv_heads * self.head_dim
         splits = (self.inner, shared, shared)
@@ -107,8 +109,10 @@ class Attention(nn.Module):
         """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
         together = self._split(self.query_key_value(x))
         qk, v = together[:, : -self.kv_heads], together[:, -self.kv_heads :]
-        if view.rotation is not None:
-            qk = _rotate(qk, view.rotation)
+        own = self.positions
+        rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
+        if rotation is not None:
+            qk = _rotate(qk, rotation)
         q, k = qk[:, : self.heads], qk[:, self.heads :]
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self._attend(q, seen, view), seen

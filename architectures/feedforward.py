@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +13,10 @@ Activation = Callable[[Tensor], Tensor]
 
 
 class FeedForward(nn.Module):
-    """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT."""
+    """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT.
+
+    ``nn.Identity()`` as activation makes it linear (an ablation).
+    """
 
     def __init__(self, dim: int, hidden: int, activation: Activation = F.gelu, bias: bool = False) -> None:
         super().__init__()
@@ -26,6 +30,16 @@ class FeedForward(nn.Module):
 
     def flops(self, tokens: Amount) -> Amount:
         return 4.0 * tokens * self.up.in_features * self.up.out_features
+
+
+class NoFeedForward(nn.Module):
+    """Nothing: what a block without a feed-forward network adds to the residual stream (an ablation)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    def flops(self, tokens: Amount) -> Amount:
+        return 0.0 * tokens
 
 
 class GatedFeedForward(nn.Module):

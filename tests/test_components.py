@@ -13,7 +13,7 @@ from architectures.decoder import DecoderOnly
 from architectures.embedding import Embedding, Head
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import FeedForward
+from architectures.feedforward import FeedForward, NoFeedForward
 from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
 from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
 from architectures.size import Limits, Size, count
@@ -41,6 +41,15 @@ BLOCKS: dict[str, Callable[[Size, bool], Block]] = {
     "multi-query": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, kv_heads=1)),
     "wide heads": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, head_dim=24, scale=1.0)),
     "window": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, window=2)),
+    "own base": lambda size, cross: block(
+        size, cross, Attention(size.dim, size.heads, positions=Rotary(size.head_dim, base=50.0))
+    ),
+    "no feed-forward": lambda size, cross: Block(
+        Attention(size.dim, size.heads),
+        NoFeedForward(),
+        LayerNorm,
+        cross=Attention(size.dim, size.heads) if cross else None,
+    ),
     "post-norm": lambda size, cross: block(size, cross, Attention(size.dim, size.heads), PostNorm),
     "no norm": lambda size, cross: block(size, cross, Attention(size.dim, size.heads), NoNorm),
 }
