@@ -160,7 +160,7 @@ class Comparisons:
         found = metric(name)
         seeds, samples = self._samples(group, name)
         pooled = pool(list(samples.values()))
-        means = {name: mean_interval(sample, pooled) for name, sample in samples.items()}
+        means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
         differences = {
             name: _oriented(difference_interval(samples[leader], samples[name], pooled), found)

@@ -1,7 +1,10 @@
 """What each metric is called, in which direction it is better, and what it says in a sentence."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from reports.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,11 @@ class Metric:
     better: Literal["higher", "lower", ""]
     meaning: str
     decimals: int = 3
+
+    def within(self, interval: Interval) -> Interval:
+        """The interval, cut where the metric ends: no accuracy is below 0, no perplexity below 1."""
+        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
+        return replace(interval, lower=max(interval.lower, least), upper=min(interval.upper, most))
 
     @property
     def direction(self) -> str:
@@ -28,16 +36,25 @@ class Metric:
         return -difference if self.better == "lower" else difference
 
 
+_RANGES: Final = {
+    **dict.fromkeys(("bits_per_byte", "bits_per_byte_bound", "nll_per_token", "nll_per_token_bound"), (0.0, math.inf)),
+    **dict.fromkeys(("accuracy", "macro_f1", "exact_match", "rouge_l"), (0.0, 1.0)),
+    **dict.fromkeys(("repetition", "distinct_2", "copied"), (0.0, 1.0)),
+    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
+    "perplexity": (1.0, math.inf),
+}
+_ANY_ORDER: Final = (
+    "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
+    "at random, not of left to right"
+)
 _NO_EXACT: Final = "not comparable with an exact likelihood"
 _METRICS: Final = (
     Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits for "
            "each UTF-8 byte; comparable across tokenizers"),
-    Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", "an upper bound, averaged over orders of "
-           f"writing, that a masked model is trained on; {_NO_EXACT}"),
+    Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
     Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable "
            "under one tokenizer only"),
-    Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", "an upper bound on the negative "
-           f"log-likelihood of a scored token; {_NO_EXACT}"),
+    Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
     Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
     Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),

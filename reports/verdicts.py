@@ -67,7 +67,9 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
             "no comparison",
             f"Only {only.architecture} has finished, with {_amount(found, only.architecture)}.",
         )
-    leads = f"{found.leader} has the best mean, {_amount(found, found.leader)}"
+    equal = [found.leader, *(name for name, interval in found.differences.items() if interval.mean == 0)]
+    share = "share" if len(equal) > 1 else "has"
+    leads = f"{listing(equal)} {share} the best mean, {_amount(found, found.leader)}"
     if not any(interval.known for interval in found.differences.values()):
         return "open", "not decided", f"{leads}; with one seed each there is no interval to judge it by."
     if found.decided:

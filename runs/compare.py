@@ -46,6 +46,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
     check(experiment, setting)
     with store.locked(root, say):
         matrix, device, jobs = planned(experiment, root, setting, say)
+        _say_what_is_left_out(matrix, root, say)
         _write_head(experiment, matrix, root, command)
         gpus = capacity.gpus() if device == "cuda" else []
         with Display(matrix.plans, jobs) as display:
@@ -126,6 +127,15 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
+    """The page shows the runs of the last command; earlier ones stay on disk."""
+    if not (root / "experiment.json").is_file():
+        return
+    others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
+    if others:
+        say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
 
 
 def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str) -> None:

@@ -18,6 +18,7 @@ from tasks.task import prepare
 from tasks.values import Prepared, TaskConfig
 
 THREADS = 1  # of every worker process
+OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 EFFICIENCY = 0.3  # of the machine's matrix products, reached in training small models; for expected times only
 
 HELD = {
@@ -225,6 +226,7 @@ class _Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=(flops + stepping + self._scoring_flops(model)) / (EFFICIENCY * self.setting.rate),
+            expected_seconds=OVERHEAD
+            + (flops + stepping + self._scoring_flops(model)) / (EFFICIENCY * self.setting.rate),
             references=references,
         )

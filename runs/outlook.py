@@ -37,7 +37,18 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _table(plans: Sequence[Plan]) -> list[list[str]]:
-    head = ["dataset", "architecture", "match", "seeds", "parameters", "+ embedding", "width", "depth", "hidden"]
+    head = [
+        "dataset",
+        "architecture",
+        "match",
+        "seeds",
+        "parameters",
+        "+ embedding",
+        "width",
+        "heads",
+        "depth",
+        "hidden",
+    ]
     head += ["tokens", "FLOPs", "time a run"]
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in (plan.row() for plan in plans):
@@ -48,7 +59,7 @@ def _table(plans: Sequence[Plan]) -> list[list[str]]:
 
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     row = rows[0]
-    counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "depth", "hidden")]
+    counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "heads", "depth", "hidden")]
     budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     return [row["dataset"], row["architecture"], row["match"], str(len(rows)), *counts, *budget]
 

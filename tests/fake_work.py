@@ -40,6 +40,7 @@ class FakePlan:
             "planned_tokens": 100_000,
             "expected_flops": 3e10,
             "width": 32,
+            "heads": 2,
             "depth": 2,
             "hidden": 64,
             "expected_seconds": self.expected_seconds,
