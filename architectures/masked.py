@@ -19,7 +19,8 @@ class Masked:
     """Fill in hidden cells, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
 
     For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
-    expectation is the bound. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
+    expectation is the mean over all orders of writing, which bounds -log p where the order is drawn at random, not from
+    left to right. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
     states that writing from left to right meets (2410.01600). With native supervision half of the sources have
     ``source_rate`` of their tokens hidden as well and predicted (1810.04805), with a weight equal to the target's.
     """
@@ -39,7 +40,7 @@ class Masked:
         native: bool = False,
         smoothing: float = 0.0,
     ) -> Tensor:
-        """The weighted loss over hidden cells per target token; its expectation bounds the negative log-likelihood."""
+        """The weighted loss over hidden cells per target token; its expectation is the mean over orders of writing."""
         hidden_source = self._hide_source(pairs, generator) if native else None
         losses, states = self._target_losses(model, pairs, answers, generator, smoothing, hidden_source)
         mean = losses.sum() / full(pairs.target, pairs.target_mask).sum()

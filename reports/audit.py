@@ -9,18 +9,13 @@ import pandas as pd
 from reports import formatting
 from reports.comparison import Group
 from reports.grids import Entry, Grid, known, name, plain, span
+from runs.spec import HELD
 
 AXES: Final = {
     "parameters": ("parameters", "target_parameters", 0.01, formatting.number),
     "train_tokens": ("training tokens", "target_tokens", 0.01, formatting.number),
     "train_flops": ("training FLOPs", "target_flops", 0.01, formatting.number),
     "train_seconds": ("training time", "target_seconds", 0.1, formatting.seconds),
-}
-HELD: Final = {
-    "parameters": ("parameters", "train_tokens"),
-    "flops": ("train_tokens", "train_flops"),
-    "flops-by-tokens": ("parameters", "train_flops"),
-    "seconds": ("parameters", "train_seconds"),
 }
 _FURTHER: Final = {
     "embedding_parameters": ("embedding parameters", formatting.number),
@@ -65,7 +60,7 @@ def budget(group: Group) -> Grid:
     """
     axes = [axis for axis in AXES if known(group.runs, axis)]
     further = {key: value for key, value in _FURTHER.items() if known(group.runs, key)}
-    held = HELD.get(next(iter(group.runs["match"].dropna()), ""), ())
+    held = _held(group)
     head = [name("architecture"), *(Entry(AXES[axis][0], "held equal" if axis in held else "") for axis in axes)]
     head += [Entry(title) for title, _ in further.values()]
     rows = []
@@ -74,6 +69,12 @@ def budget(group: Group) -> Grid:
         entries += [Entry(span(runs, key, form)) for key, (_, form) in further.items()]
         rows.append((name(str(architecture)), *entries))
     return Grid(tuple(head), tuple(rows))
+
+
+def _held(group: Group) -> tuple[str, ...]:
+    """The columns that the group's match holds equal."""
+    match = next(iter(group.runs["match"].dropna()), "")
+    return tuple(axis if axis == "parameters" else f"train_{axis}" for axis in HELD.get(match, ()))
 
 
 def every_run(group: Group) -> Grid:
@@ -87,7 +88,7 @@ def every_run(group: Group) -> Grid:
 
 def off_budget(group: Group) -> list[str]:
     """The architectures with a run that misses an axis which was to be held equal."""
-    held = HELD.get(next(iter(group.runs["match"].dropna()), ""), ())
+    held = _held(group)
     return [
         str(architecture)
         for architecture, runs in group.runs.groupby("architecture", sort=False)

@@ -13,20 +13,13 @@ from architectures.size import Limits, Size, count
 from runs import budget, machine, optimizer
 from runs.calibrate import Calibration, Work
 from runs.plan import Plan
-from runs.sections import Experiment, Task
+from runs.sections import HELD, Experiment, Task
 from tasks.task import prepare
 from tasks.values import Prepared, TaskConfig
 
 THREADS = 1  # of every worker process
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 EFFICIENCY = 0.3  # of the machine's matrix products, reached in training small models; for expected times only
-
-HELD = {
-    "parameters": ("parameters", "tokens"),
-    "flops": ("tokens", "flops"),
-    "flops-by-tokens": ("parameters", "flops"),
-    "seconds": ("parameters", "seconds"),
-}
 
 TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train")  # counts that a user should hear of
 

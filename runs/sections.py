@@ -15,6 +15,12 @@ Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
 Data = str | dict[str, str | list[str]]
 MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "seconds")
+HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
+    "parameters": ("parameters", "tokens"),
+    "flops": ("tokens", "flops"),
+    "flops-by-tokens": ("parameters", "flops"),
+    "seconds": ("parameters", "seconds"),
+}
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 
