@@ -80,8 +80,9 @@ class Attention(nn.Module):
     """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
 
     Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
-    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1). ``positions`` is a rotary scheme of this
-    layer's own, in place of the model's.
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1), queries then start smaller, and scores as
+    large as ever. ``positions`` is a rotary scheme of this layer's own, in place of the model's. ``dropout`` is that of
+    attention weights.
     """
 
     def __init__(
@@ -94,15 +95,19 @@ class Attention(nn.Module):
         window: int | None = None,
         scale: float | None = None,
         positions: nn.Module | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim, self.heads, self.kv_heads = dim, heads, kv_heads or heads
         self.head_dim = head_dim or dim // heads
-        self.window, self.scale, self.positions = window, scale, positions
+        self.window, self.scale, self.positions, self.dropout = window, scale, positions, dropout
         self.inner = heads * self.head_dim
         shared = self.kv_heads * self.head_dim
         splits = (self.inner, shared, shared)
         self.query_key_value = linear(dim, sum(splits), bias, splits=splits)
+        if scale is not None:
+            with torch.no_grad():
+                self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
         self.output = linear(self.inner, dim, bias, zero=True)
 
     def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
@@ -152,6 +157,7 @@ class Attention(nn.Module):
                 k,
                 v,
                 attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype),
+                dropout_p=self.dropout if self.training else 0.0,
                 is_causal=plain,
                 scale=self.scale,
                 enable_gqa=self.kv_heads != self.heads,

@@ -1,4 +1,4 @@
-"""From a name or a path to a variant: built-in files, the user's files, and other packages' entry points.
+"""From a name or a path to a variant: built-in and users' files, other packages' entry points, ``transformers``.
 
 Code of a user that ends the process (``sys.exit``) fails like any other: with an ``InputError``.
 """
@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,13 +25,23 @@ from tasks.errors import InputError
 
 FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
+STOCK: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a checkpoint decides by itself: its size, its tokenizer (a file) and the positions it has, if bounded."""
+
+    size: Size
+    tokenizer: Path
+    length: int | None
 
 
 @dataclass(frozen=True)
 class Variant:
     """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
 
-    ``own`` is true of those that come with archbench.
+    ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
     """
 
     name: str
@@ -40,20 +51,31 @@ class Variant:
     document: str
     text: str
     build: Callable[[Size, Limits], Any]
+    pretrained: Pretrained | None = None
 
 
 def names() -> list[str]:
-    """Names of the built-in variants and of those that installed packages offer."""
-    return sorted(_own()) + sorted(entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
+    """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
+    offered = (entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
+    return [*sorted(_own()), *sorted(offered), *STOCK]
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
-    """The variant called ``name``, or the one in the file at path ``name`` (relative to ``folder``).
+    """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``).
 
     A variant file is run as Python code, and only when it is named here. Raises ``InputError``.
     """
+    path = (folder or Path()) / Path(name).expanduser()
     if name.endswith(".py"):
-        return _from_file(name, (folder or Path()) / Path(name).expanduser())
+        return _from_file(name, path)
+    if name in STOCK:
+        from architectures.interop import stock  # transformers takes seconds to import
+
+        return stock.variant(name)
+    if _is_folder(name):
+        from architectures.interop import checkpoint
+
+        return checkpoint.variant(path)
     if name.replace("_", "-") in _own():
         module = importlib.import_module(f"architectures.variants.{name.replace('-', '_')}")
         return _checked(name.replace("_", "-"), module, own=True)
@@ -61,8 +83,21 @@ def find(name: str, folder: Path | None = None) -> Variant:
         if entry.name == name:
             return _checked(name, _loaded(entry))
     near = difflib.get_close_matches(name, names(), 1)
-    hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(names())}, or the path of a .py file"
+    hint = (
+        f'did you mean "{near[0]}"?'
+        if near
+        else f"known: {', '.join(names())}, or the path of a .py file or of a checkpoint's folder"
+    )
     raise InputError(f'architectures: no architecture is called "{name}"; {hint}')
+
+
+def is_code(name: str) -> bool:
+    """Whether an architecture is a file of Python code, by name or path: not a model of ``transformers``."""
+    return name.endswith(".py") or not (name in STOCK or _is_folder(name))
+
+
+def _is_folder(name: str) -> bool:
+    return "/" in name or os.sep in name
 
 
 def _own() -> list[str]:

@@ -1,10 +1,19 @@
 """Token embedding and output head; both may share one table (tied, 1608.05859)."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.numbers import Amount
+
+
+@runtime_checkable
+class Tables(Protocol):
+    """A module with parameters that a budget leaves out: token, position and segment tables, output matrices."""
+
+    def tables(self) -> list[nn.Parameter]: ...
 
 
 class Embedding(nn.Module):

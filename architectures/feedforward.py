@@ -12,20 +12,27 @@ from architectures.numbers import Amount
 Activation = Callable[[Tensor], Tensor]
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU by the approximation with a hyperbolic tangent (1606.08415), as in GPT-2 and T5 v1.1."""
+    return F.gelu(x, approximate="tanh")
+
+
 class FeedForward(nn.Module):
     """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT.
 
-    ``nn.Identity()`` as activation makes it linear (an ablation).
+    ``nn.Identity()`` as activation makes it linear (an ablation). ``dropout`` is that of the hidden units.
     """
 
-    def __init__(self, dim: int, hidden: int, activation: Activation = F.gelu, bias: bool = False) -> None:
+    def __init__(
+        self, dim: int, hidden: int, activation: Activation = F.gelu, bias: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.activation = activation
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
         self.up = linear(dim, hidden, bias)
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down(self.activation(self.up(x)))
+        y: Tensor = self.down(self.dropout(self.activation(self.up(x))))
         return y
 
     def flops(self, tokens: Amount) -> Amount:
@@ -43,17 +50,22 @@ class NoFeedForward(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """``down(activation(gate(x)) * up(x))`` (2002.05202); gate and up are one matrix product."""
+    """``down(activation(gate(x)) * up(x))`` (2002.05202); gate and up are one matrix product.
 
-    def __init__(self, dim: int, hidden: int, activation: Activation = F.silu, bias: bool = False) -> None:
+    ``dropout`` is that of the hidden units.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, activation: Activation = F.silu, bias: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.activation = activation
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
         self.gate_up = linear(dim, 2 * hidden, bias, splits=(hidden, hidden))
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, -1)
-        y: Tensor = self.down(self.activation(gate) * up)
+        y: Tensor = self.down(self.dropout(self.activation(gate) * up))
         return y
 
     def flops(self, tokens: Amount) -> Amount:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from architectures.embedding import Embedding, Head
-from architectures.positions import Learned
+from architectures.embedding import Tables
+from architectures.stack import Block
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,7 @@ class Counts:
 
 def embedding_parameters(model: nn.Module) -> set[int]:
     """``id`` of every parameter that a budget leaves out: token, position and segment tables and the output matrix."""
-    tables: list[nn.Parameter] = []
-    for module in model.modules():
-        if isinstance(module, Embedding | Learned | Head):
-            tables += module.tables()
-    return {id(table) for table in tables}
+    return {id(table) for module in model.modules() if isinstance(module, Tables) for table in module.tables()}
 
 
 def count(model: nn.Module) -> Counts:
@@ -62,3 +58,8 @@ def count(model: nn.Module) -> Counts:
         parameters=sum(n for embedding, n in sizes if not embedding),
         embedding_parameters=sum(n for embedding, n in sizes if embedding),
     )
+
+
+def layers(model: nn.Module) -> int:
+    """Number of different feed-forward networks: layers that share one count once."""
+    return len({id(module.feedforward) for module in model.modules() if isinstance(module, Block)})

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from architectures.size import Counts, Limits, Size, count
-from architectures.stack import Block
+from architectures.size import Counts, Limits, Size, count, layers
 from tasks.errors import InputError
 from tasks.values import Examples
 
@@ -121,6 +120,5 @@ def _fit_depth(
         return low, first, 0.0
     hidden = max(1, 1 + round((target - first) / slope)) * step
     reached = first + slope * (hidden / step - 1)
-    blocks = sum(isinstance(module, Block) for module in model.modules()) or 1
-    per_unit = (parameters(wider) - parameters(model)) / (step * blocks * size.dim)
+    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, layers(model)) * size.dim)
     return replace(size, hidden=hidden), reached, abs(math.log(hidden * per_unit / (8.0 * size.dim)))

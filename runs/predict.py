@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load
 
-from architectures import catalogue
 from architectures.generate import Decoding
 from architectures.objectives import Pairs
-from runs import plan, store
-from runs.worker import one_line
+from runs import finished
+from runs.finished import FinishedRun
 from tasks.errors import InputError
 from tasks.example import PAD
-from tasks.tokenizers import Tokenizer, load_tokenizer
+from tasks.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -30,29 +28,15 @@ class Answer:
     cut: int = 0
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What a finished run left: ``answers`` (v,) bool are the tokens that an answer may use."""
-
-    made: plan.Plan
-    kind: str
-    decoding: dict[str, Any]
-    tokenizer: Tokenizer
-    model: Any
-    answers: torch.Tensor
-
-
 def predict(folder: Path, text: str) -> Answer:
     """Answer ``text`` with the run in ``folder``.
 
     Raises ``InputError`` where the run is unfinished or damaged, or the text empty.
     """
-    if not store.is_finished(folder) or not (folder / "task.json").is_file():
-        raise InputError(f"{folder}: this run is not finished; run its compare command again first")
     if not text:
         raise InputError("TEXT: is empty; give the text to continue, classify or translate")
-    run = _read(folder)
-    made, answers, tokenizer = run.made, run.answers, run.tokenizer
+    run = finished.read(folder)
+    made, answers, tokenizer = run.plan, run.answers, run.tokenizer
     ids = tokenizer.encode(text)
     if run.kind == "generation":
         return _continued(run, ids)
@@ -60,26 +44,6 @@ def predict(folder: Path, text: str) -> Answer:
     if run.kind == "classification":
         return _classified(run.model, tokenizer, pairs, answers, cut)
     return Answer("translation", tokenizer.decode(_written(run.model, pairs, answers, run.decoding)), cut=cut)
-
-
-def _read(folder: Path) -> _Run:
-    """The files of a finished run; whatever is wrong with them is one ``InputError``, since all were written whole."""
-    try:
-        made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
-        tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        answers = torch.zeros(made.vocabulary, dtype=torch.bool)
-        answers[facts["answers"]] = True
-        return _Run(made, str(facts["kind"]), dict(facts["decoding"]), tokenizer, _model(folder, made), answers)
-    except Exception as error:
-        what = one_line(error)
-        raise InputError(f"{folder}: this run is damaged ({what}); run its compare command again") from error
-
-
-def _model(folder: Path, made: plan.Plan) -> Any:
-    variant = catalogue.find(str(folder / "variant.py"))
-    model = variant.build(made.size, made.limits)
-    model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
-    return model.eval()
 
 
 def _pairs(source: list[int]) -> Pairs:
@@ -96,9 +60,9 @@ def _written(
     return list(map(int, found[0]))
 
 
-def _continued(run: _Run, ids: list[int]) -> Answer:
+def _continued(run: FinishedRun, ids: list[int]) -> Answer:
     """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
-    limits, model, answers = run.made.limits, run.model, run.answers
+    limits, model, answers = run.plan.limits, run.model, run.answers
     if limits.source_length:
         source = _pairs(ids[-limits.source_length :])
         return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding)))

@@ -1,0 +1,27 @@
+"""GPT-2: learned positions, pre-norm with biases, GELU, tied embedding (Radford et al. 2019)."""
+
+from architectures.attention import Attention
+from architectures.decoder import DecoderOnly
+from architectures.embedding import Embedding, Head
+from architectures.feedforward import FeedForward, gelu_tanh
+from architectures.norm import LayerNorm
+from architectures.positions import Learned
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+
+
+def build(size: Size, limits: Limits) -> DecoderOnly:
+    def norm(dim: int) -> LayerNorm:
+        return LayerNorm(dim, bias=True)
+
+    def block() -> Block:
+        attention = Attention(size.dim, size.heads, bias=True, dropout=size.dropout)
+        return Block(attention, FeedForward(size.dim, size.hidden, gelu_tanh, bias=True), norm, dropout=size.dropout)
+
+    embedding = Embedding(limits.vocabulary, size.dim, std=0.02, dropout=size.dropout)
+    return DecoderOnly(
+        embedding,
+        Stack(size.depth, block, norm(size.dim)),
+        Head(limits.vocabulary, size.dim, tied=embedding),
+        positions=Learned(limits.length, size.dim),
+    )

@@ -1,0 +1,67 @@
+"""A finished run, read back from its folder: its plan, tokenizer and model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+
+from architectures import catalogue
+from architectures.catalogue import Variant
+from runs import plan, store
+from runs.worker import one_line
+from tasks.errors import InputError
+from tasks.tokenizers import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run left.
+
+    ``answers`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END, ``decoding`` the
+    task's settings for writing them. The model is in evaluation mode, on the CPU.
+    """
+
+    plan: plan.Plan
+    variant: Variant
+    kind: str
+    ends: bool
+    decoding: dict[str, Any]
+    tokenizer: Tokenizer
+    model: Any
+    answers: torch.Tensor
+
+
+def read(folder: Path) -> FinishedRun:
+    """The run in ``folder``; raises ``InputError`` where it is unfinished or damaged: its files were written whole."""
+    if not store.is_finished(folder) or not (folder / "task.json").is_file():
+        raise InputError(f"{folder}: this run is not finished; run its compare command again first")
+    try:
+        return _read(folder)
+    except Exception as error:
+        what = one_line(error)
+        raise InputError(f"{folder}: this run is damaged ({what}); run its compare command again") from error
+
+
+def _read(folder: Path) -> FinishedRun:
+    made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
+    tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    answers = torch.zeros(made.vocabulary, dtype=torch.bool)
+    answers[facts["answers"]] = True
+    variant = _variant(folder, made)
+    model = variant.build(made.size, made.limits)
+    if variant.pretrained is None:
+        model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+    kind, ends, decoding = str(facts["kind"]), bool(facts["ends"]), dict(facts["decoding"])
+    return FinishedRun(made, variant, kind, ends, decoding, tokenizer, model.eval(), answers)
+
+
+def _variant(folder: Path, made: plan.Plan) -> Variant:
+    """The variant file that the run kept; models of ``transformers`` are found where they were."""
+    if catalogue.is_code(made.variant):
+        return catalogue.find(str(folder / "variant.py"))
+    found = catalogue.find(made.variant)
+    if found.text != made.variant_text:
+        raise ValueError(f"{made.variant} has changed since")
+    return found
