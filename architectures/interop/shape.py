@@ -129,7 +129,7 @@ def push(ours: nn.Module, theirs: nn.Module, links: Iterable[Link]) -> None:
         if link.transposed:
             other[link.theirs[0]].copy_(_fitting(whole, other[link.theirs[0]], link))
             continue
-        parts = whole.split([other[name].shape[0] for name in link.theirs])
+        parts = torch.split(whole, [other[name].shape[0] for name in link.theirs])
         for name, part in zip(link.theirs, parts, strict=True):
             other[name].copy_(_fitting(part, other[name], link))
 
