@@ -81,7 +81,7 @@ def _counted(notes: Mapping[str, int]) -> str:
 
 def task_config(task: Task, folder: str) -> TaskConfig:
     """The part of a task that decides its encoded examples."""
-    own = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if field.name != "folder"}
+    own = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if hasattr(task, field.name)}
     return TaskConfig(**own, folder=folder)
 
 

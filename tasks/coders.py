@@ -31,12 +31,25 @@ class Coder(Protocol):
         """UTF-8 bytes of ``text`` that each of its tokens stands for; they sum to the bytes of ``text``."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> bytes:
+        """The UTF-8 bytes of tokens."""
+        ...
+
     def state(self) -> Any:
         """What rebuilds the coder, as plain JSON values."""
         ...
 
 
-class Bytes:
+class _Spelled:
+    """Tokens that each stand for their own bytes."""
+
+    table: Sequence[bytes]
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        return b"".join(self.table[index] for index in ids)
+
+
+class Bytes(_Spelled):
     """UTF-8 bytes."""
 
     table = tuple(bytes([value]) for value in range(256))
@@ -51,7 +64,7 @@ class Bytes:
         return None
 
 
-class Characters:
+class Characters(_Spelled):
     """Unicode code points, those of ``characters``."""
 
     def __init__(self, characters: str) -> None:
@@ -71,7 +84,7 @@ class Characters:
         return self.characters
 
 
-class Words:
+class Words(_Spelled):
     """Words with the space before them, single punctuation marks, and other white space, those of ``words``."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -90,7 +103,52 @@ class Words:
         return self.words
 
 
-class BytePairs:
+class Library:
+    """A tokenizer of the ``tokenizers`` library as it is, from its JSON: that of a pretrained model.
+
+    ``special`` are the tokens that stand for no text. Its token for unknown text counts as unknown. What it decodes may
+    differ from what was encoded (an uncased one forgets capitals).
+    """
+
+    def __init__(self, serialized: str) -> None:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from tokenizers import Tokenizer as LibraryTokenizer
+
+        self.serialized = serialized
+        self._library = LibraryTokenizer.from_str(serialized)
+        self._library.encode_special_tokens = True  # the text "<s>" is three characters
+        self._library.no_padding()
+        self._library.no_truncation()
+        saved = json.loads(serialized)
+        self.unknown = _unknown(saved["model"], self._library)
+        self.special = frozenset(token["id"] for token in saved["added_tokens"] if token["special"])
+        ids = self._library.get_vocab(with_added_tokens=True).values()
+        self.table = [b""] * (max(ids) + 1)  # only their number: tokens are decoded together
+
+    def encode(self, texts: Sequence[str]) -> list[Tokens]:
+        encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._known(np.array(one.ids, np.int32)) for one in encoded]
+
+    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+        """From the end of the token before to its own end, the last one to the end of the text."""
+        before = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
+        ends = [end for _, end in self._library.encode(text, add_special_tokens=False).offsets]
+        places = before[np.maximum.accumulate(np.array(ends, np.int64))] if ends else np.zeros(0, np.int64)
+        places[-1:] = before[-1]
+        return np.diff(places, prepend=0).astype(np.int64)
+
+    def decode(self, ids: Sequence[int]) -> bytes:
+        text: str = self._library.decode(list(ids), skip_special_tokens=True)
+        return text.encode()
+
+    def state(self) -> str:
+        return self.serialized
+
+    def _known(self, ids: Tokens) -> Tokens:
+        return ids if self.unknown is None else np.where(ids == self.unknown, -1, ids).astype(np.int32)
+
+
+class BytePairs(_Spelled):
     """Byte-level BPE of the ``tokenizers`` library, built from the JSON of its model."""
 
     def __init__(self, model: dict[str, Any]) -> None:
@@ -110,6 +168,14 @@ class BytePairs:
 
     def state(self) -> dict[str, Any]:
         return self.model
+
+
+def _unknown(model: dict[str, Any], library: Any) -> int | None:
+    """The id that a tokenizer of the library gives to what it does not know, if it has one."""
+    if model.get("unk_id") is not None:
+        return int(model["unk_id"])
+    found = library.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+    return None if found is None else int(found)
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

@@ -19,9 +19,9 @@ from tasks.arrays import Writer, opened, writing
 from tasks.dataset import Dataset, Table, Text
 from tasks.encode import Layout, read_pairs, read_windows, write_pairs, write_text
 from tasks.errors import InputError
-from tasks.example import END, UNK
+from tasks.example import END
 from tasks.splits import Pairs, Subset, Windows
-from tasks.tokenizers import Tokenizer, load_tokenizer, train_tokenizer, training_sample
+from tasks.tokenizers import Tokenizer, load_tokenizer, pretrained_tokenizer, train_tokenizer, training_sample
 from tasks.values import Prepared, TaskConfig
 
 SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
@@ -49,7 +49,8 @@ def prepare(config: TaskConfig, primary: str, cache: Path, say: Say) -> Prepared
 def key(config: TaskConfig) -> str:
     """Names what `write` makes of the configuration, without loading the data."""
     settings = (config.kind, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
-    return _hash([SCHEMA, *settings, config.source_length, config.target_length, _version(config)])
+    known = [SCHEMA, *settings, config.source_length, config.target_length, _version(config)]
+    return _hash([*known, Path(config.pretrained).read_text(encoding="utf-8")] if config.pretrained else known)
 
 
 def write(writer: Writer, dataset: Dataset, config: TaskConfig) -> None:
@@ -74,15 +75,14 @@ def write(writer: Writer, dataset: Dataset, config: TaskConfig) -> None:
 def answer_tokens(tokenizer: Tokenizer, kind: str, ends: bool) -> NDArray[np.bool_]:
     """True at the tokens (v,) that an answer may use: labels, or text and END.
 
-    ``char`` and ``word`` may answer UNK too: texts that contain unknown pieces would be impossible otherwise.
+    Where a text may hold unknown pieces UNK may be answered too: it would be impossible otherwise.
     """
-    answers = np.zeros(tokenizer.vocabulary, np.bool_)
     if kind == "classification":
+        answers = np.zeros(tokenizer.vocabulary, np.bool_)
         answers[list(tokenizer.label_ids)] = True
         return answers
-    answers[list(tokenizer.text_ids)] = True
+    answers = tokenizer.writable
     answers[END] = ends
-    answers[UNK] = tokenizer.kind in ("char", "word")
     return answers
 
 
@@ -138,6 +138,8 @@ def _chosen(size: int, count: int) -> NDArray[np.int64]:
 
 def _tokenizer(config: TaskConfig, train: Text | Table) -> Tokenizer:
     labels = _labels(config, train) if config.kind == "classification" and isinstance(train, Table) else []
+    if config.tokenizer == "pretrained":
+        return pretrained_tokenizer(Path(config.pretrained).read_text(encoding="utf-8"), labels)
     texts, size = _training_texts(config, train)
     sample = texts if config.tokenizer == "char" else training_sample(texts, size)
     try:

@@ -6,12 +6,14 @@
 Special tokens and labels never come out of text: the text "<end>" is five ordinary characters. ``byte`` and ``bpe``
 (byte-level BPE, 1508.07909, with GPT-2's splitting into words) give back any text exactly; ``char`` and ``word`` may
 give UNK for what the training split lacks. A word carries the space before it, so known words come back exactly too.
+``pretrained`` is the tokenizer that a pretrained model came with.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any, final
 
 import numpy as np
@@ -23,6 +25,7 @@ from tasks.coders import (
     Bytes,
     Characters,
     Coder,
+    Library,
     Words,
     alphabet,
     frequent_words,
@@ -58,6 +61,17 @@ class Tokenizer:
     def text_ids(self) -> range:
         return range(self._shift, self.vocabulary)
 
+    @property
+    def writable(self) -> NDArray[np.bool_]:
+        """True at the ids (v,) of text that an answer may use: UNK where unknown text exists, no special token."""
+        found = np.zeros(self.vocabulary, np.bool_)
+        found[self._shift :] = True
+        found[UNK] = self.kind in ("char", "word")
+        if isinstance(self._coder, Library):
+            found[[self._shift + index for index in self._coder.special]] = False
+            found[UNK] = self._coder.unknown is not None
+        return found
+
     def label_id(self, label: str) -> int:
         """The id of a label, UNK for one that training never saw."""
         return self._label_ids.get(label, UNK)
@@ -87,7 +101,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: special tokens are dropped, a label gives its text, a cut character gives U+FFFD."""
-        return b"".join(self._table[int(token)] for token in ids).decode("utf-8", "replace")
+        parts = groupby((int(token) for token in ids if token >= len(SPECIALS)), key=lambda token: token >= self._shift)
+        return b"".join(self._spelled(list(tokens), text) for text, tokens in parts).decode("utf-8", "replace")
 
     def to_json(self) -> str:
         state = {"kind": self.kind, "labels": self.labels, "state": self._coder.state()}
@@ -101,9 +116,10 @@ class Tokenizer:
     def _label_ids(self) -> dict[str, int]:
         return dict(zip(self.labels, self.label_ids, strict=True))
 
-    @cached_property
-    def _table(self) -> list[bytes]:
-        return [b""] * len(SPECIALS) + [label.encode() for label in self.labels] + list(self._coder.table)
+    def _spelled(self, tokens: list[int], text: bool) -> bytes:
+        if text:
+            return self._coder.decode([token - self._shift for token in tokens])
+        return "".join(self.labels[token - len(SPECIALS)] for token in tokens).encode()
 
     def _numbered(self, ids: Tokens) -> Tokens:
         return np.where(ids < 0, UNK, ids + self._shift).astype(np.int32)
@@ -134,6 +150,11 @@ def load_tokenizer(text: str) -> Tokenizer:
     return Tokenizer(saved["kind"], _coder(saved["kind"], saved["state"]), saved["labels"])
 
 
+def pretrained_tokenizer(serialized: str, labels: Sequence[str] = ()) -> Tokenizer:
+    """A tokenizer around the JSON of one of the ``tokenizers`` library."""
+    return Tokenizer("pretrained", Library(serialized), labels)
+
+
 def training_sample(texts: Iterable[str], size: int, limit: int = 20_000_000) -> Iterator[str]:
     """About ``limit`` of ``size`` characters or bytes of text: the beginning of every text, by the same share."""
     share = min(1.0, limit / max(1, size))
@@ -156,4 +177,6 @@ def _coder(kind: str, state: Any) -> Coder:
         return Bytes()
     if kind == "char":
         return Characters(state)
+    if kind == "pretrained":
+        return Library(state)
     return Words(state) if kind == "word" else BytePairs(state)

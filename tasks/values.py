@@ -18,7 +18,8 @@ class TaskConfig:
     ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (two parallel files as a list); relative
     paths are beside the experiment file, in ``folder``. ``source_length`` and ``target_length`` are in tokens, END
     counted. ``source_length=0`` with running text means language modelling of whole windows. ``vocabulary`` bounds the
-    ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves.
+    ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves. With the
+    tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class TaskConfig:
     target_length: int = 64
     test_examples: int = 500
     folder: str = "."
+    pretrained: str = ""
 
 
 class Examples(Protocol):
