@@ -2,7 +2,8 @@
 
 Muon (Nesterov momentum, then orthogonalisation by Newton-Schulz) is scaled to the update size of AdamW, so that one
 learning rate serves both (2502.16982). Matrices that are stored as one (`weight.row_splits`: queries, keys and values)
-are orthogonalised apart, so that an update does not depend on how a model stores them.
+are orthogonalised apart, so that an update does not depend on how a model stores them. `weight.column_splits` says the
+same of a matrix that is stored as (inputs, outputs), as GPT-2 of `transformers` has them.
 """
 
 import math
@@ -46,7 +47,7 @@ def schedule(progress: float, warmup: float) -> float:
 def hidden_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
     """What Muon trains, by name: weights of linear maps, embedding tables and output matrices left out.
 
-    A trained matrix that is no `nn.Linear` joins them by having `row_splits`.
+    A trained matrix that is no `nn.Linear` joins them by having `row_splits` or `column_splits`.
     """
     tables = embedding_parameters(model)
     linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
@@ -54,7 +55,7 @@ def hidden_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
         name: parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and parameter.ndim == 2 and id(parameter) not in tables
-        if id(parameter) in linear or hasattr(parameter, "row_splits")
+        if id(parameter) in linear or hasattr(parameter, "row_splits") or hasattr(parameter, "column_splits")
     }
 
 
@@ -69,28 +70,32 @@ def flops(model: nn.Module, optimizer: str = "muon") -> float:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Rows `begin` to `end` of a stored matrix: one logical matrix."""
+    """Rows (`dimension` 0) or columns (1) `begin` to `end` of a stored matrix: one logical matrix."""
 
     matrix: nn.Parameter
+    dimension: int
     begin: int
     end: int
 
     @property
     def shape(self) -> Shape:
-        rows, columns = self.end - self.begin, self.matrix.shape[1]
-        return min(rows, columns), max(rows, columns)
+        outputs, inputs = self.end - self.begin, self.matrix.shape[1 - self.dimension]
+        return min(outputs, inputs), max(outputs, inputs)
 
     def view(self, tensor: Tensor) -> Tensor:
         """This piece of the matrix or of its gradient, the smaller side first."""
-        rows = tensor[self.begin : self.end]
-        return rows.mT if rows.shape[0] > rows.shape[1] else rows
+        part = tensor.narrow(self.dimension, self.begin, self.end - self.begin)
+        logical = part.mT if self.dimension else part  # (outputs, inputs), so that a square one lies as if untransposed
+        return logical.mT if logical.shape[0] > logical.shape[1] else logical
 
 
 def _pieces(matrix: nn.Parameter) -> list[_Piece]:
-    splits: tuple[int, ...] = getattr(matrix, "row_splits", (matrix.shape[0],))
-    assert sum(splits) == matrix.shape[0], f"row_splits {splits} of a matrix with {matrix.shape[0]} rows"
+    dimension = 1 if hasattr(matrix, "column_splits") else 0
+    size = matrix.shape[dimension]
+    splits: tuple[int, ...] = getattr(matrix, ("row_splits", "column_splits")[dimension], (size,))
+    assert sum(splits) == size, f"splits {splits} of a matrix with {size} rows or columns"
     ends = [sum(splits[: index + 1]) for index in range(len(splits))]
-    return [_Piece(matrix, end - rows, end) for rows, end in zip(splits, ends, strict=True)]
+    return [_Piece(matrix, dimension, end - count, end) for count, end in zip(splits, ends, strict=True)]
 
 
 class Muon:

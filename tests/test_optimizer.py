@@ -104,6 +104,31 @@ def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
     torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in apart]))
 
 
+@pytest.mark.parametrize("splits", [(16, 16, 16), (16, 16, 8), (24, 4), (40,)])
+def test_a_transposed_matrix_gets_exactly_the_transposed_update(splits: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(5)
+    shape = sum(splits), 16
+    start = torch.randn(shape, generator=generator)
+    usual, transposed = nn.Parameter(start.clone()), nn.Parameter(start.T.clone())
+    usual.row_splits, transposed.column_splits = splits, splits  # type: ignore[attr-defined]
+    optimizers = [Muon([matrix], learning_rate=0.1, weight_decay=0.1) for matrix in (usual, transposed)]
+    for _ in range(3):
+        gradient = torch.randn(shape, generator=generator)
+        usual.grad, transposed.grad = gradient.clone(), gradient.T.clone()
+        for optimizer in optimizers:
+            optimizer.step(factor=1.0)
+    assert torch.equal(transposed.detach().T, usual.detach())
+    assert (usual.detach() - start).abs().min() > 0
+
+
+def test_a_column_split_matrix_is_trained_by_muon_and_costs_what_its_transpose_does() -> None:
+    usual, transposed = nn.Module(), nn.Module()
+    usual.weight, transposed.weight = nn.Parameter(torch.zeros(40, 16)), nn.Parameter(torch.zeros(16, 40))
+    usual.weight.row_splits, transposed.weight.column_splits = (24, 16), (24, 16)
+    assert list(hidden_matrices(transposed)) == ["weight"]
+    assert flops(transposed) == flops(usual) > 0
+
+
 def test_a_matrix_without_gradient_stays_and_keeps_its_momentum() -> None:
     first, second = (nn.Parameter(torch.ones(4, 4)) for _ in range(2))
     muon = Muon([first, second], learning_rate=0.1, weight_decay=0.1)
