@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,11 +30,15 @@ STOCK: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a checkpoint decides by itself: its size, its tokenizer (a file) and the positions it has, if bounded."""
+    """What a checkpoint decides by itself: its size, its tokenizer (JSON), the positions that exist (None: no bound).
+
+    ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels.
+    """
 
     size: Size
-    tokenizer: Path
+    tokenizer: str
     length: int | None
+    build: Callable[[Limits, Sequence[str]], Any]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class Variant:
     text: str
     build: Callable[[Size, Limits], Any]
     pretrained: Pretrained | None = None
+
+    def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
+        """What builds the model for a task with these labels; that of a checkpoint is frozen."""
+        pretrained = self.pretrained
+        if pretrained is None:
+            return self.build
+        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(False)
 
 
 def names() -> list[str]:

@@ -50,7 +50,7 @@ def _read(folder: Path) -> FinishedRun:
     answers = torch.zeros(made.vocabulary, dtype=torch.bool)
     answers[facts["answers"]] = True
     variant = _variant(folder, made)
-    model = variant.build(made.size, made.limits)
+    model = variant.builder(tokenizer.labels)(made.size, made.limits)
     if variant.pretrained is None:
         model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
     kind, ends, decoding = str(facts["kind"]), bool(facts["ends"]), dict(facts["decoding"])

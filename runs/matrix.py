@@ -1,6 +1,6 @@
 """From an experiment to its runs: data prepared, sizes fitted to the budget, one plan for every run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,15 @@ import numpy as np
 from architectures import catalogue
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size, count
-from runs import budget, machine, optimizer
+from runs import as_is, budget, machine, optimizer
 from runs.calibrate import Calibration, Work
-from runs.plan import Plan
+from runs.plan import Plan, Setting
 from runs.sections import HELD, Experiment, Task
 from tasks.task import prepare
 from tasks.values import Prepared, TaskConfig
 
 THREADS = 1  # of every worker process
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
-EFFICIENCY = 0.3  # of the machine's matrix products, reached in training small models; for expected times only
 
 TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train")  # counts that a user should hear of
 
@@ -34,17 +33,6 @@ class Matrix:
     datasets: tuple[dict[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where the runs will run. ``rate``: FLOP/s of a matrix product there."""
-
-    device: str
-    deterministic: bool
-    threads: int
-    cache: Path
-    rate: float
-
-
 def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Path, root: Path, say: Say) -> Matrix:
     """Prepare the data, fit every size and name every run; raises ``InputError`` before anything is trained.
 
@@ -56,16 +44,32 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
     setting = Setting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        prepared = prepare(task_config(task, experiment.folder), cache, say)
-        datasets.append(dataset_row(prepared))
-        counted = _counted(prepared.notes)
-        if counted:
-            say(f"{task.name}: {counted}")
-        planner = _Planner(experiment, task, prepared, setting, Calibration(root, say))
-        for one in planner.plans():
-            known = plans.get(one.run)
-            plans[one.run] = one if known is None else _on_both(known, one)
+        places = [(place, catalogue.find(place, Path(experiment.folder))) for place in task.architectures]
+        trained = [(place, variant) for place, variant in places if variant.pretrained is None]
+        if trained:
+            prepared = _prepared(task_config(task, experiment.folder), cache, say)
+            datasets.append(dataset_row(prepared))
+            planner = _Planner(experiment, task, prepared, setting, Calibration(root, say), trained)
+            for one in planner.plans():
+                known = plans.get(one.run)
+                plans[one.run] = one if known is None else _on_both(known, one)
+        for _, variant in places:
+            if variant.pretrained is not None:
+                own = as_is.config(task_config(task, experiment.folder), variant, cache)
+                prepared = _prepared(own, cache, say)
+                first = not datasets or datasets[-1]["dataset"] != task.name
+                datasets += [dataset_row(prepared)] if first else []
+                one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
+                plans[one.run] = one
     return Matrix(tuple(plans.values()), tuple(datasets))
+
+
+def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
+    prepared = prepare(config, cache, say)
+    counted = _counted(prepared.notes)
+    if counted:
+        say(f"{config.name}: {counted}")
+    return prepared
 
 
 def _on_both(known: Plan, again: Plan) -> Plan:
@@ -110,12 +114,18 @@ class _Planner:
     """Plans the runs of one task."""
 
     def __init__(
-        self, experiment: Experiment, task: Task, prepared: Prepared, setting: Setting, calibration: Calibration
+        self,
+        experiment: Experiment,
+        task: Task,
+        prepared: Prepared,
+        setting: Setting,
+        calibration: Calibration,
+        variants: Sequence[tuple[str, Variant]],
     ) -> None:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
         self.calibration = calibration
         self.native = task.supervision == "native"
-        self.variants = [(name, catalogue.find(name, Path(experiment.folder))) for name in task.architectures]
+        self.variants = variants
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         self.cost = budget.flops_per_token(budget.sample_lengths(prepared.train), self.native)
         self.precision = machine.precision(task.training.precision, setting.device)
@@ -219,7 +229,6 @@ class _Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=OVERHEAD
-            + (flops + stepping + self._scoring_flops(model)) / (EFFICIENCY * self.setting.rate),
+            expected_seconds=OVERHEAD + (flops + stepping + self._scoring_flops(model)) / self.setting.speed,
             references=references,
         )

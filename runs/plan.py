@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from architectures.size import Counts, Limits, Size
@@ -11,6 +12,25 @@ from runs.sections import Training
 from tasks.values import TaskConfig
 
 NUMERICS = 1  # raised whenever a change alters what a run of the same settings computes
+
+
+EFFICIENCY = 0.3  # of the machine's matrix products, reached with small models; for expected times only
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the runs will run. ``rate``: FLOP/s of a matrix product there."""
+
+    device: str
+    deterministic: bool
+    threads: int
+    cache: Path
+    rate: float
+
+    @property
+    def speed(self) -> float:
+        """FLOP/s that a run can be expected to reach."""
+        return EFFICIENCY * self.rate
 
 
 @dataclass(frozen=True)

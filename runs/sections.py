@@ -21,6 +21,7 @@ HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
     "flops-by-tokens": ("parameters", "flops"),
     "seconds": ("parameters", "seconds"),
 }
+AS_IS = "none"  # the match of checkpoints, which are scored without training
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 

@@ -39,7 +39,7 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
         make_references(plan, prepared, folder.parent.parent, notify, stop)
         stepper = _stepper(plan, prepared)
     machine.reset_peak_memory(plan.device)
-    state = Training(plan, stepper, folder, notify, stop).run(print)
+    state = Training(plan, stepper, folder, notify, stop).run(print) if plan.tokens else State(best=math.nan)
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
     _write_facts(plan, prepared, stepper, state, folder)
     if state.diverged:
@@ -59,13 +59,14 @@ def make_references(
     notify: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """The reference rows of a data set: classical methods, and this run's model before any training."""
+    """The reference rows of a data set: classical methods, and this run's model before any training (if it trains)."""
     if has_references(plan, root):
         return
     rows = [asdict(reference) for reference in task.references(prepared)]
-    stepper = _stepper(plan, prepared)
-    scored = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
-    rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
+    if plan.tokens:
+        model = _stepper(plan, prepared).model
+        scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
+        rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
     store.write_json(_references(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
 
 
@@ -95,7 +96,7 @@ def _prepared(plan: Plan) -> Prepared:
 
 
 def _stepper(plan: Plan, prepared: Prepared) -> Stepper:
-    build = catalogue.find(plan.variant).build
+    build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
     where = plan.device, plan.precision
     return Stepper.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)
 
@@ -137,7 +138,8 @@ def _scored(scored: Scored) -> dict[str, Any]:
 def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State, folder: Path) -> None:
     """Everything that reading the run back takes, and its curves."""
     store.write_json(folder / "plan.json", plan.to_json())
-    store.write_text(folder / "variant.py", plan.variant_text)
+    if catalogue.is_code(plan.variant):
+        store.write_text(folder / "variant.py", plan.variant_text)
     store.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
     store.write_json(
         folder / "task.json",
@@ -148,8 +150,9 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
             "decoding": asdict(task.decoding(prepared)),
         },
     )
-    weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
-    store.write_bytes(folder / "model.safetensors", save(weights))
+    if plan.tokens:  # a checkpoint keeps its weights
+        weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
+        store.write_bytes(folder / "model.safetensors", save(weights))
     signatures = {f"{name}_signature": text for name, text in metrics.signatures().items()}
     facts = machine.environment(plan.device) | (signatures if prepared.kind == "translation" else {})
     store.write_json(folder / "environment.json", facts)

@@ -1,0 +1,71 @@
+"""Checkpoints in a comparison: scored as they are, with their own tokenizers, outside of any match."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from architectures.catalogue import Variant
+from architectures.size import Limits, count
+from runs import store
+from runs.plan import Plan, Setting
+from runs.sections import AS_IS, Experiment, Task
+from tasks.errors import InputError
+from tasks.values import Prepared, TaskConfig
+
+SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
+
+
+def config(general: TaskConfig, variant: Variant, cache: Path) -> TaskConfig:
+    """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
+    assert variant.pretrained is not None
+    text = variant.pretrained.tokenizer
+    path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    if not path.is_file():
+        store.write_text(path, text)
+    return replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
+
+
+def plan(
+    experiment: Experiment, task: Task, variant: Variant, prepared: Prepared, setting: Setting, references: bool
+) -> Plan:
+    """The one run that scores a checkpoint; raises ``InputError`` where it is too short for the task."""
+    pretrained = variant.pretrained
+    assert pretrained is not None
+    limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+    if pretrained.length is not None and limits.length > pretrained.length:
+        raise InputError(
+            f"{variant.path}: has {pretrained.length} positions, but {task.name} needs {limits.length}; shorten its "
+            "context, source_length or target_length"
+        )
+    model = pretrained.build(limits, prepared.tokenizer.labels)
+    source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
+    scoring = SCORING * float(np.sum(model.objective.answer_flops(model, source, target)))
+    return Plan(
+        experiment=experiment.name,
+        architecture=variant.name,
+        variant=str(Path(variant.path).resolve()),
+        variant_text=variant.text,
+        family=variant.family,
+        task=prepared.config,
+        data=prepared.digest,
+        vocabulary=limits.vocabulary,
+        seed=task.seeds[0],
+        match=AS_IS,
+        supervision=task.supervision,
+        training=task.training,
+        size=pretrained.size,
+        counts=count(model),
+        targets={},
+        tokens=0,
+        flops=0.0,
+        optimizer_flops=0.0,
+        device=setting.device,
+        precision="float32",
+        threads=setting.threads,
+        deterministic=setting.deterministic,
+        cache=str(setting.cache),
+        expected_seconds=scoring / setting.speed,
+        references=references,
+    )
