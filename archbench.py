@@ -165,6 +165,22 @@ def _list(what: Annotated[str, typer.Argument(metavar="architectures|tasks|prese
     return 0
 
 
+@app.command("new")
+def _new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the file is NAME.py, in this folder.")],
+    family: Annotated[
+        str | None, typer.Option(metavar="FAMILY", help="decoder, encoder or encoder-decoder.", show_default=False)
+    ] = None,
+) -> int:
+    """Start a variant: a commented file that holds the contract, ready to edit."""
+    from architectures import scaffold
+
+    file = scaffold.write(name, family, Path())
+    typer.echo(f"{file}: the built-in {family}, with comments, ready to edit; then")
+    typer.echo(f"  archbench compare --preset smoke --architectures {family},{file}")
+    return 0
+
+
 @app.command("predict")
 def _predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],

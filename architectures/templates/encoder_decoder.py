@@ -1,0 +1,40 @@
+"""NAME: an encoder-decoder model; say here in one line what is new, and cite the paper.
+
+A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
+limits are given. Every part and what it takes is in the package `architectures`.
+"""
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.feedforward import GatedFeedForward
+from architectures.norm import LayerNorm
+from architectures.positions import Rotary
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+
+
+def build(size: Size, limits: Limits) -> EncoderDecoder:
+    # Layers that differ: `def block(cross: bool, layer: int)`, then before the return
+    # `blocks = (block(False, layer) for layer in range(size.depth))`, and
+    # `lambda: next(blocks)` in the encoder's Stack.
+    def block(cross: bool) -> Block:
+        # Heads that share keys and values: kv_heads=1. Local attention: window=64.
+        attention = Attention(size.dim, size.heads)
+        # Or FeedForward, NoFeedForward, or a module of your own with `flops(tokens)`.
+        feedforward = GatedFeedForward(size.dim, size.hidden)
+        memory = Attention(size.dim, size.heads) if cross else None
+        # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.
+        return Block(attention, feedforward, LayerNorm, memory, dropout=size.dropout)
+
+    embedding = Embedding(limits.vocabulary, size.dim, dropout=size.dropout)
+    return EncoderDecoder(
+        embedding,
+        Stack(size.depth, lambda: block(cross=False), LayerNorm(size.dim)),
+        Stack(size.depth, lambda: block(cross=True), LayerNorm(size.dim)),
+        Head(limits.vocabulary, size.dim),  # one table for both: tied=embedding
+        # Or Alibi(size.heads), Learned(limits.length, size.dim), Sinusoidal(size.dim),
+        # RelativeBias(size.heads, bidirectional=True).
+        positions=Rotary(size.head_dim),
+        decoder_positions=None,  # else the decoder's own, such as Alibi(size.heads)
+    )

@@ -1,0 +1,156 @@
+"""A new variant file is the built-in of its family until it is edited, and what its comments suggest works."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import archbench
+from architectures import catalogue, contract, scaffold
+from architectures.catalogue import Variant
+
+LINES = 45
+BLOCK, HEAD, POSITIONS = (
+    "Block(attention, feedforward, LayerNorm",
+    "Head(limits.vocabulary, size.dim",
+    "Rotary(size.head_dim)",
+)
+# Family, what a comment suggests, what stands there, and how the suggestion ({}) takes its place.
+SUGGESTIONS = [
+    ("decoder", "kv_heads=1", "size.heads)", "size.heads, {})"),
+    ("encoder-decoder", "kv_heads=1", "size.heads)", "size.heads, {})"),
+    ("encoder", "window=64", "size.heads)", "size.heads, {})"),
+    ("decoder", "FeedForward", "GatedFeedForward(", "{}("),
+    ("decoder", "RMSNorm", "LayerNorm", "{}"),
+    ("encoder", "wiring=PostNorm", BLOCK, BLOCK + ", {}"),
+    ("decoder", "wiring=NoNorm", BLOCK, BLOCK + ", {}"),
+    ("encoder", "tied=embedding", HEAD, HEAD + ", {}"),
+    ("encoder-decoder", "tied=embedding", HEAD, HEAD + ", {}"),
+    ("decoder", "Alibi(size.heads)", POSITIONS, "{}"),
+    ("decoder", "Learned(limits.length, size.dim)", POSITIONS, "{}"),
+    ("encoder", "Learned(limits.length, size.dim)", POSITIONS, "{}"),
+    ("encoder-decoder", "Sinusoidal(size.dim)", POSITIONS, "{}"),
+    ("decoder", "RelativeBias(size.heads, bidirectional=False)", POSITIONS, "{}"),
+    ("encoder", "RelativeBias(size.heads, bidirectional=True)", POSITIONS, "{}"),
+    ("decoder", "NoPositions()", POSITIONS, "{}"),
+    ("encoder-decoder", "Alibi(size.heads)", "decoder_positions=None", "decoder_positions={}"),
+    ("decoder", "True", "prefix=False", "prefix={}"),
+    ("encoder", "suffix=True", "Masked()", "Masked({})"),
+]
+EVERYTHING = "".join(
+    f"from architectures.{module} import *\n" for module in ("feedforward", "norm", "positions", "size")
+)
+
+
+def written(family: str, folder: Path, *edits: tuple[str, str]) -> Variant:
+    """A new variant of a family, with every edit (old, new) made."""
+    path = scaffold.write("mine", family, folder)
+    text = path.read_text(encoding="utf-8")
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+    return catalogue.find(str(path))
+
+
+def hold(variant: Variant, besides: contract.Check | None = None) -> None:
+    for check in contract.CHECKS:
+        if check is not besides:
+            check(contract.subject(variant.build))
+
+
+@pytest.mark.parametrize("family", scaffold.FAMILIES)
+def test_a_new_variant_is_the_built_in_of_its_family(tmp_path: Path, family: str) -> None:
+    mine, built_in = (
+        contract.subject(variant.build).model for variant in (written(family, tmp_path), catalogue.find(family))
+    )
+    weights, expected = mine.state_dict(), built_in.state_dict()
+    assert mine.family == family and list(weights) == list(expected)
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
+    source, target = contract.sequences(3, 5), contract.sequences(3, 4, seed=1)
+    assert torch.equal(mine(source, target), built_in(source, target))
+
+
+@pytest.mark.parametrize("family", scaffold.FAMILIES)
+def test_a_new_variant_holds_the_contract(tmp_path: Path, family: str) -> None:
+    hold(written(family, tmp_path))
+
+
+@pytest.mark.parametrize(("family", "suggestion", "old", "new"), SUGGESTIONS)
+def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: str, old: str, new: str) -> None:
+    before = written(family, tmp_path)
+    assert suggestion in "".join(line for line in before.text.splitlines() if "#" in line)
+    Path(before.path).unlink()
+    edits = (old, new.format(suggestion)), ("from architectures.size import Limits, Size\n", EVERYTHING)
+    hold(written(family, tmp_path, *edits), besides=contract.a_batch_can_be_learned)  # how fast is another matter
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder"])
+def test_layers_can_differ_as_the_comment_says(tmp_path: Path, family: str) -> None:
+    variant = written(
+        family,
+        tmp_path,
+        ("def block() -> Block:", "def block(layer: int) -> Block:"),
+        ("size.heads)", "size.heads, window=4 if layer else None)"),
+        ("    embedding = ", "    blocks = map(block, range(size.depth))\n    embedding = "),
+        ("Stack(size.depth, block,", "Stack(size.depth, lambda: next(blocks),"),
+    )
+    hold(variant, besides=contract.a_batch_can_be_learned)
+    assert [block.attention.window for block in contract.subject(variant.build).model.stack.blocks] == [None, 4]
+
+
+@pytest.mark.parametrize("family", scaffold.FAMILIES)
+def test_a_new_variant_is_small_and_tidy(tmp_path: Path, family: str) -> None:
+    path = scaffold.write("mine", family, tmp_path)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
+    ruff = [sys.executable, "-m", "ruff"]
+    subprocess.run([*ruff, "check", "--isolated", "--select=E,F,I,UP,B,SIM,N,RUF", path], check=True)
+    for width in ("88", "120"):
+        subprocess.run([*ruff, "format", "--isolated", "--check", "--line-length", width, path], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mine"], "--family: missing; expected decoder, encoder or encoder-decoder"),
+        (["mine", "--family", "encoderdecoder"], 'unknown "encoderdecoder"; expected decoder, encoder or encoder-'),
+        (["mine", "--family", "decodr"], 'did you mean "decoder"?'),
+        (["taken", "--family", "decoder"], "taken.py: is there already"),
+        (["more/mine", "--family", "decoder"], '"more/mine": expected a letter'),
+        (["2nd", "--family", "decoder"], '"2nd": expected a letter'),
+        (["", "--family", "decoder"], '"": expected a letter'),
+        (["mine.txt", "--family", "decoder"], '"mine.txt": expected a letter'),
+        (["encoder_decoder.py", "--family", "decoder"], '"encoder_decoder" is an architecture already'),
+        (["torch", "--family", "decoder"], "torch.py can hide Python's module torch"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken.py").write_text("kept")
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["new", *arguments])
+    output, errors = capsys.readouterr()
+    assert ended.value.code == 2 and not output
+    assert len(errors.splitlines()) == 1 and message in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.py"] and Path("taken.py").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["my_idea-2", "my_idea-2.py"])
+def test_the_command_says_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["new", name, "--family", "encoder"])
+    assert not ended.value.code
+    assert "compare --preset smoke --architectures encoder,my_idea-2.py" in capsys.readouterr().out
+    found = catalogue.find("my_idea-2.py")
+    assert found.name == "my-idea-2" and found.document.startswith("my_idea-2: an encoder-only model")
