@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from architectures.embedding import Tables
-from architectures.stack import Block
+from architectures.stack import FeedForwards
 
 
 @dataclass(frozen=True)
@@ -62,4 +62,5 @@ def count(model: nn.Module) -> Counts:
 
 def layers(model: nn.Module) -> int:
     """Number of different feed-forward networks: layers that share one count once."""
-    return len({id(module.feedforward) for module in model.modules() if isinstance(module, Block)})
+    stacks = (module for module in model.modules() if isinstance(module, FeedForwards))
+    return len({id(network) for stack in stacks for network in stack.feedforwards()})

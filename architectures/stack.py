@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -17,6 +17,13 @@ class FeedForwardLike(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
     def flops(self, tokens: Amount) -> Amount: ...
+
+
+@runtime_checkable
+class FeedForwards(Protocol):
+    """A block or a stack that says which feed-forward networks it has."""
+
+    def feedforwards(self) -> list[nn.Module]: ...
 
 
 class Memory:
@@ -55,6 +62,9 @@ class Block(nn.Module):
         self.around_cross = wiring(norm(dim)) if cross is not None else None
         self.feedforward, self.around_feedforward = feedforward, wiring(norm(dim))
         self.dropout = nn.Dropout(dropout)
+
+    def feedforwards(self) -> list[nn.Module]:
+        return [self.feedforward]
 
     def forward(
         self,
