@@ -3,6 +3,7 @@
 Logits count as equal within 1e-4 at real positions, weights bit for bit.
 """
 
+import copy
 import inspect
 import re
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures.interop.convert import from_transformers, is_tied
+from architectures.generate import Decoding, left_to_right
+from architectures.interop.convert import from_transformers, is_tied, to_transformers
 from architectures.interop.shape import Shape, pull, push
 from architectures.interop.structure import difference
 from tasks.errors import InputError
+from tasks.example import BOS, END
 
 SIDES = ("none", "right", "left")
 TOLERANCE = 1e-4
@@ -69,23 +72,29 @@ def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
     assert _ties(mine) == _ties(other)
 
 
-def assert_fields_are_carried(shape: Shape, config: Any, read: set[str], changes: Mapping[str, object]) -> None:
-    """Every field in ``read``, set to its value in ``changes``, makes another model of ours: it is not just let by."""
-    assert set(changes) == read
+def with_field(config: Any, field: str, value: object) -> Any:
+    """A new configuration that has ``value`` in ``field``."""
+    return type(config).from_dict({**config.to_dict(), field: value})
+
+
+def assert_fields_are_carried(shape: Shape, config: Any, changes: Mapping[str, object]) -> None:
+    """Every field in ``changes``, set to that value, makes another model of ours: it is not just let by."""
     with torch.device("meta"):
         usual = shape.build(config, False)
         for name, value in changes.items():
-            changed = type(config)(**{**config.to_dict(), name: value})
-            assert difference(shape.build(changed, False), usual) is not None, name
+            changed = shape.build(with_field(config, name, value), False)
+            assert difference(changed, usual) is not None, name
 
 
-def assert_refused(theirs: Any, field: str, value: object) -> None:
-    """A configuration that has ``value`` in ``field`` is an error that names the field."""
-    before = getattr(theirs.config, field, None)
+def assert_refused(theirs: Any, field: str, value: object, named: str | None = None) -> None:
+    """A configuration that has ``value`` in ``field`` is an error that names the field, or ``named`` instead."""
+    before = theirs.config
+    theirs.config = copy.copy(before)
     setattr(theirs.config, field, value)
-    with pytest.raises(InputError, match=field):
+    with pytest.raises(InputError, match=re.escape(named or field)):
         from_transformers(theirs)
-    setattr(theirs.config, field, before)
+    theirs.config = before
+    from_transformers(theirs)
 
 
 def assert_left_over_is_noticed(shape: Shape, theirs: Any) -> None:
@@ -104,9 +113,69 @@ def assert_left_over_is_noticed(shape: Shape, theirs: Any) -> None:
                 move(ours, theirs, [other for other in links if other is not link])
 
 
+def assert_returns_bit_equal(ours: Any) -> None:
+    """Our model goes to ``transformers`` and back as the same model with the same weights."""
+    back = from_transformers(to_transformers(ours))
+    assert difference(back, ours) is None
+    assert_same_weights(back, ours)
+
+
 def cache_name(model: Any) -> str:
     """What ``forward`` and outputs of this release of ``transformers`` call the key/value cache."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+@torch.no_grad()
+def assert_decoder_logits(theirs: Any, side: str, width: int = 11) -> None:
+    """A decoder-only model of theirs, and ours made of it, read one batch alike."""
+    ids, mask, positions = batch(theirs.config.vocab_size, 4, width, side, seed=1)
+    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+    assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
+
+
+@torch.no_grad()
+def assert_decoder_cache(theirs: Any, side: str) -> None:
+    """Both read a padded source and then tokens in pieces of 1, 3 and 1, each with its own cache, alike."""
+    source, source_mask, _ = batch(theirs.config.vocab_size, 4, 6, side, seed=2)
+    tokens, _, _ = batch(theirs.config.vocab_size, 4, 5, "none", seed=3)
+    ours, name = from_transformers(theirs), cache_name(theirs)
+    mask = torch.cat([source_mask, torch.ones_like(tokens)], 1)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    out = theirs(source, attention_mask=source_mask, position_ids=positions[:, :6], use_cache=True)
+    cache, found, expected, seen = ours.prefill(source, source_mask), [], [], 6
+    for piece in tokens.split([1, 3, 1], 1):
+        after = seen + piece.shape[1]
+        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, seen:after]}
+        out, seen = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
+        logits, cache = ours.decode(piece, cache)
+        found.append(logits)
+        expected.append(out.logits)
+    assert_close(torch.cat(found, 1), torch.cat(expected, 1))
+
+
+def assert_decoder_writes_alike(theirs: Any, max_tokens: int = 12) -> None:
+    """Greedy writing is equal for new weights until some rows have come to END and some have not."""
+    lengths: set[int] = set()
+    for seed in range(40):
+        lengths |= _written_alike(randomised(theirs, seed), 16, max_tokens)
+        if max_tokens in lengths and len(lengths) > 1:
+            return
+    raise AssertionError(f"all rows were equally long: {lengths}")
+
+
+@torch.no_grad()
+def _written_alike(theirs: Any, rows: int, max_tokens: int) -> set[int]:
+    """``generate()`` of theirs after ``[source, BOS]`` equals ours after the source, END left out -> lengths."""
+    vocabulary = theirs.config.vocab_size
+    source, mask, _ = batch(vocabulary, rows, 6, "left", seed=4)
+    prompt, present = torch.cat([source, torch.full((rows, 1), BOS)], 1), torch.cat([mask, mask[:, -1:]], 1)
+    whole = theirs.generate(prompt, attention_mask=present, max_new_tokens=max_tokens, do_sample=False)
+    written = whole[:, prompt.shape[1] :].tolist()
+    expected = [row[: row.index(END)] if END in row else row for row in written]
+    answers = torch.ones(vocabulary, dtype=torch.bool)
+    found = left_to_right(from_transformers(theirs), source, mask, answers, Decoding(max_tokens))
+    assert [row.tolist() for row in found] == expected
+    return {len(row) for row in expected}
 
 
 def _ties(tensors: dict[str, Tensor]) -> list[str]:

@@ -27,7 +27,9 @@ READ = {
     "vocab_size",
 }
 IGNORED = {
-    "reorder_and_upcast_attn",
+    "_num_labels",
+    "n_ctx",  # n_positions under an older name; the first checkpoints carry both
+    "reorder_and_upcast_attn",  # another order of the same operations, in float32
     "summary_activation",
     "summary_first_dropout",
     "summary_proj_to_labels",
@@ -46,7 +48,7 @@ def build(config: Config, tied: bool) -> DecoderOnly:
     def block() -> Block:
         scale = None if config.scale_attn_weights else 1.0
         attention = Attention(dim, config.n_head, bias=True, scale=scale, dropout=config.attn_pdrop)
-        hidden = config.n_inner or 4 * dim
+        hidden = 4 * dim if config.n_inner is None else config.n_inner
         feedforward = FeedForward(dim, hidden, activation(config.activation_function), bias=True)
         return Block(attention, feedforward, norm, dropout=config.resid_pdrop)
 
@@ -64,22 +66,22 @@ def describe(model: DecoderOnly) -> Config:
 
     block, positions = model.stack.blocks[0], model.positions
     assert isinstance(block, Block) and isinstance(positions, Learned) and isinstance(block.feedforward, FeedForward)
-    norm = model.stack.norm
-    assert isinstance(norm, LayerNorm)
+    norm, attention = model.stack.norm, block.attention
+    assert isinstance(norm, LayerNorm) and attention.dim % attention.heads == 0
     vocabulary, dim = model.embedding.weight.shape
     return GPT2Config(
         vocab_size=vocabulary,
         n_positions=positions.weight.shape[0],
         n_embd=dim,
         n_layer=len(model.stack.blocks),
-        n_head=block.attention.heads,
+        n_head=attention.heads,
         n_inner=block.feedforward.up.out_features,
         activation_function=activation_name(block.feedforward.activation),
         resid_pdrop=block.dropout.p,
         embd_pdrop=model.embedding.dropout.p,
-        attn_pdrop=block.attention.dropout,
+        attn_pdrop=attention.dropout,
         layer_norm_epsilon=norm.eps,
-        scale_attn_weights=block.attention.scale is None,
+        scale_attn_weights=attention.scale is None,
         tie_word_embeddings=model.head.weight is model.embedding.weight,
         **SPECIAL_TOKENS,
     )

@@ -28,7 +28,8 @@ READ = {
     "rope_parameters",
     "vocab_size",
 }
-IGNORED = {"max_position_embeddings"}  # rotary positions of the default type have no end
+# Rotary positions of the default type have no end; the first checkpoints carry the second name.
+IGNORED = {"max_position_embeddings", "max_sequence_length"}
 FIXED = {"pretraining_tp": 1}
 
 
