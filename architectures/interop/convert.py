@@ -1,15 +1,16 @@
 """Models of ``transformers`` as ours with equal logits, and back."""
 
+import copy
 from typing import Any
 
 import torch
 
-from architectures.interop import gpt2
+from architectures.interop import gpt2, t5
 from architectures.interop.shape import Config, Shape, pull, push
 from architectures.interop.structure import difference
 from tasks.errors import InputError
 
-SHAPES: tuple[Shape, ...] = (gpt2.SHAPE,)
+SHAPES: tuple[Shape, ...] = (gpt2.SHAPE, t5.SHAPE)
 
 
 def from_transformers(model: Any, canvas: int = 1) -> Any:
@@ -70,10 +71,11 @@ def empty(shape: Shape, config: Config, tied: bool) -> Any:
     """A new model of ``transformers``, its output matrix tied or not whatever the configuration says."""
     import transformers
 
-    model = getattr(transformers, shape.model)(config)
+    model = getattr(transformers, shape.model)(copy.deepcopy(config))
     if not tied and is_tied(model):
-        table = model.get_output_embeddings().weight
-        model.get_output_embeddings().weight = torch.nn.Parameter(table.detach().clone())
+        output = model.get_output_embeddings()
+        output.weight = torch.nn.Parameter(output.weight.detach().clone())
+        model.config.tie_word_embeddings = False  # else whatever asks for `tie_weights` later would tie it again
     return model
 
 

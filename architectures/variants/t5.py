@@ -1,0 +1,35 @@
+"""T5: relative position biases, unscaled attention scores, ReLU, tied embedding (Raffel et al. 2020, 1910.10683)."""
+
+from torch import nn
+from torch.nn import functional as F
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.feedforward import FeedForward
+from architectures.norm import RMSNorm
+from architectures.positions import RelativeBias
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+
+
+def build(size: Size, limits: Limits) -> EncoderDecoder:
+    def attention() -> Attention:
+        return Attention(size.dim, size.heads, head_dim=size.head_dim, scale=1.0, dropout=size.dropout)
+
+    def block(cross: bool) -> Block:
+        feedforward = FeedForward(size.dim, size.hidden, F.relu, dropout=size.dropout)
+        return Block(attention(), feedforward, RMSNorm, attention() if cross else None, dropout=size.dropout)
+
+    def stack(cross: bool) -> Stack:
+        return Stack(size.depth, lambda: block(cross), nn.Sequential(RMSNorm(size.dim), nn.Dropout(size.dropout)))
+
+    embedding = Embedding(limits.vocabulary, size.dim, std=0.3, dropout=size.dropout)
+    return EncoderDecoder(
+        embedding,
+        stack(cross=False),
+        stack(cross=True),
+        Head(limits.vocabulary, size.dim, tied=embedding, scale=size.dim**-0.5),
+        positions=RelativeBias(size.heads, bidirectional=True),
+        decoder_positions=RelativeBias(size.heads, bidirectional=False),
+    )
