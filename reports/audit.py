@@ -99,7 +99,8 @@ def off_budget(group: Group) -> list[str]:
 def _axis(group: Group, runs: pd.DataFrame, axis: str, held: bool) -> Entry:
     _, _, tolerance, form = AXES[axis]
     if not held:
-        ratio = runs[axis].astype(float).mean() / _reference(group, axis)
+        first = _reference(group, axis)
+        ratio = runs[axis].astype(float).mean() / first if first else math.nan
         return Entry(
             span(runs, axis, form),
             f"{ratio:.2f}\N{MULTIPLICATION SIGN} {group.architectures[0]}" if math.isfinite(ratio) else "",

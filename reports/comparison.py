@@ -13,10 +13,12 @@ from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
 from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
 from reports.tables import Tables
+from runs.spec import AS_IS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "supervision", "optimizer")
 UNTRAINED: Final = "untrained"
+CHECKPOINT: Final = "checkpoint:"
 _UNKNOWN: Final = Interval(math.nan)
 
 
@@ -91,10 +93,11 @@ class Comparison:
 
     @property
     def classical(self) -> tuple[str, float] | None:
-        """The best reference that was trained on the task: its name and value."""
+        """The best reference that a classical method gave: its name and value."""
         if not self.metric.better:
             return None
-        rows = [(name, value) for name, value in self.references.items() if name != UNTRAINED and math.isfinite(value)]
+        classical = {k: v for k, v in self.references.items() if k != UNTRAINED and not k.startswith(CHECKPOINT)}
+        rows = [(name, value) for name, value in classical.items() if math.isfinite(value)]
         return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
 
     @property
@@ -107,10 +110,10 @@ class Comparison:
 
     @cached_property
     def tokens_per_parameter(self) -> float:
-        """The fewest training tokens per parameter among the group's runs; nan where unknown."""
+        """The fewest training tokens per parameter among the group's runs; nan where unknown or nothing was trained."""
         runs = self.group.runs
         ratio = runs["train_tokens"].astype(float) / runs["parameters"].astype(float)
-        return float(ratio.min())
+        return float(ratio[ratio > 0].min())
 
     @property
     def early(self) -> bool:
@@ -206,7 +209,17 @@ class Comparisons:
     def _references(self, group: Group, name: str) -> dict[str, float]:
         rows = self.tables["references"]
         rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
-        return {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+        found = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+        return found | self._checkpoints(group, name)
+
+    def _checkpoints(self, group: Group, name: str) -> dict[str, float]:
+        """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
+        runs, scores = self.tables["runs"], self._scores.get(name)
+        if scores is None or not metric(name).across_tokenizers:
+            return {}
+        others = runs[(runs["dataset"] == group.dataset) & as_is(runs) & runs["run"].isin(scores.index)]
+        others = others[~others["run"].isin(group.runs["run"])]
+        return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
 
 
 def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
@@ -224,11 +237,20 @@ def by_axis(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(match=runs["match"].str.split(",")).explode("match", ignore_index=True)
 
 
+def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """True at the runs that scored a checkpoint without training it."""
+    return (runs["match"] == AS_IS).fillna(False).astype(bool)
+
+
 def _groups(runs: pd.DataFrame) -> Iterator[Group]:
-    """The runs by data set and condition, in the order in which they were planned."""
+    """The runs by data set and condition, in the order in which they were planned.
+
+    Checkpoints had another budget than any match: they make a group only where there is nothing else.
+    """
     runs = by_axis(runs)
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
+        rows = rows if as_is(rows).all() else rows[~as_is(rows)]
         varying = [name for name in CONDITIONS if name in rows and rows[name].nunique(dropna=True) > 1]
         parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
         if varying:

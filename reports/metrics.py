@@ -28,6 +28,11 @@ class Metric:
         return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]
 
     @property
+    def across_tokenizers(self) -> bool:
+        """Whether models that cut text into other tokens compare: what is counted by token does not."""
+        return self.name in _ACROSS
+
+    @property
     def arrow(self) -> str:
         return {"higher": "↑", "lower": "↓", "": ""}[self.better]
 
@@ -43,6 +48,9 @@ _RANGES: Final = {
     **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
     "perplexity": (1.0, math.inf),
 }
+_ACROSS: Final = frozenset(
+    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", "rouge_l"}
+)
 _ANY_ORDER: Final = (
     "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
     "at random, not of left to right"

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports import audit, drawing, figures, formatting, grids
-from reports.comparison import Comparison, Comparisons, Group, by_axis, by_condition
+from reports.comparison import Comparison, Comparisons, Group, as_is, by_axis, by_condition
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
@@ -101,9 +101,23 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
 
 def lede(runs: pd.DataFrame) -> str:
     """What was compared under which budget, in a few sentences."""
+    checkpoints = list(runs.loc[as_is(runs), "architecture"].dropna().unique())
+    trained = runs[~as_is(runs)]
+    sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
+    if checkpoints:
+        several = len(checkpoints) > 1
+        which = f"{len(checkpoints)} checkpoint{'s' * several} ({formatting.listing(checkpoints)})"
+        how = (
+            "were scored as they are, with their own tokenizers"
+            if several
+            else "was scored as it is, with its own tokenizer"
+        )
+        sentences.append(f"{which} {how} and without training.")
+    return " ".join(sentences) or "No run has been recorded yet."
+
+
+def _trained(runs: pd.DataFrame) -> str:
     names, sets = list(runs["architecture"].dropna().unique()), list(runs["dataset"].dropna().unique())
-    if not names or not sets:
-        return "No run has been recorded yet."
     kinds = formatting.listing(sorted(runs["task"].dropna().unique()))
     seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
     times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
@@ -113,11 +127,10 @@ def lede(runs: pd.DataFrame) -> str:
         else f"One architecture ({names[0]})"
     )
     were = "were" if len(names) > 1 else "was"
-    first = (
+    return (
         f"{compared} {were} trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}), "
         f"{times} seed{'s' if seeds.max() > 1 else ''} each, and scored on the test split."
     )
-    return " ".join([first, *_budget_sentences(runs)])
 
 
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:

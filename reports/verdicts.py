@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports.comparison import Comparison, Group
+from reports.comparison import CHECKPOINT, Comparison, Group
 from reports.formatting import decimals, limits, listing, number, value
+from runs.spec import AS_IS
 
 MATCHES: Final = {
     "parameters": "equal size and equal training tokens",
     "flops": "equal training tokens and equal training FLOPs",
     "flops-by-tokens": "equal size and equal training FLOPs",
     "seconds": "equal training time",
+    AS_IS: "checkpoints as they are, nothing held equal",
 }
 SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on the target only"}
 
@@ -159,4 +161,6 @@ _REFERENCES: Final = {
 
 def reference_label(name: str) -> str:
     """A reference row's name as people say it."""
+    if name.startswith(CHECKPOINT):
+        return f"{name.removeprefix(CHECKPOINT)}, as it is"
     return _REFERENCES.get(name, name.replace("_", " "))

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runs.resolve import check_task, is_path, resolve
-from runs.sections import HELD, MATCHES, PARAMETER_FLOOR, Budget, Experiment, Model, Task, Training
+from runs.sections import AS_IS, HELD, MATCHES, PARAMETER_FLOOR, Budget, Experiment, Model, Task, Training
 from runs.validation import nearest, shown
 from tasks.errors import InputError
 
 __all__ = [
+    "AS_IS",
     "HELD",
     "MATCHES",
     "PARAMETER_FLOOR",
