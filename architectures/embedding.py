@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from architectures.feedforward import Activation
+from architectures.initial import linear
 from architectures.numbers import Amount
 
 
 @runtime_checkable
 class Tables(Protocol):
-    """A module with parameters that a budget leaves out: token, position and segment tables, output matrices."""
+    """A module with parameters that a budget leaves out: token, position and segment tables, output matrix and bias."""
 
     def tables(self) -> list[nn.Parameter]: ...
 
@@ -52,6 +54,18 @@ class Embedding(nn.Module):
         return y
 
 
+class Transform(nn.Module):
+    """``norm(activation(dense(x)))``, (..., d) -> (..., d): what BERT (1810.04805) puts before the output matrix."""
+
+    def __init__(self, dim: int, activation: Activation, norm: nn.Module, bias: bool = False) -> None:
+        super().__init__()
+        self.dense, self.activation, self.norm = linear(dim, dim, bias), activation, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.activation(self.dense(x)))
+        return y
+
+
 class Head(nn.Module):
     """Hidden states (..., d) -> logits (..., v).
 
@@ -75,7 +89,7 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
 
     def tables(self) -> list[nn.Parameter]:
-        return [self.weight]
+        return [self.weight] if self.bias is None else [self.weight, self.bias]
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.transform(x)

@@ -46,7 +46,7 @@ class Counts:
 
 
 def embedding_parameters(model: nn.Module) -> set[int]:
-    """``id`` of every parameter that a budget leaves out: token, position and segment tables and the output matrix."""
+    """``id`` of each parameter that a budget leaves out: token, position, segment tables, output matrix and bias."""
     return {id(table) for module in model.modules() if isinstance(module, Tables) for table in module.tables()}
 
 

@@ -24,14 +24,16 @@ Config = Any  # a transformers.PretrainedConfig
 
 @dataclass(frozen=True)
 class Link:
-    """One tensor of ours, and the tensors of theirs that are its rows, in order.
+    """One tensor of ours, and the tensors of theirs that are its rows, in order; any name of a shared tensor will do.
 
-    ``transposed``: theirs is (inputs, outputs), as GPT-2 stores its matrices.
+    ``transposed``: theirs is (inputs, outputs), as GPT-2 stores its matrices. ``copies`` are further tensors of theirs
+    that get the same values and are not read: those that their model holds without using them.
     """
 
     ours: str
     theirs: tuple[str, ...]
     transposed: bool = False
+    copies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert not isinstance(self.theirs, str) and (len(self.theirs) == 1 or not self.transposed)
@@ -101,14 +103,8 @@ IDLE = frozenset(
 
 
 def stored(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor of a model by name; of names that share one tensor, the first."""
-    seen: set[int] = set()
-    kept = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            kept[name] = tensor
-    return kept
+    """Every tensor of a model by name; names that share one tensor have the same one."""
+    return dict(model.state_dict(keep_vars=True))
 
 
 @torch.no_grad()
@@ -126,6 +122,8 @@ def push(ours: nn.Module, theirs: nn.Module, links: Iterable[Link]) -> None:
     own, other = stored(ours), stored(theirs)
     for link in _complete(links, own, other):
         whole = own[link.ours].T if link.transposed else own[link.ours]
+        for name in link.copies:
+            other[name].copy_(_fitting(whole, other[name], link))
         if link.transposed:
             other[link.theirs[0]].copy_(_fitting(whole, other[link.theirs[0]], link))
             continue
@@ -136,14 +134,21 @@ def push(ours: nn.Module, theirs: nn.Module, links: Iterable[Link]) -> None:
 
 def _complete(links: Iterable[Link], own: dict[str, Tensor], other: dict[str, Tensor]) -> list[Link]:
     listed = list(links)
-    for side, linked, there in (
-        ("ours", [link.ours for link in listed], own),
-        ("theirs", [name for link in listed for name in link.theirs], other),
-    ):
-        assert len(set(linked)) == len(linked), f"a tensor of {side} is linked twice"
-        left = sorted(there.keys() ^ set(linked))
-        assert not left, f"tensors of {side} that are linked on one side only: {', '.join(left)}"
+    _accounted("ours", [link.ours for link in listed], [], own)
+    read, copies = [name for link in listed for name in link.theirs], [name for link in listed for name in link.copies]
+    _accounted("theirs", read, copies, other)
     return listed
+
+
+def _accounted(side: str, linked: list[str], copies: list[str], there: dict[str, Tensor]) -> None:
+    """Every tensor of a side is linked under one of its names, and once; a copy may also be one that is linked."""
+    unknown = sorted({*linked, *copies} - there.keys())
+    assert not unknown, f"tensors of {side} that are linked and do not exist: {', '.join(unknown)}"
+    reached = [id(there[name]) for name in linked]
+    assert len(set(reached)) == len(linked), f"a tensor of {side} is linked twice"
+    reached += [id(there[name]) for name in copies]
+    left = [name for name, tensor in there.items() if id(tensor) not in reached]
+    assert not left, f"tensors of {side} that are linked on the other side only: {', '.join(left)}"
 
 
 def _fitting(tensor: Tensor, place: Tensor, link: Link) -> Tensor:
