@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from architectures.interop import gpt2, llama, t5
+from architectures.interop import bert, gpt2, llama, modernbert, t5
 from architectures.interop.shape import Config, Shape, pull, push
 from architectures.interop.structure import difference
 from tasks.errors import InputError
 
-SHAPES: tuple[Shape, ...] = (gpt2.SHAPE, llama.SHAPE, t5.SHAPE)
+SHAPES: tuple[Shape, ...] = (gpt2.SHAPE, llama.SHAPE, bert.SHAPE, modernbert.SHAPE, t5.SHAPE)
 
 
 def from_transformers(model: Any, canvas: int = 1) -> Any:
