@@ -303,8 +303,15 @@ def _print_report(root: Path) -> None:
 
 def _architectures() -> dict[str, str]:
     from architectures import catalogue
+    from tasks.errors import InputError
 
-    return {name: catalogue.find(name).document for name in catalogue.names()}
+    def document(name: str) -> str:
+        try:
+            return catalogue.find(name).document
+        except InputError as error:  # of a package that does not load
+            return str(error)
+
+    return {name: document(name) for name in catalogue.names()}
 
 
 def _tasks() -> dict[str, str]:

@@ -67,8 +67,8 @@ class Variant:
 
 def names() -> list[str]:
     """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
-    offered = (entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS))
-    return [*sorted(_own()), *sorted(offered), *STOCK]
+    offered = {entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    return [*sorted(_own()), *sorted(offered.difference(_own(), STOCK)), *STOCK]
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
@@ -103,8 +103,11 @@ def find(name: str, folder: Path | None = None) -> Variant:
 
 
 def is_code(name: str) -> bool:
-    """Whether an architecture is a file of Python code, by name or path: not a model of ``transformers``."""
-    return name.endswith(".py") or not (name in STOCK or _is_folder(name))
+    """Whether an architecture is one file of Python code, so that a copy of its text is all of it.
+
+    Those of other packages, which may consist of more files, and models of ``transformers`` are not.
+    """
+    return name.endswith(".py") or name.replace("_", "-") in _own()
 
 
 def _is_folder(name: str) -> bool:

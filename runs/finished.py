@@ -58,7 +58,7 @@ def _read(folder: Path) -> FinishedRun:
 
 
 def _variant(folder: Path, made: plan.Plan) -> Variant:
-    """The variant file that the run kept; models of ``transformers`` are found where they were."""
+    """The variant file that the run kept; other packages' variants and models are found where they were."""
     if catalogue.is_code(made.variant):
         return catalogue.find(str(folder / "variant.py"))
     found = catalogue.find(made.variant)
