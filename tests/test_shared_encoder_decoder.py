@@ -1,0 +1,132 @@
+"""The shared encoder-decoder is the plain one with the decoder's copies left out: counted, trained and stored once."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import catalogue, contract
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.objectives import Pairs
+from architectures.size import Limits, Size, count, layers
+from runs import budget, checkpoint, optimizer
+
+BUILD = catalogue.find("shared-encoder-decoder").build
+SHARED = ("attention", "around_attention", "feedforward", "around_feedforward")
+DEPTH = contract.SIZE.depth
+
+
+@dataclass(frozen=True)
+class Recipe:
+    optimizer: str = "muon"
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+
+
+def random_model(seed: int = 0) -> EncoderDecoder:
+    model: EncoderDecoder = contract.subject(BUILD, seed=seed).model
+    return model
+
+
+def unshared() -> EncoderDecoder:
+    """A plain encoder-decoder with the weights of the shared one: the same function."""
+    model: EncoderDecoder = catalogue.find("encoder-decoder").build(contract.SIZE, contract.LIMITS)
+    model.load_state_dict(random_model().state_dict())
+    return model.eval()
+
+
+def pairs_of_modules(model: EncoderDecoder) -> list[tuple[nn.Module, nn.Module]]:
+    """What encoder and decoder have in common: the same module where it is shared."""
+    stacks = list(zip(model.encoder.blocks, model.decoder.blocks, strict=True))
+    return [
+        (model.encoder.norm, model.decoder.norm),
+        *((getattr(e, part), getattr(d, part)) for e, d in stacks for part in SHARED),
+    ]
+
+
+def assert_shared(model: EncoderDecoder) -> None:
+    assert all(one is other for one, other in pairs_of_modules(model))
+    crosses = {id(block.cross) for block in model.decoder.blocks}
+    assert len(crosses) == DEPTH and all(block.cross is None for block in model.encoder.blocks)
+
+
+def loss(model: EncoderDecoder) -> Tensor:
+    answers = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    return model.objective.loss(model, Pairs(contract.sequences(4, 6), contract.sequences(4, 5, seed=1)), answers)
+
+
+def test_the_count_is_that_of_the_unshared_without_the_decoders_copies() -> None:
+    plain = unshared()
+    copies = sum(p.numel() for _, module in pairs_of_modules(plain) for p in module.parameters())
+    assert copies > 0
+    assert count(random_model()).parameters == count(plain).parameters - copies
+    assert count(random_model()).embedding_parameters == count(plain).embedding_parameters
+    assert layers(random_model()) == DEPTH and layers(plain) == 2 * DEPTH
+
+
+def test_it_computes_and_costs_what_the_unshared_does() -> None:
+    source, target = contract.sequences(3, 6), contract.sequences(3, 5, seed=1)
+    assert torch.equal(random_model()(source, target), unshared()(source, target))
+    assert random_model().flops(6, 5, 5) == unshared().flops(6, 5, 5)
+
+
+def test_gradients_of_both_uses_add_up() -> None:
+    model, plain = random_model(), unshared()
+    loss(model).backward()
+    loss(plain).backward()
+    for (shared, _), (one, other) in zip(pairs_of_modules(model), pairs_of_modules(plain), strict=True):
+        for parameter, first, second in zip(shared.parameters(), one.parameters(), other.parameters(), strict=True):
+            assert parameter.grad is not None and first.grad is not None and second.grad is not None
+            assert first.grad.abs().max() > 1e-6 and second.grad.abs().max() > 1e-6
+            torch.testing.assert_close(parameter.grad, first.grad + second.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> None:
+    model = copy.deepcopy(random_model())
+    assert_shared(model)
+    loss(model).backward()
+    optimizer.build(model, Recipe(), "cpu").step()
+    assert_shared(model)
+    checkpoint.save(tmp_path, {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
+    found = checkpoint.load(tmp_path, print)
+    assert found is not None
+    again = random_model(seed=1)
+    again.load_state_dict(found.tensors["model"])
+    assert_shared(again)
+    source, target = contract.sequences(3, 6), contract.sequences(3, 5, seed=1)
+    assert torch.equal(again(source, target), model(source, target))
+    assert not torch.equal(again(source, target), random_model()(source, target))
+
+
+def test_muon_updates_every_shared_matrix_once() -> None:
+    model = random_model()
+    loss(model).backward()
+    trained = optimizer.build(model, Recipe(), "cpu")
+    pieces = [piece for group in trained.muon.groups.values() for piece in group]
+    places = [(id(piece.matrix), piece.begin) for piece in pieces]
+    assert len(places) == len(set(places)) == DEPTH * (3 + 1 + 2 + 1 + 3 + 1)  # attention, gated feed-forward, cross
+    matrix = model.encoder.blocks[0].feedforward.down.weight
+    alone = nn.Parameter(matrix.detach().clone())
+    alone.grad = matrix.grad.clone()
+    optimizer.Muon([alone], 0.01, 0.1).step(1.0)
+    before = matrix.detach().clone()
+    trained.step()
+    torch.testing.assert_close(matrix, alone, atol=1e-5, rtol=0.0)
+    assert (matrix - before).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("parameters", [30_000, 100_000, 800_000, 3_000_000])
+def test_a_budget_makes_it_about_as_deep_and_wide_as_a_decoder(parameters: int) -> None:
+    width, limits = budget.reference_width(parameters), Limits(300, 32, 16)
+    start, coarse = Size(width, budget.usual_heads(width), 1, 1), parameters >= budget.COARSE_FROM
+    sizes = []
+    for name in ("decoder", "shared-encoder-decoder"):
+        build = catalogue.find(name).build
+        sizes.append(budget.fit(build, start, limits, budget.parameters, parameters, coarse, name))
+        assert budget.counts(build, sizes[-1], limits).parameters == pytest.approx(parameters, rel=0.01)
+    decoder, shared = sizes
+    assert decoder.depth - 1 <= shared.depth <= decoder.depth
+    assert 0.6 * decoder.hidden <= shared.hidden <= 1.2 * decoder.hidden
