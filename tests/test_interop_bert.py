@@ -1,0 +1,249 @@
+"""BERT of ``transformers`` and ours are one function: logits at real positions, and weights there and back."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from interop_cases import (
+    SIDES,
+    assert_close,
+    assert_fields_are_carried,
+    assert_left_over_is_noticed,
+    assert_refused,
+    assert_returns_bit_equal,
+    assert_same_weights,
+    batch,
+    randomised,
+    with_field,
+)
+from transformers import BertConfig, BertForMaskedLM
+
+from architectures import catalogue
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head, Transform
+from architectures.encoder import EncoderOnly
+from architectures.feedforward import FeedForward, gelu_tanh
+from architectures.interop import bert
+from architectures.interop.convert import from_transformers, is_tied, to_transformers
+from architectures.interop.shape import SPECIAL_TOKENS
+from architectures.norm import LayerNorm, PostNorm, PreNorm
+from architectures.positions import Learned
+from architectures.size import Limits, Size
+from architectures.stack import Block, Stack
+from tasks.errors import InputError
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "usual": dict(hidden_size=20, num_attention_heads=5, num_hidden_layers=3, intermediate_size=31),
+    "one head, one layer": dict(hidden_size=7, num_attention_heads=1, num_hidden_layers=1, intermediate_size=3),
+    "one segment": dict(
+        hidden_size=9, num_attention_heads=9, num_hidden_layers=2, intermediate_size=5, type_vocab_size=1
+    ),
+    "relu": dict(
+        hidden_size=12,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        intermediate_size=11,
+        hidden_act="relu",
+        layer_norm_eps=0.1,
+    ),
+    "untied": dict(
+        hidden_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        intermediate_size=8,
+        hidden_act="gelu_new",
+        tie_word_embeddings=False,
+    ),
+}
+
+
+def model(name: str = "usual", seed: int = 0, **more: Any) -> BertForMaskedLM:
+    config = BertConfig(vocab_size=29, max_position_embeddings=24, **SPECIAL_TOKENS, **(SHAPES[name] | more))
+    return randomised(BertForMaskedLM(config), seed)
+
+
+@torch.no_grad()
+def assert_logits(theirs: BertForMaskedLM, side: str) -> None:
+    ids, mask, positions = batch(theirs.config.vocab_size, 4, 13, side, seed=1)
+    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+    assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("kernel", ["sdpa", "eager"])
+def test_logits_are_equal(name: str, side: str, kernel: str) -> None:
+    theirs = model(name, attn_implementation=kernel)
+    assert theirs.config._attn_implementation == kernel
+    assert_logits(theirs, side)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SHAPES)
+def test_logits_without_mask_and_positions_are_equal(name: str) -> None:
+    theirs = model(name)
+    ids, _, _ = batch(29, 3, 24, "none", seed=2)  # every position that there is
+    assert_close(from_transformers(theirs)(None, ids), theirs(ids).logits)
+
+
+@torch.no_grad()
+def test_source_and_canvas_read_as_one_sequence() -> None:
+    theirs = model()
+    ids, mask, positions = batch(29, 4, 13, "left", seed=3)
+    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+    ours = from_transformers(theirs, canvas=4)
+    assert ours.canvas == 4
+    found = ours(ids[:, :9], ids[:, 9:], mask[:, :9], mask[:, 9:])
+    assert_close(found, expected[:, 9:], mask[:, 9:])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_round_trip_keeps_every_bit(name: str) -> None:
+    theirs = model(name)
+    if name == "untied":  # the bias that their model holds and does not read
+        theirs.cls.predictions.bias.data.copy_(theirs.cls.predictions.decoder.bias.data)
+    ours = from_transformers(theirs)
+    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == (name != "untied")
+    assert_same_weights(to_transformers(ours), theirs)
+
+
+@torch.no_grad()
+def test_the_bias_that_is_read_is_the_one_that_counts() -> None:
+    """Untied, their two biases are two tensors, and ``decoder.bias`` is added; untied by hand, they stay one."""
+    theirs = model("untied")
+    assert not torch.equal(theirs.cls.predictions.bias, theirs.cls.predictions.decoder.bias)
+    assert torch.equal(from_transformers(theirs).head.bias, theirs.cls.predictions.decoder.bias)
+    theirs = model()
+    output = theirs.get_output_embeddings()
+    output.weight = torch.nn.Parameter(torch.randn_like(output.weight))
+    assert not is_tied(theirs) and theirs.cls.predictions.bias is output.bias
+    assert_logits(theirs, "right")
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_our_variant_returns_as_it_went(dropout: float) -> None:
+    ours = catalogue.find("bert").build(Size(dim=12, heads=3, depth=2, hidden=17, dropout=dropout), Limits(29, 10, 9))
+    assert_returns_bit_equal(randomised(ours, seed=5))
+
+
+@pytest.mark.parametrize("name", ["usual", "untied"])
+def test_a_tensor_left_over_is_noticed(name: str) -> None:
+    assert_left_over_is_noticed(bert.SHAPE, model(name))
+
+
+def test_every_field_that_is_read_is_carried() -> None:
+    changes = {
+        "attention_probs_dropout_prob": 0.4,
+        "hidden_act": "relu",
+        "hidden_dropout_prob": 0.4,
+        "hidden_size": 25,
+        "intermediate_size": 11,
+        "layer_norm_eps": 0.02,
+        "max_position_embeddings": 8,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "type_vocab_size": 3,
+        "vocab_size": 28,
+    }
+    assert changes.keys() == bert.READ
+    assert_fields_are_carried(bert.SHAPE, model().config, changes)
+
+
+def test_fields_that_are_ignored_change_no_logits() -> None:
+    idle = {
+        "_num_labels": 3,
+        "classifier_dropout": 0.5,
+        "directionality": "bidi",
+        "output_past": True,
+        "pooler_fc_size": 7,
+        "pooler_num_attention_heads": 3,
+        "pooler_num_fc_layers": 2,
+        "pooler_size_per_head": 5,
+        "pooler_type": "first_token_transform",
+    }
+    assert idle.keys() == bert.IGNORED
+    config = copy.deepcopy(model().config)
+    for field, value in idle.items():
+        config = with_field(config, field, value)
+    assert_logits(randomised(BertForMaskedLM(config), seed=0), "left")
+
+
+def test_dropout_is_carried_over_to_where_theirs_has_it() -> None:
+    ours = from_transformers(model(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2))
+    assert ours.embedding.dropout.p == 0.3
+    for block in ours.stack.blocks:
+        assert (block.dropout.p, block.attention.dropout, block.feedforward.dropout.p) == (0.3, 0.2, 0.0)
+
+
+@pytest.mark.parametrize(
+    "field, value, named",
+    [
+        ("hidden_act", "quick_gelu", "quick_gelu"),
+        ("is_decoder", True, None),
+        ("add_cross_attention", True, None),
+        ("position_embedding_type", "relative_key", None),
+        ("embedding_size", 8, None),
+        ("quantization_config", {"quant_method": "int8"}, None),
+        ("is_encoder_decoder", True, None),
+    ],
+)
+def test_what_we_do_not_have_is_named(field: str, value: object, named: str | None) -> None:
+    assert_refused(model(), field, value, named)
+
+
+def test_a_configuration_of_an_older_release_is_taken() -> None:
+    theirs = model()
+    theirs.config.position_embedding_type = "absolute"
+    theirs.config.gradient_checkpointing = False
+    assert_logits(theirs, "right")
+
+
+def encoder(**changes: Any) -> EncoderOnly:
+    """BERT of ours, part by part, but for ``changes``."""
+
+    def norm(dim: int) -> LayerNorm:
+        return LayerNorm(dim, bias=True)
+
+    def block() -> Block:
+        attention = Attention(12, 3, bias=True, **changes.get("attention", {}))
+        feedforward = FeedForward(12, 17, bias=True, **changes.get("feedforward", {}))
+        return Block(attention, feedforward, norm, wiring=changes.get("wiring", PostNorm))
+
+    embedding = Embedding(29, 12, **{"segments": 2, "norm": norm(12), **changes.get("embedding", {})})
+    transform = Transform(12, changes.get("act", torch.nn.functional.gelu), norm(12), bias=True)
+    head = Head(29, 12, tied=embedding, **{"bias": True, "transform": transform, **changes.get("head", {})})
+    return EncoderOnly(embedding, Stack(2, block, changes.get("final")), head, Learned(24, 12), canvas=5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention": {"kv_heads": 1}},
+        {"attention": {"head_dim": 5}},
+        {"attention": {"window": 3}},
+        {"attention": {"scale": 0.3}},
+        {"feedforward": {"dropout": 0.1}},
+        {"feedforward": {"activation": torch.sigmoid}},
+        {"wiring": PreNorm},
+        {"final": LayerNorm(12, bias=True)},
+        {"act": gelu_tanh},
+        {"embedding": {"scale": 2.0}},
+        {"embedding": {"segments": 0}},
+        {"embedding": {"norm": None}},
+        {"head": {"bias": False}},
+        {"head": {"scale": 0.5}},
+        {"head": {"transform": None}},
+    ],
+    ids=str,
+)
+def test_a_model_that_is_no_bert_is_not_taken_for_one(changes: dict[str, Any]) -> None:
+    assert type(to_transformers(encoder())) is BertForMaskedLM
+    with pytest.raises(InputError, match="to_transformers: this encoder"):
+        to_transformers(encoder(**changes))
+
+
+def test_heads_that_do_not_divide_the_width_are_not_taken_for_bert() -> None:
+    ours = catalogue.find("bert").build(Size(dim=10, heads=3, depth=1, hidden=8), Limits(29, 5, 5))
+    with pytest.raises(InputError, match="to_transformers: this encoder"):
+        to_transformers(ours)
