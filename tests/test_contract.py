@@ -46,4 +46,4 @@ def test_a_parameter_without_gradient_is_noticed() -> None:
         return model
 
     with pytest.raises(AssertionError, match="never get a gradient: idle"):
-        contract.a_batch_can_be_learned(contract.subject(build))
+        contract.every_parameter_gets_a_gradient(contract.subject(build))

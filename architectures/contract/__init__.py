@@ -1,0 +1,82 @@
+"""The contract suite: what every variant must hold, as small checks on a tiny random model."""
+
+from architectures.contract.answers import (
+    answers_are_allowed,
+    likelihood_sums_to_one,
+    limits_are_reached,
+    scoring_is_still,
+    the_end_is_scored,
+    writing_follows_scoring,
+)
+from architectures.contract.caching import caches_are_values, forward_is_prefill_and_decode
+from architectures.contract.learning import (
+    a_batch_can_be_learned,
+    bfloat16_is_near,
+    every_parameter_gets_a_gradient,
+    training_reads_as_scoring_does,
+)
+from architectures.contract.parameters import (
+    a_plan_is_the_model,
+    building_is_repeatable,
+    everything_is_registered,
+    parameters_are_counted,
+    ties_hold,
+    weights_survive_saving,
+)
+from architectures.contract.passes import (
+    an_empty_source_is_none,
+    cross_attention_reads_the_source,
+    embedding_enters_once,
+    flops_are_counted,
+    inputs_are_only_read,
+    no_look_ahead,
+    padding_is_invisible,
+    rows_are_apart,
+    source_matters,
+    target_matters,
+)
+from architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
+from architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
+
+__all__ = [
+    "CHECKS",
+    "LIMITS",
+    "SIZE",
+    "TOLERANCE",
+    "Check",
+    "Result",
+    "Subject",
+    "a_batch_can_be_learned",
+    "a_plan_is_the_model",
+    "an_empty_source_is_none",
+    "answers_are_allowed",
+    "bfloat16_is_near",
+    "building_is_repeatable",
+    "caches_are_values",
+    "cross_attention_reads_the_source",
+    "embedding_enters_once",
+    "every_parameter_gets_a_gradient",
+    "everything_is_registered",
+    "explanation",
+    "flops_are_counted",
+    "forward_is_prefill_and_decode",
+    "inputs_are_only_read",
+    "likelihood_sums_to_one",
+    "limits_are_reached",
+    "no_look_ahead",
+    "padding_is_invisible",
+    "parameters_are_counted",
+    "property_of",
+    "results",
+    "rows_are_apart",
+    "scoring_is_still",
+    "sequences",
+    "source_matters",
+    "subject",
+    "target_matters",
+    "the_end_is_scored",
+    "ties_hold",
+    "training_reads_as_scoring_does",
+    "weights_survive_saving",
+    "writing_follows_scoring",
+]

@@ -1,0 +1,62 @@
+"""Checks of writing step by step: prefill, decode and what is kept between."""
+
+import torch
+from torch import Tensor
+
+from architectures.contract.subject import LIMITS, Subject, equal, sequences, stacked
+from tasks.example import BOS, MASK
+
+
+@torch.no_grad()
+def caches_are_values(case: Subject) -> None:
+    """Decoding leaves its cache as it was, and every row of a cache is that row's own.
+
+    Beam search and sampling decode from one cache many times and pick rows of it. `decode` must return a new cache and
+    change nothing in the old one, and `cache.rows(index)` must pick from everything the cache holds: keys and values,
+    the mask, positions, lengths, and the memory of cross-attention.
+    """
+    rows = [sequences(1, 4), sequences(1, 2, seed=1), sequences(1, 3, seed=2)]
+    source, mask = stacked(rows)
+    start, tokens = torch.full((3, 1), BOS), sequences(3, 1, seed=3)
+    _, cache = case.model.decode(start, case.model.prefill(source, mask))
+    first, _ = case.model.decode(tokens, cache)
+    case.model.decode(sequences(3, 1, seed=4), cache)
+    again, _ = case.model.decode(tokens, cache)
+    equal(again, first, "decoding from the same cache again")
+    order = torch.tensor([2, 0])
+    picked, _ = case.model.decode(tokens[order], cache.rows(order))
+    equal(picked, first[order], "decoding from picked rows of a cache")
+    for row, alone in enumerate(rows):
+        _, own = case.model.decode(start[:1], case.model.prefill(alone))
+        found, _ = case.model.decode(tokens[row : row + 1], own)
+        equal(first[row : row + 1], found, f"decoding row {row} beside other rows, not alone")
+
+
+@torch.no_grad()
+def forward_is_prefill_and_decode(case: Subject) -> None:
+    """One pass over everything equals reading the source and writing token by token, or two by two.
+
+    A model is trained by `forward` and writes by `prefill` and `decode`: where they differ, it writes with another
+    model than was trained. The usual causes are positions that do not go on where the source ended (they count tokens,
+    not padding) and a mask that treats the cached keys otherwise.
+    """
+    source, mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 0)])
+    target = sequences(3, LIMITS.target_length, seed=2)
+    inputs = torch.cat([torch.full((3, 1), BOS), target[:, :-1]], 1)
+    expected = case.model(source, inputs, mask) if case.causal else _cell_by_cell(case, source, target, mask)
+    for step in (1, 2):
+        cache, found = case.model.prefill(source, mask), []
+        for tokens in torch.split(inputs, step, 1):
+            logits, cache = case.model.decode(tokens, cache)
+            found.append(logits)
+        equal(torch.cat(found, 1), expected, f"logits of decoding {step} at a time, beside those of one pass")
+
+
+def _cell_by_cell(case: Subject, source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """An encoder's logits (b, t, v) of cell i with the cells from i on masked."""
+    cells = []
+    for cell in range(target.shape[1]):
+        canvas = target.clone()
+        canvas[:, cell:] = MASK
+        cells.append(case.model(source, canvas, mask)[:, cell])
+    return torch.stack(cells, 1)

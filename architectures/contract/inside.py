@@ -1,0 +1,73 @@
+"""Looking into a model made of the shared parts, by hooks: what enters a stack, what cross-attention reads."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.attention import KeyValues
+from architectures.embedding import Embedding
+from architectures.positions import Geometry
+from architectures.stack import Block, Stack
+
+
+def crossing(model: nn.Module) -> list[Block]:
+    """The blocks with cross-attention to the whole source."""
+    blocks = (module for module in model.modules() if isinstance(module, Block))
+    return [block for block in blocks if block.cross is not None and block.cross.window is None]
+
+
+@contextlib.contextmanager
+def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
+    """Meanwhile cross-attention finds other values at one source token of one row, in every block."""
+
+    def change(block: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        memory = inputs[3] if len(inputs) > 3 else None
+        if not isinstance(memory, KeyValues):
+            return inputs
+        values = memory.values.clone()
+        values[row, :, key] += 1.0
+        return (*inputs[:3], KeyValues(memory.keys, values), *inputs[4:])
+
+    with contextlib.ExitStack() as hooks:
+        for block in crossing(model):
+            hooks.callback(block.register_forward_pre_hook(change).remove)
+        yield
+
+
+def embedded(model: nn.Module, run: Callable[[], object]) -> list[tuple[Tensor, Tensor]]:
+    """What each stack should have read, made from its parts, and what it read (b, n, d), during ``run``."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    last: dict[str, Any] = {}
+
+    def places(module: nn.Module, inputs: object, geometry: object) -> None:
+        last["added"] = geometry.added if isinstance(geometry, Geometry) else None
+
+    def tokens(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        last["embedding"], last["tokens"] = module, inputs[0]
+
+    def enters(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if "embedding" in last:
+            pairs.append((_made(last["embedding"], last["tokens"], last.get("added")), inputs[0]))
+
+    with contextlib.ExitStack() as hooks:
+        for child in {getattr(model, name, None) for name in ("positions", "decoder_positions")}:
+            if isinstance(child, nn.Module):
+                hooks.callback(child.register_forward_hook(places).remove)
+        for module in model.modules():
+            if isinstance(module, Embedding):
+                hooks.callback(module.register_forward_pre_hook(tokens).remove)
+            if isinstance(module, Stack):
+                hooks.callback(module.register_forward_pre_hook(enters).remove)
+        run()
+    return pairs
+
+
+def _made(embedding: Embedding, tokens: Tensor, added: Tensor | None) -> Tensor:
+    x = F.embedding(tokens, embedding.weight) * embedding.scale
+    if embedding.segments is not None:
+        x = x + embedding.segments[0]
+    y: Tensor = embedding.norm(x if added is None else x + added)
+    return y

@@ -1,0 +1,85 @@
+"""Checks of training: gradients, precision, and that something is learned."""
+
+import contextlib
+
+import torch
+
+from architectures.contract.subject import Subject, allowed, equal, fresh, nats, require, sequences
+from architectures.objectives import Pairs
+
+MANY_STEPS = 300
+LEARNED = 0.35  # nats per token; guessing costs 2.9
+
+
+@torch.no_grad()
+def training_reads_as_scoring_does(case: Subject) -> None:
+    """Where no dropout is asked for, a model in training mode computes what it computes in evaluation mode.
+
+    Noise comes from `size.dropout` alone, which an experiment sets for all; a rate of the variant's own, or BatchNorm,
+    which mixes rows and looks ahead in training, makes the comparison another one.
+    """
+    source, target = sequences(3, 4), sequences(3, 5, seed=1)
+    expected = case.model(source, target)
+    equal(case.model.train()(source, target), expected, "logits in training mode without dropout")
+
+
+def every_parameter_gets_a_gradient(case: Subject) -> None:
+    """Every parameter gets a gradient from the loss.
+
+    One that never does is counted in the budget and learns nothing: a module that `forward` does not call, a
+    `detach()`, or a branch that is never taken. Remove it, or use it.
+    """
+    touched: set[str] = set()
+    for seed in range(4):
+        pairs = Pairs(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
+        case.model.zero_grad()
+        case.model.objective.loss(case.model, pairs, allowed(), torch.Generator().manual_seed(seed)).backward()
+        grads = ((name, parameter.grad) for name, parameter in case.model.named_parameters())
+        touched |= {name for name, grad in grads if grad is not None and grad.abs().sum() > 0}
+    idle = sorted({name for name, _ in case.model.named_parameters()} - touched)
+    require(not idle, f"parameters that never get a gradient: {', '.join(idle)}")
+
+
+def bfloat16_is_near(case: Subject) -> None:
+    """Under bfloat16 autocast the loss stays near that of float32, with source loss or without; gradients are finite.
+
+    GPUs train so. Mask with minus infinity or booleans rather than large numbers, and do sums that must be exact in
+    float32.
+    """
+    pairs = Pairs(sequences(3, 6), sequences(3, 5, seed=1))
+    for native in (False, True):
+        losses = []
+        for context in (contextlib.nullcontext(), torch.autocast("cpu", torch.bfloat16)):
+            case.model.zero_grad()
+            with context:
+                generator = torch.Generator().manual_seed(0)
+                loss = case.model.objective.loss(case.model, pairs, allowed(), generator, native=native)
+            loss.backward()
+            losses.append(loss.item())
+            broken = [n for n, p in case.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+            require(not broken, f"gradients that are not finite: {', '.join(broken)}")
+        exact, half = losses
+        require(abs(half - exact) <= 0.1 * (1 + abs(exact)), f"the loss is {exact:.3f}, in bfloat16 {half:.3f}")
+
+
+def a_batch_can_be_learned(case: Subject) -> None:
+    """Training on one batch brings its loss close to zero.
+
+    A model that cannot learn four short texts by heart will learn nothing. Look for activations that die, an
+    initialisation far too large or small, or gradients that do not reach the early layers.
+    """
+    model = fresh(case.build)
+    pairs, answers = Pairs(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+    rate = torch.inf
+    for step in range(MANY_STEPS):
+        loss = model.objective.loss(model.train(), pairs, answers, generator)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 30 == 29:
+            rate = -nats(Subject(case.build, model.eval()), pairs, answers).mean().item() / pairs.target.shape[1]
+        if rate < LEARNED:
+            break
+    require(rate < LEARNED, f"after {MANY_STEPS} steps on one batch the loss is still {rate:.2f} nats a token")

@@ -1,0 +1,135 @@
+"""Checks of building a model: its parameters, how they are shared, counted, saved and moved."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+
+from architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, require, sequences
+from architectures.size import count, embedding_parameters
+
+
+def building_is_repeatable(case: Subject) -> None:
+    """The same seed builds the same weights, another seed others, and two models share nothing.
+
+    A run repeats only if its start does: draw initial weights with torch alone, and make every module inside `build`,
+    never at the top of the file.
+    """
+    first, again, other = (fresh(case.build, seed) for seed in (0, 0, 1))
+    weights, repeated, drawn = (dict(model.named_parameters()) for model in (first, again, other))
+    differing = [name for name in weights if not torch.equal(weights[name], repeated[name])]
+    require(not differing, f"built twice under one seed, these differ: {', '.join(differing)}")
+    shared = [name for name in weights if weights[name].data_ptr() == drawn[name].data_ptr()]
+    require(not shared, f"two models share {', '.join(shared)}")
+    moved = any(not torch.equal(weights[name], drawn[name]) for name in weights)
+    require(moved, "another seed builds the same weights")
+
+
+def a_plan_is_the_model(case: Subject) -> None:
+    """Built without memory (`torch.device("meta")`) a model has the same parameters and FLOPs.
+
+    Budgets are fitted on such plans, since hundreds of sizes are tried. Do not read values of weights while building
+    (`.item()`, `.tolist()`, NumPy), and give no device.
+    """
+    with torch.device("meta"):
+        plan = case.build(SIZE, LIMITS)
+    shapes, planned = ({name: p.shape for name, p in m.named_parameters()} for m in (case.model, plan))
+    require(shapes == planned, "the parameters of the plan are others than those of the model")
+    real = [name for name, p in plan.named_parameters() if not p.is_meta]
+    require(not real, f"these parameters take memory in the plan: {', '.join(real)}")
+    require(count(plan) == count(case.model), f"the plan counts {count(plan)}, the model {count(case.model)}")
+    require(plan.flops(5, 4, 4) == case.model.flops(5, 4, 4), "the plan's FLOPs are not the model's")
+
+
+def parameters_are_counted(case: Subject) -> None:
+    """`parameters` grows evenly with the feed-forward width (else with depth), never with the vocabulary.
+
+    The budget is met by the feed-forward width, in a straight line: use `size.hidden` as it is, without rounding.
+    Tables whose size follows from vocabulary or length are left out of `parameters`, by `tables()` of their module.
+    """
+    counts = count(case.model)
+    total = sum(p.numel() for p in case.model.parameters())
+    require(counts.parameters + counts.embedding_parameters == total, "some parameter is frozen, and in neither count")
+    hidden = [count(fresh(case.build, size=replace(SIZE, hidden=h))).parameters for h in (24, 25, 27, 54)]
+    steps = [(b - hidden[0]) / n for b, n in zip(hidden[1:], (1, 3, 30), strict=True)]
+    even = len(set(steps)) == 1 and steps[0] >= 0
+    require(even, f"feed-forward widths 24, 25, 27, 54 give {hidden} parameters: no straight line")
+    if not steps[0]:
+        deeper = count(fresh(case.build, size=replace(SIZE, depth=2 * SIZE.depth))).parameters
+        require(deeper > counts.parameters, "neither width of the feed-forward network nor depth adds parameters")
+    larger = count(fresh(case.build, limits=replace(LIMITS, vocabulary=2 * LIMITS.vocabulary)))
+    require(larger.parameters == counts.parameters, "the vocabulary changes `parameters`")
+    require(bool(embedding_parameters(case.model)), "the model has no embedding")
+
+
+@torch.no_grad()
+def weights_survive_saving(case: Subject) -> None:
+    """A saved model that is loaded into a new one gives the same logits, and so does a copy.
+
+    What is scored is the best checkpoint, loaded. Whatever a model learns or draws is a parameter or a persistent
+    buffer, not a plain attribute.
+    """
+    source, target = sequences(2, 4), sequences(2, 5, seed=1)
+    expected = case.model(source, target)
+    loaded = fresh(case.build, seed=1).eval()
+    loaded.load_state_dict({name: tensor.clone() for name, tensor in case.model.state_dict().items()})
+    equal(loaded(source, target), expected, "logits after saving and loading")
+    equal(copy.deepcopy(case.model)(source, target), expected, "logits of a copy")
+
+
+def ties_hold(case: Subject) -> None:
+    """No two matrices start as copies of each other, and a shared one stays shared when copied, moved and loaded.
+
+    Copies that start equal are a tie that came undone: they drift apart in training, and the model has parameters that
+    it should not have. Hand the same `Parameter` to both (`Head(..., tied=embedding)`), never `.clone()` or `.data`.
+    """
+    first, other = (dict(fresh(case.build, seed).named_parameters()) for seed in (0, 1))
+    drawn = [name for name, weight in first.items() if not torch.equal(weight, other[name])]
+    for a, b in combinations(drawn, 2):
+        same = first[a].shape == first[b].shape and torch.equal(first[a], first[b])
+        require(not same, f"{a} and {b} start equal but are two parameters")
+    ties = _ties(case.model)
+    loaded = fresh(case.build, seed=1)
+    loaded.load_state_dict(case.model.state_dict())
+    moved = fresh(case.build).to(torch.float64).float()
+    for what, model in (("copying", copy.deepcopy(case.model)), ("moving", moved), ("loading", loaded)):
+        require(_ties(model) == ties, f"after {what}, other parameters are shared than before: {_ties(model)}, {ties}")
+
+
+def everything_is_registered(case: Subject) -> None:
+    """Every tensor and module of a model is registered: trained, counted, saved and moved to a GPU with it.
+
+    PyTorch does not look into plain lists and dictionaries, and not at plain tensors. Use `nn.ModuleList` and
+    `nn.ModuleDict`, `nn.Parameter` for what is trained and `register_buffer` for what is not.
+    """
+    known = {id(module) for module in case.model.modules()}
+    known |= {tensor.data_ptr() for tensor in (*case.model.parameters(), *case.model.buffers())}
+    lost = []
+    for place, module in case.model.named_modules():
+        for name, value in vars(module).items():
+            if not name.startswith("_") and any(_lost(part, known) for part in _parts(value)):
+                lost.append(f"{place}.{name}".lstrip("."))
+    require(not lost, f"not registered: {', '.join(lost)}")
+
+
+def _parts(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple | set) else [value]
+
+
+def _lost(part: object, known: set[int]) -> bool:
+    if isinstance(part, nn.Module):
+        return id(part) not in known
+    return isinstance(part, Tensor) and part.data_ptr() not in known
+
+
+def _ties(model: nn.Module) -> list[list[str]]:
+    """Names of parameters that are one, in groups."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [group for group in names.values() if len(group) > 1]

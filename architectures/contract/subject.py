@@ -1,0 +1,105 @@
+"""What the checks look at: a tiny random model, random tokens, and how two results are compared."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from architectures.objectives import Pairs
+from architectures.size import Limits, Size
+from tasks.example import END, SPECIALS
+
+TOLERANCE = 1e-4
+SIZE = Size(dim=32, heads=2, depth=2, hidden=24)
+LIMITS = Limits(vocabulary=23, source_length=7, target_length=6)
+
+Build = Callable[[Size, Limits], Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A variant under test: its builder, and a model with random weights and no dropout."""
+
+    build: Build
+    model: Any
+
+    @property
+    def causal(self) -> bool:
+        return str(self.model.family) != "encoder"
+
+
+def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int = 0) -> Subject:
+    """A model in which every parameter is random, so that nothing starts out as zero and hides a fault."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build(size, limits).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.15)
+    return Subject(build, model)
+
+
+def fresh(build: Build, seed: int = 0, size: Size = SIZE, limits: Limits = LIMITS) -> Any:
+    """A model as training gets it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(size, limits)
+
+
+def sequences(rows: int, length: int, seed: int = 0, limits: Limits = LIMITS) -> Tensor:
+    """Random text tokens (rows, length)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(len(SPECIALS), limits.vocabulary, (rows, length), generator=generator)
+
+
+def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
+    """Answers (v,): every text token, and END where ``end``."""
+    answers = torch.ones(limits.vocabulary, dtype=torch.bool)
+    answers[: len(SPECIALS)] = False
+    answers[END] = end
+    return answers
+
+
+@torch.no_grad()
+def nats(case: Subject, pairs: Pairs, answers: Tensor) -> Tensor:
+    """Log-likelihood (b,) of every target."""
+    found: Tensor = case.model.objective.log_likelihood(case.model, pairs, answers)[0]
+    return found
+
+
+def padded(tokens: Tensor, left: int, right: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Tokens with arbitrary tokens on both sides, and the mask that tells them apart."""
+    rows, length = tokens.shape
+    noise = sequences(rows, left + right, seed=seed)
+    mask = torch.zeros(rows, left + length + right, dtype=torch.bool)
+    mask[:, left : left + length] = True
+    return torch.cat([noise[:, :left], tokens, noise[:, left:]], 1), mask
+
+
+def stacked(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows (1, n) of any lengths, padded at the right with arbitrary tokens, and their mask."""
+    width = max(row.shape[1] for row in rows)
+    both = [padded(row, 0, width - row.shape[1], seed=7) for row in rows]
+    return torch.cat([tokens for tokens, _ in both]), torch.cat([mask for _, mask in both])
+
+
+class BrokenError(AssertionError):
+    """A property does not hold; the message says what was found."""
+
+
+def require(condition: bool, what: str) -> None:
+    """Raises ``BrokenError`` where the condition is false."""
+    if not condition:
+        raise BrokenError(what)
+
+
+def equal(found: Tensor, expected: Tensor, what: str) -> None:
+    """Requires (b, t, ...) or (b,) to agree within ``TOLERANCE``; else says where they differ most, and by how much."""
+    require(found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    difference = (found - expected).abs()
+    if difference.numel() and not bool((difference <= TOLERANCE).all()):
+        worst = torch.unravel_index(difference.nan_to_num(nan=torch.inf).argmax(), difference.shape)
+        where = ", ".join(f"{axis} {int(i)}" for axis, i in zip(("row", "position"), worst, strict=False))
+        raise BrokenError(f"{what}: off by {difference[worst].item():.2g} (at {where})")

@@ -1,0 +1,103 @@
+"""All checks in the order in which a fault is best named, and what they find on a variant.
+
+A check takes a ``Subject`` and raises ``BrokenError`` with what it found where its property fails; where the
+property has no meaning for a model it returns why. Its docstring is what users read: first the property, then why it
+matters and what to do.
+"""
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from architectures.contract import answers, caching, learning, parameters, passes
+from architectures.contract.subject import BrokenError, Build, Subject, subject
+
+Check = Callable[[Subject], str | None]
+
+CHECKS: tuple[Check, ...] = (
+    answers.limits_are_reached,
+    answers.scoring_is_still,
+    learning.training_reads_as_scoring_does,
+    passes.inputs_are_only_read,
+    answers.answers_are_allowed,
+    passes.no_look_ahead,
+    passes.cross_attention_reads_the_source,
+    passes.padding_is_invisible,
+    passes.an_empty_source_is_none,
+    passes.rows_are_apart,
+    caching.caches_are_values,
+    caching.forward_is_prefill_and_decode,
+    passes.source_matters,
+    passes.target_matters,
+    passes.embedding_enters_once,
+    answers.the_end_is_scored,
+    answers.likelihood_sums_to_one,
+    answers.writing_follows_scoring,
+    passes.flops_are_counted,
+    parameters.everything_is_registered,
+    parameters.building_is_repeatable,
+    parameters.a_plan_is_the_model,
+    parameters.parameters_are_counted,
+    parameters.weights_survive_saving,
+    parameters.ties_hold,
+    learning.every_parameter_gets_a_gradient,
+    learning.bfloat16_is_near,
+    learning.a_batch_can_be_learned,
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found: ``problem`` where its property fails, ``note`` where it does not apply, else neither."""
+
+    check: Check
+    problem: str | None = None
+    note: str | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.check.__name__)
+
+
+def results(build: Build, path: str = "") -> Iterator[Result]:
+    """Runs every check on a new model, one at a time; ``path`` is the file whose lines errors are looked up in."""
+    for check in CHECKS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            result = _result(check, build, path)
+        yield result
+
+
+def property_of(check: Check) -> str:
+    """The property, in a sentence."""
+    return _paragraphs(check)[0]
+
+
+def explanation(check: Check) -> str:
+    """Why the property matters and what to do where it fails."""
+    return " ".join(_paragraphs(check)[1:])
+
+
+def _result(check: Check, build: Build, path: str) -> Result:
+    try:
+        return Result(check, note=check(subject(build)))
+    except BrokenError as error:
+        return Result(check, problem=" ".join(str(error).split()))
+    except (Exception, SystemExit) as error:
+        return Result(check, problem=_told(error, path))
+
+
+def _told(error: BaseException, path: str) -> str:
+    """``TypeError: what it says (mine.py:12)``, on one line of bounded length."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = text if len(text) <= 300 else text[:297] + "..."
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if path and frame.filename == path] or frames
+    return f"{text} ({own[-1].filename}:{own[-1].lineno})"
+
+
+def _paragraphs(check: Check) -> list[str]:
+    return [" ".join(text.split()) for text in (inspect.getdoc(check) or "").split("\n\n")]
