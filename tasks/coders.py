@@ -106,8 +106,8 @@ class Words(_Spelled):
 class Library:
     """A tokenizer of the ``tokenizers`` library as it is, from its JSON: that of a pretrained model.
 
-    ``special`` are the tokens that stand for no text. Its token for unknown text counts as unknown. What it decodes may
-    differ from what was encoded (an uncased one forgets capitals).
+    ``special`` are the tokens that stand for no text: where a text spells one it counts as unknown, like what the
+    tokenizer does not know. What it decodes may differ from what was encoded (an uncased one forgets capitals).
     """
 
     def __init__(self, serialized: str) -> None:
@@ -145,7 +145,8 @@ class Library:
         return self.serialized
 
     def _known(self, ids: Tokens) -> Tokens:
-        return ids if self.unknown is None else np.where(ids == self.unknown, -1, ids).astype(np.int32)
+        reserved = [*self.special] if self.unknown is None else [*self.special, self.unknown]
+        return np.where(np.isin(ids, reserved), -1, ids).astype(np.int32)
 
 
 class BytePairs(_Spelled):
@@ -153,7 +154,7 @@ class BytePairs(_Spelled):
 
     def __init__(self, model: dict[str, Any]) -> None:
         self.model = model
-        spelling = {character: bytes([value]) for value, character in enumerate(_byte_spelling())}
+        spelling = {character: bytes([value]) for value, character in enumerate(byte_spelling())}
         tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
         self.table = [b"".join(spelling[character] for character in token) for token in tokens]
         self._lengths = np.array([len(token) for token in self.table], np.int64)
@@ -241,7 +242,7 @@ def trained_merges(texts: Iterable[str], room: int) -> dict[str, Any]:
     from tokenizers.trainers import BpeTrainer
 
     library = _library_tokenizer({"vocab": {}, "merges": []})
-    trainer = BpeTrainer(vocab_size=room, initial_alphabet=sorted(_byte_spelling()), show_progress=False)
+    trainer = BpeTrainer(vocab_size=room, initial_alphabet=sorted(byte_spelling()), show_progress=False)
     library.train_from_iterator((piece for text in texts for piece in pieces([text])), trainer)
     model = json.loads(library.to_str())["model"]
     return {"vocab": model["vocab"], "merges": model["merges"]}
@@ -259,7 +260,7 @@ def _library_tokenizer(model: dict[str, Any]) -> Any:
     return library
 
 
-def _byte_spelling() -> str:
+def byte_spelling() -> str:
     """The printable character by which byte-level BPE spells each byte: itself, or one from 256 on (GPT-2)."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))

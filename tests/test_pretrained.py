@@ -1,0 +1,199 @@
+"""Checkpoints of transformers in a folder: their own tokens and weights, scored as they are."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pretrained_folders
+import pytest
+import torch
+from transformers import AutoTokenizer, ViTConfig
+
+import archbench
+from architectures import catalogue
+from architectures.objectives import Pairs
+from architectures.size import Limits
+from runs import finished, matrix, spec, store, work
+from runs.predict import predict
+from tasks.errors import InputError
+from tasks.example import BOS, END, SPECIALS, UNK
+from tasks.tokenizers import pretrained_tokenizer
+
+KINDS = {"gpt2": pretrained_folders.gpt2, "bert": pretrained_folders.bert, "t5": pretrained_folders.t5}
+LABELS = ("negative", "positive")
+SHIFT = len(SPECIALS) + len(LABELS)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: (root / name, make(root / name)) for name, make in KINDS.items()}
+
+
+def ours(folder: Path) -> Any:
+    variant = catalogue.find(str(folder))
+    tokenizer = pretrained_tokenizer(variant.pretrained.tokenizer, LABELS)
+    return variant.builder(LABELS)(variant.pretrained.size, Limits(tokenizer.vocabulary, 16, 8))
+
+
+def special(folder: Path, *names: str) -> int:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return next(getattr(tokenizer, name) for name in names if getattr(tokenizer, name) is not None)
+
+
+def test_text_has_the_checkpoints_logits_and_a_label_the_mean_of_its_name(checkpoints: dict[str, Any]) -> None:
+    folder, theirs = checkpoints["gpt2"]
+    ids = torch.randint(3, 200, (2, 6), generator=torch.Generator().manual_seed(0))
+    end = special(folder, "eos_token_id")
+    expected = theirs(torch.cat([ids, torch.full((2, 1), end)], 1)).logits[:, -1]
+    found = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
+    assert (found[:, SHIFT:] - expected).abs().max() < 1e-4
+    assert (found[:, END] - expected[:, end]).abs().max() < 1e-4
+    for label, name in enumerate(LABELS, len(SPECIALS)):
+        rows = AutoTokenizer.from_pretrained(folder).encode(f" {name}")
+        assert (found[:, label] - expected[:, rows].mean(1)).abs().max() < 1e-4
+
+
+def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) -> None:
+    folder, theirs = checkpoints["bert"]
+    text = torch.randint(5, 50, (2, 5), generator=torch.Generator().manual_seed(0))
+    sep, mask = special(folder, "sep_token_id"), special(folder, "mask_token_id")
+    canvas = torch.cat([text, torch.full((2, 1), sep), torch.full((2, 1), mask)], 1)
+    model = ours(folder)
+    model.canvas = 1
+    allowed = torch.zeros(model.embedding.weight.shape[0], dtype=torch.bool)
+    allowed[len(SPECIALS) : SHIFT] = True
+    nats, _ = model.objective.log_likelihood(model, Pairs(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1)), allowed)
+    logits = theirs(canvas).logits[:, -1]
+    names = [AutoTokenizer.from_pretrained(folder).encode(f" {name}", add_special_tokens=False) for name in LABELS]
+    means = torch.stack([logits[:, rows].mean(1) for rows in names], 1)
+    assert (nats - means.log_softmax(1)[:, 1]).abs().max() < 1e-4
+
+
+def test_a_t5_reads_the_source_and_starts_as_it_was_taught(checkpoints: dict[str, Any]) -> None:
+    folder, theirs = checkpoints["t5"]
+    ids = torch.randint(3, 30, (2, 6), generator=torch.Generator().manual_seed(0))
+    written = ids[:, :3].flip(1)
+    expected = theirs(ids, decoder_input_ids=torch.cat([torch.zeros(2, 1, dtype=torch.long), written], 1)).logits
+    found = ours(folder)(ids + SHIFT, torch.cat([torch.full((2, 1), BOS), written + SHIFT], 1))
+    count = found.shape[-1] - SHIFT
+    assert count < expected.shape[-1]  # rows without a token are left out
+    assert (found[..., SHIFT:] - expected[..., :count]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name: str) -> None:
+    tokenizer = pretrained_tokenizer(catalogue.find(str(checkpoints[name][0])).pretrained.tokenizer, LABELS)
+    text = "The 27 lovely  days, Märzbier!\n[MASK] </s> <|endoftext|> \u6f22 end "
+    pieces = list(tokenizer.encode_stream([text]))
+    assert sum(int(widths.sum()) for _, _, widths in pieces) == len(text.encode())
+    assert all(len(ids) == len(widths) for _, ids, widths in pieces)
+    plain = tokenizer.encode("lovely [MASK] </s> <|endoftext|>")
+    assert all(tokenizer.writable[token] or token == UNK for token in plain)  # special tokens never come out of text
+    assert tokenizer.decode(tokenizer.encode("lovely days, positive")).strip() == "lovely days, positive"
+    assert (UNK in tokenizer.encode("\u6f22")) == bool(tokenizer.writable[UNK])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "there is no config.json in it"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json cannot be read"),
+        (lambda folder: ViTConfig().save_pretrained(folder), "the model_type 'vit' is not supported (known: gpt2, "),
+        (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights in the safetensors format"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "the tokenizer"),
+    ],
+    ids=["no config", "damaged config", "another model", "no weights", "no tokenizer"],
+)
+def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    pretrained_folders.gpt2(tmp_path / "mine")
+    spoil(tmp_path / "mine")
+    with pytest.raises(InputError) as told:
+        catalogue.find(str(tmp_path / "mine"))
+    assert message in str(told.value) and str(tmp_path / "mine") in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    pretrained_folders.gpt2(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["transformer.h.1.mlp.c_fc.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    variant = catalogue.find(str(tmp_path))
+    with pytest.raises(InputError, match=r"transformer\.h\.1\.mlp\.c_fc\.weight are missing"):
+        variant.builder(LABELS)(variant.pretrained.size, Limits(400, 16, 8))
+
+
+EXPERIMENT: dict[str, Any] = {
+    "name": "mixed",
+    "budget": {"parameters": 20_000, "tokens": 2_000},
+    "model": {"width": 32},
+    "training": {"batch_tokens": 512},
+    "tasks": [
+        {
+            "kind": "classification",
+            "data": "phrases-en-de:300",
+            "name": "kinds",
+            "vocabulary": 300,
+            "source_length": 24,
+            "test_examples": 20,
+        }
+    ],
+}
+
+
+def scored(folder: Path, root: Path, **changes: Any) -> Path:
+    """The run of a checkpoint alone, done in this process."""
+    experiment = spec.from_dict({**EXPERIMENT, "architectures": [str(folder)], **changes})
+    planned = matrix.plan(
+        experiment, device="cpu", deterministic=False, cache=root / "cache", root=root, say=lambda line: None
+    )
+    (plan,) = planned.plans
+    work.perform(plan, root / "runs" / plan.run, lambda progress: None, lambda: False)
+    return root / "runs" / plan.run
+
+
+def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, Any], tmp_path: Path) -> None:
+    experiment = {
+        **EXPERIMENT,
+        "seeds": [0, 1],
+        "architectures": ["decoder", *(str(f) for f, _ in checkpoints.values())],
+    }
+    tables = archbench.compare(experiment, tmp_path / "out", jobs=1)
+    runs = tables["runs"].set_index("architecture")
+    assert (runs["status"] == "done").all() and list(runs.index) == ["decoder", "decoder", *KINDS]
+    assert (runs.loc[list(KINDS), "train_tokens"] == 0).all() and (runs.loc[list(KINDS), "match"] == "none").all()
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "3 checkpoints (gpt2, bert and t5) were scored as they are" in page and "gpt2, as it is" in page
+
+
+def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Path) -> None:
+    pretrained_folders.gpt2(tmp_path / "mine")
+    folder = scored(tmp_path / "mine", tmp_path / "out")
+    assert not (folder / "model.safetensors").exists() and not (folder / "variant.py").exists()
+    assert (tmp_path / "out" / "references" / "kinds.json").is_file()
+    answer = predict(folder, "twenty days")
+    assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "activation_function": "relu"}))
+    with pytest.raises(InputError, match="mine has changed since"):
+        finished.read(folder)
+
+
+def test_too_few_positions_are_told(tmp_path: Path) -> None:
+    pretrained_folders.gpt2(tmp_path / "short", positions=20)
+    with pytest.raises(InputError, match="has 20 positions, but kinds needs 26"):
+        scored(tmp_path / "short", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("kind", ["generation", "translation"])
+def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str, kind: str, tmp_path: Path) -> None:
+    task = {"kind": kind, "data": "phrases-en-de:300", "test_examples": 4}
+    lengths = {"context": 24} if kind == "generation" else {"source_length": 24, "target_length": 40}
+    folder = scored(checkpoints[name][0], tmp_path, tasks=[{**task, **lengths}])
+    scores = {row["metric"]: row["value"] for row in store.read_json(folder / "scores.json")}
+    assert 0 < scores["bits_per_byte"] < 100
