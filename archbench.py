@@ -181,6 +181,17 @@ def _new(
     return 0
 
 
+@app.command("check")
+def _check(
+    architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture, or a variant's file.")],
+) -> int:
+    """Check that a variant keeps the contract, property by property."""
+    from architectures import catalogue
+    from runs import compliance
+
+    return compliance.show(catalogue.find(architecture))
+
+
 @app.command("predict")
 def _predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
@@ -307,7 +318,7 @@ def _architectures() -> dict[str, str]:
 
     def document(name: str) -> str:
         try:
-            return catalogue.find(name).document
+            return catalogue.STOCK.get(name) or catalogue.find(name).document
         except InputError as error:  # of a package that does not load
             return str(error)
 

@@ -25,7 +25,11 @@ from tasks.errors import InputError
 
 FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
-STOCK: tuple[str, ...] = ()
+STOCK = {
+    "transformers:bert": "BertForMaskedLM of transformers, a baseline for bert.",
+    "transformers:gpt2": "GPT2LMHeadModel of transformers, a baseline for gpt2.",
+    "transformers:t5": "T5ForConditionalGeneration of transformers, a baseline for t5.",
+}
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ def find(name: str, folder: Path | None = None) -> Variant:
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name == name:
             return _checked(name, _loaded(entry))
+    if path.is_dir():
+        raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
     near = difflib.get_close_matches(name, names(), 1)
     hint = (
         f'did you mean "{near[0]}"?'
@@ -168,7 +174,7 @@ def _line_in(error: BaseException, path: Path) -> int | None:
     """The last line of ``path`` that the error came through."""
     lines, trace = [], error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if trace.tb_frame.f_code.co_filename == os.path.abspath(path):
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return lines[-1] if lines else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runs import capacity, store
+from runs import capacity, compliance, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
@@ -16,7 +16,6 @@ from runs.worker import one_line
 from tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from architectures.catalogue import Variant
     from runs.matrix import Matrix
 
 Say = Callable[[str], None]
@@ -43,7 +42,7 @@ def cache() -> Path:
 
 def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say) -> Outcome:
     """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one."""
-    check(experiment, setting)
+    check(experiment, setting, say)
     with store.locked(root, say):
         matrix, device, jobs = planned(experiment, root, setting, say)
         _say_what_is_left_out(matrix, root, say)
@@ -68,7 +67,7 @@ def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "
     return matrix, device, capacity.jobs(device, setting.jobs)
 
 
-def check(experiment: Experiment, setting: Setting) -> None:
+def check(experiment: Experiment, setting: Setting, say: Say) -> None:
     """Finds the device and every variant, before any data are fetched or anything is written.
 
     Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
@@ -82,8 +81,9 @@ def check(experiment: Experiment, setting: Setting) -> None:
     for task in experiment.tasks:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
     for variant in variants.values():
-        if not variant.own:
-            _hold(variant)
+        if not variant.own and variant.pretrained is None:
+            with _one_thread():
+                compliance.hold(variant, cache(), say)
 
 
 def _apart(task: str, names: dict[str, str]) -> None:
@@ -96,24 +96,6 @@ def _apart(task: str, names: dict[str, str]) -> None:
                 "give each once, or rename one of the files"
             )
         known[name] = place
-
-
-def _hold(variant: "Variant") -> None:
-    """The properties without which a user's variant would give numbers that mean nothing."""
-    from architectures import contract
-
-    checks = (
-        contract.no_look_ahead,
-        contract.padding_is_invisible,
-        contract.forward_is_prefill_and_decode,
-        contract.flops_are_counted,
-    )
-    for check in checks:
-        try:
-            check(contract.subject(variant.build))
-        except (Exception, SystemExit) as error:
-            what = str(error) if isinstance(error, AssertionError) else one_line(error)
-            raise InputError(f"{variant.path}: breaks the contract: {check.__name__}: {what}") from error
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 
 def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> str:
     """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
-    check(experiment, setting)
+    check(experiment, setting, say)
     matrix, _, jobs = planned(experiment, root, setting, say)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     return f"{aligned(_table(matrix.plans))}\n{_totals(matrix.plans, missing, jobs, root)}"

@@ -1,0 +1,144 @@
+"""Whether a variant keeps the contract: told property by property, and remembered once it does."""
+
+import hashlib
+import importlib.metadata
+import shlex
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from runs import store
+from tasks.errors import InputError
+
+if TYPE_CHECKING:
+    from architectures.catalogue import Variant
+    from architectures.contract import Result
+
+PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
+
+STYLES = {"ok": "green", "fail": "bold red", "note": "dim", "found": "red", "summary": "bold"}
+WIDEST = 100  # characters of an explanation's lines
+
+
+class Line(NamedTuple):
+    """A line for the terminal; ``kind`` is ok, fail, note, found, why or summary."""
+
+    kind: str
+    text: str
+
+
+def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
+    """Checks every property of the contract and gives its line as soon as it is known, a summary last.
+
+    What was found and why it matters stands under a property that fails, wrapped to ``width``. Raises ``InputError``
+    for a checkpoint.
+    """
+    from architectures import contract
+
+    _need_code(variant)
+    column = max(len(check.__name__) for check in contract.CHECKS)
+    began, found = time.perf_counter(), []
+    for result in contract.results(variant.build, variant.path):
+        found.append(result)
+        yield from _lines(result, column, width)
+    failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, found), strict=True))
+    held = len(found) - failed - passed_over
+    parts = [f"{held} of {len(found)} properties hold"]
+    parts += [f"{failed} fail{'' if failed > 1 else 's'}"] if failed else []
+    parts += [f"{passed_over} do{'' if passed_over > 1 else 'es'} not apply"] if passed_over else []
+    yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
+
+
+def show(variant: "Variant") -> int:
+    """Prints what ``told`` tells, in colour on a terminal; 0 where every property holds, else 1."""
+    import torch
+    from rich.console import Console
+    from rich.text import Text
+
+    torch.set_num_threads(1)  # tiny models are slower on more
+    console, kinds = Console(highlight=False, soft_wrap=True), set()
+    width = min(console.width, WIDEST) if console.is_terminal else WIDEST
+    for kind, text in told(variant, width):
+        kinds.add(kind)
+        console.print(Text(text, style=STYLES.get(kind, "")))
+    return int("fail" in kinds)
+
+
+def hold(variant: "Variant", cache: Path, say: Callable[[str], None]) -> None:
+    """Raises ``InputError`` where the variant breaks the contract; a pass is remembered in the folder ``cache``."""
+    from architectures import contract
+
+    key = _key(variant)
+    place = cache / "contract" / f"{key}.txt"
+    if _remembered(place, key):
+        return
+    say(f"{variant.name}: checking the contract")
+    for result in contract.results(variant.build, variant.path):
+        if result.problem is not None:
+            raise InputError(
+                f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
+                f'"archbench check {shlex.quote(variant.path)}" explains it'
+            )
+    _remember(place, key)
+
+
+def _need_code(variant: "Variant") -> None:
+    if variant.pretrained is not None:
+        raise InputError(f"check: {variant.path} is a checkpoint, used as it is: it has no variant to check")
+
+
+def _states(result: "Result") -> tuple[bool, bool]:
+    return result.problem is not None, result.note is not None
+
+
+def _lines(result: "Result", column: int, width: int) -> Iterator[Line]:
+    from architectures import contract
+
+    what = f"{result.name:{column}}  {contract.property_of(result.check)}"
+    if result.problem is not None:
+        yield Line("fail", f"FAIL  {what}")
+        yield from (Line("found", line) for line in _wrapped(f"found: {result.problem}", width))
+        yield from (Line("why", line) for line in _wrapped(contract.explanation(result.check), width))
+    elif result.note is not None:
+        yield Line("note", f"-     {result.name:{column}}  does not apply: {result.note}")
+    else:
+        yield Line("ok", f"ok    {what}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False)
+
+
+def _key(variant: "Variant") -> str:
+    """SHA-256 of all that decides whether a variant keeps the contract: its text, our code, the versions below it."""
+    import architectures
+
+    digest = hashlib.sha256()
+    root = Path(architectures.__path__[0])
+    sources = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
+    texts = [variant.text.encode(), *(word.encode() for word in versions)]
+    for part in (*texts, *(part for name, text in sources.items() for part in (name.encode(), text))):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _remembered(place: Path, key: str) -> bool:
+    try:
+        return place.read_bytes() == _content(key)
+    except OSError:
+        return False
+
+
+def _remember(place: Path, key: str) -> None:
+    try:
+        store.write_bytes(place, _content(key))
+    except OSError:
+        return  # it will be checked again
+
+
+def _content(key: str) -> bytes:
+    return f"holds the contract {key}\n".encode()
