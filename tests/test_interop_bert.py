@@ -20,41 +20,23 @@ from interop_cases import (
 from transformers import BertConfig, BertForMaskedLM
 
 from architectures import catalogue
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head, Transform
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import FeedForward, gelu_tanh
 from architectures.interop import bert
 from architectures.interop.convert import from_transformers, is_tied, to_transformers
 from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.norm import LayerNorm, PostNorm, PreNorm
-from architectures.positions import Learned
 from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
-from tasks.errors import InputError
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "usual": dict(hidden_size=20, num_attention_heads=5, num_hidden_layers=3, intermediate_size=31),
-    "one head, one layer": dict(hidden_size=7, num_attention_heads=1, num_hidden_layers=1, intermediate_size=3),
-    "one segment": dict(
-        hidden_size=9, num_attention_heads=9, num_hidden_layers=2, intermediate_size=5, type_vocab_size=1
-    ),
-    "relu": dict(
-        hidden_size=12,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        intermediate_size=11,
-        hidden_act="relu",
-        layer_norm_eps=0.1,
-    ),
-    "untied": dict(
-        hidden_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        intermediate_size=8,
-        hidden_act="gelu_new",
-        tie_word_embeddings=False,
-    ),
+
+def sizes(width: int, heads: int, layers: int, hidden: int, **more: Any) -> dict[str, Any]:
+    named = {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": layers}
+    return {**named, "intermediate_size": hidden, **more}
+
+
+SHAPES = {
+    "usual": sizes(20, 5, 3, 31),
+    "one head, one layer": sizes(7, 1, 1, 3),
+    "one segment": sizes(9, 9, 2, 5, type_vocab_size=1),
+    "relu": sizes(12, 2, 2, 11, hidden_act="relu", layer_norm_eps=0.1),
+    "untied": sizes(16, 2, 2, 8, hidden_act="gelu_new", tie_word_embeddings=False),
 }
 
 
@@ -197,53 +179,3 @@ def test_a_configuration_of_an_older_release_is_taken() -> None:
     theirs.config.position_embedding_type = "absolute"
     theirs.config.gradient_checkpointing = False
     assert_logits(theirs, "right")
-
-
-def encoder(**changes: Any) -> EncoderOnly:
-    """BERT of ours, part by part, but for ``changes``."""
-
-    def norm(dim: int) -> LayerNorm:
-        return LayerNorm(dim, bias=True)
-
-    def block() -> Block:
-        attention = Attention(12, 3, bias=True, **changes.get("attention", {}))
-        feedforward = FeedForward(12, 17, bias=True, **changes.get("feedforward", {}))
-        return Block(attention, feedforward, norm, wiring=changes.get("wiring", PostNorm))
-
-    embedding = Embedding(29, 12, **{"segments": 2, "norm": norm(12), **changes.get("embedding", {})})
-    transform = Transform(12, changes.get("act", torch.nn.functional.gelu), norm(12), bias=True)
-    head = Head(29, 12, tied=embedding, **{"bias": True, "transform": transform, **changes.get("head", {})})
-    return EncoderOnly(embedding, Stack(2, block, changes.get("final")), head, Learned(24, 12), canvas=5)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"attention": {"kv_heads": 1}},
-        {"attention": {"head_dim": 5}},
-        {"attention": {"window": 3}},
-        {"attention": {"scale": 0.3}},
-        {"feedforward": {"dropout": 0.1}},
-        {"feedforward": {"activation": torch.sigmoid}},
-        {"wiring": PreNorm},
-        {"final": LayerNorm(12, bias=True)},
-        {"act": gelu_tanh},
-        {"embedding": {"scale": 2.0}},
-        {"embedding": {"segments": 0}},
-        {"embedding": {"norm": None}},
-        {"head": {"bias": False}},
-        {"head": {"scale": 0.5}},
-        {"head": {"transform": None}},
-    ],
-    ids=str,
-)
-def test_a_model_that_is_no_bert_is_not_taken_for_one(changes: dict[str, Any]) -> None:
-    assert type(to_transformers(encoder())) is BertForMaskedLM
-    with pytest.raises(InputError, match="to_transformers: this encoder"):
-        to_transformers(encoder(**changes))
-
-
-def test_heads_that_do_not_divide_the_width_are_not_taken_for_bert() -> None:
-    ours = catalogue.find("bert").build(Size(dim=10, heads=3, depth=1, hidden=8), Limits(29, 5, 5))
-    with pytest.raises(InputError, match="to_transformers: this encoder"):
-        to_transformers(ours)
