@@ -1,0 +1,121 @@
+"""A stack of ``transformers`` in the place of ours, and the table that its tokens are looked up in."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from architectures.attention import KeyValues, View
+from architectures.numbers import Amount
+from architectures.stack import Memory
+
+
+class StockTable(nn.Module):
+    """Looks tokens (b, t) up in a table of ``transformers`` -> (b, t, d), and does no more.
+
+    The stack adds positions and segments, from the tables ``others``, which no budget counts either.
+    """
+
+    def __init__(self, table: nn.Embedding, others: Sequence[nn.Embedding] = ()) -> None:
+        super().__init__()
+        self.table, self.others = table, nn.ModuleList(others)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        weight = self.table.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
+    def tables(self) -> list[nn.Parameter]:
+        return [self.weight, *self.others.parameters()]
+
+    def forward(self, tokens: Tensor, added: Tensor | None = None) -> Tensor:
+        assert added is None, "positions are added by the stack"
+        x: Tensor = self.table(tokens)
+        return x
+
+
+class StockStack(nn.Module):
+    """``GPT2Model``, ``BertModel`` or a ``T5Stack`` as it is, behind the interface of ``architectures.stack.Stack``.
+
+    ``networks`` are its feed-forward networks, a layer each, ``crossing`` its cross-attentions. ``count`` counts FLOPs
+    as ``Stack.flops`` does: it is that of our stack of the same configuration. T5 measures distances in columns, not
+    positions: tokens have to be neighbours, whatever the padding on either side.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        networks: Sequence[nn.Module],
+        count: Callable[[Amount, Amount, Amount, Amount], Amount],
+        crossing: Sequence[Any] = (),
+    ) -> None:
+        super().__init__()
+        self.model, self.count = model, count
+        self.networks, self.crossing = tuple(networks), tuple(crossing)  # parts of the model, not registered again
+        known = inspect.signature(model.forward).parameters
+        self.positioned = "position_ids" in known
+        self.cache_name = "cache" if "cache" in known else "past_key_values"  # its name in older releases
+
+    def feedforwards(self) -> list[nn.Module]:
+        return list(self.networks)
+
+    def forward(
+        self, x: Tensor, view: View, past: Sequence[KeyValues] = (), memory: Memory | None = None
+    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
+        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
+
+        None are kept of a plainly causal pass, which has everything in it already, nor by an encoder. Where there is no
+        mask, a causal model of ``transformers`` is causal, and an encoder sees everything.
+        """
+        plain = view.plainly_causal(None)
+        arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(view, x)}
+        if self.positioned:
+            arguments["position_ids"] = view.queries
+        cache = _cache(past, memory) if memory is not None or (view.causal and not plain) else None
+        if cache is not None:
+            arguments[self.cache_name] = cache
+        if memory is not None:  # of these states only the shape is looked at: their keys and values are in the cache
+            arguments["encoder_hidden_states"] = memory.layers[0].keys[:, 0]
+            arguments["encoder_attention_mask"] = _added(memory.view, x)
+        states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
+        return states, () if cache is None or plain else _seen(cache)
+
+    def remember(self, memory: Tensor) -> list[KeyValues]:
+        """Every layer's keys and values of a memory (b, s, d)."""
+        return [_key_values(attention, memory) for attention in self.crossing]
+
+    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+        return self.count(tokens, pairs, memory, memory_pairs)
+
+
+def _added(view: View, x: Tensor) -> Tensor | None:
+    """The mask of a view as a summand of scores (b, 1, q, k), which every attention of ``transformers`` takes."""
+    mask = view.mask()
+    if mask is None:
+        return None
+    return torch.zeros(mask.shape, dtype=x.dtype, device=x.device).masked_fill(~mask, float("-inf"))
+
+
+def _cache(past: Sequence[KeyValues], memory: Memory | None) -> Any:
+    """A cache of ``transformers`` that begins with what was seen; it never writes into those tensors."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    before = DynamicCache([tuple(layer) for layer in past])
+    if memory is None:
+        return before
+    return EncoderDecoderCache(before, DynamicCache([tuple(layer) for layer in memory.layers]))
+
+
+def _seen(cache: Any) -> tuple[KeyValues, ...]:
+    layers = getattr(cache, "self_attention_cache", cache).layers
+    return tuple(KeyValues(layer.keys, layer.values) for layer in layers)
+
+
+def _key_values(attention: Any, memory: Tensor) -> KeyValues:
+    def heads(y: Tensor) -> Tensor:
+        return y.view(*y.shape[:2], attention.n_heads, -1).transpose(1, 2)  # (b, s, h * e) -> (b, h, s, e)
+
+    return KeyValues(heads(attention.k(memory)), heads(attention.v(memory)))
