@@ -31,8 +31,8 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
         embedding,
         Stack(size.depth, block, LayerNorm(size.dim)),
         Head(limits.vocabulary, size.dim),  # one table for both: tied=embedding
-        # Or Alibi(size.heads), Learned(limits.length, size.dim), Sinusoidal(size.dim),
-        # RelativeBias(size.heads, bidirectional=True).
+        # Or Learned(limits.length, size.dim), Sinusoidal(size.dim); by distances alone
+        # (RelativeBias, Alibi) it is hard to tell empty cells apart.
         positions=Rotary(size.head_dim),
         canvas=limits.target_length,  # as many cells are filled in as a target may have
         objective=Masked(),  # suffix=True hides what writing from left to right hides
