@@ -113,4 +113,4 @@ class RelativeBias(nn.Module):
 
 def _frequencies(dim: int, base: float, device: torch.device) -> Tensor:
     """Angular step per position of each channel pair (ceil(dim / 2),)."""
-    return base ** (-torch.arange(0, dim, 2, device=device).float() / dim)
+    return 1.0 / base ** (torch.arange(0, dim, 2, device=device).float() / dim)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -43,6 +43,10 @@ def bert(folder: Path) -> Any:
     library.train_from_iterator(
         TEXTS, trainers.WordPieceTrainer(vocab_size=90, special_tokens=special, show_progress=False)
     )
+    ids = {name: library.token_to_id(name) for name in special}
+    library.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(name, ids[name]) for name in ("[CLS]", "[SEP]")]
+    )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     _tokenizer(library, folder, **names)
     size = library.get_vocab_size()
@@ -66,6 +70,7 @@ def t5(folder: Path) -> Any:
         TEXTS,
         trainers.UnigramTrainer(vocab_size=80, special_tokens=special, unk_token="<unk>", show_progress=False),
     )
+    library.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     _tokenizer(library, folder, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
     size = library.get_vocab_size() + 7  # real ones have more rows than their tokenizer has tokens
     config = T5Config(vocab_size=size, d_model=24, d_kv=8, d_ff=40, num_layers=2, num_heads=3, decoder_start_token_id=0)

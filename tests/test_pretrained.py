@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, ViTConfig
 
 import archbench
 from architectures import catalogue
+from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from architectures.size import Limits
 from runs import finished, matrix, spec, store, work
@@ -42,44 +43,78 @@ def special(folder: Path, *names: str) -> int:
     return next(getattr(tokenizer, name) for name in names if getattr(tokenizer, name) is not None)
 
 
+def text_logits(folder: Path, logits: torch.Tensor) -> torch.Tensor:
+    """Their logits (..., v) in our numbering: special tokens excluded, labels, text."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    names = [tokenizer.encode(f" {name}", add_special_tokens=False) for name in LABELS]
+    return torch.cat([torch.stack([logits[..., rows].mean(-1) for rows in names], -1), logits], -1)
+
+
 def test_text_has_the_checkpoints_logits_and_a_label_the_mean_of_its_name(checkpoints: dict[str, Any]) -> None:
     folder, theirs = checkpoints["gpt2"]
     ids = torch.randint(3, 200, (2, 6), generator=torch.Generator().manual_seed(0))
     end = special(folder, "eos_token_id")
     expected = theirs(torch.cat([ids, torch.full((2, 1), end)], 1)).logits[:, -1]
     found = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
-    assert (found[:, SHIFT:] - expected).abs().max() < 1e-4
+    assert (found[:, len(SPECIALS) :] - text_logits(folder, expected)).abs().max() < 1e-4
     assert (found[:, END] - expected[:, end]).abs().max() < 1e-4
-    for label, name in enumerate(LABELS, len(SPECIALS)):
-        rows = AutoTokenizer.from_pretrained(folder).encode(f" {name}")
-        assert (found[:, label] - expected[:, rows].mean(1)).abs().max() < 1e-4
+
+
+def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any]) -> None:
+    folder, theirs = checkpoints["gpt2"]
+    model, end = ours(folder), special(folder, "eos_token_id")
+    random = torch.Generator().manual_seed(0)
+    rows = [(torch.randint(3, 200, (s,), generator=random), torch.randint(3, 200, (3,), generator=random))
+            for s in (6, 2, 0)]  # fmt: skip
+    source = torch.zeros(3, 6, dtype=torch.long)
+    mask = torch.zeros(3, 6, dtype=torch.bool)
+    for row, (text, _) in enumerate(rows):
+        source[row, : len(text)], mask[row, : len(text)] = text + SHIFT, True
+    answers = torch.ones(model.embedding.weight.shape[0], dtype=torch.bool)
+    answers[:SHIFT] = False
+    target = torch.stack([written for _, written in rows]) + SHIFT
+    nats, _ = model.objective.log_likelihood(model, Pairs(source, target, mask), answers)
+    for row, (text, written) in enumerate(rows):
+        start = text if len(text) else torch.tensor([end])
+        scores = theirs(torch.cat([start, written])[None]).logits[0, len(start) - 1 : -1].log_softmax(-1)
+        expected = scores.gather(1, written[:, None]).sum()
+        assert abs(nats[row] - expected) < 1e-4
+    greedy = Decoding(max_tokens=5)
+    found = model.objective.generate(model, Pairs(source[:2], target[:2], mask[:2]), answers, greedy)
+    for (text, _), tokens in zip(rows, found, strict=False):
+        wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
+        assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()
 
 
 def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) -> None:
     folder, theirs = checkpoints["bert"]
     text = torch.randint(5, 50, (2, 5), generator=torch.Generator().manual_seed(0))
-    sep, mask = special(folder, "sep_token_id"), special(folder, "mask_token_id")
-    canvas = torch.cat([text, torch.full((2, 1), sep), torch.full((2, 1), mask)], 1)
+    cls, sep, mask = (special(folder, f"{name}_token_id") for name in ("cls", "sep", "mask"))
+    canvas = torch.cat([torch.full((2, 1), cls), text, torch.tensor([[sep, mask]] * 2)], 1)
     model = ours(folder)
     model.canvas = 1
     allowed = torch.zeros(model.embedding.weight.shape[0], dtype=torch.bool)
     allowed[len(SPECIALS) : SHIFT] = True
-    nats, _ = model.objective.log_likelihood(model, Pairs(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1)), allowed)
-    logits = theirs(canvas).logits[:, -1]
-    names = [AutoTokenizer.from_pretrained(folder).encode(f" {name}", add_special_tokens=False) for name in LABELS]
-    means = torch.stack([logits[:, rows].mean(1) for rows in names], 1)
-    assert (nats - means.log_softmax(1)[:, 1]).abs().max() < 1e-4
+    pairs = Pairs(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1))
+    nats, _ = model.objective.log_likelihood(model, pairs, allowed)
+    logits = text_logits(folder, theirs(canvas).logits[:, -1])[:, : len(LABELS)]
+    assert (nats - logits.log_softmax(1)[:, 1]).abs().max() < 1e-4
 
 
-def test_a_t5_reads_the_source_and_starts_as_it_was_taught(checkpoints: dict[str, Any]) -> None:
+def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> None:
     folder, theirs = checkpoints["t5"]
     ids = torch.randint(3, 30, (2, 6), generator=torch.Generator().manual_seed(0))
     written = ids[:, :3].flip(1)
-    expected = theirs(ids, decoder_input_ids=torch.cat([torch.zeros(2, 1, dtype=torch.long), written], 1)).logits
-    found = ours(folder)(ids + SHIFT, torch.cat([torch.full((2, 1), BOS), written + SHIFT], 1))
-    count = found.shape[-1] - SHIFT
+    begun = torch.cat([torch.zeros(2, 1, dtype=torch.long), written[:, :-1]], 1)
+    expected = theirs(torch.cat([ids, torch.full((2, 1), 1)], 1), decoder_input_ids=begun).logits
+    model = ours(folder)
+    count = model.embedding.weight.shape[0] - SHIFT
     assert count < expected.shape[-1]  # rows without a token are left out
-    assert (found[..., SHIFT:] - expected[..., :count]).abs().max() < 1e-4
+    answers = torch.ones(count + SHIFT, dtype=torch.bool)
+    answers[:SHIFT] = False
+    nats, _ = model.objective.log_likelihood(model, Pairs(ids + SHIFT, written + SHIFT), answers)
+    scores = expected[..., :count].log_softmax(-1).gather(-1, written[..., None]).sum((1, 2))
+    assert (nats - scores).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", KINDS)

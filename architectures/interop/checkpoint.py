@@ -7,8 +7,8 @@ the rows of its token table and output matrix with them:
     a label                            the mean of the rows of its name's tokens, so that its logit is their mean logit
     text                               the rows of its vocabulary, in its order
 
-Nothing is unpickled: weights are read from safetensors files. Texts are given without the separators ([CLS], </s>) that
-a checkpoint may have seen around them in training.
+Sources stand between the special tokens that its tokenizer puts around a text: see ``architectures.interop.framing``.
+Nothing is unpickled: weights are read from safetensors files.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from architectures.catalogue import Pretrained, Variant
 from architectures.interop.convert import SHAPES, from_transformers
+from architectures.interop.framing import Framed
 from architectures.interop.shape import Shape
 from architectures.positions import Learned
 from architectures.size import Limits, Size
@@ -40,6 +41,11 @@ class _Folder:
     config: Any
     shape: Shape
     tokenizer: Any
+
+    @property
+    def fills_in(self) -> bool:
+        """Whether its model fills in masks."""
+        return self.shape.model.endswith("MaskedLM")
 
 
 def variant(path: Path) -> Variant:
@@ -59,7 +65,7 @@ def variant(path: Path) -> Variant:
         pretrained=Pretrained(
             size=_size(ours),
             tokenizer=folder.tokenizer.backend_tokenizer.to_str(),
-            length=_length(ours),
+            length=_length(ours, sum(map(len, _frame(folder, 0)))),
             build=lambda limits, labels: _built(folder, limits, labels),
         ),
     )
@@ -145,7 +151,20 @@ def _built(folder: _Folder, limits: Limits, labels: Sequence[str]) -> Any:
     model.head.weight = model.embedding.weight if tied else nn.Parameter(_gathered(model.head.weight, rows))
     if model.head.bias is not None:
         model.head.bias = nn.Parameter(_gathered(model.head.bias, rows))
+    before, after = _frame(folder, len(SPECIALS) + len(labels))
+    if folder.fills_in:
+        after = after[:-1]  # the objective ends the source with <bos>, which is that token
+    model.objective = Framed(model.objective, before, after, direct=model.family == "decoder")
     return model.eval()
+
+
+def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the tokenizer puts before and behind a text, as ids from ``shift`` on."""
+    tokenizer = folder.tokenizer
+    bare, whole = (tokenizer.encode("a", add_special_tokens=special) for special in (False, True))
+    begin = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)
+    before, after = whole[:begin], whole[begin + len(bare) :]
+    return tuple(token + shift for token in before), tuple(token + shift for token in after)
 
 
 def _rows(folder: _Folder, labels: Sequence[str], count: int, there: int) -> list[list[int]]:
@@ -165,6 +184,8 @@ def _special_rows(folder: _Folder) -> list[int]:
     tokenizer, config = folder.tokenizer, folder.config
     end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None), 0)
     start = getattr(config, "decoder_start_token_id", None) if config.is_encoder_decoder else tokenizer.bos_token_id
+    if folder.fills_in:
+        start = (_frame(folder, 0)[1] or (end,))[-1]
     return [
         _first(tokenizer.pad_token_id, end),
         _first(start, end),
@@ -195,9 +216,9 @@ def _size(model: Any) -> Size:
     return Size(block.attention.dim, block.attention.heads, len(stack.blocks), block.feedforward.down.in_features)
 
 
-def _length(model: Any) -> int | None:
-    """Positions that exist, None where there is no bound."""
-    return model.positions.weight.shape[0] if isinstance(model.positions, Learned) else None
+def _length(model: Any, frame: int) -> int | None:
+    """Positions that exist for a task, None where there is no bound."""
+    return model.positions.weight.shape[0] - frame if isinstance(model.positions, Learned) else None
 
 
 def _digests(path: Path) -> dict[str, str]:

@@ -68,7 +68,7 @@ def checked(
         if name in read or name in ignored or name in IDLE:
             continue
         wanted = fixed[name] if name in fixed else usual.get(name)
-        if value != wanted:
+        if value != wanted and (value or name in fixed or name in usual):
             supported = f"; {name} = {wanted!r} is" if name in fixed or name in usual else ""
             raise InputError(f"{config.model_type} configuration: {name} = {value!r} is not supported{supported}")
 
@@ -77,6 +77,7 @@ def checked(
 IDLE = frozenset(
     {
         "_name_or_path",
+        "_num_labels",
         "architectures",
         "bos_token_id",
         "chunk_size_feed_forward",
@@ -89,11 +90,13 @@ IDLE = frozenset(
         "model_type",
         "output_attentions",
         "output_hidden_states",
+        "output_past",
         "pad_token_id",
         "problem_type",
         "return_dict",
         "sep_token_id",
         "task_specific_params",
+        "tokenizer_class",
         "tie_word_embeddings",  # told by the tensors themselves
         "torch_dtype",
         "transformers_version",
