@@ -72,7 +72,7 @@ def test_logits_are_equal(name: str, side: str) -> None:
 
 def test_logits_are_equal_in_long_texts() -> None:
     """Angles grow with positions, and so does what the rounding of a frequency does to them."""
-    long = model(num_attention_heads=1, num_key_value_heads=1, hidden_size=16, head_dim=16, max_position_embeddings=2048)
+    long = model(num_attention_heads=4, num_key_value_heads=4, hidden_size=128, max_position_embeddings=2048)
     assert_decoder_logits(long, "none", width=2048)
 
 
