@@ -142,8 +142,8 @@ def source_matters(case: Subject) -> None:
 def target_matters(case: Subject) -> None:
     """What is predicted next depends on the token just written and on the one before it.
 
-    A model that does not read what it has written repeats itself. Look for a causal mask that hides the query's own
-    position (`<` in place of `<=`).
+    A model that does not read what it has written repeats itself. Look for a target that was shifted twice (the
+    objective puts BOS in front), or a causal mask that hides what came before.
     """
     source, target = sequences(1, 3), sequences(1, 4, seed=1)
     if not case.causal:

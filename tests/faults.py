@@ -1,0 +1,266 @@
+"""Real bugs, planted one at a time: what the contract suite has to catch, and the check that has to name each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from architectures.attention import KeyValues, View
+from architectures.decoder import DecoderOnly
+from architectures.encoder import EncoderOnly
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.family import Joined
+from architectures.generate import left_to_right
+from architectures.masked import Masked
+from architectures.objectives import log_softmax
+from architectures.stack import Memory
+from tasks.example import BOS, END, MASK
+
+Build = Callable[..., nn.Module]
+Plant = Callable[[pytest.MonkeyPatch, Build], Build]
+FAMILIES = {"decoder": DecoderOnly, "encoder": EncoderOnly, "encoder-decoder": EncoderDecoder}
+THREE = tuple(FAMILIES)
+CAUSAL = ("decoder", "prefix-decoder", "encoder-decoder")
+
+
+def patch(owner: object, name: str, make: Callable[[Callable[..., object]], Callable[..., object]]) -> Plant:
+    """Plants a bug in shared code: ``make`` gets what is there and gives what takes its place."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch, build: Build) -> Build:
+        monkeypatch.setattr(owner, name, make(getattr(owner, name)))
+        return build
+
+    return plant
+
+
+def both(*plants: Plant) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch, build: Build) -> Build:
+        for one in plants:
+            build = one(monkeypatch, build)
+        return build
+
+    return plant
+
+
+def change(edit: Callable[[nn.Module], object]) -> Plant:
+    """Plants a bug in what a variant builds."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch, build: Build) -> Build:
+        def built(size, limits):
+            model = build(size, limits)
+            edit(model)
+            return model
+
+        return built
+
+    return plant
+
+
+def ask(size: Callable[..., object] = lambda x: x, limits: Callable[..., object] = lambda x: x) -> Plant:
+    """Plants a bug in what a variant makes of its sizes."""
+    return lambda monkeypatch, build: lambda given, bounds: build(size(given), limits(bounds))
+
+
+def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
+    """Another causal mask, from the distances key - query."""
+
+    def make(original):
+        def mask(self, window=None):
+            if not self.causal:
+                return original(self, window)
+            seen = visible(self.keys[:, None, :] - self.queries[:, :, None])
+            if self.prefix is not None:
+                seen = seen | (self.keys < self.prefix)[:, None, :]
+            return (seen if self.present is None else seen & self.present[:, None, :])[:, None]
+
+        return mask
+
+    return both(patch(View, "_mask", make), patch(View, "plainly_causal", lambda original: lambda self, window: False))
+
+
+def attends_padding(original):
+    def mask(self, window=None):
+        itself = self.queries.shape == self.keys.shape
+        return original(replace(self, present=None, masks={}) if itself else self, window)
+
+    return mask
+
+
+def first_rows_mask(original):
+    def mask(self, window=None):
+        present = None if self.present is None else self.present[:1].expand_as(self.present)
+        return original(replace(self, present=present, masks={}), window)
+
+    return mask
+
+
+def leaves_gaps(original):
+    def join(source, target, source_mask, target_mask):
+        tokens = target if source is None else torch.cat([source, target], 1)
+        return Joined(tokens, None, 0 if source is None else source.shape[1])
+
+    return join
+
+
+def memory_with(view: Callable[[View], View]) -> Plant:
+    def make(original):
+        def remember(self, *inputs, **named):
+            found = original(self, *inputs, **named)
+            return Memory(found.layers, view(found.view))
+
+        return remember
+
+    return patch(EncoderDecoder, "_remember", make)
+
+
+def crosses_causally(original):
+    def cross(self, x, memory, view):
+        queries, keys = (torch.arange(n)[None] for n in (x.shape[1], memory.keys.shape[2]))
+        return original(self, x, memory, View(queries, keys, causal=True, present=view.present))
+
+    return cross
+
+
+def off_by_one(original):
+    def extend(self, tokens):
+        new, places, present = original(self, tokens)
+        if self.lengths is None:
+            return new, places, present
+        places = torch.cat([places[:, : -tokens.shape[1]], new + 1], 1)
+        return new + 1, places, present
+
+    return extend
+
+
+def shares_rows(original):
+    def then(self, later):
+        return original(self, KeyValues(*(x[:1].expand_as(x) for x in later)))
+
+    return then
+
+
+def rereads(original):
+    def hidden(self, source, *rest):
+        return original(self, None if source is None else source.masked_fill_(source > 12, 12), *rest)
+
+    return hidden
+
+
+def hides_first(original):
+    at = 0 if original.__name__ == "prefill" else 1  # where the source's mask stands
+
+    def reads(self, source, *rest):
+        if source is not None:
+            mask = rest[at] if len(rest) > at and rest[at] is not None else torch.ones_like(source)
+            source = source.masked_fill(mask.bool() & (mask.long().cumsum(1) == 1), BOS)
+        return original(self, source, *rest)
+
+    return reads
+
+
+def everywhere(name: str, make: Callable[..., Callable[..., object]]) -> Plant:
+    """The same bug in all three families."""
+    return both(*(patch(family, name, make) for family in FAMILIES.values()))
+
+
+def reads_padding_alone(original):
+    def encode(self, source, source_mask=None):
+        if source_mask is not None:
+            source_mask = source_mask.bool() | ~source_mask.bool().any(1, keepdim=True)
+        return original(self, source, source_mask)
+
+    return encode
+
+
+def without_end(original):
+    def log_likelihood(self, model, pairs, answers):
+        present = torch.ones_like(pairs.target, dtype=torch.bool) if pairs.target_mask is None else pairs.target_mask
+        return original(self, model, pairs._replace(target_mask=present & (pairs.target != END)), answers)
+
+    return log_likelihood
+
+
+def end_unsummed(original):
+    def scores(logits, answers):
+        logits = logits.float().masked_fill(~answers, float("-inf"))
+        words = logits.clone()
+        words[..., END] = float("-inf")
+        return logits - words.logsumexp(-1, keepdim=True)
+
+    return scores
+
+
+class PseudoLikelihood(Masked):
+    """Scores each cell with all others on the canvas, which is no likelihood."""
+
+    def log_likelihood(self, model, pairs, answers):
+        source = torch.cat([pairs.source, torch.full_like(pairs.target[:, :1], BOS)], 1)
+        total = torch.zeros(len(source), dtype=torch.float64)
+        for cell in range(pairs.target.shape[1]):
+            canvas = F.pad(pairs.target, (0, model.canvas - pairs.target.shape[1]), value=MASK)
+            canvas[:, cell] = MASK
+            scores = log_softmax(model(source, canvas)[:, cell], answers)
+            total += scores.gather(-1, pairs.target[:, cell : cell + 1]).squeeze(-1)
+        return total, torch.full((len(source),), pairs.target.shape[1])
+
+
+def mask_allowed(original):
+    def allowed(logits, answers):
+        return original(logits, answers | (torch.arange(len(answers)) == MASK))
+
+    return allowed
+
+
+def twice_scaled(original):
+    return lambda self, tokens, added=None: original(self, tokens, added) * self.scale
+
+
+def positions_twice(original):
+    return lambda self, tokens, added=None: original(self, tokens, None if added is None else 2 * added)
+
+
+def without_cross(original):
+    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0):
+        return self.attention.flops(tokens, tokens, pairs) + self.feedforward.flops(tokens)
+
+    return flops
+
+
+def shifted_twice(original):
+    return lambda target: original(original(target))
+
+
+def writes_without_separator(original):
+    def written(self, model, pairs, answers, decoding, generator=None, start=None):
+        return left_to_right(model, pairs.source, pairs.source_mask, answers, decoding, generator, start)
+
+    return written
+
+
+class Jitter(nn.Module):
+    """A norm with random numbers that are not saved."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("noise", torch.randn(dim), persistent=False)
+
+    def forward(self, x):
+        return x + self.noise
+
+
+def untie(model: nn.Module) -> None:
+    model.head.weight = nn.Parameter(model.embedding.weight.detach().clone())
+
+
+def numpy_weights(model: nn.Module) -> None:
+    weight = model.embedding.weight
+    if not weight.is_meta:
+        weight.data.copy_(torch.from_numpy(np.random.default_rng().normal(size=weight.shape)))
+
+
+def adds_by_index(original):
+    return lambda self, x, y: x.index_add(1, torch.arange(x.shape[1]), y)

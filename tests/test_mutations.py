@@ -1,0 +1,424 @@
+"""The contract suite catches real bugs: each is named first by the check that should name it."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import faults
+import pytest
+from faults import CAUSAL, THREE, Plant, ask, both, causally, change, everywhere, memory_with, patch
+from torch import nn
+from torch.nn import functional as F
+
+from architectures import catalogue, causal, contract, decoder, encoder, generate, masked
+from architectures.attention import Attention, KeyValues, View
+from architectures.embedding import Embedding, Head
+from architectures.encoder import Canvas
+from architectures.encoder_decoder import EncoderDecoder
+from architectures.family import Cache
+from architectures.feedforward import GatedFeedForward
+from architectures.masked import Masked
+from architectures.norm import PreNorm
+from architectures.stack import Block
+from tasks.example import PAD
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bug, planted by ``plant`` into ``variants``; ``check`` names it first, saying ``says``; ``also`` fail too."""
+
+    name: str
+    check: str
+    says: str
+    plant: Plant
+    variants: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+
+FAULTS = (
+    Fault(
+        "too few positions",
+        "limits_are_reached",
+        "IndexError: index out of range",
+        ask(limits=lambda x: replace(x, source_length=x.source_length - 2)),
+        ("gpt2",),
+        ("padding_is_invisible",),
+    ),
+    Fault(
+        "canvas of another length",
+        "limits_are_reached",
+        "the canvas has 7 cells, expected 6",
+        ask(limits=lambda x: replace(x, target_length=x.target_length + 1)),
+        ("encoder",),
+        ("forward_is_prefill_and_decode",),
+    ),
+    Fault(
+        "dropout left on in scoring",
+        "scoring_is_still",
+        "likelihood, computed twice: off by",
+        patch(nn.Dropout, "forward", lambda original: lambda self, x: F.dropout(x, self.p, True)),
+        THREE,
+    ),
+    Fault(
+        "a dropout rate of its own",
+        "training_reads_as_scoring_does",
+        "logits in training mode without dropout: off by",
+        ask(size=lambda x: replace(x, dropout=0.1)),
+        THREE,
+    ),
+    Fault(
+        "source changed in place",
+        "inputs_are_only_read",
+        "the source has changed",
+        everywhere("hidden", faults.rereads),
+        THREE,
+        ("no_look_ahead", "source_matters", "likelihood_sums_to_one", "writing_follows_scoring"),
+    ),
+    Fault(
+        "a mask token may be written",
+        "answers_are_allowed",
+        "writes <mask>, which no answer may use",
+        patch(generate, "_allowed", faults.mask_allowed),
+        THREE,
+    ),
+    Fault(
+        "a mask token may be scored",
+        "answers_are_allowed",
+        "a target with <mask>, which no answer may use, scores",
+        both(patch(causal, "log_softmax", faults.mask_allowed), patch(masked, "log_softmax", faults.mask_allowed)),
+        THREE,
+        (
+            "likelihood_sums_to_one",
+            "no_look_ahead",
+        ),
+    ),
+    Fault(
+        "look-ahead by one position",
+        "no_look_ahead",
+        "logits before position 1, when later tokens change: off by",
+        causally(lambda distance: distance <= 1),
+        CAUSAL,
+        (
+            "an_empty_source_is_none",
+            "forward_is_prefill_and_decode",
+            "likelihood_sums_to_one",
+            "padding_is_invisible",
+            "rows_are_apart",
+            "writing_follows_scoring",
+        ),
+    ),
+    Fault(
+        "target not shifted",
+        "no_look_ahead",
+        "likelihood of the first 0 tokens, by that of all 1: off by",
+        patch(causal, "_shift", lambda original: lambda target: target),
+        CAUSAL,
+        (
+            "likelihood_sums_to_one",
+            "writing_follows_scoring",
+        ),
+    ),
+    Fault(
+        "pseudo-likelihood taken for a likelihood",
+        "no_look_ahead",
+        "likelihood of the first 1 tokens, by that of all 2: off by",
+        change(lambda model: setattr(model, "objective", faults.PseudoLikelihood())),
+        ("encoder",),
+        (
+            "likelihood_sums_to_one",
+            "rows_are_apart",
+            "writing_follows_scoring",
+        ),
+    ),
+    Fault(
+        "cross-attention without the source's mask",
+        "cross_attention_reads_the_source",
+        "in one pass, cross-attention reads padding of the source",
+        memory_with(lambda view: replace(view, present=None, masks={})),
+        ("encoder-decoder",),
+        (
+            "an_empty_source_is_none",
+            "caches_are_values",
+            "padding_is_invisible",
+            "rows_are_apart",
+        ),
+    ),
+    Fault(
+        "cross-attention with the decoder's mask",
+        "cross_attention_reads_the_source",
+        r"in one pass, target positions \[0, 1, 2\] do not read source token 3 of their row",
+        patch(Attention, "cross", faults.crosses_causally),
+        ("encoder-decoder",),
+        (
+            "forward_is_prefill_and_decode",
+            "padding_is_invisible",
+            "writing_follows_scoring",
+        ),
+    ),
+    Fault(
+        "padding attended",
+        "padding_is_invisible",
+        "with source padding 0.2: off by",
+        patch(View, "_mask", faults.attends_padding),
+        ("encoder", "decoder", "prefix-decoder", "encoder-decoder"),
+        (
+            "an_empty_source_is_none",
+            "caches_are_values",
+            "rows_are_apart",
+        ),
+    ),
+    Fault(
+        "gaps between source and target",
+        "padding_is_invisible",
+        "logits with source padding 0.2: off by",
+        patch(decoder, "join", faults.leaves_gaps),
+        ("decoder", "prefix-decoder"),
+        (
+            "an_empty_source_is_none",
+            "forward_is_prefill_and_decode",
+            "rows_are_apart",
+        ),
+    ),
+    Fault(
+        "an empty source read from padding",
+        "an_empty_source_is_none",
+        "logits of a source of padding: off by",
+        patch(EncoderDecoder, "encode", faults.reads_padding_alone),
+        ("encoder-decoder",),
+        ("rows_are_apart",),
+    ),
+    Fault(
+        "the first row's mask for all rows",
+        "rows_are_apart",
+        "logits of row 1 of a batch: off by",
+        patch(View, "_mask", faults.first_rows_mask),
+        ("encoder",),
+        ("caches_are_values",),
+    ),
+    Fault(
+        "rows of a cache mixed up",
+        "caches_are_values",
+        "decoding from picked rows of a cache: off by",
+        both(
+            patch(KeyValues, "rows", lambda original: lambda self, index: original(self, 0 * index)),
+            patch(Canvas, "rows", lambda original: lambda self, index: original(self, 0 * index)),
+        ),
+        ("decoder", "prefix-decoder", "encoder", "encoder-decoder"),
+    ),
+    Fault(
+        "a cache shared between rows",
+        "caches_are_values",
+        "decoding from picked rows of a cache: off by",
+        patch(KeyValues, "then", faults.shares_rows),
+        ("decoder", "prefix-decoder"),
+        (
+            "forward_is_prefill_and_decode",
+            "writing_follows_scoring",
+        ),
+    ),
+    Fault(
+        "positions off by one after prefill",
+        "forward_is_prefill_and_decode",
+        "logits of decoding 1 at a time, beside those of one pass: off by",
+        patch(Cache, "extend", faults.off_by_one),
+        CAUSAL,
+        ("writing_follows_scoring",),
+    ),
+    Fault(
+        "a blank canvas of another token",
+        "forward_is_prefill_and_decode",
+        "logits of decoding 1 at a time, beside those of one pass: off by",
+        patch(encoder, "MASK", lambda original: PAD),
+        ("encoder",),
+        ("writing_follows_scoring",),
+    ),
+    Fault(
+        "first source token not read",
+        "source_matters",
+        "source token 0 has no influence on the logits",
+        both(everywhere("hidden", faults.hides_first), everywhere("prefill", faults.hides_first)),
+        THREE,
+    ),
+    Fault(
+        "the decoder sees no earlier token",
+        "target_matters",
+        "logits 1 do not depend on target token 0",
+        causally(lambda distance: distance == 0),
+        ("encoder-decoder",),
+    ),
+    Fault(
+        "embedding scaled twice",
+        "embedding_enters_once",
+        "in one pass, input of the first block, beside the embedding made from its parts: off by",
+        both(
+            change(lambda model: setattr(model.embedding, "scale", 4.0)),
+            patch(Embedding, "forward", faults.twice_scaled),
+        ),
+        THREE,
+    ),
+    Fault(
+        "positions added twice",
+        "embedding_enters_once",
+        "input of the first block, beside the embedding made from its parts: off by",
+        patch(Embedding, "forward", faults.positions_twice),
+        ("gpt2",),
+    ),
+    Fault(
+        "likelihood that skips the end token",
+        "the_end_is_scored",
+        "three tokens and END are counted as 3 scored tokens",
+        both(
+            patch(causal.Causal, "log_likelihood", faults.without_end),
+            patch(Masked, "log_likelihood", faults.without_end),
+        ),
+        THREE,
+        ("likelihood_sums_to_one",),
+    ),
+    Fault(
+        "END left out of the softmax's sum",
+        "likelihood_sums_to_one",
+        "the mass of all targets is",
+        both(patch(causal, "log_softmax", faults.end_unsummed), patch(masked, "log_softmax", faults.end_unsummed)),
+        THREE,
+    ),
+    Fault(
+        "target shifted twice in scoring",
+        "writing_follows_scoring",
+        "nats below the likeliest",
+        patch(causal, "_shift", faults.shifted_twice),
+        CAUSAL,
+    ),
+    Fault(
+        "source without its separator in writing",
+        "writing_follows_scoring",
+        "nats below the likeliest",
+        patch(Masked, "generate", faults.writes_without_separator),
+        ("encoder",),
+    ),
+    Fault(
+        "FLOPs of cross-attention forgotten",
+        "flops_are_counted",
+        "FLOPs by formula, ",
+        patch(Block, "flops", faults.without_cross),
+        ("encoder-decoder",),
+    ),
+    Fault(
+        "FLOPs of the output matrix forgotten",
+        "flops_are_counted",
+        "FLOPs by formula, ",
+        patch(Head, "flops", lambda original: lambda self, outputs: 0.0 * outputs),
+        THREE,
+    ),
+    Fault(
+        "FLOPs of one example at a time",
+        "flops_are_counted",
+        "TypeError: only ",
+        patch(GatedFeedForward, "flops", lambda original: lambda self, tokens: original(self, int(tokens))),
+        THREE,
+    ),
+    Fault(
+        "layers in a plain list",
+        "everything_is_registered",
+        "not registered: extra",
+        change(lambda model: setattr(model, "extra", [nn.Linear(4, 4)])),
+        THREE,
+    ),
+    Fault(
+        "weights from another generator",
+        "building_is_repeatable",
+        "built twice under one seed, these differ: embedding.weight",
+        change(faults.numpy_weights),
+        THREE,
+    ),
+    Fault(
+        "a weight read while building",
+        "a_plan_is_the_model",
+        "cannot be called on meta tensors",
+        change(lambda model: model.embedding.weight[0, 0].item()),
+        THREE,
+    ),
+    Fault(
+        "width rounded up",
+        "parameters_are_counted",
+        "no straight line",
+        ask(size=lambda x: replace(x, hidden=-(-x.hidden // 8) * 8)),
+        THREE,
+    ),
+    Fault(
+        "token table counted",
+        "parameters_are_counted",
+        "the vocabulary changes `parameters`",
+        patch(Embedding, "tables", lambda original: lambda self: []),
+        THREE,
+    ),
+    Fault(
+        "random numbers that are not saved",
+        "weights_survive_saving",
+        "logits after saving and loading: off by",
+        change(lambda model: setattr(model.embedding, "norm", faults.Jitter(model.embedding.weight.shape[1]))),
+        THREE,
+    ),
+    Fault(
+        "tied weights silently untied",
+        "ties_hold",
+        "embedding.weight and head.weight start equal but are two parameters",
+        change(faults.untie),
+        ("gpt2", "encoder", "encoder-decoder"),
+    ),
+    Fault(
+        "a module that is never called",
+        "every_parameter_gets_a_gradient",
+        "parameters that never get a gradient: idle.weight",
+        change(lambda model: setattr(model, "idle", nn.Linear(4, 4, bias=False))),
+        THREE,
+    ),
+    Fault(
+        "embedding detached",
+        "every_parameter_gets_a_gradient",
+        "parameters that never get a gradient: embedding.weight",
+        patch(Embedding, "forward", lambda original: lambda self, *inputs: original(self, *inputs).detach()),
+        THREE,
+    ),
+    Fault(
+        "residual stream and sublayer of two precisions",
+        "bfloat16_is_near",
+        "RuntimeError: ",
+        patch(PreNorm, "after", faults.adds_by_index),
+        THREE,
+    ),
+    Fault(
+        "logits far too small",
+        "a_batch_can_be_learned",
+        "after 300 steps on one batch the loss is still",
+        patch(Head, "forward", lambda original: lambda self, x: original(self, x) * 3e-3),
+        ("decoder",),
+    ),
+)
+
+CHECKS = {check.__name__: check for check in contract.CHECKS}
+SLOWEST = "a_batch_can_be_learned"
+ELSEWHERE = [(fault, variant) for fault in FAULTS for variant in fault.variants[1:]]
+
+
+def broken(build: faults.Build, names: Iterable[str]) -> dict[str, str]:
+    """What fails among these checks, and what was found."""
+    found = contract.results(build, checks=[CHECKS[name] for name in names])
+    return {result.name: result.problem for result in found if result.problem is not None}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_named_first_by_its_check(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = fault.plant(monkeypatch, catalogue.find(fault.variants[0]).build)
+    found = broken(build, [name for name in CHECKS if name in (fault.check, *fault.also) or name != SLOWEST])
+    assert next(iter(found)) == fault.check and set(found) == {fault.check, *fault.also}
+    assert re.search(fault.says, found[fault.check])
+
+
+@pytest.mark.parametrize(("fault", "variant"), ELSEWHERE, ids=lambda value: getattr(value, "name", value))
+def test_a_fault_is_named_in_other_variants(fault: Fault, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = broken(fault.plant(monkeypatch, catalogue.find(variant).build), [fault.check])
+    assert re.search(fault.says, found[fault.check])
+
+
+def test_every_check_names_some_fault() -> None:
+    assert {fault.check for fault in FAULTS} == set(CHECKS)
