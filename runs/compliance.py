@@ -109,7 +109,9 @@ def _lines(result: "Result", column: int, width: int) -> Iterator[Line]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False)
+    return textwrap.wrap(
+        text, width, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _key(variant: "Variant") -> str:

@@ -1,49 +1,184 @@
-"""Every built-in variant holds the contract, and the contract notices when one does not."""
+"""Every variant keeps the contract; `check` tells it property by property, and `compare` remembers it."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from architectures import catalogue, contract
-from architectures.embedding import Embedding, Head
+import archbench
+from architectures import catalogue, contract, variants
+from architectures.catalogue import Variant
+from runs import compliance
+from tasks.errors import InputError
 
 VARIANTS = catalogue.names()
+FILES = sorted(path for path in Path(variants.__path__[0]).glob("*.py") if path.stem != "__init__")
+DECODER = catalogue.find("decoder").text
+PEEKING = '''"""A decoder that looks ahead and takes no mask."""
+from architectures import catalogue
+from architectures.decoder import DecoderOnly
+
+def build(size, limits):
+    model = catalogue.find("decoder").build(size, limits)
+    model.__class__ = Changed
+    return model
+
+class Changed(DecoderOnly):
+    def forward(self, source, target, source_mask=None, target_mask=None):
+        if target_mask is not None:
+            raise TypeError("no masks, please")
+        return super().forward(source, target.roll(-1, 1), source_mask)
+'''
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_variant_holds_the_contract(name: str, check: contract.Check) -> None:
+def test_variant_keeps_the_contract(name: str, check: contract.Check) -> None:
     check(contract.subject(catalogue.find(name).build))
 
 
-def test_the_four_default_variants_exist() -> None:
-    assert {"decoder", "encoder", "encoder-decoder", "prefix-decoder"} <= set(VARIANTS)
+def test_the_default_bridge_and_historical_variants_exist() -> None:
+    default = {"decoder", "encoder", "encoder-decoder", "prefix-decoder", "shared-encoder-decoder"}
+    historical = {"gpt2", "llama", "bert", "modernbert", "t5", "t5-gated"}
+    stock = {"transformers:gpt2", "transformers:bert", "transformers:t5"}
+    assert default | historical | stock <= set(VARIANTS)
 
 
-def test_look_ahead_by_one_position_is_noticed() -> None:
-    class Peeking(torch.nn.Module):
-        def __init__(self, model: torch.nn.Module) -> None:
-            super().__init__()
-            self.inner, self.family = model, "decoder"
-
-        def forward(self, source, target, source_mask=None, target_mask=None):
-            return self.inner(source, target.roll(-1, 1), source_mask, target_mask)
-
-    case = contract.subject(catalogue.find("decoder").build)
-    with pytest.raises(AssertionError, match="logits before position"):
-        contract.no_look_ahead(contract.Subject(case.build, Peeking(case.model)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_variant_is_one_small_file_that_overrides_nothing(path: Path) -> None:
+    text = path.read_text()
+    classes = [node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    assert not classes, "a variant composes components; it defines no class, so it cannot override anything"
+    assert len(text.splitlines()) <= 42
 
 
-def test_forgotten_flops_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Head, "flops", lambda self, outputs: 0.0 * outputs)
-    with pytest.raises(AssertionError, match="FLOPs by formula"):
-        contract.flops_are_counted(contract.subject(catalogue.find("decoder").build))
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_every_property_is_explained(check: contract.Check) -> None:
+    assert contract.property_of(check).endswith(".") and len(contract.property_of(check)) < 120
+    assert len(contract.explanation(check)) > 60
+    assert inspect.getdoc(check).splitlines()[0] == contract.property_of(check)
 
 
-def test_a_parameter_without_gradient_is_noticed() -> None:
-    def build(size, limits):
-        model = catalogue.find("decoder").build(size, limits)
-        model.idle = Embedding(4, 4)
-        return model
+def test_checks_leave_the_global_generator_alone() -> None:
+    build = catalogue.find("encoder").build
+    before = torch.get_rng_state()
+    for _ in contract.results(build, checks=contract.CHECKS[:-1]):
+        pass
+    assert torch.equal(before, torch.get_rng_state())
 
-    with pytest.raises(AssertionError, match="never get a gradient: idle"):
-        contract.every_parameter_gets_a_gradient(contract.subject(build))
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., object]:
+    """Runs a command in a folder of its own: status, lines on stdout, lines on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[object, list[str], list[str]]:
+        with pytest.raises(SystemExit) as ended:
+            archbench.main(arguments)
+        output, errors = capsys.readouterr()
+        return ended.value.code, output.splitlines(), errors.splitlines()
+
+    return run
+
+
+def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> None:
+    status, lines, errors = told("check", "decoder")
+    assert status == 0 and not errors and len(lines) == len(contract.CHECKS) + 1
+    for line, check in zip(lines, contract.CHECKS, strict=False):
+        if check is contract.cross_attention_reads_the_source:
+            assert line.split(None, 2)[::2] == ["-", "does not apply: it has no cross-attention"]
+        else:
+            assert line.split(None, 2) == ["ok", check.__name__, contract.property_of(check)]
+    held = len(contract.CHECKS) - 1
+    assert lines[-1].startswith(f"decoder: {held} of {held + 1} properties hold, 1 does not apply (")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PEEKING)
+    status, lines, errors = told("check", "mine.py")
+    assert status == 1 and not errors
+    at = next(i for i, line in enumerate(lines) if line.startswith("FAIL  no_look_ahead "))
+    assert lines[at + 1].startswith("      found: logits before position 1, when later tokens change: off by ")
+    below = lines[at + 2 :]
+    indented = below[: next(i for i, line in enumerate(below) if not line.startswith(" "))]
+    assert " ".join(" ".join(indented).split()) == contract.explanation(contract.no_look_ahead)
+    assert max(map(len, indented)) <= compliance.WIDEST
+    line = next(i for i, text in enumerate(PEEKING.splitlines(), 1) if "raise TypeError" in text)
+    found = f"found: TypeError: no masks, please ({tmp_path}/mine.py:{line})"
+    assert found in " ".join(" ".join(lines).split())
+    failures = sum(text.startswith("FAIL") for text in lines)
+    assert f", {failures} fail, 1 does not apply (" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("decodr", 'did you mean "decoder"?'),
+        ("absent.py", "no variant file absent.py"),
+        ("broken.py", "broken.py:3: the variant file fails: ModuleNotFoundError"),
+        ("empty.py", "a variant file needs a function build(size, limits)"),
+    ],
+)
+def test_check_of_wrong_input_is_one_line(told: Callable[..., object], tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text('"""Broken."""\n\nimport absent_module_for_test\n')
+    (tmp_path / "empty.py").write_text('"""Nothing."""\n')
+    status, lines, errors = told("check", name)
+    assert status == 2 and not lines and len(errors) == 1 and message in errors[0]
+
+
+def test_a_checkpoint_has_nothing_to_check() -> None:
+    variant = replace(catalogue.find("gpt2"), pretrained="weights", path="there")
+    with pytest.raises(InputError, match="there is a checkpoint, used as it is"):
+        list(compliance.told(variant))
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Variant:
+    (tmp_path / "mine.py").write_text(DECODER)
+    return catalogue.find("mine.py", tmp_path)
+
+
+def test_a_pass_is_remembered(mine: Variant, tmp_path: Path) -> None:
+    said: list[str] = []
+    compliance.hold(mine, tmp_path / "cache", said.append)
+    assert said == ["mine: checking the contract"]
+    compliance.hold(mine, tmp_path / "cache", said.append)
+    assert len(said) == 1
+
+
+def test_another_text_or_a_damaged_memory_is_checked_again(
+    mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(contract, "results", lambda *_: iter(()))
+    compliance.hold(mine, tmp_path, said.append)
+    compliance.hold(replace(mine, text=f"{mine.text}\n"), tmp_path, said.append)
+    assert len(said) == 2
+    for kept in (tmp_path / "contract").iterdir():
+        kept.write_text("")
+    compliance.hold(mine, tmp_path, said.append)
+    assert len(said) == 3
+
+
+def test_other_code_or_versions_are_checked_again(mine: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = compliance._key(mine)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} 0")
+    other = compliance._key(mine)
+    monkeypatch.setattr("sys.version", "3.99")
+    assert len({before, other, compliance._key(mine)}) == 3
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: b"other code")
+    assert compliance._key(mine) not in {before, other}
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "contract").write_text("a file where the folder should be")
+    monkeypatch.setattr(contract, "results", lambda *_: iter(()))
+    compliance.hold(mine, tmp_path, lambda line: None)
+    assert (tmp_path / "contract").is_file()

@@ -31,7 +31,7 @@ name = "kinds"
 vocabulary = 300
 test_examples = 10
 """
-PROGRESS = ("kinds: ", "phrases-en-de:")
+PROGRESS = ("kinds: ", "phrases-en-de:", *(f"{name}: checking the contract" for name in ("peeks", "hides", "breaks")))
 DECODER = catalogue.find("decoder").text
 WRAPPED = '''"""A decoder that {what}."""
 from architectures import catalogue
@@ -90,19 +90,25 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("encoder_decoder,encoder-decoder", '"encoder_decoder" and "encoder-decoder" are both called encoder-decoder'),
         ("peeks.py", "peeks.py: breaks the contract: no_look_ahead: logits before position 1"),
         ("hides.py", "hides.py: breaks the contract: flops_are_counted: source 5, target 4"),
-        ("breaks.py", "breaks.py: breaks the contract: no_look_ahead: RuntimeError: shapes do not fit"),
+        (
+            "breaks.py",
+            "breaks.py: breaks the contract: training_reads_as_scoring_does: RuntimeError: shapes do not fit (",
+        ),
     ],
 )
 def test_a_wrong_variant_is_told_before_anything_else(
     folder: Path, capsys: pytest.CaptureFixture[str], architectures: str, message: str
 ) -> None:
-    assert message in told(capsys, "compare", "mine.toml", "--architectures", architectures)
+    line = told(capsys, "compare", "mine.toml", "--architectures", architectures)
+    assert message in line and ("breaks the contract" in line) == line.endswith(f'{architectures}" explains it')
     assert not (folder / "results").exists()
 
 
 def test_a_variant_file_that_holds_the_contract_is_taken(folder: Path) -> None:
     data = {"name": "x", "architectures": ["one.py", "encoder"], "tasks": [{"data": "phrases-en-de"}]}
-    compare.check(from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}}), compare.Setting())
+    compare.check(
+        from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}}), compare.Setting(), lambda line: None
+    )
 
 
 @pytest.mark.parametrize("wrong", ["width = 24\nheads = 8", "width = 33"])
