@@ -1,0 +1,260 @@
+"""Models of archbench behind the interface of ``transformers``, for those that are none of its own shapes.
+
+Importing ``architectures.interop`` registers these classes: ``AutoModelForCausalLM`` (decoder),
+``AutoModelForMaskedLM`` (encoder) and ``AutoModelForSeq2SeqLM`` (encoder-decoder) then load what ``archbench export``
+wrote. No code in the folder is run: a variant that comes with archbench or an installed package is found by its name,
+another one has to be given as ``from_pretrained(folder, variant_file="path/to/variant.py")``; the SHA-256 of its text
+is checked.
+
+``generate`` is that of the model's objective, in every family, and so writes exactly what archbench writes; what it
+does not know of the settings of ``transformers`` is an error.
+"""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
+
+from architectures import catalogue
+from architectures.catalogue import Variant
+from architectures.interop import prompts
+from architectures.interop.shape import SPECIAL_TOKENS
+from architectures.objectives import Pairs
+from architectures.size import Limits, Size
+from tasks.errors import InputError
+from tasks.example import BOS
+
+PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")  # where files come from
+
+
+class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
+    """What builds a model again: the variant's name (empty: a file's) and hash, its family, ``Size`` and ``Limits``."""
+
+    model_type = "archbench"
+
+    def __init__(
+        self,
+        variant: str = "",
+        variant_sha256: str = "",
+        family: str = "",
+        size: dict[str, Any] | None = None,
+        limits: dict[str, int] | None = None,
+        **others: Any,
+    ) -> None:
+        self.variant, self.variant_sha256, self.family = variant, variant_sha256, family
+        self.size, self.limits = dict(size or {}), dict(limits or {})
+        super().__init__(**{"tie_word_embeddings": True, **others})  # which tensors are tied, the model itself tells
+
+
+def described(variant: str, text: str, family: str, size: Size, limits: Limits) -> ArchbenchConfig:
+    """The configuration of a model; ``text`` is that of its variant's file."""
+    return ArchbenchConfig(
+        variant,
+        digest(text),
+        family,
+        asdict(size),
+        asdict(limits),
+        vocab_size=limits.vocabulary,
+        is_encoder_decoder=family == "encoder-decoder",
+        decoder_start_token_id=BOS,
+        **SPECIAL_TOKENS,
+    )
+
+
+def wrapped(model: Any, config: ArchbenchConfig, file: Path | None = None) -> Any:
+    """A ``transformers`` model of that configuration with the weights of ``model``, in evaluation mode."""
+    theirs = CLASSES[config.family](config, file)
+    theirs.model.load_state_dict(model.state_dict())
+    return theirs.eval()
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a variant's text, which ends with a line break."""
+    return hashlib.sha256((text if text.endswith("\n") else text + "\n").encode()).hexdigest()
+
+
+class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
+    """What the three classes have in common; abstract: each has its own ``forward`` and ``generate``."""
+
+    config_class = ArchbenchConfig
+    base_model_prefix = "model"
+    family: ClassVar[str]
+
+    def __init__(self, config: ArchbenchConfig, variant_file: str | Path | None = None) -> None:
+        super().__init__(config)
+        if config.family != self.family:
+            right = CLASSES[config.family].__name__ if config.family in CLASSES else "none of these classes"
+            raise InputError(f"this is a model of family {config.family!r} and so {right}, not {type(self).__name__}")
+        self.model = _variant(config, variant_file).build(Size(**config.size), Limits(**config.limits))
+        unsaved = [name for name, _ in self.named_buffers() if name not in self.state_dict()]
+        if unsaved:
+            raise InputError(f"{unsaved[0]}: a buffer that is not saved would come back empty; make it persistent")
+        self._tied_weights_keys = _shared(self)
+        self.post_init()
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        return True
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *inputs: Any, output_loading_info: bool = False, **settings: Any
+    ) -> Any:
+        """The saved model; raises ``InputError`` where a tensor is missing, left over or of another shape.
+
+        ``transformers`` only reports these and leaves memory as it was. ``variant_file``: see above.
+        """
+        model, report = super().from_pretrained(folder, *inputs, output_loading_info=True, **settings)
+        for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if report[what]:
+                names = ", ".join(sorted(str(name) for name in report[what]))
+                raise InputError(f"{folder}: these weights do not fit the model: {what.replace('_', ' ')}: {names}")
+        place = {key: settings[key] for key in PLACE if key in settings}
+        model.generation_config = GenerationConfig.from_pretrained(folder, **place)
+        return (model, report) if output_loading_info else model
+
+    def _init_weights(self, module: Any) -> None:
+        """The variant has drawn its initial weights."""
+
+    def _write(self, pairs: Pairs, start: Tensor | None, prompt: Tensor, settings: dict[str, Any]) -> Tensor:
+        """Token ids (b, n) of ``prompt`` (b, p) and what the objective writes after it."""
+        config, generator = settings.pop("generation_config", None), settings.pop("generator", None)
+        decoding = prompts.decoding(config or self.generation_config, settings, prompt.shape[1], self._room(start))
+        answers = prompts.answers(config or self.generation_config, settings, self.config.vocab_size)
+        written = self.model.objective.generate(
+            self.model, pairs, answers.to(prompt.device), decoding, generator, start
+        )
+        return prompts.continued(prompt, written, decoding.max_tokens)
+
+    def _room(self, start: Tensor | None) -> int:
+        """Tokens that there is room for after ``start`` (b, m): the model has learned to write no more."""
+        return int(self.config.limits["target_length"]) - (0 if start is None else start.shape[1])
+
+
+class ArchbenchForCausalLM(ArchbenchModel):
+    """A decoder, also one that reads its prefix in both directions. Its prompt is ``[source, BOS, start]``."""
+
+    family = "decoder"
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> CausalLMOutput:
+        """Logits (b, t, v) of what follows each token of ``[source, BOS, target]``, padded on either side."""
+        if not self.model.prefix:
+            return CausalLMOutput(logits=self.model(None, input_ids, None, attention_mask))
+        parts = prompts.split(input_ids, attention_mask)
+        states = self.model.hidden(*parts.joined())
+        return CausalLMOutput(logits=self.model.logits(parts.apart(states)))
+
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **settings: Any) -> Tensor:
+        """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
+        parts = prompts.split(input_ids, attention_mask)
+        return self._write(parts.pairs(), parts.start(), input_ids, settings)
+
+
+class ArchbenchForMaskedLM(ArchbenchModel):
+    """An encoder. It reads ``[source, BOS, canvas]``; to ``generate``, the prompt is ``[source, BOS, start]``."""
+
+    family = "encoder"
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> MaskedLMOutput:
+        """Logits (b, t, v) of each position of ``[source, BOS, canvas]``; cells to fill in are [MASK], and attended."""
+        return MaskedLMOutput(logits=self.model(None, input_ids, None, attention_mask))
+
+    @torch.no_grad()
+    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **settings: Any) -> Tensor:
+        """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
+        parts = prompts.split(input_ids, attention_mask)
+        return self._write(parts.pairs(), parts.start(), input_ids, settings)
+
+
+class ArchbenchForSeq2SeqLM(ArchbenchModel):
+    """An encoder-decoder: the encoder reads the bare source, an empty one as a BOS; the decoder begins with BOS."""
+
+    family = "encoder-decoder"
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+    ) -> Seq2SeqLMOutput:
+        """Logits (b, t, v) of what follows each token of ``decoder_input_ids`` (b, t), BOS alone where not given."""
+        written = torch.full_like(input_ids[:, :1], BOS) if decoder_input_ids is None else decoder_input_ids
+        return Seq2SeqLMOutput(logits=self.model(input_ids, written, attention_mask, decoder_attention_mask))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        **settings: Any,
+    ) -> Tensor:
+        """Token ids (b, n): BOS or ``decoder_input_ids`` (b, t), what was written, END where it ended, and padding."""
+        begun = input_ids.new_full((len(input_ids), 1), BOS) if decoder_input_ids is None else decoder_input_ids
+        pairs = Pairs(input_ids, begun, None if attention_mask is None else attention_mask.bool())
+        return self._write(pairs, begun[:, 1:] if begun.shape[1] > 1 else None, begun, settings)
+
+
+CLASSES: dict[str, Any] = {
+    each.family: each for each in (ArchbenchForCausalLM, ArchbenchForMaskedLM, ArchbenchForSeq2SeqLM)
+}
+
+
+def register() -> None:
+    """Make the Auto classes of ``transformers`` know ours."""
+    AutoConfig.register(ArchbenchConfig.model_type, ArchbenchConfig, exist_ok=True)
+    for auto, ours in (
+        (AutoModelForCausalLM, ArchbenchForCausalLM),
+        (AutoModelForMaskedLM, ArchbenchForMaskedLM),
+        (AutoModelForSeq2SeqLM, ArchbenchForSeq2SeqLM),
+    ):
+        auto.register(ArchbenchConfig, ours, exist_ok=True)
+
+
+def _variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
+    """The variant of a configuration, its text as it was; a file is read before it is run."""
+    if file is not None:
+        path = Path(file)
+        if path.suffix != ".py" or not path.is_file():
+            raise InputError(f"variant_file: no file {path} that ends in .py")
+        _same(config, path.read_text(encoding="utf-8"), str(path))
+        return catalogue.find(str(path))
+    known = [name for name in catalogue.names() if name not in catalogue.STOCK]
+    if config.variant not in known:
+        raise InputError(
+            f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "
+            'runs no code of others; read it, then pass variant_file="path/to/variant.py"'
+        )
+    found = catalogue.find(config.variant)
+    _same(config, found.text, config.variant)
+    return found
+
+
+def _same(config: ArchbenchConfig, text: str, where: str) -> None:
+    if digest(text) != config.variant_sha256:
+        raise InputError(
+            f"{where}: not the variant that this model was trained as (SHA-256 {digest(text)[:12]}..., "
+            f"expected {config.variant_sha256[:12]}...); use the archbench or the file that it came from"
+        )
+
+
+def _shared(model: Any) -> dict[str, str]:
+    """Every other name of a parameter that has several, with its first."""
+    first: dict[int, str] = {}
+    names = [(name, first.setdefault(id(p), name)) for name, p in model.named_parameters(remove_duplicate=False)]
+    return {name: kept for name, kept in names if name != kept}
