@@ -37,7 +37,7 @@ IGNORED = {
     "pooler_size_per_head",
     "pooler_type",
 }
-FIXED = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
+FIXED = {"position_embedding_type": "absolute"}  # a field of older releases
 
 
 def build(config: Config, tied: bool) -> EncoderOnly:
