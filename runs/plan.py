@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,9 +93,10 @@ class Plan:
 
     @property
     def run(self) -> str:
-        """``<dataset>-<architecture>-s<seed>-<hash>``; the hash is of the identity."""
+        """``<dataset>-<architecture>-s<seed>-<hash>``, fit for a folder's name; the hash is of the identity."""
         text = json.dumps(self.identity(), sort_keys=True)
-        return f"{self.task.name}-{self.architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture)
+        return f"{self.task.name}-{architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def row(self) -> dict[str, Any]:
         """What is known of the run's row in the table of runs before it has run."""
