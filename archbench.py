@@ -177,6 +177,7 @@ def _new(
 
     file = scaffold.write(name, family, Path())
     typer.echo(f"{file}: the built-in {family}, with comments, ready to edit; then")
+    typer.echo(f"  archbench check {file}")
     typer.echo(f"  archbench compare --preset smoke --architectures {family},{file}")
     return 0
 

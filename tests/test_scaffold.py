@@ -147,6 +147,8 @@ def test_the_command_says_what_to_do_next(
     with pytest.raises(SystemExit) as ended:
         archbench.main(["new", name, "--family", "encoder"])
     assert not ended.value.code
-    assert "compare --preset smoke --architectures encoder,my_idea-2.py" in capsys.readouterr().out
+    check, compare = capsys.readouterr().out.splitlines()[1:]
+    assert check.strip() == "archbench check my_idea-2.py"
+    assert compare.strip() == "archbench compare --preset smoke --architectures encoder,my_idea-2.py"
     found = catalogue.find("my_idea-2.py")
     assert found.name == "my-idea-2" and found.document.startswith("my_idea-2: an encoder-only model")

@@ -1,0 +1,87 @@
+"""What the tutorial tells a reader to write and to type works, in its order, and prints what it says."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+BLOCK = re.compile(r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block; ``file`` is the name that stands above it."""
+
+    language: str
+    file: str | None
+    text: str
+
+
+def blocks(markdown: str) -> list[Block]:
+    found = [Block(match["language"], match["file"], match["text"]) for match in BLOCK.finditer(markdown)]
+    assert 2 * len(found) == len(re.findall("^```", markdown, re.MULTILINE)), "some block was not understood"
+    return found
+
+
+def commands(console: str) -> Iterator[tuple[str, str]]:
+    """Every command of a console block, with what it is said to print."""
+    for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output
+
+
+def agrees(told: str, printed: str) -> bool:
+    """Whether this was printed, white space aside; "..." stands for anything, as does nothing told."""
+    parts = (re.escape(" ".join(part.split())) for part in told.split("..."))
+    return not told or re.fullmatch(".*".join(parts), " ".join(printed.split())) is not None
+
+
+def edited(text: str, difference: str) -> str:
+    """The text with every removed line, which stands there once, replaced by the added ones after it."""
+    for change in re.finditer(r"((?:^-.*\n)+)((?:^\+.*\n)*)", difference, re.MULTILINE):
+        old, new = (re.sub("^.", "", part, flags=re.MULTILINE) for part in change.groups())
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def follow(block: Block, environment: dict[str, str]) -> None:
+    """Does in the current folder what a reader of the block does."""
+    if block.language == "console":
+        for command, output in commands(block.text):
+            done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            assert agrees(output, done.stdout), f"{command}\nexpected:\n{output}\nprinted:\n{done.stdout}"
+        return
+    assert block.file is not None, block.text
+    path = Path(block.file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = edited(path.read_text(encoding="utf-8"), block.text) if block.language == "diff" else block.text
+    path.write_text(new, encoding="utf-8")
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A reader's environment, in an empty folder; pip installs into a folder of its own and needs no network."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    site = str(tmp_path / "site")
+    places = {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([site, os.environ.get("PYTHONPATH", "")]),
+    }
+    pip = {"TARGET": site, "NO_DEPS": "1", "NO_INDEX": "1", "NO_BUILD_ISOLATION": "0", "DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**os.environ, **places, **{f"PIP_{name}": value for name, value in pip.items()}}
+
+
+def test_the_tutorial_goes_from_nothing_to_a_report(reader: dict[str, str]) -> None:
+    for block in blocks(TUTORIAL.read_text(encoding="utf-8")):
+        follow(block, reader)
+    page = Path("results/first-look/report/index.html").read_text(encoding="utf-8")
+    assert "multi-query" in page
