@@ -93,9 +93,10 @@ def _opened(path: Path) -> _Folder:
 
 
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
-    """What ``transformers`` reads; whatever it says against the folder is one line."""
+    """What ``transformers`` reads, quietly; whatever it says against the folder is one line."""
     try:
-        return read()
+        with _quiet():
+            return read()
     except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise InputError(f"{path}: {what} cannot be read: {type(error).__name__}: {reason}") from error
@@ -106,18 +107,13 @@ def _loaded(folder: _Folder) -> Any:
     import transformers
 
     kind = getattr(transformers, folder.shape.model)
-    with _quiet():
-        model, report = _read(
-            folder.path,
-            "the weights",
-            lambda: kind.from_pretrained(
-                folder.path,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                dtype=torch.float32,
-            ),
-        )
+    model, report = _read(
+        folder.path,
+        "the weights",
+        lambda: kind.from_pretrained(
+            folder.path, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+        ),
+    )
     missing = sorted(report["missing_keys"])
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
