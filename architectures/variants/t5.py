@@ -24,6 +24,7 @@ def build(size: Size, limits: Limits) -> EncoderDecoder:
     def stack(cross: bool) -> Stack:
         return Stack(size.depth, lambda: block(cross), nn.Sequential(RMSNorm(size.dim), nn.Dropout(size.dropout)))
 
+    # T5's table starts at std 1: a tied head then predicts the very token that it reads, and learns more slowly.
     embedding = Embedding(limits.vocabulary, size.dim, std=0.3, dropout=size.dropout)
     return EncoderDecoder(
         embedding,
