@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from architectures.attention import Attention, KeyValues, View
-from architectures.norm import Norm, PreNorm, Wiring
+from architectures.feedforward import NoFeedForward
+from architectures.norm import NoNorm, Norm, PreNorm, Wiring
 from architectures.numbers import Amount
 
 
@@ -60,7 +61,8 @@ class Block(nn.Module):
         self.attention, self.around_attention = attention, wiring(norm(dim))
         self.cross = cross
         self.around_cross = wiring(norm(dim)) if cross is not None else None
-        self.feedforward, self.around_feedforward = feedforward, wiring(norm(dim))
+        absent = isinstance(feedforward, NoFeedForward)  # a norm in front of nothing would never learn
+        self.feedforward, self.around_feedforward = feedforward, (NoNorm if absent else wiring)(norm(dim))
         self.dropout = nn.Dropout(dropout)
 
     def feedforwards(self) -> list[nn.Module]:

@@ -96,7 +96,7 @@ def test_components_keep_the_contract(family: str, positions: str, blocks: str) 
 def test_tied_tables_count_once_and_stay_tied() -> None:
     model = build("decoder", "learned", "plain")(contract.SIZE, contract.LIMITS)
     tables = contract.LIMITS.vocabulary + contract.LIMITS.length + 1  # tokens, positions, one segment
-    assert count(model).embedding_parameters == tables * contract.SIZE.dim
+    assert count(model).embedding_parameters == tables * contract.SIZE.dim + contract.LIMITS.vocabulary  # output bias
     with torch.no_grad():
         model.embedding.weight.zero_()
     assert not model.head.weight.any()

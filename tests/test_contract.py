@@ -12,6 +12,7 @@ import torch
 import archbench
 from architectures import catalogue, contract, variants
 from architectures.catalogue import Variant
+from architectures.contract import learning
 from runs import compliance
 from tasks.errors import InputError
 
@@ -39,6 +40,11 @@ class Changed(DecoderOnly):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant_keeps_the_contract(name: str, check: contract.Check) -> None:
     check(contract.subject(catalogue.find(name).build))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant_learns_a_batch_by_heart(name: str) -> None:
+    assert learning.trained(contract.subject(catalogue.find(name).build), enough=0.35) < 0.35
 
 
 def test_the_default_bridge_and_historical_variants_exist() -> None:
