@@ -95,6 +95,11 @@ def test_a_mistake_names_it(printed: Callable[..., str]) -> None:
     assert '"multi_query" is an architecture already' in printed("new", "multi_query", "--family", "decoder")
 
 
+def test_it_is_checked_by_its_name(printed: Callable[..., str]) -> None:
+    told = printed("check", "multi-query")
+    assert "ok    no_look_ahead" in told and "properties hold" in told and "FAIL" not in told
+
+
 def test_it_is_trained_in_a_worker_process_and_read_back(site: Path, printed: Callable[..., str]) -> None:
     assert "multi-query" in printed("compare", "theirs.toml", "--jobs", "1")
     assert printed("predict", "kinds-multi-query", "the third of May").strip()
