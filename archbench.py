@@ -213,6 +213,23 @@ def _predict(
     return 0
 
 
+@app.command("export")
+def _export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+) -> int:
+    """Save a trained run so that transformers loads it."""
+    from runs import store
+
+    folder = store.find_run(run)
+    from runs.export import export  # torch, after what can go wrong without it
+
+    exported = export(folder, target)
+    typer.echo(f"{target}: {exported.model} ({', '.join(exported.files)})")
+    typer.echo(f"README.md is its card; to load it and let it answer, run in that folder:\n\n{exported.usage}")
+    return 0
+
+
 def _status(given: list[str]) -> int:
     """Runs a command; every mistake of the user becomes one line on stderr and a status."""
     from tasks.errors import InputError

@@ -106,7 +106,7 @@ def _head(facts: Facts) -> str:
     return (
         f"# {plan.architecture} on {plan.task.name}\n\n"
         f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
-        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. It is run `{plan.run}`, "
+        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. It is run `{facts.record['run']}`, "
         f"saved as `{facts.model}`."
     )
 
@@ -137,9 +137,11 @@ def _reading(facts: Facts) -> str:
         begins = "The model reads the text, `<bos>`, and cells of `<mask>` that it fills in, the first one first."
     else:
         begins = "The model reads the text and `<bos>`, and writes its answer after it."
+    label = " Its answer is one token, the label." if run.kind == "classification" else ""
     return (
-        f"{begins} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special tokens and "
-        "labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its task only."
+        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special "
+        "tokens and labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its "
+        "task only."
     )
 
 
@@ -204,9 +206,10 @@ def _limits(facts: Facts) -> str:
     plan, data, record = facts.run.plan, facts.data, facts.record
     limits = plan.limits
     reads = f"reads at most {limits.source_length:,} tokens and " if limits.source_length else ""
+    writes = "one label" if facts.run.kind == "classification" else f"at most {limits.target_length:,} tokens"
     points = [
         f"It does one thing, {facts.run.kind} as in {plan.task.name}: it follows no instructions, knows no other task.",
-        f"It {reads}writes at most {limits.target_length:,} tokens.",
+        f"It {reads}writes {writes}.",
         f"It has {record['parameters'] + record['embedding_parameters']:,} parameters, and was made to compare "
         "architectures, not for use.",
         "What it writes has not been examined for errors of fact, bias or harm.",

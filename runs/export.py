@@ -36,14 +36,14 @@ def export(folder: Path, target: Path) -> Exported:
     Raises ``InputError`` where the run is unfinished, diverged, damaged or has no weights of its own, or where
     ``target`` is no place for it.
     """
-    run = _exportable(folder)
     _vacant(target)
+    run = _exportable(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        aside.chmod(0o777 & ~_umask())
         with _quiet():
             exported = _write(run, folder, aside)
+        _open_to_others(aside)
         os.replace(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -100,15 +100,15 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
         return theirs.eval(), True
     if not isinstance(convert.recognised(run.model), str):
         return convert.to_transformers(run.model), True
-    name = made.variant if _known(run) else ""
+    name = _known_as(run)
     config = adapter.described(name, made.variant_text, run.model.family, made.size, made.limits)
     return adapter.wrapped(run.model, config, None if name else Path(run.variant.path)), False
 
 
-def _known(run: FinishedRun) -> bool:
-    """Whether the variant comes with archbench or an installed package, its text as it was."""
-    name = run.plan.variant
-    return name in catalogue.names() and catalogue.find(name).text == run.plan.variant_text
+def _known_as(run: FinishedRun) -> str:
+    """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
+    names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names()}
+    return next((name for name in sorted(names) if catalogue.find(name).text == run.plan.variant_text), "")
 
 
 def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
@@ -146,10 +146,13 @@ def _vacant(target: Path) -> None:
         raise InputError(f"{target}: this folder is not empty; give a new one")
 
 
-def _umask() -> int:
+def _open_to_others(folder: Path) -> None:
+    """Rights as new files have them: folders that are made aside, and files of safetensors, are their owner's alone."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    folder.chmod(0o777 & ~mask)
+    for path in folder.iterdir():
+        path.chmod(0o666 & ~mask)
 
 
 @contextlib.contextmanager

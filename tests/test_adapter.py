@@ -1,0 +1,125 @@
+"""Models behind the interface of ``transformers``: nothing runs that was not named, nothing loads that does not fit."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_runs import MINE, trained, write_data
+
+from architectures import catalogue
+from architectures.interop import adapter
+from architectures.size import Limits, Size
+from runs import export
+from tasks.errors import InputError
+from tasks.example import BOS
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported run of a user's variant."""
+    root = tmp_path_factory.mktemp("own")
+    folder = write_data(root)
+    export.export(trained(folder, root, str(folder / "mine.py"), "colours"), root / "out")
+    return root / "out"
+
+
+@pytest.fixture
+def copy(own: Path, tmp_path: Path) -> Path:
+    """The exported run, to be damaged."""
+    return Path(shutil.copytree(own, tmp_path / "copy"))
+
+
+def loaded(folder: Path, **options: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, **options)
+
+
+def test_a_variant_of_the_user_is_run_only_when_it_is_named(copy: Path) -> None:
+    text = (copy / "variant.py").read_text()
+    assert text == MINE and 'variant_file="variant.py"' in (copy / "README.md").read_text()
+    (copy / "variant.py").write_text("raise SystemExit('this ran')")
+    with pytest.raises(
+        InputError, match=r'runs no code of others; read it, then pass variant_file="path/to/variant\.py"'
+    ):
+        loaded(copy)
+    with pytest.raises(InputError, match=r"variant\.py: not the variant that this model was trained as"):
+        loaded(copy, variant_file=copy / "variant.py")
+    (copy / "variant.py").write_text(text)
+    model = loaded(copy, variant_file=copy / "variant.py")
+    model.save_pretrained(copy / "again")
+    again = loaded(copy / "again", variant_file=str(copy / "variant.py")).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["variant.py", "./variant.py", "transformers:gpt2", "../mine", "encoder"])
+def test_a_configuration_cannot_name_code_to_run(copy: Path, name: str) -> None:
+    (copy / "variant.py").write_text("raise SystemExit('this ran')")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "variant": name}))
+    with pytest.raises(
+        InputError, match=r"runs no code of others|encoder: not the variant that this model was trained as"
+    ):
+        loaded(copy)
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "mismatched"])
+def test_weights_that_do_not_fit_are_an_error(copy: Path, change: str) -> None:
+    tensors = load_file(copy / "model.safetensors")
+    if change == "unexpected":
+        tensors["model.other"] = torch.zeros(2)
+    else:
+        taken = tensors.pop("model.stack.norm.weight")
+        tensors |= {"model.stack.norm.weight": taken[:-1].clone()} if change == "mismatched" else {}
+    save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"{change}_keys.*model\.(other|stack\.norm\.weight)".replace("_", " ")):
+        loaded(copy, variant_file=copy / "variant.py")
+
+
+def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    with pytest.raises(InputError, match="ArchbenchForCausalLM, not ArchbenchForMaskedLM"):
+        AutoModelForMaskedLM.from_pretrained(copy, variant_file=copy / "variant.py")
+    model, prompt = loaded(copy, variant_file=copy / "variant.py"), torch.tensor([[7, BOS]])
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"repetition_penalty": 1.5}, "repetition_penalty is not supported"),
+        ({"streamer": object()}, "streamer is not supported"),
+        ({"eos_token_id": 5}, "eos_token_id = 5 is not supported; 2 is"),
+        ({"max_new_tokens": 2}, "2 new tokens were asked for; expected 1 to 1"),
+        ({"num_beams": 2, "do_sample": True}, "give one of them"),
+    ]
+    for settings, message in wrong:
+        with pytest.raises(InputError, match=message):
+            model.generate(prompt, **settings)
+    with pytest.raises(InputError, match="has no <bos>"):
+        model.generate(torch.tensor([[7, 8]]))
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "prefix-decoder", "encoder"])
+def test_padding_on_either_side_changes_nothing(architecture: str) -> None:
+    variant = catalogue.find(architecture)
+    size, limits = Size(16, 2, 1, 24), Limits(30, 6, 4)
+    ours = variant.build(size, limits).eval()
+    with torch.no_grad():
+        for tensor in ours.parameters():
+            tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
+    model = adapter.wrapped(ours, adapter.described(architecture, variant.text, variant.family, size, limits))
+    prompts = [[7, 8, 9, 10, BOS], [BOS], [11, 12, BOS]]
+    alone = [model.generate(torch.tensor([prompt]))[0, len(prompt) :].tolist() for prompt in prompts]
+    for left in (True, False):
+        tokens, mask = torch.zeros(3, 5, dtype=torch.long), torch.zeros(3, 5, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            place = slice(5 - len(prompt), None) if left else slice(len(prompt))
+            tokens[row, place], mask[row, place] = torch.tensor(prompt), 1
+        written = model.generate(tokens, mask)
+        assert (written[:, :5] == tokens).all()
+        assert [row[: len(one)] for row, one in zip(written[:, 5:].tolist(), alone, strict=True)] == alone
+        logits = model(tokens, attention_mask=mask).logits
+        for row, prompt in enumerate(prompts):
+            expected = model(torch.tensor([prompt])).logits[0]
+            torch.testing.assert_close(logits[row, mask[row].bool()], expected, atol=1e-5, rtol=0)
