@@ -12,6 +12,7 @@ from tiny_runs import MINE, trained, write_data
 
 from architectures import catalogue
 from architectures.interop import adapter
+from architectures.interop.structure import difference
 from architectures.size import Limits, Size
 from runs import export
 from tasks.errors import InputError
@@ -123,3 +124,18 @@ def test_padding_on_either_side_changes_nothing(architecture: str) -> None:
         for row, prompt in enumerate(prompts):
             expected = model(torch.tensor([prompt])).logits[0]
             torch.testing.assert_close(logits[row, mask[row].bool()], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ["shared-encoder-decoder", "gpt2", "t5-gated"])
+def test_tensors_that_are_one_stay_one(tmp_path: Path, architecture: str) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    variant = catalogue.find(architecture)
+    size, limits = Size(16, 2, 2, 24), Limits(30, 6, 4)
+    ours = variant.build(size, limits)
+    config = adapter.described(architecture, variant.text, variant.family, size, limits)
+    adapter.wrapped(ours, config).save_pretrained(tmp_path)
+    auto = AutoModelForCausalLM if variant.family == "decoder" else AutoModelForSeq2SeqLM
+    theirs = auto.from_pretrained(tmp_path).model
+    assert difference(theirs, ours) is None
+    assert all(torch.equal(theirs.state_dict()[name], tensor) for name, tensor in ours.state_dict().items())
