@@ -106,7 +106,8 @@ def _head(facts: Facts) -> str:
     return (
         f"# {plan.architecture} on {plan.task.name}\n\n"
         f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
-        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. It is run `{facts.record['run']}`, "
+        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. "
+        f"It is run `{facts.record['run']}`, "
         f"saved as `{facts.model}`."
     )
 

@@ -174,7 +174,7 @@ def decoder(**changes: Any) -> DecoderOnly:
         {"head": {"scale": 0.5}},
         {"model": {"prefix": True}},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_a_model_that_is_no_gpt2_is_not_taken_for_one(changes: dict[str, Any]) -> None:
     to_transformers(decoder())

@@ -197,7 +197,7 @@ def decoder(**changes: Any) -> DecoderOnly:
         {"feedforward": {"dropout": 0.1}},
         {"model": {"prefix": True}},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_a_model_that_is_no_llama_is_not_taken_for_one(changes: dict[str, Any]) -> None:
     to_transformers(decoder())

@@ -56,7 +56,7 @@ def bert(**changes: Any) -> EncoderOnly:
         {"head": {"scale": 0.5}},
         {"head": {"transform": None}},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_a_model_that_is_no_bert_is_not_taken_for_one(changes: dict[str, Any]) -> None:
     assert type(to_transformers(bert())) is BertForMaskedLM
@@ -106,7 +106,7 @@ def modernbert(**changes: Any) -> EncoderOnly:
         {"head": {"transform": None}},
         {"positions": Rotary(4)},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_a_model_that_is_no_modernbert_is_not_taken_for_one(changes: dict[str, Any]) -> None:
     assert type(to_transformers(modernbert())) is ModernBertForMaskedLM
