@@ -36,8 +36,8 @@ def plan(
     limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
     if pretrained.length is not None and limits.length > pretrained.length:
         raise InputError(
-            f"{variant.path}: has {pretrained.length} positions, but {task.name} needs {limits.length}; shorten its "
-            "context, source_length or target_length"
+            f"{variant.path}: has room for {pretrained.length - 1} tokens of source and target, but {task.name} needs "
+            f"{limits.length - 1}; shorten its context, source_length or target_length"
         )
     model = pretrained.build(limits, prepared.tokenizer.labels)
     source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.example import Tokens
+from tasks.example import LABEL, Tokens
 
 PIECE = 1 << 16  # characters that are encoded at a time
 _WORD = re.compile(r" ?\w+| ?[^\w\s]|\s")
@@ -121,9 +121,10 @@ class Library:
         self._library.no_truncation()
         saved = json.loads(serialized)
         self.unknown = _unknown(saved["model"], self._library)
-        self.special = frozenset(token["id"] for token in saved["added_tokens"] if token["special"])
-        ids = self._library.get_vocab(with_added_tokens=True).values()
-        self.table = [b""] * (max(ids) + 1)  # only their number: tokens are decoded together
+        vocabulary = self._library.get_vocab(with_added_tokens=True)
+        marked = {token["id"] for token in saved["added_tokens"] if token["special"]}
+        self.special = frozenset(marked | {index for token, index in vocabulary.items() if token.startswith(LABEL)})
+        self.table = [b""] * (max(vocabulary.values()) + 1)  # only their number: tokens are decoded together
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 PAD, BOS, END, MASK, UNK = range(5)
 SPECIALS = ("<pad>", "<bos>", "<end>", "<mask>", "<unk>")
+LABEL = "label: "  # how the token of a label begins in a tokenizer that left archbench
 
 Tokens = NDArray[np.int32]
 

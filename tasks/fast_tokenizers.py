@@ -11,11 +11,10 @@ from itertools import groupby
 from typing import Any, Literal
 
 from tasks.coders import byte_spelling
-from tasks.example import BOS, SPECIALS, UNK
+from tasks.example import BOS, LABEL, SPECIALS, UNK
 from tasks.tokenizers import Tokenizer
 
 Layout = Literal["source-bos", "bos-text", "source"]
-LABEL = "label: "
 NAMES = dict(zip(("pad_token", "bos_token", "eos_token", "mask_token", "unk_token"), SPECIALS, strict=True))
 LAYOUTS: dict[Layout, str] = {"source-bos": f"$A {SPECIALS[BOS]}", "bos-text": f"{SPECIALS[BOS]} $A", "source": "$A"}
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.example import BOS, END, MASK, PAD, SPECIALS, UNK
-from tasks.fast_tokenizers import LABEL, library_tokenizer, pretrained_tokenizer
+from tasks.example import BOS, END, LABEL, MASK, PAD, SPECIALS, UNK
+from tasks.fast_tokenizers import library_tokenizer, pretrained_tokenizer
 from tasks.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
 
 TEXTS = ["the cat sat on the mat, the cats' mats don't matter", "five days\nfünf Tage 12,345", "naïve café 😀 ١٢ Ⅳ²"]

@@ -220,7 +220,7 @@ def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Pat
 
 def test_too_few_positions_are_told(tmp_path: Path) -> None:
     pretrained_folders.gpt2(tmp_path / "short", positions=20)
-    with pytest.raises(InputError, match="has 20 positions, but kinds needs 26"):
+    with pytest.raises(InputError, match="has room for 20 tokens of source and target, but kinds needs 25"):
         scored(tmp_path / "short", tmp_path / "out")
 
 

@@ -4,7 +4,8 @@ A checkpoint keeps its own tokenizer. Its tokens are renumbered as everywhere he
 the rows of its token table and output matrix with them:
 
     <pad> <bos> <end> <mask> <unk>     the rows of its own tokens for these: what starts and ends its texts
-    a label                            the mean of the rows of its name's tokens, so that its logit is their mean logit
+    a label                            that of its own token, where archbench trained and exported the checkpoint; else
+                                       the mean of the rows of its name's tokens, so that its logit is their mean logit
     text                               the rows of its vocabulary, in its order
 
 Sources stand between the special tokens that its tokenizer puts around a text: see ``architectures.interop.framing``.
@@ -30,7 +31,7 @@ from architectures.interop.shape import Shape
 from architectures.positions import Learned
 from architectures.size import Limits, Size
 from tasks.errors import InputError
-from tasks.example import SPECIALS
+from tasks.example import LABEL, SPECIALS
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def variant(path: Path) -> Variant:
         pretrained=Pretrained(
             size=_size(ours),
             tokenizer=folder.tokenizer.backend_tokenizer.to_str(),
-            length=_length(ours, sum(map(len, _frame(folder, 0)))),
+            length=_length(folder, ours),
             build=lambda limits, labels: _built(folder, limits, labels),
         ),
     )
@@ -166,7 +167,12 @@ def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...
 def _rows(folder: _Folder, labels: Sequence[str], count: int, there: int) -> list[list[int]]:
     """For each of our tokens the rows of the checkpoint that it is the mean of."""
     named = [[row] for row in _special_rows(folder)]
-    spelled = [folder.tokenizer.encode(f" {label}", add_special_tokens=False) for label in labels]
+    own = {folder.tokenizer.decode([row]): row for token, row in folder.tokenizer.get_vocab().items()
+           if token.startswith(LABEL)}  # fmt: skip
+    spelled = [
+        [own[label]] if label in own else folder.tokenizer.encode(f" {label}", add_special_tokens=False)
+        for label in labels
+    ]
     empty = [label for label, rows in zip(labels, spelled, strict=True) if not rows]
     if empty:
         raise InputError(f"{folder.path}: its tokenizer has no token for the label {empty[0]!r}")
@@ -212,9 +218,13 @@ def _size(model: Any) -> Size:
     return Size(block.attention.dim, block.attention.heads, len(stack.blocks), block.feedforward.down.in_features)
 
 
-def _length(model: Any, frame: int) -> int | None:
-    """Positions that exist for a task, None where there is no bound."""
-    return model.positions.weight.shape[0] - frame if isinstance(model.positions, Learned) else None
+def _length(folder: _Folder, model: Any) -> int | None:
+    """Positions that exist for source, BOS and target, None where there is no bound."""
+    if not isinstance(model.positions, Learned):
+        return None
+    before, after = _frame(folder, 0)
+    shared = model.family == "decoder" or (folder.fills_in and len(after) > 0)  # BOS is in the frame, or not there
+    return model.positions.weight.shape[0] - len(before) - len(after) + int(shared)
 
 
 def _digests(path: Path) -> dict[str, str]:
