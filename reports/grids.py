@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports import formatting
-from reports.comparison import Comparison, Comparisons, Group
+from reports.comparison import CHECKPOINT, Comparison, Comparisons, Group
 from reports.curves import BOUND_SUFFIX
 from reports.metrics import Metric, metric
 from reports.tables import Tables
@@ -43,7 +43,7 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
     head = [name("architecture")]
     head += [Entry(found.group.dataset, _joined(_measured(found.metric), _tested(found))) for found in comparisons]
     architectures = dict.fromkeys(cell.architecture for found in comparisons for cell in found.cells)
-    references = dict.fromkeys(name for found in comparisons for name in found.references)
+    references = _references(comparisons)
     rows = [(name(row), *(_cell(found, row) for found in comparisons)) for row in architectures]
     rows += [
         (Entry(reference_label(row), kind="text quiet"), *(_reference(found, row) for found in comparisons))
@@ -59,12 +59,18 @@ def every_metric(comparisons: Comparisons, group: Group) -> Grid:
         name("architecture"),
         *(Entry(one.metric.label, _joined(one.metric.direction, _tested(one))) for one in found),
     )
-    references = dict.fromkeys(name for one in found for name in one.references)
+    references = _references(found)
     rows = [(name(row), *(_cell(one, row) for one in found)) for row in group.architectures]
     rows += [
         (Entry(reference_label(row), kind="text quiet"), *(_reference(one, row) for one in found)) for row in references
     ]
     return Grid(head, tuple(rows))
+
+
+def _references(comparisons: Sequence[Comparison]) -> list[str]:
+    """The references of all, checkpoints last."""
+    names = dict.fromkeys(name for found in comparisons for name in found.references)
+    return sorted(names, key=lambda name: name.startswith(CHECKPOINT))
 
 
 def rankings(comparisons: Sequence[Comparison]) -> Grid:
