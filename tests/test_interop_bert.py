@@ -134,10 +134,8 @@ def test_every_field_that_is_read_is_carried() -> None:
 
 def test_fields_that_are_ignored_change_no_logits() -> None:
     idle = {
-        "_num_labels": 3,
         "classifier_dropout": 0.5,
         "directionality": "bidi",
-        "output_past": True,
         "pooler_fc_size": 7,
         "pooler_num_attention_heads": 3,
         "pooler_num_fc_layers": 2,

@@ -104,7 +104,6 @@ def test_every_field_that_is_read_is_carried() -> None:
 
 def test_fields_that_are_ignored_change_no_logits() -> None:
     idle = {
-        "_num_labels": 1,
         "n_ctx": 12,
         "reorder_and_upcast_attn": True,
         "summary_activation": "tanh",

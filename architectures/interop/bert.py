@@ -27,10 +27,8 @@ READ = {
 }
 # Of heads that a masked language model does not have, and of older releases.
 IGNORED = {
-    "_num_labels",
     "classifier_dropout",
     "directionality",
-    "output_past",
     "pooler_fc_size",
     "pooler_num_attention_heads",
     "pooler_num_fc_layers",

@@ -27,7 +27,6 @@ READ = {
     "vocab_size",
 }
 IGNORED = {
-    "_num_labels",
     "n_ctx",  # n_positions under an older name; the first checkpoints carry both
     "reorder_and_upcast_attn",  # another order of the same operations, in float32
     "summary_activation",

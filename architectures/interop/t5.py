@@ -41,8 +41,6 @@ IGNORED = {
     "feed_forward_proj",  # is_gated_act and dense_act_fn are made of it
     "initializer_factor",
     "n_positions",
-    "output_past",
-    "tokenizer_class",
 }
 FIXED = {"is_decoder": False, "is_encoder_decoder": True}
 
