@@ -1,6 +1,6 @@
 # From a fresh clone, `make compare` and `make test` each do everything: make .venv, install, run.
 #
-#   make compare ARGS="--preset standard"     any arguments of `archbench compare`
+#   make compare ARGS="--preset smoke"        any arguments of `archbench compare`
 #   make test ARGS="-m slow"                  any arguments of pytest
 #   make compare PYTHON=python3.12            another Python, 3.11 or later
 

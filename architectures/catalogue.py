@@ -36,13 +36,15 @@ STOCK = {
 class Pretrained:
     """What a checkpoint decides by itself: its size, its tokenizer (JSON), the positions that exist (None: no bound).
 
-    ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels.
+    ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
+    ``blank(limits)`` is one of the same size without memory for its weights.
     """
 
     size: Size
     tokenizer: str
     length: int | None
     build: Callable[[Limits, Sequence[str]], Any]
+    blank: Callable[[Limits], Any]
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,17 @@ def find(name: str, folder: Path | None = None) -> Variant:
             return _checked(name, _loaded(entry))
     if path.is_dir():
         raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
-    near = difflib.get_close_matches(name, names(), 1)
-    hint = (
-        f'did you mean "{near[0]}"?'
-        if near
-        else f"known: {', '.join(names())}, or the path of a .py file or of a checkpoint's folder"
-    )
-    raise InputError(f'architectures: no architecture is called "{name}"; {hint}')
+    raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
+
+
+def _hint(name: str, path: Path) -> str:
+    """What the user may have meant by a name that is none."""
+    if path.with_name(f"{path.name}.py").is_file():
+        return f'did you mean "{name}.py"?'
+    near = [] if ":" in name else difflib.get_close_matches(name, names(), 1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"known: {', '.join(names())}, or the path of a .py file or of a checkpoint's folder"
 
 
 def is_code(name: str) -> bool:
@@ -137,7 +143,7 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
 
 def _from_file(name: str, path: Path) -> Variant:
     if not path.is_file():
-        raise InputError(f"architectures: no variant file {path}; give a path relative to the experiment file")
+        raise InputError(f"{path}: there is no such variant file")
     spec = importlib.util.spec_from_file_location(f"variant_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -22,7 +22,7 @@ def config(general: TaskConfig, variant: Variant, cache: Path) -> TaskConfig:
     assert variant.pretrained is not None
     text = variant.pretrained.tokenizer
     path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
-    if not path.is_file():
+    if not path.is_file() or path.read_bytes() != text.encode():
         store.write_text(path, text)
     return replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
 
@@ -39,7 +39,7 @@ def plan(
             f"{variant.path}: has room for {pretrained.length - 1} tokens of source and target, but {task.name} needs "
             f"{limits.length - 1}; shorten its context, source_length or target_length"
         )
-    model = pretrained.build(limits, prepared.tokenizer.labels)
+    model = pretrained.blank(limits)
     source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
     scoring = SCORING * float(np.sum(model.objective.answer_flops(model, source, target)))
     return Plan(

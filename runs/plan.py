@@ -95,7 +95,9 @@ class Plan:
     def run(self) -> str:
         """``<dataset>-<architecture>-s<seed>-<hash>``, fit for a folder's name; the hash is of the identity."""
         text = json.dumps(self.identity(), sort_keys=True)
-        architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture)
+        architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture).strip("-.")
+        if architecture != self.architecture:
+            text += self.architecture  # what the folder's name does not tell apart
         return f"{self.task.name}-{architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def row(self) -> dict[str, Any]:

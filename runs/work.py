@@ -34,10 +34,9 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     machine.deterministic(plan.deterministic)
     prepared = _prepared(plan)
-    stepper = _stepper(plan, prepared)
     if plan.references:
         make_references(plan, prepared, folder.parent.parent, notify, stop)
-        stepper = _stepper(plan, prepared)
+    stepper = _stepper(plan, prepared)
     machine.reset_peak_memory(plan.device)
     state = Training(plan, stepper, folder, notify, stop).run(print) if plan.tokens else State(best=math.nan)
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}

@@ -131,7 +131,7 @@ class Library:
         return [self._known(np.array(one.ids, np.int32)) for one in encoded]
 
     def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
-        """From the end of the token before to its own end, the last one to the end of the text."""
+        """From the end of the token before to its own end, the last one to the end of the text; none without tokens."""
         before = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
         ends = [end for _, end in self._library.encode(text, add_special_tokens=False).offsets]
         places = before[np.maximum.accumulate(np.array(ends, np.int64))] if ends else np.zeros(0, np.int64)
@@ -188,9 +188,9 @@ def code_points(text: str) -> NDArray[np.uint32]:
 def pieces(chunks: Iterable[str]) -> Iterator[str]:
     """Running text in pieces of at most ``PIECE`` characters, the same however it comes in chunks.
 
-    A piece ends before a single space or line break between two other characters: no tokenizer joins across it, so
-    that encoding piece by piece changes nothing. Only text without such a place (``PIECE`` characters long) is cut
-    elsewhere.
+    A piece ends before a single space or line break between two other characters: no tokenizer of ours joins across
+    it, so that encoding piece by piece changes nothing; one of a pretrained model may begin a piece with a token of its
+    own. Only text without such a place (``PIECE`` characters long) is cut elsewhere.
     """
     held = ""
     for chunk in chunks:

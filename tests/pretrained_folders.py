@@ -15,7 +15,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-TEXTS = [f"{word} {number} lovely days, 27 März: positive or negative" for word in ("a", "The") for number in range(9)]
+LABELS = ["currency", "date", "duration", "number", "ordinal", "quantity", "redish", "blueish"]
+WORDS = [f"{first} {n} lovely days, 27 März: positive or negative" for first in ("a", "The") for n in range(9)]
+TEXTS = LABELS + WORDS
 
 
 def gpt2(folder: Path, positions: int = 128) -> Any:
@@ -41,7 +43,7 @@ def bert(folder: Path) -> Any:
     library.decoder = decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     library.train_from_iterator(
-        TEXTS, trainers.WordPieceTrainer(vocab_size=90, special_tokens=special, show_progress=False)
+        TEXTS, trainers.WordPieceTrainer(vocab_size=120, special_tokens=special, show_progress=False)
     )
     ids = {name: library.token_to_id(name) for name in special}
     library.post_processor = processors.TemplateProcessing(

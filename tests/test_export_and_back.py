@@ -13,7 +13,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.mark.parametrize("task", ["colours", "turned", "running"])
+@pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])
 @pytest.mark.parametrize("architecture", ["gpt2", "bert", "t5"])
 def test_scores_are_those_of_the_run(architecture: str, task: str, folder: Path, tmp_path: Path) -> None:
     run = trained(folder, tmp_path, architecture, task)

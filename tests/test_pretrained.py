@@ -1,6 +1,7 @@
 """Checkpoints of transformers in a folder: their own tokens and weights, scored as they are."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import archbench
 from architectures import catalogue
 from architectures.generate import Decoding
 from architectures.objectives import Pairs
-from architectures.size import Limits
+from architectures.size import Limits, count
 from runs import finished, matrix, spec, store, work
 from runs.predict import predict
 from tasks.errors import InputError
@@ -137,9 +138,23 @@ def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name
         (lambda folder: (folder / "config.json").write_text("{"), "config.json cannot be read"),
         (lambda folder: ViTConfig().save_pretrained(folder), "the model_type 'vit' is not supported (known: gpt2, "),
         (lambda folder: (folder / "model.safetensors").unlink(), "there are no weights in the safetensors format"),
-        (lambda folder: (folder / "tokenizer.json").unlink(), "the tokenizer"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "model.bin"), "if you trust the ones that are"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "there is no tokenizer in it (tokenizer.json, "),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "the tokenizer cannot be read"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "archbench"}'), "only archbench has"),
+        (shutil.rmtree, "does not exist; expected a .py file or a checkpoint's folder; the name of a model on a hub"),
     ],
-    ids=["no config", "damaged config", "another model", "no weights", "no tokenizer"],
+    ids=[
+        "no config",
+        "damaged config",
+        "another model",
+        "no weights",
+        "pickled weights",
+        "no tokenizer",
+        "damaged tokenizer",
+        "one of ours",
+        "nothing",
+    ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     pretrained_folders.gpt2(tmp_path / "mine")
@@ -148,6 +163,46 @@ def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object]
         catalogue.find(str(tmp_path / "mine"))
     assert message in str(told.value) and str(tmp_path / "mine") in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained_folders.gpt2(tmp_path / "mine")
+    (tmp_path / "mine" / "configuration_evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "configuration_evil.EvilConfig"}}
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr("builtins.input", lambda *prompt: "y")
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+        catalogue.find(str(tmp_path / "mine"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [(("\u6f22", "date"), "does not know the label"), (("date", "Date"), "'date' and 'Date' alike")]
+)
+def test_labels_that_cannot_be_told_apart_are_named(
+    checkpoints: dict[str, Any], labels: tuple[str, str], message: str
+) -> None:
+    variant = catalogue.find(str(checkpoints["bert"][0]))
+    vocabulary = pretrained_tokenizer(variant.pretrained.tokenizer, labels).vocabulary
+    with pytest.raises(InputError, match=message):
+        variant.builder(labels)(variant.pretrained.size, Limits(vocabulary, 16, 1))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_is_counted_without_its_weights_as_with_them(checkpoints: dict[str, Any], name: str) -> None:
+    pretrained = catalogue.find(str(checkpoints[name][0])).pretrained
+    limits = Limits(pretrained_tokenizer(pretrained.tokenizer, LABELS).vocabulary, 16, 8)
+    blank, built = pretrained.blank(limits), pretrained.build(limits, LABELS)
+    assert count(blank) == count(built) and next(blank.parameters()).is_meta
+    assert {k: v.shape for k, v in blank.state_dict().items()} == {k: v.shape for k, v in built.state_dict().items()}
+
+
+def test_a_damaged_copy_of_its_tokenizer_is_written_again(checkpoints: dict[str, Any], tmp_path: Path) -> None:
+    scored(checkpoints["gpt2"][0], tmp_path)
+    (copy,) = (tmp_path / "cache" / "tokenizers").iterdir()
+    copy.write_text(copy.read_text()[:100])
+    task = {**EXPERIMENT["tasks"][0], "source_length": 20}
+    assert scored(checkpoints["gpt2"][0], tmp_path, tasks=[task]).is_dir()
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
@@ -199,10 +254,16 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
     }
     tables = archbench.compare(experiment, tmp_path / "out", jobs=1)
     runs = tables["runs"].set_index("architecture")
-    assert (runs["status"] == "done").all() and list(runs.index) == ["decoder", "decoder", *KINDS]
-    assert (runs.loc[list(KINDS), "train_tokens"] == 0).all() and (runs.loc[list(KINDS), "match"] == "none").all()
+    assert (runs["status"] == "done").all() and list(runs.index) == [
+        "decoder",
+        "decoder",
+        *(f"./{kind}" for kind in KINDS),
+    ]
+    assert (runs.loc[[f"./{kind}" for kind in KINDS], "train_tokens"] == 0).all() and (
+        runs.loc[[f"./{kind}" for kind in KINDS], "match"] == "none"
+    ).all()
     page = (tmp_path / "out" / "report" / "index.html").read_text()
-    assert "3 checkpoints (gpt2, bert and t5) were scored as they are" in page and "gpt2, as it is" in page
+    assert "3 checkpoints (./gpt2, ./bert and ./t5) were scored as they are" in page and "gpt2, as it is" in page
 
 
 def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ Nothing is unpickled: weights are read from safetensors files.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -32,6 +33,9 @@ from architectures.positions import Learned
 from architectures.size import Limits, Size
 from tasks.errors import InputError
 from tasks.example import LABEL, SPECIALS
+
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+LOCAL = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks, and runs the folder's code
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def variant(path: Path) -> Variant:
         ours = folder.shape.build(folder.config, False)
     text = json.dumps({"checkpoint": folder.shape.model, "files": _digests(path)}, sort_keys=True)
     return Variant(
-        name=path.resolve().name,
+        name=f"./{path.resolve().name}",
         path=str(path),
         own=False,
         family=ours.family,
@@ -68,29 +72,61 @@ def variant(path: Path) -> Variant:
             tokenizer=folder.tokenizer.backend_tokenizer.to_str(),
             length=_length(folder, ours),
             build=lambda limits, labels: _built(folder, limits, labels),
+            blank=lambda limits: _blank(folder, limits),
         ),
     )
 
 
 def _opened(path: Path) -> _Folder:
-    if not (path / "config.json").is_file():
-        raise InputError(f"architectures: {path} holds no checkpoint of transformers: there is no config.json in it")
+    _check_files(path)
     import transformers
 
-    config = _read(path, "config.json", lambda: transformers.AutoConfig.from_pretrained(path, local_files_only=True))
+    config = _read(path, "config.json", lambda: transformers.AutoConfig.from_pretrained(path, **LOCAL))
     shape = next((shape for shape in SHAPES if shape.name == config.model_type), None)
     if shape is None:
         known = ", ".join(shape.name for shape in SHAPES)
         raise InputError(f"{path}/config.json: the model_type {config.model_type!r} is not supported (known: {known})")
     if not any(path.glob("*.safetensors")):
-        raise InputError(
-            f"{path}: there are no weights in the safetensors format; write them with "
-            f"transformers.{shape.model}.from_pretrained({str(path)!r}).save_pretrained({str(path)!r})"
-        )
-    read = _read(path, "the tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, local_files_only=True))
+        raise InputError(f"{path}: there are no weights in the safetensors format{_pickled(path, shape)}")
+    if not any((path / name).is_file() for name in TOKENIZERS):
+        raise InputError(f"{path}: there is no tokenizer in it ({', '.join(TOKENIZERS)}); save the model's own there")
+    read = _read(path, "the tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, **LOCAL))
     if getattr(read, "backend_tokenizer", None) is None:
         raise InputError(f"{path}: a {type(read).__name__} is not supported; give the folder a tokenizer.json")
     return _Folder(path, config, shape, read)
+
+
+def _check_files(path: Path) -> None:
+    """Raises ``InputError`` where there is no folder with a configuration of a model of ``transformers``."""
+    hint = "" if path.exists() else "; the name of a model on a hub is not taken, the folder of a local copy is"
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise InputError(f"architectures: {path} {what}; expected a .py file or a checkpoint's folder{hint}")
+    if not (path / "config.json").is_file():
+        raise InputError(f"architectures: {path} holds no checkpoint of transformers: there is no config.json in it")
+    if _kind(path) == "archbench":
+        raise InputError(
+            f"{path}: is an export of a model that only archbench has; name its architecture instead, or its run to "
+            "archbench predict"
+        )
+
+
+def _kind(path: Path) -> object:
+    """The ``model_type`` that config.json names, if it can be read."""
+    try:
+        return dict(json.loads((path / "config.json").read_bytes())).get("model_type")
+    except (ValueError, TypeError):
+        return None
+
+
+def _pickled(path: Path, shape: Shape) -> str:
+    """What to do about weights in another format."""
+    if not any(path.glob("*.bin")):
+        return " in it"
+    return (
+        f"; write them with transformers.{shape.model}.from_pretrained({str(path)!r}).save_pretrained({str(path)!r}) "
+        "if you trust the ones that are there"
+    )
 
 
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
@@ -100,6 +136,8 @@ def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
             return read()
     except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
+        if "mismatched" in reason:
+            reason = "tensors of other shapes than config.json says"
         raise InputError(f"{path}: {what} cannot be read: {type(error).__name__}: {reason}") from error
 
 
@@ -112,7 +150,7 @@ def _loaded(folder: _Folder) -> Any:
         folder.path,
         "the weights",
         lambda: kind.from_pretrained(
-            folder.path, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+            folder.path, use_safetensors=True, output_loading_info=True, dtype=torch.float32, **LOCAL
         ),
     )
     missing = sorted(report["missing_keys"])
@@ -143,16 +181,33 @@ def _built(folder: _Folder, limits: Limits, labels: Sequence[str]) -> Any:
     model = from_transformers(_loaded(folder), canvas=limits.target_length)
     count = limits.vocabulary - len(SPECIALS) - len(labels)
     rows = _rows(folder, labels, count, model.embedding.weight.shape[0])
-    tied = model.head.weight is model.embedding.weight
-    model.embedding.weight = nn.Parameter(_gathered(model.embedding.weight, rows))
-    model.head.weight = model.embedding.weight if tied else nn.Parameter(_gathered(model.head.weight, rows))
-    if model.head.bias is not None:
-        model.head.bias = nn.Parameter(_gathered(model.head.bias, rows))
+    _renumber(model, lambda table: _gathered(table, rows))
     before, after = _frame(folder, len(SPECIALS) + len(labels))
-    if folder.fills_in:
+    if folder.fills_in and after:
         after = after[:-1]  # the objective ends the source with <bos>, which is that token
+    elif folder.fills_in:
+        before = before[:-1]  # a tokenizer that puts nothing but this token around a text
     model.objective = Framed(model.objective, before, after, direct=model.family == "decoder")
     return model.eval()
+
+
+def _blank(folder: _Folder, limits: Limits) -> Any:
+    """The same without memory for its weights: to count."""
+    with torch.device("meta"):
+        model = folder.shape.build(folder.config, folder.config.tie_word_embeddings)
+        _renumber(model, lambda table: torch.empty(limits.vocabulary, *table.shape[1:]))
+    if folder.fills_in:
+        model.canvas = limits.target_length
+    return model
+
+
+def _renumber(model: Any, changed: Callable[[Tensor], Tensor]) -> None:
+    """Change the token table, and the output matrix and its bias as well; a tied matrix stays tied."""
+    tied = model.head.weight is model.embedding.weight
+    model.embedding.weight = nn.Parameter(changed(model.embedding.weight))
+    model.head.weight = model.embedding.weight if tied else nn.Parameter(changed(model.head.weight))
+    if model.head.bias is not None:
+        model.head.bias = nn.Parameter(changed(model.head.bias))
 
 
 def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -173,12 +228,24 @@ def _rows(folder: _Folder, labels: Sequence[str], count: int, there: int) -> lis
         [own[label]] if label in own else folder.tokenizer.encode(f" {label}", add_special_tokens=False)
         for label in labels
     ]
-    empty = [label for label, rows in zip(labels, spelled, strict=True) if not rows]
-    if empty:
-        raise InputError(f"{folder.path}: its tokenizer has no token for the label {empty[0]!r}")
+    _check_labels(folder, labels, spelled)
     if count > there:
         raise InputError(f"{folder.path}: the tokenizer has {count:,} tokens, the model only {there:,}")
     return [*named, *spelled, *([row] for row in range(count))]
+
+
+def _check_labels(folder: _Folder, labels: Sequence[str], spelled: list[list[int]]) -> None:
+    """Raises ``InputError`` where the tokenizer cannot tell a label from nothing or from another label."""
+    unknown = folder.tokenizer.unk_token_id
+    seen: dict[tuple[int, ...], str] = {}
+    for label, rows in zip(labels, spelled, strict=True):
+        if not set(rows) - {unknown}:
+            raise InputError(f"{folder.path}: its tokenizer does not know the label {label!r}; rename the label")
+        other = seen.setdefault(tuple(sorted(rows)), label)
+        if other != label:
+            raise InputError(
+                f"{folder.path}: its tokenizer spells the labels {other!r} and {label!r} alike; rename one"
+            )
 
 
 def _special_rows(folder: _Folder) -> list[int]:
@@ -187,7 +254,8 @@ def _special_rows(folder: _Folder) -> list[int]:
     end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None), 0)
     start = getattr(config, "decoder_start_token_id", None) if config.is_encoder_decoder else tokenizer.bos_token_id
     if folder.fills_in:
-        start = (_frame(folder, 0)[1] or (end,))[-1]
+        before, after = _frame(folder, 0)
+        start = (after or before or (end,))[-1]
     return [
         _first(tokenizer.pad_token_id, end),
         _first(start, end),
@@ -223,15 +291,19 @@ def _length(folder: _Folder, model: Any) -> int | None:
     if not isinstance(model.positions, Learned):
         return None
     before, after = _frame(folder, 0)
-    shared = model.family == "decoder" or (folder.fills_in and len(after) > 0)  # BOS is in the frame, or not there
+    shared = model.family == "decoder" or (folder.fills_in and len(before + after) > 0)  # BOS is in it, or nowhere
     return model.positions.weight.shape[0] - len(before) - len(after) + int(shared)
 
 
 def _digests(path: Path) -> dict[str, str]:
     """SHA-256 of every file that decides what the checkpoint computes."""
     files = sorted([*path.glob("*.json"), *path.glob("*.safetensors"), *path.glob("*.txt"), *path.glob("*.model")])
-    digests = {}
-    for file in files:
-        with file.open("rb") as opened:
-            digests[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()
-    return digests
+    states = [(file, file.stat()) for file in files]
+    return {file.name: _digest(file, state.st_size, state.st_mtime_ns) for file, state in states}
+
+
+@functools.cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file, read once as long as its size and time of change stay."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
