@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from architectures.interop import bert, gpt2, llama, modernbert, t5
+from architectures.interop.agreement import agree
 from architectures.interop.shape import Config, Shape, pull, push
 from architectures.interop.structure import difference
 from tasks.errors import InputError
@@ -34,7 +35,8 @@ def from_transformers(model: Any, canvas: int = 1) -> Any:
 def to_transformers(model: Any) -> Any:
     """The model of ``transformers`` with the weights and the logits of ``model``, in evaluation mode.
 
-    Raises ``InputError`` where our model is none of the five shapes; it names what differs from the nearest.
+    Raises ``InputError`` where our model is none of the five shapes, naming what differs from the nearest, and where
+    logits differ on a small random batch.
     """
     found = recognised(model)
     if isinstance(found, str):
@@ -42,7 +44,9 @@ def to_transformers(model: Any) -> Any:
     shape, config, tied = found
     theirs = empty(shape, config, tied)
     push(model, theirs, shape.links(config, tied))
-    return theirs.eval()
+    if not agree(model, theirs.eval()):
+        raise InputError(f"to_transformers: a {shape.model} with these weights has other logits than this model")
+    return theirs
 
 
 def recognised(model: Any) -> tuple[Shape, Config, bool] | str:

@@ -1,22 +1,26 @@
 """What a model is, apart from the values of its weights: to tell whether two models compute the same function."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-PLAIN = (bool, int, float, str, tuple, type(None))
-APART = frozenset({"training", "canvas", "objective", "source_predicts"})  # how a model is used, not what it computes
+HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+APART = frozenset({"canvas", "objective", "source_predicts"})  # how a model is used, not what it computes
+OTHERS = frozenset({"_is_hf_initialized", "_compiled_call_impl"})  # notes that transformers and torch.compile leave
 
 
 def structure(model: nn.Module) -> dict[str, Any]:
-    """Classes, settings and parameter shapes of all parts by name, and which names share one parameter."""
+    """All that the parts of a model have besides weights, by name, and which names share one parameter.
+
+    Parts have classes, settings, buffers, hooks and, where one was replaced on the part itself, methods.
+    """
     found: dict[str, Any] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         found[path] = type(module)
-        for name, value in vars(module).items():
-            if not name.startswith("_") and name not in APART and (isinstance(value, PLAIN) or _function(value)):
-                found[f"{path}.{name}"] = value
+        found.update((f"{path}.{name}", value) for name, value in _attributes(module))
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         found[name] = (tuple(parameter.shape), first.setdefault(id(parameter), name))
@@ -24,16 +28,48 @@ def structure(model: nn.Module) -> dict[str, Any]:
 
 
 def difference(found: nn.Module, wanted: nn.Module) -> str | None:
-    """The first thing in which two models differ, in words; None where they compute the same function."""
+    """The first thing in which two models differ, in words; None where they compute the same function.
+
+    What cannot be compared, such as two objects of a class without ``__eq__``, counts as different.
+    """
     mine, other = structure(found), structure(wanted)
     for name in [*mine, *other]:
-        if mine.get(name) != other.get(name):
+        if not _equal(mine.get(name), other.get(name)):
             return f"{name.strip('.') or 'the model'} is {_shown(mine.get(name))}, not {_shown(other.get(name))}"
     return None
 
 
-def _function(value: object) -> bool:
-    return isinstance(value, Callable) and not isinstance(value, nn.Module)  # type: ignore[arg-type]
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """What a module has on itself that every module does not have; hooks where there are any."""
+    usual = vars(nn.Module()).keys() | APART | OTHERS
+    yield from ((name, _plain(value)) for name, value in vars(module).items() if name not in usual)
+    yield from ((name, _plain(buffer)) for name, buffer in module.named_buffers(recurse=False))
+    yield from ((name, list(vars(module)[name].values())) for name in HOOKS if vars(module)[name])
+
+
+def _plain(value: Any) -> Any:
+    """A value that ``==`` compares: tensors, also those in lists and dictionaries, as what they hold."""
+    if isinstance(value, Tensor):
+        return "tensor", str(value.dtype), tuple(value.shape), _digest(value)
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _digest(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "without values"
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # arrays, for instance, are compared element by element
+        return False
 
 
 def _shown(value: object) -> str:
