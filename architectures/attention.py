@@ -145,7 +145,7 @@ class Attention(nn.Module):
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
     def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
-        plain = view.plainly_causal(self.window)
+        plain, came = view.plainly_causal(self.window), q.dtype
         mask = None if plain else view.mask(self.window)
         exact = (
             q.device.type == "cpu"
@@ -162,6 +162,8 @@ class Attention(nn.Module):
                 scale=self.scale,
                 enable_gqa=self.kv_heads != self.heads,
             )
+        if not torch.is_autocast_enabled(y.device.type):  # else the product casts
+            y = y.to(came)
         z: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return z
 

@@ -139,3 +139,21 @@ def test_tensors_that_are_one_stay_one(tmp_path: Path, architecture: str) -> Non
     theirs = auto.from_pretrained(tmp_path).model
     assert difference(theirs, ours) is None
     assert all(torch.equal(theirs.state_dict()[name], tensor) for name, tensor in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("architecture", ["decoder", "bert", "t5"])
+def test_half_precision_works_on_a_processor_too(architecture: str, precision: torch.dtype) -> None:
+    variant = catalogue.find(architecture)
+    size, limits = Size(16, 2, 1, 24), Limits(30, 6, 4)
+    ours = variant.build(size, limits)
+    with torch.no_grad():
+        for tensor in ours.parameters():
+            tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
+    model = adapter.wrapped(ours, adapter.described(architecture, variant.text, variant.family, size, limits))
+    prompt = torch.tensor([[7, 8, BOS], [9, 10, BOS]])
+    expected = model(prompt).logits
+    found = model.to(precision)(prompt).logits
+    assert found.dtype == precision
+    torch.testing.assert_close(found.float(), expected, atol=0.1 * float(expected.detach().abs().max()), rtol=0)
+    assert len(model.generate(prompt)) == 2
