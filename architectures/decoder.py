@@ -6,7 +6,7 @@ from architectures.attention import View
 from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
 from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
-from architectures.numbers import Amount
+from architectures.numbers import Amount, causal, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
 
@@ -73,11 +73,9 @@ class DecoderOnly(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
-        visible = n * (n + 1.0) / 2.0
-        if self.prefix:
-            visible = visible + source * (source - 1.0) / 2.0
+        visible = causal(n, prefix=source) if self.prefix else causal(n)
         head = self.head.flops(outputs)
-        return Flops(self.stack.flops(n, n * n) + head, self.stack.flops(n, visible) + head)
+        return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, visible) + head)
 
 
 def extend(

@@ -9,7 +9,7 @@ from architectures.attention import View
 from architectures.embedding import Embedding, Head
 from architectures.family import Family, Flops, States, count_positions, full, straight, truth
 from architectures.masked import Masked
-from architectures.numbers import Amount
+from architectures.numbers import Amount, mutual, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
 from tasks.example import MASK
@@ -95,5 +95,5 @@ class EncoderOnly(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
-        total = self.stack.flops(n, n * n) + self.head.flops(outputs)
-        return Flops(total, total)
+        head = self.head.flops(outputs)
+        return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, mutual(n)) + head)

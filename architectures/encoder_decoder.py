@@ -10,7 +10,7 @@ from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
 from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
-from architectures.numbers import Amount
+from architectures.numbers import Amount, causal, mutual, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Memory, Stack
 from tasks.example import BOS
@@ -87,10 +87,11 @@ class EncoderDecoder(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         source = source + (source == 0)  # an empty source is read as BOS
-        visible = target * (target + 1.0) / 2.0
-        other = self.encoder.flops(source, source * source) + self.head.flops(outputs)
-        executed = self.decoder.flops(target, target * target, source, target * source)
-        return Flops(other + executed, other + self.decoder.flops(target, visible, source, target * source))
+        head, across = self.head.flops(outputs), target * source
+        executed = self.encoder.flops(source, rectangle(source, source))
+        executed = executed + self.decoder.flops(target, rectangle(target, target), source, across)
+        visible = self.encoder.flops(source, mutual(source)) + self.decoder.flops(target, causal(target), source, across)
+        return Flops(executed + head, visible + head)
 
     def _remember(self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device) -> Memory:
         if source is None or source.shape[1] == 0:

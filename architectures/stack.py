@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from architectures.attention import Attention, KeyValues, View
 from architectures.feedforward import NoFeedForward
 from architectures.norm import NoNorm, Norm, PreNorm, Wiring
-from architectures.numbers import Amount
+from architectures.numbers import Amount, Pairs
 
 
 class FeedForwardLike(Protocol):
@@ -86,10 +86,10 @@ class Block(nn.Module):
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), seen
 
-    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
-        total = self.attention.flops(tokens, tokens, pairs) + feedforward.flops(tokens)
+        total = self.attention.flops(tokens, tokens, pairs(self.attention.window)) + feedforward.flops(tokens)
         return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
 
 
@@ -119,7 +119,7 @@ class Stack(nn.Module):
         """Every layer's keys and values of a memory (b, s, d)."""
         return [block.cross.remember(memory) for block in self.blocks if isinstance(block.cross, Attention)]
 
-    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         total: Amount = 0.0
         for block in self.blocks:
             assert isinstance(block, Block)

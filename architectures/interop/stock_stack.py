@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import KeyValues, View
-from architectures.numbers import Amount
+from architectures.numbers import Amount, Pairs
 from architectures.stack import Memory
 
 
@@ -49,7 +49,7 @@ class StockStack(nn.Module):
         self,
         model: Any,
         networks: Sequence[nn.Module],
-        count: Callable[[Amount, Amount, Amount, Amount], Amount],
+        count: Callable[[Amount, Pairs, Amount, Amount], Amount],
         crossing: Sequence[Any] = (),
     ) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class StockStack(nn.Module):
         """Every layer's keys and values of a memory (b, s, d)."""
         return [_key_values(attention, memory) for attention in self.crossing]
 
-    def flops(self, tokens: Amount, pairs: Amount, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         return self.count(tokens, pairs, memory, memory_pairs)
 
 

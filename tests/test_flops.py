@@ -1,0 +1,34 @@
+"""Model FLOPs count the query-key pairs that are seen: causality, a prefix, a window."""
+
+import pytest
+import torch
+
+from architectures import catalogue, contract, numbers
+from architectures.attention import View
+from architectures.stack import Block
+
+
+@pytest.mark.parametrize("window", [None, 0, 1, 3, 20])
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 9])
+def test_pairs_are_those_that_the_mask_shows(n: int, window: int | None) -> None:
+    places = torch.arange(n)[None]
+
+    def seen(causal: bool, prefix: int) -> int:
+        view = View(places, places, causal=causal, prefix=torch.tensor([[prefix]]) if prefix else None)
+        mask = view.mask(window)
+        return n * n if mask is None else int(mask.sum())
+
+    assert numbers.mutual(float(n))(window) == seen(False, 0)
+    for prefix in range(n + 1):
+        assert numbers.causal(float(n), float(prefix))(window) == seen(True, prefix)
+
+
+@pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder"])
+def test_a_window_costs_less_and_executes_the_same(name: str) -> None:
+    model = catalogue.find(name).build(contract.SIZE, contract.LIMITS)
+    before = model.flops(40.0, 30.0, 30.0)
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.attention.window = 4
+    after = model.flops(40.0, 30.0, 30.0)
+    assert after.executed == before.executed and after.model < before.model
