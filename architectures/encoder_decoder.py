@@ -90,7 +90,8 @@ class EncoderDecoder(Family):
         head, across = self.head.flops(outputs), target * source
         executed = self.encoder.flops(source, rectangle(source, source))
         executed = executed + self.decoder.flops(target, rectangle(target, target), source, across)
-        visible = self.encoder.flops(source, mutual(source)) + self.decoder.flops(target, causal(target), source, across)
+        visible = self.encoder.flops(source, mutual(source))
+        visible = visible + self.decoder.flops(target, causal(target), source, across)
         return Flops(executed + head, visible + head)
 
     def _remember(self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device) -> Memory:

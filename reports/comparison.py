@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -54,6 +54,8 @@ class Comparison:
     `tested` is the number of test examples behind a score, least and greatest over runs (0 where unknown); `idle` names
     the architectures whose encoder has no source to read.
 
+    `checkpoints` has the number of test examples behind each reference that is a checkpoint.
+
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better. `decided` is true where all of them exclude zero.
     """
@@ -67,6 +69,7 @@ class Comparison:
     examples: bool
     tested: tuple[int, int] = (0, 0)
     idle: tuple[str, ...] = ()
+    checkpoints: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> bool:
@@ -178,7 +181,10 @@ class Comparisons:
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
         references, tested = self._references(group, name), self._tests(group, name)
-        return Comparison(group, found, cells, leader, differences, references, examples, tested, self._idle(group))
+        counts = self._checkpoints(group, name, self._tested)
+        checkpoints = {each: int(count) for each, count in counts.items()}
+        idle = self._idle(group)
+        return Comparison(group, found, cells, leader, differences, references, examples, tested, idle, checkpoints)
 
     def _tests(self, group: Group, name: str) -> tuple[int, int]:
         counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
@@ -210,11 +216,11 @@ class Comparisons:
         rows = self.tables["references"]
         rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
         found = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
-        return found | self._checkpoints(group, name)
+        return found | self._checkpoints(group, name, self._scores)
 
-    def _checkpoints(self, group: Group, name: str) -> dict[str, float]:
+    def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
         """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
-        runs, scores = self.tables["runs"], self._scores.get(name)
+        runs, scores = self.tables["runs"], by_metric.get(name)
         if scores is None or not metric(name).across_tokenizers:
             return {}
         others = runs[(runs["dataset"] == group.dataset) & as_is(runs) & runs["run"].isin(scores.index)]

@@ -221,7 +221,10 @@ def _cell(found: Comparison, architecture: str) -> Entry:
 
 def _reference(found: Comparison, name: str) -> Entry:
     value = found.references.get(name, math.nan)
-    return Entry(_mean(found.metric, value) if math.isfinite(value) else "", kind="quiet")
+    count = found.checkpoints.get(name)
+    other = count is not None and (count, count) != found.tested
+    below = f"n = {formatting.count(count)}" if other and count is not None else ""
+    return Entry(_mean(found.metric, value) if math.isfinite(value) else "", below, kind="quiet")
 
 
 def _float(value: Any) -> float:

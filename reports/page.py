@@ -95,7 +95,8 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
         "environment": grids.environment(tables),
         "glossary": grids.glossary(tables, metrics),
         "looks": _key(tables["runs"]),
-        "families": _families(tables["runs"]),
+        "architectures": _architectures(tables["runs"]),
+        "checkpoints": bool(as_is(tables["runs"]).any()),
     }
 
 
@@ -112,7 +113,7 @@ def lede(runs: pd.DataFrame) -> str:
             if several
             else "was scored as it is, with its own tokenizer"
         )
-        sentences.append(f"{which} {how} and without training.")
+        sentences.append(f"{which} {how} and without training: they had another budget, and no part in who leads.")
     return " ".join(sentences) or "No run has been recorded yet."
 
 
@@ -169,9 +170,11 @@ def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return {name: (look.colour, SHAPES[look.marker]) for name, look in found.items()}
 
 
-def _families(runs: pd.DataFrame) -> dict[str, str]:
-    named = runs.dropna(subset=["architecture", "family"])
-    return dict(zip(named["architecture"].astype(str), named["family"].astype(str), strict=True))
+def _architectures(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Name, family and description of each architecture; what an older record does not say is empty."""
+    named = runs.dropna(subset=["architecture", "family"]).drop_duplicates("architecture")
+    texts = named["description"].fillna("") if "description" in named else [""] * len(named)
+    return list(zip(named["architecture"].astype(str), named["family"].astype(str), map(str, texts), strict=True))
 
 
 def _experiment(rows: pd.DataFrame) -> dict[str, str]:

@@ -67,7 +67,7 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
         return (
             "none",
             "no comparison",
-            f"Only {only.architecture} has finished, with {_amount(found, only.architecture)}.",
+            f"Only {only.architecture} has a score, {_amount(found, only.architecture)}: nothing to compare it with.",
         )
     equal = [found.leader, *(name for name, interval in found.differences.items() if interval.mean == 0)]
     share = "share" if len(equal) > 1 else "has"

@@ -1,6 +1,7 @@
 """Checkpoints in a comparison: scored as they are, with their own tokenizers, outside of any match."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,19 +13,27 @@ from runs import store
 from runs.plan import Plan, Setting
 from runs.sections import AS_IS, Experiment, Task
 from tasks.errors import InputError
+from tasks.task import prepare
 from tasks.values import Prepared, TaskConfig
 
+TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts to hear of
 SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
 
 
-def config(general: TaskConfig, variant: Variant, cache: Path) -> TaskConfig:
+def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[str], None]) -> Prepared:
     """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
     assert variant.pretrained is not None
     text = variant.pretrained.tokenizer
     path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
     if not path.is_file() or path.read_bytes() != text.encode():
         store.write_text(path, text)
-    return replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
+    say(f"{general.name}: encoding for {variant.name} with its own tokenizer")
+    own = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
+    found = prepare(own, cache)
+    counts = [f"{found.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if found.notes.get(key)]
+    if counts:
+        say(f"{general.name}: {variant.name}: {', '.join(counts)}")
+    return found
 
 
 def plan(
@@ -67,5 +76,6 @@ def plan(
         deterministic=setting.deterministic,
         cache=str(setting.cache),
         expected_seconds=scoring / setting.speed,
+        description=variant.document,
         references=references,
     )

@@ -55,8 +55,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
                 plans[one.run] = one if known is None else _on_both(known, one)
         for _, variant in places:
             if variant.pretrained is not None:
-                own = as_is.config(task_config(task, experiment.folder), variant, cache)
-                prepared = _prepared(own, cache, say)
+                prepared = as_is.prepared(task_config(task, experiment.folder), variant, cache, say)
                 first = not datasets or datasets[-1]["dataset"] != task.name
                 datasets += [dataset_row(prepared)] if first else []
                 one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
@@ -230,5 +229,6 @@ class _Planner:
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
             expected_seconds=OVERHEAD + (flops + stepping + self._scoring_flops(model)) / self.setting.speed,
+            description=variant.document,
             references=references,
         )

@@ -62,6 +62,7 @@ class Plan:
     deterministic: bool
     cache: str
     expected_seconds: float
+    description: str = ""  # of the variant, in a line
     references: bool = False  # this run also makes the data set's reference rows
 
     @property
@@ -106,6 +107,7 @@ class Plan:
             "run": self.run,
             "experiment": self.experiment,
             "architecture": self.architecture,
+            "description": self.description,
             "family": self.family,
             "task": self.task.kind,
             "dataset": self.task.name,

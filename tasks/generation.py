@@ -27,7 +27,8 @@ def decoding(prepared: Prepared) -> Decoding:
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """Likelihoods of the references; repetition, variety and copying of the sampled continuations."""
-    scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats)
+    kept = prepared.tokenizer.keeps(outputs.references)
+    scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
     if prepared.config.source_length and len(outputs.answers):
         pairs = zip(outputs.references, outputs.answers, strict=False)
         scores.append(mean_score("rouge_l", [metrics.rouge_l([wanted], [answer]) for wanted, answer in pairs]))

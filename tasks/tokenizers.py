@@ -72,6 +72,19 @@ class Tokenizer:
             found[UNK] = self._coder.unknown is not None
         return found
 
+    def keeps(self, texts: Iterable[str]) -> bool:
+        """Whether texts can be told from their tokens, white space at the ends aside.
+
+        True of our own kinds (unknown pieces are counted elsewhere); a pretrained one may know no capitals.
+        """
+        if not isinstance(self._coder, Library):
+            return True
+        whole = [text for text in texts if "\ufffd" not in text]  # those that a window does not cut
+        return all(
+            UNK not in ids and self.decode(ids).strip() == text.strip()
+            for text, ids in zip(whole, self.encode_batch(whole), strict=True)
+        )
+
     def label_id(self, label: str) -> int:
         """The id of a label, UNK for one that training never saw."""
         return self._label_ids.get(label, UNK)

@@ -23,7 +23,8 @@ def decoding(prepared: Prepared) -> Decoding:
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """Exact match, BLEU and chrF of the answers, likelihoods of the references."""
-    likelihoods = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats)
+    kept = prepared.tokenizer.keeps(outputs.references)
+    likelihoods = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
     answers = outputs.answers
     wanted = outputs.references[: len(answers)]
     if not len(answers):

@@ -177,7 +177,8 @@ def test_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [(("\u6f22", "date"), "does not know the label"), (("date", "Date"), "'date' and 'Date' alike")]
+    ("labels", "message"),
+    [(("\u6f22", "date"), "does not know the label"), (("date", "Date"), "'date' and 'Date' alike")],
 )
 def test_labels_that_cannot_be_told_apart_are_named(
     checkpoints: dict[str, Any], labels: tuple[str, str], message: str
@@ -292,4 +293,15 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
     lengths = {"context": 24} if kind == "generation" else {"source_length": 24, "target_length": 40}
     folder = scored(checkpoints[name][0], tmp_path, tasks=[{**task, **lengths}])
     scores = {row["metric"]: row["value"] for row in store.read_json(folder / "scores.json")}
-    assert 0 < scores["bits_per_byte"] < 100
+    assert 0 < scores["nll_per_token"] < 100
+    assert ("bits_per_byte" in scores) == (name == "gpt2")  # the others have tokens for unknown text
+
+
+def test_bits_are_counted_only_where_tokens_tell_the_text(checkpoints: dict[str, Any]) -> None:
+    texts = ["a lovely day", "The day, 27 M\u00e4rz"]
+    kept = {
+        name: pretrained_tokenizer(catalogue.find(str(folder)).pretrained.tokenizer, LABELS).keeps(texts)
+        for name, (folder, _) in checkpoints.items()
+    }
+    assert kept == {"gpt2": True, "bert": False, "t5": True}
+    assert not pretrained_tokenizer(catalogue.find(str(checkpoints["t5"][0])).pretrained.tokenizer).keeps(["\u6f22"])
