@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from architectures import variants
+from architectures import sources, variants
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
@@ -51,6 +51,7 @@ class Pretrained:
 class Variant:
     """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
 
+    Where it consists of more modules, a last line of ``text`` stands for them: see ``architectures.sources``.
     ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
     """
 
@@ -95,10 +96,11 @@ def find(name: str, folder: Path | None = None) -> Variant:
         return checkpoint.variant(path)
     if name.replace("_", "-") in _own():
         module = importlib.import_module(f"architectures.variants.{name.replace('-', '_')}")
-        return _checked(name.replace("_", "-"), module, own=True)
+        return _checked(name.replace("_", "-"), module, inspect.getsource(module), own=True)
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name == name:
-            return _checked(name, _loaded(entry))
+            module = _loaded(entry)
+            return _checked(name, module, sources.text(module, _offered_with(entry)))
     if path.is_dir():
         raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
     raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
@@ -115,7 +117,7 @@ def _hint(name: str, path: Path) -> str:
 
 
 def is_code(name: str) -> bool:
-    """Whether an architecture is one file of Python code, so that a copy of its text is all of it.
+    """Whether an architecture is a file of Python code, a copy of which is the same variant.
 
     Those of other packages, which may consist of more files, and models of ``transformers`` are not.
     """
@@ -141,6 +143,13 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
     return module
 
 
+def _offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
+    """The top-level modules and packages of the distribution that an entry point belongs to, its own among them."""
+    files = (entry.dist.files if entry.dist else None) or ()
+    names = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+    return {entry.module.partition(".")[0], *(name for name in names if not name.startswith("__editable__"))}
+
+
 def _from_file(name: str, path: Path) -> Variant:
     if not path.is_file():
         raise InputError(f"{path}: there is no such variant file")
@@ -152,10 +161,10 @@ def _from_file(name: str, path: Path) -> Variant:
     except (Exception, SystemExit) as error:
         line = getattr(error, "lineno", None) or _line_in(error, path)
         raise InputError(f"{path}:{line or 1}: the variant file fails: {type(error).__name__}: {error}") from error
-    return _checked(path.stem.replace("_", "-"), module)
+    return _checked(path.stem.replace("_", "-"), module, sources.text(module))
 
 
-def _checked(name: str, module: ModuleType, own: bool = False) -> Variant:
+def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Variant:
     """The variant in a module, after a small model of it was built."""
     path = module.__file__ or name
     build = getattr(module, "build", None)
@@ -173,7 +182,7 @@ def _checked(name: str, module: ModuleType, own: bool = False) -> Variant:
     if not isinstance(model, FAMILIES):
         known = ", ".join(family.__name__ for family in FAMILIES)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
-    return Variant(name, path, own, model.family, document, inspect.getsource(module), build)
+    return Variant(name, path, own, model.family, document, text, build)
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

@@ -68,7 +68,10 @@ def show(variant: "Variant") -> int:
 
 
 def hold(variant: "Variant", cache: Path, say: Callable[[str], None]) -> None:
-    """Raises ``InputError`` where the variant breaks the contract; a pass is remembered in the folder ``cache``."""
+    """Raises ``InputError`` where the variant breaks the contract; a pass is remembered in the folder ``cache``.
+
+    Unless the checks made the variant load more code of its own, which another process would not know of beforehand.
+    """
     from architectures import contract
 
     key = _key(variant)
@@ -82,7 +85,8 @@ def hold(variant: "Variant", cache: Path, say: Callable[[str], None]) -> None:
                 f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
                 f'"archbench check {shlex.quote(variant.path)}" explains it'
             )
-    _remember(place, key)
+    if _key(variant) == key:
+        _remember(place, key)
 
 
 def _need_code(variant: "Variant") -> None:
@@ -115,15 +119,20 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _key(variant: "Variant") -> str:
-    """SHA-256 of all that decides whether a variant keeps the contract: its text, our code, the versions below it."""
+    """SHA-256 of all that decides whether a variant keeps the contract.
+
+    That is its text, code that it may have loaded besides, our code, and the versions below it.
+    """
     import architectures
+    from architectures import sources
 
     digest = hashlib.sha256()
     root = Path(architectures.__path__[0])
-    sources = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    ours = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
     texts = [variant.text.encode(), *(word.encode() for word in versions)]
-    for part in (*texts, *(part for name, text in sources.items() for part in (name.encode(), text))):
+    files = [*sorted(sources.loaded().items()), *ours.items()]
+    for part in (*texts, *(part for name, text in files for part in (name.encode(), text))):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 

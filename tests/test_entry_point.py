@@ -103,6 +103,13 @@ def test_it_is_checked_by_its_name(printed: Callable[..., str]) -> None:
 def test_it_is_trained_in_a_worker_process_and_read_back(site: Path, printed: Callable[..., str]) -> None:
     assert "multi-query" in printed("compare", "theirs.toml", "--jobs", "1")
     assert printed("predict", "kinds-multi-query", "the third of May").strip()
-    (site / "theirs" / "multi_query.py").write_text(MODULE.replace("KEY_VALUE_HEADS)", "2)"), encoding="utf-8")
-    del sys.modules["theirs.multi_query"]
-    assert "multi-query has changed since" in printed("predict", "kinds-multi-query", "the third of May")
+    edits = {
+        "parts.py": "KEY_VALUE_HEADS = 1  # all share it\n",
+        "multi_query.py": MODULE.replace("HEADS)", "HEADS + 1)"),
+    }
+    for name, text in edits.items():
+        before = (site / "theirs" / name).read_text(encoding="utf-8")
+        (site / "theirs" / name).write_text(text, encoding="utf-8")
+        assert "multi-query has changed since" in printed("predict", "kinds-multi-query", "the third of May")
+        (site / "theirs" / name).write_text(before, encoding="utf-8")
+    assert printed("predict", "kinds-multi-query", "the third of May").strip()
