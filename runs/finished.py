@@ -58,10 +58,17 @@ def _read(folder: Path) -> FinishedRun:
 
 
 def _variant(folder: Path, made: plan.Plan) -> Variant:
-    """The variant file that the run kept; other packages' variants and models are found where they were."""
+    """The variant file that the run kept; other packages' variants and models are found where they were.
+
+    Raises ``ValueError`` where its text is not what was trained; such a file is not run.
+    """
     if catalogue.is_code(made.variant):
-        return catalogue.find(str(folder / "variant.py"))
+        kept = folder / "variant.py"
+        if kept.read_text(encoding="utf-8") != made.variant_text:
+            raise ValueError("variant.py has changed since")
+        return catalogue.find(str(kept))
     found = catalogue.find(made.variant)
     if found.text != made.variant_text:
-        raise ValueError(f"{made.variant} has changed since")
+        again = "" if found.pretrained is None else ": that command scores the checkpoint as it is now"
+        raise ValueError(f"{made.variant} has changed since{again}")
     return found

@@ -1,0 +1,42 @@
+"""A finished run is read back only as what was trained: whatever has changed since is told, not run."""
+
+from pathlib import Path
+
+import pretrained_folders
+import pytest
+from tiny_runs import trained, write_data
+
+from runs import finished
+from runs.predict import predict
+from tasks.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "mine.py"])
+def test_a_changed_variant_file_is_told_and_not_run(folder: Path, tmp_path: Path, architecture: str) -> None:
+    name = str(folder / architecture) if architecture.endswith(".py") else architecture
+    place = trained(folder, tmp_path, name, "colours")
+    assert predict(place, "red house").text
+    text = (place / "variant.py").read_text()
+    for changed in (f"{text}# a word more\n", f"raise SystemExit('this ran')\n{text}"):
+        assert changed != text
+        (place / "variant.py").write_text(changed)
+        with pytest.raises(InputError, match=r"this run is damaged \(ValueError: variant\.py has changed since\); run"):
+            predict(place, "red house")
+
+
+def test_a_changed_checkpoint_is_told_and_what_to_do(folder: Path, tmp_path: Path) -> None:
+    pretrained_folders.gpt2(tmp_path / "theirs")
+    place = trained(folder, tmp_path, str(tmp_path / "theirs"), "colours")
+    finished.read(place)
+    config = tmp_path / "theirs" / "config.json"
+    config.write_text(config.read_text().replace('"gelu_new"', '"relu"'))
+    with pytest.raises(InputError) as told:
+        finished.read(place)
+    assert str(told.value).endswith(
+        "theirs has changed since: that command scores the checkpoint as it is now); run its compare command again"
+    )
