@@ -3,20 +3,9 @@
 Every figure comes from the run's records: its plan, record and scores, and what lies beside it about the data set.
 """
 
-import contextlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
-
-from runs import store
 from runs import usage as code
-from runs.finished import FinishedRun
-from runs.store import Row
-from tasks.errors import InputError
+from runs.facts import Facts
+from runs.markdown import escaped, table
 
 TASKS = {
     "generation": "continue a text",
@@ -30,43 +19,6 @@ FAMILIES = {
 }
 PIPELINES = {"decoder": "text-generation", "encoder": "fill-mask", "encoder-decoder": "text2text-generation"}
 EARLY = 5  # tokens per parameter below which training has hardly begun
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a card is made of; rows are empty where the run's folder lies apart from its comparison."""
-
-    run: FinishedRun
-    model: str
-    stock: bool
-    own_file: bool
-    example: str
-    record: Row
-    data: Row
-    scores: list[Row]
-    references: list[Row]
-    experiment: Row
-
-
-def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool) -> Facts:
-    """The facts about the run in ``folder``, exported as the class ``model``."""
-    root, name = folder.resolve().parent.parent, run.plan.task.name
-    data = _row(root / "data" / f"{name}.json")
-    if data.get("digest") != run.plan.data:
-        data = {}
-    references = [row for row in _rows(root / "references" / f"{name}.json") if row.get("data") == run.plan.data]
-    return Facts(
-        run,
-        model,
-        stock,
-        own_file,
-        _example(folder),
-        store.read_record(folder) or {},
-        data,
-        [row for row in _rows(folder / "scores.json") if row.get("split") == "test"],
-        references,
-        _row(root / "experiment.json"),
-    )
 
 
 def text(facts: Facts) -> str:
@@ -104,7 +56,7 @@ def _metadata(facts: Facts) -> str:
 def _head(facts: Facts) -> str:
     plan = facts.run.plan
     return (
-        f"# {plan.architecture} on {plan.task.name}\n\n"
+        f"# {escaped(f'{plan.architecture} on {plan.task.name}')}\n\n"
         f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
         f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. "
         f"It is run `{facts.record['run']}`, "
@@ -123,7 +75,7 @@ def _use(facts: Facts) -> str:
     else:
         needed = (
             "It needs archbench installed, whose `architectures.interop` tells `transformers` about its models; "
-            f"the architecture is archbench's `{facts.run.plan.variant}`. No code in this folder is run."
+            f"the architecture is archbench's {escaped(facts.run.plan.variant)}. No code in this folder is run."
         )
     return f"## How to load\n\n{needed} Run in this folder:\n\n```python\n{usage(facts)}```\n\n{_reading(facts)}"
 
@@ -164,7 +116,7 @@ def _data(facts: Facts) -> str:
     labels = facts.run.tokenizer.labels
     if labels:
         rows.append(("labels", ", ".join(labels)))
-    return "## Task and data\n\n" + _table(("", ""), rows)
+    return "## Task and data\n\n" + table(("", ""), rows)
 
 
 def _budget(facts: Facts) -> str:
@@ -181,10 +133,9 @@ def _budget(facts: Facts) -> str:
         ("precision in training", plan.precision),
         ("checkpoint", f"the best on validation, step {record['best_step']:,}"),
     ]
-    version = facts.experiment.get("archbench")
-    if version:
-        rows.append(("trained by", f"archbench {version}"))
-    return "## Budget\n\n" + _table(("", ""), rows)
+    if facts.version:
+        rows.append(("trained by", f"archbench {facts.version}"))
+    return "## Budget\n\n" + table(("", ""), rows)
 
 
 def _scores(facts: Facts) -> str:
@@ -192,15 +143,15 @@ def _scores(facts: Facts) -> str:
         (row["metric"], f"{row['value']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", f"{row['n']:,}")
         for row in facts.scores
     ]
-    shown = _table(("metric", "value", "95% interval", "n"), rows)
+    shown = table(("metric", "value", "95% interval", "n"), rows)
     told = "Of this one run on the test split; intervals are over test examples, not over seeds."
-    return f"## Scores\n\n{shown}\n\n{told}{_others(facts)}"
+    return f"## Scores\n\n{shown}\n\n{told} {_others(facts)}".rstrip()
 
 
 def _others(facts: Facts) -> str:
     primary = facts.data.get("primary")
     rows = [f"{row['name']} {row['value']:.4g}" for row in facts.references if row["metric"] == primary]
-    return f" Others on the same examples, {primary}: {', '.join(rows)}." if rows else ""
+    return escaped(f"Others on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
 
 
 def _limits(facts: Facts) -> str:
@@ -218,7 +169,7 @@ def _limits(facts: Facts) -> str:
     if data:
         points.insert(1, f"All it has seen is {data['train_examples']:,} training examples ({data['origin']}).")
     if facts.run.tokenizer.kind in ("char", "word"):
-        points.append(f"A {facts.run.tokenizer.kind} that the training split lacks is read as `<unk>`.")
+        points.append(f"A {facts.run.tokenizer.kind} that the training split lacks is read as <unk>.")
     if record["tokens_per_parameter"] < EARLY:
         points.append(
             f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter, where longer training "
@@ -227,7 +178,7 @@ def _limits(facts: Facts) -> str:
     beaten = _beaten(facts)
     if beaten:
         points.append(f"It does no better on {data['primary']} than: {', '.join(beaten)}.")
-    return "## What it is not good for\n\n" + "\n".join(f"- {point}" for point in points)
+    return "## What it is not good for\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
 
 
 def _beaten(facts: Facts) -> list[str]:
@@ -239,37 +190,3 @@ def _beaten(facts: Facts) -> list[str]:
     sign = -1 if primary == "bits_per_byte" else 1
     rows = [row for row in facts.references if row["metric"] == primary and sign * row["value"] >= sign * mine]
     return [f"{row['name']} ({row['value']:.4g})" for row in rows]
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
-
-
-def _example(folder: Path) -> str:
-    """The first source of the test examples; of windows of text, which have none, what the first one begins with."""
-    with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
-        first = pq.ParquetFile(folder / "predictions.parquet").read().slice(0, 1).to_pylist()[0]
-        if first["source"] or first["reference"]:
-            return str(first["source"] or first["reference"][:40])
-    return "The"
-
-
-def _row(path: Path) -> Row:
-    found = _json(path)
-    return found if isinstance(found, dict) else {}
-
-
-def _rows(path: Path) -> list[Row]:
-    found = _json(path)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _json(path: Path) -> Any:
-    """What is recorded beside a run, None where it is not or cannot be read."""
-    try:
-        return store.read_json(path)
-    except (InputError, json.JSONDecodeError):
-        return None

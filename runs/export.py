@@ -8,14 +8,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from architectures import catalogue
-from runs import card, finished, store
+from architectures.causal import Causal
+from architectures.interop.quiet import quiet
+from architectures.masked import Masked
+from runs import card, facts, finished, store
 from runs.finished import FinishedRun
+from runs.worker import FULL
 from tasks.errors import InputError
 from tasks.example import BOS, END, PAD
 from tasks.fast_tokenizers import Layout, pretrained_tokenizer
@@ -36,19 +39,14 @@ def export(folder: Path, target: Path) -> Exported:
     Raises ``InputError`` where the run is unfinished, diverged, damaged or has no weights of its own, or where
     ``target`` is no place for it.
     """
-    _vacant(target)
-    run = _exportable(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target = Path(os.path.realpath(target))
     try:
-        with _quiet():
-            exported = _write(run, folder, aside)
-        _open_to_others(aside)
-        os.replace(aside, target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    return exported
+        _vacant(target)
+        return _placed(_exportable(folder), folder, target)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}; give another folder") from error
 
 
 def settings(run: FinishedRun) -> Any:
@@ -98,8 +96,9 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
         theirs = stock.created(made.variant, made.size, made.limits)
         stock.wrap(theirs, made.limits.target_length).load_state_dict(run.model.state_dict())
         return theirs.eval(), True
-    if not isinstance(convert.recognised(run.model), str):
-        return convert.to_transformers(run.model), True
+    if type(run.model.objective) is (Masked if run.model.family == "encoder" else Causal):  # who writes as they do
+        with contextlib.suppress(InputError):  # it is none of the shapes
+            return convert.to_transformers(run.model), True
     name = _known_as(run)
     config = adapter.described(name, made.variant_text, run.model.family, made.size, made.limits)
     return adapter.wrapped(run.model, config, None if name else Path(run.variant.path)), False
@@ -109,6 +108,38 @@ def _known_as(run: FinishedRun) -> str:
     """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
     names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names()}
     return next((name for name in sorted(names) if catalogue.find(name).text == run.plan.variant_text), "")
+
+
+def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:
+    """Everything is written aside: in ``target`` where that is there, beside it else."""
+    place = target if target.is_dir() else target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
+    try:
+        with quiet():
+            exported = _write(run, folder, aside)
+        _open_to_others(aside)
+        _move(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return exported
+
+
+def _move(aside: Path, target: Path) -> None:
+    """What was written aside becomes ``target``, or goes into it: it may be where a shell is, or a disk of its own."""
+    if not target.is_dir():
+        os.replace(aside, target)
+        return
+    moved: list[Path] = []
+    try:
+        for path in sorted(aside.iterdir()):
+            moved.append(path.rename(target / path.name))
+        aside.rmdir()
+    except BaseException:
+        for path in moved:
+            path.unlink()
+        raise
 
 
 def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
@@ -121,10 +152,10 @@ def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
     own_file = not is_stock and not theirs.config.variant
     if own_file:
         store.write_text(target / "variant.py", run.plan.variant_text)
-    facts = card.read(folder, run, type(theirs).__name__, is_stock, own_file)
-    store.write_text(target / "README.md", card.text(facts))
+    told = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
+    store.write_text(target / "README.md", card.text(told))
     files = tuple(sorted(path.name for path in target.iterdir()))
-    return Exported(type(theirs).__name__, files, card.usage(facts))
+    return Exported(type(theirs).__name__, files, card.usage(told))
 
 
 def _exportable(folder: Path) -> FinishedRun:
@@ -153,19 +184,3 @@ def _open_to_others(folder: Path) -> None:
     folder.chmod(0o777 & ~mask)
     for path in folder.iterdir():
         path.chmod(0o666 & ~mask)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and warnings of ``transformers`` on the terminal."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()

@@ -1,0 +1,125 @@
+"""The card of an exported run shows what users' data says as it is, little of it, and only what is about this run."""
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from tiny_runs import trained, write_data
+
+from runs import card, facts, finished, store
+from runs.facts import Facts
+from runs.markdown import escaped, table
+from tasks.errors import InputError
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "`code`",
+    "``",
+    "|",
+    "\\|",
+    "\\\\|",
+    "ends with \\",
+    "two\nlines\r\n\n# and a head",
+    "&lt;b&gt; &#60; &amp;",
+    "[x](javascript:alert(1))",
+    "![x](y)",
+    "*loud* __init__ _soft_ a_b ~~gone~~",
+    "<!--",
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of labels."""
+    root = tmp_path_factory.mktemp("root")
+    return trained(write_data(root), root, "decoder", "colours")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(place: Path) -> Any:
+    """What a test changed beside the run is put back."""
+    root = place.parent.parent
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    yield
+    for path in {*root.rglob("*")} - before.keys():
+        if path.is_file():
+            path.unlink()
+    for path, data in before.items():
+        path.write_bytes(data)
+
+
+def read(place: Path) -> Facts:
+    return facts.read(place, finished.read(place), "ArchbenchForCausalLM", False, False)
+
+
+def rendered(markdown: str) -> str:
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_any_text_comes_out_of_markdown_as_it_went_in(text: str) -> None:
+    expected = html.escape(" ".join(text.split()), quote=False)
+    assert rendered(f"It is {escaped(text)}.") == f"<p>It is {expected}.</p>\n"
+    cells = re.findall("<td>(.*?)</td>", rendered(table(("a", "b"), [(text, "next"), ("last", text)])))
+    assert cells == [expected, "next", "last", expected]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_card_shows_users_text_as_it_is(place: Path, text: str) -> None:
+    path = place.parent.parent / "data" / "colours.json"
+    row = store.read_json(path)
+    store.write_json(path, {**row, "dataset": text, "origin": text, "licence": text, "primary": text})
+    rows = [{"name": text, "metric": text, "value": 0.5, "data": row["digest"]}]
+    store.write_json(place.parent.parent / "references" / "colours.json", rows)
+    pd.DataFrame({"source": [text], "reference": [text]}).to_parquet(place / "predictions.parquet")
+    told = read(place)
+    shown, expected = rendered(card.text(told)), html.escape(" ".join(text.split()), quote=False)
+    assert shown.count(f"<td>{expected}</td>") == 3
+    assert f"training examples ({expected})." in shown and f"{expected}: {expected} 0.5." in shown
+    assert f"text = {text!r}\n" in html.unescape(shown), "code has the text itself"
+    assert "<script" not in shown and "<img" not in shown and "<a " not in shown
+
+
+def test_little_of_the_test_split_is_shown(place: Path) -> None:
+    pd.DataFrame({"source": ["äß" * 500], "reference": ["red"]}).to_parquet(place / "predictions.parquet")
+    told = read(place)
+    for shown in (card.text(told), card.usage(told)):
+        assert "äß" * 50 in shown and "äß" * 51 not in shown
+
+
+@pytest.mark.parametrize("name", facts.DATA)
+def test_a_data_row_that_lacks_something_says_nothing(place: Path, name: str) -> None:
+    path = place.parent.parent / "data" / "colours.json"
+    row = store.read_json(path)
+    assert "| licence of the data |" in card.text(read(place))
+    for wrong in ({key: value for key, value in row.items() if key != name}, {**row, name: None}):
+        store.write_json(path, wrong)
+        assert "recorded in the folder of the comparison, not with this run" in card.text(read(place))
+
+
+def test_rows_that_lack_something_are_left_out(place: Path) -> None:
+    root, scores = place.parent.parent, store.read_json(place / "scores.json")
+    store.write_json(place / "scores.json", [{"split": "test", "metric": "x"}, "row", *scores])
+    store.write_json(root / "references" / "colours.json", [{"metric": "accuracy", "data": read(place).data["digest"]}])
+    told = read(place)
+    assert told.scores == [row for row in scores if row["split"] == "test"] and told.references == []
+    assert card.text(told)
+
+
+def test_a_record_that_lacks_something_is_one_line(place: Path) -> None:
+    record = store.read_record(place) or {}
+    store.write_record(place, {key: value for key, value in record.items() if key != "steps"})
+    with pytest.raises(InputError, match=r"record\.json: has no steps; run its compare command again"):
+        read(place)
+
+
+def test_another_comparison_says_nothing(place: Path) -> None:
+    path = place.parent.parent / "experiment.json"
+    for runs, version in [([place.name], "9.8"), (["another"], ""), (None, "")]:
+        store.write_json(path, {"archbench": "9.8", "runs": runs})
+        told = read(place)
+        assert told.version == version and ("archbench 9.8" in card.text(told)) == bool(version)
