@@ -89,7 +89,7 @@ def fast_tokenizer(run: FinishedRun) -> Any:
 
 def model(run: FinishedRun) -> tuple[Any, bool]:
     """The run's model as one of ``transformers``, and whether it is a class of its own ("stock") or our adapter's."""
-    from architectures.interop import adapter, convert, stock
+    from architectures.interop import adapter, configuration, convert, stock
 
     made = run.plan
     if made.variant in catalogue.STOCK:
@@ -100,7 +100,7 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
         with contextlib.suppress(InputError):  # it is none of the shapes
             return convert.to_transformers(run.model), True
     name = _known_as(run)
-    config = adapter.described(name, made.variant_text, run.model.family, made.size, made.limits)
+    config = configuration.described(name, made.variant_text, run.model.family, made.size, made.limits)
     return adapter.wrapped(run.model, config, None if name else Path(run.variant.path)), False
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_runs import MINE, trained, write_data
 
 from architectures import catalogue
-from architectures.interop import adapter
+from architectures.interop import adapter, configuration
 from architectures.interop.structure import difference
 from architectures.size import Limits, Size
 from runs import export
@@ -109,7 +109,7 @@ def test_padding_on_either_side_changes_nothing(architecture: str) -> None:
     with torch.no_grad():
         for tensor in ours.parameters():
             tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
-    model = adapter.wrapped(ours, adapter.described(architecture, variant.text, variant.family, size, limits))
+    model = adapter.wrapped(ours, configuration.described(architecture, variant.text, variant.family, size, limits))
     prompts = [[7, 8, 9, 10, BOS], [BOS], [11, 12, BOS]]
     alone = [model.generate(torch.tensor([prompt]))[0, len(prompt) :].tolist() for prompt in prompts]
     for left in (True, False):
@@ -133,7 +133,7 @@ def test_tensors_that_are_one_stay_one(tmp_path: Path, architecture: str) -> Non
     variant = catalogue.find(architecture)
     size, limits = Size(16, 2, 2, 24), Limits(30, 6, 4)
     ours = variant.build(size, limits)
-    config = adapter.described(architecture, variant.text, variant.family, size, limits)
+    config = configuration.described(architecture, variant.text, variant.family, size, limits)
     adapter.wrapped(ours, config).save_pretrained(tmp_path)
     auto = AutoModelForCausalLM if variant.family == "decoder" else AutoModelForSeq2SeqLM
     theirs = auto.from_pretrained(tmp_path).model
@@ -150,10 +150,24 @@ def test_half_precision_works_on_a_processor_too(architecture: str, precision: t
     with torch.no_grad():
         for tensor in ours.parameters():
             tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
-    model = adapter.wrapped(ours, adapter.described(architecture, variant.text, variant.family, size, limits))
+    model = adapter.wrapped(ours, configuration.described(architecture, variant.text, variant.family, size, limits))
     prompt = torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     expected = model(prompt).logits
     found = model.to(precision)(prompt).logits
     assert found.dtype == precision
     torch.testing.assert_close(found.float(), expected, atol=0.1 * float(expected.detach().abs().max()), rtol=0)
     assert len(model.generate(prompt)) == 2
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
+def test_prompts_may_be_called_inputs_and_labels_are_refused(architecture: str) -> None:
+    variant = catalogue.find(architecture)
+    size, limits = Size(16, 2, 1, 24), Limits(30, 6, 4)
+    config = configuration.described(architecture, variant.text, variant.family, size, limits)
+    model, prompt = adapter.wrapped(variant.build(size, limits), config), torch.tensor([[7, 8, BOS], [9, 10, BOS]])
+    assert torch.equal(model.generate(inputs=prompt), model.generate(input_ids=prompt))
+    for given in ({}, {"inputs": prompt, "input_ids": prompt}):
+        with pytest.raises(InputError, match="input_ids, or as inputs: one of the two"):
+            model.generate(**given)
+    with pytest.raises(InputError, match="labels are not supported: archbench trains its models"):
+        model(prompt, labels=prompt)

@@ -10,8 +10,6 @@ is checked.
 does not know of the settings of ``transformers`` is an error.
 """
 
-import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,15 +21,12 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     GenerationConfig,
-    PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
 
-from architectures import catalogue
-from architectures.catalogue import Variant
 from architectures.interop import prompts
-from architectures.interop.shape import SPECIAL_TOKENS
+from architectures.interop.configuration import ArchbenchConfig, variant
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size
 from tasks.errors import InputError
@@ -40,50 +35,11 @@ from tasks.example import BOS
 PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")  # where files come from
 
 
-class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
-    """What builds a model again: the variant's name (empty: a file's) and hash, its family, ``Size`` and ``Limits``."""
-
-    model_type = "archbench"
-
-    def __init__(
-        self,
-        variant: str = "",
-        variant_sha256: str = "",
-        family: str = "",
-        size: dict[str, Any] | None = None,
-        limits: dict[str, int] | None = None,
-        **others: Any,
-    ) -> None:
-        self.variant, self.variant_sha256, self.family = variant, variant_sha256, family
-        self.size, self.limits = dict(size or {}), dict(limits or {})
-        super().__init__(**{"tie_word_embeddings": True, **others})  # which tensors are tied, the model itself tells
-
-
-def described(variant: str, text: str, family: str, size: Size, limits: Limits) -> ArchbenchConfig:
-    """The configuration of a model; ``text`` is that of its variant's file."""
-    return ArchbenchConfig(
-        variant,
-        digest(text),
-        family,
-        asdict(size),
-        asdict(limits),
-        vocab_size=limits.vocabulary,
-        is_encoder_decoder=family == "encoder-decoder",
-        decoder_start_token_id=BOS,
-        **SPECIAL_TOKENS,
-    )
-
-
 def wrapped(model: Any, config: ArchbenchConfig, file: Path | None = None) -> Any:
     """A ``transformers`` model of that configuration with the weights of ``model``, in evaluation mode."""
     theirs = CLASSES[config.family](config, file)
     theirs.model.load_state_dict(model.state_dict())
     return theirs.eval()
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a variant's text, which ends with a line break."""
-    return hashlib.sha256((text if text.endswith("\n") else text + "\n").encode()).hexdigest()
 
 
 class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
@@ -98,7 +54,7 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
         if config.family != self.family:
             right = CLASSES[config.family].__name__ if config.family in CLASSES else "none of these classes"
             raise InputError(f"this is a model of family {config.family!r} and so {right}, not {type(self).__name__}")
-        self.model = _variant(config, variant_file).build(Size(**config.size), Limits(**config.limits))
+        self.model = variant(config, variant_file).build(Size(**config.size), Limits(**config.limits))
         unsaved = [name for name, _ in self.named_buffers() if name not in self.state_dict()]
         if unsaved:
             raise InputError(f"{unsaved[0]}: a buffer that is not saved would come back empty; make it persistent")
@@ -150,8 +106,9 @@ class ArchbenchForCausalLM(ArchbenchModel):
 
     family = "decoder"
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> CausalLMOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: None = None) -> CausalLMOutput:
         """Logits (b, t, v) of what follows each token of ``[source, BOS, target]``, padded on either side."""
+        _without(labels)
         if not self.model.prefix:
             return CausalLMOutput(logits=self.model(None, input_ids, None, attention_mask))
         parts = prompts.split(input_ids, attention_mask)
@@ -159,10 +116,13 @@ class ArchbenchForCausalLM(ArchbenchModel):
         return CausalLMOutput(logits=self.model.logits(parts.apart(states)))
 
     @torch.no_grad()
-    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **settings: Any) -> Tensor:
+    def generate(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **settings: Any
+    ) -> Tensor:
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
-        parts = prompts.split(input_ids, attention_mask)
-        return self._write(parts.pairs(), parts.start(), input_ids, settings)
+        tokens = prompts.given(input_ids, settings)
+        parts = prompts.split(tokens, attention_mask)
+        return self._write(parts.pairs(), parts.start(), tokens, settings)
 
 
 class ArchbenchForMaskedLM(ArchbenchModel):
@@ -170,15 +130,19 @@ class ArchbenchForMaskedLM(ArchbenchModel):
 
     family = "encoder"
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> MaskedLMOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: None = None) -> MaskedLMOutput:
         """Logits (b, t, v) of each position of ``[source, BOS, canvas]``; cells to fill in are [MASK], and attended."""
+        _without(labels)
         return MaskedLMOutput(logits=self.model(None, input_ids, None, attention_mask))
 
     @torch.no_grad()
-    def generate(self, input_ids: Tensor, attention_mask: Tensor | None = None, **settings: Any) -> Tensor:
+    def generate(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **settings: Any
+    ) -> Tensor:
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
-        parts = prompts.split(input_ids, attention_mask)
-        return self._write(parts.pairs(), parts.start(), input_ids, settings)
+        tokens = prompts.given(input_ids, settings)
+        parts = prompts.split(tokens, attention_mask)
+        return self._write(parts.pairs(), parts.start(), tokens, settings)
 
 
 class ArchbenchForSeq2SeqLM(ArchbenchModel):
@@ -192,22 +156,25 @@ class ArchbenchForSeq2SeqLM(ArchbenchModel):
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
+        labels: None = None,
     ) -> Seq2SeqLMOutput:
         """Logits (b, t, v) of what follows each token of ``decoder_input_ids`` (b, t), BOS alone where not given."""
+        _without(labels)
         written = torch.full_like(input_ids[:, :1], BOS) if decoder_input_ids is None else decoder_input_ids
         return Seq2SeqLMOutput(logits=self.model(input_ids, written, attention_mask, decoder_attention_mask))
 
     @torch.no_grad()
     def generate(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         **settings: Any,
     ) -> Tensor:
         """Token ids (b, n): BOS or ``decoder_input_ids`` (b, t), what was written, END where it ended, and padding."""
-        begun = input_ids.new_full((len(input_ids), 1), BOS) if decoder_input_ids is None else decoder_input_ids
-        pairs = Pairs(input_ids, begun, None if attention_mask is None else attention_mask.bool())
+        source = prompts.given(input_ids, settings)
+        begun = source.new_full((len(source), 1), BOS) if decoder_input_ids is None else decoder_input_ids
+        pairs = Pairs(source, begun, None if attention_mask is None else attention_mask.bool())
         return self._write(pairs, begun[:, 1:] if begun.shape[1] > 1 else None, begun, settings)
 
 
@@ -227,31 +194,10 @@ def register() -> None:
         auto.register(ArchbenchConfig, ours, exist_ok=True)
 
 
-def _variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
-    """The variant of a configuration, its text as it was; a file is read before it is run."""
-    if file is not None:
-        path = Path(file)
-        if path.suffix != ".py" or not path.is_file():
-            raise InputError(f"variant_file: no file {path} that ends in .py")
-        _same(config, path.read_text(encoding="utf-8"), str(path))
-        return catalogue.find(str(path))
-    known = [name for name in catalogue.names() if name not in catalogue.STOCK]
-    if config.variant not in known:
-        raise InputError(
-            f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "
-            'runs no code of others; read it, then pass variant_file="path/to/variant.py"'
-        )
-    found = catalogue.find(config.variant)
-    _same(config, found.text, config.variant)
-    return found
-
-
-def _same(config: ArchbenchConfig, text: str, where: str) -> None:
-    if digest(text) != config.variant_sha256:
-        raise InputError(
-            f"{where}: not the variant that this model was trained as (SHA-256 {digest(text)[:12]}..., "
-            f"expected {config.variant_sha256[:12]}...); use the archbench or the file that it came from"
-        )
+def _without(labels: object) -> None:
+    """Refuses to compute a loss; ``labels`` is there so that who gives them is told."""
+    if labels is not None:
+        raise InputError("forward: labels are not supported: archbench trains its models; or compute a loss of logits")
 
 
 def _shared(model: Any) -> dict[str, str]:

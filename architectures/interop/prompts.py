@@ -65,6 +65,15 @@ class Prompts:
         return (int(columns.max()) if bool(self.read.any()) else 0), int(columns.min())
 
 
+def given(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
+    """The prompts of a call, which may name them ``inputs`` as well; that is taken out of ``settings``."""
+    inputs = settings.pop("inputs", None)
+    if (input_ids is None) == (inputs is None):
+        raise InputError("generate: give the prompts as input_ids, or as inputs: one of the two")
+    found: Tensor = inputs if input_ids is None else input_ids
+    return found
+
+
 def split(tokens: Tensor, mask: Tensor | None) -> Prompts:
     """Cut prompts (b, t) at their last BOS, which never comes out of text; raises ``InputError`` where one has none."""
     present = full(tokens, truth(mask))

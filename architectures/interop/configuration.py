@@ -1,0 +1,84 @@
+"""The configuration of a model of archbench for ``transformers``, and the variant that it names.
+
+Code of others is run only where its file was given, and after its text was checked.
+"""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from architectures import catalogue
+from architectures.catalogue import Variant
+from architectures.interop.shape import SPECIAL_TOKENS
+from architectures.size import Limits, Size
+from tasks.errors import InputError
+from tasks.example import BOS
+
+
+class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
+    """What builds a model again: the variant's name (empty: a file's) and hash, its family, ``Size`` and ``Limits``."""
+
+    model_type = "archbench"
+
+    def __init__(
+        self,
+        variant: str = "",
+        variant_sha256: str = "",
+        family: str = "",
+        size: dict[str, Any] | None = None,
+        limits: dict[str, int] | None = None,
+        **others: Any,
+    ) -> None:
+        self.variant, self.variant_sha256, self.family = variant, variant_sha256, family
+        self.size, self.limits = dict(size or {}), dict(limits or {})
+        super().__init__(**{"tie_word_embeddings": True, **others})  # which tensors are tied, the model itself tells
+
+
+def described(variant: str, text: str, family: str, size: Size, limits: Limits) -> ArchbenchConfig:
+    """The configuration of a model; ``text`` is that of its variant's file."""
+    return ArchbenchConfig(
+        variant,
+        digest(text),
+        family,
+        asdict(size),
+        asdict(limits),
+        vocab_size=limits.vocabulary,
+        is_encoder_decoder=family == "encoder-decoder",
+        decoder_start_token_id=BOS,
+        **SPECIAL_TOKENS,
+    )
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a variant's text, which ends with a line break."""
+    return hashlib.sha256((text if text.endswith("\n") else text + "\n").encode()).hexdigest()
+
+
+def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
+    """The variant of a configuration, its text as it was; a file is read before it is run."""
+    if file is not None:
+        path = Path(file)
+        if path.suffix != ".py" or not path.is_file():
+            raise InputError(f"variant_file: no file {path} that ends in .py")
+        _same(config, path.read_text(encoding="utf-8"), str(path))
+        return catalogue.find(str(path))
+    known = [name for name in catalogue.names() if name not in catalogue.STOCK]
+    if config.variant not in known:
+        raise InputError(
+            f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "
+            'runs no code of others; read it, then pass variant_file="path/to/variant.py"'
+        )
+    found = catalogue.find(config.variant)
+    _same(config, found.text, config.variant)
+    return found
+
+
+def _same(config: ArchbenchConfig, text: str, where: str) -> None:
+    if digest(text) != config.variant_sha256:
+        raise InputError(
+            f"{where}: not the variant that this model was trained as (SHA-256 {digest(text)[:12]}..., "
+            f"expected {config.variant_sha256[:12]}...); use the archbench or the file that it came from"
+        )
