@@ -80,10 +80,12 @@ def check(experiment: Experiment, setting: Setting, say: Say) -> None:
     variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
     for task in experiment.tasks:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
-    for variant in variants.values():
+    for place, variant in variants.items():
         if not variant.own and variant.pretrained is None:
+            tasks = [task for task in experiment.tasks if place in task.architectures]
+            lengths = sorted({(task.source_length, task.target_length) for task in tasks})
             with _one_thread():
-                compliance.hold(variant, cache(), say)
+                compliance.hold(variant, cache(), say, lengths)
 
 
 def _apart(task: str, names: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,25 +67,27 @@ def show(variant: "Variant") -> int:
     return int("fail" in kinds)
 
 
-def hold(variant: "Variant", cache: Path, say: Callable[[str], None]) -> None:
+def hold(variant: "Variant", cache: Path, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()) -> None:
     """Raises ``InputError`` where the variant breaks the contract; a pass is remembered in the folder ``cache``.
 
+    ``lengths`` are those of sources and targets that it will meet, in tokens, and is checked at besides.
     Unless the checks made the variant load more code of its own, which another process would not know of beforehand.
     """
     from architectures import contract
 
-    key = _key(variant)
+    key = _key(variant, lengths)
     place = cache / "contract" / f"{key}.txt"
     if _remembered(place, key):
         return
     say(f"{variant.name}: checking the contract")
-    for result in contract.results(variant.build, variant.path):
+    checks = [*contract.CHECKS, *(contract.texts_of(source, target) for source, target in lengths)]
+    for result in contract.results(variant.build, variant.path, checks):
         if result.problem is not None:
             raise InputError(
                 f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
                 f'"archbench check {shlex.quote(variant.path)}" explains it'
             )
-    if _key(variant) == key:
+    if _key(variant, lengths) == key:
         _remember(place, key)
 
 
@@ -118,8 +120,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     )
 
 
-def _key(variant: "Variant") -> str:
-    """SHA-256 of all that decides whether a variant keeps the contract.
+def _key(variant: "Variant", lengths: Sequence[tuple[int, int]]) -> str:
+    """SHA-256 of all that decides whether a variant keeps the contract at these lengths.
 
     That is its text, code that it may have loaded besides, our code, and the versions below it.
     """
@@ -130,7 +132,7 @@ def _key(variant: "Variant") -> str:
     root = Path(architectures.__path__[0])
     ours = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
-    texts = [variant.text.encode(), *(word.encode() for word in versions)]
+    texts = [variant.text.encode(), repr(sorted(lengths)).encode(), *(word.encode() for word in versions)]
     files = [*sorted(sources.loaded().items()), *ours.items()]
     for part in (*texts, *(part for name, text in files for part in (name.encode(), text))):
         digest.update(len(part).to_bytes(8, "big") + part)

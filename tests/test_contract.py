@@ -216,7 +216,9 @@ def test_a_pass_does_not_outlive_what_was_imported(
     importing: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = contract.results
-    monkeypatch.setattr(contract, "results", lambda *place: original(*place, [contract.no_look_ahead]))
+    monkeypatch.setattr(
+        contract, "results", lambda build, path, checks: original(build, path, [contract.no_look_ahead])
+    )
 
     def hold(shift: int) -> None:
         modules.write("own_parts.py", f"SHIFT = {shift}\n")
@@ -230,13 +232,13 @@ def test_a_pass_does_not_outlive_what_was_imported(
 
 
 def test_other_code_or_versions_are_checked_again(mine: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = compliance._key(mine)
+    before = compliance._key(mine, ())
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} 0")
-    other = compliance._key(mine)
+    other = compliance._key(mine, ())
     monkeypatch.setattr("sys.version", "3.99")
-    assert len({before, other, compliance._key(mine)}) == 3
+    assert len({before, other, compliance._key(mine, ())}) == 3
     monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: b"other code")
-    assert compliance._key(mine) not in {before, other}
+    assert compliance._key(mine, ()) not in {before, other}
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(

@@ -15,11 +15,13 @@ from architectures.contract.learning import (
     every_parameter_gets_a_gradient,
     training_reads_as_scoring_does,
 )
+from architectures.contract.lengths import long_texts_are_read_alike, texts_of
 from architectures.contract.parameters import (
     a_plan_is_the_model,
     building_is_repeatable,
     everything_is_registered,
     parameters_are_counted,
+    size_is_used,
     ties_hold,
     weights_survive_saving,
 )
@@ -63,6 +65,7 @@ __all__ = [
     "inputs_are_only_read",
     "likelihood_sums_to_one",
     "limits_are_reached",
+    "long_texts_are_read_alike",
     "no_look_ahead",
     "padding_is_invisible",
     "parameters_are_counted",
@@ -71,9 +74,11 @@ __all__ = [
     "rows_are_apart",
     "scoring_is_still",
     "sequences",
+    "size_is_used",
     "source_matters",
     "subject",
     "target_matters",
+    "texts_of",
     "the_end_is_scored",
     "ties_hold",
     "training_reads_as_scoring_does",

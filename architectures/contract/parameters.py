@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, require, sequences
-from architectures.size import count, embedding_parameters
+from architectures.size import Size, count, embedding_parameters
+from architectures.stack import FeedForwards
 
 
 def building_is_repeatable(case: Subject) -> None:
@@ -133,3 +134,22 @@ def _ties(model: nn.Module) -> list[list[str]]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return [group for group in names.values() if len(group) > 1]
+
+
+def size_is_used(case: Subject) -> None:
+    """A deeper model computes more, and so does one with a wider feed-forward network, where there is one.
+
+    A budget fits `size.depth` and `size.hidden`. A model that builds another number of layers, or other widths, is
+    given a size that it does not have.
+    """
+    flops = {depth: _flops(case, replace(SIZE, depth=depth)) for depth in (1, 2, 3)}
+    message = f"1, 2 and 3 for `size.depth` give {flops[1]:.0f}, {flops[2]:.0f} and {flops[3]:.0f} FLOPs"
+    require(flops[1] < flops[2] < flops[3], message)
+    stacks = (module for module in case.model.modules() if isinstance(module, FeedForwards))
+    if any(list(network.parameters()) for stack in stacks for network in stack.feedforwards()):
+        wider = _flops(case, replace(SIZE, hidden=2 * SIZE.hidden))
+        require(wider > flops[SIZE.depth], f"twice `size.hidden` gives {wider:.0f} FLOPs, no more than before")
+
+
+def _flops(case: Subject, size: Size) -> float:
+    return float(fresh(case.build, size=size).flops(5, 4, 4).executed)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures.contract import answers, caching, learning, parameters, passes
+from architectures.contract import answers, caching, learning, lengths, parameters, passes
 from architectures.contract.subject import BrokenError, Build, Subject, subject
 
 Check = Callable[[Subject], str | None]
@@ -37,10 +37,12 @@ CHECKS: tuple[Check, ...] = (
     answers.likelihood_sums_to_one,
     answers.writing_follows_scoring,
     passes.flops_are_counted,
+    lengths.long_texts_are_read_alike,
     parameters.everything_is_registered,
     parameters.building_is_repeatable,
     parameters.a_plan_is_the_model,
     parameters.parameters_are_counted,
+    parameters.size_is_used,
     parameters.weights_survive_saving,
     parameters.ties_hold,
     learning.every_parameter_gets_a_gradient,

@@ -1,0 +1,98 @@
+"""The properties of a pass once more, on texts as long as a task's: some faults begin at a length."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from architectures.contract.subject import LIMITS, Build, Subject, equal, padded, require, sequences, subject
+from architectures.size import Limits
+from tasks.example import BOS
+
+LONG = (90, 60)  # tokens of source and target
+MOST = 1024  # of either: longer texts are not tried
+
+
+@torch.no_grad()
+def long_texts_are_read_alike(case: Subject) -> None:
+    """Look-ahead, padding, caches and FLOPs are as they should be in texts of 150 tokens, too.
+
+    A window, a table of positions or a shortcut may begin to matter only at some length. Look at what depends on the
+    number of tokens; `compare` tries the lengths of its tasks as well.
+    """
+    texts_of(*LONG)(case)
+
+
+def texts_of(source_length: int, target_length: int) -> Callable[[Subject], None]:
+    """The check for texts of up to so many tokens of source and target, at most ``MOST``."""
+
+    @torch.no_grad()
+    def texts_are_read_alike(case: Subject) -> None:
+        """Look-ahead, padding, caches and FLOPs are as they should be in texts as long as the task's."""
+        limits = Limits(LIMITS.vocabulary, min(source_length, MOST), min(max(target_length, 1), MOST))
+        _read_alike(case.build, limits)
+
+    return texts_are_read_alike
+
+
+def _read_alike(build: Build, limits: Limits) -> None:
+    case = subject(build, limits=limits)
+    source, target = sequences(2, limits.source_length), sequences(2, limits.target_length, seed=1)
+    if case.causal:
+        _looks_back_only(case, source, target)
+        _remembers(case, source, target)
+    _sees_no_padding(case, source, target)
+    _counts_flops(case, source, target)
+
+
+def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
+    """Other tokens from a position on leave the logits before it alone, and with them the states of the source."""
+    before, length = case.model(source, target), target.shape[1]
+    for position in sorted({1, length // 2, length - 1} - {0, length}):
+        changed = torch.cat([target[:, :position], sequences(2, length - position, seed=3)], 1)
+        found = case.model(source, changed)[:, :position]
+        equal(found, before[:, :position], f"logits before position {position} of {length}, when later tokens change")
+    half, states = source.shape[1] // 2, case.model.hidden(source, target).source
+    if not case.model.source_predicts or states is None or not half:
+        return
+    changed = torch.cat([source[:, :half], sequences(2, source.shape[1] - half, seed=4)], 1)
+    found = case.model.hidden(changed, target).source[:, :half]
+    equal(found, states[:, :half], f"states of the first {half} source tokens, when later ones change")
+
+
+def _remembers(case: Subject, source: Tensor, target: Tensor) -> None:
+    """Reading the source, then half of the target at once, then the rest token by token, equals one pass."""
+    inputs = torch.cat([torch.full((2, 1), BOS), target[:, :-1]], 1)
+    expected = case.model(source, inputs)
+    cache, found = case.model.prefill(source), []
+    half = inputs.shape[1] // 2
+    pieces = [inputs[:, :half], *torch.split(inputs[:, half : half + 4], 1, 1), inputs[:, half + 4 :]]
+    for piece in pieces:
+        if piece.shape[1]:
+            logits, cache = case.model.decode(piece, cache)
+            found.append(logits)
+    equal(torch.cat(found, 1), expected, f"decoding {inputs.shape[1]} tokens from a cache")
+
+
+def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
+    """Padding of up to 40 tokens in place of the first ones: texts with it are as long as the limits allow."""
+    s, t = (min(40, tokens.shape[1] // 2) for tokens in (source, target))
+    source, target = source[:, s:], target[:, t:]
+    expected = case.model(source, target)
+    for left in (True, False):
+        wide, mask = padded(source, s * left, s * (not left), seed=5)
+        equal(case.model(wide, target, mask), expected, f"{source.shape[1]} source tokens, {s} of padding")
+        tall, mask = padded(target, t * left, t * (not left), seed=6)
+        found = case.model(source, tall, None, mask)[:, t * left : t * left + target.shape[1]]
+        equal(found, expected, f"{target.shape[1]} target tokens, {t} of padding")
+
+
+def _counts_flops(case: Subject, source: Tensor, target: Tensor) -> None:
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        case.model(source if source.shape[1] else None, target)
+    s, t = source.shape[1], target.shape[1]
+    executed, counted = 2 * case.model.flops(s, t, t).executed, counter.get_total_flops()
+    message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {counted} executed"
+    require(abs(executed - counted) <= 0.01 * counted, message)
