@@ -42,7 +42,7 @@ FAULTS = (
         "IndexError: index out of range",
         ask(limits=lambda x: replace(x, source_length=x.source_length - 2)),
         ("gpt2",),
-        ("padding_is_invisible",),
+        ("padding_is_invisible", "long_texts_are_read_alike"),
     ),
     Fault(
         "canvas of another length",
@@ -105,6 +105,7 @@ FAULTS = (
             "padding_is_invisible",
             "rows_are_apart",
             "writing_follows_scoring",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -141,6 +142,7 @@ FAULTS = (
             "caches_are_values",
             "padding_is_invisible",
             "rows_are_apart",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -153,6 +155,7 @@ FAULTS = (
             "forward_is_prefill_and_decode",
             "padding_is_invisible",
             "writing_follows_scoring",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -165,6 +168,7 @@ FAULTS = (
             "an_empty_source_is_none",
             "caches_are_values",
             "rows_are_apart",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -177,6 +181,7 @@ FAULTS = (
             "an_empty_source_is_none",
             "forward_is_prefill_and_decode",
             "rows_are_apart",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -214,6 +219,7 @@ FAULTS = (
         (
             "forward_is_prefill_and_decode",
             "writing_follows_scoring",
+            "long_texts_are_read_alike",
         ),
     ),
     Fault(
@@ -222,7 +228,7 @@ FAULTS = (
         "logits of decoding 1 at a time, beside those of one pass: off by",
         patch(Cache, "extend", faults.off_by_one),
         CAUSAL,
-        ("writing_follows_scoring",),
+        ("writing_follows_scoring", "long_texts_are_read_alike"),
     ),
     Fault(
         "a blank canvas of another token",
@@ -301,6 +307,7 @@ FAULTS = (
         "FLOPs by formula, ",
         patch(Block, "flops", faults.without_cross),
         ("encoder-decoder",),
+        ("long_texts_are_read_alike",),
     ),
     Fault(
         "FLOPs of the output matrix forgotten",
@@ -335,6 +342,27 @@ FAULTS = (
         "a_plan_is_the_model",
         "cannot be called on meta tensors",
         change(lambda model: model.embedding.weight[0, 0].item()),
+        THREE,
+    ),
+    Fault(
+        "look-ahead by twenty positions",
+        "long_texts_are_read_alike",
+        "when later tokens change: off by",
+        patch(GatedFeedForward, "forward", faults.adds_from_afar),
+        ("decoder",),
+    ),
+    Fault(
+        "FLOPs of long texts counted twice",
+        "long_texts_are_read_alike",
+        "FLOPs by formula",
+        patch(GatedFeedForward, "flops", lambda original: lambda self, n: original(self, n) * (1 + (n > 100))),
+        ("decoder", "encoder"),
+    ),
+    Fault(
+        "depth fixed",
+        "size_is_used",
+        "1, 2 and 3 for `size.depth` give",
+        ask(size=lambda x: replace(x, depth=2)),
         THREE,
     ),
     Fault(
