@@ -12,7 +12,6 @@ Sources stand between the special tokens that its tokenizer puts around a text: 
 Nothing is unpickled: weights are read from safetensors files.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 from architectures.catalogue import Pretrained, Variant
 from architectures.interop.convert import SHAPES, from_transformers
 from architectures.interop.framing import Framed
+from architectures.interop.quiet import quiet
 from architectures.interop.shape import Shape
 from architectures.positions import Learned
 from architectures.size import Limits, Size
@@ -56,8 +56,7 @@ class _Folder:
 def variant(path: Path) -> Variant:
     """The checkpoint in the folder ``path``; raises ``InputError`` where it cannot be used, saying why."""
     folder = _opened(path)
-    with torch.device("meta"):
-        ours = folder.shape.build(folder.config, False)
+    ours = _described(folder)
     text = json.dumps({"checkpoint": folder.shape.model, "files": _digests(path)}, sort_keys=True)
     return Variant(
         name=f"./{path.resolve().name}",
@@ -75,6 +74,16 @@ def variant(path: Path) -> Variant:
             blank=lambda limits: _blank(folder, limits),
         ),
     )
+
+
+def _described(folder: _Folder) -> Any:
+    """Our model of the configuration, without memory for weights."""
+    try:
+        with torch.device("meta"):
+            return folder.shape.build(folder.config, False)
+    except (Exception, SystemExit) as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder.path}/config.json: {reason}") from error
 
 
 def _opened(path: Path) -> _Folder:
@@ -132,7 +141,7 @@ def _pickled(path: Path, shape: Shape) -> str:
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
     """What ``transformers`` reads, quietly; whatever it says against the folder is one line."""
     try:
-        with _quiet():
+        with quiet():
             return read()
     except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
@@ -158,22 +167,6 @@ def _loaded(folder: _Folder) -> Any:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{folder.path}: the weights of {missing[0]}{more} are missing; expected a {kind.__name__}")
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """Loading without bars and reports on the terminal."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _built(folder: _Folder, limits: Limits, labels: Sequence[str]) -> Any:
