@@ -188,9 +188,9 @@ def _check(
 ) -> int:
     """Check that a variant keeps the contract, property by property."""
     from architectures import catalogue
-    from runs import compliance
+    from runs import compare, compliance
 
-    return compliance.show(catalogue.find(architecture))
+    return compliance.show(catalogue.find(architecture), compare.cache())
 
 
 @app.command("predict")

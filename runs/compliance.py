@@ -1,5 +1,6 @@
 """Whether a variant keeps the contract: told property by property, and remembered once it does."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import shlex
@@ -52,43 +53,48 @@ def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 
 
-def show(variant: "Variant") -> int:
-    """Prints what ``told`` tells, in colour on a terminal; 0 where every property holds, else 1."""
+def show(variant: "Variant", cache: Path) -> int:
+    """Prints what ``told`` tells, in colour on a terminal; 0 where every property holds, else 1.
+
+    That all hold is remembered in the folder ``cache``, as by ``hold``.
+    """
     import torch
     from rich.console import Console
     from rich.text import Text
 
     torch.set_num_threads(1)  # tiny models are slower on more
-    console, kinds = Console(highlight=False, soft_wrap=True), set()
+    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant)
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
     for kind, text in told(variant, width):
         kinds.add(kind)
         console.print(Text(text, style=STYLES.get(kind, "")))
+    if "fail" not in kinds and _key(variant) == key:
+        _remember(cache, key)
     return int("fail" in kinds)
 
 
 def hold(variant: "Variant", cache: Path, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()) -> None:
-    """Raises ``InputError`` where the variant breaks the contract; a pass is remembered in the folder ``cache``.
+    """Raises ``InputError`` where the variant breaks the contract; what holds is remembered in the folder ``cache``.
 
     ``lengths`` are those of sources and targets that it will meet, in tokens, and is checked at besides.
-    Unless the checks made the variant load more code of its own, which another process would not know of beforehand.
     """
     from architectures import contract
 
-    key = _key(variant, lengths)
-    place = cache / "contract" / f"{key}.txt"
-    if _remembered(place, key):
-        return
-    say(f"{variant.name}: checking the contract")
-    checks = [*contract.CHECKS, *(contract.texts_of(source, target) for source, target in lengths)]
-    for result in contract.results(variant.build, variant.path, checks):
-        if result.problem is not None:
-            raise InputError(
-                f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
-                f'"archbench check {shlex.quote(variant.path)}" explains it'
-            )
-    if _key(variant, lengths) == key:
-        _remember(place, key)
+    parts: dict[tuple[int, ...], Sequence[contract.Check]] = {(): contract.CHECKS}
+    parts |= {pair: [contract.texts_of(*pair)] for pair in lengths}
+    missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
+    if missing:
+        say(f"{variant.name}: checking the contract")
+    for pair, checks in missing.items():
+        key = _key(variant, pair)
+        for result in contract.results(variant.build, variant.path, checks):
+            if result.problem is not None:
+                raise InputError(
+                    f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
+                    f'"archbench check {shlex.quote(variant.path)}" explains it'
+                )
+        if _key(variant, pair) == key:
+            _remember(cache, key)
 
 
 def _need_code(variant: "Variant") -> None:
@@ -120,8 +126,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     )
 
 
-def _key(variant: "Variant", lengths: Sequence[tuple[int, int]]) -> str:
-    """SHA-256 of all that decides whether a variant keeps the contract at these lengths.
+def _key(variant: "Variant", lengths: tuple[int, ...] = ()) -> str:
+    """SHA-256 of all that decides whether a variant keeps the contract, or only at a length of source and target.
 
     That is its text, code that it may have loaded besides, our code, and the versions below it.
     """
@@ -132,25 +138,31 @@ def _key(variant: "Variant", lengths: Sequence[tuple[int, int]]) -> str:
     root = Path(architectures.__path__[0])
     ours = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
-    texts = [variant.text.encode(), repr(sorted(lengths)).encode(), *(word.encode() for word in versions)]
+    texts = [variant.text.encode(), repr(lengths).encode(), *(word.encode() for word in versions)]
     files = [*sorted(sources.loaded().items()), *ours.items()]
     for part in (*texts, *(part for name, text in files for part in (name.encode(), text))):
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-def _remembered(place: Path, key: str) -> bool:
+def _is_remembered(cache: Path, key: str) -> bool:
     try:
-        return place.read_bytes() == _content(key)
+        return _place(cache, key).read_bytes() == _content(key)
     except OSError:
         return False
 
 
-def _remember(place: Path, key: str) -> None:
-    try:
-        store.write_bytes(place, _content(key))
-    except OSError:
-        return  # it will be checked again
+def _remember(cache: Path, key: str) -> None:
+    """Remembers a pass of checks before and after which the variant had this key.
+
+    Where the checks made it load more code, another process would not know of that before it has checked.
+    """
+    with contextlib.suppress(OSError):  # it will be checked again
+        store.write_bytes(_place(cache, key), _content(key))
+
+
+def _place(cache: Path, key: str) -> Path:
+    return cache / "contract" / f"{key}.txt"
 
 
 def _content(key: str) -> bytes:

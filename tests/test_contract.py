@@ -174,6 +174,28 @@ def test_a_pass_is_remembered(mine: Variant, tmp_path: Path) -> None:
     assert len(said) == 1
 
 
+def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
+    mine: Variant, told: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
+    original, said = contract.results, []
+    monkeypatch.setattr(contract, "results", lambda build, path, *_: original(build, path, [contract.no_look_ahead]))
+    (tmp_path / "peeking.py").write_text(PEEKING)
+    for name, status in (("mine.py", 0), ("peeking.py", 1)):
+        assert told("check", name)[0] == status
+    assert len(list((tmp_path / "contract").iterdir())) == 1
+    compliance.hold(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
+    assert not said
+
+
+def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(contract, "results", lambda build, path, checks: iter(made.append(len(checks)) or ()))
+    for lengths in ([(3, 5)], [(3, 5), (5, 3)], [(5, 3)], []):
+        compliance.hold(mine, tmp_path, lambda line: None, lengths)
+    assert made == [len(contract.CHECKS), 1, 1]
+
+
 def test_another_text_or_a_damaged_memory_is_checked_again(
     mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
