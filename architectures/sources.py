@@ -17,6 +17,7 @@ from types import ModuleType
 from tasks.errors import InputError
 
 OURS = {"archbench", "architectures", "reports", "runs", "tasks"}
+MAIN = {"__main__", "__mp_main__"}
 STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
 MARK = "# SHA-256 of the other modules that it consists of: "
 
@@ -41,14 +42,14 @@ def text(module: ModuleType, offered: Collection[str] = ()) -> str:
 
 
 def loaded() -> dict[str, bytes]:
-    """The files of all modules in this process that are no part of the standard library, archbench or a distribution.
+    """The files of all modules in this process, but for the script that it runs, archbench and what is installed.
 
     What a variant loads in ways that its text does not show is among them.
     """
     files = {}
     for name, module in list(sys.modules.items()):
         file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-        if file and name.partition(".")[0] not in OURS | {"__main__"} and not _is_installed(Path(file)):
+        if file and name.partition(".")[0] not in OURS | MAIN and not _is_installed(Path(file)):
             files[name] = _content(Path(file))
     return files
 

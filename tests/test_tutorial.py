@@ -1,14 +1,21 @@
 """What the tutorial tells a reader to write and to type works, in its order, and prints what it says."""
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from new_modules import importable
+
+import archbench
+
+Run = Callable[[str], tuple[object, str, str]]  # a command -> status, what it prints, what it says on stderr
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -51,13 +58,13 @@ def edited(text: str, difference: str) -> str:
     return text
 
 
-def follow(block: Block, environment: dict[str, str]) -> None:
+def follow(block: Block, run: Run) -> None:
     """Does in the current folder what a reader of the block does."""
     if block.language == "console":
         for command, output in commands(block.text):
-            done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-            assert agrees(output, done.stdout), f"{command}\nexpected:\n{output}\nprinted:\n{done.stdout}"
+            status, printed, errors = run(command)
+            assert status == 0, f"{command}\n{printed}{errors}"
+            assert agrees(output, printed), f"{command}\nexpected:\n{output}\nprinted:\n{printed}"
         return
     assert block.file is not None, block.text
     path = Path(block.file)
@@ -67,21 +74,38 @@ def follow(block: Block, environment: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A reader's environment, in an empty folder; pip installs into a folder of its own and needs no network."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    site = str(tmp_path / "site")
-    places = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "PYTHONPATH": os.pathsep.join([site, os.environ.get("PYTHONPATH", "")]),
-    }
-    pip = {"TARGET": site, "NO_DEPS": "1", "NO_INDEX": "1", "NO_BUILD_ISOLATION": "0", "DISABLE_PIP_VERSION_CHECK": "1"}
-    return {**os.environ, **places, **{f"PIP_{name}": value for name, value in pip.items()}}
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs a reader's commands in an empty folder; pip installs into a folder of its own and needs no network.
+
+    A plain ``archbench ...`` runs in this process, which spares the seconds in which a new one imports torch.
+    """
+    site, work = tmp_path / "site", tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    pip = {"NO_DEPS": "1", "NO_INDEX": "1", "NO_BUILD_ISOLATION": "0", "DISABLE_PIP_VERSION_CHECK": "1"}
+    for name, value in {"TARGET": str(site), **pip}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+
+    def here(arguments: list[str]) -> tuple[object, str, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            archbench.main(arguments)
+        return (ended.value.code or 0, *capfd.readouterr())
+
+    def anywhere(command: str) -> tuple[object, str, str]:
+        importlib.invalidate_caches()
+        if command.startswith("archbench ") and not set("|&;<>$") & set(command):
+            return here(shlex.split(command)[1:])
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    with importable(site):
+        yield anywhere
 
 
-def test_the_tutorial_goes_from_nothing_to_a_report(reader: dict[str, str]) -> None:
+def test_the_tutorial_goes_from_nothing_to_a_report(run: Run) -> None:
     for block in blocks(TUTORIAL.read_text(encoding="utf-8")):
-        follow(block, reader)
+        follow(block, run)
     page = Path("results/first-look/report/index.html").read_text(encoding="utf-8")
     assert "multi-query" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from new_modules import Modules, importable
 
-from architectures import catalogue
+from architectures import catalogue, sources
 from tasks.errors import InputError
 
 VARIANT = '"""A decoder with a module of its own."""\nimport {}\nfrom architectures.variants.decoder import build\n'
@@ -94,6 +94,16 @@ def test_what_else_the_process_has_loaded_does_not_matter(modules: Modules) -> N
     assert "lib.part" not in sys.modules
     __import__("lib.part")
     assert text("mine.py", modules) == before
+
+
+def test_loaded_modules_are_known_but_for_the_script_and_what_is_installed(
+    modules: Modules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules.write("near.py", "VALUE = 1\n")
+    before = sources.loaded()
+    near, _ = __import__("near"), __import__("single")
+    monkeypatch.setitem(sys.modules, "__mp_main__", near)
+    assert sources.loaded() == before | {"near": b"VALUE = 1\n"}
 
 
 def test_a_copy_is_the_variant_that_was_copied_or_refused(modules: Modules) -> None:
