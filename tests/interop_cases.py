@@ -126,11 +126,36 @@ def cache_name(model: Any) -> str:
 
 
 @torch.no_grad()
-def assert_decoder_logits(theirs: Any, side: str, width: int = 11) -> None:
-    """A decoder-only model of theirs, and ours made of it, read one batch alike."""
+def assert_logits(theirs: Any, side: str, width: int = 11) -> None:
+    """A decoder-only or encoder-only model of theirs, and ours made of it, read one batch alike."""
     ids, mask, positions = batch(theirs.config.vocab_size, 4, width, side, seed=1)
     expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
     assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
+
+
+@torch.no_grad()
+def assert_logits_without_mask(theirs: Any, width: int) -> None:
+    """Both read a batch alike that comes with neither a mask nor positions."""
+    ids, _, _ = batch(theirs.config.vocab_size, 3, width, "none", seed=2)
+    assert_close(from_transformers(theirs)(None, ids), theirs(ids).logits)
+
+
+@torch.no_grad()
+def assert_source_and_canvas_are_one(theirs: Any, source: int, canvas: int) -> None:
+    """An encoder of ours reads so many tokens of source and of canvas as theirs reads the sequence of both."""
+    ids, mask, positions = batch(theirs.config.vocab_size, 4, source + canvas, "left", seed=3)
+    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+    ours = from_transformers(theirs, canvas=canvas)
+    assert ours.canvas == canvas
+    found = ours(ids[:, :source], ids[:, source:], mask[:, :source], mask[:, source:])
+    assert_close(found, expected[:, source:], mask[:, source:])
+
+
+def assert_round_trip_keeps_every_bit(theirs: Any, tied: bool) -> None:
+    """Their model comes to us and goes back with the same weights, tied as it was."""
+    ours = from_transformers(theirs)
+    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == tied
+    assert_same_weights(to_transformers(ours), theirs)
 
 
 @torch.no_grad()

@@ -7,13 +7,14 @@ import pytest
 import torch
 from interop_cases import (
     SIDES,
-    assert_close,
     assert_fields_are_carried,
     assert_left_over_is_noticed,
+    assert_logits,
+    assert_logits_without_mask,
     assert_refused,
     assert_returns_bit_equal,
-    assert_same_weights,
-    batch,
+    assert_round_trip_keeps_every_bit,
+    assert_source_and_canvas_are_one,
     randomised,
     with_field,
 )
@@ -21,7 +22,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from architectures import catalogue
 from architectures.interop import bert
-from architectures.interop.convert import from_transformers, is_tied, to_transformers
+from architectures.interop.convert import from_transformers, is_tied
 from architectures.interop.shape import SPECIAL_TOKENS
 from architectures.size import Limits, Size
 
@@ -45,13 +46,6 @@ def model(name: str = "usual", seed: int = 0, **more: Any) -> BertForMaskedLM:
     return randomised(BertForMaskedLM(config), seed)
 
 
-@torch.no_grad()
-def assert_logits(theirs: BertForMaskedLM, side: str) -> None:
-    ids, mask, positions = batch(theirs.config.vocab_size, 4, 13, side, seed=1)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
-
-
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kernel", ["sdpa", "eager"])
@@ -61,23 +55,13 @@ def test_logits_are_equal(name: str, side: str, kernel: str) -> None:
     assert_logits(theirs, side)
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("name", SHAPES)
 def test_logits_without_mask_and_positions_are_equal(name: str) -> None:
-    theirs = model(name)
-    ids, _, _ = batch(29, 3, 24, "none", seed=2)  # every position that there is
-    assert_close(from_transformers(theirs)(None, ids), theirs(ids).logits)
+    assert_logits_without_mask(model(name), width=24)  # every position that there is
 
 
-@torch.no_grad()
 def test_source_and_canvas_read_as_one_sequence() -> None:
-    theirs = model()
-    ids, mask, positions = batch(29, 4, 13, "left", seed=3)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    ours = from_transformers(theirs, canvas=4)
-    assert ours.canvas == 4
-    found = ours(ids[:, :9], ids[:, 9:], mask[:, :9], mask[:, 9:])
-    assert_close(found, expected[:, 9:], mask[:, 9:])
+    assert_source_and_canvas_are_one(model(), source=9, canvas=4)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -85,9 +69,7 @@ def test_a_round_trip_keeps_every_bit(name: str) -> None:
     theirs = model(name)
     if name == "untied":  # the bias that their model holds and does not read
         theirs.cls.predictions.bias.data.copy_(theirs.cls.predictions.decoder.bias.data)
-    ours = from_transformers(theirs)
-    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == (name != "untied")
-    assert_same_weights(to_transformers(ours), theirs)
+    assert_round_trip_keeps_every_bit(theirs, tied=name != "untied")
 
 
 @torch.no_grad()

@@ -6,13 +6,13 @@ import pytest
 from interop_cases import (
     SIDES,
     assert_decoder_cache,
-    assert_decoder_logits,
     assert_decoder_writes_alike,
     assert_fields_are_carried,
     assert_left_over_is_noticed,
+    assert_logits,
     assert_refused,
     assert_returns_bit_equal,
-    assert_same_weights,
+    assert_round_trip_keeps_every_bit,
     randomised,
     with_field,
 )
@@ -24,7 +24,7 @@ from architectures.decoder import DecoderOnly
 from architectures.embedding import Embedding, Head
 from architectures.feedforward import GatedFeedForward
 from architectures.interop import llama
-from architectures.interop.convert import from_transformers, is_tied, to_transformers
+from architectures.interop.convert import from_transformers, to_transformers
 from architectures.interop.shape import SPECIAL_TOKENS
 from architectures.norm import RMSNorm
 from architectures.positions import Rotary
@@ -67,13 +67,13 @@ def model(name: str = "usual", seed: int = 0, **more: Any) -> LlamaForCausalLM:
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("side", SIDES)
 def test_logits_are_equal(name: str, side: str) -> None:
-    assert_decoder_logits(model(name), side)
+    assert_logits(model(name), side)
 
 
 def test_logits_are_equal_in_long_texts() -> None:
     """Angles grow with positions, and so does what the rounding of a frequency does to them."""
     long = model(num_attention_heads=4, num_key_value_heads=4, hidden_size=128, max_position_embeddings=2048)
-    assert_decoder_logits(long, "none", width=2048)
+    assert_logits(long, "none", width=2048)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -89,10 +89,7 @@ def test_greedy_writing_is_equal(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_round_trip_keeps_every_bit(name: str) -> None:
-    theirs = model(name)
-    ours = from_transformers(theirs)
-    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == name.endswith(" tied")
-    assert_same_weights(to_transformers(ours), theirs)
+    assert_round_trip_keeps_every_bit(model(name), tied=name.endswith(" tied"))
 
 
 @pytest.mark.parametrize("heads, kv_heads", [(1, 1), (2, 1), (3, 3), (4, 2)])
@@ -135,7 +132,7 @@ def test_fields_that_are_ignored_change_no_logits() -> None:
     assert idle.keys() == llama.IGNORED
     for field, value in idle.items():
         theirs = LlamaForCausalLM(with_field(model().config, field, value))
-        assert_decoder_logits(randomised(theirs, seed=0), "left")
+        assert_logits(randomised(theirs, seed=0), "left")
 
 
 def rope(**parameters: object) -> dict[str, object]:

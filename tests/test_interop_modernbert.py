@@ -10,9 +10,13 @@ from interop_cases import (
     assert_close,
     assert_fields_are_carried,
     assert_left_over_is_noticed,
+    assert_logits,
+    assert_logits_without_mask,
     assert_refused,
     assert_returns_bit_equal,
+    assert_round_trip_keeps_every_bit,
     assert_same_weights,
+    assert_source_and_canvas_are_one,
     batch,
     randomised,
     with_field,
@@ -21,10 +25,11 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 from architectures import catalogue
 from architectures.interop import modernbert
-from architectures.interop.convert import from_transformers, is_tied, to_transformers
+from architectures.interop.convert import from_transformers, to_transformers
 from architectures.interop.shape import SPECIAL_TOKENS
 from architectures.size import Limits, Size
 
+LONG = 27  # tokens: much longer than the window
 FULL, LOCAL = "full_attention", "sliding_attention"
 MARKS = {**SPECIAL_TOKENS, "cls_token_id": 1, "sep_token_id": 2}
 BIASES = dict.fromkeys(("attention_bias", "classifier_bias", "mlp_bias", "norm_bias"), True)
@@ -66,29 +71,18 @@ def model(name: str = "usual", seed: int = 0, **more: Any) -> ModernBertForMaske
     return randomised(ModernBertForMaskedLM(config), seed)
 
 
-@torch.no_grad()
-def assert_logits(theirs: ModernBertForMaskedLM, side: str) -> None:
-    """Read sequences that are much longer than the window."""
-    ids, mask, positions = batch(theirs.config.vocab_size, 4, 27, side, seed=1)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
-
-
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("kernel", ["sdpa", "eager"])
 def test_logits_are_equal(name: str, side: str, kernel: str) -> None:
     theirs = model(name, attn_implementation=kernel)
     assert theirs.config._attn_implementation == kernel
-    assert_logits(theirs, side)
+    assert_logits(theirs, side, LONG)
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("name", SHAPES)
 def test_logits_without_mask_and_positions_are_equal(name: str) -> None:
-    theirs = model(name)
-    ids, _, _ = batch(29, 3, 40, "none", seed=2)
-    assert_close(from_transformers(theirs)(None, ids), theirs(ids).logits)
+    assert_logits_without_mask(model(name), width=40)
 
 
 @torch.no_grad()
@@ -104,22 +98,13 @@ def test_the_published_window_and_bases_are_equal() -> None:
     assert_close(ours(None, ids, None, mask), expected, mask)
 
 
-@torch.no_grad()
 def test_source_and_canvas_read_as_one_sequence() -> None:
-    theirs = model()
-    ids, mask, positions = batch(29, 4, 20, "left", seed=3)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    ours = from_transformers(theirs, canvas=7)
-    assert ours.canvas == 7
-    assert_close(ours(ids[:, :13], ids[:, 13:], mask[:, :13], mask[:, 13:]), expected[:, 13:], mask[:, 13:])
+    assert_source_and_canvas_are_one(model(), source=13, canvas=7)
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_round_trip_keeps_every_bit(name: str) -> None:
-    theirs = model(name)
-    ours = from_transformers(theirs)
-    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == (not name.startswith("untied"))
-    assert_same_weights(to_transformers(ours), theirs)
+    assert_round_trip_keeps_every_bit(model(name), tied=not name.startswith("untied"))
 
 
 @torch.no_grad()
@@ -196,7 +181,7 @@ def test_fields_that_are_ignored_change_no_logits() -> None:
         setattr(config, field, value)
     changed = randomised(ModernBertForMaskedLM(config), seed=0)
     assert_same_weights(changed, theirs)
-    assert_logits(changed, "left")
+    assert_logits(changed, "left", LONG)
     ids, _, _ = batch(29, 3, 27, "none", seed=2)
     assert_close(changed(ids).logits, theirs(ids).logits)
 
@@ -215,7 +200,7 @@ def test_the_words_of_older_releases_are_understood() -> None:
     attentions = [block.attention for block in from_transformers(theirs).stack.blocks]
     assert [attention.window for attention in attentions] == [None, 4, None, 4, None]
     assert [attention.positions.base for attention in attentions] == [700.0, 30.0, 700.0, 30.0, 700.0]
-    assert_logits(theirs, "right")
+    assert_logits(theirs, "right", LONG)
 
 
 def test_dropout_is_carried_over_to_where_theirs_has_it() -> None:

@@ -131,6 +131,19 @@ def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name
     assert (UNK in tokenizer.encode("\u6f22")) == bool(tokenizer.writable[UNK])
 
 
+def changed(folder: Path, **fields: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
+    pretrained_folders.gpt2(tmp_path)
+    changed(
+        tmp_path, n_ctx=128, n_special=0, predict_special_tokens=True, output_past=True, task_specific_params={"a": 1}
+    )
+    assert catalogue.find(str(tmp_path)).family == "decoder"
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -142,6 +155,10 @@ def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name
         (lambda folder: (folder / "tokenizer.json").unlink(), "there is no tokenizer in it (tokenizer.json, "),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "the tokenizer cannot be read"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "archbench"}'), "only archbench has"),
+        (
+            lambda folder: changed(folder, add_cross_attention=True),
+            "config.json: gpt2 configuration: add_cross_attention",
+        ),
         (shutil.rmtree, "does not exist; expected a .py file or a checkpoint's folder; the name of a model on a hub"),
     ],
     ids=[
@@ -153,6 +170,7 @@ def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name
         "no tokenizer",
         "damaged tokenizer",
         "one of ours",
+        "what we lack",
         "nothing",
     ],
 )

@@ -21,14 +21,19 @@ def from_transformers(model: Any, canvas: int = 1) -> Any:
     ``ours(input_ids, decoder_input_ids, attention_mask)``. Logits are equal at real positions, where theirs count
     positions over tokens only. ``canvas``: cells that an encoder writes to.
 
-    Raises ``InputError`` for another class, or a configuration that asks for what we do not have.
+    Raises ``InputError`` for another class, a configuration that asks for what we do not have, or a model with tensors
+    that ours has no place for. Only of an untied BERT a tensor stays behind, an output bias that it holds and never
+    reads.
     """
     shape = _shape(type(model).__name__)
     tied = is_tied(model)
     ours = shape.build(model.config, tied)
     if ours.family == "encoder":
         ours.canvas = canvas
-    pull(ours, model, shape.links(model.config, tied))
+    try:
+        pull(ours, model, shape.links(model.config, tied))
+    except AssertionError as error:
+        raise InputError(f"from_transformers: this {shape.model} is not supported: {error}") from error
     return ours.eval()
 
 

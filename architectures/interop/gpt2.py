@@ -28,6 +28,8 @@ READ = {
 }
 IGNORED = {
     "n_ctx",  # n_positions under an older name; the first checkpoints carry both
+    "n_special",
+    "predict_special_tokens",
     "reorder_and_upcast_attn",  # another order of the same operations, in float32
     "summary_activation",
     "summary_first_dropout",
