@@ -34,17 +34,18 @@ class Line(NamedTuple):
 def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
-    What was found and why it matters stands under a property that fails, wrapped to ``width``. Raises ``InputError``
-    for a checkpoint.
+    What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. Raises
+    ``InputError`` for a checkpoint.
     """
     from architectures import contract
 
     _need_code(variant)
     column = max(len(check.__name__) for check in contract.CHECKS)
     began, found = time.perf_counter(), []
+    first: dict[str | None, str] = {}
     for result in contract.results(variant.build, variant.path):
         found.append(result)
-        yield from _lines(result, column, width)
+        yield from _lines(result, column, width, first.setdefault(result.problem, result.name))
     failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, found), strict=True))
     held = len(found) - failed - passed_over
     parts = [f"{held} of {len(found)} properties hold"]
@@ -106,12 +107,16 @@ def _states(result: "Result") -> tuple[bool, bool]:
     return result.problem is not None, result.note is not None
 
 
-def _lines(result: "Result", column: int, width: int) -> Iterator[Line]:
+def _lines(result: "Result", column: int, width: int, first: str) -> Iterator[Line]:
+    """``first`` is the name of the check that found this problem before, or of this one: a crash can fail many."""
     from architectures import contract
 
     what = f"{result.name:{column}}  {contract.property_of(result.check)}"
     if result.problem is not None:
         yield Line("fail", f"FAIL  {what}")
+        if first != result.name:
+            yield Line("found", f"      found: what {first} found")
+            return
         yield from (Line("found", line) for line in _wrapped(f"found: {result.problem}", width))
         yield from (Line("why", line) for line in _wrapped(contract.explanation(result.check), width))
     elif result.note is not None:

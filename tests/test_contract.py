@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,9 @@ def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) 
     line = next(i for i, text in enumerate(PEEKING.splitlines(), 1) if "raise TypeError" in text)
     found = f"found: TypeError: no masks, please ({tmp_path}/mine.py:{line})"
     assert found in " ".join(" ".join(lines).split())
+    assert sum("TypeError: no masks" in text for text in lines) == 1  # what fails many checks is told once
+    again = [i for i, text in enumerate(lines) if re.fullmatch(r"      found: what \w+ found", text)]
+    assert again and all(lines[i - 1].startswith("FAIL") and not lines[i + 1].startswith(" ") for i in again)
     failures = sum(text.startswith("FAIL") for text in lines)
     assert f", {failures} fail, 1 does not apply (" in lines[-1]
 
