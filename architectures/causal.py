@@ -9,7 +9,7 @@ from torch import Tensor
 from architectures.family import Flops, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, cross_entropy, log_softmax, select, tripled
+from architectures.objectives import Pairs, log_softmax, loss_of, select, tripled
 from tasks.example import BOS
 
 
@@ -34,13 +34,13 @@ class Causal:
     ) -> Tensor:
         """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
         states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
-        logits = model.logits(select(states.target, pairs.target_mask))
-        losses = cross_entropy(logits, select(pairs.target, pairs.target_mask), answers, smoothing)
+        kept, labels = select(states.target, pairs.target_mask), select(pairs.target, pairs.target_mask)
+        loss = loss_of(model, kept, labels, _evenly(labels), answers, smoothing)
         if not native or not model.source_predicts or pairs.source.shape[1] < 2:
-            return losses.mean()
+            return loss
         seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
-        logits = model.logits(select(states.source[:, :-1], seen))
-        return losses.mean() + cross_entropy(logits, select(pairs.source[:, 1:], seen), None, smoothing).mean()
+        kept, labels = select(states.source[:, :-1], seen), select(pairs.source[:, 1:], seen)
+        return loss + loss_of(model, kept, labels, _evenly(labels), None, smoothing)
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
@@ -81,6 +81,11 @@ class Causal:
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """None: the likelihood is what was trained."""
         return None
+
+
+def _evenly(labels: Tensor) -> Tensor:
+    """The weight (1,) that makes a sum over labels (n,) their mean."""
+    return torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
 
 
 def _shift(target: Tensor) -> Tensor:

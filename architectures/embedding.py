@@ -1,6 +1,6 @@
 """Token embedding and output head; both may share one table (tied, 1608.05859)."""
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,14 @@ class Tables(Protocol):
     """A module with parameters that a budget leaves out: token, position and segment tables, output matrix and bias."""
 
     def tables(self) -> list[nn.Parameter]: ...
+
+
+class Product(NamedTuple):
+    """Vectors (..., d), the output matrix (v, d) and its bias (v,): ``vectors @ matrix.T + bias`` are logits."""
+
+    vectors: Tensor
+    matrix: Tensor
+    bias: Tensor | None
 
 
 class Embedding(nn.Module):
@@ -92,10 +100,12 @@ class Head(nn.Module):
         return [self.weight] if self.bias is None else [self.weight, self.bias]
 
     def forward(self, x: Tensor) -> Tensor:
+        return F.linear(*self.product(x))
+
+    def product(self, x: Tensor) -> Product:
+        """What the matrix product takes for hidden states (..., d)."""
         y = self.transform(x)
-        if self.scale != 1.0:
-            y = y * self.scale
-        return F.linear(y, self.weight, self.bias)
+        return Product(y if self.scale == 1.0 else y * self.scale, self.weight, self.bias)
 
     def flops(self, outputs: Amount) -> Amount:
         """FLOPs of a forward pass at ``outputs`` positions."""

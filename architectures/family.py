@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import KeyValues
-from architectures.embedding import Head
+from architectures.embedding import Head, Product
 from architectures.numbers import Amount
 from architectures.stack import Memory
 
@@ -57,6 +57,12 @@ class Family(nn.Module, ABC):
         """States (..., d) -> logits (..., v)."""
         y: Tensor = self.head(states)
         return y
+
+    def product(self, states: Tensor) -> Product | None:
+        """What the head's last matrix product takes; None where logits are made in a way of the variant's own."""
+        head = self.head
+        usual = type(self).logits is Family.logits and type(head).forward is Head.forward
+        return head.product(states) if usual and not head._forward_hooks and not head._forward_pre_hooks else None
 
     def forward(
         self,

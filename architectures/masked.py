@@ -1,16 +1,17 @@
 """Masked language modelling, as any-order prediction that can be scored exactly and written with."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from architectures.cross_entropy import plain
 from architectures.family import Flops, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, cross_entropy, log_softmax, tripled
+from architectures.objectives import Pairs, log_softmax, loss_of, tripled
 from tasks.example import BOS, MASK
 
 
@@ -42,20 +43,23 @@ class Masked:
     ) -> Tensor:
         """The weighted loss over hidden cells per target token; its expectation is the mean over orders of writing."""
         hidden_source = self._hide_source(pairs, generator) if native else None
-        losses, states = self._target_losses(model, pairs, answers, generator, smoothing, hidden_source)
-        mean = losses.sum() / full(pairs.target, pairs.target_mask).sum()
+        cells = self._read(model, pairs, generator, hidden_source)
+        count = full(pairs.target, pairs.target_mask).sum()
+        loss = loss_of(model, cells.states, cells.labels, cells.weights / count, answers, smoothing)
         if hidden_source is None:
-            return mean
-        logits = model.logits(states[:, :-1][hidden_source])
-        extra = cross_entropy(logits, pairs.source[hidden_source], None, smoothing)
-        return mean + extra.sum() / max(extra.numel(), 1)
+            return loss
+        states, labels = cells.source[:, :-1][hidden_source], pairs.source[hidden_source]
+        even = torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
+        return loss + loss_of(model, states, labels, even, None, smoothing)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
-        total = torch.zeros(len(pairs.target), dtype=torch.float64, device=pairs.target.device)
+        total = torch.zeros(pairs.target.shape, dtype=torch.float64, device=pairs.target.device)
         for _ in range(draws):
-            total += self._target_losses(model, pairs, answers, generator, 0.0, None)[0].double().sum(1)
-        return total / draws
+            cells = self._read(model, pairs, generator, None)
+            losses = plain(model.logits(cells.states), cells.labels, answers, 0.0)
+            total[cells.hidden] += (losses * cells.weights).double()
+        return total.sum(1) / draws
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood by the chain rule, left to right, END included: nats (b,) and tokens (b,).
@@ -108,26 +112,18 @@ class Masked:
         """Model FLOPs of writing a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
-    def _target_losses(
-        self,
-        model: Any,
-        pairs: Pairs,
-        answers: Tensor,
-        generator: torch.Generator | None,
-        smoothing: float,
-        hidden_source: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Weighted losses (b, t) of the hidden cells, 0 elsewhere, and the states (b, s + 1, d) of the source."""
+    def _read(
+        self, model: Any, pairs: Pairs, generator: torch.Generator | None, hidden_source: Tensor | None
+    ) -> "_Cells":
+        """Hide some cells, and those of the source (b, s) that are given, and read what is left."""
         hidden, weights = self._hide(full(pairs.target, pairs.target_mask), generator)
         source, source_mask = _ended(pairs)
         if hidden_source is not None:
             source = source.masked_fill(F.pad(hidden_source, (0, 1)), MASK)
         canvas = _canvas(pairs.target.masked_fill(hidden, MASK), pairs.target_mask, model.canvas)
         states = model.hidden(source, canvas, source_mask)
-        logits = model.logits(states.target[:, : hidden.shape[1]][hidden])
-        losses = torch.zeros(hidden.shape, device=hidden.device)
-        losses[hidden] = cross_entropy(logits, pairs.target[hidden], answers, smoothing) * weights[hidden]
-        return losses, states.source
+        kept = states.target[:, : hidden.shape[1]][hidden]
+        return _Cells(hidden, kept, pairs.target[hidden], weights[hidden], states.source)
 
     def _hide(self, present: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t)."""
@@ -148,6 +144,16 @@ class Masked:
         chosen = torch.rand(shape[0], 1, generator=generator) < 0.5
         hidden = (torch.rand(shape, generator=generator) < self.source_rate) & chosen
         return hidden.to(pairs.source.device) & full(pairs.source, pairs.source_mask)
+
+
+class _Cells(NamedTuple):
+    """The n cells (b, t) that are hidden: their states (n, d), labels and weights (n,); the source's states."""
+
+    hidden: Tensor
+    states: Tensor
+    labels: Tensor
+    weights: Tensor
+    source: Tensor
 
 
 def _ended(pairs: Pairs) -> tuple[Tensor, Tensor | None]:

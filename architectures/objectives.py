@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from architectures import cross_entropy
 from architectures.family import Flops
 from architectures.generate import Decoding
 from architectures.numbers import Amount
@@ -71,17 +71,15 @@ def select(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.flatten(0, 1) if mask is None else x[mask]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, answers: Tensor | None, smoothing: float) -> Tensor:
-    """Negative log-likelihood (n,) of labels (n,) in float32, over ``answers`` (v,) alone where given."""
-    logits = logits.float()
-    if answers is not None:
-        logits = logits.masked_fill(~answers, float("-inf"))
-    if not smoothing:
-        return F.cross_entropy(logits, labels, reduction="none")
-    scores = logits.log_softmax(-1)
-    allowed = torch.ones_like(scores[0], dtype=torch.bool) if answers is None else answers
-    uniform = scores[:, allowed].mean(-1)
-    return -(1 - smoothing) * scores.gather(-1, labels[:, None]).squeeze(-1) - smoothing * uniform
+def loss_of(
+    model: Any, states: Tensor, labels: Tensor, weights: Tensor, answers: Tensor | None, smoothing: float
+) -> Tensor:
+    """Sum of the negative log-likelihoods of ``labels`` (n,) after ``states`` (n, d), weighted by (n,) or (1,)."""
+    product = model.product(states)
+    if product is not None:
+        vectors, matrix, bias = product
+        return cross_entropy.total(vectors, matrix, bias, labels, weights, answers, smoothing)
+    return (cross_entropy.plain(model.logits(states), labels, answers, smoothing) * weights).sum()
 
 
 def log_softmax(logits: Tensor, answers: Tensor) -> Tensor:

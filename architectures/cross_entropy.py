@@ -1,0 +1,126 @@
+"""Cross-entropy of states against an output matrix, some rows at a time: logits of a whole batch never exist at once.
+
+``total`` makes its gradients on the way forward, while a chunk's probabilities are at hand, and so multiplies no more
+than a plain loss does: logits, their gradient times the matrix, and times the states.
+"""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at a time: on a CPU they stay in its cache
+ROWS = 64  # at least, so that the products stay products of matrices
+
+
+def plain(logits: Tensor, labels: Tensor, answers: Tensor | None, smoothing: float) -> Tensor:
+    """Negative log-likelihood (n,) of labels (n,) in float32, over ``answers`` (v,) alone where given."""
+    logits = logits.float()
+    if answers is not None:
+        logits = logits.masked_fill(~answers, float("-inf"))
+    if not smoothing:
+        return F.cross_entropy(logits, labels, reduction="none")
+    scores = logits.log_softmax(-1)
+    allowed = torch.ones_like(scores[0], dtype=torch.bool) if answers is None else answers
+    uniform = scores[:, allowed].mean(-1)
+    return -(1 - smoothing) * scores.gather(-1, labels[:, None]).squeeze(-1) - smoothing * uniform
+
+
+def total(
+    states: Tensor,
+    matrix: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    weights: Tensor,
+    answers: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Sum of the ``plain`` losses of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
+
+    ``states`` (n, d), ``matrix`` (v, d), ``bias`` (v,), ``labels`` (n,). Differentiable once, in states, matrix, bias.
+    """
+    loss: Tensor = _Total.apply(states, matrix, bias, labels, weights, answers, smoothing)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any,
+        states: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        weights: Tensor,
+        answers: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        device = states.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        x, w = states.to(kind), matrix.to(kind)
+        added = _added(bias, answers, matrix)
+        allowed = None if answers is None else answers.float()
+        learns = any(context.needs_input_grad)
+        loss = torch.zeros((), device=states.device)
+        by_states = torch.empty_like(states) if learns else None
+        by_matrix = torch.zeros_like(matrix, dtype=torch.float32) if learns else None
+        by_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
+        for rows in _chunks(len(states), len(matrix), device):
+            chunk, label = x[rows], labels[rows, None]
+            weight = weights[rows, None] if len(weights) > 1 else weights
+            product = chunk @ w.T
+            scores = (product.float() if added is None else torch.add(product, added)).log_softmax(-1)
+            picked = scores.gather(1, label)
+            if smoothing:
+                picked = (1 - smoothing) * picked + smoothing * _mean(scores, allowed)
+            loss = loss - (picked * weight).sum()
+            if by_states is None or by_matrix is None:
+                continue
+            slope = scores.exp_()  # of the loss of each row in its logits
+            if smoothing:
+                even = 1.0 / slope.shape[1] if allowed is None else allowed / allowed.sum()
+                slope.sub_(smoothing * even)
+            slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1.0).expand(label.shape))
+            slope = slope.mul_(weight)
+            if by_bias is not None:
+                by_bias += slope.sum(0)
+            slope = slope.to(kind)
+            by_states[rows] = slope @ w
+            by_matrix += slope.T @ chunk
+        context.save_for_backward(by_states, by_matrix, by_bias)
+        context.kinds = matrix.dtype, None if bias is None else bias.dtype
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        by_states, by_matrix, by_bias = context.saved_tensors
+        kind, bias_kind = context.kinds
+        bias = None if by_bias is None else (by_bias * above).to(bias_kind)
+        return by_states * above, (by_matrix * above).to(kind), bias, None, None, None, None
+
+
+def _added(bias: Tensor | None, answers: Tensor | None, matrix: Tensor) -> Tensor | None:
+    """What is added to the logits of every row (v,): the bias, and minus infinity where no answer is."""
+    if answers is None:
+        return None if bias is None else bias.float()
+    zero = torch.zeros(len(matrix), device=matrix.device) if bias is None else bias.float()
+    return zero.masked_fill(~answers, float("-inf"))
+
+
+def _mean(scores: Tensor, allowed: Tensor | None) -> Tensor:
+    """Mean of log-probabilities (n, v) over the tokens that are allowed (v,): (n, 1)."""
+    if allowed is None:
+        return scores.mean(-1, keepdim=True)
+    return scores.masked_fill(allowed == 0, 0.0).sum(-1, keepdim=True) / allowed.sum()
+
+
+def _chunks(rows: int, vocabulary: int, device: str) -> list[slice]:
+    """Equal parts of ``rows``, each of at most ``LOGITS`` logits or ``ROWS`` rows."""
+    most = max(LOGITS.get(device, LOGITS["cuda"]) // vocabulary, ROWS)
+    parts = max(1, -(-rows // most))
+    ends = [rows * part // parts for part in range(parts + 1)]
+    return [slice(begin, end) for begin, end in itertools.pairwise(ends)]

@@ -1,0 +1,131 @@
+"""The loss that never holds a batch's logits equals the plain one, and so do its gradients."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from architectures import catalogue, cross_entropy
+from architectures.contract import LIMITS, SIZE, sequences
+from architectures.objectives import Pairs, loss_of
+from tasks.example import END
+
+ROWS, DIM, VOCABULARY = 150, 12, 37
+
+
+def parts(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    states = torch.randn(ROWS, DIM, generator=draw, requires_grad=True)
+    matrix = torch.randn(VOCABULARY, DIM, generator=draw, requires_grad=True)
+    bias = torch.randn(VOCABULARY, generator=draw, requires_grad=True)
+    labels = torch.randint(5, VOCABULARY, (ROWS,), generator=draw)
+    return states, matrix, bias, labels, torch.rand(ROWS, generator=draw)
+
+
+@pytest.fixture(params=[True, False], ids=["in chunks", "at once"])
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.param:
+        monkeypatch.setitem(cross_entropy.LOGITS, "cpu", VOCABULARY * 70)
+        assert len(cross_entropy._chunks(ROWS, VOCABULARY, "cpu")) == 3
+    yield
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("restricted", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.usefixtures("chunks")
+def test_loss_and_gradients_are_those_of_the_plain_loss(biased: bool, restricted: bool, smoothing: float) -> None:
+    states, matrix, bias, labels, weights = parts()
+    answers = (torch.arange(VOCABULARY) >= 5) if restricted else None
+    used = [states, matrix, bias] if biased else [states, matrix]
+    expected = cross_entropy.plain(F.linear(*used), labels, answers, smoothing)
+    expected = (expected * weights).sum()
+    found = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, answers, smoothing)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(3.0 * found, used), torch.autograd.grad(3.0 * expected, used), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
+
+
+def test_one_weight_serves_all_rows() -> None:
+    states, matrix, bias, labels, _ = parts()
+    found = cross_entropy.total(states, matrix, bias, labels, torch.full((1,), 1 / ROWS))
+    torch.testing.assert_close(found, F.cross_entropy(F.linear(states, matrix, bias), labels))
+
+
+def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_loss() -> None:
+    states, matrix, bias, labels, weights = parts()
+    used = [states, matrix, bias]
+    exact = torch.autograd.grad(cross_entropy.total(states, matrix, bias, labels, weights), used)
+    with torch.autocast("cpu", torch.bfloat16):
+        fused = cross_entropy.total(states, matrix, bias, labels, weights)
+        usual = (cross_entropy.plain(F.linear(states, matrix, bias), labels, None, 0.0) * weights).sum()
+    for reference, ours, theirs in zip(
+        exact, torch.autograd.grad(fused, used), torch.autograd.grad(usual, used), strict=True
+    ):
+        assert (ours - reference).norm() <= 1.1 * (theirs - reference).norm() + 1e-6
+        assert ours.dtype == torch.float32
+
+
+def test_a_label_that_is_no_answer_has_no_likelihood() -> None:
+    states, matrix, _, labels, weights = parts()
+    assert cross_entropy.total(states, matrix, None, labels, weights, torch.arange(VOCABULARY) >= 20) == float("inf")
+
+
+@pytest.mark.parametrize(("rows", "vocabulary"), [(1, 10), (63, 50_000), (64, 50_000), (1000, 50_000), (1000, 7)])
+def test_chunks_are_all_rows_and_never_many_logits(rows: int, vocabulary: int) -> None:
+    chunks = cross_entropy._chunks(rows, vocabulary, "cpu")
+    assert [row for chunk in chunks for row in range(rows)[chunk]] == list(range(rows))
+    largest = max(chunk.stop - chunk.start for chunk in chunks)
+    assert largest <= cross_entropy.ROWS or largest * vocabulary <= cross_entropy.LOGITS["cpu"]
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5"])
+@pytest.mark.parametrize("native", [True, False])
+def test_training_gets_the_gradients_of_the_plain_loss(
+    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = catalogue.find(name).build(SIZE, LIMITS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    source, target = sequences(6, LIMITS.source_length), sequences(6, LIMITS.target_length, seed=1)
+    source_mask, target_mask = (torch.arange(x.shape[1]) < 2 + torch.arange(6)[:, None] % 4 for x in (source, target))
+    answers = torch.arange(LIMITS.vocabulary) >= END
+    pairs = Pairs(source, target, source_mask, target_mask)
+
+    def gradients() -> tuple[Tensor, ...]:
+        loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.1)
+        return loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
+
+    fused = gradients()
+    monkeypatch.setattr(type(model), "product", lambda self, states: None)
+    for ours, theirs in zip(fused, gradients(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-4)
+
+
+def test_a_head_of_another_kind_is_asked_for_its_logits() -> None:
+    model = catalogue.find("decoder").build(SIZE, LIMITS)
+    states, labels = torch.randn(5, SIZE.dim), torch.randint(0, LIMITS.vocabulary, (5,))
+    with torch.no_grad():
+        model.head.weight.normal_()
+
+    def loss() -> Tensor:
+        return loss_of(model, states, labels, torch.ones(1), None, 0.0).detach()
+
+    usual = loss()
+    handle = model.head.register_forward_hook(lambda head, inputs, logits: 0.0 * logits)
+    assert model.product(states) is None and loss() != usual
+    handle.remove()
+    torch.testing.assert_close(loss(), usual)
+
+    class Capped(type(model)):  # type: ignore[misc]
+        def logits(self, states: Tensor) -> Tensor:
+            return 3.0 * torch.tanh(super().logits(states))
+
+    model.__class__ = Capped
+    assert model.product(states) is None and loss() != usual
