@@ -193,6 +193,33 @@ def _check(
     return compliance.show(catalogue.find(architecture), compare.cache())
 
 
+@app.command("bench")
+def _bench(
+    context: typer.Context,
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
+    shape: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help="tiny, small or base [small; on a GPU base].")
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these measures or models, by commas.")] = None,
+    pairs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Samples of each side [by shape].")] = None,
+    data: Annotated[str, typer.Option(metavar="NAME", help="Built-in data of the real task.")] = "phrases-en-de",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where figure and numbers go.")] = Path("results/bench"),
+) -> int:
+    """Measure our speed, memory and start-up beside models of transformers."""
+    from runs import compare
+    from runs.bench import suite
+
+    request = suite.Request(device, shape, _only(only), pairs, data)
+    try:
+        whole = suite.run(request, out, compare.cache(), context.obj, _say)
+    except KeyboardInterrupt:
+        if suite.begun(out, context.obj):
+            _print_bench(out)
+        return _fail(f"interrupted; what was measured before is in {out / suite.FILE}", 130)
+    _print_bench(out)
+    return 0 if whole else 1
+
+
 @app.command("predict")
 def _predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
@@ -300,6 +327,11 @@ def _listed(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
 
 
+def _only(words: str | None) -> tuple[str, ...] | None:
+    listed = _listed(words)
+    return None if listed is None else tuple(listed)
+
+
 def _root(experiment: "Experiment", out: str | Path | None) -> Path:
     return Path(out) if out is not None else Path("results") / experiment.name
 
@@ -328,6 +360,35 @@ def _print_report(root: Path) -> None:
     page, *_ = build(root)
     found = tables.read(root / "tables")
     typer.echo("\n".join(["", aligned(summary.text(found)), "", *summary.sentences(found), "", f"page: {page}"]))
+
+
+def _print_bench(root: Path) -> None:
+    """Draws the figure; the table and what it leaves out go to the terminal."""
+    from reports import bench
+
+    record = bench.read(root)
+    for rows in (bench.table(record), bench.shares(record)):
+        if len(rows) > 1:
+            _print_table(rows)
+    written = [root / bench.FILE, *bench.write(record, root)]
+    typer.echo("\n".join([*bench.remarks(record), f"written: {', '.join(map(str, written))}"]))
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows of text, the head first: a table on a terminal, aligned lines elsewhere."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from runs.outlook import aligned
+
+    console = Console()
+    if not console.is_terminal:
+        typer.echo(aligned(rows) + "\n")
+        return
+    shown = Table(*rows[0])
+    for row in rows[1:]:
+        shown.add_row(*row)
+    console.print(shown)
 
 
 def _architectures() -> dict[str, str]:

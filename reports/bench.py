@@ -1,0 +1,205 @@
+"""The benchmark beside ``transformers``: its table, its figure and the numbers behind that, from ``bench.json`` alone.
+
+A ratio over 1 means that ours is better: faster, or in less time or memory.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from reports import drawing
+from reports.drawing import Panel
+from reports.formatting import MISSING, memory, number
+from reports.palette import COLOURS, INK, QUIET, RULE
+from reports.tables import write_csv
+from runs.store import Row, read_json, write_bytes
+
+SCHEMA: Final = 1
+FILE: Final = "bench.json"
+LABELS: Final = {
+    "training": "training, windows",
+    "labels": "training, one label",
+    "real": "training, real task",
+    "scoring": "scoring",
+    "generation-1": "generation, 1 row",
+    "generation-32": "generation, 32 rows",
+    "startup": "start to first step",
+    "memory": "peak memory",
+    "memory-rise": "memory of a step",
+}
+AGAINST: Final = {"theirs": "transformers", "compiled": "transformers, compiled"}
+_TICKS: Final = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0, 6.0, 8.0)
+_ROW: Final = 0.24  # inches
+
+
+def read(root: Path) -> Row:
+    """The record of a benchmark; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
+    record = read_json(root / FILE)
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise ValueError(f"{root / FILE}: not a benchmark of this archbench; run archbench bench again")
+    return record
+
+
+def numbers(record: Row) -> pd.DataFrame:
+    """A row for every measure of every model and what it is compared against: medians, quartiles, ratios."""
+    return pd.DataFrame([row for found in _measured(record) for row in _numbers(found)])
+
+
+def table(record: Row) -> list[list[str]]:
+    """Rows of text for the terminal, the head first: medians and, in brackets, quartiles."""
+    head = ["model", "measure", "unit", "ours", "transformers", "ratio"]
+    return [head, *(_line(row) for _, row in numbers(record).iterrows())]
+
+
+def shares(record: Row) -> list[list[str]]:
+    """Where the time of a step goes, in percent, the head first; empty where that was not measured."""
+    found = [measure for measure in record["measures"] if "shares" in measure]
+    if not found:
+        return []
+    kinds = list(found[0]["shares"]["ours"])
+    names = {"ours": "ours", "theirs": "transformers"}
+    lines = [
+        [measure["model"], names[side], *(f"{100 * measure['shares'][side][kind]:.0f}" for kind in kinds)]
+        for measure in found
+        for side in names
+    ]
+    return [["% of a step", "side", *kinds], *lines]
+
+
+def remarks(record: Row) -> list[str]:
+    """What the table has no room for: machine, shape, peaks, compile times, and what failed."""
+    shape, facts = record["shape"], record["environment"]
+    lines = [
+        f"{facts['processor'] if record['device'] == 'cpu' else facts['device']}, {record['threads']} thread, "
+        f"{record['precision']} training, float32 inference, torch {facts['torch']}, "
+        f"transformers {facts['transformers']}",
+        f"shape {shape['name']}: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, "
+        f"context {shape['context']}, vocabulary {shape['vocabulary']:,}; {record['pairs']} pairs of samples",
+    ]
+    if record["peaks"]:
+        peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
+        lines.append(f"peak of matrix products: {peaks}")
+    lines += [line for found in record["measures"] for line in _remarks(found)]
+    return [*lines, *record["notes"]]
+
+
+def write(record: Row, root: Path) -> list[Path]:
+    """Write ``bench.svg``, ``.png`` and ``.csv`` into ``root``; return the paths, none where nothing was compared."""
+    found = numbers(record)
+    if found.empty:
+        return []
+    files = drawing.together(panels(found), columns=min(2, found["model"].nunique()))
+    paths = [root / f"bench.{kind}" for kind in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        write_bytes(path, content)
+    write_csv(found, root / "bench.csv")
+    return [*paths, root / "bench.csv"]
+
+
+def panels(found: pd.DataFrame) -> list[Panel]:
+    """A panel for each model, all with the same axis."""
+    lower, upper = min(0.9, found["ratio_lower"].min()), max(1.1, found["ratio_upper"].max())
+    limits = (lower / 1.08, upper * 1.08)
+    return [
+        Panel(
+            str(model),
+            "",
+            0.8 + _ROW * len(rows),
+            partial(_draw, rows=rows, limits=limits),
+            f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
+        )
+        for model, rows in found.groupby("model", sort=False)
+    ]
+
+
+def _measured(record: Row) -> Iterable[Row]:
+    return (found for found in record["measures"] if "ratios" in found)
+
+
+def _numbers(found: Row) -> Iterable[Row]:
+    mine = found["summary"]["ours"]
+    for against, ratio in found["ratios"].items():
+        other = found["summary"][against]
+        yield {
+            "model": found["model"],
+            "measure": found["measure"],
+            "against": AGAINST[against],
+            "unit": found["unit"],
+            **{f"ours_{key}": mine[key] for key in ("median", "lower", "upper")},
+            **{f"theirs_{key}": other[key] for key in ("median", "lower", "upper")},
+            **{f"ratio_{key}": ratio[key] for key in ("median", "lower", "upper")},
+            "samples": len(ratio["values"]),
+        }
+
+
+def _line(row: Any) -> list[str]:
+    sides = (_quartiles(row, side, row["unit"]) for side in ("ours", "theirs"))
+    ratio = f"{row['ratio_median']:.2f} [{row['ratio_lower']:.2f} to {row['ratio_upper']:.2f}]"
+    return [str(row["model"]), _label(row), str(row["unit"]), *sides, ratio]
+
+
+def _label(row: Any) -> str:
+    compiled = ", compiled" if row["against"] == AGAINST["compiled"] else ""
+    return LABELS.get(row["measure"], str(row["measure"])) + compiled
+
+
+def _quartiles(row: Any, side: str, unit: str) -> str:
+    middle, lower, upper = (_value(row[f"{side}_{key}"], unit) for key in ("median", "lower", "upper"))
+    return f"{middle} [{lower} to {upper}]"
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return _plain(memory(value))
+    return f"{value:.2f}" if unit == "s" else f"{value:,.0f}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _remarks(found: Row) -> Iterable[str]:
+    if "error" in found:
+        yield f"{found['model']}: {found['measure']} failed: {found['error']}"
+    fractions = found.get("peak_fraction")
+    if fractions:
+        parts = (f"{AGAINST.get(side, side)} {_median(values):.0%}" for side, values in fractions.items())
+        yield f"{found['model']}: of the peak, training on windows reaches: {', '.join(parts)}"
+    if found.get("compile_seconds"):
+        yield f"{found['model']}: compiling transformers took {found['compile_seconds']:.0f} s (in no speed)"
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(pd.Series(values).median())
+
+
+def _spoken(rows: pd.DataFrame) -> str:
+    return ", ".join(f"{_label(row)} {row['ratio_median']:.2f}" for _, row in rows.iterrows()) or MISSING
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(*limits)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.axvline(1.0, color=INK, linewidth=1.0)
+    for place, (_, row) in enumerate(rows.iterrows()):
+        colour = COLOURS["blue"] if row["ratio_median"] >= 1 else COLOURS["vermillion"]
+        axes.plot([row["ratio_lower"], row["ratio_upper"]], [place, place], color=colour, linewidth=2.2)
+        axes.plot([row["ratio_median"]], [place], "o" if row["ratio_median"] >= 1 else "s", color=colour, markersize=6)
+        text = f"{row['ratio_median']:.2f}"
+        axes.annotate(text, (1.0, place), (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=9)
+    ticks = [tick for tick in _TICKS if limits[0] <= tick <= limits[1]]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="x", color=RULE, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_color(QUIET)
+    axes.set_xlabel("ratio; over 1: ours is better", fontsize=9)

@@ -1,0 +1,100 @@
+"""What has to be measured in a process of its own: memory of a training step, and start-up.
+
+``python -m runs.bench.alone SIDE MODEL SHAPE DEVICE BEGAN`` makes a model of one side, trains a few steps on whole
+windows and prints what it saw as JSON. ``BEGAN`` is when the process was asked for, as ``time.time()`` tells it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runs.bench.pairing import rotated
+
+STEPS = 3
+MEMORY = "memory"
+KINDS = {"startup": "s", MEMORY: "bytes", "memory-rise": "bytes"}
+
+
+def measured(side: str, model: str, shape: str, device: str) -> dict[str, float]:
+    """Seconds until the first step was done, peak bytes of memory, and their rise over what there was before a step.
+
+    Raises ``RuntimeError`` where the process fails.
+    """
+    command = [sys.executable, "-m", "runs.bench.alone", side, model, shape, device, repr(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, env=_environment())
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"the process of {side} ended with status {done.returncode}: {last}")
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def samples(model: str, shape: str, device: str, times: int) -> dict[str, dict[str, list[float]]]:
+    """For startup, memory and memory-rise the samples of ours and theirs, whose processes take turns."""
+    sides = ("ours", "theirs")
+    for side in sides:  # the first process of all reads its code from the disk
+        measured(side, model, shape, device)
+    values: dict[str, dict[str, list[float]]] = {kind: {side: [] for side in sides} for kind in KINDS}
+    for number in range(times):
+        for side in rotated(sides, number):
+            for kind, value in measured(side, model, shape, device).items():
+                values[kind][side].append(value)
+    return values
+
+
+def _environment() -> dict[str, str]:
+    """One thread, and this very code, wherever the process that asks stands."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+
+
+def _main(side: str, model: str, shape: str, device: str, began: str) -> None:
+    import torch
+
+    from runs import machine
+
+    torch.set_num_threads(1)
+    step = _step(side, model, shape, device)
+    before = _memory(device)
+    machine.reset_peak_memory(device)
+    step()
+    startup = time.time() - float(began)
+    for _ in range(STEPS - 1):
+        step()
+    peak = machine.peak_memory_bytes(device)
+    print(json.dumps({"startup": startup, MEMORY: peak, "memory-rise": peak - before}))
+
+
+def _step(side: str, model: str, shape: str, device: str) -> Callable[[], Any]:
+    """A training step on whole windows; each side imports what it needs and no more."""
+    from runs import machine
+    from runs.bench import shapes, windows
+    from runs.bench.sides import PROGRESS, TheirStepper, Where, stepper
+
+    chosen, where = shapes.SHAPES[shape], Where(device, machine.precision("auto", device) == "bf16")
+    batch = windows.full(model, chosen, chosen.rows).to(device)
+    if side == "ours":
+        mine = stepper(shapes.ours(model, chosen).to(device), where, chosen.vocabulary)
+        return lambda: mine.step(batch, 0, PROGRESS).item()
+    inputs = windows.moved(windows.their_inputs(model, batch), device)
+    other = TheirStepper(shapes.theirs(model, chosen).to(device), where)
+    return lambda: other.step(inputs).item()
+
+
+def _memory(device: str) -> int:
+    """Bytes in use now: allocated on the GPU, or resident in this process (0 where the system does not tell)."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.memory_allocated()
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

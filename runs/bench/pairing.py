@@ -1,0 +1,95 @@
+"""Measuring sides in turn, and what becomes of the samples. Knows no torch."""
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+Work = Callable[[], float]  # does a piece of work -> how many units (tokens, examples) it did
+
+
+@dataclass
+class Samples:
+    """Units per second of every side, a value for each round; ``first`` names the side that began each round."""
+
+    values: dict[str, list[float]]
+    first: list[str] = field(default_factory=list)
+    repeats: int = 1
+
+
+def alternate(
+    sides: Mapping[str, Work], pairs: int, seconds: float = 0.0, settled: Callable[[], None] = lambda: None
+) -> Samples:
+    """Measure every side ``pairs`` times, in turn; which one begins a round changes from round to round.
+
+    Each side works once before, unmeasured, and then long enough for ``seconds`` a sample (the same number of times on
+    all sides). ``settled`` waits until a device has done what it was told.
+    """
+    for work in sides.values():
+        work()
+    with _no_garbage_collection():
+        fastest = min(_timed(work, 1, settled)[1] for work in sides.values())
+        found = Samples({name: [] for name in sides}, repeats=max(1, math.ceil(seconds / fastest)))
+        for number in range(pairs):
+            names = rotated(list(sides), number)
+            found.first.append(names[0])
+            gc.collect()
+            for name in names:
+                units, taken = _timed(sides[name], found.repeats, settled)
+                found.values[name].append(units / taken)
+    return found
+
+
+def rotated(names: Sequence[str], number: int) -> list[str]:
+    """The order of round ``number``: of two sides every other round begins with the second."""
+    start = number % len(names)
+    return [*names[start:], *names[:start]]
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles (``lower``, ``upper``), linear between the values."""
+    if len(values) < 2:
+        return dict.fromkeys(("median", "lower", "upper"), float(values[0]))
+    lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": middle, "lower": lower, "upper": upper}
+
+
+def compared(samples: Mapping[str, Sequence[float]], more: bool) -> dict[str, Any]:
+    """Summaries of every side, and of the ratios of each round between ours and any other: over 1 where ours is better.
+
+    ``more``: larger samples are better (speeds); else smaller ones are (seconds, bytes).
+    """
+    mine = samples["ours"]
+    ratios = {
+        name: [a / b if more else b / a for a, b in zip(mine, values, strict=True)]
+        for name, values in samples.items()
+        if name != "ours"
+    }
+    return {
+        "summary": {name: summary(values) for name, values in samples.items()},
+        "ratios": {name: {**summary(values), "values": values} for name, values in ratios.items()},
+    }
+
+
+def _timed(work: Work, repeats: int, settled: Callable[[], None]) -> tuple[float, float]:
+    settled()
+    begun, units = time.perf_counter(), 0.0
+    for _ in range(repeats):
+        units += work()
+    settled()
+    return units, time.perf_counter() - begun
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,152 @@
+"""Training speed on a real task's examples, whose lengths differ: what either side makes of the padding.
+
+Counted are data tokens: source and target with END; no padding, BOS or cells of a canvas beyond the target.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.profiler import record_function
+
+from runs.batches import Batch, Stream
+from runs.bench.pairing import Work, alternate
+from runs.bench.setting import Found, Setting, found
+from runs.bench.shapes import Shape
+from runs.bench.sides import PROGRESS, TheirStepper, stepper
+from runs.bench.windows import IGNORED
+from tasks.example import BOS, MASK, PAD, SPECIALS, Example
+from tasks.values import Examples, Prepared
+
+DRAWN = 4096  # examples of theirs that are turned into features before anything is timed
+ENDLESS = 2**62
+DATA = "bench: data"  # the label of reading and collating in a profile
+
+Features = dict[str, list[int]]
+
+
+def real(setting: Setting, model: str) -> Found:
+    """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones."""
+    ours, theirs = works(setting, model)
+    samples = alternate({"ours": ours, "theirs": theirs}, setting.pairs, setting.shape.seconds, setting.where.settled)
+    facts = {"batch_tokens": setting.shape.batch_tokens, "their_rows": their_rows(setting.prepared, setting.shape)}
+    return found("real", model, "tokens/s", samples, **facts)
+
+
+def works(setting: Setting, model: str) -> tuple[Work, Work]:
+    """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
+    ours, theirs = setting.models(model, setting.shape.target_length)
+    return _ours(setting, ours), _theirs(setting, model, theirs)
+
+
+def _ours(setting: Setting, model: Any) -> Work:
+    mine = stepper(model, setting.where, setting.shape.vocabulary)
+    batches = our_batches(setting)
+
+    def work() -> float:
+        with record_function(DATA):
+            batch = next(batches)
+        mine.step(batch, 0, PROGRESS).item()
+        return batch.tokens
+
+    return work
+
+
+def _theirs(setting: Setting, model: str, theirs: Any) -> Work:
+    other = TheirStepper(theirs, setting.where)
+    batches = their_batches(setting, model)
+
+    def work() -> float:
+        with record_function(DATA):
+            inputs, tokens = next(batches)
+            inputs = {name: tensor.to(setting.where.device) for name, tensor in inputs.items()}
+        other.step(inputs).item()
+        return tokens
+
+    return work
+
+
+def our_batches(setting: Setting) -> Iterator[Batch]:
+    """Batches of similar lengths, with ``batch_tokens`` data tokens each, without end."""
+    stream = Stream(setting.prepared.train, setting.shape.batch_tokens, 0, ENDLESS)
+    return (batch for batch, _ in stream.start())
+
+
+def their_batches(setting: Setting, model: str) -> Iterator[tuple[dict[str, torch.Tensor], int]]:
+    """Shuffled examples, so many a batch, padded to the longest among them -> inputs and data tokens, without end."""
+    train, rows = setting.prepared.train, their_rows(setting.prepared, setting.shape)
+    generator = np.random.default_rng(0)
+    drawn = generator.permutation(len(train))[:DRAWN]
+    rows = min(rows, len(drawn))
+    build = FEATURES[model]
+    features = [build(train[int(index)], setting.shape.target_length, generator) for index in drawn]
+    lengths = (train.source_lengths + train.target_lengths)[drawn]
+    collate, whole = collator(model), len(drawn) // rows * rows
+
+    def batches() -> Iterator[tuple[dict[str, torch.Tensor], int]]:
+        while True:
+            for part in np.split(generator.permutation(len(drawn))[:whole], whole // rows):
+                yield collate([dict(features[index]) for index in part]), int(lengths[part].sum())
+
+    return batches()
+
+
+def their_rows(prepared: Prepared, shape: Shape) -> int:
+    """How many examples have, in the mean, as many data tokens as a batch of ours."""
+    return max(1, round(shape.batch_tokens / _mean_tokens(prepared.train)))
+
+
+def collator(model: str) -> Callable[[list[Features]], dict[str, torch.Tensor]]:
+    """The collator of ``transformers`` that pads inputs with PAD and labels with -100."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({name: index for index, name in enumerate(SPECIALS)}, unk_token=SPECIALS[-1]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token=SPECIALS[PAD])
+    collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED)
+
+    def padded(features: list[Features]) -> dict[str, torch.Tensor]:
+        batch = dict(collate(features))
+        batch.pop("token_type_ids", None)
+        return batch
+
+    return padded
+
+
+def _causal(example: Example, canvas: int, generator: np.random.Generator) -> Features:
+    source, target = example.source.tolist(), example.target.tolist()
+    return {
+        "input_ids": [*source, BOS, *target],
+        "attention_mask": [1] * (len(source) + 1 + len(target)),
+        "labels": [IGNORED] * (len(source) + 1) + target,
+    }
+
+
+def _masked(example: Example, canvas: int, generator: np.random.Generator) -> Features:
+    """Source, BOS and the whole canvas; 1 to n cells of the target are hidden, drawn uniformly."""
+    source, target = example.source.tolist(), example.target.tolist()
+    hidden = set(generator.permutation(len(target))[: generator.integers(1, len(target) + 1)].tolist())
+    cells = [MASK if cell in hidden else token for cell, token in enumerate(target)]
+    labels = [token if cell in hidden else IGNORED for cell, token in enumerate(target)]
+    rest = canvas - len(target)
+    return {
+        "input_ids": [*source, BOS, *cells, *([MASK] * rest)],
+        "attention_mask": [1] * (len(source) + 1 + canvas),
+        "labels": [IGNORED] * (len(source) + 1) + labels + [IGNORED] * rest,
+    }
+
+
+def _translated(example: Example, canvas: int, generator: np.random.Generator) -> Features:
+    source = example.source.tolist()
+    return {"input_ids": source, "attention_mask": [1] * len(source), "labels": example.target.tolist()}
+
+
+FEATURES = {"gpt2": _causal, "llama": _causal, "bert": _masked, "t5": _translated}
+
+
+def _mean_tokens(examples: Examples) -> float:
+    lengths: NDArray[np.int64] = examples.source_lengths + examples.target_lengths
+    return float(lengths.mean())

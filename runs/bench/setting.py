@@ -1,0 +1,63 @@
+"""What every measure is given, and the form in which it says what it found."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from architectures.interop.convert import from_transformers
+from architectures.interop.quiet import quiet
+from runs.bench import shapes
+from runs.bench.pairing import Samples, compared
+from runs.bench.shapes import Shape
+from runs.bench.sides import Where
+from tasks.values import Prepared
+
+Found = dict[str, Any]
+
+
+class DisagreementError(Exception):
+    """The two sides do not compute the same: a comparison of their speed would say nothing."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The shape, where it runs, how many pairs of samples, the real task and the peaks of matrix products in FLOP/s."""
+
+    shape: Shape
+    where: Where
+    pairs: int
+    task: Prepared | None = None
+    peaks: dict[str, float] | None = None
+    compiled: bool = False
+
+    @property
+    def prepared(self) -> Prepared:
+        assert self.task is not None, "this measure needs a real task"
+        return self.task
+
+    def models(self, model: str, canvas: int) -> tuple[Any, Any]:
+        """Ours and theirs with the same weights, on the device; ``canvas``: cells of an encoder."""
+        theirs = shapes.theirs(model, self.shape)
+        with quiet():
+            ours = from_transformers(theirs, canvas=canvas)
+        return ours.to(self.where.device), theirs.to(self.where.device)
+
+
+def found(measure: str, model: str, unit: str, samples: Samples | dict[str, list[float]], **further: Any) -> Found:
+    """A measure as it is recorded; units of rates (per second) are better when more, all others when less."""
+    rates = isinstance(samples, Samples)
+    values = samples.values if isinstance(samples, Samples) else samples
+    facts = {"first": samples.first, "repeats": samples.repeats} if isinstance(samples, Samples) else {}
+    head = {"measure": measure, "model": model, "unit": unit, "better": "more" if rates else "less"}
+    return {**head, "samples": values, **facts, **compared(values, more=rates), **further}
+
+
+def compiler(device: str) -> str:
+    """The compiler that ``torch.compile`` finds for the device; empty where there is none."""
+    if device == "cuda":
+        import importlib.util
+
+        return "triton" if importlib.util.find_spec("triton") else ""
+    named = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    return next((place for name in named if name and (place := shutil.which(name))), "")

@@ -1,0 +1,83 @@
+"""Where the time of a training step goes, on either side: by the operators that a profile names."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from runs.bench.pairing import Work
+from runs.bench.real import DATA, works
+from runs.bench.setting import Found, Setting
+
+STEPS = 4
+KINDS = ("attention", "matmuls", "loss", "optimizer", "data", "copies", "element-wise", "between")
+OPTIMIZER = "Optimizer.step"  # how PyTorch labels it
+_NAMES = {  # the first kind that has part of an operator's name
+    "optimizer": ("_foreach_", "_fused_adam", "linalg_vector_norm"),
+    "attention": ("attention", "flash", "aten::_softmax", "aten::bmm", "aten::baddbmm"),
+    "loss": ("log_softmax", "nll_loss", "cross_entropy"),
+    "matmuls": ("aten::mm", "aten::addmm", "linear", "aten::matmul"),
+    "copies": ("copy_", "aten::cat", "aten::clone", "aten::contiguous", "memcpy"),
+}
+
+
+def shares(setting: Setting, model: str) -> Found:
+    """Fractions of the time of steps on the real task, by kind of operator, for ours and theirs.
+
+    ``between`` is what no operator accounts for: Python, and on a GPU waiting. A profile slows both sides down.
+    """
+    ours, theirs = works(setting, model)
+    parts = {"ours": _shares(ours, setting), "theirs": _shares(theirs, setting)}
+    return {"measure": "shares", "model": model, "unit": "fraction of a step", "shares": parts, "steps": STEPS}
+
+
+def kind_of(name: str, labels: tuple[str, ...] = ()) -> str:
+    """The kind of an operator by its name and the labels that it stands under."""
+    if any(label == DATA for label in (name, *labels)):
+        return "data"
+    if any(label.startswith(OPTIMIZER) for label in (name, *labels)):
+        return "optimizer"
+    if name.startswith("autograd::engine") or name.endswith("Backward0"):
+        return "between"
+    return next((kind for kind, parts in _NAMES.items() if any(part in name for part in parts)), "element-wise")
+
+
+def _shares(work: Work, setting: Setting) -> dict[str, float]:
+    for _ in range(2):
+        work()
+    cuda = setting.where.device == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities, acc_events=True) as profiled:
+        setting.where.settled()
+        begun = time.perf_counter()
+        for _ in range(STEPS):
+            work()
+        setting.where.settled()
+        seconds = time.perf_counter() - begun
+    return _fractions(profiled.events() or [], seconds, _device_time if cuda else _cpu_time)
+
+
+def _fractions(events: Any, seconds: float, spent: Callable[[Any], float]) -> dict[str, float]:
+    totals = dict.fromkeys(KINDS, 0.0)
+    for event in events:
+        totals[kind_of(event.name, _labels(event))] += spent(event) / 1e6 / seconds
+    totals["between"] = max(0.0, 1.0 - sum(part for kind, part in totals.items() if kind != "between"))
+    return totals
+
+
+def _labels(event: Any) -> tuple[str, ...]:
+    found, parent = [], event.cpu_parent
+    while parent is not None:
+        found.append(parent.name)
+        parent = parent.cpu_parent
+    return tuple(found)
+
+
+def _cpu_time(event: Any) -> float:
+    return float(event.self_cpu_time_total) if event.device_type == DeviceType.CPU else 0.0
+
+
+def _device_time(event: Any) -> float:
+    return float(event.self_device_time_total) if event.device_type == DeviceType.CPU else 0.0

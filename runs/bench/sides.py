@@ -1,0 +1,108 @@
+"""One training step on either side: the same optimizer, precision, clipping and threads."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from architectures.objectives import Pairs
+from runs import optimizer
+from runs.batches import Batch
+from runs.sections import Training
+from runs.step import Stepper, mixed, pairs
+
+TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
+PROGRESS = 0.5  # into the budget, of every step: one learning rate
+CLOSE = {"float32": 1e-4, "bf16": 1e-2}  # nats, or part of a loss over 1: how far two may be apart
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The device, and whether training multiplies in bfloat16 there."""
+
+    device: str
+    bf16: bool
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bf16 else "float32"
+
+    def autocast(self, enabled: bool) -> Any:
+        return torch.autocast(self.device, torch.bfloat16, enabled=enabled)
+
+    def settled(self) -> None:
+        """Wait until the device has done what it was told."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+def stepper(model: Any, where: Where, vocabulary: int) -> Stepper:
+    """Our training step around a model that is there; every token may be answered, the target alone is learnt."""
+    unread: Any = None  # the examples: batches come from outside
+    return Stepper(
+        model=model,
+        optimizer=optimizer.build(model, TRAINING, where.device),
+        prepared=unread,
+        training=TRAINING,
+        native=False,
+        seed=0,
+        device=torch.device(where.device),
+        bf16=where.bf16,
+        answers=every_token(vocabulary, where.device),
+    )
+
+
+class TheirStepper:
+    """The same step for a model of ``transformers``, whose loss comes with its output."""
+
+    def __init__(self, model: Any, where: Where) -> None:
+        self.model, self.where = model.train(), where
+        self.optimizer = optimizer.build(model, TRAINING, where.device)
+        self.optimizer.set_learning_rate(optimizer.schedule(PROGRESS, TRAINING.warmup))
+
+    def step(self, inputs: Inputs, forward: Callable[..., Any] | None = None) -> Tensor:
+        """Train on a batch -> its loss in nats; ``forward`` in the place of the model is it, compiled."""
+        with self.where.autocast(self.where.bf16):
+            loss: Tensor = (self.model if forward is None else forward)(**inputs).loss
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, TRAINING.clip, foreach=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+
+def every_token(vocabulary: int, device: str) -> Tensor:
+    return torch.ones(vocabulary, dtype=torch.bool, device=device)
+
+
+@torch.no_grad()
+def our_loss(model: Any, batch: Batch, where: Where, bf16: bool) -> float:
+    """Loss of the batch with the draws of step 0, in nats."""
+    generator = torch.Generator().manual_seed(mixed(0, 0, 1))
+    moved = pairs(batch.to(where.device))
+    answers = every_token(len(model.embedding.weight), where.device)
+    with where.autocast(bf16):
+        return float(model.train().objective.loss(model, moved, answers, generator))
+
+
+@torch.no_grad()
+def their_loss(model: Any, inputs: Inputs, where: Where, bf16: bool) -> float:
+    with where.autocast(bf16):
+        return float(model.train()(**inputs).loss)
+
+
+def tokens_read(model: Any, given: Pairs) -> Tensor:
+    """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
+    seen: list[Tensor] = []
+    hook = model.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    answers = every_token(len(model.embedding.weight), str(given.target.device))
+    try:
+        with torch.no_grad():
+            model.objective.loss(model, given, answers, torch.Generator().manual_seed(mixed(0, 0, 1)))
+    finally:
+        hook.remove()
+    return seen[0]

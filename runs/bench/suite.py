@@ -1,0 +1,239 @@
+"""The whole benchmark: every measure for every pair of models, each recorded as soon as it is done."""
+
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from architectures.interop.quiet import quiet
+from runs import machine, spec, store
+from runs.bench import alone, inference, peak, real, shares, training
+from runs.bench.pairing import compared
+from runs.bench.setting import DisagreementError, Found, Setting, compiler
+from runs.bench.shapes import CLASSES, SHAPES, Shape
+from runs.bench.sides import TRAINING, Where
+from runs.matrix import task_config
+from runs.resolve import builtin_kinds
+from runs.validation import nearest, shown
+from runs.worker import one_line
+from tasks import builtin, task
+from tasks.errors import InputError
+from tasks.values import Prepared
+
+SCHEMA = 1
+FILE = "bench.json"
+MEASURES = ("training", "compiled", "labels", "real", "scoring", "generation", "alone", "shares")
+REAL = ("real", "scoring", "shares")  # those that read a task
+UNASKED = {"tiny": ("compiled",)}  # measures that a shape leaves out unless they are named: compiling takes minutes
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as on the command line; ``only`` names measures, models or both."""
+
+    device: str = "auto"
+    shape: str | None = None
+    only: tuple[str, ...] | None = None
+    pairs: int | None = None
+    data: str = "phrases-en-de"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that can be met."""
+
+    shape: Shape
+    where: Where
+    models: tuple[str, ...]
+    measures: tuple[str, ...]
+    pairs: int
+    processes: int
+    data: str
+
+
+def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> bool:
+    """Measure what was asked for into ``root/bench.json``; whether every measure could be taken.
+
+    Raises ``InputError`` before anything is measured; on ``KeyboardInterrupt`` what is done stands in the file.
+    """
+    plan = planned(request)
+    root.mkdir(parents=True, exist_ok=True)
+    with _one_thread():
+        prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
+        record = _head(plan, prepared, command)
+        store.write_json(root / FILE, record)
+        _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
+    return not any("error" in measure for measure in record["measures"])
+
+
+def begun(root: Path, command: str) -> bool:
+    """Whether ``root`` holds what a benchmark by this command found, or some of it."""
+    path = root / FILE
+    return path.is_file() and bool(store.read_json(path).get("command") == command)
+
+
+def planned(request: Request) -> Plan:
+    """Raises ``InputError`` where the request names what there is not."""
+    device = machine.device(request.device)
+    name = request.shape or ("base" if device == "cuda" else "small")
+    if name not in SHAPES:
+        raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}; there are {', '.join(SHAPES)}")
+    models, measures = _chosen(request.only, name)
+    if not builtin_kinds(request.data):
+        builtin.find(request.data.partition(":")[0])
+        raise InputError(f"--data: {shown(request.data)} is not built in")
+    shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
+    pairs = request.pairs if request.pairs is not None else shape.pairs
+    return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
+
+
+def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The models and the measures that are named; all of a kind of which none is named."""
+    known = (*CLASSES, *MEASURES)
+    for name in only or ():
+        if name not in known:
+            raise InputError(f"--only: unknown {shown(name)}{nearest(name, known)}; there are {', '.join(known)}")
+    if only is not None and not only:
+        raise InputError(f"--only: names nothing; there are {', '.join(known)}")
+    models = tuple(name for name in CLASSES if name in (only or ()))
+    measures = tuple(name for name in MEASURES if name in (only or ()))
+    usual = tuple(name for name in MEASURES if name not in UNASKED.get(shape, ()))
+    return models or tuple(CLASSES), measures or usual
+
+
+def _task(plan: Plan, cache: Path, say: Say) -> Prepared:
+    """The real task, with sources and targets that fit the shape."""
+    shape, kind = plan.shape, builtin_kinds(plan.data)[0]
+    entry: dict[str, Any] = {"data": plan.data, "tokenizer": "bpe", "vocabulary": min(shape.vocabulary, 4096)}
+    source, target = shape.source_length, shape.target_length
+    if kind == "generation":
+        entry |= {"context": source + target, "source_length": source}
+    else:
+        entry |= {"source_length": source} | ({"target_length": target} if kind == "translation" else {})
+    settings = {"name": "bench", "architectures": ["decoder"], "budget": {"parameters": 100_000, "tokens": 100_000}}
+    resolved = spec.from_dict({**settings, "tasks": [{**entry, "test_examples": shape.examples}]}, origin="--data")
+    return task.prepare(task_config(resolved.tasks[0], "."), cache, say)
+
+
+def _head(plan: Plan, prepared: Prepared | None, command: str) -> Found:
+    """What the measures have in common."""
+    found = compiler(plan.where.device)
+    return {
+        "schema": SCHEMA,
+        "archbench": importlib.metadata.version("archbench"),
+        "command": command,
+        "shape": {**vars(plan.shape), "hidden": plan.shape.hidden},
+        "device": plan.where.device,
+        "precision": plan.where.precision,
+        "threads": torch.get_num_threads(),
+        "pairs": plan.pairs,
+        "optimizer": f"AdamW, fused, learning rate {TRAINING.learning_rate}, gradients clipped at {TRAINING.clip}",
+        "compiler": found,
+        "data": _data(prepared),
+        "environment": machine.environment(plan.where.device),
+        "classes": {model: CLASSES[model] for model in plan.models},
+        "peaks": {},
+        "notes": [] if found or "compiled" not in plan.measures else ["no compiler: transformers was not compiled"],
+        "complete": False,
+        "measures": [],
+    }
+
+
+def _data(prepared: Prepared | None) -> Found | None:
+    if prepared is None:
+        return None
+    lengths = {"source": prepared.train.source_lengths, "target": prepared.train.target_lengths}
+    return {
+        "name": prepared.config.data,
+        "kind": prepared.kind,
+        "vocabulary": prepared.tokenizer.vocabulary,
+        "train_examples": len(prepared.train),
+        "mean_tokens": {side: float(length.mean()) for side, length in lengths.items()},
+        "longest_tokens": {side: int(length.max()) for side, length in lengths.items()},
+    }
+
+
+def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callable[[], None], say: Say) -> None:
+    """Add each measure to ``record`` and write it; one that fails is recorded with its error."""
+    for note in record["notes"]:
+        say(note)
+    if "training" in plan.measures or "compiled" in plan.measures:
+        say("peak of matrix products")
+        record["peaks"] = peak.peaks(plan.where)
+    compiled = "compiled" in plan.measures and bool(record["compiler"])
+    setting = Setting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
+    for model in plan.models:
+        for name, take in _takes(plan, setting, model):
+            say(f"{model}: {name}")
+            record["measures"] += _taken(name, model, take, say)
+            write()
+    record["complete"] = True
+    write()
+
+
+def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
+    """The name of each measure of a model and how it is taken."""
+    wanted = set(plan.measures)
+    if wanted & {"training", "compiled"}:
+        yield "training", lambda: [training.full(setting, model)]
+    if "labels" in wanted:
+        yield "labels", lambda: [training.labelled(setting, model)]
+    if "real" in wanted:
+        yield "real", lambda: [real.real(setting, model)]
+    if "scoring" in wanted:
+        yield "scoring", lambda: [inference.scoring(setting, model)]
+    if "generation" in wanted and model != "bert":
+        for rows in inference.BATCHES:
+            yield f"generation-{rows}", lambda rows=rows: [inference.generation(setting, model, rows)]  # type: ignore[misc]
+    if "alone" in wanted:
+        yield "alone", lambda: _alone(plan, model)
+    if "shares" in wanted:
+        yield "shares", lambda: [shares.shares(replace(setting, compiled=False), model)]
+
+
+def _alone(plan: Plan, model: str) -> list[Found]:
+    """Start-up and memory, each side in processes of its own."""
+    values = alone.samples(model, plan.shape.name, plan.where.device, plan.processes)
+    return [
+        {
+            "measure": kind,
+            "model": model,
+            "unit": alone.KINDS[kind],
+            "better": "less",
+            "samples": samples,
+            **compared(samples, more=False),
+        }
+        for kind, samples in values.items()
+    ]
+
+
+def _taken(name: str, model: str, take: Callable[[], list[Found]], say: Say) -> list[Found]:
+    try:
+        return take()
+    except DisagreementError as error:
+        message = str(error)
+    except Exception as error:  # the other measures stand
+        message = one_line(error)
+    say(f"{model}: {name} failed: {message}")
+    return [{"measure": name, "model": model, "error": message}]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Both sides compute on one thread of a CPU, and nothing but the benchmark speaks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    silent = {"TOKENIZERS_PARALLELISM": "false", "KINETO_LOG_LEVEL": "9"}
+    try:
+        with mock.patch.dict(os.environ, silent), quiet():
+            yield
+    finally:
+        torch.set_num_threads(before)

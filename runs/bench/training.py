@@ -1,0 +1,134 @@
+"""Training speed where nothing is padded: whole windows with all labels, and long sources with one."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+
+from runs.batches import Batch
+from runs.bench import windows
+from runs.bench.pairing import Work, alternate
+from runs.bench.setting import DisagreementError, Found, Setting, found
+from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, our_loss, stepper, their_loss
+
+
+@dataclass(frozen=True)
+class Both:
+    """Ours and theirs with the same weights, and one batch as either takes it."""
+
+    ours: Any
+    theirs: Any
+    batch: Batch
+    inputs: dict[str, torch.Tensor]
+
+
+def full(setting: Setting, model: str) -> Found:
+    """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
+    both = prepared(setting, model, windows.full)
+    losses = checked(setting, model, both)
+    ours, theirs = workers(setting, both)
+    sides, compile_seconds = {"ours": ours, "theirs": theirs[0]}, None
+    with _fresh_cache(setting.compiled):
+        if setting.compiled:
+            compiled = torch.compile(both.theirs)
+            begun = time.perf_counter()
+            theirs[1].step(both.inputs, compiled)
+            setting.where.settled()
+            compile_seconds = time.perf_counter() - begun
+            sides["compiled"] = lambda: _trained(theirs[1], both, compiled)
+        samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
+    facts = _batch_facts(both.batch) | {"losses": losses, "compile_seconds": compile_seconds}
+    return found("training", model, "tokens/s", samples, **facts, **_utilisation(setting, both, samples.values))
+
+
+def labelled(setting: Setting, model: str) -> Found:
+    """Tokens per second of training on long sources that end in one label."""
+    both = prepared(setting, model, windows.labelled)
+    losses = checked(setting, model, both)
+    ours, theirs = workers(setting, both)
+    sides = {"ours": ours, "theirs": theirs[0]}
+    samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
+    return found("labels", model, "tokens/s", samples, **_batch_facts(both.batch), losses=losses)
+
+
+def prepared(setting: Setting, model: str, work: Callable[..., Batch]) -> Both:
+    """Both models, and the batch that ``work`` makes, on the device."""
+    batch = work(model, setting.shape, setting.shape.rows)
+    ours, theirs = setting.models(model, batch.target.shape[1])
+    inputs = _inputs(setting, model, batch, ours)
+    return Both(ours, theirs, batch.to(setting.where.device), inputs)
+
+
+def workers(setting: Setting, both: Both) -> tuple[Work, tuple[Work, TheirStepper]]:
+    """A training step of ours and of theirs -> data tokens; each waits for its loss, as training does."""
+    mine = stepper(both.ours, setting.where, setting.shape.vocabulary)
+    other = TheirStepper(both.theirs, setting.where)
+
+    def ours() -> float:
+        mine.step(both.batch, 0, PROGRESS).item()
+        return both.batch.tokens
+
+    return ours, (lambda: _trained(other, both, None), other)
+
+
+def checked(setting: Setting, model: str, both: Both) -> dict[str, list[float]]:
+    """Losses of ours and theirs before any step; raises ``DisagreementError`` where they differ.
+
+    Of an encoder on one row: ours weighs rows by how much each hides.
+    """
+    row, inputs = both.batch, both.inputs
+    if model == "bert":
+        row = windows.first_row(both.batch.to("cpu"))
+        inputs = _inputs(setting, model, row, both.ours)
+    precisions = {"float32": False} | ({"bf16": True} if setting.where.bf16 else {})
+    losses = {
+        name: [our_loss(both.ours, row, setting.where, bf16), their_loss(both.theirs, inputs, setting.where, bf16)]
+        for name, bf16 in precisions.items()
+    }
+    for name, (mine, other) in losses.items():
+        if not abs(mine - other) <= CLOSE[name] * max(1.0, abs(other)):
+            raise DisagreementError(f"losses of the same weights differ in {name}: ours {mine:.6f}, theirs {other:.6f}")
+    return losses
+
+
+def _inputs(setting: Setting, model: str, batch: Batch, ours: Any) -> dict[str, torch.Tensor]:
+    moved = batch.to(setting.where.device)
+    return windows.moved(windows.their_inputs(model, moved, ours), setting.where.device)
+
+
+def _trained(other: TheirStepper, both: Both, forward: Callable[..., Any] | None) -> float:
+    other.step(both.inputs, forward).item()
+    return both.batch.tokens
+
+
+def _batch_facts(batch: Batch) -> Found:
+    return {"rows": len(batch.target), "source": batch.source.shape[1], "target": batch.target.shape[1]}
+
+
+def _utilisation(setting: Setting, both: Both, rates: dict[str, list[float]]) -> Found:
+    """The fraction of the peak of matrix products that each sample reached, by model FLOPs."""
+    source, target = float(both.batch.source.shape[1]), float(both.batch.target.shape[1])
+    flops = float(both.ours.objective.training_flops(both.ours, source, target, False).model)
+    flops_per_token = flops / (source + target)
+    peak = (setting.peaks or {}).get(setting.where.precision)
+    share = {name: [rate * flops_per_token / peak for rate in values] for name, values in rates.items()} if peak else {}
+    return {"model_flops_per_token": flops_per_token, "peak_fraction": share}
+
+
+@contextmanager
+def _fresh_cache(wanted: bool) -> Iterator[None]:
+    """Compile anew: what earlier runs compiled would hide the time that it takes."""
+    if not wanted:
+        yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="archbench-") as folder,
+        mock.patch.dict("os.environ", {"TORCHINDUCTOR_CACHE_DIR": folder}),
+    ):
+        torch.compiler.reset()
+        yield
