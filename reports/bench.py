@@ -81,6 +81,8 @@ def remarks(record: Row) -> list[str]:
         f"shape {shape['name']}: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, "
         f"context {shape['context']}, vocabulary {shape['vocabulary']:,}; {record['pairs']} pairs of samples",
     ]
+    if facts.get("load") and float(facts["load"]) > float(facts["cores"]):
+        lines.append(f"the machine was busy: a load of {facts['load']} on {facts['cores']} cores at the beginning")
     if record["peaks"]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")

@@ -33,10 +33,13 @@ def measured(side: str, model: str, shape: str, device: str) -> dict[str, float]
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def samples(model: str, shape: str, device: str, times: int) -> dict[str, dict[str, list[float]]]:
-    """For startup, memory and memory-rise the samples of ours and theirs, whose processes take turns."""
+def samples(model: str, shape: str, device: str, times: int, warm: bool) -> dict[str, dict[str, list[float]]]:
+    """For startup, memory and memory-rise the samples of ours and theirs, whose processes take turns.
+
+    Unless ``warm``, each side runs once before: the first process of all reads its code from the disk.
+    """
     sides = ("ours", "theirs")
-    for side in sides:  # the first process of all reads its code from the disk
+    for side in () if warm else sides:
         measured(side, model, shape, device)
     values: dict[str, dict[str, list[float]]] = {kind: {side: [] for side in sides} for kind in KINDS}
     for number in range(times):

@@ -16,17 +16,50 @@ KINDS = ("attention", "matmuls", "loss", "optimizer", "data", "copies", "element
 OPTIMIZER = "Optimizer.step"  # how PyTorch labels it
 _NAMES = {  # the first kind that has part of an operator's name
     "optimizer": ("_foreach_", "_fused_adam", "linalg_vector_norm"),
-    "attention": ("attention", "flash", "aten::_softmax", "aten::bmm", "aten::baddbmm"),
+    "attention": ("ttention", "aten::_softmax", "aten::bmm", "aten::baddbmm"),
     "loss": ("log_softmax", "nll_loss", "cross_entropy"),
     "matmuls": ("aten::mm", "aten::addmm", "linear", "aten::matmul"),
-    "copies": ("copy_", "aten::cat", "aten::clone", "aten::contiguous", "memcpy"),
+    "copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::contiguous"),
 }
+_LOSS = ("_Total", "cross_entropy")  # what the loss runs under: ours (architectures.cross_entropy), theirs
+_VIEWS = frozenset(  # which compute nothing
+    f"aten::{name}"
+    for name in [
+        "view",
+        "as_strided",
+        "transpose",
+        "permute",
+        "t",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "slice",
+        "select",
+        "expand",
+        "reshape",
+        "to",
+        "_to_copy",
+        "unsqueeze",
+        "squeeze",
+        "flatten",
+        "_unsafe_view",
+        "view_as",
+        "detach",
+        "alias",
+        "narrow",
+        "unbind",
+        "split",
+        "chunk",
+        "item",
+    ]
+)
 
 
 def shares(setting: Setting, model: str) -> Found:
     """Fractions of the time of steps on the real task, by kind of operator, for ours and theirs.
 
-    ``between`` is what no operator accounts for: Python, and on a GPU waiting. A profile slows both sides down.
+    ``between`` is what no operator that computes accounts for: Python, dispatch, views, and on a GPU waiting. A profile
+    slows both sides down.
     """
     ours, theirs = works(setting, model)
     parts = {"ours": _shares(ours, setting), "theirs": _shares(theirs, setting)}
@@ -34,14 +67,18 @@ def shares(setting: Setting, model: str) -> Found:
 
 
 def kind_of(name: str, labels: tuple[str, ...] = ()) -> str:
-    """The kind of an operator by its name and the labels that it stands under."""
-    if any(label == DATA for label in (name, *labels)):
+    """The kind of an operator by its name and by what it runs under, ``labels``."""
+    under = (name, *labels)
+    if DATA in under:
         return "data"
-    if any(label.startswith(OPTIMIZER) for label in (name, *labels)):
+    if any(label.startswith(OPTIMIZER) for label in under):
         return "optimizer"
-    if name.startswith("autograd::engine") or name.endswith("Backward0"):
+    if name.startswith("autograd::engine") or name.endswith("Backward0") or name in _VIEWS:
         return "between"
-    return next((kind for kind, parts in _NAMES.items() if any(part in name for part in parts)), "element-wise")
+    if any("ttention" in label for label in labels):
+        return "attention"
+    kind = next((kind for kind, parts in _NAMES.items() if any(part in name for part in parts)), "element-wise")
+    return "loss" if kind != "matmuls" and any(part in label for part in _LOSS for label in under) else kind
 
 
 def _shares(work: Work, setting: Setting) -> dict[str, float]:

@@ -138,13 +138,18 @@ def _head(plan: Plan, prepared: Prepared | None, command: str) -> Found:
         "optimizer": f"AdamW, fused, learning rate {TRAINING.learning_rate}, gradients clipped at {TRAINING.clip}",
         "compiler": found,
         "data": _data(prepared),
-        "environment": machine.environment(plan.where.device),
+        "environment": machine.environment(plan.where.device) | {"cores": str(os.cpu_count()), "load": _load()},
         "classes": {model: CLASSES[model] for model in plan.models},
         "peaks": {},
         "notes": [] if found or "compiled" not in plan.measures else ["no compiler: transformers was not compiled"],
         "complete": False,
         "measures": [],
     }
+
+
+def _load() -> str:
+    """Processes that wanted to run in the last minute, this one among them."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
 def _data(prepared: Prepared | None) -> Found | None:
@@ -176,6 +181,7 @@ def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callab
             record["measures"] += _taken(name, model, take, say)
             write()
     record["complete"] = True
+    record["load_after"] = _load()
     write()
 
 
@@ -201,7 +207,8 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
 
 def _alone(plan: Plan, model: str) -> list[Found]:
     """Start-up and memory, each side in processes of its own."""
-    values = alone.samples(model, plan.shape.name, plan.where.device, plan.processes)
+    shape, device = plan.shape.name, plan.where.device
+    values = alone.samples(model, shape, device, plan.processes, warm=model != plan.models[0])
     return [
         {
             "measure": kind,
