@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from architectures import blockwise
 from architectures.initial import linear
 from architectures.numbers import Amount
+from architectures.rotate import rotated
 
 
 class KeyValues(NamedTuple):
@@ -44,6 +46,7 @@ class View:
     rotation: tuple[Tensor, Tensor] | None = None
     bias: Tensor | None = None
     masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
+    sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
     def plainly_causal(self, window: int | None) -> bool:
         """Whether causality alone decides, so that no mask has to be made."""
@@ -55,6 +58,22 @@ class View:
         if window not in self.masks:
             self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
         return self.masks[window]
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether query i sees no key after the one at place i, whatever else hides."""
+        return self.causal and self.prefix is None and self.queries is self.keys
+
+    def additive(self, window: int | None = None) -> Tensor | None:
+        """The mask as what is added to scores (1 or b, 1 or heads, q, k); None where ``looks_back`` says it all."""
+        if self.looks_back and not self._needs_mask(window):
+            return None
+        if window not in self.sums:
+            mask = self.mask(window)
+            if mask is not None and mask.dtype == torch.bool:
+                mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
+            self.sums[window] = mask
+        return self.sums[window]
 
     def _needs_mask(self, window: int | None) -> bool:
         return not (self.present is None and self.prefix is None and self.bias is None and window is None)
@@ -112,13 +131,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
         """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
-        together = self._split(self.query_key_value(x))
-        qk, v = together[:, : -self.kv_heads], together[:, -self.kv_heads :]
+        qk, v = torch.split(self._split(self.query_key_value(x)), [self.heads + self.kv_heads, self.kv_heads], 1)
         own = self.positions
         rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
         if rotation is not None:
-            qk = _rotate(qk, rotation)
-        q, k = qk[:, : self.heads], qk[:, self.heads :]
+            qk = rotated(qk, *rotation)
+        q, k = torch.split(qk, [self.heads, self.kv_heads], 1)
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self._attend(q, seen, view), seen
 
@@ -145,11 +163,20 @@ class Attention(nn.Module):
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
     def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        if blockwise.serves(q, seen.keys, dropout):
+            scale = self.head_dim**-0.5 if self.scale is None else self.scale
+            y = blockwise.attention(q, *seen, view.additive(self.window), view.looks_back, scale)
+        else:
+            y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
+        z: Tensor = self.output(y)
+        return z
+
+    def _fused(self, q: Tensor, seen: KeyValues, view: View, dropout: float) -> Tensor:
+        """The kernel of PyTorch for a device, on a CPU in float32: (b, h, q, e)."""
         plain, came = view.plainly_causal(self.window), q.dtype
         mask = None if plain else view.mask(self.window)
-        exact = (
-            q.device.type == "cpu"
-        )  # there bfloat16 attention is slower than float32, 2-4 times in the backward pass
+        exact = q.device.type == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
         with torch.autocast(q.device.type, enabled=not exact and torch.is_autocast_enabled(q.device.type)):
             q, k, v = (t.float() if exact else t for t in (q, *seen))
             y = F.scaled_dot_product_attention(
@@ -157,19 +184,9 @@ class Attention(nn.Module):
                 k,
                 v,
                 attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype),
-                dropout_p=self.dropout if self.training else 0.0,
+                dropout_p=dropout,
                 is_causal=plain,
                 scale=self.scale,
                 enable_gqa=self.kv_heads != self.heads,
             )
-        if not torch.is_autocast_enabled(y.device.type):  # else the product casts
-            y = y.to(came)
-        z: Tensor = self.output(y.transpose(1, 2).flatten(2))
-        return z
-
-
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate channel i with channel i + head_dim / 2 (b, h, n, e), as Llama lays them out."""
-    cos, sin = (y.to(x.dtype) for y in rotation)
-    a, b = x.chunk(2, -1)
-    return x * cos + torch.cat([-b, a], -1) * sin
+        return y if torch.is_autocast_enabled(y.device.type) else y.to(came)  # under autocast the product casts

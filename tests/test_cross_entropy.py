@@ -83,7 +83,7 @@ def test_chunks_are_all_rows_and_never_many_logits(rows: int, vocabulary: int) -
     assert largest <= cross_entropy.ROWS or largest * vocabulary <= cross_entropy.LOGITS["cpu"]
 
 
-@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5"])
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5", "modernbert", "llama"])
 @pytest.mark.parametrize("native", [True, False])
 def test_training_gets_the_gradients_of_the_plain_loss(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from architectures.contract.subject import Subject, allowed, equal, fresh, nats,
 from architectures.objectives import Pairs
 
 MANY_STEPS = 300
+RATE = 0.006  # in the first half of the steps, then less and less
 LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learners are no broken ones
 
 
@@ -77,13 +78,14 @@ def trained(case: Subject, enough: float) -> float:
     """The loss (nats per token) of a new model after training on one batch, until it is below ``enough``."""
     model = fresh(case.build)
     pairs, answers = Pairs(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(0)
     rate = float("inf")
     for step in range(1, MANY_STEPS + 1):
         loss = model.objective.loss(model.train(), pairs, answers, generator)
         optimizer.zero_grad()
         loss.backward()
+        optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
         optimizer.step()
         if step % 30 == 0:
             rate = -nats(Subject(case.build, model.eval()), pairs, answers).mean().item() / pairs.target.shape[1]

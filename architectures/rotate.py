@@ -1,0 +1,37 @@
+"""Rotation of query and key channels; its backward pass is the rotation back."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate channel i with channel i + head_dim / 2 (b, h, n, e), as Llama lays them out.
+
+    ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
+    """
+    y: Tensor = _Rotation.apply(x, cos.to(x.dtype), sin.to(x.dtype))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        context.save_for_backward(cos, sin)
+        return _rotate(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin = context.saved_tensors
+        return _rotate(above, cos, -sin), None, None
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    y = x * cos  # a fused multiply-add would round otherwise than Llama's
+    y[..., :half] -= x[..., half:] * sin[..., :half]
+    y[..., half:] += x[..., :half] * sin[..., half:]
+    return y

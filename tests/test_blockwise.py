@@ -1,0 +1,143 @@
+"""Attention in blocks of bfloat16 equals that of PyTorch in float32, to the rounding of bfloat16, gradients too."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from architectures import blockwise, catalogue
+from architectures.attention import Attention, View
+from architectures.contract import LIMITS, SIZE, sequences
+from architectures.objectives import Pairs
+from architectures.rotate import rotated
+
+NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16().requires_grad_()
+
+
+def near(found: Tensor, expected: Tensor) -> bool:
+    return bool((found.float() - expected.float()).norm() <= NEAR * expected.float().norm())
+
+
+@pytest.mark.parametrize("block", [4, 128], ids=["blocks", "one block"])
+@pytest.mark.parametrize("shared", [1, 2])
+@pytest.mark.parametrize("kind", ["causal", "all", "bias", "causal and bias", "padding", "cross"])
+@pytest.mark.parametrize("scale", [0.35, 1.0])
+def test_it_is_attention(kind: str, shared: int, block: int, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blockwise, "BLOCK", block)
+    n, m = 10, 7 if kind == "cross" else 10
+    q, k, v = drawn(3, 4, n, 8, seed=0), drawn(3, 4 // shared, m, 8, seed=1), drawn(3, 4 // shared, m, 8, seed=2)
+    causal, mask = "causal" in kind, None
+    if "bias" in kind:
+        mask = torch.randn(1, 4, n, m, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    if kind in ("padding", "cross"):
+        mask = torch.zeros(3, 1, 1, m).masked_fill(
+            torch.arange(m) >= torch.tensor([m, 3, 1])[:, None, None, None], -1e9
+        )
+        mask = mask.expand(3, 1, n, m)
+    hidden = torch.full((n, m), float("-inf")).triu(1) if causal else torch.zeros(n, m)
+    added = None if mask is None else mask + hidden
+    expected = F.scaled_dot_product_attention(
+        q.float(), k.float(), v.float(), hidden if added is None else added, scale=scale, enable_gqa=shared > 1
+    )
+    expected = expected.transpose(1, 2).flatten(2)
+    found = blockwise.attention(q, k, v, added, causal, scale)
+    assert found.dtype == torch.bfloat16 and near(found, expected)
+    above = drawn(3, n, 32, seed=4)
+    inputs = [q, k, v] + ([mask] if mask is not None and mask.requires_grad else [])
+    theirs = torch.autograd.grad(expected, inputs, above.float())
+    for ours, reference in zip(torch.autograd.grad(found, inputs, above), theirs, strict=True):
+        assert near(ours, reference)
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 300])
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_are_all_queries_once(length: int, causal: bool) -> None:
+    blocks = blockwise._blocks(length, length, causal)
+    assert [i for begin, end, _ in blocks for i in range(begin, end)] == list(range(length))
+    assert all(end - begin <= blockwise.BLOCK and seen == (end if causal else length) for begin, end, seen in blocks)
+
+
+def test_it_serves_bfloat16_on_a_processor_alone() -> None:
+    q, k = torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, blockwise.LONGEST, 4)
+    assert not blockwise.serves(q, k, 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert blockwise.serves(q, k, 0.0)
+        assert not blockwise.serves(q, k, 0.1)
+        assert not blockwise.serves(q, torch.zeros(1, 1, blockwise.LONGEST + 1, 4), 0.0)
+        assert not blockwise.serves(q.to("meta"), k, 0.0)
+
+
+def test_a_view_that_only_looks_back_needs_no_mask() -> None:
+    places = torch.arange(5)[None]
+    assert View(places, places, causal=True).additive() is None
+    padded = View(places, places, causal=True, present=torch.tensor([[True, True, True, False, False]]))
+    assert padded.looks_back and padded.additive() is not None
+    assert not View(places, places, causal=True, prefix=torch.tensor([[2]])).looks_back
+    assert not View(places[:, 4:], places, causal=True).looks_back
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decoder",
+        "encoder",
+        "encoder-decoder",
+        "prefix-decoder",
+        "gpt2",
+        "llama",
+        "bert",
+        "modernbert",
+        "t5",
+        "t5-gated",
+    ],
+)
+@pytest.mark.parametrize("native", [True, False])
+def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
+    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = catalogue.find(name).build(SIZE, LIMITS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    source, target = sequences(6, LIMITS.source_length), sequences(6, LIMITS.target_length, seed=1)
+    masks = [torch.arange(x.shape[1]) < 2 + torch.arange(6)[:, None] % 4 for x in (source, target)]
+    pairs, answers = Pairs(source, target, *masks), torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+
+    def gradients(bf16: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.0)
+        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
+        return [loss.detach(), *found]
+
+    exact, ours = gradients(bf16=False), gradients(bf16=True)
+    monkeypatch.setattr(blockwise, "serves", lambda *arguments: False)
+    theirs = gradients(bf16=True)
+
+    def errors(found: list[Tensor]) -> list[float]:
+        return [float((a.float() - b).norm() / (b.norm() + 1e-4)) for a, b in zip(found, exact, strict=True)]
+
+    for our_error, their_error in zip(errors(ours), errors(theirs), strict=True):
+        assert our_error < 3 * their_error + 0.02
+
+
+def test_rotation_turns_back_in_the_backward_pass() -> None:
+    x = torch.randn(2, 3, 5, 8, dtype=torch.double, requires_grad=True)
+    angles = torch.cat([torch.rand(1, 1, 5, 4, dtype=torch.double)] * 2, -1)
+    assert torch.autograd.gradcheck(lambda x: rotated(x, angles.cos(), angles.sin()), x)
+
+
+def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
+    attention, places = Attention(8, 2, dropout=0.5).train(), torch.arange(6)[None]
+    torch.nn.init.normal_(attention.output.weight)
+    x = torch.randn(2, 6, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        first, second = (attention(x, View(places, places, causal=True))[0] for _ in range(2))
+        assert not torch.equal(first, second)
+        attention.eval()
+        first, second = (attention(x, View(places, places, causal=True))[0] for _ in range(2))
+        assert torch.equal(first, second)
