@@ -67,7 +67,8 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
         return (
             "none",
             "no comparison",
-            f"Only {only.architecture} has a score, {_amount(found, only.architecture)}: nothing to compare it with.",
+            f"Only {only.architecture} was trained to a score, {_amount(found, only.architecture)}: "
+            "nothing to compare it with under the same budget.",
         )
     equal = [found.leader, *(name for name, interval in found.differences.items() if interval.mean == 0)]
     share = "share" if len(equal) > 1 else "has"

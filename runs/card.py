@@ -70,7 +70,8 @@ def _use(facts: Facts) -> str:
     elif facts.own_file:
         needed = (
             "It needs archbench installed, whose `architectures.interop` tells `transformers` about its models. "
-            "Its architecture is the file `variant.py` in this folder: read it before you let it run, as below."
+            "Its architecture is the file `variant.py` in this folder: read it before you let it run, as below. "
+            "Modules of its own that it imports have to be there as well."
         )
     else:
         needed = (

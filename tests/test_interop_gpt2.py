@@ -123,6 +123,7 @@ def test_fields_that_are_ignored_change_no_logits() -> None:
     [
         ("activation_function", "quick_gelu", "quick_gelu"),
         ("add_cross_attention", True, None),
+        ("is_causal", False, None),
         ("is_encoder_decoder", True, None),
         ("per_layer_config", {"0": {"n_inner": 7}}, None),
         ("quantization_config", {"quant_method": "int8"}, None),

@@ -144,6 +144,7 @@ def rope(**parameters: object) -> dict[str, object]:
     [
         ("head_dim", 7, None),
         ("hidden_act", "quick_gelu", "quick_gelu"),
+        ("is_causal", False, None),
         ("is_encoder_decoder", True, None),
         ("per_layer_config", {"0": {"num_key_value_heads": 1}}, None),
         ("pretraining_tp", 2, "pretraining_tp = 2 is not supported; pretraining_tp = 1 is"),

@@ -139,7 +139,15 @@ def changed(folder: Path, **fields: object) -> None:
 def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
     pretrained_folders.gpt2(tmp_path)
     changed(
-        tmp_path, n_ctx=128, n_special=0, predict_special_tokens=True, output_past=True, task_specific_params={"a": 1}
+        tmp_path,
+        n_ctx=128,
+        n_special=0,
+        predict_special_tokens=True,
+        output_past=True,
+        task_specific_params={"a": 1},
+        mask_token_id=4,
+        no_repeat_ngram_size=3,
+        _attn_implementation_autoset=True,
     )
     assert catalogue.find(str(tmp_path)).family == "decoder"
 

@@ -37,10 +37,11 @@ IGNORED = {
     "summary_type",
     "summary_use_proj",
 }
+FIXED = {"is_causal": True}
 
 
 def build(config: Config, tied: bool) -> DecoderOnly:
-    checked(config, READ, IGNORED)
+    checked(config, READ, IGNORED, FIXED)
     dim = config.n_embd
 
     def norm(dim: int) -> LayerNorm:

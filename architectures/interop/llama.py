@@ -30,7 +30,7 @@ READ = {
 }
 # Rotary positions of the default type have no end; the first checkpoints carry the second name.
 IGNORED = {"max_position_embeddings", "max_sequence_length"}
-FIXED = {"pretraining_tp": 1}
+FIXED = {"is_causal": True, "pretraining_tp": 1}
 
 
 def build(config: Config, tied: bool) -> DecoderOnly:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from tasks.errors import InputError
 from tasks.example import BOS, END, PAD
@@ -62,10 +63,10 @@ def checked(
     ``read`` fields are carried over, ``ignored`` ones do not change what the model computes, ``fixed`` ones are had at
     that value only. Any other field has to be at its default, that of a new configuration of the same class.
     """
-    usual = type(config)().to_dict()
-    fixed = dict(fixed or {})
+    usual, fixed = type(config)().to_dict(), dict(fixed or {})
+    idle = (IDLE | GenerationConfig().to_dict().keys()) - fixed.keys()
     for name, value in config.to_dict().items():
-        if name in read or name in ignored or name in IDLE:
+        if name in read or name in ignored or name in idle:
             continue
         wanted = fixed[name] if name in fixed else usual.get(name)
         if value != wanted and (value or name in fixed or name in usual):
@@ -73,9 +74,10 @@ def checked(
             raise InputError(f"{config.model_type} configuration: {name} = {value!r} is not supported{supported}")
 
 
-# Fields of every configuration that do not change what a model computes in one pass.
+# Fields of any configuration that do not change what a model computes in one pass; nor do those of a GenerationConfig.
 IDLE = frozenset(
     {
+        "_attn_implementation_autoset",
         "_name_or_path",
         "_num_labels",
         "architectures",
@@ -83,15 +85,18 @@ IDLE = frozenset(
         "chunk_size_feed_forward",
         "dtype",
         "eos_token_id",
+        "finetuning_task",
         "gradient_checkpointing",
         "id2label",
         "initializer_range",
         "label2id",
+        "mask_token_id",
         "model_type",
         "output_attentions",
         "output_hidden_states",
         "output_past",
         "pad_token_id",
+        "prefix",
         "problem_type",
         "return_dict",
         "sep_token_id",
@@ -100,6 +105,7 @@ IDLE = frozenset(
         "tie_word_embeddings",  # told by the tensors themselves
         "torch_dtype",
         "transformers_version",
+        "unk_token_id",
         "use_cache",
     }
 )

@@ -42,7 +42,7 @@ IGNORED = {
     "initializer_factor",
     "n_positions",
 }
-FIXED = {"is_decoder": False, "is_encoder_decoder": True}
+FIXED = {"is_causal": True, "is_decoder": False, "is_encoder_decoder": True}
 
 
 def build(config: Config, tied: bool) -> EncoderDecoder:

@@ -23,35 +23,12 @@ _NAMES = {  # the first kind that has part of an operator's name
 }
 _LOSS = ("_Total", "cross_entropy")  # what the loss runs under: ours (architectures.cross_entropy), theirs
 _VIEWS = frozenset(  # which compute nothing
-    f"aten::{name}"
-    for name in [
-        "view",
-        "as_strided",
-        "transpose",
-        "permute",
-        "t",
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "slice",
-        "select",
-        "expand",
-        "reshape",
-        "to",
-        "_to_copy",
-        "unsqueeze",
-        "squeeze",
-        "flatten",
-        "_unsafe_view",
-        "view_as",
-        "detach",
-        "alias",
-        "narrow",
-        "unbind",
-        "split",
-        "chunk",
-        "item",
-    ]
+    """
+    aten::view aten::view_as aten::_unsafe_view aten::reshape aten::flatten aten::expand aten::as_strided aten::t
+    aten::transpose aten::permute aten::slice aten::select aten::narrow aten::split aten::chunk aten::unbind
+    aten::unsqueeze aten::squeeze aten::detach aten::alias aten::to aten::_to_copy aten::item aten::empty
+    aten::empty_like aten::empty_strided
+    """.split()  # noqa: SIM905
 )
 
 

@@ -65,9 +65,9 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> bo
     Raises ``InputError`` before anything is measured; on ``KeyboardInterrupt`` what is done stands in the file.
     """
     plan = planned(request)
-    root.mkdir(parents=True, exist_ok=True)
     with _one_thread():
         prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
+        root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
         store.write_json(root / FILE, record)
         _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
@@ -87,12 +87,20 @@ def planned(request: Request) -> Plan:
     if name not in SHAPES:
         raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}; there are {', '.join(SHAPES)}")
     models, measures = _chosen(request.only, name)
-    if not builtin_kinds(request.data):
-        builtin.find(request.data.partition(":")[0])
-        raise InputError(f"--data: {shown(request.data)} is not built in")
+    _check_data(request.data)
     shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
     pairs = request.pairs if request.pairs is not None else shape.pairs
     return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
+
+
+def _check_data(name: str) -> None:
+    """The task is a built-in one: nothing is read or fetched that another machine would not have."""
+    try:
+        builtin.find(name.partition(":")[0])
+    except InputError as error:
+        raise InputError(f"--{error}") from error
+    if not builtin_kinds(name):
+        raise InputError(f"--data: {shown(name)} is not built in; archbench list tasks tells what is")
 
 
 def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
