@@ -28,7 +28,7 @@ def text(module: ModuleType, offered: Collection[str] = ()) -> str:
     ``offered`` are the top-level modules and packages of the distribution that offers it. Raises ``InputError`` for a
     copy, as a run keeps one, whose last line no longer tells the other modules as they are.
     """
-    source = inspect.getsource(module)
+    source = _source(module)
     own, mark, _ = source.rpartition(f"\n{MARK}")
     body = f"{own}\n" if mark else source
     others = _others(Path(inspect.getfile(module)).resolve(), offered)
@@ -39,6 +39,13 @@ def text(module: ModuleType, offered: Collection[str] = ()) -> str:
             "or delete its last line"
         )
     return found
+
+
+def _source(module: ModuleType) -> str:
+    try:
+        return inspect.getsource(module)
+    except OSError:  # an empty file has none
+        return ""
 
 
 def loaded() -> dict[str, bytes]:

@@ -85,6 +85,8 @@ def _sentence(found: Comparison) -> tuple[str, str, str]:
             f"{found.leader} leads with {_amount(found, found.leader)}; its difference {others} is larger than its "
             "95% interval.",
         )
+    if len(equal) == len(found.scored):
+        return "open", "not decided", f"{leads}."
     return "open", "not decided", f"{leads}, but {_rivals(found)}"
 
 

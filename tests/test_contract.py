@@ -141,11 +141,13 @@ def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) 
         ("absent.py", "absent.py: there is no such variant file"),
         ("broken.py", "broken.py:3: the variant file fails: ModuleNotFoundError"),
         ("empty.py", "a variant file needs a function build(size, limits)"),
+        ("nothing.py", "a variant file needs a function build(size, limits)"),
     ],
 )
 def test_check_of_wrong_input_is_one_line(told: Callable[..., object], tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "broken.py").write_text('"""Broken."""\n\nimport absent_module_for_test\n')
     (tmp_path / "empty.py").write_text('"""Nothing."""\n')
+    (tmp_path / "nothing.py").touch()
     status, lines, errors = told("check", name)
     assert status == 2 and not lines and len(errors) == 1 and message in errors[0]
 
