@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -249,7 +250,15 @@ def test_little_to_compare_still_gives_a_page(tmp_path: Path, task: synthetic.Im
     assert "nan" not in re.sub(r"<[^>]*>", " ", html[html.index("<body>") :]).split()
     if task.seeds == 1 or len(task.truth) == 1 or not any(task.truth.values()):
         assert 'class="card decided"' not in html
-    assert "has the same mean" not in html  # where all have it, nobody is second
+
+
+def test_where_all_means_are_equal_nobody_is_second(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [single(PHRASES, truth={"decoder": 0.5, "encoder": 0.5})])
+    [found] = Comparisons(tables.collect(tmp_path)).headlines()
+    [(other, interval)] = found.differences.items()
+    assert "could be chance" in verdict(found).sentence
+    even = verdict(replace(found, differences={other: replace(interval, mean=0.0)})).sentence
+    assert re.fullmatch(r"\w+ and \w+ share the best mean, 0\.\d+ exact match\.", even)
 
 
 def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:

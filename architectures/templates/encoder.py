@@ -21,8 +21,8 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
     def block() -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
         attention = Attention(size.dim, size.heads)
-        # Or FeedForward, NoFeedForward, or a module of your own; it needs a method
-        # flops(self, tokens): of a forward pass, 2 * tokens * inputs * outputs a matrix.
+        # Or FeedForward, NoFeedForward, or a module of your own, with `flops(tokens)`
+        # of a forward pass: 2 * tokens * inputs * outputs for a matrix.
         feedforward = GatedFeedForward(size.dim, size.hidden)
         # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.
         return Block(attention, feedforward, LayerNorm, dropout=size.dropout)
