@@ -210,14 +210,11 @@ def _bench(
     from runs.bench import suite
 
     request = suite.Request(device, shape, _only(only), pairs, data)
-    try:
-        whole = suite.run(request, out, compare.cache(), context.obj, _say)
-    except KeyboardInterrupt:
-        if suite.begun(out, context.obj):
-            _print_bench(out)
-        return _fail(f"interrupted; what was measured before is in {out / suite.FILE}", 130)
+    ended = suite.run(request, out, compare.cache(), context.obj, _say)
     _print_bench(out)
-    return 0 if whole else 1
+    if ended == "interrupted":
+        return _fail(f"interrupted; what was measured before is in {out / suite.FILE}", 130)
+    return int(ended == "failed")
 
 
 @app.command("predict")

@@ -3,7 +3,7 @@
 A ratio over 1 means that ours is better: faster, or in less time or memory.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from reports import drawing
 from reports.drawing import Panel
-from reports.formatting import MISSING, memory, number
+from reports.formatting import number
 from reports.palette import COLOURS, INK, QUIET, RULE
 from reports.tables import write_csv
 from runs.store import Row, read_json, write_bytes
@@ -87,6 +87,7 @@ def remarks(record: Row) -> list[str]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")
     lines += [line for found in record["measures"] for line in _remarks(found)]
+    lines.append("brackets: quartiles; ratio: of pairs, over 1 where ours is faster or needs less")
     return [*lines, *record["notes"]]
 
 
@@ -95,7 +96,7 @@ def write(record: Row, root: Path) -> list[Path]:
     found = numbers(record)
     if found.empty:
         return []
-    files = drawing.together(panels(found), columns=min(2, found["model"].nunique()))
+    files = drawing.together(panels(found, record["classes"]), columns=min(2, found["model"].nunique()))
     paths = [root / f"bench.{kind}" for kind in files]
     for path, content in zip(paths, files.values(), strict=True):
         write_bytes(path, content)
@@ -103,15 +104,15 @@ def write(record: Row, root: Path) -> list[Path]:
     return [*paths, root / "bench.csv"]
 
 
-def panels(found: pd.DataFrame) -> list[Panel]:
-    """A panel for each model, all with the same axis."""
+def panels(found: pd.DataFrame, classes: Mapping[str, str]) -> list[Panel]:
+    """A panel for each model, with the ``classes`` of transformers below its name, and all with the same axis."""
     lower, upper = min(0.9, found["ratio_lower"].min()), max(1.1, found["ratio_upper"].max())
     limits = (lower / 1.08, upper * 1.08)
     return [
         Panel(
             str(model),
-            "",
-            0.8 + _ROW * len(rows),
+            f"beside {classes[str(model)]}",
+            1.0 + _ROW * len(rows),
             partial(_draw, rows=rows, limits=limits),
             f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
         )
@@ -142,12 +143,14 @@ def _numbers(found: Row) -> Iterable[Row]:
 def _line(row: Any) -> list[str]:
     sides = (_quartiles(row, side, row["unit"]) for side in ("ours", "theirs"))
     ratio = f"{row['ratio_median']:.2f} [{row['ratio_lower']:.2f} to {row['ratio_upper']:.2f}]"
-    return [str(row["model"]), _label(row), str(row["unit"]), *sides, ratio]
+    unit = "MiB" if row["unit"] == "bytes" else str(row["unit"])
+    return [str(row["model"]), _label(row), unit, *sides, ratio]
 
 
 def _label(row: Any) -> str:
-    compiled = ", compiled" if row["against"] == AGAINST["compiled"] else ""
-    return LABELS.get(row["measure"], str(row["measure"])) + compiled
+    if row["against"] == AGAINST["compiled"]:
+        return "training, theirs compiled"
+    return LABELS.get(row["measure"], str(row["measure"]))
 
 
 def _quartiles(row: Any, side: str, unit: str) -> str:
@@ -156,9 +159,10 @@ def _quartiles(row: Any, side: str, unit: str) -> str:
 
 
 def _value(value: float, unit: str) -> str:
+    """Three digits: 12345 tokens/s -> '12.3k', bytes in MiB."""
     if unit == "bytes":
-        return _plain(memory(value))
-    return f"{value:.2f}" if unit == "s" else f"{value:,.0f}"
+        return f"{value / 2**20:,.0f}"
+    return f"{value:.2f}" if unit == "s" else _plain(number(value)).replace(" ", "")
 
 
 def _plain(text: str) -> str:
@@ -181,7 +185,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _spoken(rows: pd.DataFrame) -> str:
-    return ", ".join(f"{_label(row)} {row['ratio_median']:.2f}" for _, row in rows.iterrows()) or MISSING
+    return ", ".join(f"{_label(row)} {row['ratio_median']:.2f}" for _, row in rows.iterrows())
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:

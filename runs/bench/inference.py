@@ -92,7 +92,9 @@ def _masked_scores(theirs: Any, batch: Batch, canvas: int) -> Tensor:
         cells = torch.full((rows, canvas), MASK, device=total.device)
         cells[:, :cell] = batch.target[:, :cell]
         read, present, begin = _joined(batch, cells)
-        logits = theirs(input_ids=read, attention_mask=present).logits[torch.arange(rows), begin + cell]
+        logits = theirs(input_ids=read, attention_mask=present).logits[
+            torch.arange(rows, device=total.device), begin + cell
+        ]
         scores = logits.log_softmax(-1).gather(-1, batch.target[:, cell, None]).squeeze(-1)
         total += scores if batch.target_mask is None else scores * batch.target_mask[:, cell]
     return total

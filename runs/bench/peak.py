@@ -10,7 +10,7 @@ PRODUCTS = ((1024, 1024, 1024), (2048, 1024, 1024), (1024, 1024, 4096), (4096, 2
 LARGE = ((8192, 8192, 8192), (8192, 4096, 16384))  # besides, where a GPU is not filled by those
 
 
-def peaks(where: Where, seconds: float = 0.2) -> dict[str, float]:
+def peaks(where: Where, seconds: float) -> dict[str, float]:
     """FLOP/s in bfloat16 and float32: of several shapes the best, each tried for ``seconds``."""
     products = PRODUCTS + (LARGE if where.device == "cuda" else ())
     kinds = {"bf16": torch.bfloat16, "float32": torch.float32}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import torch
@@ -32,6 +32,7 @@ MEASURES = ("training", "compiled", "labels", "real", "scoring", "generation", "
 REAL = ("real", "scoring", "shares")  # those that read a task
 UNASKED = {"tiny": ("compiled",)}  # measures that a shape leaves out unless they are named: compiling takes minutes
 
+Ended = Literal["done", "failed", "interrupted"]
 Say = Callable[[str], None]
 
 
@@ -59,10 +60,11 @@ class Plan:
     data: str
 
 
-def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> bool:
-    """Measure what was asked for into ``root/bench.json``; whether every measure could be taken.
+def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> Ended:
+    """Measure what was asked for into ``root/bench.json``, which is written anew after each measure.
 
-    Raises ``InputError`` before anything is measured; on ``KeyboardInterrupt`` what is done stands in the file.
+    ``failed`` where some measure could not be taken; on ``KeyboardInterrupt`` in a measure those before it stand.
+    Raises ``InputError`` before anything is measured or written.
     """
     plan = planned(request)
     with _one_thread():
@@ -70,14 +72,11 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> bo
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
         store.write_json(root / FILE, record)
-        _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
-    return not any("error" in measure for measure in record["measures"])
-
-
-def begun(root: Path, command: str) -> bool:
-    """Whether ``root`` holds what a benchmark by this command found, or some of it."""
-    path = root / FILE
-    return path.is_file() and bool(store.read_json(path).get("command") == command)
+        try:
+            _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
+        except KeyboardInterrupt:
+            return "interrupted"
+    return "failed" if any("error" in measure for measure in record["measures"]) else "done"
 
 
 def planned(request: Request) -> Plan:
@@ -93,14 +92,12 @@ def planned(request: Request) -> Plan:
     return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
 
 
-def _check_data(name: str) -> None:
+def _check_data(data: str) -> None:
     """The task is a built-in one: nothing is read or fetched that another machine would not have."""
-    try:
-        builtin.find(name.partition(":")[0])
-    except InputError as error:
-        raise InputError(f"--{error}") from error
-    if not builtin_kinds(name):
-        raise InputError(f"--data: {shown(name)} is not built in; archbench list tasks tells what is")
+    name, known = data.partition(":")[0], builtin.names()
+    if name not in known:
+        hint = "archbench list tasks tells what there is"
+        raise InputError(f"--data: no built-in data set {shown(name)}{nearest(name, known)}; {hint}")
 
 
 def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -180,7 +177,7 @@ def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callab
         say(note)
     if "training" in plan.measures or "compiled" in plan.measures:
         say("peak of matrix products")
-        record["peaks"] = peak.peaks(plan.where)
+        record["peaks"] = peak.peaks(plan.where, plan.shape.seconds)
     compiled = "compiled" in plan.measures and bool(record["compiler"])
     setting = Setting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
     for model in plan.models:

@@ -51,7 +51,7 @@ def their_inputs(model: str, batch: Batch, ours: Any = None) -> dict[str, Tensor
     if model == "t5":
         return {"input_ids": source, "labels": target}
     if model == "bert":
-        read = _half_hidden(source, bos, target) if ours is None else tokens_read(ours, pairs(batch)).cpu()
+        read = _half_hidden(source, bos, target) if ours is None else tokens_read(ours, pairs(batch))
         return _masked(read, source.shape[1] + 1, target)
     labels = torch.cat([torch.full_like(source, IGNORED), target], 1)
     read = torch.cat([source, bos, target[:, :-1]], 1)
@@ -72,7 +72,7 @@ def _batch(rows: int, source: int, target: int, vocabulary: int) -> Batch:
 def _half_hidden(source: Tensor, bos: Tensor, target: Tensor) -> Tensor:
     hidden = torch.rand(target.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     hidden[:, :1] = True
-    return torch.cat([source, bos, target.masked_fill(hidden, MASK)], 1)
+    return torch.cat([source, bos, target.masked_fill(hidden.to(target.device), MASK)], 1)
 
 
 def _masked(read: Tensor, begin: int, target: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,236 @@
+"""The benchmark: both sides do the same work in turn; record, table and figure say what was measured."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import archbench
+from reports import bench
+from runs.bench import alone, inference, real, shares, suite, training, windows
+from runs.bench.pairing import alternate, compared, rotated, summary
+from runs.bench.setting import DisagreementError, Setting
+from runs.bench.shapes import CLASSES, SHAPES
+from runs.bench.sides import Where
+from runs.bench.suite import Request
+from tasks.example import BOS, END, MASK
+
+TINY = SHAPES["tiny"]
+DATA = "phrases-en-de:300"
+MODELS = list(CLASSES)
+
+
+@pytest.fixture(scope="module")
+def setting(cache: Path) -> Iterator[Setting]:
+    with suite._one_thread():
+        plan = suite.planned(Request(device="cpu", shape="tiny", data=DATA))
+        yield Setting(TINY, Where("cpu", bf16=False), 2, suite._task(plan, cache, lambda line: None))
+
+
+def status(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        archbench.main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_sides_take_turns_in_going_first() -> None:
+    done: list[str] = []
+    sides = {name: lambda name=name: float(not done.append(name)) for name in ("ours", "theirs")}
+    found = alternate(sides, 4)  # type: ignore[arg-type]
+    assert found.first == ["ours", "theirs", "ours", "theirs"]
+    assert done[4:] == ["ours", "theirs", "theirs", "ours"] * 2  # after a warm-up and a trial of each
+    assert {len(values) for values in found.values.values()} == {4}
+    assert [rotated("abc", number) for number in range(3)] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
+
+
+def test_a_sample_lasts_long_enough_and_gives_units_per_second() -> None:
+    now, units = iter(float(second) for second in range(100)), 5.0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("runs.bench.pairing.time.perf_counter", lambda: next(now))  # each reading a second later
+        found = alternate({"ours": lambda: units, "theirs": lambda: 2 * units}, 3, seconds=4.0)
+    assert found.repeats == 4
+    assert found.values == {"ours": [4 * units] * 3, "theirs": [8 * units] * 3}
+
+
+def test_medians_quartiles_and_ratios() -> None:
+    assert summary([4.0, 1.0, 3.0, 2.0]) == {"median": 2.5, "lower": 1.75, "upper": 3.25}
+    assert summary([7.0]) == {"median": 7.0, "lower": 7.0, "upper": 7.0}
+    faster = compared({"ours": [20.0, 30.0, 80.0], "theirs": [10.0, 10.0, 20.0]}, more=True)
+    assert faster["ratios"]["theirs"] == {"values": [2.0, 3.0, 4.0], "median": 3.0, "lower": 2.5, "upper": 3.5}
+    assert faster["summary"]["ours"]["median"] == 30.0
+    smaller = compared({"ours": [1.0, 2.0], "theirs": [2.0, 4.0]}, more=False)
+    assert smaller["ratios"]["theirs"]["median"] == 2.0  # half of the seconds: twice as good
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("work", [windows.full, windows.labelled])
+def test_both_sides_have_the_same_loss_and_another_model_is_noticed(setting: Setting, model: str, work: Any) -> None:
+    both = training.prepared(setting, model, work)
+    ours, theirs = training.checked(setting, model, both)["float32"]
+    assert ours == pytest.approx(theirs, rel=1e-4) and ours > 1.0
+    with torch.no_grad():
+        both.ours.embedding.weight.mul_(1.5)
+    with pytest.raises(DisagreementError, match="losses of the same weights differ"):
+        training.checked(setting, model, both)
+
+
+def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: Setting) -> None:
+    both = training.prepared(setting, "bert", windows.full)
+    read, labels = both.inputs["input_ids"], both.inputs["labels"]
+    assert read.shape == (TINY.rows, TINY.context) and bool((read[:, 0] == BOS).all())
+    hidden = read == MASK
+    assert bool(hidden.any(1).all()) and not bool(hidden.all())
+    assert torch.equal(labels != windows.IGNORED, hidden)
+    assert torch.equal(torch.where(hidden, labels, read)[:, 1:], both.batch.target)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "bert"])
+def test_both_sides_write_the_same_tokens_and_never_end(setting: Setting, model: str) -> None:
+    ours, theirs = (side.eval() for side in setting.models(model, 1))
+    prompts = torch.randint(5, TINY.vocabulary, (3, 4), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours.head.weight[END] += 0.5 * ours.head.weight.abs().max()  # END would be written if it could
+    written = inference.our_words(ours, prompts, 9)
+    assert written.shape == (3, 9) and not bool((written == END).any())
+    ours, _ = setting.models(model, 1)
+    assert torch.equal(inference.our_words(ours.eval(), prompts, 9), inference.their_words(model, theirs, prompts, 9))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_both_sides_find_the_same_likelihoods(setting: Setting, model: str) -> None:
+    ours, theirs = (side.eval() for side in setting.models(model, TINY.target_length))
+    test = setting.prepared.test
+    found = inference.our_scores(ours, test, 9, TINY.vocabulary, "cpu")
+    expected = inference.their_scores(model, theirs, test, 9, TINY.target_length, "cpu")
+    assert np.ptp(found) > 1.0
+    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0.0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: str) -> None:
+    train, batches = setting.prepared.train, real.their_batches(setting, model)
+    rows = real.their_rows(setting.prepared, TINY)
+    for _, (inputs, tokens) in zip(range(3), batches, strict=False):
+        read = int(inputs["attention_mask"].sum())
+        if model == "t5":
+            assert tokens == read + int((inputs["labels"] != windows.IGNORED).sum())
+        elif model != "bert":
+            assert tokens == read - rows  # BOS
+        else:  # BOS and the rest of every canvas, of which at most one cell in a target is not
+            assert read - rows * (1 + TINY.target_length) < tokens < read - rows
+        assert inputs["attention_mask"].shape == inputs["input_ids"].shape and read < inputs["input_ids"].numel()
+    assert next(real.our_batches(setting)).tokens <= TINY.batch_tokens
+    mean = float((train.source_lengths + train.target_lengths).mean())
+    assert abs(rows * mean - TINY.batch_tokens) <= mean / 2
+
+
+def test_operators_are_told_apart() -> None:
+    assert shares.kind_of("aten::mm") == "matmuls"
+    assert shares.kind_of("aten::mm", ("_AttentionBackward",)) == "attention"
+    assert shares.kind_of("aten::_scaled_dot_product_flash_attention_for_cpu") == "attention"
+    assert shares.kind_of("aten::mm", ("_Total",)) == "matmuls"  # the output matrix
+    assert shares.kind_of("aten::exp_", ("_Total",)) == shares.kind_of("aten::_log_softmax") == "loss"
+    assert shares.kind_of("aten::add_", ("Optimizer.step#AdamW.step",)) == "optimizer"
+    assert shares.kind_of("aten::cat", (real.DATA,)) == "data"
+    assert shares.kind_of("aten::gelu") == "element-wise"
+    assert shares.kind_of("aten::view") == shares.kind_of("GeluBackward0") == "between"
+
+
+def test_shares_of_a_step_are_a_whole(setting: Setting) -> None:
+    for parts in shares.shares(setting, "gpt2")["shares"].values():
+        assert list(parts) == list(shares.KINDS) and sum(parts.values()) == pytest.approx(1.0, abs=0.02)
+        assert parts["matmuls"] > 0.02 and parts["optimizer"] > 0.0 and parts["data"] > 0.0
+
+
+def test_a_process_of_its_own_says_when_it_had_trained_and_what_that_took() -> None:
+    found = alone.measured("ours", "gpt2", "tiny", "cpu")
+    assert 0.1 < found["startup"] < 300.0
+    assert 0 < found["memory-rise"] < found["memory"] < 2**34
+
+
+def test_the_command_records_draws_and_tells_the_same_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = "gpt2,bert,training"
+    assert status("bench", "--device", "cpu", "--shape", "tiny", "--only", only, "--pairs", 2, "--out", tmp_path) == 0
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert record["complete"] and record["threads"] == 1 and record["environment"]["torch"] == torch.__version__
+    found = [(measure["model"], measure["measure"]) for measure in record["measures"]]
+    assert found == [("gpt2", "training"), ("bert", "training")]
+    shown, table = capsys.readouterr().out, pd.read_csv(tmp_path / "bench.csv")
+    for measure, (_, row) in zip(record["measures"], table.iterrows(), strict=True):
+        ratios = [a / b for a, b in zip(*(measure["samples"][side] for side in ("ours", "theirs")), strict=True)]
+        assert measure["ratios"]["theirs"]["values"] == ratios
+        assert row["ratio_median"] == pytest.approx(sum(ratios) / 2)
+        assert row["ours_median"] == pytest.approx(measure["summary"]["ours"]["median"])
+        assert f"{row['ratio_median']:.2f} [" in shown and f"{row['theirs_median'] / 1000:.1f}k [" in shown
+    assert 0.0 < record["measures"][0]["peak_fraction"]["ours"][0] < 1.0
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
+    assert [panel.title for panel in bench.panels(table, CLASSES)] == ["gpt2", "bert"]
+
+
+def test_an_interrupted_benchmark_keeps_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = training.labelled
+
+    def interrupted(setting: Setting, model: str) -> Any:
+        if model == "llama":
+            raise KeyboardInterrupt
+        return taken(setting, model)
+
+    monkeypatch.setattr(training, "labelled", interrupted)
+    arguments = ("bench", "--device", "cpu", "--shape", "tiny", "--only", "labels", "--pairs", 1, "--out", tmp_path)
+    assert status(*arguments) == 130
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert [measure["model"] for measure in record["measures"]] == ["gpt2"] and not record["complete"]
+    shown = capsys.readouterr()
+    assert "gpt2" in shown.out and "interrupted" in shown.err.splitlines()[-1]
+    assert (tmp_path / "bench.csv").is_file()
+
+
+def test_a_measure_that_fails_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(setting: Setting, model: str) -> Any:
+        raise DisagreementError("losses of the same weights differ")
+
+    monkeypatch.setattr(training, "full", broken)
+    only = "gpt2,training,labels"
+    assert status("bench", "--device", "cpu", "--shape", "tiny", "--only", only, "--pairs", 1, "--out", tmp_path) == 1
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert ["error" in measure for measure in record["measures"]] == [True, False]
+    assert "gpt2: training failed: losses of the same weights differ" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--shape", "huge"), 'unknown "huge"'),
+        (("--only", "trainin"), 'did you mean "training"'),
+        (("--only", ","), "names nothing"),
+        (("--device", "tpu"), "expected auto, cpu or cuda"),
+        (("--data", "sentimen"), 'did you mean "sentiment"'),
+        (("--data", "phrases-en-xx"), '"phrases-en-xx"'),
+        (("--pairs", "0"), "pairs"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_written(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status("bench", "--shape", "tiny", *arguments, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_of_another_schema_is_not_drawn(tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text('{"schema": 0}')
+    with pytest.raises(ValueError, match="not a benchmark of this archbench"):
+        bench.read(tmp_path)
