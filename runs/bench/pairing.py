@@ -37,7 +37,6 @@ def alternate(
         for number in range(pairs):
             names = rotated(list(sides), number)
             found.first.append(names[0])
-            gc.collect()
             for name in names:
                 units, taken = _timed(sides[name], found.repeats, settled)
                 found.values[name].append(units / taken)
@@ -87,6 +86,7 @@ def _timed(work: Work, repeats: int, settled: Callable[[], None]) -> tuple[float
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     enabled = gc.isenabled()
+    gc.collect()
     gc.disable()
     try:
         yield
