@@ -13,17 +13,48 @@ from torch.nn import functional as F
 from architectures import blockwise
 from architectures.initial import linear
 from architectures.numbers import Amount
+from architectures.product import product
 from architectures.rotate import rotated
 
 
+class Room:
+    """Memory (b, kv_heads, capacity, head_dim) for keys and values, filled from the front."""
+
+    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
+        shape = (*keys.shape[:2], capacity, keys.shape[3])
+        self.keys, self.values, self.filled = keys.new_empty(shape), values.new_empty(shape), 0
+        self.add(keys, values)
+
+    def add(self, keys: Tensor, values: Tensor) -> None:
+        end = self.filled + keys.shape[2]
+        self.keys[:, :, self.filled : end] = keys
+        self.values[:, :, self.filled : end] = values
+        self.filled = end
+
+    def fits(self, begin: int, end: int) -> bool:
+        """Whether places ``begin`` to ``end`` are there, and the next to be filled: no other cache has taken them."""
+        return self.filled == begin and end <= self.keys.shape[2]
+
+
 class KeyValues(NamedTuple):
-    """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated."""
+    """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated.
+
+    A value: what comes later may be written into ``room`` behind them, but never over what another one holds.
+    """
 
     keys: Tensor
     values: Tensor
+    room: Room | None = None
 
     def then(self, later: "KeyValues") -> "KeyValues":
-        return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
+        if torch.is_grad_enabled():
+            return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
+        begin, end = self.keys.shape[2], self.keys.shape[2] + later.keys.shape[2]
+        room = self.room
+        if room is None or not room.fits(begin, end):
+            room = Room(self.keys, self.values, max(2 * end, 64))
+        room.add(later.keys, later.values)
+        return KeyValues(room.keys[:, :, :end], room.values[:, :, :end], room)
 
     def rows(self, index: Tensor) -> "KeyValues":
         return KeyValues(self.keys[index], self.values[index])
@@ -34,6 +65,7 @@ class View:
     """What each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
+    ``latest``: no key comes after a query anyway.
     ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
     all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
     """
@@ -41,6 +73,7 @@ class View:
     queries: Tensor
     keys: Tensor
     causal: bool = False
+    latest: bool = False
     present: Tensor | None = None
     prefix: Tensor | None = None
     rotation: tuple[Tensor, Tensor] | None = None
@@ -72,27 +105,37 @@ class View:
             mask = self.mask(window)
             if mask is not None and mask.dtype == torch.bool:
                 mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
-            self.sums[window] = mask
+            self.sums[window] = mask if mask is None else mask.expand(-1, -1, self.queries.shape[-1], -1)
         return self.sums[window]
 
     def _needs_mask(self, window: int | None) -> bool:
         return not (self.present is None and self.prefix is None and self.bias is None and window is None)
 
-    def _mask(self, window: int | None) -> Tensor:
-        distance = self.keys[:, None, :] - self.queries[:, :, None]
-        visible = torch.ones_like(distance, dtype=torch.bool)
-        if self.causal:
-            visible = distance <= 0
-            if self.prefix is not None:
-                visible = visible | (self.keys < self.prefix)[:, None, :]
-        if window is not None:
-            visible = visible & (distance.abs() <= window)
-        if self.present is not None:
-            visible = visible & self.present[:, None, :]
+    def _mask(self, window: int | None) -> Tensor | None:
+        visible = self._visible(window)
+        if visible is None:
+            return self.bias
         visible = visible | ~visible.any(-1, keepdim=True)  # a query at padding that sees nothing must not give NaN
         if self.bias is None:
             return visible[:, None]
         return self.bias.masked_fill(~visible[:, None], float("-inf"))
+
+    def _visible(self, window: int | None) -> Tensor | None:
+        """Which keys each query sees (1 or b, 1 or q, k), None: all of them."""
+        visible = None if self.present is None else self.present[:, None, :]
+        causal = self.causal and not self.latest
+        if not causal and window is None:
+            return visible
+        distance = self.keys[:, None, :] - self.queries[:, :, None]
+        if causal:
+            reached = distance <= 0
+            if self.prefix is not None:
+                reached = reached | (self.keys < self.prefix)[:, None, :]
+            visible = reached if visible is None else visible & reached
+        if window is not None:
+            near = distance.abs() <= window
+            visible = near if visible is None else visible & near
+        return visible
 
 
 class Attention(nn.Module):
@@ -144,14 +187,14 @@ class Attention(nn.Module):
         """Keys and values of a memory (b, s, d) for cross-attention."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         rest = None if bias is None else bias[self.inner :]
-        k, v = F.linear(memory, weight[self.inner :], rest).chunk(2, -1)
+        k, v = product(memory, weight[self.inner :], rest).chunk(2, -1)
         return KeyValues(self._split(k), self._split(v))
 
     def cross(self, x: Tensor, memory: KeyValues, view: View) -> Tensor:
         """Cross-attention of x (b, q, d) to a remembered memory -> (b, q, d)."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         own = None if bias is None else bias[: self.inner]
-        return self._attend(self._split(F.linear(x, weight[: self.inner], own)), memory, view)
+        return self._attend(self._split(product(x, weight[: self.inner], own)), memory, view)
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
         """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
@@ -166,7 +209,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if blockwise.serves(q, seen.keys, dropout):
             scale = self.head_dim**-0.5 if self.scale is None else self.scale
-            y = blockwise.attention(q, *seen, view.additive(self.window), view.looks_back, scale)
+            y = blockwise.attention(q, seen.keys, seen.values, view.additive(self.window), view.looks_back, scale)
         else:
             y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
         z: Tensor = self.output(y)
@@ -178,7 +221,7 @@ class Attention(nn.Module):
         mask = None if plain else view.mask(self.window)
         exact = q.device.type == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
         with torch.autocast(q.device.type, enabled=not exact and torch.is_autocast_enabled(q.device.type)):
-            q, k, v = (t.float() if exact else t for t in (q, *seen))
+            q, k, v = (t.float() if exact else t for t in (q, seen.keys, seen.values))
             y = F.scaled_dot_product_attention(
                 q,
                 k,

@@ -56,14 +56,15 @@ class DecoderOnly(Family):
         """Read the source (b, s)."""
         if source is None or source.shape[1] == 0:
             return Cache()
-        present = full(source, truth(source_mask))
-        places = count_positions(present)
+        present = truth(source_mask)
+        places = straight(source.shape[1], source.device) if present is None else count_positions(present)
         geometry = self.positions(places, places)
         view = View(
             places, places, causal=not self.prefix, present=present, rotation=geometry.rotation, bias=geometry.bias
         )
         _, layers = self.stack(self.embedding(source, geometry.added), view)
-        return Cache(layers, present, places, present.sum(1))
+        lengths = places[:, -1] + 1 if present is None else present.sum(1)
+        return Cache(layers, present, places, lengths)
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
@@ -84,6 +85,9 @@ def extend(
     """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
     new, places, present = cache.extend(tokens)
     geometry = positions(new, places)
-    view = View(new, places, causal=True, present=present, rotation=geometry.rotation, bias=geometry.bias)
+    latest = tokens.shape[1] == 1
+    view = View(
+        new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
+    )
     x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
     return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

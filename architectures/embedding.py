@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from architectures.feedforward import Activation
 from architectures.initial import linear
 from architectures.numbers import Amount
+from architectures.product import product
 
 
 @runtime_checkable
@@ -100,7 +101,7 @@ class Head(nn.Module):
         return [self.weight] if self.bias is None else [self.weight, self.bias]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(*self.product(x))
+        return product(*self.product(x))
 
     def product(self, x: Tensor) -> Product:
         """What the matrix product takes for hidden states (..., d)."""

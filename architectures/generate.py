@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.example import BOS, END, MASK, PAD
+from tasks.example import BOS, END, MASK
+
+KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,23 @@ def left_to_right(
         tokens = torch.cat([tokens, start], 1)
     if decoding.strategy == "beam":
         return _beam(model, cache, tokens, answers, decoding)
-    active = torch.arange(rows, device=source.device)
-    written = torch.full((rows, decoding.max_tokens), PAD, device=source.device)
-    lengths = torch.zeros(rows, dtype=torch.long, device=source.device)
+    active = torch.arange(rows, device=source.device)  # which row of the source each row of the cache is
+    going = torch.ones_like(active, dtype=torch.bool)
+    written = torch.full((rows, decoding.max_tokens), END, device=source.device)
     for step in range(decoding.max_tokens):
         logits, cache = model.decode(tokens, cache)
         choice = _choose(_allowed(logits[:, -1], answers), decoding, generator)
-        going = choice != END
+        choice = torch.where(going, choice, END)
         written[active, step] = choice
-        lengths[active] += going.long()
-        if not bool(going.all()):
-            active, choice, cache = active[going], choice[going], cache.rows(going.nonzero().squeeze(1))
-        if not len(active):
+        going = choice != END
+        count = int(going.sum())
+        if not count:
             break
+        if count <= KEPT * len(active):  # to take rows out of a cache is to copy it
+            active, choice, cache = active[going], choice[going], cache.rows(going.nonzero().squeeze(1))
+            going = torch.ones_like(active, dtype=torch.bool)
         tokens = choice[:, None]
-    return [row[:n] for row, n in zip(written, lengths.tolist(), strict=True)]
+    return [_before_end(row) for row in written]
 
 
 def in_rounds(

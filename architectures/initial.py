@@ -2,16 +2,18 @@
 
 from torch import nn
 
+from architectures.product import Linear
+
 
 def linear(
     inputs: int, outputs: int, bias: bool = False, zero: bool = False, splits: tuple[int, ...] | None = None
-) -> nn.Linear:
+) -> Linear:
     """A linear map (outputs, inputs).
 
     ``zero`` starts it at zero, so that a new block passes the residual stream through unchanged. ``splits`` are the row
     counts of the logical matrices that are stored as one, which an optimizer may want apart (``weight.row_splits``).
     """
-    layer = nn.Linear(inputs, outputs, bias)
+    layer = Linear(inputs, outputs, bias)
     if zero:
         nn.init.zeros_(layer.weight)
     else:

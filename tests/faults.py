@@ -136,9 +136,17 @@ def off_by_one(original):
     return extend
 
 
+def overwrites(original):
+    def fits(self, begin, end):
+        self.filled = begin
+        return end <= self.keys.shape[2]
+
+    return fits
+
+
 def shares_rows(original):
     def then(self, later):
-        return original(self, KeyValues(*(x[:1].expand_as(x) for x in later)))
+        return original(self, KeyValues(*(x[:1].expand_as(x) for x in later[:2])))
 
     return then
 

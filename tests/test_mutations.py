@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from architectures import catalogue, causal, contract, decoder, encoder, generate, masked
-from architectures.attention import Attention, KeyValues, View
+from architectures.attention import Attention, KeyValues, Room, View
 from architectures.embedding import Embedding, Head
 from architectures.encoder import Canvas
 from architectures.encoder_decoder import EncoderDecoder
@@ -209,6 +209,13 @@ FAULTS = (
             patch(Canvas, "rows", lambda original: lambda self, index: original(self, 0 * index)),
         ),
         ("decoder", "prefix-decoder", "encoder", "encoder-decoder"),
+    ),
+    Fault(
+        "a cache written over",
+        "caches_are_values",
+        "decoding on after others wrote from the same cache: off by",
+        patch(Room, "fits", faults.overwrites),
+        ("decoder", "prefix-decoder", "encoder-decoder"),
     ),
     Fault(
         "a cache shared between rows",

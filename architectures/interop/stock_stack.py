@@ -67,21 +67,21 @@ class StockStack(nn.Module):
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
 
-        None are kept of a plainly causal pass, which has everything in it already, nor by an encoder. Where there is no
-        mask, a causal model of ``transformers`` is causal, and an encoder sees everything.
+        None are kept by an encoder. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder
+        sees everything.
         """
         plain = view.plainly_causal(None)
         arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(view, x)}
         if self.positioned:
             arguments["position_ids"] = view.queries
-        cache = _cache(past, memory) if memory is not None or (view.causal and not plain) else None
+        cache = _cache(past, memory) if memory is not None or view.causal else None
         if cache is not None:
             arguments[self.cache_name] = cache
         if memory is not None:  # of these states only the shape is looked at: their keys and values are in the cache
             arguments["encoder_hidden_states"] = memory.layers[0].keys[:, 0]
             arguments["encoder_attention_mask"] = _added(memory.view, x)
         states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
-        return states, () if cache is None or plain else _seen(cache)
+        return states, () if cache is None else _seen(cache)
 
     def remember(self, memory: Tensor) -> list[KeyValues]:
         """Every layer's keys and values of a memory (b, s, d)."""
@@ -94,19 +94,20 @@ class StockStack(nn.Module):
 def _added(view: View, x: Tensor) -> Tensor | None:
     """The mask of a view as a summand of scores (b, 1, q, k), which every attention of ``transformers`` takes."""
     mask = view.mask()
-    if mask is None:
+    if mask is None and not view.causal:
         return None
-    return torch.zeros(mask.shape, dtype=x.dtype, device=x.device).masked_fill(~mask, float("-inf"))
+    added = torch.zeros(len(x), 1, view.queries.shape[-1], view.keys.shape[-1], dtype=x.dtype, device=x.device)
+    return added if mask is None else added.masked_fill_(~mask, float("-inf"))
 
 
 def _cache(past: Sequence[KeyValues], memory: Memory | None) -> Any:
     """A cache of ``transformers`` that begins with what was seen; it never writes into those tensors."""
     from transformers import DynamicCache, EncoderDecoderCache
 
-    before = DynamicCache([tuple(layer) for layer in past])
+    before = DynamicCache([(layer.keys, layer.values) for layer in past])
     if memory is None:
         return before
-    return EncoderDecoderCache(before, DynamicCache([tuple(layer) for layer in memory.layers]))
+    return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in memory.layers]))
 
 
 def _seen(cache: Any) -> tuple[KeyValues, ...]:
