@@ -67,8 +67,8 @@ class StockStack(nn.Module):
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
 
-        None are kept by an encoder. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder
-        sees everything.
+        An encoder keeps none. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder sees
+        everything.
         """
         plain = view.plainly_causal(None)
         arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(view, x)}
