@@ -72,24 +72,25 @@ class _Total(torch.autograd.Function):
             chunk, label = x[rows], labels[rows, None]
             weight = weights[rows, None] if len(weights) > 1 else weights
             product = chunk @ w.T
-            scores = (product.float() if added is None else torch.add(product, added)).log_softmax(-1)
-            picked = scores.gather(1, label)
+            logits = product.float() if added is None else torch.add(product, added)
+            chances = logits.softmax(-1)
+            # the most likely token has a chance of 1 / v at least, whose logarithm is safe
+            divisor = logits.amax(-1, keepdim=True) - chances.amax(-1, keepdim=True).log()
+            scores = logits.gather(1, label) - divisor
             if smoothing:
-                picked = (1 - smoothing) * picked + smoothing * _mean(scores, allowed)
-            loss = loss - (picked * weight).sum()
+                scores = (1 - smoothing) * scores + smoothing * (_mean(logits, allowed) - divisor)
+            loss = loss - (scores * weight).sum()
             if by_states is None or by_matrix is None:
                 continue
-            slope = scores.exp_()  # of the loss of each row in its logits
+            slope = chances  # of the loss of each row in its logits
             if smoothing:
-                even = 1.0 / slope.shape[1] if allowed is None else allowed / allowed.sum()
-                slope.sub_(smoothing * even)
+                slope.sub_(smoothing * (1.0 / slope.shape[1] if allowed is None else allowed / allowed.sum()))
             slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1.0).expand(label.shape))
-            slope = slope.mul_(weight)
             if by_bias is not None:
-                by_bias += slope.sum(0)
+                by_bias += (slope.T @ weight.expand(len(label), 1)).squeeze(1)
             slope = slope.to(kind)
-            by_states[rows] = slope @ w
-            by_matrix += slope.T @ chunk
+            by_states[rows] = (slope @ w) * weight
+            by_matrix += slope.T @ (chunk * weight.to(kind))
         context.save_for_backward(by_states, by_matrix, by_bias)
         context.kinds = matrix.dtype, None if bias is None else bias.dtype
         return loss
@@ -111,11 +112,11 @@ def _added(bias: Tensor | None, answers: Tensor | None, matrix: Tensor) -> Tenso
     return zero.masked_fill(~answers, float("-inf"))
 
 
-def _mean(scores: Tensor, allowed: Tensor | None) -> Tensor:
-    """Mean of log-probabilities (n, v) over the tokens that are allowed (v,): (n, 1)."""
+def _mean(logits: Tensor, allowed: Tensor | None) -> Tensor:
+    """Mean of logits (n, v) over the tokens that are allowed (v,): (n, 1)."""
     if allowed is None:
-        return scores.mean(-1, keepdim=True)
-    return scores.masked_fill(allowed == 0, 0.0).sum(-1, keepdim=True) / allowed.sum()
+        return logits.mean(-1, keepdim=True)
+    return logits.masked_fill(allowed == 0, 0.0).sum(-1, keepdim=True) / allowed.sum()
 
 
 def _chunks(rows: int, vocabulary: int, device: str) -> list[slice]:
