@@ -25,6 +25,7 @@ CHECKPOINT_SECONDS = 30.0
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
 BOUND_DRAWS = 4
+READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 
 Notify = Callable[[Progress], None]
 
@@ -63,7 +64,9 @@ class Training:
         self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
         self.state = State()
+        self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)
+        self.unread: list[Tensor] = []  # losses that are still on the device, of the latest steps
         self.stream = stepper.stream(plan.tokens)
         self.steps = self.stream.total_steps()
         self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens)
@@ -99,21 +102,34 @@ class Training:
     def _step(self, batch: Batch, position: Position) -> None:
         state, begun = self.state, time.perf_counter()
         progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
-        loss = self.stepper.step(batch, state.step, min(progress, 1.0)).item()
+        self.unread.append(self.stepper.step(batch, state.step, min(progress, 1.0)))
         state.step, state.position = state.step + 1, position
         self._count(batch)
+        told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
+        if told or state.step % READ_STEPS[self.stepper.device.type] == 0 or self._is_due():
+            self._read()
         state.seconds += time.perf_counter() - begun
-        if not math.isfinite(loss):
-            state.diverged = (
-                f"loss or gradient not finite at step {state.step}; best checkpoint: step {state.best_step}"
-            )
+        if state.diverged:
             return
-        state.pending.append(loss)
-        if state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps:
+        if told:
             self._point("train", "loss", sum(state.pending) / len(state.pending))
             state.pending = []
         speed = state.position.tokens / max(state.seconds, 1e-9)
-        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, loss, speed))
+        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
+
+    def _read(self) -> None:
+        """Take the losses from the device; the first that is not finite ends the run."""
+        losses = torch.stack(self.unread).tolist() if self.unread else []
+        self.unread = []
+        for place, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                step = self.state.step - len(losses) + place + 1
+                self.state.diverged = (
+                    f"loss or gradient not finite at step {step}; best checkpoint: step {self.state.best_step}"
+                )
+                return
+            self.state.pending.append(loss)
+            self.loss = loss
 
     def _count(self, batch: Batch) -> None:
         model, state, native = self.stepper.model, self.state, self.plan.native
@@ -124,9 +140,12 @@ class Training:
         state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
         state.cells += batch.processed
 
+    def _is_due(self) -> bool:
+        """Whether the validation subset is to be measured after this step."""
+        return self.state.step * EVALUATIONS // self.steps > self.state.evaluated
+
     def _evaluate_when_due(self) -> None:
-        due = self.state.step * EVALUATIONS // self.steps
-        if due > self.state.evaluated:
+        if self._is_due():
             self._evaluate()
 
     def _evaluate(self) -> None:
@@ -157,6 +176,7 @@ class Training:
         state.curves.append({**where, "split": split, "metric": metric, "value": value})
 
     def _save(self) -> None:
+        self._read()
         parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
         checkpoint.save(self.folder, parts, self.state.to_json())
 
