@@ -72,7 +72,7 @@ class _Total(torch.autograd.Function):
             chunk, label = x[rows], labels[rows, None]
             weight = weights[rows, None] if len(weights) > 1 else weights
             product = chunk @ w.T
-            logits = product.float() if added is None else torch.add(product, added)
+            logits = product.float() if added is None else product.float().add_(added)
             chances = logits.softmax(-1)
             # the most likely token has a chance of 1 / v at least, whose logarithm is safe
             divisor = logits.amax(-1, keepdim=True) - chances.amax(-1, keepdim=True).log()
