@@ -12,11 +12,6 @@ from architectures.numbers import Amount
 Activation = Callable[[Tensor], Tensor]
 
 
-def gelu_tanh(x: Tensor) -> Tensor:
-    """GELU by the approximation with a hyperbolic tangent (1606.08415), as in GPT-2 and T5 v1.1."""
-    return F.gelu(x, approximate="tanh")
-
-
 class FeedForward(nn.Module):
     """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT.
 

@@ -11,7 +11,8 @@ from architectures import catalogue
 from architectures.attention import Attention
 from architectures.embedding import Embedding, Head, Transform
 from architectures.encoder import EncoderOnly
-from architectures.feedforward import FeedForward, GatedFeedForward, gelu_tanh
+from architectures.feedforward import FeedForward, GatedFeedForward
+from architectures.gelu import gelu_tanh
 from architectures.interop.convert import to_transformers
 from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm
 from architectures.positions import Learned, NoPositions, Rotary

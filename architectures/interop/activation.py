@@ -2,7 +2,8 @@
 
 from torch.nn import functional as F
 
-from architectures.feedforward import Activation, gelu_tanh
+from architectures.feedforward import Activation
+from architectures.gelu import gelu_tanh
 from tasks.errors import InputError
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -3,7 +3,8 @@
 from architectures.attention import Attention
 from architectures.decoder import DecoderOnly
 from architectures.embedding import Embedding, Head
-from architectures.feedforward import FeedForward, gelu_tanh
+from architectures.feedforward import FeedForward
+from architectures.gelu import gelu_tanh
 from architectures.norm import LayerNorm
 from architectures.positions import Learned
 from architectures.size import Limits, Size

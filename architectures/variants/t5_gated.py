@@ -5,7 +5,8 @@ from torch import nn
 from architectures.attention import Attention
 from architectures.embedding import Embedding, Head
 from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import GatedFeedForward, gelu_tanh
+from architectures.feedforward import GatedFeedForward
+from architectures.gelu import gelu_tanh
 from architectures.norm import RMSNorm
 from architectures.positions import RelativeBias
 from architectures.size import Limits, Size
