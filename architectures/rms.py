@@ -1,0 +1,36 @@
+"""Division by the root mean square, whose backward pass PyTorch puts together from many small steps on a CPU."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """``x * (mean(x ** 2, -1) + eps) ** -0.5 * weight`` of (..., d) and (d,) (1910.07467)."""
+    if x.device.type != "cpu" or not x.dtype == weight.dtype == torch.float32:
+        return F.rms_norm(x, x.shape[-1:], weight, eps)
+    y: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        scale = x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        normed = x * scale
+        context.save_for_backward(normed, weight, scale)
+        y: Tensor = normed * weight
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        normed, weight, scale = context.saved_tensors
+        along = above * normed
+        by_weight = along.view(-1, len(weight)).sum(0)
+        drift = (along @ weight)[..., None].mul_(-1 / len(weight))
+        by_x = torch.mul(above, weight, out=along).addcmul_(normed, drift).mul_(scale)
+        return by_x, by_weight, None

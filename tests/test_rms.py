@@ -1,0 +1,31 @@
+"""Division by the root mean square is what PyTorch computes, in value and derivatives."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from architectures.rms import rms_norm
+
+
+@pytest.mark.parametrize("shape", [(7,), (0, 5), (3, 1), (4, 9, 16)])
+def test_values_and_derivatives_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
+    x = (3 * torch.randn(shape)).requires_grad_()
+    weight = torch.randn(shape[-1]).requires_grad_()
+    above = torch.randn(shape)
+    theirs, ours = F.rms_norm(x, shape[-1:], weight, 1e-6), rms_norm(x, weight, 1e-6)
+    torch.testing.assert_close(ours, theirs)
+    for mine, other in zip(*(torch.autograd.grad(y, (x, weight), above) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_row_of_zeros_stays_zero() -> None:
+    x = torch.zeros(2, 4, requires_grad=True)
+    y = rms_norm(x, torch.ones(4), 1e-6)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert not y.any()
+    assert slope.isfinite().all()
+
+
+def test_bfloat16_is_left_to_pytorch() -> None:
+    x = torch.randn(3, 8).bfloat16()
+    assert rms_norm(x, torch.ones(8).bfloat16(), 1e-6).dtype == torch.bfloat16
