@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from whole_models import padded_pairs, perturbed
 
-from architectures import blockwise, catalogue
+from architectures import blockwise
 from architectures.attention import Attention, View
-from architectures.contract import LIMITS, SIZE, sequences
-from architectures.objectives import Pairs
+from architectures.contract import LIMITS
 from architectures.rotate import rotated
 
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
@@ -99,14 +99,8 @@ def test_a_view_that_only_looks_back_needs_no_mask() -> None:
 def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    model = catalogue.find(name).build(SIZE, LIMITS)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    source, target = sequences(6, LIMITS.source_length), sequences(6, LIMITS.target_length, seed=1)
-    masks = [torch.arange(x.shape[1]) < 2 + torch.arange(6)[:, None] % 4 for x in (source, target)]
-    pairs, answers = Pairs(source, target, *masks), torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+    model, pairs = perturbed(name, 0.05), padded_pairs()
+    answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
 
     def gradients(bf16: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from whole_models import padded_pairs, perturbed
 
 from architectures import catalogue, cross_entropy
-from architectures.contract import LIMITS, SIZE, sequences
-from architectures.objectives import Pairs, loss_of
+from architectures.contract import LIMITS, SIZE
+from architectures.objectives import loss_of
 from tasks.example import END
 
 ROWS, DIM, VOCABULARY = 150, 12, 37
@@ -88,15 +89,8 @@ def test_chunks_are_all_rows_and_never_many_logits(rows: int, vocabulary: int) -
 def test_training_gets_the_gradients_of_the_plain_loss(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.manual_seed(0)
-    model = catalogue.find(name).build(SIZE, LIMITS)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    source, target = sequences(6, LIMITS.source_length), sequences(6, LIMITS.target_length, seed=1)
-    source_mask, target_mask = (torch.arange(x.shape[1]) < 2 + torch.arange(6)[:, None] % 4 for x in (source, target))
+    model, pairs = perturbed(name, 0.1), padded_pairs()
     answers = torch.arange(LIMITS.vocabulary) >= END
-    pairs = Pairs(source, target, source_mask, target_mask)
 
     def gradients() -> tuple[Tensor, ...]:
         loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.1)

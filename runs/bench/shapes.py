@@ -101,20 +101,27 @@ def _gpt2(shape: Shape) -> Any:
     )
 
 
+def _usual(shape: Shape) -> dict[str, Any]:
+    """What most configurations call by these names."""
+    return {
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": shape.context,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        **TOKENS,
+    }
+
+
 def _llama(shape: Shape) -> Any:
     """Two query heads share keys and values, as in our variant."""
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=shape.vocabulary,
-        max_position_embeddings=shape.context,
-        hidden_size=shape.width,
-        intermediate_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
+        **_usual(shape),
         num_key_value_heads=shape.heads // 2,
         tie_word_embeddings=False,
-        **TOKENS,
     )
 
 
@@ -122,15 +129,9 @@ def _bert(shape: Shape) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
-        vocab_size=shape.vocabulary,
-        max_position_embeddings=shape.context,
-        hidden_size=shape.width,
-        intermediate_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
+        **_usual(shape),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        **TOKENS,
     )
 
 
