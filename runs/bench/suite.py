@@ -84,7 +84,7 @@ def planned(request: Request) -> Plan:
     device = machine.device(request.device)
     name = request.shape or ("base" if device == "cuda" else "small")
     if name not in SHAPES:
-        raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}; there are {', '.join(SHAPES)}")
+        raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}")
     models, measures = _chosen(request.only, name)
     _check_data(request.data)
     shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
@@ -105,7 +105,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
     known = (*CLASSES, *MEASURES)
     for name in only or ():
         if name not in known:
-            raise InputError(f"--only: unknown {shown(name)}{nearest(name, known)}; there are {', '.join(known)}")
+            raise InputError(f"--only: unknown {shown(name)}{nearest(name, known)}")
     if only is not None and not only:
         raise InputError(f"--only: names nothing; there are {', '.join(known)}")
     models = tuple(name for name in CLASSES if name in (only or ()))
