@@ -33,6 +33,7 @@ class EncoderOnly(Family):
     """Reads ``[source, canvas]``; the canvas always has ``canvas`` cells, [MASK] where nothing is written.
 
     The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
+    ``pooled``: a canvas of one cell has the mean state of all positions; a longer one is not changed.
     """
 
     family = "encoder"
@@ -46,10 +47,11 @@ class EncoderOnly(Family):
         positions: nn.Module,
         canvas: int,
         objective: Objective | None = None,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
         self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
-        self.canvas = canvas
+        self.canvas, self.pooled = canvas, pooled and canvas == 1
         self.objective: Objective = objective or Masked()
 
     def hidden(
@@ -72,7 +74,8 @@ class EncoderOnly(Family):
         geometry = self.positions(places, places)
         view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.stack(self.embedding(tokens, geometry.added), view)
-        return States(x[:, :width], x[:, width:])
+        target_states = _mean(x, present) if self.pooled else x[:, width:]
+        return States(x[:, :width], target_states)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
         """Keep the source (b, s): an encoder reads it anew with every canvas."""
@@ -97,3 +100,11 @@ class EncoderOnly(Family):
         n = source + target
         head = self.head.flops(outputs)
         return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, mutual(n)) + head)
+
+
+def _mean(x: Tensor, present: Tensor | None) -> Tensor:
+    """The mean of the states (b, n, d) at the positions that are there: (b, 1, d)."""
+    if present is None:
+        return x.mean(1, keepdim=True)
+    shares = present / present.sum(1, keepdim=True)
+    return (x * shares[..., None]).sum(1, keepdim=True)

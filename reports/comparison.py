@@ -16,7 +16,7 @@ from reports.tables import Tables
 from runs.spec import AS_IS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
-CONDITIONS: Final = ("match", "supervision", "optimizer")
+CONDITIONS: Final = ("match", "condition")
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 _UNKNOWN: Final = Interval(math.nan)
@@ -136,8 +136,8 @@ class Comparisons:
         self._scores = {name: rows["value"] for name, rows in by_metric.items()}
         self._tested = {name: rows["n"] for name, rows in by_metric.items()}
         self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
-        self.groups = list(_groups(tables["runs"]))
-        self._compared: dict[tuple[int, str], Comparison] = {}
+        self.groups = list(_groups(tables))
+        self._compared: dict[tuple[Group, str], Comparison] = {}
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""
@@ -157,19 +157,19 @@ class Comparisons:
 
     def compare(self, group: Group, name: str) -> Comparison:
         """Compare the group's architectures by the metric `name`."""
-        key = (self.groups.index(group), name)
+        key = (group, name)
         if key not in self._compared:
             self._compared[key] = self._compare(group, name)
         return self._compared[key]
 
     def _compare(self, group: Group, name: str) -> Comparison:
         found = metric(name)
-        seeds, samples = self._samples(group, name)
+        seeds, samples = self.samples(group, name)
         pooled = pool(list(samples.values()))
         means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
         differences = {
-            name: _oriented(difference_interval(samples[leader], samples[name], pooled), found)
+            name: oriented(difference_interval(samples[leader], samples[name], pooled), found)
             for name in means
             if leader and name != leader
         }
@@ -197,7 +197,7 @@ class Comparisons:
             return ()
         return tuple(group.runs.loc[(group.runs["family"] == "encoder-decoder").fillna(False), "architecture"].unique())
 
-    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+    def samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
@@ -236,11 +236,16 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
     return list(first.values()), [one for one in comparisons if first[one.group.dataset] is not one]
 
 
-def by_axis(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for every axis of every run: one run may serve several ("parameters,flops"), as the reference does."""
-    if not runs["match"].str.contains(",", na=False).any():
-        return runs
-    return runs.assign(match=runs["match"].str.split(",")).explode("match", ignore_index=True)
+def placed(tables: Tables, role: str) -> pd.DataFrame:
+    """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
+
+    One run may stand in several places, as the reference does, which is the same on every axis.
+    """
+    entries = tables["entries"]
+    entries = entries[(entries["role"] == role).fillna(False)]
+    own = ["architecture", "dataset", "match", "condition", "role", "share"]
+    runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
+    return entries.merge(runs, on="run", how="inner", sort=False)
 
 
 def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
@@ -248,16 +253,17 @@ def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
     return (runs["match"] == AS_IS).fillna(False).astype(bool)
 
 
-def _groups(runs: pd.DataFrame) -> Iterator[Group]:
-    """The runs by data set and condition, in the order in which they were planned.
+def _groups(tables: Tables) -> Iterator[Group]:
+    """The compared runs by data set and condition, in the order in which they were planned.
 
     Checkpoints had another budget than any match: they make a group only where there is nothing else.
     """
-    runs = by_axis(runs)
+    runs = placed(tables, "compared")
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
         rows = rows if as_is(rows).all() else rows[~as_is(rows)]
-        varying = [name for name in CONDITIONS if name in rows and rows[name].nunique(dropna=True) > 1]
+        rows = rows.fillna({"condition": ""})
+        varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
         parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
         if varying:
             parts = list(rows.groupby(varying, sort=False))
@@ -273,7 +279,7 @@ def _seeds(rows: pd.DataFrame) -> list[int]:
     return list(range(len(rows))) if seeds.isna().any() or seeds.duplicated().any() else [int(seed) for seed in seeds]
 
 
-def _oriented(interval: Interval, found: Metric) -> Interval:
+def oriented(interval: Interval, found: Metric) -> Interval:
     """A difference with the sign that makes better positive."""
     if found.better != "lower":
         return interval

@@ -1,7 +1,9 @@
 """What each test example contributed to a run's score, recovered from the table `predictions`.
 
-Only for metrics that are means over examples, and only where that mean gives the recorded score: a table that holds a
-part of the examples is no ground for an interval over all of them.
+A metric that is a mean over examples gives each its own value. One of the whole corpus (BLEU, chrF, macro F1) gives
+each its jackknife pseudo-value, `n * score - (n - 1) * score without it`, whose spread is that of the score when the
+corpus is drawn again (Efron and Stein 1981). Either way the contributions average to the recorded score; where they do
+not, because the table holds a part of the examples only, there are none.
 """
 
 import math
@@ -15,21 +17,21 @@ from reports.statistics import Floats
 
 Contributions = Mapping[str, "pd.Series[Any]"]
 
-DECOMPOSABLE: Final = ("accuracy", "exact_match", "bits_per_byte")
 _TOLERANCE: Final = 2e-3
 
 
 def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
-    if metric not in DECOMPOSABLE or predictions.empty:
+    measure = _MEASURES.get(metric)
+    if measure is None or predictions.empty:
         return {}
     found = {}
     for run, rows in predictions[predictions["run"].isin(list(scores))].groupby("run", sort=False):
-        values = _bits(rows) if metric == "bits_per_byte" else right(rows).astype(float)
+        values, total = measure(rows)
         series = pd.Series(np.asarray(values, dtype=float), index=rows["example"].to_numpy()).dropna()
         value = scores[str(run)]
-        if len(series) > 1 and abs(series.mean() - value) <= _TOLERANCE * max(abs(value), 0.01):
-            found[str(run)] = series.sort_index()
+        if len(series) > 1 and abs(total - value) <= _TOLERANCE * max(abs(value), 0.01):
+            found[str(run)] = (series - series.mean() + total).sort_index()
     return found
 
 
@@ -47,12 +49,83 @@ def right(rows: pd.DataFrame) -> "pd.Series[Any]":
     return equal.mask(rows["answer"].isna() | rows["reference"].isna())
 
 
-def _bits(rows: pd.DataFrame) -> Floats:
+def _shares(rows: pd.DataFrame) -> tuple[Floats, float]:
+    values = right(rows).astype(float).to_numpy(dtype=float, na_value=np.nan)
+    return values, float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+
+def _bits(rows: pd.DataFrame) -> tuple[Floats, float]:
     """Bits per byte as a mean over examples: the ratio plus each example's residual, in units of the mean length."""
     sizes = np.array([len(str(text).encode()) for text in rows["reference"]], dtype=float)
     bits = -rows["log_likelihood"].to_numpy(dtype=float) / math.log(2)
     if not np.isfinite(bits).all() or sizes.sum() <= 0:
-        return np.full(len(rows), np.nan)
-    ratio = bits.sum() / sizes.sum()
-    result: Floats = ratio + (bits - ratio * sizes) / sizes.mean()
-    return result
+        return np.full(len(rows), np.nan), math.nan
+    ratio = float(bits.sum() / sizes.sum())
+    values: Floats = ratio + (bits - ratio * sizes) / sizes.mean()
+    return values, ratio
+
+
+def _macro_f1(rows: pd.DataFrame) -> tuple[Floats, float]:
+    """F1 averaged over the labels of references and answers, from counts that leave out one example at a time."""
+    there, labels = _answered(rows), pd.unique(rows[["reference", "answer"]].to_numpy().ravel())
+    wanted, given = (pd.Categorical(rows[name][there], labels).codes for name in ("reference", "answer"))
+    size = len(labels)
+    hits = np.bincount(wanted[wanted == given], minlength=size).astype(float)
+    total = (np.bincount(wanted, minlength=size) + np.bincount(given, minlength=size)).astype(float)
+
+    def score(hits: Floats, total: Floats) -> Any:
+        present = total > 0
+        return np.where(present, 2 * hits / np.where(present, total, 1), 0).sum(-1) / present.sum(-1)
+
+    one = np.eye(size)
+    without = score(hits - one[wanted] * (wanted == given)[:, None], total - one[wanted] - one[given])
+    return _pseudo(rows, there, without, float(score(hits, total)))
+
+
+def _bleu(rows: pd.DataFrame) -> tuple[Floats, float]:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return _sacrebleu(rows, BLEU(force=True))
+
+
+def _chrf(rows: pd.DataFrame) -> tuple[Floats, float]:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return _sacrebleu(rows, CHRF())
+
+
+def _sacrebleu(rows: pd.DataFrame, metric: Any) -> tuple[Floats, float]:
+    """A corpus score of sacreBLEU from the sums of its statistics (s, k) over sentences, as its own resampling does."""
+    there = _answered(rows)
+    answers, references = (list(map(str, rows[name][there])) for name in ("answer", "reference"))
+    if not answers:
+        return np.full(len(rows), np.nan), math.nan
+    statistics = np.asarray(metric._extract_corpus_statistics(answers, [references]), dtype=float)
+    total = statistics.sum(axis=0)
+
+    def score(sums: Floats) -> float:
+        return float(metric._aggregate_and_compute([sums.tolist()]).score)
+
+    return _pseudo(rows, there, np.array([score(total - own) for own in statistics]), score(total))
+
+
+def _answered(rows: pd.DataFrame) -> "np.ndarray[Any, Any]":
+    return (rows["answer"].notna() & rows["reference"].notna()).to_numpy(dtype=bool)
+
+
+def _pseudo(rows: pd.DataFrame, there: Any, without: Floats, total: float) -> tuple[Floats, float]:
+    """Jackknife pseudo-values at the examples that are there, nan elsewhere, and the score of all."""
+    values = np.full(len(rows), np.nan)
+    n = int(there.sum())
+    values[there] = n * total - (n - 1) * without
+    return values, total
+
+
+_MEASURES: Final = {
+    "accuracy": _shares,
+    "exact_match": _shares,
+    "bits_per_byte": _bits,
+    "macro_f1": _macro_f1,
+    "bleu": _bleu,
+    "chrf": _chrf,
+}

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports import audit, drawing, figures, formatting, grids
-from reports.comparison import Comparison, Comparisons, Group, as_is, by_axis, by_condition
+from reports.comparison import Comparison, Comparisons, Group, as_is, by_condition, placed
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
@@ -79,7 +79,7 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
     return {
         "experiment": experiment,
         "title": experiment.get("name") or "archbench",
-        "lede": lede(tables["runs"]),
+        "lede": lede(tables),
         "status": _status(tables["runs"]),
         "verdicts": [verdict(comparison) for comparison in first],
         "headline": grids.headline(first),
@@ -100,8 +100,9 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
     }
 
 
-def lede(runs: pd.DataFrame) -> str:
+def lede(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
+    runs = placed(tables, "compared")
     checkpoints = list(runs.loc[as_is(runs), "architecture"].dropna().unique())
     trained = runs[~as_is(runs)]
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
@@ -136,7 +137,7 @@ def _trained(runs: pd.DataFrame) -> str:
 
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     sentences = []
-    matches = [MATCHES.get(match, match) for match in by_axis(runs)["match"].dropna().unique()]
+    matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
     if matches:
         sizes = {"target_parameters": "parameters outside the embeddings", "target_tokens": "training tokens"}
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]

@@ -68,6 +68,19 @@ class Folder:
         frame["run"] = run
         return frame
 
+    def entries(self) -> list[Row]:
+        """Where each run stands in the comparison; as its record says where the experiment does not."""
+        found = self.experiment.get("entries")
+        if isinstance(found, list) and found:
+            return [row for row in found if isinstance(row, dict)]
+        keys = ("run", "dataset", "architecture")
+        rows = map(self.record, self.runs())
+        return [
+            {key: row.get(key) for key in keys} | {"match": match, "condition": "", "role": "compared", "share": 1.0}
+            for row in rows
+            for match in str(row.get("match") or "").split(",")
+        ]
+
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
         found = [row for path in self._files("data") if isinstance(row := _load(path), dict)]
@@ -80,7 +93,7 @@ class Folder:
 
     def experiment_rows(self) -> list[Row]:
         """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text."""
-        plain = {key: value for key, value in self.experiment.items() if key not in ("experiment", "runs", "rows")}
+        plain = {key: value for key, value in self.experiment.items() if key not in _STRUCTURED}
         specification = self.experiment.get("experiment", {})
         flat = plain | {"planned_runs": len(self.runs())} | _flat(specification)
         flat["specification"] = json.dumps(specification, indent=1, ensure_ascii=False)
@@ -106,6 +119,7 @@ class Folder:
         return loaded
 
 
+_STRUCTURED = ("experiment", "runs", "rows", "entries")
 _FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
 
 

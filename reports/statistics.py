@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 LEVEL: Final = 0.95
 BOOTSTRAP_SEEDS: Final = 10
 RESAMPLES: Final = 2000
+MOST_SEEDS: Final = 100
 
 Floats = NDArray[np.float64]
 
@@ -123,6 +124,59 @@ def detectable(difference: Interval, level: float = LEVEL, power: float = 0.8) -
     if not math.isfinite(difference.degrees):
         return math.nan
     return float((_t(difference.degrees, (1 + level) / 2) + _t(difference.degrees, power)) * difference.error)
+
+
+def p_difference(difference: Interval) -> float:
+    """Two-sided p of no difference; nan where there is no interval."""
+    if not math.isfinite(difference.error):
+        return math.nan
+    if difference.error == 0:
+        return float(difference.mean == 0)
+    return 2 * _above(abs(difference.mean) / difference.error, difference.degrees)
+
+
+def p_beyond(difference: Interval, margin: float) -> float:
+    """p of a true difference of at least ``margin``, on either side (two one-sided tests); nan without an interval."""
+    if not math.isfinite(difference.error):
+        return math.nan
+    if difference.error == 0:
+        return float(abs(difference.mean) >= margin)
+    return _above((margin - abs(difference.mean)) / difference.error, difference.degrees)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for being a family (Holm 1979); one that is not known counts as a test and stays unknown."""
+    known = np.nan_to_num(np.asarray(values, dtype=float), nan=1.0)
+    order = np.argsort(known, kind="stable")
+    factors = len(known) - np.arange(len(known))
+    adjusted = np.empty(len(known))
+    adjusted[order] = np.minimum(np.maximum.accumulate(known[order] * factors), 1.0)
+    return [float("nan") if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
+
+
+def seeds_needed(a: Sample, b: Sample, pooled: Spread, effect: float, most: int = MOST_SEEDS) -> int | None:
+    """Seeds of each with which a true difference of ``effect`` would be found four times in five; None above ``most``.
+
+    The examples' share in the variance stays: no number of seeds takes it away.
+    """
+    spreads = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+    if any(math.isnan(spread.variance) for spread in spreads):
+        return None
+    examples = Spread(0.0, math.inf)
+    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
+        examples = _example_spread(a.examples.mean(axis=0) - b.examples.mean(axis=0), [a, b])
+    for n in range(2, most + 1):
+        parts = [*(Spread(spread.variance / n, 2.0 * (n - 1)) for spread in spreads), examples]
+        if detectable(_t_interval(0.0, parts, LEVEL)) <= effect:
+            return n
+    return None
+
+
+def _above(t: float, degrees: float) -> float:
+    """The probability that a t variable lies above ``t``."""
+    from scipy.special import ndtr, stdtr
+
+    return float(ndtr(-t) if math.isinf(degrees) else stdtr(degrees, -t))
 
 
 def _own(sample: Sample) -> Spread:

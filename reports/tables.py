@@ -73,6 +73,15 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     },
     "references": {"dataset": "text", "split": "text", "name": "text", "metric": "text", "value": "number"},
     "environment": {"run": "text", "key": "text", "value": "text"},
+    "entries": {
+        "run": "text",
+        "dataset": "text",
+        "condition": "text",
+        "match": "text",
+        "role": "text",
+        "architecture": "text",
+        "share": "number",
+    },
     "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
     "experiment": {"key": "text", "value": "text"},
 }
@@ -101,6 +110,7 @@ def collect(root: Path) -> Tables:
     tables = {name: _frame(name, pd.DataFrame(found, dtype=object)) for name, found in rows.items()}
     tables["curves"] = _frame("curves", _joined(curves))
     tables["predictions"] = _frame("predictions", _joined(predictions))
+    tables["entries"] = _frame("entries", pd.DataFrame(folder.entries(), dtype=object))
     tables["references"] = _frame("references", pd.DataFrame(folder.references(), dtype=object))
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))

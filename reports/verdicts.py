@@ -33,8 +33,8 @@ class Verdict:
 
 def condition(group: Group) -> str:
     """What sets this group apart from the others on its data set, in words; empty if it is the only one."""
-    words = {"match": MATCHES, "supervision": SUPERVISION}
-    return "; ".join(words.get(key, {}).get(found, f"{key} {found}") for key, found in group.condition.items())
+    parts = (MATCHES.get(found, found) if key == "match" else found for key, found in group.condition.items())
+    return "; ".join(filter(None, parts))
 
 
 def verdict(comparison: Comparison) -> Verdict:

@@ -4,7 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +44,18 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
     """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one."""
     check(experiment, setting, say)
     with store.locked(root, say):
-        matrix, device, jobs = planned(experiment, root, setting, say)
-        _say_what_is_left_out(matrix, root, say)
-        _write_head(experiment, matrix, root, command)
-        gpus = capacity.gpus() if device == "cuda" else []
-        with Display(matrix.plans, jobs) as display:
-            outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+        while True:
+            matrix, device, jobs = planned(experiment, root, setting, say)
+            if matrix.untuned:
+                say(f"tuning on validation first: {', '.join(matrix.untuned)}")
+            else:
+                _say_what_is_left_out(matrix, root, say)
+            _write_head(experiment, matrix, root, command)
+            gpus = capacity.gpus() if device == "cuda" else []
+            with Display(matrix.plans, jobs) as display:
+                outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+            if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
+                break
         if outcome.signal is None and not outcome.full:
             outcome = replace(outcome, errors=_complete_references(matrix, root))
     return outcome
@@ -76,13 +82,14 @@ def check(experiment: Experiment, setting: Setting, say: Say) -> None:
     from runs import machine
 
     machine.device(setting.device)
-    places = dict.fromkeys(place for task in experiment.tasks for place in task.architectures)
+    stated = (*experiment.tasks, *experiment.conditions)
+    places = dict.fromkeys(place for task in stated for place in task.architectures)
     variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
-    for task in experiment.tasks:
+    for task in stated:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
     for place, variant in variants.items():
         if not variant.own and variant.pretrained is None:
-            tasks = [task for task in experiment.tasks if place in task.architectures]
+            tasks = [task for task in stated if place in task.architectures]
             lengths = sorted({(task.source_length, task.target_length) for task in tasks})
             with _one_thread():
                 compliance.hold(variant, cache(), say, lengths)
@@ -129,7 +136,8 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         command=command,
         version=importlib.metadata.version("archbench"),
         experiment=experiment.digestable(),
-        rows={plan.run: plan.labels() for plan in matrix.plans},
+        rows={plan.run: plan.labels() | _roles(matrix, plan.run) for plan in matrix.plans},
+        entries=[asdict(entry) for entry in matrix.entries],
     )
     for row in matrix.datasets:
         store.write_json(root / "data" / f"{row['dataset']}.json", row)
@@ -137,6 +145,12 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
     for path in (root / "data").glob("*.json"):
         if path.name not in present:
             path.unlink()
+
+
+def _roles(matrix: "Matrix", run: str) -> dict[str, str]:
+    """What a run is there for, in the table of runs: every role and condition once."""
+    mine = [entry for entry in matrix.entries if entry.run == run]
+    return {key: ",".join(dict.fromkeys(getattr(entry, key) for entry in mine)) for key in ("role", "condition")}
 
 
 def _complete_references(matrix: "Matrix", root: Path) -> tuple[str, ...]:

@@ -3,14 +3,18 @@
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runs import store
 from runs.compare import Say, Setting, check, planned
 from runs.messages import Plan
 from runs.progress import duration
 from runs.spec import Experiment
+
+if TYPE_CHECKING:
+    from runs.matrix import Matrix
 
 BYTES_PER_PARAMETER = 4
 TRAINING_COPIES = 4  # in a checkpoint: weights, the best weights, the optimizer's state
@@ -22,7 +26,9 @@ def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> s
     check(experiment, setting, say)
     matrix, _, jobs = planned(experiment, root, setting, say)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
-    return f"{aligned(_table(matrix.plans))}\n{_totals(matrix.plans, missing, jobs, root)}"
+    lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
+    lines += [f"{task}: its trials come first; what they choose decides its other runs" for task in matrix.untuned]
+    return "\n".join(lines)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -36,32 +42,29 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def _table(plans: Sequence[Plan]) -> list[list[str]]:
-    head = [
-        "dataset",
-        "architecture",
-        "match",
-        "seeds",
-        "parameters",
-        "+ embedding",
-        "width",
-        "heads",
-        "depth",
-        "hidden",
-    ]
-    head += ["tokens", "FLOPs", "time a run"]
+def _table(matrix: "Matrix") -> list[list[str]]:
+    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding"]
+    head += ["width", "heads", "depth", "hidden", "rate", "tokens", "FLOPs", "time a run"]
+    rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in (plan.row() for plan in plans):
-        key = (row["dataset"], row["architecture"], row["match"], row["supervision"], row["planned_tokens"])
-        alike.setdefault(key, []).append(row)
-    return [head, *(_line(rows) for rows in alike.values())]
+    for entry in matrix.entries:
+        row = {**rows[entry.run], **asdict(entry)}
+        keys = ("dataset", "architecture", "role", "condition", "match", "planned_tokens", "learning_rate", "dropout")
+        alike.setdefault(tuple(row[key] for key in keys), []).append(row)
+    table = [head, *(_line(found) for found in alike.values())]
+    bare = [
+        place for place, name in enumerate(head) if name == "condition" and not any(row[place] for row in table[1:])
+    ]
+    return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
 
 
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     row = rows[0]
     counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "heads", "depth", "hidden")]
+    rate = f"{row['learning_rate']:g}"
     budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
-    return [row["dataset"], row["architecture"], row["match"], str(len(rows)), *counts, *budget]
+    what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
+    return [*what, str(len(rows)), *counts, rate, *budget]
 
 
 def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:

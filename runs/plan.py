@@ -64,6 +64,7 @@ class Plan:
     expected_seconds: float
     description: str = ""  # of the variant, in a line
     references: bool = False  # this run also makes the data set's reference rows
+    trial: bool = False  # of the tuning: never sees the test split
 
     @property
     def limits(self) -> Limits:
@@ -90,6 +91,7 @@ class Plan:
             "precision": self.precision,
             "threads": self.threads,
             "deterministic": self.deterministic,
+            **({"trial": True} if self.trial else {}),
         }
 
     @property

@@ -4,16 +4,18 @@ import math
 import os
 import re
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any
 
+from runs.conditions import HOW_LONG, conditions, merged, merged_budget
 from runs.sections import (
+    DEFAULT_CONTRASTS,
+    MARGINS,
     Budget,
     Data,
     Experiment,
     ExperimentEntry,
     Kind,
     Model,
-    Section,
     Task,
     TaskEntry,
     Tokenizer,
@@ -23,9 +25,6 @@ from runs.validation import nearest, shown, validated
 from tasks import builtin
 from tasks.errors import InputError
 
-Part = TypeVar("Part", bound=Section)
-
-HOW_LONG = ("tokens", "flops", "seconds")
 COLUMNS: dict[Kind, dict[str, str]] = {
     "generation": {"text": "text"},
     "classification": {"text": "text", "label": "label"},
@@ -44,13 +43,34 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     entry = validated(ExperimentEntry, data)
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
+    _check_margins(entry.margins)
     return Experiment(
         name=entry.name,
         architectures=entry.architectures,
         seeds=entry.seeds,
         tasks=tasks,
+        conditions=_conditions(entry, tasks),
+        controls=entry.controls,
+        contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
+        margins=entry.margins,
         folder=folder,
     )
+
+
+def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The conditions, none of which may say the same of a task as another, or as the task itself."""
+    found = conditions(entry.conditions, tasks)
+    for place, task in enumerate(found):
+        check_task(task, f"conditions ({task.name})")
+        if any(task == other for other in (*tasks, *found[:place])):
+            raise InputError(f"conditions: one changes nothing on {task.name}; remove it, or say what it changes")
+    return found
+
+
+def _check_margins(margins: dict[str, float]) -> None:
+    for name in margins:
+        if name not in MARGINS:
+            raise InputError(f"margins.{name}: unknown metric{nearest(name, MARGINS)}")
 
 
 def check_task(task: Task, place: str) -> None:
@@ -63,7 +83,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
     kind = _kind(entry, place)
     tokenizer = entry.tokenizer or TOKENIZERS[kind]
     context, source, target = _lengths(entry, kind, place)
-    budget = _budget(experiment.budget, entry.budget)
+    budget = merged_budget(experiment.budget, entry.budget)
     task = Task(
         kind=kind,
         name=_name(entry, place),
@@ -80,8 +100,10 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         seeds=entry.seeds or experiment.seeds,
         supervision=entry.supervision or experiment.supervision,
         budget=budget,
-        model=_merged(experiment.model, entry.model),
-        training=_with_batches(_merged(experiment.training, entry.training), budget),
+        model=merged(experiment.model, entry.model),
+        training=_with_batches(merged(experiment.training, entry.training), budget),
+        tuned=entry.tuned,
+        tuning=entry.tuning or experiment.tuning,
     )
     check_task(task, place)
     return task
@@ -171,12 +193,6 @@ def _window(entry: TaskEntry, place: str) -> tuple[int, int, int]:
     return context, source, context - source
 
 
-def _merged(general: Part, own: Part) -> Part:
-    """``general`` with whatever ``own`` sets itself."""
-    values = {name: getattr(own, name) for name in own.model_fields_set}
-    return general.model_copy(update=values)
-
-
 def _with_batches(training: Training, budget: Budget) -> Training:
     """``training`` with the size of its batches: where none is given, one that makes about ``STEPS`` of the tokens."""
     if "batch_tokens" in training.model_fields_set or budget.tokens is None:
@@ -184,13 +200,6 @@ def _with_batches(training: Training, budget: Budget) -> Training:
     usual = 2 ** round(math.log2(max(1, budget.tokens / STEPS)))
     smallest, largest = BATCH_TOKENS
     return training.model_copy(update={"batch_tokens": min(max(usual, smallest), largest)})
-
-
-def _budget(general: Budget, own: Budget) -> Budget:
-    """A task that says how long is trained replaces how long the experiment says, in whichever unit."""
-    if any(getattr(own, unit) is not None for unit in HOW_LONG):
-        general = general.model_copy(update=dict.fromkeys(HOW_LONG))
-    return _merged(general, own)
 
 
 def _check_budget(budget: Budget, training: Training, place: str) -> None:

@@ -24,6 +24,16 @@ HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
 AS_IS = "none"  # the match of checkpoints, which are scored without training
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
+TUNING_SEED = 1_000  # of trials: none of the reported runs has it by default
+MARGINS = {  # differences that matter, by metric
+    "accuracy": 0.02,
+    "macro_f1": 0.02,
+    "exact_match": 0.02,
+    "bits_per_byte": 0.02,
+    "bleu": 1.0,
+    "chrf": 1.0,
+}
+DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
 def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -90,6 +100,8 @@ Seeds = Annotated[
     AfterValidator(_unique),
 ]
 Matches = Annotated[tuple[Match, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
+Pair = Annotated[tuple[Word, Word], BeforeValidator(_listed), AfterValidator(_unique)]
+Contrasts = Annotated[tuple[Pair, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Length = Annotated[Whole, Field(ge=0, le=65_536)]
 
 
@@ -137,6 +149,47 @@ class Training(Section):
     precision: Literal["auto", "bf16", "float32"] = "auto"
 
 
+class Tuned(Section):
+    """What one architecture takes instead of the recipe that all share: found by tuning, on validation."""
+
+    learning_rate: Annotated[Number, Field(gt=0, le=10)] | None = None
+    dropout: Fraction | None = None
+
+
+class Tuning(Section):
+    """A grid of trials, the same for every architecture of a task; the best on validation trains the reported runs.
+
+    Without ``dropout`` there is one value of it, or two where the budget passes over the data more than four times.
+    Trials have seeds of their own and never see the test split.
+    """
+
+    learning_rate: Annotated[
+        tuple[Annotated[Number, Field(gt=0, le=10)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=2),
+        AfterValidator(_unique),
+    ]
+    dropout: Annotated[tuple[Fraction, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    seeds: Seeds = (TUNING_SEED,)
+
+
+class ConditionEntry(Section):
+    """One ``[[conditions]]`` table as written: tasks again, with something changed.
+
+    ``share`` is a part of the budget that is trained, and annealed, by itself; ``tasks`` are names, all by default.
+    """
+
+    name: Word | None = None
+    tasks: Names | None = None
+    architectures: Names | None = None
+    seeds: Seeds | None = None
+    supervision: Supervision | None = None
+    share: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+
+
 class TaskEntry(Section):
     """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind."""
 
@@ -157,6 +210,8 @@ class TaskEntry(Section):
     budget: Budget = Budget()
     model: Model = Model()
     training: Training = Training()
+    tuned: dict[str, Tuned] = {}
+    tuning: Tuning | None = None
 
 
 class ExperimentEntry(Section):
@@ -169,7 +224,12 @@ class ExperimentEntry(Section):
     budget: Budget = Budget()
     model: Model = Model()
     training: Training = Training()
+    tuning: Tuning | None = None
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
+    conditions: Annotated[tuple[ConditionEntry, ...], BeforeValidator(_listed)] = ()
+    controls: bool = False
+    contrasts: Contrasts | None = None
+    margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
 
 
 class Task(Section):
@@ -177,7 +237,8 @@ class Task(Section):
 
     ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
     generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
-    relative to the experiment's ``folder``.
+    relative to the experiment's ``folder``. ``condition`` is empty for a task as the experiment states it first, and
+    names what was changed elsewhere; ``share`` is the part of the budget that is trained.
     """
 
     kind: Kind
@@ -197,19 +258,29 @@ class Task(Section):
     budget: Budget
     model: Model
     training: Training
+    tuned: dict[str, Tuned] = {}
+    tuning: Tuning | None = None
+    condition: str = ""
+    share: float = 1.0
 
 
 class Experiment(Section):
     """A resolved experiment: all settings stand in its tasks.
 
     ``architectures`` and ``seeds`` are those of tasks without their own. Relative paths, of data and of variant
-    files, start at ``folder``; it is no part of what decides an outcome.
+    files, start at ``folder``; it is no part of what decides an outcome. ``conditions`` are tasks again with something
+    changed. With ``controls`` the first architecture is entered again with other seeds and with half its budget.
+    ``contrasts`` are the pairs that a verdict is wanted on, ``margins`` the differences that matter, by metric.
     """
 
     name: Name
     architectures: tuple[str, ...]
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]
+    conditions: tuple[Task, ...] = ()
+    controls: bool = False
+    contrasts: tuple[tuple[str, str], ...] = DEFAULT_CONTRASTS
+    margins: dict[str, float] = {}
     folder: str = Field(default=".", exclude=True)
 
     def digestable(self) -> dict[str, Any]:

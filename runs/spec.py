@@ -20,13 +20,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runs.resolve import check_task, is_path, resolve
-from runs.sections import AS_IS, HELD, MATCHES, PARAMETER_FLOOR, Budget, Experiment, Model, Task, Training
+from runs.sections import (
+    AS_IS,
+    DEFAULT_CONTRASTS,
+    HELD,
+    MARGINS,
+    MATCHES,
+    PARAMETER_FLOOR,
+    Budget,
+    Experiment,
+    Model,
+    Task,
+    Training,
+)
 from runs.validation import nearest, shown
 from tasks.errors import InputError
 
 __all__ = [
     "AS_IS",
+    "DEFAULT_CONTRASTS",
     "HELD",
+    "MARGINS",
     "MATCHES",
     "PARAMETER_FLOOR",
     "Budget",
@@ -99,8 +113,18 @@ def override(
         general["seeds"] = _seeds(seeds)
     if match is not None:
         chosen = tuple(_matched(task, match) for task in chosen)
-    chosen = tuple(task.model_copy(update=general) for task in chosen)
-    return experiment.model_copy(update={**general, "tasks": chosen})
+    names = [task.name for task in chosen]
+    changed = {
+        "tasks": tuple(task.model_copy(update=general) for task in chosen),
+        "conditions": tuple(_at_most(task, general) for task in experiment.conditions if task.name in names),
+    }
+    return experiment.model_copy(update={**general, **changed})
+
+
+def _at_most(task: Task, general: Mapping[str, Any]) -> Task:
+    """A condition with those of its architectures and seeds that the command line wants; it adds none."""
+    kept = {name: tuple(item for item in getattr(task, name) if item in wanted) for name, wanted in general.items()}
+    return task.model_copy(update={name: items or general[name] for name, items in kept.items()})
 
 
 def _here(architecture: str) -> str:

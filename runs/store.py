@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +68,27 @@ def run_folder(root: Path, run: str) -> Path:
 
 
 def write_experiment(
-    root: Path, *, name: str, command: str, version: str, experiment: Row, rows: Mapping[str, Row]
+    root: Path,
+    *,
+    name: str,
+    command: str,
+    version: str,
+    experiment: Row,
+    rows: Mapping[str, Row],
+    entries: Sequence[Row],
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
-    A run may be older than the experiment, or stand on several axes: its labels here, not its record, say where.
+    A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
+    each run stands in the comparison.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
     if (root / "experiment.json").is_file():
         read_experiment(root)
     head = {"schema": SCHEMA, "archbench": version, "name": name, "command": command}
-    write_json(root / "experiment.json", {**head, "experiment": experiment, "runs": list(rows), "rows": dict(rows)})
+    body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
+    write_json(root / "experiment.json", head | body)
 
 
 def read_experiment(root: Path) -> Row:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,15 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
         store.write_record(folder, {**row, "status": "diverged", "error": state.diverged})
     else:
         scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
-        scored = scorer.score(prepared.test)
-        _write_scores(scored, scorer.score(scorer.validation(), answering=False), folder)
-        store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
+        validation = scorer.score(scorer.validation(), answering=False)
+        if plan.trial:
+            _write_scores({"validation": validation}, folder)
+            store.write_record(folder, {**row, "status": "done", "error": ""})
+        else:
+            scored = scorer.score(prepared.test)
+            _write_scores({"test": scored, "validation": validation}, folder)
+            _write_predictions(scored.outputs, folder)
+            store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
@@ -162,12 +168,14 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
     store.write_text(folder / "curves.csv", text.getvalue())
 
 
-def _write_scores(scored: Scored, validation: Scored, folder: Path) -> None:
-    rows: list[dict[str, Any]] = [{"split": "test", **asdict(score)} for score in scored.scores]
-    rows += [{"split": "validation", **asdict(score)} for score in validation.scores]
+def _write_scores(found: Mapping[str, Scored], folder: Path) -> None:
+    rows = [{"split": split, **asdict(score)} for split, scored in found.items() for score in scored.scores]
     store.write_json(folder / "scores.json", rows)
+
+
+def _write_predictions(outputs: Outputs, folder: Path) -> None:
     table = io.BytesIO()
-    _predictions(scored.outputs).to_parquet(table, index=False)
+    _predictions(outputs).to_parquet(table, index=False)
     store.write_bytes(folder / "predictions.parquet", table.getvalue())
 
 

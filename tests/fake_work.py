@@ -43,6 +43,8 @@ class FakePlan:
             "heads": 2,
             "depth": 2,
             "hidden": 64,
+            "learning_rate": 0.005,
+            "dropout": 0.0,
             "expected_seconds": self.expected_seconds,
         }
 

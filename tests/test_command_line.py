@@ -18,6 +18,7 @@ import archbench
 from runs import capacity, compare, store
 from runs.execute import Outcome, execute
 from runs.outlook import aligned
+from runs.places import Entry
 from runs.spec import Experiment
 from tasks.errors import InputError
 
@@ -39,7 +40,9 @@ data = "sentiment"
 @dataclass(frozen=True)
 class FakeMatrix:
     plans: tuple[FakePlan, ...]
+    entries: tuple[Entry, ...]
     datasets: tuple[dict[str, Any], ...]
+    untuned: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -56,7 +59,9 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             for run in [f"{task.name}-{architecture}-s{seed}"]
         ]
         datasets = tuple({"dataset": task.name, "kind": task.kind} for task in experiment.tasks)
-        return FakeMatrix(tuple(plans), datasets), "cpu", 2
+        rows = [plan.row() for plan in plans]
+        entries = [Entry(row["run"], row["dataset"], "", row["match"], "compared", row["architecture"]) for row in rows]
+        return FakeMatrix(tuple(plans), tuple(entries), datasets), "cpu", 2
 
     def fake(plans: Any, root: Path, jobs: int, notify: Any, gpus: Any = ()) -> Outcome:
         return execute(plans, root, jobs, notify, "fake_work:perform", gpus)

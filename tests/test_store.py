@@ -16,7 +16,13 @@ from tasks.errors import InputError
 
 def experiment(root: Path, runs: list[str]) -> None:
     store.write_experiment(
-        root, name="x", command="archbench compare", version="0", experiment={}, rows={run: {} for run in runs}
+        root,
+        name="x",
+        command="archbench compare",
+        version="0",
+        experiment={},
+        rows={run: {} for run in runs},
+        entries=[],
     )
 
 

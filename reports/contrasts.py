@@ -1,0 +1,230 @@
+"""Pairs of architectures: which is ahead, whether they are equal within the margin that matters, or neither is decided.
+
+The experiment declares its primary contrasts. They are one family, over all data sets under the first condition, by
+each data set's primary metric, and are corrected for being one (Holm 1979); the variance between seeds is pooled over
+the architectures that they name, so that a variant that is added later changes none of them. Every other pair is
+exploratory and not corrected.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Final
+
+import pandas as pd
+
+from reports.comparison import Comparison, Comparisons, Group, by_condition, oriented, placed
+from reports.metrics import metric
+from reports.statistics import (
+    LEVEL,
+    Interval,
+    Sample,
+    detectable,
+    difference_interval,
+    holm,
+    p_beyond,
+    p_difference,
+    pool,
+    seeds_needed,
+)
+from reports.tables import Tables
+from reports.verdicts import condition
+from runs.spec import DEFAULT_CONTRASTS, MARGINS
+
+Pair = tuple[str, str]
+ALPHA: Final = 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """``first`` against ``second``; ``difference`` is positive where the first is better.
+
+    ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
+    contrast is ``primary``. ``detectable`` is the difference that would be found four times in five, ``seeds`` how many
+    seeds of each would find one as large as was seen (or as the margin), None where no number up to 100 does.
+    """
+
+    dataset: str
+    task: str
+    condition: str
+    metric: str
+    first: str
+    second: str
+    difference: Interval
+    p: float
+    p_beyond: float
+    margin: float
+    detectable: float
+    seeds: int | None
+    runs: int
+    primary: bool
+
+    @property
+    def outcome(self) -> str:
+        """``ahead`` (the first is), ``behind``, ``equal`` (within the margin), ``open``; ``unknown`` without a test."""
+        if math.isnan(self.p):
+            return "unknown"
+        if self.p <= ALPHA:
+            return "ahead" if self.difference.mean > 0 else "behind"
+        return "equal" if self.p_beyond <= ALPHA else "open"
+
+    @property
+    def decided(self) -> bool:
+        return self.outcome in ("ahead", "behind", "equal")
+
+    @property
+    def small(self) -> bool:
+        """Whether one is ahead, but surely by less than matters."""
+        return self.outcome in ("ahead", "behind") and self.p_beyond <= ALPHA
+
+    @property
+    def better(self) -> str:
+        """The one that is ahead; empty where none is."""
+        return {"ahead": self.first, "behind": self.second}.get(self.outcome, "")
+
+
+@dataclass(frozen=True)
+class Control:
+    """A contrast whose outcome is known beforehand: it shows what the comparison can and cannot tell."""
+
+    contrast: Contrast
+    expected: str
+
+    @property
+    def right(self) -> bool:
+        if self.expected == "same":
+            return self.contrast.outcome in ("equal", "open")
+        return self.contrast.outcome == "ahead"
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """All that was tested: the primary family, everything else, the controls."""
+
+    primary: tuple[Contrast, ...]
+    exploratory: tuple[Contrast, ...]
+    controls: tuple[Control, ...]
+
+    def of(self, dataset: str) -> list[Contrast]:
+        """The primary contrasts of a data set."""
+        return [one for one in self.primary if one.dataset == dataset]
+
+    def pair(self, first: str, second: str) -> Iterator[Contrast]:
+        """Every contrast of two architectures under the first condition, turned so that ``first`` is the first."""
+        for one in (*self.primary, *self.exploratory):
+            if {one.first, one.second} == {first, second} and not one.condition:
+                yield one if one.first == first else turned(one)
+
+
+def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Contrasts:
+    """Test every pair of every group by its primary metric, and the controls."""
+    declared, margins = stated(comparisons.tables)
+    first, further = by_condition(headlines)
+    tester = _Tester(comparisons, declared, margins)
+    primary = [one for found in first for one in tester.primary(found)]
+    exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
+    controls = [one for found in first for one in tester.controls(found)]
+    return Contrasts(tuple(_corrected(primary)), tuple(exploratory), tuple(controls))
+
+
+def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
+    """The contrasts that the experiment declares, and its margins by metric."""
+    rows = tables["experiment"]
+    texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
+    try:
+        specification: Any = json.loads(texts.iloc[0]) if len(texts) else {}
+    except ValueError:
+        specification = {}
+    pairs = specification.get("contrasts", DEFAULT_CONTRASTS)
+    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **specification.get("margins", {})}
+
+
+def turned(one: Contrast) -> Contrast:
+    """The same contrast from the second's side."""
+    gap = one.difference
+    difference = Interval(-gap.mean, -gap.upper, -gap.lower, gap.error, gap.degrees)
+    return replace(one, first=one.second, second=one.first, difference=difference)
+
+
+def _corrected(primary: Sequence[Contrast]) -> list[Contrast]:
+    differences, beyond = holm([one.p for one in primary]), holm([one.p_beyond for one in primary])
+    return [replace(one, p=p, p_beyond=q) for one, p, q in zip(primary, differences, beyond, strict=True)]
+
+
+class _Tester:
+    """Tests pairs within a group."""
+
+    def __init__(self, comparisons: Comparisons, declared: Sequence[Pair], margins: dict[str, float]) -> None:
+        self.comparisons, self.declared, self.margins = comparisons, declared, margins
+        self.named = {name for pair in declared for name in pair}
+
+    def primary(self, found: Comparison) -> Iterator[Contrast]:
+        samples = self._samples(found.group, found.metric.name)
+        named = {name: sample for name, sample in samples.items() if name in self.named}
+        for pair in self._declared(found.group):
+            yield self._contrast(found.group, found.metric.name, pair, named, first=True, primary=True)
+
+    def others(self, found: Comparison, first: bool) -> Iterator[Contrast]:
+        """The pairs that are not primary here; only those that have scores."""
+        declared = {frozenset(pair) for pair in self._declared(found.group)} if first else set()
+        samples = self._samples(found.group, found.metric.name)
+        for pair in combinations(samples, 2):
+            if frozenset(pair) not in declared:
+                yield self._contrast(found.group, found.metric.name, pair, samples, first=first, primary=False)
+
+    def controls(self, found: Comparison) -> Iterator[Control]:
+        rows = placed(self.comparisons.tables, "control")
+        rows = rows[(rows["dataset"] == found.group.dataset).fillna(False)]
+        for name, control in rows.groupby("architecture", sort=False):
+            reference = _reference(found.group, control)
+            if reference is None:
+                continue
+            own, named = found.group.runs, self.named | {reference}
+            runs = pd.concat([own[own["architecture"].isin(list(named))], control], ignore_index=True)
+            group = Group(found.group.dataset, found.group.task, {}, runs)
+            samples = self._samples(group, found.metric.name)
+            pair = (reference, str(name))
+            contrast = self._contrast(group, found.metric.name, pair, samples, first=True, primary=False)
+            yield Control(contrast, "same" if (control["share"] == 1).all() else "ahead")
+
+    def _declared(self, group: Group) -> list[Pair]:
+        there = set(group.architectures)
+        return [pair for pair in self.declared if there.issuperset(pair)]
+
+    def _samples(self, group: Group, name: str) -> dict[str, Sample]:
+        return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}
+
+    def _contrast(
+        self, group: Group, name: str, pair: Pair, samples: dict[str, Sample], *, first: bool, primary: bool
+    ) -> Contrast:
+        found, margin = metric(name), self.margins.get(name, math.nan)
+        a, b = (samples.get(one) for one in pair)
+        difference, seeds = Interval(math.nan), None
+        if a is not None and b is not None:
+            pooled = pool(list(samples.values()))
+            difference = oriented(difference_interval(a, b, pooled), found)
+            seeds = seeds_needed(a, b, pooled, max(abs(difference.mean), 0.0 if math.isnan(margin) else margin))
+        return Contrast(
+            dataset=group.dataset,
+            task=group.task,
+            condition="" if first else condition(group),
+            metric=name,
+            first=pair[0],
+            second=pair[1],
+            difference=difference,
+            p=p_difference(difference),
+            p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
+            margin=margin,
+            detectable=detectable(difference),
+            seeds=seeds,
+            runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
+            primary=primary,
+        )
+
+
+def _reference(group: Group, control: pd.DataFrame) -> str | None:
+    """The architecture of the group that a control repeats: the one of the same variant, which its name begins with."""
+    name = str(control["architecture"].iloc[0])
+    return next((one for one in group.architectures if name.startswith(f"{one}, ")), None)

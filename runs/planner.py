@@ -1,0 +1,269 @@
+"""The runs of one task: sizes fitted to its budget, trials, conditions, controls."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from architectures import catalogue
+from architectures.catalogue import Variant
+from architectures.size import Limits, Size, count
+from runs import budget, machine, optimizer, tuning
+from runs.calibrate import Calibration, Work
+from runs.places import Entry, Placed
+from runs.plan import Plan, Setting
+from runs.sections import HELD, Experiment, Task, Training
+from runs.tuning import Point
+from tasks.values import Prepared
+
+OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
+CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
+HALF = 0.5
+
+
+class Planner:
+    """Plans the runs of one task under all of its conditions; what was fitted once is kept."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        prepared: Prepared,
+        setting: Setting,
+        calibration: Calibration,
+        root: Path,
+    ) -> None:
+        self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
+        self.calibration, self.root = calibration, root
+        self.variants = self._variants(task)
+        self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+        self.lengths = budget.sample_lengths(prepared.train)
+        self._blanks: dict[tuple[str, Size], Any] = {}
+        self._sizes: dict[tuple[Any, ...], Size] = {}
+        self._trials: dict[tuple[str, Point], list[Plan]] = {}
+
+    def trials(self) -> list[Placed]:
+        """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
+        if self.task.tuning is None:
+            return []
+        planned = [one for plans in self._trial_plans.values() for one in plans]
+        return [(one, Entry(one.run, one.task.name, "", one.match, "trial", one.architecture)) for one in planned]
+
+    @property
+    def tuned(self) -> bool:
+        """Whether all that trials decide is decided."""
+        return self.task.tuning is None or None not in self._losses(self._trial_plans).values()
+
+    def placed(self) -> Iterator[Placed]:
+        """The runs of the task, of its conditions and its controls, in this order."""
+        conditions = [task for task in self.experiment.conditions if task.name == self.task.name]
+        for number, task in enumerate((self.task, *conditions)):
+            yield from self._compared(task, references=number == 0)
+        if self.experiment.controls:
+            yield from self._controls()
+
+    def _compared(self, task: Task, references: bool) -> Iterator[Placed]:
+        """Axis by axis, architecture by architecture, seed by seed."""
+        for match in task.budget.match:
+            for position, (place, variant) in enumerate(self._variants(task)):
+                for seed in task.seeds:
+                    first = references and position == 0 and seed == task.seeds[0]
+                    one = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
+                    role = "compared" if task.share == 1 else "share"
+                    yield one, Entry(one.run, task.name, task.condition, match, role, variant.name, task.share)
+
+    def _controls(self) -> Iterator[Placed]:
+        """The first architecture again with other seeds, and with half its budget."""
+        (place, variant), match = self.variants[0], self.task.budget.match[0]
+        again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
+        half = self.task.model_copy(update={"share": HALF})
+        for name, task in ((f"{variant.name}, again", again), (f"{variant.name}, half the budget", half)):
+            for seed in task.seeds:
+                one = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
+                yield one, Entry(one.run, task.name, "", match, "control", name, task.share)
+
+    def _variants(self, task: Task) -> list[tuple[str, Variant]]:
+        found = [(place, catalogue.find(place, Path(self.experiment.folder))) for place in task.architectures]
+        return [(place, variant) for place, variant in found if variant.pretrained is None]
+
+    def _recipe(self, task: Task, variant: Variant) -> Training:
+        """How an architecture is trained: as its trials say, else as the experiment says for it, else as for all."""
+        if task.tuning is not None:
+            point = self._best.get(variant.name)
+            return point.of(task.training) if point else task.training
+        own = task.tuned.get(variant.name)
+        return task.training.model_copy(update=own.model_dump(exclude_none=True)) if own else task.training
+
+    @cached_property
+    def _trial_plans(self) -> dict[tuple[str, Point], list[Plan]]:
+        assert self.task.tuning is not None
+        points = tuning.grid(self.task.tuning, self.task.training, self._epochs())
+        plans = self._at(points)
+        losses = self._losses(plans)
+        if None not in losses.values():
+            further = tuning.grown(points, self._chosen(losses, points).values())
+            plans |= self._at(further)
+        return plans
+
+    @cached_property
+    def _best(self) -> dict[str, Point]:
+        """The point of each architecture that a trial gave a loss for."""
+        points = list(dict.fromkeys(point for _, point in self._trial_plans))
+        return self._chosen(self._losses(self._trial_plans), points)
+
+    def _chosen(self, losses: Mapping[tuple[str, Point], float | None], points: Sequence[Point]) -> dict[str, Point]:
+        known = {key: value for key, value in losses.items() if value is not None and np.isfinite(value)}
+        found = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.variants}
+        return {name: point for name, point in found.items() if point is not None}
+
+    def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
+        assert self.task.tuning is not None
+        match, seeds = self.task.budget.match[0], self.task.tuning.seeds
+        return {
+            (variant.name, point): [
+                self._plan(self.task, place, variant, match, seed, point.of(self.task.training), trial=True)
+                for seed in seeds
+            ]
+            for place, variant in self.variants
+            for point in points
+        }
+
+    def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], float | None]:
+        return {key: tuning.loss(self.root, [plan.run for plan in ones]) for key, ones in plans.items()}
+
+    def _epochs(self) -> float:
+        train = self.prepared.train
+        whole = float(train.source_lengths.sum() + train.target_lengths.sum())
+        return self._tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / max(whole, 1.0)
+
+    def _cost(self, task: Task) -> budget.Measure:
+        return budget.flops_per_token(self.lengths, task.supervision == "native")
+
+    def _reference(self, task: Task) -> tuple[Variant, Size]:
+        """The first architecture of the task itself, whichever a condition takes."""
+        wanted = task.budget.parameters
+        assert wanted is not None
+        first = self.variants[0][1]
+        return first, self._fit(task, first, "parameters", float(wanted))
+
+    def _size(self, task: Task, variant: Variant, match: str) -> Size:
+        """The size that equals the reference's on this axis."""
+        first, reference = self._reference(task)
+        if variant.name == first.name:
+            return reference
+        axis = "flops" if match == "flops" else "parameters"
+        return self._fit(task, variant, axis, self._measure(task, axis)(self._blank(first, reference)))
+
+    def _tokens(self, task: Task, variant: Variant, match: str) -> int:
+        """The training tokens that equal the reference's budget on this axis, or the task's share of it."""
+        settings, (first, reference) = task.budget, self._reference(task)
+        cost = self._cost(task)
+        if settings.seconds is not None:
+            timed = (variant, self._size(task, variant, match)) if match == "seconds" else (first, reference)
+            tokens = settings.seconds * self._rate(task, *timed)
+        elif settings.flops is not None:
+            tokens = settings.flops / cost(self._blank(first, reference))
+        else:
+            tokens = float(settings.tokens or 0)
+        if match == "flops-by-tokens":
+            size = self._size(task, variant, match)
+            tokens *= cost(self._blank(first, reference)) / cost(self._blank(variant, size))
+        return max(1, round(tokens * task.share))
+
+    def _targets(self, task: Task, match: str) -> dict[str, float]:
+        """The reference's figures on the axes that the match holds equal."""
+        first, reference = self._reference(task)
+        model = self._blank(first, reference)
+        tokens = self._tokens(task, first, match)
+        figures = {
+            "parameters": float(count(model).parameters),
+            "tokens": float(tokens),
+            "flops": tokens * self._cost(task)(model),
+            "seconds": (task.budget.seconds or 0.0) * task.share,
+        }
+        return {axis: figures[axis] for axis in HELD[match]}
+
+    def _rate(self, task: Task, variant: Variant, size: Size) -> float:
+        work = Work(self.prepared, task, self.setting.device, self._precision(task))
+        return self.calibration.rate(work, variant, size, self.limits)
+
+    def _precision(self, task: Task) -> str:
+        return machine.precision(task.training.precision, self.setting.device)
+
+    def _measure(self, task: Task, axis: str) -> budget.Measure:
+        return self._cost(task) if axis == "flops" else budget.parameters
+
+    def _fit(self, task: Task, variant: Variant, axis: str, target: float) -> Size:
+        wanted = task.budget.parameters
+        assert wanted is not None
+        key = (variant.name, axis, target, task.model, wanted, task.supervision)
+        if key not in self._sizes:
+            width = task.model.width or budget.reference_width(wanted)
+            heads = task.model.heads or budget.usual_heads(width)
+            start = Size(width, heads, 1, 1)
+            coarse = wanted >= budget.COARSE_FROM
+            measure = self._measure(task, axis)
+            self._sizes[key] = budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)
+        return self._sizes[key]
+
+    def _blank(self, variant: Variant, size: Size) -> Any:
+        key = (variant.name, size)
+        if key not in self._blanks:
+            self._blanks[key] = budget.blank(variant.build, size, self.limits, variant.name)
+        return self._blanks[key]
+
+    def _scoring_flops(self, model: Any) -> float:
+        """What likelihoods and answers of the test examples take, doubled for float32."""
+        test = self.prepared.test
+        source, target = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        return 4.0 * float(np.sum(model.objective.answer_flops(model, source, target)))
+
+    def _plan(
+        self,
+        task: Task,
+        place: str,
+        variant: Variant,
+        match: str,
+        seed: int,
+        training: Training,
+        *,
+        trial: bool = False,
+        references: bool = False,
+    ) -> Plan:
+        size, tokens = self._size(task, variant, match), self._tokens(task, variant, match)
+        model = self._blank(variant, size)
+        flops = tokens * self._cost(task)(model)
+        stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens
+        scoring = 0.0 if trial else self._scoring_flops(model)
+        return Plan(
+            experiment=self.experiment.name,
+            architecture=variant.name,
+            variant=str(Path(self.experiment.folder, place).resolve()) if place.endswith(".py") else place,
+            variant_text=variant.text,
+            family=variant.family,
+            task=self.prepared.config,
+            data=self.prepared.digest,
+            vocabulary=self.limits.vocabulary,
+            seed=seed,
+            match=match,
+            supervision=task.supervision,
+            training=training,
+            size=replace(size, dropout=training.dropout),
+            counts=count(model),
+            targets=self._targets(task, match),
+            tokens=tokens,
+            flops=flops,
+            optimizer_flops=stepping,
+            device=self.setting.device,
+            precision=self._precision(task),
+            threads=self.setting.threads,
+            deterministic=self.setting.deterministic,
+            cache=str(self.setting.cache),
+            expected_seconds=OVERHEAD + (flops + stepping + scoring) / self.setting.speed,
+            description=variant.document,
+            references=references,
+            trial=trial,
+        )
