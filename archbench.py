@@ -351,12 +351,12 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
 
 def _print_report(root: Path) -> None:
     """Builds the report; the headline and where the page is go to the terminal."""
-    from reports import build, summary, tables
+    from reports import build, contrasts, summary, tables
     from runs.outlook import aligned
 
     page, *_ = build(root)
-    found = tables.read(root / "tables")
-    typer.echo("\n".join(["", aligned(summary.text(found)), "", *summary.sentences(found), "", f"page: {page}"]))
+    judged = contrasts.judge(tables.read(root / "tables"))
+    typer.echo("\n".join(["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]))
 
 
 def _print_bench(root: Path) -> None:

@@ -173,10 +173,9 @@ class Comparisons:
             for name in means
             if leader and name != leader
         }
-        decided = bool(differences) and all(interval.excludes_zero for interval in differences.values())
         planned = group.runs["architecture"].value_counts()
         cells = tuple(
-            Cell(each, seeds.get(each, {}), means.get(each, _UNKNOWN), int(planned[each]), decided and each == leader)
+            Cell(each, seeds.get(each, {}), means.get(each, _UNKNOWN), int(planned[each]))
             for each in group.architectures
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, by_condition, oriented, placed
+from reports.conditions import condition
 from reports.metrics import metric
 from reports.statistics import (
     LEVEL,
@@ -30,7 +31,6 @@ from reports.statistics import (
     seeds_needed,
 )
 from reports.tables import Tables
-from reports.verdicts import condition
 from runs.spec import DEFAULT_CONTRASTS, MARGINS
 
 Pair = tuple[str, str]
@@ -42,8 +42,9 @@ class Contrast:
     """``first`` against ``second``; ``difference`` is positive where the first is better.
 
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
-    contrast is ``primary``. ``detectable`` is the difference that would be found four times in five, ``seeds`` how many
-    seeds of each would find one as large as was seen (or as the margin), None where no number up to 100 does.
+    contrast is ``primary``. ``detectable`` is the difference that would be found four times in five. ``seeds`` is how
+    many seeds of each would decide it as often, were the true difference the one that was seen: that there is one,
+    where it is beyond the margin, else that there is none beyond it; None where no number up to 100 does.
     """
 
     dataset: str
@@ -118,15 +119,65 @@ class Contrasts:
                 yield one if one.first == first else turned(one)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A report's comparisons by their primary metrics, the best architectures marked, and all that was tested.
+
+    ``first`` has each data set under its first condition, ``further`` the others.
+    """
+
+    comparisons: Comparisons
+    first: tuple[Comparison, ...]
+    further: tuple[Comparison, ...]
+    tested: Contrasts
+
+    @property
+    def headlines(self) -> tuple[Comparison, ...]:
+        return (*self.first, *self.further)
+
+
+def judge(tables: Tables) -> Judged:
+    """Compare and test everything that the tables hold."""
+    comparisons = Comparisons(tables)
+    headlines = comparisons.headlines()
+    tested = contrasts(comparisons, headlines)
+    first, further = by_condition(headlines)
+    return Judged(
+        comparisons,
+        tuple(marked(one, tested.of(one.group.dataset)) for one in first),
+        tuple(further),
+        tested,
+    )
+
+
 def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Contrasts:
     """Test every pair of every group by its primary metric, and the controls."""
     declared, margins = stated(comparisons.tables)
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
-    primary = [one for found in first for one in tester.primary(found)]
+    family = tester.family(first)
+    primary = [one for found in first for one in tester.primary(found, family)]
     exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
     controls = [one for found in first for one in tester.controls(found)]
     return Contrasts(tuple(_corrected(primary)), tuple(exploratory), tuple(controls))
+
+
+def marked(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
+    """The comparison with its best architecture marked: the one that is ahead in each of its primary contrasts.
+
+    An intersection-union test (Berger 1982) of corrected tests. An architecture that no primary contrast names must be
+    worse too, by the interval of its difference.
+    """
+    names = {name for one in primary for name in (one.first, one.second)}
+    others = [name for name in found.group.architectures if name not in names]
+
+    def best(name: str) -> bool:
+        own = [one for one in primary if name in (one.first, one.second)]
+        ahead = len(own) == len(names) - 1 and all(one.better == name for one in own)
+        return bool(own) and ahead and name == found.leader and not set(others) & set(found.open_rivals)
+
+    cells = tuple(replace(cell, best=best(cell.architecture)) for cell in found.cells)
+    return replace(found, cells=cells)
 
 
 def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
@@ -160,11 +211,17 @@ class _Tester:
         self.comparisons, self.declared, self.margins = comparisons, declared, margins
         self.named = {name for pair in declared for name in pair}
 
-    def primary(self, found: Comparison) -> Iterator[Contrast]:
+    def family(self, first: Sequence[Comparison]) -> int:
+        """The number of primary contrasts."""
+        return sum(len(self._declared(found.group)) for found in first)
+
+    def primary(self, found: Comparison, family: int) -> Iterator[Contrast]:
         samples = self._samples(found.group, found.metric.name)
-        named = {name: sample for name, sample in samples.items() if name in self.named}
-        for pair in self._declared(found.group):
-            yield self._contrast(found.group, found.metric.name, pair, named, first=True, primary=True)
+        declared = self._declared(found.group)
+        within = {name for pair in declared for name in pair}
+        named = {name: sample for name, sample in samples.items() if name in within}
+        for pair in declared:
+            yield self._contrast(found.group, found.metric.name, pair, named, first=True, family=family)
 
     def others(self, found: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""
@@ -172,7 +229,7 @@ class _Tester:
         samples = self._samples(found.group, found.metric.name)
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
-                yield self._contrast(found.group, found.metric.name, pair, samples, first=first, primary=False)
+                yield self._contrast(found.group, found.metric.name, pair, samples, first=first)
 
     def controls(self, found: Comparison) -> Iterator[Control]:
         rows = placed(self.comparisons.tables, "control")
@@ -186,42 +243,72 @@ class _Tester:
             group = Group(found.group.dataset, found.group.task, {}, runs)
             samples = self._samples(group, found.metric.name)
             pair = (reference, str(name))
-            contrast = self._contrast(group, found.metric.name, pair, samples, first=True, primary=False)
+            contrast = self._contrast(group, found.metric.name, pair, samples, first=True)
             yield Control(contrast, "same" if (control["share"] == 1).all() else "ahead")
 
     def _declared(self, group: Group) -> list[Pair]:
-        there = set(group.architectures)
-        return [pair for pair in self.declared if there.issuperset(pair)]
+        """The declared pairs that the group has; every pair where the usual ones are declared and it has none."""
+        there = group.architectures
+        found = [pair for pair in self.declared if set(there).issuperset(pair)]
+        return found or (list(combinations(there, 2)) if tuple(self.declared) == DEFAULT_CONTRASTS else [])
 
     def _samples(self, group: Group, name: str) -> dict[str, Sample]:
         return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}
 
     def _contrast(
-        self, group: Group, name: str, pair: Pair, samples: dict[str, Sample], *, first: bool, primary: bool
+        self, group: Group, name: str, pair: Pair, samples: dict[str, Sample], *, first: bool, family: int = 0
     ) -> Contrast:
-        found, margin = metric(name), self.margins.get(name, math.nan)
-        a, b = (samples.get(one) for one in pair)
-        difference, seeds = Interval(math.nan), None
-        if a is not None and b is not None:
-            pooled = pool(list(samples.values()))
-            difference = oriented(difference_interval(a, b, pooled), found)
-            seeds = seeds_needed(a, b, pooled, max(abs(difference.mean), 0.0 if math.isnan(margin) else margin))
-        return Contrast(
-            dataset=group.dataset,
-            task=group.task,
-            condition="" if first else condition(group),
-            metric=name,
-            first=pair[0],
-            second=pair[1],
-            difference=difference,
-            p=p_difference(difference),
-            p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
-            margin=margin,
-            detectable=detectable(difference),
-            seeds=seeds,
-            runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
-            primary=primary,
-        )
+        said = "" if first else condition(group)
+        return _contrast(group, name, pair, samples, self.margins.get(name, math.nan), said, family)
+
+
+def tested(comparisons: Comparisons, group: Group, name: str, pair: Pair) -> Contrast:
+    """The contrast of two architectures of a group that was put together for it; not corrected."""
+    _, margins = stated(comparisons.tables)
+    samples = comparisons.samples(group, name)[1]
+    return _contrast(group, name, pair, samples, margins.get(name, math.nan), "")
+
+
+def _contrast(
+    group: Group, name: str, pair: Pair, samples: dict[str, Sample], margin: float, said: str, family: int = 0
+) -> Contrast:
+    """Test one pair; the variance between seeds is pooled over all ``samples``.
+
+    ``family`` is the number of primary contrasts, 0 for one that is not primary.
+    """
+    alpha = ALPHA / max(family, 1)
+    a, b = (samples.get(one) for one in pair)
+    difference, seeds = Interval(math.nan), None
+    if a is not None and b is not None:
+        pooled = pool(list(samples.values()))
+        difference = oriented(difference_interval(a, b, pooled), metric(name))
+        seeds = seeds_needed(a, b, pooled, *_distance(difference.mean, margin, alpha))
+    return Contrast(
+        dataset=group.dataset,
+        task=group.task,
+        condition=said,
+        metric=name,
+        first=pair[0],
+        second=pair[1],
+        difference=difference,
+        p=p_difference(difference),
+        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
+        margin=margin,
+        detectable=detectable(difference, 1 - alpha),
+        seeds=seeds,
+        runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
+        primary=family > 0,
+    )
+
+
+def _distance(mean: float, margin: float, alpha: float) -> tuple[float, float]:
+    """How far a difference lies from what it has to be told from, and the error allowed on that side.
+
+    One beyond the margin is to be told from none, one within it from the margin.
+    """
+    if math.isnan(margin) or abs(mean) >= margin:
+        return abs(mean), alpha / 2
+    return margin - abs(mean), alpha
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

@@ -50,7 +50,7 @@ def right(rows: pd.DataFrame) -> "pd.Series[Any]":
 
 
 def _shares(rows: pd.DataFrame) -> tuple[Floats, float]:
-    values = right(rows).astype(float).to_numpy(dtype=float, na_value=np.nan)
+    values: Floats = np.asarray(right(rows).astype("Float64").to_numpy(dtype=float, na_value=np.nan))
     return values, float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
 

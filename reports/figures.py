@@ -8,25 +8,30 @@ from typing import Final
 
 import pandas as pd
 
-from reports import drawing, panels
-from reports.comparison import Comparison, by_condition
+from reports import drawing, panels, shares
+from reports.comparison import Comparison, Comparisons
+from reports.conditions import condition
+from reports.contrasts import Judged
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
 from reports.palette import label, looks
 from reports.panels import Looks, Point
 from reports.tables import Tables, write_csv
-from reports.verdicts import condition
+from reports.trials import Trial, trials
+from reports.trials import numbers as trial_numbers
 from runs.store import write_bytes
 
 COSTS: Final = {
     "inference_flops": "inference FLOPs per example (less is better)",
     "generate_tokens_per_second": "generated tokens per second (more is better)",
+    "train_flops": "training FLOPs (less is better)",
 }
+MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _TALLER: Final = 0.2
 _HEADLINE: Final = (
     "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
-    "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is best "
-    "by more than the interval of its difference to every other architecture."
+    "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is that "
+    "of an architecture that is ahead in each of its primary contrasts."
 )
 _CURVES: Final = (
     "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds} The steep beginning is cut "
@@ -35,8 +40,20 @@ _CURVES: Final = (
 _BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
 _COST: Final = (
     "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
-    "of one example and against the speed of generation on the device that trained. Axes of cost are logarithmic."
+    "of one example, against the speed of generation on the device that trained, and against the FLOPs of training. "
+    "Axes of cost are logarithmic. The dashed line joins the Pareto frontier: no other architecture is both better and "
+    "cheaper."
 )
+_SHARES: Final = (
+    "The score on the test split after parts of the budget, each trained, annealed and scored by itself (means over "
+    "seeds, bars are 95% intervals); the last point is the whole budget."
+)
+_TRIALS: Final = (
+    "The best validation loss of every trial against its learning rate; large marks are the chosen points.{dropout} "
+    "Losses of encoders are any-order bounds where targets are longer than a token: compare points within an "
+    "architecture, not between architectures."
+)
+_DROPOUT: Final = " Dashed lines are trials with dropout."
 
 
 @dataclass(frozen=True)
@@ -52,16 +69,19 @@ class Figure:
     keyed: bool = True
 
 
-def figures(tables: Tables, headlines: Sequence[Comparison]) -> list[Figure]:
+def figures(judged: Judged) -> list[Figure]:
     """The figures of a report that have something to show."""
+    comparisons, first, further = judged.comparisons, judged.first, judged.further
+    tables = comparisons.tables
     found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
-    first, further = by_condition(headlines)
     scored = [comparison for comparison in first if comparison.scored]
     drawn = [
         _headline("headline", "Scores on the test split", scored, found),
         _curves(tables, first, found, "tokens"),
         _curves(tables, first, found, "flops"),
+        _shares(comparisons, scored, found),
         _inference(scored, found),
+        _trials(trials(tables), found),
         _headline("headline_further", "Scores under the other conditions", [c for c in further if c.scored], found),
     ]
     return [figure for figure in drawn if figure.panels]
@@ -144,12 +164,58 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
             if not points:
                 continue
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
-            draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label)
+            best = frontier(points, column not in MORE_IS_BETTER, comparison.metric.better == "higher")
+            draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label, frontier=best)
             about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
             drawn.append(Panel(*_title(comparison), 2.7 + _TALLER * bool(comparison.group.condition), draw, about))
-            rows += [{**_of(comparison), "cost": column, **vars(point)} for point in points]
-    title = "Quality against the cost of inference"
-    return Figure("inference_cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
+            rows += [
+                {**_of(comparison), "axis": column, **vars(point), "on_frontier": point in best} for point in points
+            ]
+    title = "Quality against cost"
+    return Figure("cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
+
+
+def frontier(points: Sequence[Point], less: bool, higher: bool) -> list[Point]:
+    """The points that no other is both better and cheaper than; ``less``: a small cost is good."""
+
+    def worth(point: Point) -> tuple[float, float]:
+        return point.mean if higher else -point.mean, -point.cost if less else point.cost
+
+    return [
+        point
+        for point in points
+        if not any(
+            all(a >= b for a, b in zip(worth(other), worth(point), strict=True)) and worth(other) != worth(point)
+            for other in points
+        )
+    ]
+
+
+def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks) -> Figure:
+    drawn, rows, named = [], [], []
+    for comparison in scored:
+        points = shares.shares(comparisons, comparison)
+        if points:
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            draw = partial(panels.shares, points=points, looks=found, y_label=y_label)
+            about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
+            drawn.append(Panel(label(comparison.group.dataset, 40), "", 2.7, draw, about))
+            rows += shares.numbers(comparison, points)
+            named += [point.architecture for point in points]
+    return Figure(
+        "shares", "Score against budget", _SHARES, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows)
+    )
+
+
+def _trials(tried: Sequence[Trial], found: Looks) -> Figure:
+    drawn = []
+    for dataset in dict.fromkeys(trial.dataset for trial in tried):
+        own = [trial for trial in tried if trial.dataset == dataset]
+        draw = partial(panels.tuning, found=own, looks=found)
+        drawn.append(Panel(label(dataset, 40), "", 2.7, draw, f"Validation loss against learning rate, {dataset}"))
+    caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
+    named = tuple(dict.fromkeys(trial.architecture for trial in tried))
+    return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))
 
 
 def _points(comparison: Comparison, column: str) -> list[Point]:

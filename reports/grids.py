@@ -10,10 +10,11 @@ import pandas as pd
 
 from reports import formatting
 from reports.comparison import CHECKPOINT, Comparison, Comparisons, Group
+from reports.conditions import condition
 from reports.curves import BOUND_SUFFIX
 from reports.metrics import Metric, metric
 from reports.tables import Tables
-from reports.verdicts import condition, reference_label, verdict
+from reports.verdicts import reference_label, verdict
 
 
 @dataclass(frozen=True)

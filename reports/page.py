@@ -11,15 +11,18 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from reports import audit, drawing, figures, formatting, grids
-from reports.comparison import Comparison, Comparisons, Group, as_is, by_condition, placed
+from reports import audit, claims, drawing, figures, formatting, grids, shares, tested_grids, trials
+from reports.bottom_line import bottom_line
+from reports.comparison import Comparison, Group, as_is, placed
+from reports.conditions import MATCHES, SUPERVISION
+from reports.contrasts import Contrasts, Judged, judge
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline
 from reports.tables import Tables
-from reports.verdicts import MATCHES, SUPERVISION, across, verdict
+from reports.verdicts import across, verdict
 from runs.store import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -44,16 +47,15 @@ class Drawn:
 
 def write(tables: Tables, folder: Path) -> list[Path]:
     """Write the page and its figures into `folder`; return the paths, the page first."""
-    comparisons = Comparisons(tables)
-    headlines = comparisons.headlines()
-    drawn = figures.figures(tables, headlines)
+    judged = judge(tables)
+    drawn = figures.figures(judged)
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
     page = folder / "index.html"
-    write_text(page, render(tables, comparisons, headlines, drawn))
+    write_text(page, render(judged, drawn))
     return [page, *paths]
 
 
-def render(tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison], drawn: Sequence[Figure]) -> str:
+def render(judged: Judged, drawn: Sequence[Figure]) -> str:
     """The page as HTML."""
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -65,14 +67,15 @@ def render(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compari
         lstrip_blocks=True,
         finalize=_visible,
     )
-    context = _context(tables, comparisons, headlines)
+    context = _context(judged)
     context["figures"] = {figure.name: _drawn(figure) for figure in drawn}
     return environment.get_template("page.html").render(style=Markup(style), style_digest=digest, **context)
 
 
-def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Comparison]) -> dict[str, Any]:
-    first, further = by_condition(headlines)
-    groups = comparisons.groups
+def _context(judged: Judged) -> dict[str, Any]:
+    comparisons, first, further, tested = judged.comparisons, judged.first, judged.further, judged.tested
+    tables, groups = comparisons.tables, comparisons.groups
+    tried = trials.trials(tables)
     experiment = _experiment(tables["experiment"])
     several = dict.fromkeys(comparison.group.dataset for comparison in further)
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
@@ -81,10 +84,23 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
         "title": experiment.get("name") or "archbench",
         "lede": lede(tables),
         "status": _status(tables["runs"]),
-        "verdicts": [verdict(comparison) for comparison in first],
+        "bottom_line": bottom_line(first, tested),
+        "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
+        "tests": _tests(tested),
+        "controls": tested_grids.controls(tested.controls),
+        "controls_right": all(control.right for control in tested.controls),
+        "claims": tested_grids.claims(claims.rulings(judged)),
+        "ledger": claims.digest(),
+        "sensitivity": tested_grids.sensitivity(tested),
+        "factors": tested_grids.factors(tested),
+        "doublings": [
+            (one.group.dataset, [shares.sentence(each) for each in shares.doublings(comparisons, one)]) for one in first
+        ],
+        "tuning": tested_grids.tuning(tried),
+        "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "headline": grids.headline(first),
-        "rankings": grids.rankings([one for one in headlines if one.group.dataset in several]) if several else None,
-        "across": [across([one for one in headlines if one.group.dataset == name]) for name in several],
+        "rankings": grids.rankings([one for one in judged.headlines if one.group.dataset in several]),
+        "across": [across([one for one in judged.headlines if one.group.dataset == name]) for name in several],
         "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
         "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
         "runs": [Part(grids.title(group), audit.every_run(group)) for group in groups],
@@ -98,6 +114,17 @@ def _context(tables: Tables, comparisons: Comparisons, headlines: Sequence[Compa
         "architectures": _architectures(tables["runs"]),
         "checkpoints": bool(as_is(tables["runs"]).any()),
     }
+
+
+def _tests(tested: Contrasts) -> list[Part]:
+    """The primary family and the rest, as far as something was tested."""
+    rest = [one for one in tested.exploratory if one.outcome != "unknown"]
+    parts = []
+    if tested.primary:
+        parts.append(Part("Primary contrasts", tested_grids.contrasts(tested.primary)))
+    if rest:
+        parts.append(Part("Exploratory contrasts, not corrected", tested_grids.contrasts(rest)))
+    return parts
 
 
 def lede(tables: Tables) -> str:

@@ -1,7 +1,7 @@
 """Draws one panel of a figure into given axes: a headline, learning curves, or quality against cost."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,8 @@ from reports import formatting
 from reports.comparison import UNTRAINED, Cell, Comparison
 from reports.curves import Curve
 from reports.palette import INK, PAPER, QUIET, RULE, Look, label
+from reports.shares import Share
+from reports.trials import Trial
 from reports.verdicts import reference_label
 
 Looks = Mapping[str, Look]
@@ -74,8 +76,12 @@ def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
     axes.grid(color=RULE, linewidth=0.6)
 
 
-def cost(axes: Axes, points: Iterable[Point], looks: Looks, x_label: str, y_label: str) -> None:
-    """Score against a cost on a logarithmic axis, with the score's interval."""
+def cost(
+    axes: Axes, points: Sequence[Point], looks: Looks, x_label: str, y_label: str, frontier: Sequence[Point]
+) -> None:
+    """Score against a cost on a logarithmic axis, with the score's interval, and a line through the frontier."""
+    line = sorted((point.cost, point.mean) for point in frontier)
+    axes.plot(*zip(*line, strict=True), color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
     for point in points:
         look = looks[point.architecture]
         if math.isfinite(point.lower):
@@ -85,6 +91,43 @@ def cost(axes: Axes, points: Iterable[Point], looks: Looks, x_label: str, y_labe
     _log_ticks(axes, [point.cost for point in points])
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def shares(axes: Axes, points: Sequence[Share], looks: Looks, y_label: str) -> None:
+    """Score against training tokens, each point trained by itself: a line for each architecture, with intervals."""
+    for name in dict.fromkeys(point.architecture for point in points):
+        own, look = [point for point in points if point.architecture == name], looks[name]
+        axes.plot([p.tokens for p in own], [p.interval.mean for p in own], color=look.colour, linewidth=1.4)
+        for point in own:
+            if point.interval.known:
+                ends = [point.interval.lower, point.interval.upper]
+                axes.plot([point.tokens] * 2, ends, color=look.colour, linewidth=2)
+            _mean(axes, point.tokens, point.interval.mean, look)
+    axes.set_xscale("log")
+    _log_ticks(axes, [point.tokens for point in points])
+    axes.set_xlabel("training tokens, each point annealed by itself")
+    axes.set_ylabel(y_label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
+    """Validation loss against the learning rate; the chosen point is large; dashed with the greater dropouts."""
+    dropouts = sorted({trial.dropout for trial in found})
+    for name, dropout in dict.fromkeys((trial.architecture, trial.dropout) for trial in found):
+        own, look = [t for t in found if (t.architecture, t.dropout) == (name, dropout)], looks[name]
+        dashes = "-" if dropout == dropouts[0] else (0, (4, 1.6))
+        axes.plot([t.learning_rate for t in own], [t.loss for t in own], color=look.colour, linewidth=1.4, ls=dashes)
+        for trial in own:
+            _mean(axes, trial.learning_rate, trial.loss, look, 9 if trial.chosen else 4)
+    axes.set_xscale("log")
+    rates = sorted({trial.learning_rate for trial in found})
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.minorticks_off()
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("validation, nats per token")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=RULE, linewidth=0.6)
 

@@ -24,6 +24,7 @@ LEVEL: Final = 0.95
 BOOTSTRAP_SEEDS: Final = 10
 RESAMPLES: Final = 2000
 MOST_SEEDS: Final = 100
+POWER: Final = 0.8
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     return _t_interval(mean, [*seeds, _example_spread(paired, [a, b])], level)
 
 
-def detectable(difference: Interval, level: float = LEVEL, power: float = 0.8) -> float:
+def detectable(difference: Interval, level: float = LEVEL, power: float = POWER) -> float:
     """The smallest true difference that such an interval would exclude zero for, with probability `power`."""
     if not math.isfinite(difference.degrees):
         return math.nan
@@ -154,10 +155,13 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float("nan") if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
 
 
-def seeds_needed(a: Sample, b: Sample, pooled: Spread, effect: float, most: int = MOST_SEEDS) -> int | None:
-    """Seeds of each with which a true difference of ``effect`` would be found four times in five; None above ``most``.
+def seeds_needed(
+    a: Sample, b: Sample, pooled: Spread, distance: float, tail: float, most: int = MOST_SEEDS
+) -> int | None:
+    """Seeds of each that would show, four times in five, that a difference lies ``distance`` off a bound.
 
-    The examples' share in the variance stays: no number of seeds takes it away.
+    ``tail`` is the error allowed on the side that is tested. None above ``most``: the examples' share in the variance
+    stays, and no number of seeds takes it away.
     """
     spreads = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
     if any(math.isnan(spread.variance) for spread in spreads):
@@ -166,8 +170,8 @@ def seeds_needed(a: Sample, b: Sample, pooled: Spread, effect: float, most: int 
     if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
         examples = _example_spread(a.examples.mean(axis=0) - b.examples.mean(axis=0), [a, b])
     for n in range(2, most + 1):
-        parts = [*(Spread(spread.variance / n, 2.0 * (n - 1)) for spread in spreads), examples]
-        if detectable(_t_interval(0.0, parts, LEVEL)) <= effect:
+        total = _total([*(Spread(spread.variance / n, 2.0 * (n - 1)) for spread in spreads), examples])
+        if (_t(total.degrees, 1 - tail) + _t(total.degrees, POWER)) * math.sqrt(total.variance) <= distance:
             return n
     return None
 

@@ -1,23 +1,26 @@
 """The headline for the terminal: architectures by data set, and a sentence for each data set."""
 
 from reports import grids
-from reports.comparison import Comparisons, by_condition
-from reports.tables import Tables
+from reports.contrasts import Judged
 from reports.verdicts import cautions, verdict
 
 
-def text(tables: Tables) -> list[list[str]]:
-    """The headline matrix as rows of plain text, the head first; '*' marks the best where the intervals allow it."""
-    first, _ = by_condition(Comparisons(tables).headlines())
-    grid = grids.headline(first)
+def text(judged: Judged) -> list[list[str]]:
+    """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
+    grid = grids.headline(judged.first)
     head = [f"{entry.text} ({entry.below})" if entry.below else entry.text for entry in grid.head]
     return [head, *([_plain(entry) for entry in row] for row in grid.rows)]
 
 
-def sentences(tables: Tables) -> list[str]:
-    """Who leads on each data set, whether the intervals allow to say so, and what casts doubt on the order."""
-    first, _ = by_condition(Comparisons(tables).headlines())
-    return [" ".join([f"{one.group.dataset}: {verdict(one).sentence}", *cautions(one)]) for one in first]
+def sentences(judged: Judged) -> list[str]:
+    """What is decided on each data set and what is not, and what casts doubt on it."""
+    found = []
+    for one in judged.first:
+        primary = judged.tested.of(one.group.dataset)
+        said = verdict(one, primary)
+        still = [line for line, pair in zip(said.contrasts, primary, strict=True) if pair.outcome == "open"]
+        found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
+    return found
 
 
 def _plain(entry: grids.Entry) -> str:

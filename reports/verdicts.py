@@ -4,45 +4,104 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reports.comparison import CHECKPOINT, Comparison, Group
+from reports.comparison import CHECKPOINT, Comparison
+from reports.contrasts import Contrast, turned
 from reports.formatting import decimals, limits, listing, number, value
-from runs.spec import AS_IS
-
-MATCHES: Final = {
-    "parameters": "equal size and equal training tokens",
-    "flops": "equal training tokens and equal training FLOPs",
-    "flops-by-tokens": "equal size and equal training FLOPs",
-    "seconds": "equal training time",
-    AS_IS: "checkpoints as they are, nothing held equal",
-}
-SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on the target only"}
+from reports.metrics import metric
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One data set's outcome: `state` is `decided`, `open` or `none`; `warnings` in a word and `notes` in sentences
-    are what to bear in mind."""
+    """One data set's outcome: `state` is `decided`, `open` or `none`; `contrasts` are its primary ones in sentences,
+    `warnings` in a word and `notes` in sentences are what to bear in mind."""
 
     comparison: Comparison
     state: str
     mark: str
     sentence: str
+    contrasts: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def condition(group: Group) -> str:
-    """What sets this group apart from the others on its data set, in words; empty if it is the only one."""
-    parts = (MATCHES.get(found, found) if key == "match" else found for key, found in group.condition.items())
-    return "; ".join(filter(None, parts))
-
-
-def verdict(comparison: Comparison) -> Verdict:
-    """The outcome of one comparison by its primary metric."""
+def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict:
+    """The outcome of one comparison by its primary metric: by its primary contrasts where there are any."""
+    tested = [one for one in primary if one.outcome != "unknown"]
     state, mark, sentence = _sentence(comparison)
+    if tested and len(tested) == len(primary):
+        state, mark = _state(tested)
+        sentence = _summary(comparison, tested)
     warnings = {"early training": comparison.early, "worse than the classical reference": comparison.below_classical}
     shown = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
-    return Verdict(comparison, state, mark, sentence, shown, tuple(_notes(comparison)))
+    sentences = tuple(contrast_sentence(one) for one in primary)
+    notes = tuple(_notes(comparison, tested=bool(tested)))
+    return Verdict(comparison, state, mark, sentence, sentences, shown, notes)
+
+
+def contrast_sentence(one: Contrast) -> str:
+    """What is decided between two architectures, and what would decide it where nothing is."""
+    found = metric(one.metric)
+    places = decimals(one.difference, found.decimals)
+    toward = one if one.difference.mean >= 0 else turned(one)
+    gap, span = value(toward.difference.mean, places), limits(toward.difference, found.decimals)
+    margin = f"{one.margin:g}"
+    if one.better:
+        worse = one.second if one.better == one.first else one.first
+        small = f", by less than the margin of {margin}" if one.small else ""
+        return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {_p(one.p)}){small}."
+    if one.outcome == "equal":
+        return f"{one.first} and {one.second} are equal within the margin of {margin} {found.label} ({span})."
+    if one.outcome == "unknown":
+        return f"{one.first} against {one.second}: not tested; it takes two seeds of one of them, and scores of both."
+    seen = f"{_favour(one, places)} (95% interval {span}; {_p(one.p)})"
+    return f"{one.first} against {one.second} is not decided: {seen}. {_power(one)}"
+
+
+def _favour(one: Contrast, places: int) -> str:
+    gap = one.difference.mean
+    if gap == 0:
+        return "the means are equal"
+    return f"{value(abs(gap), places)} in favour of {one.first if gap > 0 else one.second}"
+
+
+def _power(one: Contrast) -> str:
+    """What this comparison would have found, and how many seeds would find what is wanted."""
+    found = metric(one.metric)
+    size = value(one.detectable, decimals(one.difference, found.decimals))
+    told = f"One of {size} would have been found four times in five"
+    if one.seeds is None:
+        return f"{told}; more seeds alone would not decide it, more test examples might."
+    if one.seeds <= one.runs:
+        return f"{told}; as many seeds again would most likely decide it."
+    return f"{told}; about {one.seeds} seeds of each would decide it."
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
+    decided = sum(one.decided for one in primary)
+    if decided == len(primary):
+        return "decided", "decided"
+    return "open", f"{decided} of {len(primary)} decided" if decided else "not decided"
+
+
+def _summary(found: Comparison, primary: Sequence[Contrast]) -> str:
+    """The best of the declared architectures, where one is ahead of each of the others; else who has the best mean."""
+    names = dict.fromkeys(name for one in primary for name in (one.first, one.second))
+    for name in names:
+        others = [one for one in primary if name in (one.first, one.second)]
+        if len(others) == len(names) - 1 and all(one.better == name for one in others):
+            rest = listing(other for other in names if other != name)
+            return f"{name} is best, with {_amount(found, name)}: ahead of {rest}."
+    means = {cell.architecture: cell.interval.mean for cell in found.scored if cell.architecture in names}
+    if all(one.outcome == "equal" for one in primary):
+        return f"{listing(names)} are equal within the margin, {_amount(found, next(iter(names)))}."
+    leader = max(means, key=lambda name: found.metric.gain(means[name]))
+    behind = [one.second if one.first == leader else one.first for one in primary if one.better == leader]
+    ahead = f", and is ahead of {listing(behind)}" if behind else ""
+    return f"No architecture is ahead of all others: {leader} has the best mean, {_amount(found, leader)}{ahead}."
 
 
 def across(comparisons: Sequence[Comparison]) -> str:
@@ -128,7 +187,7 @@ def cautions(found: Comparison) -> list[str]:
     return notes
 
 
-def _notes(found: Comparison) -> list[str]:
+def _notes(found: Comparison, tested: bool) -> list[str]:
     notes = cautions(found)
     if found.idle:
         notes.append(
@@ -142,7 +201,7 @@ def _notes(found: Comparison) -> list[str]:
     ]
     if missing:
         notes.append(f"Some runs gave no score; runs counted: {listing(missing)}.")
-    if found.detectable > 0 and not found.decided:
+    if found.detectable > 0 and not found.decided and not tested:
         size = value(found.detectable, decimals(found.differences[found.nearest], found.metric.decimals))
         notes.append(
             f"Minimum detectable difference between {found.leader} and {found.nearest}: with these seeds and examples "

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 
 from reports import drawing, figures, tables
-from reports.comparison import Comparisons
+from reports.contrasts import judge
 from reports.figures import Figure
 from reports.palette import COLOURS, SHAPES, looks
 from reports.svg import inline
@@ -17,7 +17,7 @@ from reports.tables import Tables
 
 
 def drawn(found: Tables) -> dict[str, Figure]:
-    return {figure.name: figure for figure in figures.figures(found, Comparisons(found).headlines())}
+    return {figure.name: figure for figure in figures.figures(judge(found))}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == ["headline", "curves_tokens", "curves_flops", "inference_cost"]
+    assert list(drawn(found)) == ["headline", "curves_tokens", "curves_flops", "cost"]
     paths = figures.write(drawn(found)["headline"], tmp_path)
     assert [path.name for path in paths] == ["headline.svg", "headline.png", "headline.csv"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
@@ -54,7 +54,7 @@ def test_drawing_leaves_the_global_settings_alone(found: Tables) -> None:
 
 def test_one_panel_stands_for_each_data_set_and_cost(found: Tables) -> None:
     assert [panel.title for panel in drawn(found)["headline"].panels] == [task.dataset for task in synthetic.TASKS]
-    assert len(drawn(found)["inference_cost"].panels) == 2 * len(synthetic.TASKS)
+    assert len(drawn(found)["cost"].panels) == 3 * len(synthetic.TASKS)
 
 
 def test_a_bound_is_drawn_apart_and_said_to_be_one(found: Tables) -> None:

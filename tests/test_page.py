@@ -20,6 +20,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 import reports
 from reports import page, summary, tables
 from reports.comparison import Comparisons
+from reports.contrasts import judge
 from reports.palette import COLOURS
 from reports.statistics import detectable
 from reports.verdicts import verdict
@@ -32,9 +33,7 @@ def built(root: Path) -> str:
 def rendered(root: Path) -> str:
     """The page without its figures."""
     tables.write(tables.collect(root), root / "tables")
-    found = tables.read(root / "tables")
-    comparisons = Comparisons(found)
-    return page.render(found, comparisons, comparisons.headlines(), [])
+    return page.render(judge(tables.read(root / "tables")), [])
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +125,8 @@ def test_tables_alone_give_the_same_bytes_without_torch(store: Path, tmp_path: P
 
 def test_the_first_screen_says_who_leads_and_with_what_reserve(html: str) -> None:
     top = html[: html.index('id="scores"')]
-    assert "encoder-decoder leads with 0.7" in top
+    assert "encoder-decoder is best, with 0.7" in top
+    assert re.search(r"In short.*on phrases-en-de .*encoder-decoder ahead of decoder and encoder", top, re.DOTALL)
     assert "not decided" in top
     assert "early training" in top
     assert "Every architecture does worse than the classical reference n-gram model" in top
@@ -136,7 +136,21 @@ def test_the_first_screen_says_who_leads_and_with_what_reserve(html: str) -> Non
 
 
 def test_every_part_of_the_report_is_there(html: str) -> None:
-    for part in ("scores", "metrics", "budget", "curves", "cost", "answers", "data", "reproduce", "reading"):
+    for part in (
+        "bottom-line",
+        "outcome",
+        "scores",
+        "tests",
+        "claims",
+        "metrics",
+        "budget",
+        "curves",
+        "cost",
+        "answers",
+        "data",
+        "reproduce",
+        "reading",
+    ):
         assert f'id="{part}"' in html
     assert "archbench compare imagined.toml --jobs 2" in html
     assert "CC0-1.0" in html
@@ -148,10 +162,12 @@ def test_every_part_of_the_report_is_there(html: str) -> None:
 def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: float) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.5 + gap}, examples=100, references={})
     synthetic.write_store(tmp_path, [task])
-    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
-    assert comparison.decided == (gap > 0)
+    judged = judge(tables.collect(tmp_path))
+    [comparison] = judged.first
     assert [cell.best for cell in comparison.cells] == [False, gap > 0]
-    assert verdict(comparison).mark == ("decided" if gap else "not decided")
+    found = verdict(comparison, judged.tested.of("sentiment"))
+    assert found.mark == ("decided" if gap else "not decided")
+    assert found.contrasts[0].startswith("encoder is ahead of decoder" if gap else "decoder against encoder is not")
 
 
 def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
@@ -267,7 +283,7 @@ def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:
             path.unlink()
     html = rendered(tmp_path)
     assert "No run has been recorded yet" in html
-    assert summary.text(tables.read(tmp_path / "tables"))[0] == ["architecture"]
+    assert summary.text(judge(tables.read(tmp_path / "tables")))[0] == ["architecture"]
 
 
 def test_no_run_at_all_still_gives_a_page(tmp_path: Path) -> None:
@@ -288,7 +304,7 @@ def test_without_data_cards_or_references_the_page_stands(tmp_path: Path, folder
 def test_several_budgets_are_compared_apart(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
     html = built(tmp_path)
-    assert "Does the order depend on the budget?" in html
+    assert "Does the order depend on the condition?" in html
     assert "equal training tokens and equal training FLOPs" in html
     assert re.search(r"sentiment: .* of 2 conditions\.", html)
     assert (tmp_path / "report" / "headline_further.svg").is_file()
@@ -304,7 +320,8 @@ def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
 
 
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
-    head, *rows = summary.text(tables.read(store / "tables"))
+    judged = judge(tables.read(store / "tables"))
+    head, *rows = summary.text(judged)
     assert head[1:] == [
         "phrases-en-de (exact match ↑, n = 400)",
         "sentiment (accuracy ↑, n = 500)",
@@ -315,7 +332,7 @@ def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None
     for row in rows:
         for cell in row:
             assert cell.removesuffix(" *") in html
-    phrases, sentiment, shakespeare = summary.sentences(tables.read(store / "tables"))
+    phrases, sentiment, shakespeare = summary.sentences(judged)
     assert "Early training" not in phrases
     assert "classical" not in phrases
     assert "Early training: as few as 3.1" in sentiment

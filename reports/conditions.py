@@ -1,0 +1,21 @@
+"""What a group of runs held equal and what it changed, in words."""
+
+from typing import Final
+
+from reports.comparison import Group
+from runs.spec import AS_IS
+
+MATCHES: Final = {
+    "parameters": "equal size and equal training tokens",
+    "flops": "equal training tokens and equal training FLOPs",
+    "flops-by-tokens": "equal size and equal training FLOPs",
+    "seconds": "equal training time",
+    AS_IS: "checkpoints as they are, nothing held equal",
+}
+SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on the target only"}
+
+
+def condition(group: Group) -> str:
+    """What sets this group apart from the others on its data set; empty if it is the only one."""
+    parts = (MATCHES.get(found, found) if key == "match" else found for key, found in group.condition.items())
+    return "; ".join(filter(None, parts))

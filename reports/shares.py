@@ -1,0 +1,111 @@
+"""Score against budget: parts of the budget, each trained and annealed by itself, and whether more would still help."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.comparison import Comparison, Comparisons, Group, placed
+from reports.contrasts import Contrast, tested
+from reports.statistics import Interval, mean_interval, pool
+
+WHOLE, HALF = 1.0, 0.5
+
+
+@dataclass(frozen=True)
+class Share:
+    """An architecture's score after a share of the budget: training tokens and the mean over seeds."""
+
+    architecture: str
+    share: float
+    tokens: float
+    interval: Interval
+    seeds: int
+
+
+def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
+    """The scores of the architectures that were trained on parts of the budget too, the whole last; empty without."""
+    group = _together(comparisons, found)
+    if group is None:
+        return []
+    samples = comparisons.samples(group, found.metric.name)[1]
+    pooled = pool(list(samples.values()))
+    rows = group.runs.drop_duplicates("architecture").set_index("architecture")
+    names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
+    tokens = group.runs.groupby("architecture")["train_tokens"].mean().astype(float).to_dict()
+    points = [
+        Share(
+            names[name],
+            parts[name],
+            tokens[name],
+            found.metric.within(mean_interval(sample, pooled)),
+            len(sample.values),
+        )
+        for name, sample in samples.items()
+    ]
+    order = list(dict.fromkeys(names.values()))
+    return sorted(points, key=lambda one: (order.index(one.architecture), one.share))
+
+
+def doublings(comparisons: Comparisons, found: Comparison) -> list[Contrast]:
+    """For each architecture the whole budget against half of it."""
+    group = _together(comparisons, found)
+    return [] if group is None else list(_doublings(comparisons, group, found.metric.name))
+
+
+def sentence(one: Contrast) -> str:
+    """What a doubling did: "converged" means that it changed the score by less than the margin."""
+    name = one.first.partition(" at ")[0]
+    if one.outcome == "equal" or one.small:
+        return f"{name} has converged: doubling the budget changed its score by less than the margin of {one.margin:g}."
+    if one.outcome == "ahead":
+        return f"{name} has not converged: doubling the budget still made it better."
+    if one.outcome == "behind":
+        return f"{name} got worse when the budget was doubled."
+    return f"{name}: whether it has converged is not decided."
+
+
+def _doublings(comparisons: Comparisons, group: Group, metric: str) -> Iterator[Contrast]:
+    for name in dict.fromkeys(group.runs["named"]):
+        pair = (_named(name, WHOLE), _named(name, HALF))
+        if set(pair) <= set(group.architectures):
+            yield tested(comparisons, group, metric, pair)
+
+
+def _together(comparisons: Comparisons, found: Comparison) -> Group | None:
+    """The data set's runs on parts of the budget, and those of the same architectures on all of it."""
+    parts = placed(comparisons.tables, "share")
+    match = found.group.runs["match"].iloc[0]
+    parts = parts[
+        ((parts["dataset"] == found.group.dataset) & (parts["match"] == match)).fillna(False)
+        & (parts["condition"].fillna("") == "")
+    ]
+    if parts.empty or not found.metric.better:
+        return None
+    whole = found.group.runs
+    whole = whole[whole["architecture"].isin(list(parts["architecture"]))]
+    runs = pd.concat([parts, whole], ignore_index=True)
+    names = [_named(name, share) for name, share in zip(runs["architecture"], runs["share"], strict=True)]
+    return Group(found.group.dataset, found.group.task, {}, runs.assign(named=runs["architecture"], architecture=names))
+
+
+def _named(architecture: str, share: float) -> str:
+    return f"{architecture} at {share:g}"
+
+
+def numbers(found: Comparison, points: Sequence[Share]) -> list[dict[str, object]]:
+    """The points as rows of a table."""
+    return [
+        {
+            "dataset": found.group.dataset,
+            "metric": found.metric.name,
+            "architecture": point.architecture,
+            "share": point.share,
+            "tokens": point.tokens,
+            "mean": point.interval.mean,
+            "lower": point.interval.lower,
+            "upper": point.interval.upper,
+            "seeds": point.seeds,
+        }
+        for point in points
+    ]

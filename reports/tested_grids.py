@@ -1,0 +1,177 @@
+"""Grids of what was tested: contrasts, controls, conditions, tuning, claims."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from reports import formatting
+from reports.claims import Ruling
+from reports.contrasts import Contrast, Contrasts, Control, turned
+from reports.grids import Entry, Grid, name
+from reports.metrics import metric
+from reports.trials import Cost, Trial
+
+WORDS: Final = {
+    "equal": "equal within the margin",
+    "open": "not decided",
+    "unknown": "not tested",
+}
+FACTORS: Final = {
+    ("prefix-decoder", "decoder"): "mask: the source is read in both directions",
+    ("encoder-decoder", "prefix-decoder"): "topology: a stack of its own for the source, with cross-attention",
+    ("encoder-decoder", "shared-encoder-decoder"): "parameters: two stacks, not one used twice",
+    ("suffix-encoder", "encoder"): "objective: ends of the target are hidden, not any cells",
+    ("prefix-decoder", "suffix-encoder"): "mask and objective: causal over the target, a loss at every token",
+    ("pooled-encoder", "encoder"): "read-out: the mean over positions, not the label's cell",
+}
+
+
+def contrasts(found: Sequence[Contrast]) -> Grid:
+    """A row for each contrast: what was seen, what is decided, what could have been found."""
+    head = ("data set", "contrast", "difference", "p", "margin", "outcome", "detectable", "seeds", "seeds to decide")
+    several = any(one.condition for one in found)
+    rows = []
+    for one in found:
+        usual = metric(one.metric).decimals
+        rows.append(
+            (
+                name(one.dataset),
+                *([name(one.condition)] if several else []),
+                name(f"{one.first} against {one.second}"),
+                Entry(_difference(one), f"{metric(one.metric).label}, better is positive"),
+                Entry(p(one.p)),
+                Entry(f"{one.margin:g}" if math.isfinite(one.margin) else formatting.MISSING),
+                name(outcome(one)),
+                Entry(formatting.value(one.detectable, formatting.decimals(one.difference, usual))),
+                Entry(str(one.runs)),
+                Entry(_seeds(one)),
+            )
+        )
+    heads = [*head[:1], *(["condition"] if several else []), *head[1:]]
+    return Grid(tuple(map(name, heads)), tuple(rows))
+
+
+def outcome(one: Contrast) -> str:
+    """An outcome in a few words."""
+    words = f"{one.better} ahead" if one.better else WORDS[one.outcome]
+    return f"{words}, by less than the margin" if one.small else words
+
+
+def controls(found: Sequence[Control]) -> Grid:
+    """What had to come out, and what did."""
+    head = ("data set", "control", "has to be", "difference", "came out", "")
+    wanted = {"same": "not told apart", "ahead": "told apart"}
+    rows = [
+        (
+            name(one.contrast.dataset),
+            name(f"{one.contrast.first} against {one.contrast.second}"),
+            name(wanted[one.expected]),
+            Entry(_difference(one.contrast)),
+            name(outcome(one.contrast)),
+            name("✓ right" if one.right else "✗ wrong"),
+        )
+        for one in found
+    ]
+    return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def factors(found: Contrasts) -> Grid:
+    """Pairs that differ in one thing, whichever condition they stand under."""
+    head = ("what changes", "data set", "contrast", "difference", "outcome")
+    rows = [
+        (
+            name(what),
+            name(one.dataset),
+            name(f"{first} against {second}"),
+            Entry(_difference(one), metric(one.metric).label),
+            name(outcome(one)),
+        )
+        for (first, second), what in FACTORS.items()
+        for one in found.pair(first, second)
+    ]
+    return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def sensitivity(found: Contrasts) -> Grid:
+    """The primary pairs under every condition, side by side."""
+    pairs = list(dict.fromkeys((one.first, one.second) for one in found.primary))
+    ones = [*found.primary, *(one for one in found.exploratory if one.condition)]
+    places = list(dict.fromkeys((one.dataset, one.condition) for one in ones))
+    datasets = [dataset for dataset, said in places if said]
+    head = (name("data set"), name("condition"), *(name(f"{first} against {second}") for first, second in pairs))
+    rows = []
+    for dataset, said in sorted(places, key=lambda place: [one[0] for one in places].index(place[0])):
+        if dataset not in datasets:
+            continue
+        here = {
+            frozenset((one.first, one.second)): one for one in ones if (one.dataset, one.condition) == (dataset, said)
+        }
+        entries = [_under(here.get(frozenset(pair)), pair) for pair in pairs]
+        if any(entry.text for entry in entries):
+            rows.append((name(dataset), name(said or "as above"), *entries))
+    return Grid(head, tuple(rows))
+
+
+def _under(one: Contrast | None, pair: tuple[str, str]) -> Entry:
+    if one is None or one.outcome == "unknown":
+        return Entry("", kind="quiet")
+    return Entry(_difference(one if (one.first, one.second) == pair else turned(one)), outcome(one))
+
+
+def tuning(found: Sequence[Trial]) -> Grid:
+    """What was chosen for each architecture, from how many trials."""
+    head = ("data set", "architecture", "trials", "learning rate", "dropout", "validation loss", "")
+    rows = []
+    for dataset, architecture in dict.fromkeys((trial.dataset, trial.architecture) for trial in found):
+        own = [trial for trial in found if (trial.dataset, trial.architecture) == (dataset, architecture)]
+        for one in own:
+            if one.chosen:
+                edge = "at the grid's edge" if one.edge else ""
+                numbers = (f"{sum(trial.seeds for trial in own)}", f"{one.learning_rate:g}", f"{one.dropout:g}")
+                loss = formatting.value(one.loss, 4)
+                rows.append((name(dataset), name(architecture), *map(Entry, numbers), Entry(loss), name(edge)))
+    return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def costs(found: Sequence[Cost]) -> str:
+    """The cost of tuning in a sentence; empty without trials."""
+    if not found:
+        return ""
+    flops, seconds = sum(one.flops for one in found), sum(one.seconds for one in found)
+    reported = sum(one.reported_flops for one in found)
+    ratio = f", {flops / reported:.0%} of what the reported runs took" if reported else ""
+    return (
+        f"{sum(one.trials for one in found)} trials took {formatting.number(flops)}FLOPs of training{ratio}, and "
+        f"{formatting.seconds(seconds)} of one worker's time."
+    )
+
+
+def claims(found: Sequence[Ruling]) -> Grid:
+    """The ledger with its verdicts."""
+    head = ("claim", "tested as", "verdict", "evidence")
+    rows = [
+        (
+            Entry(f"“{one.claim.statement}”", kind="text"),
+            Entry(one.claim.reading, one.claim.source, "text"),
+            name(one.verdict),
+            Entry(one.evidence, f"to decide it: {one.command}" if one.command else "", "text"),
+        )
+        for one in found
+    ]
+    return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def _difference(one: Contrast) -> str:
+    return formatting.interval(one.difference, metric(one.metric).decimals)
+
+
+def p(value: float) -> str:
+    if math.isnan(value):
+        return formatting.MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _seeds(one: Contrast) -> str:
+    if one.decided or one.outcome == "unknown":
+        return formatting.MISSING
+    return f"{one.seeds}" if one.seeds is not None else "more examples"
