@@ -208,7 +208,7 @@ class Comparisons:
             rows = rows.sort_values("seed")
             values = scores.loc[rows["run"]].to_numpy(dtype=float)
             seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
-            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index), len(samples))
+            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index))
         return seeds, samples
 
     def _references(self, group: Group, name: str) -> dict[str, float]:

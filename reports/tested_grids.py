@@ -108,7 +108,7 @@ def sensitivity(found: Contrasts) -> Grid:
         }
         entries = [_under(here.get(frozenset(pair)), pair) for pair in pairs]
         if any(entry.text for entry in entries):
-            rows.append((name(dataset), name(said or "as above"), *entries))
+            rows.append((name(dataset), name(said or "first condition"), *entries))
     return Grid(head, tuple(rows))
 
 

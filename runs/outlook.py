@@ -52,8 +52,8 @@ def _table(matrix: "Matrix") -> list[list[str]]:
         keys = ("dataset", "architecture", "role", "condition", "match", "planned_tokens", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(found) for found in alike.values())]
-    plain = {"role": "compared", "condition": ""}
-    bare = [place for place, name in enumerate(head) if all(row[place] == plain.get(name) for row in table[1:])]
+    plain = {"role": {"compared"}, "condition": {""}, "rate": {table[-1][head.index("rate")]}}
+    bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
     return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
 
 

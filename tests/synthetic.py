@@ -73,7 +73,40 @@ _TEXTS = {
 _WRONG = {"translation": "zwölf Tage", "classification": "neutral", "generation": " the the king and the lord of the"}
 
 
-def write_store(root: Path, tasks: Sequence[Imagined] = TASKS, matches: Sequence[str] = ("parameters",)) -> list[str]:
+@dataclass(frozen=True)
+class Further:
+    """Runs of an architecture beside those that are compared: their role, the name they stand under, their score."""
+
+    task: Imagined
+    architecture: str
+    name: str
+    truth: float
+    role: str = "control"
+    share: float = 1.0
+    condition: str = ""
+    changes: Row = field(default_factory=dict)
+
+
+def controls(task: Imagined, half: float) -> list[Further]:
+    """The first architecture again, and on half its budget with the score `half`."""
+    first = next(iter(task.truth))
+    again = Further(task, first, f"{first}, again", task.truth[first])
+    return [again, Further(task, first, f"{first}, half the budget", half, share=0.5)]
+
+
+def specify(root: Path, key: str, value: Any) -> None:
+    """Set a key of the experiment's specification."""
+    path = root / "experiment.json"
+    head = json.loads(path.read_text())
+    write_json(path, head | {"experiment": head["experiment"] | {key: value}})
+
+
+def write_store(
+    root: Path,
+    tasks: Sequence[Imagined] = TASKS,
+    matches: Sequence[str] = ("parameters",),
+    further: Sequence[Further] = (),
+) -> list[str]:
     """Write the records of `tasks` under `root`; return the names of the runs, in plan order."""
     runs = []
     for task in tasks:
@@ -82,8 +115,32 @@ def write_store(root: Path, tasks: Sequence[Imagined] = TASKS, matches: Sequence
         for match in matches:
             for architecture in task.truth:
                 runs += [_run(root, task, architecture, seed, match) for seed in range(task.seeds)]
-    write_json(root / "experiment.json", _experiment(tasks, matches, runs))
+    head = _experiment(tasks, matches, runs)
+    if further:
+        entries = [_entry(root, run) for run in runs]
+        for one in further:
+            for seed in range(one.task.seeds):
+                run = _further(root, one, seed, len(runs))
+                runs.append(run)
+                own = {"architecture": one.name, "role": one.role, "share": one.share, "condition": one.condition}
+                entries.append(_entry(root, run) | own)
+        head |= {"entries": entries, "runs": runs}
+    write_json(root / "experiment.json", head)
     return runs
+
+
+def _entry(root: Path, run: str) -> Row:
+    record = json.loads((root / "runs" / run / "record.json").read_text())
+    same = {key: record[key] for key in ("run", "dataset", "match", "architecture")}
+    return same | {"condition": "", "role": "compared", "share": 1.0}
+
+
+def _further(root: Path, one: Further, seed: int, place: int) -> str:
+    task = replace(one.task, truth={one.architecture: one.truth})
+    run = _run(root, task, one.architecture, seed + 1000 * (place + 1), "parameters")
+    tokens = int(one.share * 250_000 * task.tokens_per_parameter)
+    change_record(root, run, train_tokens=tokens, **one.changes)
+    return run
 
 
 def write_json(path: Path, value: Any) -> None:

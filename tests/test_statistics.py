@@ -20,13 +20,11 @@ def scores(*values: float) -> Sample:
     return Sample(np.array(values, dtype=float))
 
 
-def layout(
-    rng: np.random.Generator, seeds: int, easy: np.ndarray, seed_spread: float, noise: float = 0.5, stream: int = 0
-) -> Sample:
+def layout(rng: np.random.Generator, seeds: int, easy: np.ndarray, seed_spread: float, noise: float = 0.5) -> Sample:
     """Scores of `seeds` runs on examples of difficulty `easy` (m,), with mean zero over seeds and examples."""
     effects = rng.normal(0, seed_spread, (seeds, 1))
     examples = effects + easy + rng.normal(0, noise, (seeds, len(easy)))
-    return Sample(examples.mean(axis=1), examples, stream)
+    return Sample(examples.mean(axis=1), examples)
 
 
 def test_one_architecture_alone_has_the_textbook_t_interval() -> None:
@@ -94,7 +92,7 @@ def test_intervals_over_seeds_cover_the_truth(spreads: tuple[float, ...], seeds:
 
 @pytest.mark.parametrize(
     ("seeds", "seed_spread", "repeats", "least"),
-    [(3, 0.0, 400, 0.92), (3, 0.05, 400, 0.92), (3, 0.3, 400, 0.92), (5, 0.1, 400, 0.92), (12, 0.1, 100, 0.88)],
+    [(3, 0.0, 400, 0.92), (3, 0.05, 400, 0.92), (3, 0.3, 400, 0.92), (5, 0.1, 400, 0.92), (12, 0.1, 200, 0.92)],
 )
 def test_intervals_over_seeds_and_examples_cover_the_truth(
     seeds: int, seed_spread: float, repeats: int, least: float
@@ -103,7 +101,7 @@ def test_intervals_over_seeds_and_examples_cover_the_truth(
     covered = np.zeros(2)
     for _ in range(repeats):
         easy = rng.normal(0, 1, 80)
-        samples = [layout(rng, seeds, easy + rng.normal(0, 0.3, 80), seed_spread, stream=place) for place in range(3)]
+        samples = [layout(rng, seeds, easy + rng.normal(0, 0.3, 80), seed_spread) for _ in range(3)]
         pooled = pool(samples)
         mean, difference = mean_interval(samples[0], pooled), difference_interval(samples[0], samples[1], pooled)
         covered += [mean.lower <= 0 <= mean.upper, not difference.excludes_zero]
@@ -115,15 +113,6 @@ def test_differences_are_paired_over_examples() -> None:
     easy = rng.normal(0, 3, 200)
     a, b = layout(rng, 3, easy, 0.01, 0.1), layout(rng, 3, easy, 0.01, 0.1)
     pooled = pool([a, b])
-    assert difference_interval(a, b, pooled).half < 0.3 * mean_interval(a, pooled).half
-
-
-def test_the_bootstrap_is_the_same_every_time_and_pairs_examples() -> None:
-    rng = np.random.default_rng(3)
-    easy = rng.normal(0, 3, 100)
-    a, b = layout(rng, 10, easy, 0.01, 0.1), layout(rng, 10, easy, 0.01, 0.1)
-    pooled = pool([a, b])
-    assert difference_interval(a, b, pooled) == difference_interval(a, b, pooled)
     assert difference_interval(a, b, pooled).half < 0.3 * mean_interval(a, pooled).half
 
 

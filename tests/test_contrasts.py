@@ -1,0 +1,234 @@
+"""What is decided follows from the declared contrasts alone, with the error that is stated."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
+
+from reports import tables
+from reports.bottom_line import bottom_line
+from reports.contrasts import Contrast, Judged, judge, turned
+from reports.statistics import (
+    Interval,
+    Sample,
+    difference_interval,
+    holm,
+    p_beyond,
+    p_difference,
+    pool,
+    seeds_needed,
+)
+from reports.verdicts import contrast_sentence, verdict
+
+
+def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:
+    synthetic.write_store(root, tasks)
+    for key, value in options.items():
+        synthetic.specify(root, key, value)
+    return judge(tables.collect(root))
+
+
+def contrast(mean: float, error: float, margin: float = 0.02) -> Contrast:
+    gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
+    facts = ("set", "classification", "", "accuracy", "decoder", "encoder", gap, p_difference(gap))
+    return Contrast(*facts, p_beyond(gap, margin), margin, 3 * error, 4, 3, True)
+
+
+def test_corrected_p_values_are_holms() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+
+
+def test_a_contrast_without_a_test_counts_in_the_family_and_stays_unknown() -> None:
+    known, unknown = holm([0.02, math.nan])
+    assert known == pytest.approx(0.04)
+    assert math.isnan(unknown)
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "outcome"),
+    [(0.05, 0.01, "ahead"), (-0.05, 0.01, "behind"), (0.001, 0.003, "equal"), (0.01, 0.02, "open"), (0.0, 0.0, "open")],
+)
+def test_the_four_outcomes(mean: float, error: float, outcome: str) -> None:
+    found = contrast(mean, error)
+    assert found.outcome == outcome
+    mirrored = {"ahead": "behind", "behind": "ahead"}
+    assert turned(found).outcome == mirrored.get(outcome, outcome)
+    assert turned(found).better == found.better
+
+
+def test_a_lead_that_does_not_matter_is_said_to_be_small() -> None:
+    found = contrast(0.008, 0.002)
+    assert (found.outcome, found.small) == ("ahead", True)
+    assert "by less than the margin of 0.02" in contrast_sentence(found)
+    assert not contrast(0.05, 0.002).small
+
+
+def test_scores_that_never_vary_show_no_equality() -> None:
+    assert p_beyond(Interval(0.0, 0.0, 0.0, 0.0, 4), 0.02) == 1.0
+
+
+def test_better_is_positive_where_lower_is_better(tmp_path: Path) -> None:
+    primary = judged(tmp_path, SHAKESPEARE).tested.primary
+    assert {(one.first, one.second, one.better) for one in primary} == {
+        ("decoder", "encoder", "decoder"),
+        ("decoder", "encoder-decoder", "decoder"),
+        ("encoder", "encoder-decoder", "encoder-decoder"),
+    }
+
+
+def test_a_variant_that_is_added_later_changes_no_primary_contrast(tmp_path: Path) -> None:
+    three = single(SENTIMENT, spread=0.02)
+    wild = single(three, truth={**three.truth, "mine": 0.3, "prefix-decoder": 0.9})
+    before, after = judged(tmp_path / "before", three).tested, judged(tmp_path / "after", wild).tested
+    assert before.primary == after.primary
+    assert {"mine", "prefix-decoder"} <= {name for one in after.exploratory for name in (one.first, one.second)}
+
+
+def test_declared_contrasts_are_the_family(tmp_path: Path) -> None:
+    declared = judged(tmp_path, SENTIMENT, contrasts=[["encoder", "decoder"]]).tested
+    assert [(one.first, one.second) for one in declared.primary] == [("encoder", "decoder")]
+    assert len(declared.exploratory) == 2
+
+
+def test_without_the_usual_families_every_pair_is_primary(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"mine": 0.4, "yours": 0.6, "theirs": 0.6})
+    assert len(judged(tmp_path, task).tested.primary) == 3
+
+
+def test_margins_come_from_the_experiment(tmp_path: Path) -> None:
+    primary = judged(tmp_path, SENTIMENT, margins={"accuracy": 0.5}).tested.primary
+    assert {one.margin for one in primary} == {0.5}
+    assert {one.outcome for one in primary} <= {"equal", "ahead", "behind"}
+
+
+def test_controls_come_out_right_where_the_comparison_is_large_enough(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
+    again, half = synthetic.controls(task, half=0.5)
+    synthetic.write_store(tmp_path, [task], further=[again, half])
+    controls = judge(tables.collect(tmp_path)).tested.controls
+    assert [(one.contrast.second, one.expected, one.right) for one in controls] == [
+        ("decoder, again", "same", True),
+        ("decoder, half the budget", "ahead", True),
+    ]
+
+
+def test_a_control_that_fails_is_told(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
+    again, half = synthetic.controls(task, half=0.6)
+    synthetic.write_store(tmp_path, [task], further=[again, half])
+    assert [one.right for one in judge(tables.collect(tmp_path)).tested.controls] == [True, False]
+
+
+def test_controls_are_no_part_of_the_scores(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
+    synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
+    [found] = judge(tables.collect(tmp_path)).first
+    assert [cell.architecture for cell in found.cells] == ["decoder", "encoder"]
+    assert all(cell.planned == task.seeds for cell in found.cells)
+
+
+def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path: Path) -> None:
+    found = judged(tmp_path, single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}))
+    [one] = found.tested.primary
+    assert one.outcome == "open"
+    sentence = contrast_sentence(one)
+    assert "would have been found four times in five" in sentence
+    assert f"about {one.seeds} seeds of each" in sentence or "more test examples might" in sentence
+    assert verdict(found.first[0], found.tested.of("sentiment")).contrasts == (sentence,)
+
+
+def test_a_word_about_a_kind_takes_two_data_sets_that_agree(tmp_path: Path) -> None:
+    truth = {"decoder": 0.5, "encoder": 0.8}
+    one, other = single(SENTIMENT, truth=truth), single(SENTIMENT, dataset="groups", truth=truth)
+    alone, agreed = judged(tmp_path / "alone", one), judged(tmp_path / "agreed", one, other)
+    against = judged(tmp_path / "against", one, single(other, truth={"decoder": 0.8, "encoder": 0.5}))
+    word = "in classification encoder is ahead of decoder"
+    assert word not in " ".join(bottom_line(alone.first, alone.tested))
+    assert word in " ".join(bottom_line(agreed.first, agreed.tested))
+    assert "in classification" not in " ".join(bottom_line(against.first, against.tested))
+
+
+def test_seeds_that_would_decide_grow_as_the_distance_shrinks() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (Sample(rng.normal(0, 1, 5)) for _ in range(2))
+    pooled = pool([a, b])
+    found = [seeds_needed(a, b, pooled, distance, 0.025) for distance in (3.0, 1.5, 0.9)]
+    assert found == sorted(found)
+    assert found[0] != found[-1]
+    assert seeds_needed(a, b, pooled, 1e-6, 0.025) is None
+
+
+def test_no_number_of_seeds_replaces_test_examples() -> None:
+    rng = np.random.default_rng(1)
+    a, b = (Sample(x.mean(1), x) for x in (rng.normal(0, 1, (3, 20)) + rng.normal(0, 3, 20) for _ in range(2)))
+    assert seeds_needed(a, b, pool([a, b]), 0.1, 0.025) is None
+
+
+def logistic(
+    rng: np.random.Generator, abilities: tuple[float, ...], spread: float, seeds: int, examples: int
+) -> list[Sample]:
+    """Right and wrong answers: hard and easy examples are the same for all, seeds and architectures vary."""
+    hard, samples = rng.normal(0, 1.5, examples), []
+    for ability in abilities:
+        own, effect = rng.normal(0, 0.5, (1, examples)), rng.normal(0, spread, (seeds, 1))
+        chance = 1 / (1 + np.exp(-(ability + effect + own + hard)))
+        right = (rng.random(chance.shape) < chance).astype(float)
+        samples.append(Sample(right.mean(axis=1), right))
+    return samples
+
+
+def true_accuracy(ability: float, spread: float) -> float:
+    rng = np.random.default_rng(9)
+    noise = spread * rng.normal(0, 1, 400_000) + rng.normal(0, np.hypot(1.5, 0.5), 400_000)
+    return float(np.mean(1 / (1 + np.exp(-(ability + noise)))))
+
+
+GRID = list(itertools.product((3, 5, 10), (50, 300, 3000), (0.0, 0.05, 0.2, 0.6)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "examples", "spread"), GRID)
+def test_intervals_of_a_planted_difference_cover_it(seeds: int, examples: int, spread: float) -> None:
+    rng, repeats, covered = np.random.default_rng(1), 1000, 0
+    planted = true_accuracy(0.4, spread) - true_accuracy(0.0, spread)
+    for _ in range(repeats):
+        samples = logistic(rng, (0.0, 0.4, 0.0), spread, seeds, examples)
+        found = difference_interval(samples[1], samples[0], pool(samples))
+        covered += found.lower <= planted <= found.upper
+    slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
+    assert 0.93 - slack < covered / repeats < 0.98 + slack
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "examples", "spread"), GRID)
+def test_without_a_difference_few_families_have_a_false_verdict(seeds: int, examples: int, spread: float) -> None:
+    rng, repeats, wrong = np.random.default_rng(2), 1000, 0
+    for _ in range(repeats):
+        samples = logistic(rng, (0.0, 0.0, 0.0), spread, seeds, examples)
+        pooled = pool(samples)
+        gaps = [difference_interval(a, b, pooled) for a, b in itertools.combinations(samples, 2)]
+        wrong += min(holm([p_difference(gap) for gap in gaps])) <= 0.05
+    assert wrong / repeats <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("margin", [0.02, 0.05])
+def test_architectures_that_differ_by_the_margin_are_rarely_called_equal(margin: float) -> None:
+    rng, repeats, wrong = np.random.default_rng(3), 1000, 0
+    for _ in range(repeats):
+        a, b = (Sample(rng.normal(mean, 0.01, 5)) for mean in (0.0, margin))
+        wrong += p_beyond(difference_interval(a, b, pool([a, b])), margin) <= 0.05
+    assert wrong / repeats <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
+
+
+def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
+    tested = judge(tables.collect(tmp_path)).tested
+    assert len(tested.primary) == 3
+    assert {one.condition for one in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
+    assert not any(one.primary for one in tested.exploratory)
