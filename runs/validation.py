@@ -83,6 +83,10 @@ def _literal(detail: Detail) -> str:
     return f"{shown(detail['input'])}: expected " + str(detail["ctx"]["expected"]).replace("'", '"')
 
 
+def _short(least: int) -> str:
+    return "is empty; give at least one" if least == 1 else f"expected at least {least} values"
+
+
 def _bound(sign: str, key: str) -> Callable[[Detail], str]:
     return lambda detail: f"{shown(detail['input'])}: expected {sign} {detail['ctx'][key]}"
 
@@ -100,7 +104,7 @@ _MESSAGES: dict[str, Callable[[Detail], str]] = {
     "model_type": _expected("a table"),
     "model_attributes_type": _expected("a table"),
     "literal_error": _literal,
-    "too_short": lambda detail: "is empty; give at least one",
+    "too_short": lambda detail: _short(detail["ctx"]["min_length"]),
     "greater_than": _bound("more than", "gt"),
     "greater_than_equal": _bound("at least", "ge"),
     "less_than": _bound("less than", "lt"),

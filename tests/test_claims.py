@@ -1,0 +1,102 @@
+"""The ledger judges by the tables, never beyond the scale and regime of what it holds."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
+
+from reports import claims, page, tables
+from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, ledger, rulings
+from reports.contrasts import judge
+
+CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
+
+
+def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> dict[str, Ruling]:
+    synthetic.write_store(root, tasks, further=further)
+    return {ruling.claim.name: ruling for ruling in rulings(judge(tables.collect(root)))}
+
+
+def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
+    found = ledger()
+    assert len({claim.name for claim in found}) == len(found)
+    for claim in found:
+        assert claim.statement and claim.source and claim.reading and claim.ahead
+        assert set(claim.kind) <= {"generation", "classification", "translation"}
+
+
+def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
+    assert claims.digest() == hashlib.sha256(claims.LEDGER.read_bytes()).hexdigest()
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    tables.write(tables.collect(tmp_path), tmp_path / "tables")
+    assert claims.digest()[:16] in page.render(judge(tables.read(tmp_path / "tables")), [])
+
+
+@pytest.mark.parametrize(
+    ("truth", "verdict"),
+    [
+        ({"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.55}, REPRODUCED),
+        ({"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}, OPPOSITE),
+        ({"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}, UNDECIDED),
+        ({"decoder": 0.5, "encoder": 0.6, "encoder-decoder": 0.7}, UNDECIDED),
+    ],
+)
+def test_the_verdict_is_that_of_the_contrasts(tmp_path: Path, truth: dict[str, float], verdict: str) -> None:
+    assert ruled(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))["encoder-understands"].verdict == verdict
+
+
+def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
+    one = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}, **CLEAR)
+    other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
+    assert ruled(tmp_path, one, other)["encoder-understands"].verdict == UNDECIDED
+
+
+def test_what_is_open_comes_with_the_command_that_would_decide_it(tmp_path: Path) -> None:
+    same = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
+    found = ruled(tmp_path, single(SENTIMENT, truth=same, seeds=3))["encoder-understands"]
+    assert found.verdict == UNDECIDED
+    seeds = re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds (\d+)", found.command)
+    assert seeds and int(seeds[1]) > 3
+
+
+def test_from_scratch_no_claim_about_pretraining_is_decided(tmp_path: Path) -> None:
+    found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR), single(SHAKESPEARE, **CLEAR))
+    about = [ruling for ruling in found.values() if ruling.claim.pretraining]
+    assert about
+    assert {ruling.verdict for ruling in about} == {UNMET}
+    assert all("trained from scratch" in ruling.evidence for ruling in about)
+
+
+def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
+    small = ruled(tmp_path / "small", single(SHAKESPEARE, **CLEAR))["autoregressive-likelihood"]
+    assert small.verdict == UNMET
+    assert "these models have 250" in small.evidence or "these models have 24" in small.evidence
+    runs = synthetic.write_store(tmp_path / "large", [single(SHAKESPEARE, **CLEAR)])
+    for run in runs:
+        synthetic.change_record(tmp_path / "large", run, parameters=150_000_000)
+    large = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path / "large")))}
+    assert large["autoregressive-likelihood"].verdict == REPRODUCED
+
+
+def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
+    found = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
+    assert (found.verdict, found.evidence) == (UNMET, "no data set here is for translation.")
+
+
+def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
+    task = single(PHRASES, truth={"decoder": 0.5, "encoder": 0.2, "encoder-decoder": 0.7}, **CLEAR)
+    other = Further(task, "decoder", "decoder", 0.8, role="compared", condition="target supervision")
+    assert ruled(tmp_path / "without", task)["source-loss-hurts"].verdict == UNMET
+    found = ruled(tmp_path / "with", task, further=(other,))["source-loss-hurts"]
+    assert found.verdict == REPRODUCED
+    assert "decoder (target supervision) ahead of decoder" in found.evidence
+
+
+def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
+    truth = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
+    task = single(SENTIMENT, truth=truth, **CLEAR)
+    parts = tuple(Further(task, name, name, 0.5, role="share", share=0.5) for name in truth)
+    assert ruled(tmp_path, task, further=parts)["more-data"].verdict == REPRODUCED

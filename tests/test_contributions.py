@@ -1,0 +1,63 @@
+"""Contributions of examples average to the recorded score and vary as the score does when examples are drawn again."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.contributions import contributions
+from tasks import metrics
+
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+def table(examples: int, labels: bool, seed: int = 0) -> pd.DataFrame:
+    """References with answers that are right about two times in three."""
+    rng = np.random.default_rng(seed)
+
+    def text() -> str:
+        return rng.choice(WORDS[:4]) if labels else " ".join(rng.choice(WORDS, 6))
+
+    references = [text() for _ in range(examples)]
+    answers = [reference if rng.random() < 0.65 else text() for reference in references]
+    columns = {"run": "r", "example": range(examples), "reference": references, "answer": answers}
+    return pd.DataFrame(columns | {"log_likelihood": 0.0})
+
+
+MEASURES: dict[str, tuple[Callable[..., float], bool]] = {
+    "macro_f1": (metrics.macro_f1, True),
+    "accuracy": (metrics.accuracy, True),
+    "bleu": (metrics.bleu, False),
+    "chrf": (metrics.chrf, False),
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_contributions_average_to_the_score(name: str) -> None:
+    measure, labels = MEASURES[name]
+    rows = table(150, labels)
+    score = measure(list(rows["reference"]), list(rows["answer"]))
+    [found] = contributions(rows, {"r": score}, name).values()
+    assert found.mean() == pytest.approx(score)
+    assert list(found.index) == list(range(150))
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_their_spread_is_that_of_the_score_over_examples_drawn_again(name: str) -> None:
+    measure, labels = MEASURES[name]
+    rows = table(150, labels)
+    score = measure(list(rows["reference"]), list(rows["answer"]))
+    [found] = contributions(rows, {"r": score}, name).values()
+    rng, drawn = np.random.default_rng(1), []
+    for _ in range(300):
+        again = rows.iloc[rng.integers(0, len(rows), len(rows))]
+        drawn.append(measure(list(again["reference"]), list(again["answer"])))
+    assert found.std() / np.sqrt(len(found)) == pytest.approx(np.std(drawn), rel=0.15)
+
+
+def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
+    rows = table(150, labels=True)
+    score = metrics.macro_f1(list(rows["reference"]), list(rows["answer"]))
+    assert contributions(rows.iloc[:60], {"r": score}, "macro_f1") == {}
+    assert contributions(rows, {"r": score}, "rouge_l") == {}

@@ -1,0 +1,237 @@
+"""Trials, conditions and controls: what is planned, where it stands, and that every architecture is treated alike."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from runs import matrix, spec, store, work
+from runs.matrix import Matrix
+from runs.places import Entry
+from runs.plan import Plan
+from runs.planner import CONTROL_SEEDS
+from runs.sections import TUNING_SEED, Training, Tuning
+from runs.tuning import Point, best, grid, grown
+from tasks.errors import InputError
+
+NAMES = ("decoder", "encoder", "encoder-decoder")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("data")
+    rows = [f"{colour} house {n} by the sea\t{colour}" for colour in ("red", "blue", "green") for n in range(200)]
+    (place / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    return place
+
+
+def values(**changes: object) -> dict[str, object]:
+    task = {"kind": "classification", "name": "things", "data": "things.tsv", "tokenizer": "word", "vocabulary": 64}
+    settings = {
+        "name": "tiny",
+        "architectures": list(NAMES),
+        "seeds": [0, 1],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32"},
+        "tasks": [{**task, "source_length": 8}],
+    }
+    return {**settings, **changes}
+
+
+def planned(folder: Path, root: Path, **changes: object) -> Matrix:
+    return matrix.plan(
+        spec.from_dict(values(**changes), folder=folder),
+        device="cpu",
+        deterministic=False,
+        cache=folder / "cache",
+        root=root,
+        say=lambda line: None,
+    )
+
+
+def entries(found: Matrix, role: str) -> list[Entry]:
+    return [entry for entry in found.entries if entry.role == role]
+
+
+def plans(found: Matrix, role: str) -> dict[str, Plan]:
+    names = {entry.run for entry in entries(found, role)}
+    return {plan.run: plan for plan in found.plans if plan.run in names}
+
+
+def finish(found: Matrix, root: Path, loss: dict[str, dict[float, float]]) -> None:
+    """Write the records of all trials, each with the loss of its architecture and rate."""
+    for plan in plans(found, "trial").values():
+        value = loss[plan.architecture][plan.training.learning_rate]
+        store.write_record(store.run_folder(root, plan.run), {**plan.row(), "status": "done", "validation_loss": value})
+
+
+def test_every_architecture_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
+    found = planned(folder, tmp_path, tuning={"learning_rate": [0.01, 0.02], "dropout": [0.0, 0.2], "seeds": [7, 8]})
+    assert Counter(entry.architecture for entry in found.entries) == dict.fromkeys(NAMES, 8)
+    assert {entry.role for entry in found.entries} == {"trial"}
+    assert found.untuned == ("things",)
+    assert {plan.seed for plan in found.plans} == {7, 8}
+    assert {plan.tokens for plan in found.plans} == {6_000}
+
+
+def test_the_reported_runs_take_what_validation_chose(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
+    finish(
+        planned(folder, tmp_path, tuning=tuning),
+        tmp_path,
+        {name: {0.005: 0.9, 0.01: 0.5 if name != "encoder" else 0.95, 0.02: 0.9} for name in NAMES}
+        | {"encoder": {0.005: 0.9, 0.01: 0.3, 0.02: 0.9}},
+    )
+    found = planned(folder, tmp_path, tuning=tuning)
+    assert found.untuned == ()
+    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
+    assert {plan.seed for plan in plans(found, "compared").values()} == {0, 1}
+
+
+def test_architectures_may_choose_differently_and_dropout_reaches_the_model(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0, 0.3]}
+    first = planned(folder, tmp_path, tuning=tuning)
+    for plan in plans(first, "trial").values():
+        wanted = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
+        loss = 0.1 if (plan.training.learning_rate, plan.training.dropout) == wanted else 0.5
+        store.write_record(
+            store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": loss}
+        )
+    chosen = plans(planned(folder, tmp_path, tuning=tuning), "compared").values()
+    assert {(plan.architecture, plan.training.dropout, plan.size.dropout) for plan in chosen} == {
+        ("decoder", 0.0, 0.0),
+        ("encoder", 0.3, 0.3),
+        ("encoder-decoder", 0.0, 0.0),
+    }
+
+
+def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.01, 0.02, 0.04], "dropout": [0.0]}
+    losses = {0.005: 0.1, 0.01: 0.2, 0.02: 0.3, 0.04: 0.4}
+    middle = {0.005: 0.4, 0.01: 0.3, 0.02: 0.1, 0.04: 0.4}
+    finish(planned(folder, tmp_path, tuning=tuning), tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
+    second = planned(folder, tmp_path, tuning=tuning)
+    assert second.untuned == ("things",)
+    assert Counter(entry.architecture for entry in entries(second, "trial")) == dict.fromkeys(NAMES, 4)
+    finish(second, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
+    third = planned(folder, tmp_path, tuning=tuning)
+    assert third.untuned == ()
+    rates = {plan.architecture: plan.training.learning_rate for plan in plans(third, "compared").values()}
+    assert rates == {"decoder": 0.005, "encoder": 0.02, "encoder-decoder": 0.02}
+
+
+def test_trials_that_fail_or_diverge_are_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
+    first = planned(folder, tmp_path, tuning=tuning)
+    for plan in first.plans:
+        status = {0.005: "failed", 0.01: "done", 0.02: "diverged"}[plan.training.learning_rate]
+        record = {**plan.row(), "status": status, "validation_loss": 0.4}
+        store.write_record(store.run_folder(tmp_path, plan.run), record)
+    found = planned(folder, tmp_path, tuning=tuning)
+    assert found.untuned == ()
+    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
+
+
+def test_a_trial_never_sees_the_test_split(folder: Path, tmp_path: Path) -> None:
+    found = planned(folder, tmp_path, architectures=["decoder"], tuning={"learning_rate": [0.01, 0.02]})
+    plan = found.plans[0]
+    place = store.run_folder(tmp_path, plan.run)
+    work.perform(plan, place, lambda progress: None, lambda: False)
+    assert {row["split"] for row in json.loads((place / "scores.json").read_text())} == {"validation"}
+    assert not (place / "predictions.parquet").exists()
+    record = store.read_record(place)
+    assert record is not None and record["status"] == "done" and record["validation_loss"] > 0
+
+
+def test_dropout_is_tuned_where_the_data_repeat() -> None:
+    tuning, training = Tuning(learning_rate=(0.02, 0.01)), Training()
+    assert grid(tuning, training, epochs=4) == [Point(0.01, 0.0), Point(0.02, 0.0)]
+    assert len(grid(tuning, training, epochs=4.1)) == 4
+    assert {point.dropout for point in grid(tuning, training, epochs=9)} == {0.0, 0.1}
+
+
+def test_growth_keeps_the_grids_ratio_on_either_side() -> None:
+    points = [Point(rate, 0.0) for rate in (0.01, 0.02, 0.06)]
+    assert grown(points, [points[1]]) == []
+    assert grown(points, [points[0]]) == [Point(0.005, 0.0)]
+    assert grown(points, [points[0], points[2]]) == [Point(0.005, 0.0), Point(0.18, 0.0)]
+
+
+def test_ties_go_to_the_smaller_rate() -> None:
+    points = [Point(0.02, 0.0), Point(0.01, 0.0)]
+    assert best({("a", point): 0.5 for point in points}, "a", points) == points[1]
+    assert best({}, "a", points) is None
+
+
+def test_what_the_file_says_of_an_architecture_replaces_the_recipe(folder: Path, tmp_path: Path) -> None:
+    task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03, "dropout": 0.2}}}  # type: ignore[index]
+    found = plans(planned(folder, tmp_path, tasks=[task]), "compared").values()
+    recipes = {plan.architecture: (plan.training.learning_rate, plan.size.dropout) for plan in found}
+    assert recipes == {"decoder": (0.01, 0.0), "encoder": (0.03, 0.2), "encoder-decoder": (0.01, 0.0)}
+
+
+def test_controls_repeat_the_first_architecture(folder: Path, tmp_path: Path) -> None:
+    found = planned(folder, tmp_path, controls=True)
+    runs = {plan.run: plan for plan in found.plans}
+    compared = [runs[entry.run] for entry in entries(found, "compared") if entry.architecture == "decoder"]
+    again = [runs[e.run] for e in entries(found, "control") if e.architecture == "decoder, again"]
+    half = [runs[e.run] for e in entries(found, "control") if e.architecture == "decoder, half the budget"]
+    assert {plan.seed for plan in again} == {CONTROL_SEEDS, CONTROL_SEEDS + 1}
+    assert {plan.seed for plan in half} == {plan.seed for plan in compared}
+    assert {(plan.size, plan.tokens) for plan in again} == {(plan.size, plan.tokens) for plan in compared}
+    assert {(plan.size, plan.tokens) for plan in half} == {(plan.size, 3_000) for plan in compared}
+
+
+def test_a_run_with_several_places_is_trained_once(folder: Path, tmp_path: Path) -> None:
+    conditions = [{"share": 0.5, "architectures": ["decoder"]}, {"budget": {"match": "flops"}}]
+    found = planned(folder, tmp_path, controls=True, conditions=conditions)
+    places = Counter(entry.run for entry in found.entries)
+    half = {entry.run for entry in entries(found, "share")}
+    assert half <= {entry.run for entry in entries(found, "control")}
+    assert len(found.plans) == len(places) < len(found.entries)
+    reference = [plan for plan in found.plans if places[plan.run] == 2 and "flops" in plan.match.split(",")]
+    assert {plan.architecture for plan in reference} == {"decoder"}
+
+
+def test_a_condition_changes_what_it_says_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    conditions = [{"supervision": "target", "seeds": [0]}, {"training": {"optimizer": "adamw"}, "seeds": [1]}]
+    found = planned(folder, tmp_path, conditions=conditions)
+    runs = {plan.run: plan for plan in found.plans}
+    named = {entry.condition: runs[entry.run] for entry in found.entries if entry.architecture == "encoder"}
+    assert set(named) == {"", "target supervision", "AdamW"}
+    assert (named["target supervision"].supervision, named["target supervision"].seed) == ("target", 0)
+    assert (named["AdamW"].training.optimizer, named["AdamW"].seed) == ("adamw", 1)
+    assert len({plan.size for plan in named.values()}) == 1
+
+
+def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -> None:
+    conditions = [{"budget": {"match": "flops"}, "architectures": ["encoder-decoder"]}]
+    alone = planned(folder, tmp_path, conditions=conditions)
+    whole = planned(folder, tmp_path, budget={"match": ["parameters", "flops"], "parameters": 20_000, "tokens": 6_000})
+    wanted = {plan.run for plan in whole.plans if plan.architecture == "encoder-decoder" and plan.match == "flops"}
+    assert wanted == {entry.run for entry in alone.entries if entry.match == "flops"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"conditions": [{"tasks": ["thing"]}]}, 'conditions[0].tasks: no task "thing"; did you mean "things"?'),
+        ({"conditions": [{}]}, "conditions: one changes nothing on things"),
+        ({"conditions": [{"share": 1.5}]}, "conditions[0].share: 1.5: expected less than 1"),
+        ({"conditions": [{"sead": [1]}]}, 'conditions[0].sead: unknown key; did you mean "seeds"?'),
+        ({"margins": {"acuracy": 0.1}}, 'margins.acuracy: unknown metric; did you mean "accuracy"?'),
+        ({"tuning": {"learning_rate": [0.01]}}, "tuning.learning_rate: expected at least 2 values"),
+        ({"contrasts": [["decoder", "decoder"]]}, 'contrasts[0]: "decoder" is given twice'),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        spec.from_dict(values(**changes))
+    assert message in str(caught.value)
+
+
+def test_trials_have_seeds_that_reported_runs_do_not_have_by_default() -> None:
+    assert Tuning(learning_rate=(0.1, 0.2)).seeds == (TUNING_SEED,)
+    assert TUNING_SEED not in range(100)

@@ -1,0 +1,56 @@
+"""Score against budget: converged means that doubling the budget changes the score by less than the margin."""
+
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import SENTIMENT, Further, single
+
+from reports import figures, shares, tables
+from reports.contrasts import Judged, judge
+
+TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
+
+
+def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
+    further = [Further(TASK, name, name, truth, role="share", share=share) for name, share, truth in parts]
+    synthetic.write_store(root, [TASK], further=further)
+    return judge(tables.collect(root))
+
+
+@pytest.mark.parametrize(
+    ("half", "says"),
+    [(0.6, "has converged"), (0.5, "has not converged"), (0.7, "got worse when the budget was doubled")],
+)
+def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
+    found = judged(tmp_path, ("decoder", 0.5, half))
+    [one] = shares.doublings(found.comparisons, found.first[0])
+    assert shares.sentence(one).startswith(f"decoder {says}")
+
+
+def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
+    found = judged(tmp_path, ("decoder", 0.5, 0.5), ("decoder", 0.25, 0.4), ("encoder", 0.5, 0.5))
+    points = shares.shares(found.comparisons, found.first[0])
+    assert [(point.architecture, point.share) for point in points] == [
+        ("decoder", 0.25),
+        ("decoder", 0.5),
+        ("decoder", 1.0),
+        ("encoder", 0.5),
+        ("encoder", 1.0),
+    ]
+    assert [point.tokens for point in points[:3]] == sorted(point.tokens for point in points[:3])
+    assert points[0].interval.mean < points[1].interval.mean < points[2].interval.mean
+
+
+def test_parts_of_the_budget_are_no_part_of_the_scores(tmp_path: Path) -> None:
+    found = judged(tmp_path, ("decoder", 0.5, 0.2))
+    assert all(cell.planned == TASK.seeds for cell in found.first[0].cells)
+    assert all(abs(cell.interval.mean - 0.6) < 0.05 for cell in found.first[0].cells)
+    assert "shares" in {figure.name for figure in figures.figures(found)}
+
+
+def test_without_parts_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [TASK])
+    found = judge(tables.collect(tmp_path))
+    assert shares.shares(found.comparisons, found.first[0]) == []
+    assert "shares" not in {figure.name for figure in figures.figures(found)}
