@@ -351,11 +351,10 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
 
 def _print_report(root: Path) -> None:
     """Builds the report; the headline and where the page is go to the terminal."""
-    from reports import build, contrasts, summary, tables
+    from reports import assemble, summary
     from runs.outlook import aligned
 
-    page, *_ = build(root)
-    judged = contrasts.judge(tables.read(root / "tables"))
+    (page, *_), judged = assemble.report(root)
     typer.echo("\n".join(["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]))
 
 

@@ -138,6 +138,7 @@ class Comparisons:
         self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
         self.groups = list(_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
+        self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""
@@ -198,6 +199,12 @@ class Comparisons:
 
     def samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
+        key = (group, name)
+        if key not in self._sampled:
+            self._sampled[key] = self._samples(group, name)
+        return self._sampled[key]
+
+    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
         each = contributions(self.tables["predictions"], {run: float(scores[run]) for run in runs["run"]}, name)

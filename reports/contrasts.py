@@ -35,6 +35,7 @@ from runs.spec import DEFAULT_CONTRASTS, MARGINS
 
 Pair = tuple[str, str]
 ALPHA: Final = 1 - LEVEL
+FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,14 @@ def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
     return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **specification.get("margins", {})}
 
 
+def row(one: Contrast) -> dict[str, object]:
+    """The contrast as a row of a table."""
+    gap = one.difference
+    numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
+    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "primary")}
+    return {**facts, **numbers, "degrees": gap.degrees, "outcome": one.outcome}
+
+
 def turned(one: Contrast) -> Contrast:
     """The same contrast from the second's side."""
     gap = one.difference
@@ -247,10 +256,16 @@ class _Tester:
             yield Control(contrast, "same" if (control["share"] == 1).all() else "ahead")
 
     def _declared(self, group: Group) -> list[Pair]:
-        """The declared pairs that the group has; every pair where the usual ones are declared and it has none."""
+        """The declared pairs that the group has; where the usual ones are declared and it has none, its own.
+
+        These are every pair of a few architectures, and the first against each of many.
+        """
         there = group.architectures
         found = [pair for pair in self.declared if set(there).issuperset(pair)]
-        return found or (list(combinations(there, 2)) if tuple(self.declared) == DEFAULT_CONTRASTS else [])
+        if found or tuple(self.declared) != DEFAULT_CONTRASTS:
+            return found
+        pairs = list(combinations(there, 2))
+        return pairs if len(there) <= FEW else pairs[: len(there) - 1]
 
     def _samples(self, group: Group, name: str) -> dict[str, Sample]:
         return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}

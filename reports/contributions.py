@@ -18,12 +18,14 @@ from reports.statistics import Floats
 Contributions = Mapping[str, "pd.Series[Any]"]
 
 _TOLERANCE: Final = 2e-3
+_SLOW: Final = ("bleu", "chrf")
+MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with more, seeds say enough, and it takes long
 
 
 def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
     measure = _MEASURES.get(metric)
-    if measure is None or predictions.empty:
+    if measure is None or predictions.empty or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}
     found = {}
     for run, rows in predictions[predictions["run"].isin(list(scores))].groupby("run", sort=False):
@@ -67,9 +69,9 @@ def _bits(rows: pd.DataFrame) -> tuple[Floats, float]:
 
 def _macro_f1(rows: pd.DataFrame) -> tuple[Floats, float]:
     """F1 averaged over the labels of references and answers, from counts that leave out one example at a time."""
-    there, labels = _answered(rows), pd.unique(rows[["reference", "answer"]].to_numpy().ravel())
-    wanted, given = (pd.Categorical(rows[name][there], labels).codes for name in ("reference", "answer"))
-    size = len(labels)
+    there = _answered(rows)
+    codes, labels = pd.factorize(pd.concat([rows["reference"][there], rows["answer"][there]]))
+    (wanted, given), size = np.split(codes, 2), len(labels)
     hits = np.bincount(wanted[wanted == given], minlength=size).astype(float)
     total = (np.bincount(wanted, minlength=size) + np.bincount(given, minlength=size)).astype(float)
 

@@ -15,16 +15,17 @@ from reports import audit, claims, drawing, figures, formatting, grids, shares, 
 from reports.bottom_line import bottom_line
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
-from reports.contrasts import Contrasts, Judged, judge
+from reports.contrasts import Contrasts, Judged, row
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline
-from reports.tables import Tables
+from reports.tables import Tables, write_csv
 from reports.verdicts import across, verdict
 from runs.store import write_text
 
+MOST_ROWS: Final = 150  # of exploratory contrasts
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -45,14 +46,25 @@ class Drawn:
     panels: tuple[Markup, ...]
 
 
-def write(tables: Tables, folder: Path) -> list[Path]:
+def write(judged: Judged, folder: Path) -> list[Path]:
     """Write the page and its figures into `folder`; return the paths, the page first."""
-    judged = judge(tables)
     drawn = figures.figures(judged)
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
+    paths += _write_tested(judged, folder)
     page = folder / "index.html"
     write_text(page, render(judged, drawn))
     return [page, *paths]
+
+
+def _write_tested(judged: Judged, folder: Path) -> list[Path]:
+    """What was tested as CSV, in full precision."""
+    tested = judged.tested
+    roles = [("primary", tested.primary), ("exploratory", tested.exploratory)]
+    roles.append(("control", tuple(one.contrast for one in tested.controls)))
+    rows = [{"role": role, **row(one)} for role, found in roles for one in found]
+    path = folder / "contrasts.csv"
+    write_csv(pd.DataFrame(rows), path)
+    return [path]
 
 
 def render(judged: Judged, drawn: Sequence[Figure]) -> str:
@@ -123,7 +135,8 @@ def _tests(tested: Contrasts) -> list[Part]:
     if tested.primary:
         parts.append(Part("Primary contrasts", tested_grids.contrasts(tested.primary)))
     if rest:
-        parts.append(Part("Exploratory contrasts, not corrected", tested_grids.contrasts(rest)))
+        further = f"{len(rest) - MOST_ROWS} more stand in contrasts.csv." if len(rest) > MOST_ROWS else ""
+        parts.append(Part("Exploratory contrasts, not corrected", tested_grids.contrasts(rest[:MOST_ROWS]), further))
     return parts
 
 

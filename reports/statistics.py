@@ -13,6 +13,7 @@ much larger, and that a t interval does better than resampling seeds and example
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -59,6 +60,18 @@ class Sample:
     values: Floats
     examples: Floats | None = None
 
+    @cached_property
+    def by_example(self) -> Floats:
+        """Each example's mean over seeds (m,)."""
+        assert self.examples is not None
+        means: Floats = self.examples.mean(axis=0)
+        return means
+
+    @cached_property
+    def interaction(self) -> float:
+        """The variance that neither the seed nor the example explains, `MS_error` of the two-way layout."""
+        return 0.0 if self.examples is None else _interaction(self.examples)
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -84,7 +97,7 @@ def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Inter
     """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
     parts = [_seed_spread(sample, pooled)]
     if sample.examples is not None:
-        parts.append(_example_spread(sample.examples.mean(axis=0), [sample]))
+        parts.append(_example_spread(sample.by_example, [sample]))
     return _t_interval(float(sample.values.mean()), parts, level)
 
 
@@ -98,7 +111,7 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     seeds = _difference_spreads(a, b, pooled)
     if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
         return _t_interval(mean, seeds, level)
-    paired = a.examples.mean(axis=0) - b.examples.mean(axis=0)
+    paired = a.by_example - b.by_example
     return _t_interval(mean, [*seeds, _example_spread(paired, [a, b])], level)
 
 
@@ -153,7 +166,7 @@ def seeds_needed(
         return None
     examples = Spread(0.0, math.inf)
     if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
-        examples = _example_spread(a.examples.mean(axis=0) - b.examples.mean(axis=0), [a, b])
+        examples = _example_spread(a.by_example - b.by_example, [a, b])
     for n in range(2, most + 1):
         total = _total([*(Spread(spread.variance / n, 2.0 * (n - 1)) for spread in spreads), examples])
         if (_t(total.degrees, 1 - tail) + _t(total.degrees, POWER)) * math.sqrt(total.variance) <= distance:
@@ -194,12 +207,11 @@ def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
     m = len(column_means)
     if m < 2:
         return Spread(0.0, math.inf)
-    error = sum(_interaction(sample.examples) / len(sample.values) for sample in samples if sample.examples is not None)
+    error = sum(sample.interaction / len(sample.values) for sample in samples)
     return Spread(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
 
 
 def _interaction(examples: Floats) -> float:
-    """The variance that neither the seed nor the example explains, `MS_error` of the two-way layout."""
     n, m = examples.shape
     if n < 2:
         return 0.0

@@ -1,6 +1,7 @@
 """Who leads, in plain sentences that claim no more than the intervals allow."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -187,8 +188,17 @@ def cautions(found: Comparison) -> list[str]:
     return notes
 
 
+def _spent(found: Comparison) -> Iterator[str]:
+    """How far training went, beside whoever won."""
+    runs = found.group.runs
+    if found.scored and math.isfinite(found.tokens_per_parameter):
+        said = f"Trained on {number(found.tokens_per_parameter)} tokens per parameter or more"
+        epochs = runs["epochs"].astype(float).max() if "epochs" in runs else math.nan
+        yield f"{said}, up to {number(epochs)} passes over the data." if math.isfinite(epochs) else f"{said}."
+
+
 def _notes(found: Comparison, tested: bool) -> list[str]:
-    notes = cautions(found)
+    notes = [*_spent(found), *cautions(found)]
     if found.idle:
         notes.append(
             f"Without a source the encoder of {listing(found.idle)} idles: its parameters count, but it has nothing to "

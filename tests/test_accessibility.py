@@ -1,0 +1,95 @@
+"""The page in a real browser: no serious finding of axe, in light, dark and print, and nothing wider than a phone."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further
+
+import reports
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 360, "height": 740}
+A4 = {"width": 794, "height": 1123}
+DESK = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every section: conditions, controls, parts of the budget, trials, failures."""
+    root = tmp_path_factory.mktemp("store")
+    further = [*synthetic.controls(PHRASES, half=0.2)]
+    for task in (PHRASES, SENTIMENT, SHAKESPEARE):
+        further += [Further(task, name, name, 0.3, role="share", share=0.5) for name in task.truth]
+        further += [Further(task, name, name, 0.5, role="compared", condition="AdamW") for name in task.truth]
+        further += [
+            Further(
+                task, name, name, 0.5, role="trial", changes=dict(learning_rate=rate, validation_loss=1.0, dropout=0)
+            )
+            for name in task.truth
+            for rate in (0.003, 0.006)
+        ]
+    runs = synthetic.write_store(root, further=further)
+    synthetic.fail(root, runs[0])
+    return reports.build(root)[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    with playwright.sync_playwright() as running:
+        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def opened(browser: Any, file: Path, viewport: dict[str, int], **options: Any) -> Any:
+    """The page with everything unfolded; scripts of its own it has none."""
+    found = browser.new_context(viewport=viewport, bypass_csp=True, **options).new_page()
+    found.goto(file.as_uri())
+    found.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+def test_axe_finds_nothing_serious(browser: Any, page_file: Path, scheme: str, viewport: dict[str, int]) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(opened(browser, page_file, viewport, color_scheme=scheme)).response["violations"]
+    serious = [f"{one['id']}: {one['help']} ({len(one['nodes'])}): {one['nodes'][0]['html'][:200]}" for one in found
+               if one["impact"] in ("serious", "critical")]  # fmt: skip
+    assert serious == []
+
+
+def test_nothing_is_wider_than_a_phone(browser: Any, page_file: Path) -> None:
+    found = opened(browser, page_file, PHONE)
+    assert found.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_printed_on_a4_no_verdict_is_cut(browser: Any, page_file: Path) -> None:
+    found = opened(browser, page_file, A4)
+    found.emulate_media(media="print")
+    wide = "nodes => nodes.filter(n => n.getBoundingClientRect().right > innerWidth).length"
+    assert found.locator(".short, .card, figure, .note").evaluate_all(wide) == 0
+
+
+def test_the_page_asks_for_nothing_from_outside(browser: Any, page_file: Path) -> None:
+    found = browser.new_page()
+    asked: list[str] = []
+    found.on("request", lambda request: asked.append(request.url))
+    found.goto(page_file.as_uri())
+    assert asked == [page_file.as_uri()]
+
+
+def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path) -> None:
+    found = opened(browser, page_file, DESK)
+    where = "element => element.getBoundingClientRect().top"
+    assert found.locator("#bottom-line .short").first.evaluate(where) < DESK["height"] / 2
+    assert found.locator("#figure-headline").evaluate(where) < DESK["height"]
