@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from architectures.attention import Attention, KeyValues, View
 from architectures.feedforward import NoFeedForward
@@ -94,7 +96,12 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """``depth`` blocks and a final norm."""
+    """``depth`` blocks and a final norm.
+
+    With ``recompute`` a block's inner activations are computed again for the backward pass, not kept (1604.06174).
+    """
+
+    recompute = False
 
     def __init__(self, depth: int, block: Callable[[], Block], norm: nn.Module | None = None) -> None:
         super().__init__()
@@ -108,10 +115,11 @@ class Stack(nn.Module):
         seen = []
         for layer, block in enumerate(self.blocks):
             before = past[layer] if past else None
-            if memory is None:
-                x, kept = block(x, view, before)
+            inputs = (x, view, before) if memory is None else (x, view, before, memory.layers[layer], memory.view)
+            if self.recompute and torch.is_grad_enabled():
+                x, kept = checkpoint(_anew, block, *inputs, use_reentrant=False)
             else:
-                x, kept = block(x, view, before, memory.layers[layer], memory.view)
+                x, kept = block(*inputs)
             seen.append(kept)
         return self.norm(x), tuple(seen)
 
@@ -125,3 +133,9 @@ class Stack(nn.Module):
             assert isinstance(block, Block)
             total = total + block.flops(tokens, pairs, memory, memory_pairs)
         return total
+
+
+def _anew(block: nn.Module, x: Tensor, view: View, past: KeyValues | None, *memory: Any) -> Any:
+    """A block's forward pass that finds nothing computed, so that the second time does the same as the first."""
+    fresh = [replace(each, masks={}) if isinstance(each, View) else each for each in memory]
+    return block(x, replace(view, masks={}), past, *fresh)

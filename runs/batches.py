@@ -63,18 +63,19 @@ class Batch:
         return self.source.numel() + self.target.numel()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch on `device`; without blocking, the copy starts from pinned memory."""
+        """The same batch on `device`; from pinned memory without blocking, where wanted."""
         if torch.device(device) == self.source.device:
             return self
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-        def move(tensor: Tensor | None) -> Tensor | None:
-            if tensor is None:
-                return None
-            pinned = tensor.pin_memory() if non_blocking and torch.device(device).type == "cuda" else tensor
-            return pinned.to(device, non_blocking=non_blocking)
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a device copies from by itself; as it is where there is no such device."""
+        return self._each(Tensor.pin_memory) if torch.cuda.is_available() else self
 
-        moved = {name: move(getattr(self, name)) for name in ("source", "target", "source_mask", "target_mask")}
-        return replace(self, **moved)  # type: ignore[arg-type]  # the values have their fields' types
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        names = ("source", "target", "source_mask", "target_mask")
+        changed = {name: None if (t := getattr(self, name)) is None else change(t) for name in names}
+        return replace(self, **changed)  # type: ignore[arg-type]  # the values have their fields' types
 
 
 def collate(examples: Examples, indices: Indices) -> Batch:

@@ -85,13 +85,14 @@ class Plan:
             "data": self.data,
             "seed": self.seed,
             "supervision": self.supervision,
-            "training": self.training.model_dump(mode="json", exclude={"precision"}),
+            "training": self.training.model_dump(mode="json", exclude={"precision", "compile", "recompute"}),
             "tokens": self.tokens,
             "device": self.device,
             "precision": self.precision,
             "threads": self.threads,
             "deterministic": self.deterministic,
             **({"trial": True} if self.trial else {}),
+            **({"compile": True} if self.training.compile else {}),
         }
 
     @property

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from runs import checkpoint, store
+from runs.ahead import ahead
 from runs.batches import Batch, Position, fixed
 from runs.messages import Interrupted, Progress
 from runs.plan import Plan
@@ -26,6 +27,8 @@ VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundre
 SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
 BOUND_DRAWS = 4
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
+
+AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
 
 Notify = Callable[[Progress], None]
 
@@ -97,7 +100,9 @@ class Training:
             self._evaluate()
         if self.state.diverged:
             return iter(())
-        return self.stream.start(self.state.position)
+        batches = self.stream.start(self.state.position)
+        depth = AHEAD[self.stepper.device.type]
+        return ahead(((batch.pinned(), after) for batch, after in batches), depth) if depth else batches
 
     def _step(self, batch: Batch, position: Position) -> None:
         state, begun = self.state, time.perf_counter()

@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from architectures import catalogue
 from runs import machine, optimizer, store
+from runs.compiled import compile_blocks, recompute_blocks
 from runs.messages import Progress
 from runs.plan import Plan
 from runs.score import Scored, Scorer, progress
@@ -37,6 +38,10 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
     if plan.references:
         make_references(plan, prepared, folder.parent.parent, notify, stop)
     stepper = _stepper(plan, prepared)
+    if plan.training.recompute:
+        recompute_blocks(stepper.model)
+    if plan.training.compile:
+        compile_blocks(stepper.model, Path(plan.cache), print)
     machine.reset_peak_memory(plan.device)
     state = Training(plan, stepper, folder, notify, stop).run(print) if plan.tokens else State(best=math.nan)
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}

@@ -1,0 +1,120 @@
+"""Items made ahead are the same items; compiling and recomputing train as the plain path does."""
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from architectures import catalogue
+from architectures.decoder import DecoderOnly
+from architectures.objectives import Pairs
+from architectures.size import Limits, Size
+from runs.ahead import ahead
+from runs.compiled import compile_blocks, recompute_blocks
+
+
+def test_the_order_is_kept() -> None:
+    assert list(ahead(iter(range(50)), 2)) == list(range(50))
+    assert list(ahead(iter(()), 2)) == []
+
+
+def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
+    made: list[int] = []
+
+    def making() -> Iterator[int]:
+        for item in range(20):
+            made.append(item)
+            yield item
+
+    items = ahead(making(), 2)
+    assert next(items) == 0
+    deadline = time.monotonic() + 5
+    while len(made) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert 3 <= len(made) <= 5
+    items.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name == "batches ahead"]
+
+
+def test_what_goes_wrong_shows_where_it_would_have() -> None:
+    def making() -> Iterator[int]:
+        yield 1
+        raise OSError("no more")
+
+    items = ahead(making(), 2)
+    assert next(items) == 1
+    with pytest.raises(OSError, match="no more"):
+        next(items)
+
+
+def built(name: str = "decoder") -> tuple[DecoderOnly, Pairs]:
+    torch.manual_seed(0)
+    model = catalogue.find(name).build(Size(32, 2, 3, 48, dropout=0.1), Limits(40, 8, 8))
+    tokens = torch.randint(10, 40, (2, 4, 8))
+    return model, Pairs(tokens[0], tokens[1])
+
+
+def trained(model: DecoderOnly, pairs: Pairs, answers: torch.Tensor) -> list[torch.Tensor]:
+    """The loss and every gradient of one step, dropout included."""
+    torch.manual_seed(1)
+    loss = model.train().objective.loss(model, pairs, answers, torch.Generator().manual_seed(2), True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return [loss.detach(), *(weight.grad for weight in model.parameters() if weight.grad is not None)]
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "prefix-decoder", "t5"])
+def test_recomputing_changes_no_gradient(name: str) -> None:
+    answers = torch.ones(40, dtype=torch.bool)
+    (plain, pairs), (again, _) = built(name), built(name)
+    recompute_blocks(again)
+    for one, other in zip(trained(plain, pairs, answers), trained(again, pairs, answers), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_recomputing_keeps_less_for_the_backward_pass() -> None:
+    def kept(recompute: bool) -> int:
+        model, pairs = built()
+        if recompute:
+            recompute_blocks(model)
+        sizes: list[int] = []
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.train().objective.loss(model, pairs, torch.ones(40, dtype=torch.bool), None, True)
+        return sum(sizes)
+
+    assert kept(True) < 0.6 * kept(False)
+
+
+def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    said: list[str] = []
+    model, _ = built()
+    assert not compile_blocks(model, tmp_path, said.append)
+    assert len(said) == 1 and "no C++ compiler" in said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes a compiler")
+def test_compiled_blocks_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    answers = torch.ones(40, dtype=torch.bool)
+    (plain, pairs), (fast, _) = built(), built()
+    for model in (plain, fast):
+        model.requires_grad_(True)
+        for part in model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+    assert compile_blocks(fast, tmp_path, lambda line: None)
+    for one, other in zip(trained(plain, pairs, answers), trained(fast, pairs, answers), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
