@@ -62,9 +62,11 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     roles = [("primary", tested.primary), ("exploratory", tested.exploratory)]
     roles.append(("control", tuple(one.contrast for one in tested.controls)))
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
-    path = folder / "contrasts.csv"
-    write_csv(pd.DataFrame(rows), path)
-    return [path]
+    if not rows:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(pd.DataFrame(rows), folder / "contrasts.csv")
+    return [folder / "contrasts.csv"]
 
 
 def render(judged: Judged, drawn: Sequence[Figure]) -> str:
