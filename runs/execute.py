@@ -1,4 +1,4 @@
-"""Runs many plans on worker processes of one thread each: the longest first, finished ones never again.
+"""Runs many plans on worker processes of one thread each: by stage, the longest first, finished ones never again.
 
 A run that raises, or takes its worker down, is recorded as failed and the others go on. SIGINT and SIGTERM ask the
 workers to save their checkpoints; a second signal ends them at once. Either way the same call goes on from there.
@@ -79,7 +79,7 @@ def execute(
         notify(Ended(run, "skipped"))
     for plan in waiting:
         _record_unfinished(root, plan)
-    waiting.sort(key=lambda plan: -plan.expected_seconds)
+    waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
     director = _Director(root, notify, work, gpus, deque(waiting))
     with _signals() as caught:
         director.run(min(max(jobs, 1), len(waiting)), caught)

@@ -66,16 +66,24 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
 
 
 def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:
-    """Every run once; one that serves several axes names them all."""
+    """Every run once; one that serves several axes names them all. What makes the headline comes first."""
     plans: dict[str, Plan] = {}
+    axes = {entry.dataset: entry.match for _, entry in reversed(places)}
+    early = {entry.run for _, entry in places if _heads(entry, axes)}
     for one, _ in places:
         known = plans.get(one.run)
         if known is not None:
-            axes = dict.fromkeys((*known.match.split(","), *one.match.split(",")))
+            match = dict.fromkeys((*known.match.split(","), *one.match.split(",")))
             targets, references = {**one.targets, **known.targets}, known.references or one.references
-            one = replace(known, match=",".join(axes), targets=targets, references=references)
-        plans[one.run] = one
+            one = replace(known, match=",".join(match), targets=targets, references=references)
+        plans[one.run] = replace(one, stage=int(one.run not in early))
     return tuple(plans.values())
+
+
+def _heads(entry: Entry, axes: Mapping[str, str]) -> bool:
+    """Whether an entry stands under its data set's first condition, or is a trial that others wait for."""
+    first = not entry.condition and entry.match == axes[entry.dataset]
+    return first and entry.role in ("compared", "trial")
 
 
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:

@@ -43,6 +43,11 @@ class Plan(Protocol):
     @property
     def expected_seconds(self) -> float: ...
 
+    @property
+    def stage(self) -> int:
+        """Runs of an earlier stage are done first."""
+        ...
+
     def row(self) -> dict[str, Any]:
         """What is known of the run's row in the table of runs before it has run."""
         ...

@@ -65,6 +65,7 @@ class Plan:
     description: str = ""  # of the variant, in a line
     references: bool = False  # this run also makes the data set's reference rows
     trial: bool = False  # of the tuning: never sees the test split
+    stage: int = 0  # runs of an earlier stage are done first
 
     @property
     def limits(self) -> Limits:

@@ -21,6 +21,7 @@ class FakePlan:
     run: str
     deed: str = "work"
     expected_seconds: float = 1.0
+    stage: int = 0
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

@@ -74,6 +74,12 @@ def test_the_longest_run_comes_first(tmp_path: Path) -> None:
     assert sorted(("r1", "r2", "r3"), key=lambda name: float(attempts(tmp_path, name)[0][1])) == ["r3", "r2", "r1"]
 
 
+def test_an_earlier_stage_comes_first_however_short(tmp_path: Path) -> None:
+    plans = [FakePlan("long", expected_seconds=9, stage=1), FakePlan("short", expected_seconds=1)]
+    run(plans, tmp_path, jobs=1)
+    assert attempts(tmp_path, "short")[0][1] < attempts(tmp_path, "long")[0][1]
+
+
 def test_a_run_that_raises_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     outcome = run([FakePlan("bad", "fail"), FakePlan("good")], tmp_path, jobs=1)
     assert (outcome.done, outcome.failed, outcome.status) == (("good",), ("bad",), 1)

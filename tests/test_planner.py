@@ -235,3 +235,12 @@ def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
 def test_trials_have_seeds_that_reported_runs_do_not_have_by_default() -> None:
     assert Tuning(learning_rate=(0.1, 0.2)).seeds == (TUNING_SEED,)
     assert TUNING_SEED not in range(100)
+
+
+def test_what_makes_the_headline_comes_first(folder: Path, tmp_path: Path) -> None:
+    budget = {"match": ["parameters", "flops"], "parameters": 20_000, "tokens": 6_000}
+    found = planned(folder, tmp_path, budget=budget, controls=True, conditions=[{"supervision": "target"}])
+    early = {plan.run for plan in found.plans if plan.stage == 0}
+    head = [entry for entry in entries(found, "compared") if not entry.condition and entry.match == "parameters"]
+    assert early == {entry.run for entry in head}
+    assert len(early) == 6 < len(found.plans)
