@@ -79,13 +79,13 @@ class _Court:
     def rule(self, claim: Claim) -> Ruling:
         unmet = list(self._unmet(claim))
         if unmet:
-            return Ruling(claim, UNMET, f"{'; '.join(unmet)}.")
+            return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.")
         evidence = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
         missing = self._missing(claim)
         if not evidence:
             return Ruling(claim, UNMET, f"Nothing here tests it: {formatting.listing(missing)} was not compared.")
         outcomes = {one.outcome for one in evidence}
-        words = "; ".join(dict.fromkeys(_words(one) for one in evidence))
+        words = "; ".join(_gathered(evidence))
         if missing:
             return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.")
         if outcomes == {"ahead"}:
@@ -118,7 +118,7 @@ class _Court:
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
         return [
-            f"{first} against {second}"
+            f"{_said(first)} against {_said(second)}"
             for first, second in claim.ahead
             if not any(list(self._tested(found, (first, second))) for found in self._of(claim))
         ]
@@ -170,7 +170,14 @@ def _words(one: Contrast) -> str:
         "open": f"{one.first} against {one.second} not decided",
         "unknown": f"{one.first} against {one.second} without an interval",
     }
-    return f"{one.dataset}: {words[one.outcome]}"
+    return words[one.outcome]
+
+
+def _gathered(evidence: Sequence[Contrast]) -> Iterator[str]:
+    """The outcomes of each data set after its name."""
+    for dataset in dict.fromkeys(one.dataset for one in evidence):
+        own = dict.fromkeys(_words(one) for one in evidence if one.dataset == dataset)
+        yield f"{dataset}: {', '.join(own)}"
 
 
 def _said(side: str) -> str:
@@ -191,3 +198,7 @@ def _least(runs: pd.DataFrame, column: str) -> float:
     if column not in runs or not runs[column].notna().any():
         return math.nan
     return float(runs[column].astype(float).min())
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]

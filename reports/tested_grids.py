@@ -37,8 +37,8 @@ def contrasts(found: Sequence[Contrast]) -> Grid:
             (
                 name(one.dataset),
                 *([name(one.condition)] if several else []),
-                name(f"{one.first} against {one.second}"),
-                Entry(_difference(one), f"{metric(one.metric).label}, better is positive"),
+                _pair(one.first, one.second),
+                Entry(_difference(one), metric(one.metric).label),
                 Entry(p(one.p)),
                 Entry(f"{one.margin:g}" if math.isfinite(one.margin) else formatting.MISSING),
                 name(outcome(one)),
@@ -64,7 +64,7 @@ def controls(found: Sequence[Control]) -> Grid:
     rows = [
         (
             name(one.contrast.dataset),
-            name(f"{one.contrast.first} against {one.contrast.second}"),
+            _pair(one.contrast.first, one.contrast.second),
             name(wanted[one.expected]),
             Entry(_difference(one.contrast)),
             name(outcome(one.contrast)),
@@ -82,7 +82,7 @@ def factors(found: Contrasts) -> Grid:
         (
             name(what),
             name(one.dataset),
-            name(f"{first} against {second}"),
+            _pair(first, second),
             Entry(_difference(one), metric(one.metric).label),
             name(outcome(one)),
         )
@@ -98,7 +98,7 @@ def sensitivity(found: Contrasts) -> Grid:
     ones = [*found.primary, *(one for one in found.exploratory if one.condition)]
     places = list(dict.fromkeys((one.dataset, one.condition) for one in ones))
     datasets = [dataset for dataset, said in places if said]
-    head = (name("data set"), name("condition"), *(name(f"{first} against {second}") for first, second in pairs))
+    head = (name("data set"), name("condition"), *(_pair(*pair) for pair in pairs))
     rows = []
     for dataset, said in sorted(places, key=lambda place: [one[0] for one in places].index(place[0])):
         if dataset not in datasets:
@@ -159,6 +159,10 @@ def claims(found: Sequence[Ruling]) -> Grid:
         for one in found
     ]
     return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def _pair(first: str, second: str) -> Entry:
+    return Entry(first, f"against {second}", "text")
 
 
 def _difference(one: Contrast) -> str:

@@ -60,6 +60,7 @@ def trials(tables: Tables) -> list[Trial]:
 def costs(tables: Tables) -> list[Cost]:
     """The cost of tuning by data set."""
     tried, reported = placed(tables, "trial"), placed(tables, "compared")
+    tried = tried[tried["train_flops"].notna()]
     found = []
     for dataset, rows in tried.groupby("dataset", sort=False):
         rest = reported[(reported["dataset"] == dataset).fillna(False)].drop_duplicates("run")

@@ -83,7 +83,7 @@ def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
 
 def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
     found = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
-    assert (found.verdict, found.evidence) == (UNMET, "no data set here is for translation.")
+    assert (found.verdict, found.evidence) == (UNMET, "No data set here is for translation.")
 
 
 def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
