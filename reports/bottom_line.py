@@ -8,42 +8,47 @@ from reports.formatting import listing, number
 
 
 def bottom_line(first: Sequence[Comparison], found: Contrasts) -> list[str]:
-    """Up to three sentences about the primary contrasts; none where there are none."""
-    tested = [one for one in found.primary if one.outcome != "unknown"]
-    return [*_decided(tested), *_open(found.primary), *_reserve(first)] if tested else []
+    """Up to three sentences about the primary contrasts; none where nothing was tested."""
+    if all(one.outcome == "unknown" for one in found.primary):
+        return []
+    return [_decided(found.primary), *_open(found.primary), *_reserve(first)]
 
 
-def _decided(tested: Sequence[Contrast]) -> Iterator[str]:
+def _decided(primary: Sequence[Contrast]) -> str:
     parts = []
-    for dataset, ones in _by_dataset(tested):
+    for dataset, ones in _by_dataset(primary):
         said = [f"{name} ahead of {listing(others)}" for name, others in _ahead(ones)]
         equal = [f"{one.first} and {one.second} equal within the margin" for one in ones if one.outcome == "equal"]
         if said or equal:
             parts.append(f"on {dataset} {listing([*said, *equal])}")
-    yield (
-        f"Decided: {'; '.join(parts)}." if parts else "Nothing is decided between the architectures that were declared."
-    )
-    agreed = list(_kinds(tested))
-    if agreed:
-        yield f"Both or all data sets of a kind agree: {'; '.join(agreed)}."
+    if not parts:
+        return "Nothing is decided between the declared architectures."
+    agreed = list(_kinds(primary))
+    return f"Decided: {'; '.join([*parts, *agreed])}."
 
 
 def _ahead(ones: Sequence[Contrast]) -> Iterator[tuple[str, list[str]]]:
     for name in dict.fromkeys(one.better for one in ones if one.better):
-        yield name, [one.second if one.first == name else one.first for one in ones if one.better == name]
+        yield name, [_beaten(one) for one in ones if one.better == name]
 
 
-def _kinds(tested: Sequence[Contrast]) -> Iterator[str]:
-    """A word about a kind of task takes two data sets of it that agree."""
-    for kind in dict.fromkeys(one.task for one in tested):
-        of_kind = [one for one in tested if one.task == kind]
-        sets = list(dict.fromkeys(one.dataset for one in of_kind))
+def _beaten(one: Contrast) -> str:
+    other = one.second if one.first == one.better else one.first
+    return f"{other} (by less than the margin)" if one.small else other
+
+
+def _kinds(primary: Sequence[Contrast]) -> Iterator[str]:
+    """A word about a kind of task takes two data sets of it, all of which agree."""
+    for kind in dict.fromkeys(one.task for one in primary):
+        of_kind = [one for one in primary if one.task == kind]
+        sets = {one.dataset for one in of_kind}
         for pair in dict.fromkeys((one.first, one.second) for one in of_kind):
-            better = {one.better for one in of_kind if (one.first, one.second) == pair}
-            count = sum((one.first, one.second) == pair for one in of_kind)
-            if len(sets) > 1 and count == len(sets) and len(better) == 1 and "" not in better:
+            own = [one for one in of_kind if (one.first, one.second) == pair]
+            better = {one.better for one in own}
+            if len(sets) > 1 and {one.dataset for one in own} == sets and len(better) == 1 and "" not in better:
                 name = better.pop()
-                yield f"in {kind} {name} is ahead of {pair[0] if name == pair[1] else pair[1]}"
+                other = pair[0] if name == pair[1] else pair[1]
+                yield f"in {kind} {name} is ahead of {other} on all {len(sets)} data sets"
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:

@@ -16,8 +16,8 @@ from typing import Any, Final
 import pandas as pd
 
 from reports import formatting
-from reports.comparison import Comparison, Comparisons, Group, placed
-from reports.contrasts import Contrast, Contrasts, Judged, tested
+from reports.comparison import Comparison, Comparisons, Group, as_is, placed
+from reports.contrasts import Contrast, Contrasts, Judged, corrected_for_family, tested
 from reports.tables import Tables
 
 LEDGER: Final = Path(__file__).with_name("claims.toml")
@@ -37,6 +37,9 @@ class Claim:
     pretraining: bool = False
     parameters: float = 0.0
     epochs: float = 0.0
+    once: bool = False
+    natural: bool = False
+    several: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,16 @@ def digest() -> str:
 
 
 def rulings(judged: Judged) -> list[Ruling]:
-    """Every claim judged by the report's tables."""
+    """Every claim judged by the report's tables.
+
+    What the claims test beside the primary contrasts is a family of its own, corrected for being one.
+    """
     court = _Court(judged.comparisons, judged.first, judged.tested)
-    return [court.rule(claim) for claim in ledger()]
+    claims = ledger()
+    heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
+    raw = list(dict.fromkeys(one for found in heard.values() for one in found if not one.primary))
+    corrected = dict(zip(raw, corrected_for_family(raw), strict=True))
+    return [court.rule(claim, [corrected.get(one, one) for one in heard[claim.name]]) for claim in claims]
 
 
 class _Court:
@@ -76,31 +86,44 @@ class _Court:
         self.comparisons, self.first, self.found = comparisons, first, found
         self.tables: Tables = comparisons.tables
 
-    def rule(self, claim: Claim) -> Ruling:
-        unmet = list(self._unmet(claim))
+    def evidence(self, claim: Claim) -> list[Contrast]:
+        """The contrasts that test a claim, each data set's in the order of its pairs."""
+        return [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
+
+    def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
+        unmet = list(self.unmet(claim))
         if unmet:
             return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.")
-        evidence = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
         missing = self._missing(claim)
         if not evidence:
             return Ruling(claim, UNMET, f"Nothing here tests it: {formatting.listing(missing)} was not compared.")
-        outcomes = {one.outcome for one in evidence}
-        words = "; ".join(_gathered(evidence))
+        words = "; ".join(_gathered(evidence)) + self._caution(evidence)
         if missing:
             return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.")
-        if outcomes == {"ahead"}:
+        if all(one.outcome == "ahead" for one in evidence):
             return Ruling(claim, REPRODUCED, f"{words}.")
-        if "behind" in outcomes and "ahead" not in outcomes:
+        refuted = any(all(one.outcome == "behind" for one in own) for own in _by_pair(evidence))
+        if refuted and not any(one.outcome == "ahead" for one in evidence):
             return Ruling(claim, OPPOSITE, f"{words}.")
-        return Ruling(claim, UNDECIDED, f"{words}.", self._command(evidence))
+        return Ruling(claim, UNDECIDED, f"{words}.", self._command(claim, evidence))
 
-    def _unmet(self, claim: Claim) -> Iterator[str]:
+    def _caution(self, evidence: Sequence[Contrast]) -> str:
+        """The data sets on which every architecture is worse than a classical method."""
+        sets = {one.dataset for one in evidence}
+        below = [one.group.dataset for one in self.first if one.below_classical and one.group.dataset in sets]
+        return f" (on {formatting.listing(below)} all are worse than a classical method)" if below else ""
+
+    def unmet(self, claim: Claim) -> Iterator[str]:
         """What the claim needs and this report lacks."""
         found = self._of(claim)
         if claim.pretraining:
-            yield "it is about pretrained models, and these were trained from scratch"
+            yield "it is about pretrained models, and these were trained from scratch or had no common budget"
+        if claim.several:
+            yield f"it takes comparisons of several {claim.several}"
         if not found:
-            yield f"no data set here is for {formatting.listing(claim.kind)}"
+            of_text = " of natural text" if claim.natural else ""
+            unread = " on which nothing was read twice" if claim.once else ""
+            yield f"no data set{of_text} here is for {formatting.listing(claim.kind)}{unread}"
             return
         runs = pd.concat([one.group.runs for one in found])
         size = _least(runs, "parameters")
@@ -113,7 +136,16 @@ class _Court:
             yield f"it was made for {needed} passes over the data and more, and here there were {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
-        return [one for one in self.first if one.group.task in claim.kind and len(one.scored) > 1]
+        return [one for one in self.first if len(one.scored) > 1 and self._counts(claim, one.group)]
+
+    def _counts(self, claim: Claim, group: Group) -> bool:
+        """Whether a data set is of the kind that the claim is about."""
+        rows = self.tables["datasets"]
+        origin = "".join(rows.loc[(rows["dataset"] == group.dataset).fillna(False), "origin"].dropna())
+        generated, twice = origin.startswith("generated"), not _most(group.runs, "epochs") <= 1.0
+        checkpoints = bool(as_is(group.runs).all())
+        kind = group.task in claim.kind and not checkpoints
+        return kind and not (claim.natural and generated) and not (claim.once and twice)
 
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
@@ -148,24 +180,31 @@ class _Court:
         found_rows: pd.DataFrame = rows[chosen.fillna(False)]
         return found_rows
 
-    def _command(self, evidence: Sequence[Contrast]) -> str:
-        """What would decide it: more seeds on the data sets that are open, where seeds can."""
-        still = [one for one in evidence if one.outcome in ("open", "unknown")]
-        wanted = [one.seeds for one in still if one.seeds is not None]
+    def _command(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
+        """More seeds on the data sets that are open; nothing where seeds alone cannot decide it."""
+        still = [one for one in evidence if one.outcome != "ahead"]
+        plain = not any(mark in side for pair in claim.ahead for side in pair for mark in "|@")
         experiment = dict(zip(self.tables["experiment"]["key"], self.tables["experiment"]["value"], strict=True))
         command = str(experiment.get("command") or "")
-        if not wanted or not command.startswith("archbench compare"):
+        seeds = [one.seeds for one in still if one.outcome == "open" and one.seeds is not None]
+        if not plain or len(seeds) < len(still) or not command.startswith("archbench compare"):
             return ""
         tasks = ",".join(dict.fromkeys(one.dataset for one in still))
-        return f"{command} --tasks {tasks} --seeds {max(*wanted, *(one.runs + 1 for one in still))}"
+        return f"{command} --tasks {tasks} --seeds {max(*seeds, *(one.runs + 1 for one in still))}"
+
+
+def _by_pair(evidence: Sequence[Contrast]) -> list[list[Contrast]]:
+    pairs = dict.fromkeys((one.first, one.second) for one in evidence)
+    return [[one for one in evidence if (one.first, one.second) == pair] for pair in pairs]
 
 
 def _words(one: Contrast) -> str:
     """A contrast's outcome in a few words."""
     gap = formatting.value(abs(one.difference.mean), formatting.decimals(one.difference))
+    small = ", less than the margin" if one.small else ""
     words = {
-        "ahead": f"{one.first} ahead of {one.second} by {gap}",
-        "behind": f"{one.second} ahead of {one.first} by {gap}",
+        "ahead": f"{one.first} ahead of {one.second} by {gap}{small}",
+        "behind": f"{one.second} ahead of {one.first} by {gap}{small}",
         "equal": f"{one.first} and {one.second} equal within the margin",
         "open": f"{one.first} against {one.second} not decided",
         "unknown": f"{one.first} against {one.second} without an interval",
@@ -192,6 +231,10 @@ def _joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
     return pd.concat(
         [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)], ignore_index=True
     )
+
+
+def _most(runs: pd.DataFrame, column: str) -> float:
+    return float(runs[column].astype(float).max()) if column in runs else math.nan
 
 
 def _least(runs: pd.DataFrame, column: str) -> float:

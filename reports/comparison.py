@@ -248,7 +248,7 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     One run may stand in several places, as the reference does, which is the same on every axis.
     """
     entries = tables["entries"]
-    entries = entries[(entries["role"] == role).fillna(False)]
+    entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
     own = ["architecture", "dataset", "match", "condition", "role", "share"]
     runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
     return entries.merge(runs, on="run", how="inner", sort=False)

@@ -20,6 +20,7 @@ from reports.conditions import condition
 from reports.metrics import metric
 from reports.statistics import (
     LEVEL,
+    POWER,
     Interval,
     Sample,
     detectable,
@@ -44,8 +45,9 @@ class Contrast:
 
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
     contrast is ``primary``. ``detectable`` is the difference that would be found four times in five. ``seeds`` is how
-    many seeds of each would decide it as often, were the true difference the one that was seen: that there is one,
-    where it is beyond the margin, else that there is none beyond it; None where no number up to 100 does.
+    many seeds of each would decide it as often, were the true difference the one that was seen: that there is one, or,
+    within the margin, that there is none beyond it; None where no number up to 100 does either. ``family`` is how many
+    tests it is corrected for.
     """
 
     dataset: str
@@ -62,6 +64,12 @@ class Contrast:
     seeds: int | None
     runs: int
     primary: bool
+    family: int = 1
+
+    @property
+    def flat(self) -> bool:
+        """Whether no score of either varied, so that nothing can be said."""
+        return self.difference.error == 0
 
     @property
     def outcome(self) -> str:
@@ -95,7 +103,10 @@ class Control:
     expected: str
 
     @property
-    def right(self) -> bool:
+    def right(self) -> bool | None:
+        """Whether it came out as it had to; None where it could not be tested."""
+        if self.contrast.outcome == "unknown":
+            return None
         if self.expected == "same":
             return self.contrast.outcome in ("equal", "open")
         return self.contrast.outcome == "ahead"
@@ -112,6 +123,12 @@ class Contrasts:
     def of(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""
         return [one for one in self.primary if one.dataset == dataset]
+
+    def under(self, dataset: str, condition: str, pair: Pair) -> Iterator[Contrast]:
+        """The contrast of a pair under a further condition, turned as the pair stands."""
+        for one in self.exploratory:
+            if (one.dataset, one.condition) == (dataset, condition) and {one.first, one.second} == set(pair):
+                yield one if one.first == pair[0] else turned(one)
 
     def pair(self, first: str, second: str) -> Iterator[Contrast]:
         """Every contrast of two architectures under the first condition, turned so that ``first`` is the first."""
@@ -160,7 +177,9 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Cont
     primary = [one for found in first for one in tester.primary(found, family)]
     exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
     controls = [one for found in first for one in tester.controls(found)]
-    return Contrasts(tuple(_corrected(primary)), tuple(exploratory), tuple(controls))
+    corrected = corrected_for_family([one.contrast for one in controls])
+    controls = [replace(one, contrast=contrast) for one, contrast in zip(controls, corrected, strict=True)]
+    return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls))
 
 
 def marked(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
@@ -197,8 +216,8 @@ def row(one: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = one.difference
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
-    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "primary")}
-    return {**facts, **numbers, "degrees": gap.degrees, "outcome": one.outcome}
+    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "primary", "family")}
+    return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": one.family, "outcome": one.outcome}
 
 
 def turned(one: Contrast) -> Contrast:
@@ -208,9 +227,12 @@ def turned(one: Contrast) -> Contrast:
     return replace(one, first=one.second, second=one.first, difference=difference)
 
 
-def _corrected(primary: Sequence[Contrast]) -> list[Contrast]:
-    differences, beyond = holm([one.p for one in primary]), holm([one.p_beyond for one in primary])
-    return [replace(one, p=p, p_beyond=q) for one, p, q in zip(primary, differences, beyond, strict=True)]
+def corrected_for_family(found: Sequence[Contrast]) -> list[Contrast]:
+    """The contrasts with p values that are corrected for being so many: those of a difference and of equality apart."""
+    differences, beyond = holm([one.p for one in found]), holm([one.p_beyond for one in found])
+    return [
+        replace(one, p=p, p_beyond=q, family=len(found)) for one, p, q in zip(found, differences, beyond, strict=True)
+    ]
 
 
 class _Tester:
@@ -297,7 +319,9 @@ def _contrast(
     if a is not None and b is not None:
         pooled = pool(list(samples.values()))
         difference = oriented(difference_interval(a, b, pooled), metric(name))
-        seeds = seeds_needed(a, b, pooled, *_distance(difference.mean, margin, alpha))
+        routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
+        needed = (seeds_needed(a, b, pooled, *route) for route in routes)
+        seeds = min((count for count in needed if count is not None), default=None)
     return Contrast(
         dataset=group.dataset,
         task=group.task,
@@ -313,17 +337,20 @@ def _contrast(
         seeds=seeds,
         runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
         primary=family > 0,
+        family=max(family, 1),
     )
 
 
-def _distance(mean: float, margin: float, alpha: float) -> tuple[float, float]:
-    """How far a difference lies from what it has to be told from, and the error allowed on that side.
+def _routes(mean: float, margin: float, alpha: float) -> list[tuple[float, float, float]]:
+    """The ways in which a true difference of ``mean`` can be decided: distance, error on that side, power.
 
-    One beyond the margin is to be told from none, one within it from the margin.
+    It is told from none; and, where it is within the margin, from the margin. There both sides have to be ruled out, so
+    that each gets half of the chance of missing it.
     """
-    if math.isnan(margin) or abs(mean) >= margin:
-        return abs(mean), alpha / 2
-    return margin - abs(mean), alpha
+    found = [(abs(mean), alpha / 2, POWER)]
+    if abs(mean) < margin:
+        found.append((margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
+    return found
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

@@ -154,24 +154,32 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(
-    a: Sample, b: Sample, pooled: Spread, distance: float, tail: float, most: int = MOST_SEEDS
+    a: Sample, b: Sample, pooled: Spread, distance: float, tail: float, power: float, most: int = MOST_SEEDS
 ) -> int | None:
-    """Seeds of each that would show, four times in five, that a difference lies ``distance`` off a bound.
+    """Seeds of each that would show, with ``power``, that a difference lies ``distance`` off a bound.
 
     ``tail`` is the error allowed on the side that is tested. None above ``most``: the examples' share in the variance
     stays, and no number of seeds takes it away.
     """
-    spreads = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
-    if any(math.isnan(spread.variance) for spread in spreads):
-        return None
     examples = Spread(0.0, math.inf)
     if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
         examples = _example_spread(a.by_example - b.by_example, [a, b])
     for n in range(2, most + 1):
-        total = _total([*(Spread(spread.variance / n, 2.0 * (n - 1)) for spread in spreads), examples])
-        if (_t(total.degrees, 1 - tail) + _t(total.degrees, POWER)) * math.sqrt(total.variance) <= distance:
+        total = _total([*_at(n, a, b, pooled), examples])
+        if math.isnan(total.variance):
+            return None
+        if (_t(total.degrees, 1 - tail) + _t(total.degrees, power)) * math.sqrt(total.variance) <= distance:
             return n
     return None
+
+
+def _at(n: int, a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
+    """The seeds' shares in the variance of a difference, had every architecture ``n`` seeds."""
+    if _varies_more(a, pooled) or _varies_more(b, pooled):
+        own = (_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b))
+        return [Spread(spread.variance / n, n - 1.0) for spread in own]
+    growth = (n - 1) / max(min(len(a.values), len(b.values)) - 1, 1)
+    return [Spread(2 * pooled.variance / n, pooled.degrees * growth)]
 
 
 def _above(t: float, degrees: float) -> float:

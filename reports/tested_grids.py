@@ -68,7 +68,7 @@ def controls(found: Sequence[Control]) -> Grid:
             name(wanted[one.expected]),
             Entry(_difference(one.contrast)),
             name(outcome(one.contrast)),
-            name("✓ right" if one.right else "✗ wrong"),
+            name({True: "✓ right", False: "✗ wrong", None: ""}[one.right]),
         )
         for one in found
     ]

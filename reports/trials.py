@@ -1,6 +1,5 @@
 """What tuning tried, what it chose and what it cost."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,24 +35,48 @@ class Cost:
 
 
 def trials(tables: Tables) -> list[Trial]:
-    """Every point that was tried, by data set and architecture, rates ascending."""
+    """Every point that was tried, by data set and architecture, rates ascending.
+
+    Chosen is what the reported runs took; before there are any, the least loss.
+    """
     runs = placed(tables, "trial")
     if runs.empty or "validation_loss" not in runs:
         return []
     runs = runs.assign(loss=runs["validation_loss"].astype(float).where(runs["status"] == "done"))
-    keys = ["dataset", "architecture", "learning_rate", "dropout"]
     runs = runs.assign(dropout=runs["dropout"].astype(float) if "dropout" in runs else 0.0)
+    taken = _taken(tables)
     found = []
     for (dataset, architecture), rows in runs.groupby(["dataset", "architecture"], sort=False):
-        points = rows.groupby(keys, as_index=False).agg(loss=("loss", "mean"), seeds=("run", "size"))
-        points = points.sort_values(["dropout", "learning_rate"])
-        best = points["loss"].idxmin() if points["loss"].notna().any() else None
-        rates = (points["learning_rate"].min(), points["learning_rate"].max())
-        for index, row in points.iterrows():
-            rate = float(row["learning_rate"])
-            loss = float(row["loss"]) if pd.notna(row["loss"]) else math.nan
-            trial = (str(dataset), str(architecture), rate, float(row["dropout"]), loss, int(row["seeds"]))
-            found.append(Trial(*trial, chosen=index == best, edge=index == best and rate in rates))
+        points = rows.groupby(["dropout", "learning_rate"], as_index=False)
+        tried = points.agg(loss=("loss", _mean_of_all), seeds=("run", "size"))
+        known = taken.get((str(dataset), str(architecture)), set())
+        known &= set(zip(tried["learning_rate"], tried["dropout"], strict=True))
+        best = None if known or not tried["loss"].notna().any() else tried["loss"].idxmin()
+        rates, most = (tried["learning_rate"].min(), tried["learning_rate"].max()), tried["dropout"].max()
+        for index, row in tried.iterrows():
+            rate, dropout, loss = (float(row[key]) for key in ("learning_rate", "dropout", "loss"))
+            chosen = index == best or (rate, dropout) in known
+            edge = chosen and (rate in rates or dropout == most > tried["dropout"].min())
+            found.append(
+                Trial(str(dataset), str(architecture), rate, dropout, loss, int(row["seeds"]), chosen, bool(edge))
+            )
+    return found
+
+
+def _mean_of_all(losses: "pd.Series[float]") -> float:
+    """The mean; nan where a trial of the point gave no loss."""
+    return float(losses.mean(skipna=False))
+
+
+def _taken(tables: Tables) -> dict[tuple[str, str], set[tuple[float, float]]]:
+    """The learning rates and dropouts of the reported runs under each data set's first condition."""
+    runs = placed(tables, "compared")
+    runs = runs[(runs["condition"].fillna("") == "")]
+    found: dict[tuple[str, str], set[tuple[float, float]]] = {}
+    for _, row in runs.iterrows():
+        dropout = float(row["dropout"]) if "dropout" in runs and pd.notna(row["dropout"]) else 0.0
+        key = (str(row["dataset"]), str(row["architecture"]))
+        found.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
     return found
 
 

@@ -1,12 +1,12 @@
 """Who leads, in plain sentences that claim no more than the intervals allow."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from reports.comparison import CHECKPOINT, Comparison
-from reports.contrasts import Contrast, turned
+from reports.contrasts import Contrast, Contrasts, turned
 from reports.formatting import decimals, limits, listing, number, value
 from reports.metrics import metric
 
@@ -29,9 +29,9 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
     """The outcome of one comparison by its primary metric: by its primary contrasts where there are any."""
     tested = [one for one in primary if one.outcome != "unknown"]
     state, mark, sentence = _sentence(comparison)
-    if tested and len(tested) == len(primary):
-        state, mark = _state(tested)
-        sentence = _summary(comparison, tested)
+    if tested:
+        state, mark = _state(primary)
+        sentence = _summary(comparison, primary)
     warnings = {"early training": comparison.early, "worse than the classical reference": comparison.below_classical}
     shown = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     sentences = tuple(contrast_sentence(one) for one in primary)
@@ -49,12 +49,14 @@ def contrast_sentence(one: Contrast) -> str:
     if one.better:
         worse = one.second if one.better == one.first else one.first
         small = f", by less than the margin of {margin}" if one.small else ""
-        return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {_p(one.p)}){small}."
+        return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {_p(one)}){small}."
     if one.outcome == "equal":
         return f"{one.first} and {one.second} are equal within the margin of {margin} {found.label} ({span})."
     if one.outcome == "unknown":
         return f"{one.first} against {one.second}: not tested; it takes two seeds of one of them, and scores of both."
-    seen = f"{_favour(one, places)} (95% interval {span}; {_p(one.p)})"
+    if one.flat:
+        return f"{one.first} against {one.second}: no score varied, so that nothing can be decided."
+    seen = f"{_favour(one, places)} (95% interval {span}; {_p(one)})"
     return f"{one.first} against {one.second} is not decided: {seen}. {_power(one)}"
 
 
@@ -73,12 +75,13 @@ def _power(one: Contrast) -> str:
     if one.seeds is None:
         return f"{told}; more seeds alone would not decide it, more test examples might."
     if one.seeds <= one.runs:
-        return f"{told}; as many seeds again would most likely decide it."
+        return f"{told}; as many other seeds would most likely decide it."
     return f"{told}; about {one.seeds} seeds of each would decide it."
 
 
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+def _p(one: Contrast) -> str:
+    said = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    return f"{said}, corrected for {one.family} tests" if one.family > 1 else said
 
 
 def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
@@ -91,31 +94,45 @@ def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
 def _summary(found: Comparison, primary: Sequence[Contrast]) -> str:
     """The best of the declared architectures, where one is ahead of each of the others; else who has the best mean."""
     names = dict.fromkeys(name for one in primary for name in (one.first, one.second))
+    among = " of the declared architectures" if set(found.group.architectures) - set(names) else ""
     for name in names:
         others = [one for one in primary if name in (one.first, one.second)]
         if len(others) == len(names) - 1 and all(one.better == name for one in others):
             rest = listing(other for other in names if other != name)
-            return f"{name} is best, with {_amount(found, name)}: ahead of {rest}."
-    means = {cell.architecture: cell.interval.mean for cell in found.scored if cell.architecture in names}
-    if all(one.outcome == "equal" for one in primary):
+            return f"{name} is best{among}, with {_amount(found, name)}: ahead of {rest}."
+    pairs = len(names) * (len(names) - 1) // 2
+    if len(primary) == pairs and all(one.outcome == "equal" for one in primary):
         return f"{listing(names)} are equal within the margin, {_amount(found, next(iter(names)))}."
-    leader = max(means, key=lambda name: found.metric.gain(means[name]))
-    behind = [one.second if one.first == leader else one.first for one in primary if one.better == leader]
-    ahead = f", and is ahead of {listing(behind)}" if behind else ""
-    return f"No architecture is ahead of all others: {leader} has the best mean, {_amount(found, leader)}{ahead}."
+    return _leaders(found, primary, {cell.architecture: cell.interval.mean for cell in found.scored}, list(names))
 
 
-def across(comparisons: Sequence[Comparison]) -> str:
-    """Whether the leader on one data set depends on the condition, in a sentence."""
-    scored = [one for one in comparisons if len(one.scored) > 1 and one.leader]
-    if len(scored) < 2:
-        return f"{comparisons[0].group.dataset}: too few conditions have scores to say."
-    leaders = list(dict.fromkeys(one.leader for one in scored))
-    decided = sum(one.decided for one in scored)
-    told = f"decided under {decided} of {len(scored)} conditions"
-    if len(leaders) == 1:
-        return f"{scored[0].group.dataset}: {leaders[0]} has the best mean under every condition, {told}."
-    return f"{scored[0].group.dataset}: the best mean changes with the condition ({listing(leaders)}), {told}."
+def _leaders(found: Comparison, primary: Sequence[Contrast], means: Mapping[str, float], names: Sequence[str]) -> str:
+    top = max(found.metric.gain(means[name]) for name in names if name in means)
+    leaders = [name for name in names if name in means and found.metric.gain(means[name]) == top]
+    has = "has the best mean" if len(leaders) == 1 else "share the best mean"
+    better = {one.second if one.first == one.better else one.first for one in primary if one.better in leaders}
+    ahead = (
+        f", and is ahead of {listing(name for name in names if name in better)}" if len(leaders) == 1 and better else ""
+    )
+    return f"No architecture is ahead of all others: {listing(leaders)} {has}, {_amount(found, leaders[0])}{ahead}."
+
+
+def across(dataset: str, found: Contrasts) -> list[str]:
+    """What became of a data set's primary pairs under each further condition, a sentence for each."""
+    base = {(one.first, one.second): one for one in found.of(dataset) if one.outcome != "unknown"}
+    sentences = []
+    for said in dict.fromkeys(one.condition for one in found.exploratory if one.dataset == dataset and one.condition):
+        under = [one for pair in base for one in found.under(dataset, said, pair) if one.outcome != "unknown"]
+        if not under:
+            continue
+        same = [one for one in under if one.better == base[one.first, one.second].better]
+        turned_round = [one for one in under if one not in same and one.better and base[one.first, one.second].better]
+        words = f"{len(same)} of {len(under)} primary pairs come out as under the first condition"
+        reversed_ = listing(f"{one.first} against {one.second}" for one in turned_round)
+        sentences.append(
+            f"{dataset}, {said}: {words}; {f'reversed: {reversed_}' if reversed_ else 'none is reversed'}."
+        )
+    return sentences
 
 
 def _sentence(found: Comparison) -> tuple[str, str, str]:

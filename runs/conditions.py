@@ -46,7 +46,6 @@ def _named(entry: ConditionEntry, tasks: Sequence[Task], place: int) -> list[Tas
 
 
 def _changed(task: Task, entry: ConditionEntry) -> Task:
-    own_recipe = {"learning_rate", "dropout"} & entry.training.model_fields_set
     changes: dict[str, Any] = {
         "architectures": entry.architectures or task.architectures,
         "seeds": entry.seeds or task.seeds,
@@ -55,10 +54,9 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
         "model": merged(task.model, entry.model),
         "training": merged(task.training, entry.training),
         "share": entry.share or 1.0,
+        "fixed": tuple(sorted(entry.training.model_fields_set)),
         "condition": ", ".join(_said(entry)) if entry.name is None else entry.name,
     }
-    if own_recipe:
-        changes |= {"tuned": {}, "tuning": None}
     return task.model_copy(update=changes)
 
 
@@ -68,8 +66,10 @@ def _said(entry: ConditionEntry) -> Iterator[str]:
         yield f"{entry.supervision} supervision"
     for section in (entry.training, entry.model, entry.budget):
         for key in sorted(section.model_fields_set - {"match"}):
-            value = getattr(section, key)
+            value, said = getattr(section, key), key.replace("_", " ")
             if key == "optimizer":
                 yield OPTIMIZERS[value]
+            elif isinstance(value, bool | str):
+                yield f"{said} {value}".lower()
             else:
-                yield f"{key.replace('_', ' ')} {value:,}"
+                yield f"{said} {value:,}"

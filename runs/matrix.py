@@ -62,7 +62,8 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
             datasets += [dataset_row(prepared)] if first else []
             one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
             places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
-    return Matrix(_merged(places), tuple(entry for _, entry in places), tuple(datasets), tuple(untuned))
+    entries = dict.fromkeys(entry for _, entry in places)
+    return Matrix(_merged(places), tuple(entries), tuple(datasets), tuple(untuned))
 
 
 def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:

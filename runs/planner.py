@@ -39,6 +39,9 @@ class Planner:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
         self.calibration, self.root = calibration, root
         self.variants = self._variants(task)
+        self.conditions = [each for each in experiment.conditions if each.name == task.name]
+        entered = [one for each in (task, *self.conditions) for one in self._variants(each)]
+        self.entered = list({variant.name: (place, variant) for place, variant in entered}.values())
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         self.lengths = budget.sample_lengths(prepared.train)
         self._blanks: dict[tuple[str, Size], Any] = {}
@@ -59,8 +62,7 @@ class Planner:
 
     def placed(self) -> Iterator[Placed]:
         """The runs of the task, of its conditions and its controls, in this order."""
-        conditions = [task for task in self.experiment.conditions if task.name == self.task.name]
-        for number, task in enumerate((self.task, *conditions)):
+        for number, task in enumerate((self.task, *self.conditions)):
             yield from self._compared(task, references=number == 0)
         if self.experiment.controls:
             yield from self._controls()
@@ -90,12 +92,13 @@ class Planner:
         return [(place, variant) for place, variant in found if variant.pretrained is None]
 
     def _recipe(self, task: Task, variant: Variant) -> Training:
-        """How an architecture is trained: as its trials say, else as the experiment says for it, else as for all."""
+        """How an architecture is trained: as the condition says, else its trials, else the task for it or for all."""
+        own = task.tuned.get(variant.name)
+        found = own.model_dump(exclude_none=True) if own else {}
         if task.tuning is not None:
             point = self._best.get(variant.name)
-            return point.of(task.training) if point else task.training
-        own = task.tuned.get(variant.name)
-        return task.training.model_copy(update=own.model_dump(exclude_none=True)) if own else task.training
+            found = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+        return task.training.model_copy(update={key: value for key, value in found.items() if key not in task.fixed})
 
     @cached_property
     def _trial_plans(self) -> dict[tuple[str, Point], list[Plan]]:
@@ -104,7 +107,7 @@ class Planner:
         plans = self._at(points)
         losses = self._losses(plans)
         if None not in losses.values():
-            further = tuning.grown(points, self._chosen(losses, points).values())
+            further = tuning.grown(points, list(self._chosen(losses, points).values()))
             plans |= self._at(further)
         return plans
 
@@ -116,7 +119,7 @@ class Planner:
 
     def _chosen(self, losses: Mapping[tuple[str, Point], float | None], points: Sequence[Point]) -> dict[str, Point]:
         known = {key: value for key, value in losses.items() if value is not None and np.isfinite(value)}
-        found = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.variants}
+        found = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.entered}
         return {name: point for name, point in found.items() if point is not None}
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
@@ -127,7 +130,7 @@ class Planner:
                 self._plan(self.task, place, variant, match, seed, point.of(self.task.training), trial=True)
                 for seed in seeds
             ]
-            for place, variant in self.variants
+            for place, variant in self.entered
             for point in points
         }
 

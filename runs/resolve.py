@@ -44,6 +44,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
     _check_margins(entry.margins)
+    _check_architectures(entry, tasks)
     return Experiment(
         name=entry.name,
         architectures=entry.architectures,
@@ -65,6 +66,22 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
         if any(task == other for other in (*tasks, *found[:place])):
             raise InputError(f"conditions: one changes nothing on {task.name}; remove it, or say what it changes")
     return found
+
+
+def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
+    """Contrasts and tuned recipes name architectures that are entered somewhere."""
+    stated = [entry.architectures, *(task.architectures for task in tasks)]
+    stated += [each.architectures for each in entry.conditions if each.architectures]
+    places = [place for each in stated for place in each]
+    known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
+    for position, pair in enumerate(entry.contrasts or ()):
+        for name in pair:
+            if name not in known:
+                raise InputError(f"contrasts[{position}]: no architecture {shown(name)}{nearest(name, known)}")
+    for position, task in enumerate(tasks):
+        for name in task.tuned:
+            if name not in known:
+                raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
 
 
 def _check_margins(margins: dict[str, float]) -> None:

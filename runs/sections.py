@@ -243,7 +243,8 @@ class Task(Section):
     ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
     generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
     relative to the experiment's ``folder``. ``condition`` is empty for a task as the experiment states it first, and
-    names what was changed elsewhere; ``share`` is the part of the budget that is trained.
+    names what was changed elsewhere; ``share`` is the part of the budget that is trained, ``fixed`` what of the recipe
+    a condition sets itself, whatever was tuned.
     """
 
     kind: Kind
@@ -267,6 +268,7 @@ class Task(Section):
     tuning: Tuning | None = None
     condition: str = ""
     share: float = 1.0
+    fixed: tuple[str, ...] = ()
 
 
 class Experiment(Section):

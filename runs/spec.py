@@ -114,17 +114,18 @@ def override(
     if match is not None:
         chosen = tuple(_matched(task, match) for task in chosen)
     names = [task.name for task in chosen]
+    conditions = [_at_most(task, general) for task in experiment.conditions if task.name in names]
     changed = {
         "tasks": tuple(task.model_copy(update=general) for task in chosen),
-        "conditions": tuple(_at_most(task, general) for task in experiment.conditions if task.name in names),
+        "conditions": tuple(task for task in conditions if task is not None),
     }
     return experiment.model_copy(update={**general, **changed})
 
 
-def _at_most(task: Task, general: Mapping[str, Any]) -> Task:
-    """A condition with those of its architectures and seeds that the command line wants; it adds none."""
+def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
+    """A condition with those of its architectures and seeds that the command line wants; None where none is left."""
     kept = {name: tuple(item for item in getattr(task, name) if item in wanted) for name, wanted in general.items()}
-    return task.model_copy(update={name: items or general[name] for name, items in kept.items()})
+    return task.model_copy(update=kept) if all(kept.values()) else None
 
 
 def _here(architecture: str) -> str:

@@ -1,12 +1,12 @@
 """Learning rate and dropout by a grid of trials: the same number for every architecture of a task.
 
 Trials are runs of their own, at the reported size and budget, with seeds that no reported run has; they stop before the
-test split. An architecture takes the point whose mean best validation loss is least. Where an architecture's best rate
+test split. An architecture takes the point whose mean best validation loss is least. Where an architecture's best point
 lies at the grid's edge, the grid grows once on that side, for all of them.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -40,17 +40,23 @@ def grid(tuning: Tuning, training: Training, epochs: float) -> list[Point]:
     return [Point(rate, dropout) for rate, dropout in product(sorted(tuning.learning_rate), dropouts)]
 
 
-def grown(points: Sequence[Point], chosen: Iterable[Point]) -> list[Point]:
-    """The points that a grid gets where a chosen rate is its least or greatest, one ratio further out."""
+def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
+    """The points that a grid gets where a chosen one lies at its edge.
+
+    A least or greatest rate: one ratio further out. The greatest of several dropouts: twice as much.
+    """
     rates = sorted({point.learning_rate for point in points})
+    dropouts = sorted({point.dropout for point in points})
     edges = {point.learning_rate for point in chosen}
-    further = []
+    further = list(rates)
     if rates[0] in edges:
         further.append(rates[0] ** 2 / rates[1])
     if rates[-1] in edges:
         further.append(rates[-1] ** 2 / rates[-2])
-    dropouts = dict.fromkeys(point.dropout for point in points)
-    return [Point(float(f"{rate:.6g}"), dropout) for rate, dropout in product(further, dropouts)]
+    if len(dropouts) > 1 and dropouts[-1] in {point.dropout for point in chosen} and 2 * dropouts[-1] < 1:
+        dropouts.append(2 * dropouts[-1])
+    found = (Point(float(f"{rate:.6g}"), dropout) for rate, dropout in product(further, dropouts))
+    return [point for point in found if point not in points]
 
 
 def best(losses: Losses, architecture: str, points: Sequence[Point]) -> Point | None:

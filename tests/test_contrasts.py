@@ -1,16 +1,19 @@
 """What is decided follows from the declared contrasts alone, with the error that is stated."""
 
 import itertools
+import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from reports import tables
+from reports import contrasts, tables
 from reports.bottom_line import bottom_line
+from reports.comparison import Group
 from reports.contrasts import Contrast, Judged, judge, turned
 from reports.statistics import (
     Interval,
@@ -157,16 +160,53 @@ def test_seeds_that_would_decide_grow_as_the_distance_shrinks() -> None:
     rng = np.random.default_rng(0)
     a, b = (Sample(rng.normal(0, 1, 5)) for _ in range(2))
     pooled = pool([a, b])
-    found = [seeds_needed(a, b, pooled, distance, 0.025) for distance in (3.0, 1.5, 0.9)]
+    found = [seeds_needed(a, b, pooled, distance, 0.025, 0.8) for distance in (3.0, 1.5, 0.9)]
     assert found == sorted(found)
     assert found[0] != found[-1]
-    assert seeds_needed(a, b, pooled, 1e-6, 0.025) is None
+    assert seeds_needed(a, b, pooled, 1e-6, 0.025, 0.8) is None
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.008, 0.03])
+def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> None:
+    """Of a true difference as it was seen, with margin 0.02 and a spread of 0.01 between seeds."""
+    rng, margin = np.random.default_rng(3), 0.02
+    a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
+    found = difference_interval(a, b, pool([a, b]))
+    group = Group("set", "classification", {}, pd.DataFrame())
+    seeds = contrasts._contrast(group, "accuracy", ("a", "b"), {"a": a, "b": b}, margin, "").seeds
+    assert found.mean == pytest.approx(mean)
+    assert seeds is not None
+    decided, repeats = 0, 1500
+    for _ in range(repeats):
+        pair = [Sample(rng.normal(truth, 0.01, seeds)) for truth in (mean, 0.0)]
+        gap = difference_interval(*pair, pool(pair))
+        decided += p_difference(gap) <= 0.05 or p_beyond(gap, margin) <= 0.05
+    assert decided / repeats > 0.77
+
+
+def test_a_run_that_two_conditions_name_counts_once(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
+    synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
+    before = judge(tables.collect(tmp_path)).tested
+    path = tmp_path / "experiment.json"
+    head = json.loads(path.read_text())
+    synthetic.write_json(path, head | {"entries": [*head["entries"], *head["entries"]]})
+    assert judge(tables.collect(tmp_path)).tested == before
+
+
+def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.8, "encoder-decoder": 0.6})
+    for run in synthetic.write_store(tmp_path, [task]):
+        if "encoder-decoder" in run:
+            synthetic.fail(tmp_path, run)
+    found = judge(tables.collect(tmp_path))
+    assert verdict(found.first[0], found.tested.of("sentiment")).mark == "1 of 3 decided"
 
 
 def test_no_number_of_seeds_replaces_test_examples() -> None:
     rng = np.random.default_rng(1)
     a, b = (Sample(x.mean(1), x) for x in (rng.normal(0, 1, (3, 20)) + rng.normal(0, 3, 20) for _ in range(2)))
-    assert seeds_needed(a, b, pool([a, b]), 0.1, 0.025) is None
+    assert seeds_needed(a, b, pool([a, b]), 0.1, 0.025, 0.8) is None
 
 
 def logistic(

@@ -91,7 +91,7 @@ def test_the_reported_runs_take_what_validation_chose(folder: Path, tmp_path: Pa
 
 
 def test_architectures_may_choose_differently_and_dropout_reaches_the_model(folder: Path, tmp_path: Path) -> None:
-    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0, 0.3]}
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0, 0.3, 0.4]}
     first = planned(folder, tmp_path, tuning=tuning)
     for plan in plans(first, "trial").values():
         wanted = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
@@ -159,6 +159,48 @@ def test_growth_keeps_the_grids_ratio_on_either_side() -> None:
     assert grown(points, [points[0], points[2]]) == [Point(0.005, 0.0), Point(0.18, 0.0)]
 
 
+def test_the_greatest_dropout_is_an_edge_and_none_is_not() -> None:
+    points = [Point(rate, dropout) for rate in (0.01, 0.02, 0.04) for dropout in (0.0, 0.1)]
+    assert grown(points, [Point(0.02, 0.0)]) == []
+    assert grown(points, [Point(0.02, 0.1)]) == [Point(rate, 0.2) for rate in (0.01, 0.02, 0.04)]
+
+
+def test_architectures_that_only_a_condition_names_are_tuned_as_well(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
+    conditions = [{"architectures": ["prefix-decoder"]}]
+    first = planned(folder, tmp_path, tuning=tuning, conditions=conditions)
+    assert Counter(entry.architecture for entry in first.entries) == dict.fromkeys((*NAMES, "prefix-decoder"), 3)
+    losses = {0.005: 0.9, 0.01: 0.1, 0.02: 0.9}
+    finish(first, tmp_path, dict.fromkeys((*NAMES, "prefix-decoder"), losses))
+    found = planned(folder, tmp_path, tuning=tuning, conditions=conditions)
+    rates = {plan.training.learning_rate for plan in found.plans
+             if not plan.trial}  # fmt: skip
+    assert rates == {0.01}
+
+
+def test_what_a_condition_sets_of_the_recipe_is_all_that_changes(folder: Path, tmp_path: Path) -> None:
+    task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
+    conditions = [{"training": {"dropout": 0.3, "precision": "float32"}}]
+    found = planned(folder, tmp_path, tasks=[task], conditions=conditions)
+    runs = {plan.run: plan for plan in found.plans}
+    [under] = {(runs[e.run].training.learning_rate, runs[e.run].size.dropout) for e in found.entries
+               if e.architecture == "encoder" and e.condition == "dropout 0.3, precision float32"}  # fmt: skip
+    assert under == (0.03, 0.3)
+
+
+def test_two_conditions_that_name_one_run_give_it_one_place(folder: Path, tmp_path: Path) -> None:
+    conditions = [{"seeds": [0]}, {"share": 0.5, "seeds": [0]}, {"share": 0.5, "seeds": [0, 1]}]
+    found = planned(folder, tmp_path, conditions=conditions)
+    assert len(set(found.entries)) == len(found.entries)
+
+
+def test_the_command_line_adds_nothing_to_conditions() -> None:
+    conditions = [{"share": 0.5, "architectures": ["decoder"], "seeds": [0]}]
+    base = spec.from_dict(values(conditions=conditions))
+    assert spec.override(base, architectures=["encoder"]).conditions == ()
+    assert [task.seeds for task in spec.override(base, seeds=5).conditions] == [(0,)]
+
+
 def test_ties_go_to_the_smaller_rate() -> None:
     points = [Point(0.02, 0.0), Point(0.01, 0.0)]
     assert best({("a", point): 0.5 for point in points}, "a", points) == points[1]
@@ -223,6 +265,7 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
         ({"conditions": [{"sead": [1]}]}, 'conditions[0].sead: unknown key; did you mean "seeds"?'),
         ({"margins": {"acuracy": 0.1}}, 'margins.acuracy: unknown metric; did you mean "accuracy"?'),
         ({"tuning": {"learning_rate": [0.01]}}, "tuning.learning_rate: expected at least 2 values"),
+        ({"contrasts": [["decodr", "encoder"]]}, 'contrasts[0]: no architecture "decodr"; did you mean "decoder"?'),
         ({"contrasts": [["decoder", "decoder"]]}, 'contrasts[0]: "decoder" is given twice'),
     ],
 )
