@@ -54,7 +54,7 @@ def compare(
     ``results/<name>`` unless given. Failed runs are rows with that status. Raises ``InputError`` (a ``ValueError``) for
     wrong input, ``KeyboardInterrupt`` when interrupted, ``OSError`` when the disk is full; the same call goes on.
     """
-    from reports import build, tables
+    from reports import build, ledger, tables
     from runs import spec
     from runs.compare import Setting, run
 
@@ -62,7 +62,7 @@ def compare(
     call = _call(experiment, out=out, **picked, device=device, jobs=jobs, deterministic=deterministic)
     chosen = spec.override(_experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root = _root(chosen, out)
-    outcome = run(chosen, root, Setting(device, jobs, deterministic), call, _say)
+    outcome = run(chosen, root, Setting(device, jobs, deterministic), call, _say, ledger.digest())
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
@@ -114,6 +114,7 @@ def _compare(
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits again, more slowly.")] = False,
 ) -> int:
     """Train and score architectures under the same budget; does only what is missing."""
+    from reports import ledger
     from runs import spec
     from runs.compare import Setting, run
     from runs.outlook import outlook
@@ -133,7 +134,7 @@ def _compare(
     if dry_run:
         typer.echo(outlook(chosen, root, setting, _say))
         return 0
-    outcome = run(chosen, root, setting, context.obj, _say)
+    outcome = run(chosen, root, setting, context.obj, _say, ledger.digest())
     return _conclude(outcome, root)
 
 

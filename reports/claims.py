@@ -5,65 +5,30 @@ here, opposite found here, undecided (with what would decide it), preconditions 
 scratch never decides a claim about pretraining.
 """
 
-import hashlib
 import math
-import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from reports import formatting
 from reports.comparison import Comparison, Comparisons, Group, as_is, placed
 from reports.contrasts import Contrast, Contrasts, Judged, corrected_for_family, tested
+from reports.ledger import Claim, ledger
 from reports.tables import Tables
 
-LEDGER: Final = Path(__file__).with_name("claims.toml")
 REPRODUCED, OPPOSITE, UNDECIDED, UNMET = "reproduced here", "opposite found here", "undecided", "preconditions not met"
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One entry of the ledger (its keys are explained there)."""
-
-    name: str
-    statement: str
-    source: str
-    reading: str
-    kind: tuple[str, ...]
-    ahead: tuple[tuple[str, str], ...]
-    pretraining: bool = False
-    parameters: float = 0.0
-    epochs: float = 0.0
-    once: bool = False
-    natural: bool = False
-    several: str = ""
-
-
-@dataclass(frozen=True)
 class Ruling:
-    """A claim's verdict, the evidence in words, and the command that would decide it (or nothing)."""
+    """A claim's verdict, the evidence in words, the command that would decide it (or nothing), and what was tested."""
 
     claim: Claim
     verdict: str
     evidence: str
     command: str = ""
-
-
-def ledger() -> tuple[Claim, ...]:
-    """The claims in their order."""
-    entries: list[dict[str, Any]] = tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claims"]
-    return tuple(
-        Claim(**{**entry, "kind": tuple(entry["kind"]), "ahead": tuple((a, b) for a, b in entry["ahead"])})
-        for entry in entries
-    )
-
-
-def digest() -> str:
-    """The ledger's SHA-256: what was claimed is fixed before what is found."""
-    return hashlib.sha256(LEDGER.read_bytes()).hexdigest()
+    contrasts: tuple[Contrast, ...] = ()
 
 
 def rulings(judged: Judged) -> list[Ruling]:
@@ -76,7 +41,8 @@ def rulings(judged: Judged) -> list[Ruling]:
     heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
     raw = list(dict.fromkeys(one for found in heard.values() for one in found if not one.primary))
     corrected = dict(zip(raw, corrected_for_family(raw), strict=True))
-    return [court.rule(claim, [corrected.get(one, one) for one in heard[claim.name]]) for claim in claims]
+    used = {name: tuple(corrected.get(one, one) for one in found) for name, found in heard.items()}
+    return [replace(court.rule(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
 
 
 class _Court:

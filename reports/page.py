@@ -11,11 +11,11 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from reports import audit, claims, drawing, figures, formatting, grids, shares, tested_grids, trials
+from reports import audit, claims, drawing, figures, formatting, grids, ledger, shares, tested_grids, trials
 from reports.bottom_line import bottom_line
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
-from reports.contrasts import Contrasts, Judged, row
+from reports.contrasts import Contrast, Contrasts, Judged, row
 from reports.figures import Figure
 from reports.grids import Grid
 from reports.palette import SHAPES, looks
@@ -59,8 +59,10 @@ def write(judged: Judged, folder: Path) -> list[Path]:
 def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     """What was tested as CSV, in full precision."""
     tested = judged.tested
-    roles = [("primary", tested.primary), ("exploratory", tested.exploratory)]
-    roles.append(("control", tuple(one.contrast for one in tested.controls)))
+    roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
+    roles.append(("control", [one.contrast for one in tested.controls]))
+    roles += [("doubling", shares.doublings(judged.comparisons, one)) for one in judged.first]
+    roles += [(f"claim {one.claim.name}", one.contrasts) for one in claims.rulings(judged)]
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
     if not rows:
         return []
@@ -104,7 +106,8 @@ def _context(judged: Judged) -> dict[str, Any]:
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
         "claims": tested_grids.claims(claims.rulings(judged)),
-        "ledger": claims.digest(),
+        "ledger": experiment.get("ledger", ""),
+        "ledger_now": ledger.digest(),
         "sensitivity": tested_grids.sensitivity(tested),
         "factors": tested_grids.factors(tested),
         "doublings": [
@@ -117,7 +120,7 @@ def _context(judged: Judged) -> dict[str, Any]:
         "across": [sentence for name in several for sentence in across(name, tested)],
         "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
         "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
-        "runs": [Part(grids.title(group), audit.every_run(group)) for group in groups],
+        "runs": [Part(grids.title(group), audit.every_run(group)) for group in [*groups, *_others(tables)]],
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
         "failures": grids.failures(tables),
@@ -128,6 +131,16 @@ def _context(judged: Judged) -> dict[str, Any]:
         "architectures": _architectures(tables["runs"]),
         "checkpoints": bool(as_is(tables["runs"]).any()),
     }
+
+
+def _others(tables: Tables) -> list[Group]:
+    """The runs beside those that are compared, by data set and what they are for."""
+    words = {"share": "parts of the budget", "control": "controls", "trial": "trials"}
+    return [
+        Group(str(dataset), "", {"condition": said}, runs)
+        for role, said in words.items()
+        for dataset, runs in placed(tables, role).groupby("dataset", sort=False)
+    ]
 
 
 def _tests(tested: Contrasts) -> list[Part]:

@@ -57,11 +57,11 @@ def sentence(one: Contrast) -> str:
     """What a doubling did: "converged" means that it changed the score by less than the margin."""
     name = one.first.partition(" at ")[0]
     if one.outcome == "equal" or one.small:
-        return f"{name} has converged: doubling the budget changed its score by less than the margin of {one.margin:g}."
+        return f"{name} has converged: from half to all of the budget its score changed by less than {one.margin:g}."
     if one.outcome == "ahead":
-        return f"{name} has not converged: doubling the budget still made it better."
+        return f"{name} has not converged: from half to all of the budget it still became better."
     if one.outcome == "behind":
-        return f"{name} got worse when the budget was doubled."
+        return f"{name} became worse from half to all of the budget."
     return f"{name}: whether it has converged is not decided."
 
 

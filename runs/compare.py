@@ -40,8 +40,11 @@ def cache() -> Path:
     return Path(platformdirs.user_cache_dir("archbench"))
 
 
-def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say) -> Outcome:
-    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one."""
+def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say, ledger: str = "") -> Outcome:
+    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
+
+    ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
+    """
     check(experiment, setting, say)
     with store.locked(root, say):
         while True:
@@ -50,7 +53,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
                 say(f"tuning on validation first: {', '.join(matrix.untuned)}")
             else:
                 _say_what_is_left_out(matrix, root, say)
-            _write_head(experiment, matrix, root, command)
+            _write_head(experiment, matrix, root, command, ledger)
             gpus = capacity.gpus() if device == "cuda" else []
             with Display(matrix.plans, jobs) as display:
                 outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
@@ -129,7 +132,7 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
 
 
-def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str) -> None:
+def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str, ledger: str) -> None:
     store.write_experiment(
         root,
         name=experiment.name,
@@ -138,6 +141,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         experiment=experiment.digestable(),
         rows={plan.run: plan.labels() | _roles(matrix, plan.run) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
+        ledger=ledger,
     )
     for row in matrix.datasets:
         store.write_json(root / "data" / f"{row['dataset']}.json", row)

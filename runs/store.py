@@ -76,17 +76,18 @@ def write_experiment(
     experiment: Row,
     rows: Mapping[str, Row],
     entries: Sequence[Row],
+    ledger: str = "",
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
-    each run stands in the comparison.
+    each run stands in the comparison. ``ledger`` is the hash of the claims; the first one that was written stays.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
     if (root / "experiment.json").is_file():
-        read_experiment(root)
-    head = {"schema": SCHEMA, "archbench": version, "name": name, "command": command}
+        ledger = read_experiment(root).get("ledger") or ledger
+    head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
     write_json(root / "experiment.json", head | body)
 

@@ -9,8 +9,9 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
-from reports import claims, page, tables
-from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, ledger, rulings
+from reports import ledger as ledgers
+from reports import page, tables
+from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, rulings
 from reports.contrasts import judge
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
@@ -22,7 +23,7 @@ def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> di
 
 
 def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
-    found = ledger()
+    found = ledgers.ledger()
     assert len({claim.name for claim in found}) == len(found)
     for claim in found:
         assert claim.statement and claim.source and claim.reading and claim.ahead
@@ -30,10 +31,21 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
 
 
 def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
-    assert claims.digest() == hashlib.sha256(claims.LEDGER.read_bytes()).hexdigest()
+    assert ledgers.digest() == hashlib.sha256(ledgers.LEDGER.read_bytes()).hexdigest()
     synthetic.write_store(tmp_path, [SENTIMENT])
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
-    assert claims.digest()[:16] in page.render(judge(tables.read(tmp_path / "tables")), [])
+    html = page.render(judge(tables.read(tmp_path / "tables")), [])
+    assert ledgers.digest()[:16] in html
+    assert "as it stood before" not in html
+
+
+@pytest.mark.parametrize(("recorded", "says"), [("same", "as it stood before"), ("0" * 64, "it was another one")])
+def test_a_ledger_that_changed_after_the_plan_is_told(tmp_path: Path, recorded: str, says: str) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    path = tmp_path / "experiment.json"
+    value = ledgers.digest() if recorded == "same" else recorded
+    synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
+    assert says in page.render(judge(tables.collect(tmp_path)), [])
 
 
 @pytest.mark.parametrize(

@@ -401,3 +401,32 @@ def test_the_synthetic_store_gives_the_scores_its_predictions_give(store: Path) 
     rows = found["predictions"].groupby("run")["correct"].mean().dropna()
     scores = found["scores"][found["scores"]["metric"].isin(["accuracy", "exact_match"])].set_index("run")["value"]
     assert np.allclose(rows[scores.index].astype(float), scores)
+
+
+def test_what_the_page_says_of_contrasts_stands_in_their_table(store: Path, html: str) -> None:
+    rows = pd.read_csv(store / "report" / "contrasts.csv")
+    primary = rows[rows["role"] == "primary"]
+    part = html[html.index('id="tests"') : html.index('id="claims"')]
+    cells = re.findall(r'<tr><th scope="row".*?</tr>', part[: part.index("</tbody>")], re.DOTALL)
+    assert len(cells) == len(primary) == 9
+    for cell, (_, row) in zip(cells, primary.iterrows(), strict=True):
+        shown = [re.sub("<[^>]*>", " ", text).split() for text in re.findall(r"<td.*?</td>", cell, re.DOTALL)]
+        assert float(shown[1][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(row["difference"], abs=0.051)
+        assert shown[5][0] == f"{row['detectable']:.{len(shown[5][0].partition('.')[2])}f}"
+        assert int(shown[6][0]) == row["runs"]
+
+
+def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: str) -> None:
+    found = tables.read(store / "tables")
+    runs = found["runs"][["run", "architecture", "dataset"]]
+    scores = found["scores"].merge(runs, on="run")
+    scores = scores[scores["split"] == "test"]
+    part = html[html.index('id="scores"') : html.index('id="tests"')]
+    for dataset, metric in (
+        ("phrases-en-de", "exact_match"),
+        ("sentiment", "accuracy"),
+        ("shakespeare", "bits_per_byte"),
+    ):
+        own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
+        for mean in own.groupby("architecture")["value"].mean():
+            assert any(f"{mean:.{places}f}" in part for places in (2, 3)), (dataset, mean)

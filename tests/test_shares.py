@@ -20,7 +20,7 @@ def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
 
 @pytest.mark.parametrize(
     ("half", "says"),
-    [(0.6, "has converged"), (0.5, "has not converged"), (0.7, "got worse when the budget was doubled")],
+    [(0.6, "has converged"), (0.5, "has not converged"), (0.7, "became worse")],
 )
 def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
     found = judged(tmp_path, ("decoder", 0.5, half))
