@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from reports.comparison import Comparison
-from reports.contrasts import Contrast, Contrasts
+from reports.contrasts import Contrast, Control, Judged
 from reports.formatting import listing, number
 
 
-def bottom_line(first: Sequence[Comparison], found: Contrasts) -> list[str]:
+def bottom_line(judged: Judged) -> list[str]:
     """Up to three sentences about the primary contrasts; none where nothing was tested."""
-    if all(one.outcome == "unknown" for one in found.primary):
+    primary = judged.tested.primary
+    if all(one.outcome == "unknown" for one in primary):
         return []
-    return [_decided(found.primary), *_open(found.primary), *_reserve(first)]
+    return [_decided(primary), *_open(primary), *_reserve(judged.first, judged.tested.controls)]
 
 
 def _decided(primary: Sequence[Contrast]) -> str:
@@ -59,10 +60,13 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
         yield f"Not decided: {'; '.join(parts)}."
 
 
-def _reserve(first: Sequence[Comparison]) -> Iterator[str]:
+def _reserve(first: Sequence[Comparison], controls: Sequence[Control]) -> Iterator[str]:
     below = [one.group.dataset for one in first if one.below_classical]
     early = [one for one in first if one.early and one.scored]
     parts = []
+    wrong = list(dict.fromkeys(one.contrast.dataset for one in controls if one.right is False))
+    if wrong:
+        parts.append(f"controls did not come out as they had to on {listing(wrong)}")
     if below:
         parts.append(f"on {listing(below)} every architecture is worse than a classical method")
     if early:

@@ -61,7 +61,7 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     tested = judged.tested
     roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
     roles.append(("control", [one.contrast for one in tested.controls]))
-    roles += [("doubling", shares.doublings(judged.comparisons, one)) for one in judged.first]
+    roles.append(("doubling", shares.doublings(judged)))
     roles += [(f"claim {one.claim.name}", one.contrasts) for one in claims.rulings(judged)]
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
     if not rows:
@@ -91,7 +91,7 @@ def render(judged: Judged, drawn: Sequence[Figure]) -> str:
 def _context(judged: Judged) -> dict[str, Any]:
     comparisons, first, further, tested = judged.comparisons, judged.first, judged.further, judged.tested
     tables, groups = comparisons.tables, comparisons.groups
-    tried = trials.trials(tables)
+    tried, doubled = trials.trials(tables), shares.doublings(judged)
     experiment = _experiment(tables["experiment"])
     several = dict.fromkeys(comparison.group.dataset for comparison in further)
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
@@ -100,7 +100,7 @@ def _context(judged: Judged) -> dict[str, Any]:
         "title": experiment.get("name") or "archbench",
         "lede": lede(tables),
         "status": _status(tables["runs"]),
-        "bottom_line": bottom_line(first, tested),
+        "bottom_line": bottom_line(judged),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "tests": _tests(tested),
         "controls": tested_grids.controls(tested.controls),
@@ -111,7 +111,8 @@ def _context(judged: Judged) -> dict[str, Any]:
         "sensitivity": tested_grids.sensitivity(tested),
         "factors": tested_grids.factors(tested),
         "doublings": [
-            (one.group.dataset, [shares.sentence(each) for each in shares.doublings(comparisons, one)]) for one in first
+            (name, [shares.sentence(each) for each in doubled if each.dataset == name])
+            for name in dict.fromkeys(each.dataset for each in doubled)
         ],
         "tuning": tested_grids.tuning(tried),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),

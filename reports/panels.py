@@ -124,7 +124,7 @@ def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
             _mean(axes, trial.learning_rate, trial.loss, look, 9 if trial.chosen else 4)
     axes.set_xscale("log")
     rates = sorted({trial.learning_rate for trial in found})
-    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
     axes.minorticks_off()
     axes.set_xlabel("learning rate")
     axes.set_ylabel("validation, nats per token")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, placed
-from reports.contrasts import Contrast, tested
+from reports.contrasts import Contrast, Judged, corrected_for_family, tested
 from reports.statistics import Interval, mean_interval, pool
 
 WHOLE, HALF = 1.0, 0.5
@@ -47,10 +47,14 @@ def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
     return sorted(points, key=lambda one: (order.index(one.architecture), one.share))
 
 
-def doublings(comparisons: Comparisons, found: Comparison) -> list[Contrast]:
-    """For each architecture the whole budget against half of it."""
-    group = _together(comparisons, found)
-    return [] if group is None else list(_doublings(comparisons, group, found.metric.name))
+def doublings(judged: Judged) -> list[Contrast]:
+    """For each data set and architecture the whole budget against half of it; corrected for being so many."""
+    found: list[Contrast] = []
+    for one in judged.first:
+        group = _together(judged.comparisons, one)
+        if group is not None:
+            found += _doublings(judged.comparisons, group, one.metric.name)
+    return corrected_for_family(found)
 
 
 def sentence(one: Contrast) -> str:

@@ -127,7 +127,7 @@ def tuning(found: Sequence[Trial]) -> Grid:
         for one in own:
             if one.chosen:
                 edge = "at the grid's edge" if one.edge else ""
-                numbers = (f"{sum(trial.seeds for trial in own)}", f"{one.learning_rate:g}", f"{one.dropout:g}")
+                numbers = (f"{sum(trial.seeds for trial in own)}", f"{one.learning_rate:.3g}", f"{one.dropout:g}")
                 loss = formatting.value(one.loss, 4)
                 rows.append((name(dataset), name(architecture), *map(Entry, numbers), Entry(loss), name(edge)))
     return Grid(tuple(map(name, head)), tuple(rows))

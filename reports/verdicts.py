@@ -122,7 +122,8 @@ def across(dataset: str, found: Contrasts) -> list[str]:
     base = {(one.first, one.second): one for one in found.of(dataset) if one.outcome != "unknown"}
     sentences = []
     for said in dict.fromkeys(one.condition for one in found.exploratory if one.dataset == dataset and one.condition):
-        under = [one for pair in base for one in found.under(dataset, said, pair) if one.outcome != "unknown"]
+        there = (one for pair in base for one in found.under(dataset, said, pair))
+        under = [one for one in there if one.outcome != "unknown" and not one.flat]
         if not under:
             continue
         same = [one for one in under if one.better == base[one.first, one.second].better]

@@ -55,6 +55,7 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
         "training": merged(task.training, entry.training),
         "share": entry.share or 1.0,
         "fixed": tuple(sorted(entry.training.model_fields_set)),
+        "own": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
         "condition": ", ".join(_said(entry)) if entry.name is None else entry.name,
     }
     return task.model_copy(update=changes)

@@ -25,13 +25,14 @@ Say = Callable[[str], None]
 class Matrix:
     """All runs of an experiment, in its order, where each stands, and a row for each of its data sets.
 
-    ``untuned`` names the tasks whose trials have to end before their other runs can be planned.
+    ``untuned`` names the tasks with runs that wait for trials; ``later`` are these runs, with the recipe as it stands.
     """
 
     plans: tuple[Plan, ...]
     entries: tuple[Entry, ...]
     datasets: tuple[dict[str, Any], ...]
     untuned: tuple[str, ...] = ()
+    later: tuple[Plan, ...] = ()
 
 
 def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Path, root: Path, say: Say) -> Matrix:
@@ -40,6 +41,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
     What a match by time needs to measure is measured once and kept in ``root``; so are the outcomes of trials.
     """
     places: list[Placed] = []
+    later: list[Placed] = []
     datasets, untuned = [], []
     rate = machine.matmul_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = Setting(device, deterministic, THREADS, cache, rate)
@@ -52,10 +54,10 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
             datasets.append(dataset_row(prepared))
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root)
             places += planner.trials()
-            if planner.tuned:
-                places += planner.placed()
-            else:
+            places += planner.placed()
+            if not planner.tuned:
                 untuned.append(task.name)
+                later += planner.later()
         for variant in pretrained:
             prepared = as_is.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
@@ -63,7 +65,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
             one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
             places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
     entries = dict.fromkeys(entry for _, entry in places)
-    return Matrix(_merged(places), tuple(entries), tuple(datasets), tuple(untuned))
+    return Matrix(_merged(places), tuple(entries), tuple(datasets), tuple(untuned), _merged(later))
 
 
 def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:

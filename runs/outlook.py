@@ -27,7 +27,12 @@ def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> s
     matrix, _, jobs = planned(experiment, root, setting, say)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
-    lines += [f"{task}: its trials come first; what they choose decides its other runs" for task in matrix.untuned]
+    if matrix.later:
+        seconds = sum(plan.expected_seconds for plan in matrix.later) / jobs
+        lines.append(
+            f"then, trained as the trials choose ({', '.join(matrix.untuned)}): {len(matrix.later)} runs, "
+            f"about {duration(seconds)}; more trials where a grid grows"
+        )
     return "\n".join(lines)
 
 
@@ -44,7 +49,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _table(matrix: "Matrix") -> list[list[str]]:
     head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding"]
-    head += ["width", "heads", "depth", "hidden", "rate", "tokens", "FLOPs", "time a run"]
+    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
     rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
@@ -52,7 +57,8 @@ def _table(matrix: "Matrix") -> list[list[str]]:
         keys = ("dataset", "architecture", "role", "condition", "match", "planned_tokens", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(found) for found in alike.values())]
-    plain = {"role": {"compared"}, "condition": {""}, "rate": {table[-1][head.index("rate")]}}
+    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}}
+    plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
     return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
 
@@ -60,10 +66,10 @@ def _table(matrix: "Matrix") -> list[list[str]]:
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     row = rows[0]
     counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "heads", "depth", "hidden")]
-    rate = f"{row['learning_rate']:g}"
+    recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
     budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
-    return [*what, str(len(rows)), *counts, rate, *budget]
+    return [*what, str(len(rows)), *counts, *recipe, *budget]
 
 
 def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:

@@ -58,14 +58,35 @@ class Planner:
     @property
     def tuned(self) -> bool:
         """Whether all that trials decide is decided."""
-        return self.task.tuning is None or None not in self._losses(self._trial_plans).values()
+        return self.task.tuning is None or {variant.name for _, variant in self.entered} <= self._tuned
 
     def placed(self) -> Iterator[Placed]:
-        """The runs of the task, of its conditions and its controls, in this order."""
+        """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
+        yield from ((one, entry) for one, entry in self.wanted() if self._is_decided(entry.architecture))
+
+    def later(self) -> list[Placed]:
+        """The runs that wait for trials, with the recipe as it stands without them."""
+        return [(one, entry) for one, entry in self.wanted() if not self._is_decided(entry.architecture)]
+
+    def wanted(self) -> Iterator[Placed]:
+        """All runs of the task, of its conditions and its controls, in this order."""
         for number, task in enumerate((self.task, *self.conditions)):
             yield from self._compared(task, references=number == 0)
         if self.experiment.controls:
             yield from self._controls()
+
+    def _is_decided(self, architecture: str) -> bool:
+        """A control has its architecture's name in front of its own."""
+        return self.task.tuning is None or architecture.partition(", ")[0] in self._tuned
+
+    @cached_property
+    def _tuned(self) -> set[str]:
+        """The architectures all of whose trials have ended; none before it is known whether the grid grows."""
+        if not self._grown:
+            return set()
+        losses = self._losses(self._trial_plans)
+        open_ = {name for (name, _), value in losses.items() if value is None}
+        return {variant.name for _, variant in self.entered} - open_
 
     def _compared(self, task: Task, references: bool) -> Iterator[Placed]:
         """Axis by axis, architecture by architecture, seed by seed."""
@@ -101,14 +122,29 @@ class Planner:
         return task.training.model_copy(update={key: value for key, value in found.items() if key not in task.fixed})
 
     @cached_property
-    def _trial_plans(self) -> dict[tuple[str, Point], list[Plan]]:
+    def _points(self) -> list[Point]:
+        """The grid as the experiment states it."""
         assert self.task.tuning is not None
-        points = tuning.grid(self.task.tuning, self.task.training, self._epochs())
-        plans = self._at(points)
-        losses = self._losses(plans)
-        if None not in losses.values():
-            further = tuning.grown(points, list(self._chosen(losses, points).values()))
-            plans |= self._at(further)
+        return tuning.grid(self.task.tuning, self.task.training, self._epochs())
+
+    @cached_property
+    def _leading(self) -> set[str]:
+        """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
+        names = {variant.name for _, variant in self.entered}
+        return names & {name for pair in self.experiment.contrasts for name in pair} or names
+
+    @cached_property
+    def _grown(self) -> bool:
+        """Whether all trials that decide whether the grid grows have ended."""
+        losses = self._losses(self._at(self._points))
+        return None not in {value for (name, _), value in losses.items() if name in self._leading}
+
+    @cached_property
+    def _trial_plans(self) -> dict[tuple[str, Point], list[Plan]]:
+        plans = self._at(self._points)
+        if self._grown:
+            chosen = self._chosen(self._losses(plans), self._points)
+            plans |= self._at(tuning.grown(self._points, [chosen[name] for name in chosen if name in self._leading]))
         return plans
 
     @cached_property

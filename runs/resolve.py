@@ -64,8 +64,20 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
     for place, task in enumerate(found):
         check_task(task, f"conditions ({task.name})")
         if any(task == other for other in (*tasks, *found[:place])):
-            raise InputError(f"conditions: one changes nothing on {task.name}; remove it, or say what it changes")
+            raise InputError(
+                f'conditions: "{task.condition}" on {task.name} is there already; remove it, or say what it changes'
+                if task.condition
+                else f"conditions: one changes nothing on {task.name}; remove it, or say what it changes"
+            )
     return found
+
+
+def _check_tuning(entry: TaskEntry, task: Task, place: str) -> None:
+    if entry.tuned and entry.tuning:
+        raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
+    shared = sorted(set(task.tuning.seeds) & set(task.seeds)) if task.tuning else []
+    if shared:
+        raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; give another")
 
 
 def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
@@ -75,6 +87,8 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     places = [place for each in stated for place in each]
     known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
     for position, pair in enumerate(entry.contrasts or ()):
+        if pair[::-1] in (entry.contrasts or ())[:position]:
+            raise InputError(f"contrasts[{position}]: {shown(pair[1])} and {shown(pair[0])} are a contrast already")
         for name in pair:
             if name not in known:
                 raise InputError(f"contrasts[{position}]: no architecture {shown(name)}{nearest(name, known)}")
@@ -120,9 +134,10 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         model=merged(experiment.model, entry.model),
         training=_with_batches(merged(experiment.training, entry.training), budget),
         tuned=entry.tuned,
-        tuning=entry.tuning or experiment.tuning,
+        tuning=None if entry.tuned else entry.tuning or experiment.tuning,
     )
     check_task(task, place)
+    _check_tuning(entry, task, place)
     return task
 
 

@@ -174,7 +174,9 @@ class Tuning(Section):
         Field(min_length=2),
         AfterValidator(_unique),
     ]
-    dropout: Annotated[tuple[Fraction, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    dropout: (
+        Annotated[tuple[Fraction, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)] | None
+    ) = None
     seeds: Seeds = (TUNING_SEED,)
 
 
@@ -244,7 +246,7 @@ class Task(Section):
     generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
     relative to the experiment's ``folder``. ``condition`` is empty for a task as the experiment states it first, and
     names what was changed elsewhere; ``share`` is the part of the budget that is trained, ``fixed`` what of the recipe
-    a condition sets itself, whatever was tuned.
+    a condition sets itself, whatever was tuned, and ``own`` which of ``architectures`` and ``seeds`` it states.
     """
 
     kind: Kind
@@ -269,6 +271,7 @@ class Task(Section):
     condition: str = ""
     share: float = 1.0
     fixed: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 class Experiment(Section):

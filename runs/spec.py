@@ -123,8 +123,14 @@ def override(
 
 
 def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
-    """A condition with those of its architectures and seeds that the command line wants; None where none is left."""
-    kept = {name: tuple(item for item in getattr(task, name) if item in wanted) for name, wanted in general.items()}
+    """A condition under the command line's architectures and seeds: those of its own that are wanted, else all wanted.
+
+    None where none of its own is left.
+    """
+    kept = {
+        name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own else wanted
+        for name, wanted in general.items()
+    }
     return task.model_copy(update=kept) if all(kept.values()) else None
 
 

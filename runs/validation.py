@@ -61,8 +61,8 @@ def _line(model: type[BaseModel], detail: Any) -> str:
 def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """The keys that ``model`` knows at ``place``."""
     for part in place:
-        if isinstance(part, str):
-            found = _table(model.model_fields[part].annotation)
+        if part in model.model_fields:  # else a name that the file is free to choose
+            found = _table(model.model_fields[str(part)].annotation)
             model = found or model
     return list(model.model_fields)
 
@@ -83,6 +83,12 @@ def _literal(detail: Detail) -> str:
     return f"{shown(detail['input'])}: expected " + str(detail["ctx"]["expected"]).replace("'", '"')
 
 
+def _unlisted(detail: Detail) -> str:
+    if isinstance(detail["input"], dict):
+        return f"is one table; expected a list of them, each under [[{detail['loc'][-1]}]]"
+    return f"{shown(detail['input'])}: expected a list in brackets"
+
+
 def _short(least: int) -> str:
     return "is empty; give at least one" if least == 1 else f"expected at least {least} values"
 
@@ -99,8 +105,10 @@ _MESSAGES: dict[str, Callable[[Detail], str]] = {
     "int_from_float": _expected("a whole number"),
     "float_type": _expected("a number"),
     "finite_number": _expected("a finite number"),
-    "tuple_type": _expected("a list in brackets"),
+    "tuple_type": lambda detail: _unlisted(detail),
     "dict_type": _expected("a table"),
+    "bool_type": _expected("true or false"),
+    "too_long": lambda detail: f"expected at most {detail['ctx']['max_length']} values",
     "model_type": _expected("a table"),
     "model_attributes_type": _expected("a table"),
     "literal_error": _literal,

@@ -43,6 +43,7 @@ class FakeMatrix:
     entries: tuple[Entry, ...]
     datasets: tuple[dict[str, Any], ...]
     untuned: tuple[str, ...] = ()
+    later: tuple[FakePlan, ...] = ()
 
 
 @pytest.fixture

@@ -127,6 +127,19 @@ def test_a_control_that_fails_is_told(tmp_path: Path) -> None:
     assert [one.right for one in judge(tables.collect(tmp_path)).tested.controls] == [True, False]
 
 
+def test_a_control_that_fails_is_told_at_the_top(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
+    synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
+    said = " ".join(bottom_line(judge(tables.collect(tmp_path))))
+    assert "controls did not come out as they had to on sentiment" in said
+
+
+def test_a_control_that_could_not_be_tested_is_not_wrong(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=1)
+    synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
+    assert {one.right for one in judge(tables.collect(tmp_path)).tested.controls} == {None}
+
+
 def test_controls_are_no_part_of_the_scores(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
@@ -150,10 +163,10 @@ def test_a_word_about_a_kind_takes_two_data_sets_that_agree(tmp_path: Path) -> N
     one, other = single(SENTIMENT, truth=truth), single(SENTIMENT, dataset="groups", truth=truth)
     alone, agreed = judged(tmp_path / "alone", one), judged(tmp_path / "agreed", one, other)
     against = judged(tmp_path / "against", one, single(other, truth={"decoder": 0.8, "encoder": 0.5}))
-    word = "in classification encoder is ahead of decoder"
-    assert word not in " ".join(bottom_line(alone.first, alone.tested))
-    assert word in " ".join(bottom_line(agreed.first, agreed.tested))
-    assert "in classification" not in " ".join(bottom_line(against.first, against.tested))
+    word = "in classification encoder is ahead of decoder on all 2 data sets"
+    assert word not in " ".join(bottom_line(alone))
+    assert word in " ".join(bottom_line(agreed))
+    assert "in classification" not in " ".join(bottom_line(against))
 
 
 def test_seeds_that_would_decide_grow_as_the_distance_shrinks() -> None:

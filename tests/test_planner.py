@@ -15,6 +15,7 @@ from runs.sections import TUNING_SEED, Training, Tuning
 from runs.tuning import Point, best, grid, grown
 from tasks.errors import InputError
 
+TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}
 NAMES = ("decoder", "encoder", "encoder-decoder")
 
 
@@ -266,6 +267,15 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
         ({"margins": {"acuracy": 0.1}}, 'margins.acuracy: unknown metric; did you mean "accuracy"?'),
         ({"tuning": {"learning_rate": [0.01]}}, "tuning.learning_rate: expected at least 2 values"),
         ({"contrasts": [["decodr", "encoder"]]}, 'contrasts[0]: no architecture "decodr"; did you mean "decoder"?'),
+        ({"tuning": {"learning_rate": [0.1, 0.2], "seeds": [1]}}, "tuning.seeds: 1 is a seed of the reported runs"),
+        ({"tasks": [{**TASK, "tuned": {"encoder": {"rat": 1}}}]}, "tasks[0].tuned.encoder.rat: unknown key"),
+        ({"tasks": [{**TASK, "tuned": {"encodr": {"learning_rate": 1}}}]}, 'did you mean "encoder"?'),
+        (
+            {"conditions": {"share": 0.5}},
+            "conditions: is one table; expected a list of them, each under [[conditions]]",
+        ),
+        ({"controls": "yes"}, 'controls: "yes": expected true or false'),
+        ({"contrasts": [["decoder", "encoder"], ["encoder", "decoder"]]}, "are a contrast already"),
         ({"contrasts": [["decoder", "decoder"]]}, 'contrasts[0]: "decoder" is given twice'),
     ],
 )
@@ -287,3 +297,30 @@ def test_what_makes_the_headline_comes_first(folder: Path, tmp_path: Path) -> No
     head = [entry for entry in entries(found, "compared") if not entry.condition and entry.match == "parameters"]
     assert early == {entry.run for entry in head}
     assert len(early) == 6 < len(found.plans)
+
+
+def test_a_variant_that_is_added_later_moves_no_one_elses_grid(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
+    middle, edge = {0.005: 0.9, 0.01: 0.1, 0.02: 0.9}, {0.005: 0.1, 0.01: 0.2, 0.02: 0.3}
+    finish(planned(folder, tmp_path, tuning=tuning), tmp_path, dict.fromkeys(NAMES, middle))
+    before = plans(planned(folder, tmp_path, tuning=tuning), "compared")
+    added = {"tuning": tuning, "architectures": [*NAMES, "prefix-decoder"]}
+    waiting = planned(folder, tmp_path, **added)
+    assert waiting.untuned == ("things",)
+    assert set(before) == set(plans(waiting, "compared"))  # what is finished stays on the page meanwhile
+    assert {plan.architecture for plan in waiting.later} == {"prefix-decoder"}
+    finish(waiting, tmp_path, {**dict.fromkeys(NAMES, middle), "prefix-decoder": edge})
+    after = planned(folder, tmp_path, **added)
+    assert after.untuned == ()
+    assert set(before) < set(plans(after, "compared"))
+
+
+def test_what_the_file_says_was_found_replaces_trials(folder: Path, tmp_path: Path) -> None:
+    task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
+    found = planned(folder, tmp_path, tasks=[task], tuning={"learning_rate": [0.01, 0.02]})
+    assert found.untuned == () and not entries(found, "trial")
+
+
+def test_conditions_without_seeds_of_their_own_follow_the_command_line() -> None:
+    base = spec.from_dict(values(conditions=[{"share": 0.5}, {"supervision": "target", "seeds": [0]}]))
+    assert [task.seeds for task in spec.override(base, seeds=4).conditions] == [(0, 1, 2, 3), (0,)]

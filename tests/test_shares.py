@@ -24,7 +24,7 @@ def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
 )
 def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
     found = judged(tmp_path, ("decoder", 0.5, half))
-    [one] = shares.doublings(found.comparisons, found.first[0])
+    [one] = shares.doublings(found)
     assert shares.sentence(one).startswith(f"decoder {says}")
 
 
