@@ -21,7 +21,7 @@ def _decided(primary: Sequence[Contrast]) -> str:
         said = [f"{name} ahead of {listing(others)}" for name, others in _ahead(ones)]
         equal = [f"{one.first} and {one.second} equal within the margin" for one in ones if one.outcome == "equal"]
         if said or equal:
-            parts.append(f"on {dataset} {listing([*said, *equal])}")
+            parts.append(f"on {dataset} {', '.join([*said, *equal])}")
     if not parts:
         return "Nothing is decided between the declared architectures."
     agreed = list(_kinds(primary))
@@ -29,8 +29,9 @@ def _decided(primary: Sequence[Contrast]) -> str:
 
 
 def _ahead(ones: Sequence[Contrast]) -> Iterator[tuple[str, list[str]]]:
-    for name in dict.fromkeys(one.better for one in ones if one.better):
-        yield name, [_beaten(one) for one in ones if one.better == name]
+    """Who is ahead of whom, whoever is ahead of most first."""
+    wins = {name: [_beaten(one) for one in ones if one.better == name] for name in (one.better for one in ones) if name}
+    yield from sorted(wins.items(), key=lambda item: -len(item[1]))
 
 
 def _beaten(one: Contrast) -> str:

@@ -148,13 +148,13 @@ def costs(found: Sequence[Cost]) -> str:
 
 def claims(found: Sequence[Ruling]) -> Grid:
     """The ledger with its verdicts."""
-    head = ("claim", "tested as", "verdict", "evidence")
+    head = ("claim", "verdict", "evidence", "tested as")
     rows = [
         (
             Entry(f"“{one.claim.statement}”", kind="text"),
-            Entry(one.claim.reading, one.claim.source, "text"),
             name(one.verdict),
             Entry(one.evidence, f"to decide it: {one.command}" if one.command else "", "text"),
+            Entry(one.claim.reading, one.claim.source, "text"),
         )
         for one in found
     ]
