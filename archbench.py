@@ -139,12 +139,22 @@ def _compare(
 
 
 @app.command("report")
-def _report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")]) -> int:
+def _report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
+    publish: Annotated[
+        Path | None, typer.Option(metavar="TO", help="A copy that can be handed on: without the data's texts.")
+    ] = None,
+) -> int:
     """Make tables, figures and page again, from the records alone."""
     from tasks.errors import InputError
 
     try:
         _print_report(folder)
+        if publish is not None:
+            from reports import publish as publishing
+
+            page, *_ = publishing.publish(folder, publish)
+            typer.echo(f"without texts: {page}")
     except InputError:
         raise
     except ValueError as error:

@@ -58,7 +58,10 @@ def _shares(rows: pd.DataFrame) -> tuple[Floats, float]:
 
 def _bits(rows: pd.DataFrame) -> tuple[Floats, float]:
     """Bits per byte as a mean over examples: the ratio plus each example's residual, in units of the mean length."""
-    sizes = np.array([len(str(text).encode()) for text in rows["reference"]], dtype=float)
+    if "bytes" in rows and rows["bytes"].notna().all():
+        sizes = rows["bytes"].to_numpy(dtype=float)
+    else:
+        sizes = np.array([len(str(text).encode()) for text in rows["reference"]], dtype=float)
     bits = -rows["log_likelihood"].to_numpy(dtype=float) / math.log(2)
     if not np.isfinite(bits).all() or sizes.sum() <= 0:
         return np.full(len(rows), np.nan), math.nan
@@ -70,6 +73,8 @@ def _bits(rows: pd.DataFrame) -> tuple[Floats, float]:
 def _macro_f1(rows: pd.DataFrame) -> tuple[Floats, float]:
     """F1 averaged over the labels of references and answers, from counts that leave out one example at a time."""
     there = _answered(rows)
+    if not there.any():
+        return np.full(len(rows), np.nan), math.nan
     codes, labels = pd.factorize(pd.concat([rows["reference"][there], rows["answer"][there]]))
     (wanted, given), size = np.split(codes, 2), len(labels)
     hits = np.bincount(wanted[wanted == given], minlength=size).astype(float)

@@ -1,0 +1,40 @@
+"""A report that can be handed on: the same tables and page without the texts, which belong to others."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reports import page, tables
+from reports.contrasts import judge
+from reports.contributions import right
+from reports.tables import Tables
+
+TEXTS = ("source", "reference", "answer")
+LARGE = ("predictions", "curves")  # as Parquet alone
+
+
+def publish(root: Path, folder: Path) -> list[Path]:
+    """Write the report in `root` without its texts into `folder`; return the paths written, the page first.
+
+    Of a prediction there remain whether it is right, how many bytes its reference has and its log-likelihood, so that
+    intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1) speak of seeds alone.
+    """
+    found = without_texts(tables.read(root / "tables"))
+    written = tables.write({name: frame for name, frame in found.items() if name not in LARGE}, folder / "tables")
+    for name in LARGE:
+        path = folder / "tables" / f"{name}.parquet"
+        pq.write_table(pa.Table.from_pandas(found[name], preserve_index=False), path, compression="zstd")
+        written.append(path)
+    return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
+
+
+def without_texts(found: Tables) -> Tables:
+    """The tables with numbers in place of the texts of `predictions`."""
+    rows = found["predictions"]
+    sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
+    known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
+    kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
+    kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
+    return {**found, "predictions": kept[["run", "example", "log_likelihood", *known]]}

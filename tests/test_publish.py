@@ -1,0 +1,59 @@
+"""A published report says the same and holds no text of the data."""
+
+from pathlib import Path
+
+import pytest
+import synthetic
+
+import archbench
+import reports
+from reports import tables
+from reports.contrasts import judge
+from reports.publish import publish
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("store")
+    synthetic.write_store(root)
+    reports.build(root)
+    publish(root, root / "out")
+    return root, root / "out"
+
+
+def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) -> None:
+    one, other = (judge(tables.read(folder / "tables")) for folder in folders)
+    for first, second in zip(one.tested.primary, other.tested.primary, strict=True):
+        assert (first.outcome, first.first, first.second) == (second.outcome, second.first, second.second)
+        assert first.difference.error == pytest.approx(second.difference.error, rel=1e-4)
+        assert first.difference.mean == pytest.approx(second.difference.mean)
+    for mine, theirs in zip(one.first, other.first, strict=True):
+        assert mine.examples and theirs.examples
+        for cell, same in zip(mine.cells, theirs.cells, strict=True):
+            assert (cell.interval.lower, cell.interval.upper) == pytest.approx(
+                (same.interval.lower, same.interval.upper), rel=1e-4
+            )
+
+
+def test_no_text_of_the_data_is_in_any_file(folders: tuple[Path, Path]) -> None:
+    rows = tables.read(folders[0] / "tables")["predictions"]
+    texts = {text for name in ("source", "reference", "answer") for text in rows[name].dropna() if len(text) > 12}
+    assert texts
+    for path in folders[1].rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [text for text in texts if text.encode() in content], path
+
+
+def test_it_is_rebuilt_from_its_own_tables(folders: tuple[Path, Path]) -> None:
+    page = folders[1] / "report" / "index.html"
+    before = page.read_bytes()
+    reports.build(folders[1])
+    assert page.read_bytes() == before
+
+
+def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
+    assert ended.value.code == 0
+    assert (tmp_path / "there" / "report" / "index.html").is_file()
