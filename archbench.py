@@ -347,7 +347,7 @@ def _root(experiment: "Experiment", out: str | Path | None) -> Path:
 def _conclude(outcome: "Outcome", root: Path) -> int:
     """Reports what is there, says what is not, and gives the exit status."""
     if outcome.done or outcome.skipped or outcome.failed:
-        _print_report(root)
+        _print_report(root, anew=False)
     for run in outcome.failed:
         _say(f"archbench: {run} failed: see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
@@ -360,12 +360,12 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     return outcome.status
 
 
-def _print_report(root: Path) -> None:
+def _print_report(root: Path, anew: bool = True) -> None:
     """Builds the report; the headline and where the page is go to the terminal."""
     from reports import assemble, summary
     from runs.outlook import aligned
 
-    (page, *_), judged = assemble.report(root)
+    (page, *_), judged = assemble.report(root, anew)
     typer.echo("\n".join(["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]))
 
 

@@ -1,12 +1,16 @@
 """Makes an experiment's report: its tables, figures and page."""
 
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from runs.store import read_experiment
+from runs.store import read_experiment, read_json, write_json
 
 if TYPE_CHECKING:
     from reports.contrasts import Judged
+
+
+MADE: Final = ".made.json"  # what a report was made from, and which files it has
 
 
 def build(root: Path) -> list[Path]:
@@ -17,11 +21,12 @@ def build(root: Path) -> list[Path]:
     return report(root)[0]
 
 
-def report(root: Path) -> "tuple[list[Path], Judged]":
+def report(root: Path, anew: bool = True) -> "tuple[list[Path], Judged]":
     """Make the tables, figures and page of an experiment; return the paths written, the page first, and the outcome.
 
     The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so
-    a folder that holds only `tables/` is enough. Raises `InputError` if `root` holds neither.
+    a folder that holds only `tables/` is enough. Unless ``anew``, figures and page stay where they were made from the
+    same tables by the same code and are all there. Raises `InputError` if `root` holds neither.
     """
     from reports import page, tables
     from reports.contrasts import judge
@@ -32,7 +37,32 @@ def report(root: Path) -> "tuple[list[Path], Judged]":
         read_experiment(root)
         written = tables.write(tables.collect(root), folder)
     judged = judge(tables.read(folder))
-    return page.write(judged, root / "report") + written, judged
+    made, stamp = root / "report" / MADE, _stamp(folder)
+    drawn = [] if anew else _unchanged(made, stamp)
+    if not drawn:
+        made.unlink(missing_ok=True)
+        drawn = page.write(judged, root / "report")
+        write_json(made, {"from": stamp, "files": [path.name for path in drawn]})
+    return drawn + written, judged
+
+
+def _unchanged(made: Path, stamp: str) -> list[Path]:
+    """The files of a report that was made from what ``stamp`` stands for, the page first; none if one is missing."""
+    try:
+        found = read_json(made)
+        paths = [made.parent / str(name) for name in found["files"]] if found["from"] == stamp else []
+    except (ValueError, KeyError, TypeError):
+        return []
+    return paths if all(path.is_file() for path in paths) else []
+
+
+def _stamp(folder: Path) -> str:
+    """A hash of the tables and of the code that makes a page of them."""
+    code = sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".html", ".css", ".toml"))
+    digest = hashlib.sha256()
+    for path in (*sorted(folder.glob("*.parquet")), *code):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _has_runs(root: Path) -> bool:

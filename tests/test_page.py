@@ -18,7 +18,7 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
 import reports
-from reports import page, summary, tables
+from reports import assemble, page, summary, tables
 from reports.comparison import Comparisons
 from reports.contrasts import judge
 from reports.palette import COLOURS
@@ -430,3 +430,25 @@ def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: s
         own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
         for mean in own.groupby("architecture")["value"].mean():
             assert any(f"{mean:.{places}f}" in part for places in (2, 3)), (dataset, mean)
+
+
+def test_a_report_of_the_same_tables_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT])
+    first, _ = assemble.report(tmp_path, anew=False)
+    drawn: list[Path] = []
+    write = page.write
+    monkeypatch.setattr(page, "write", lambda judged, folder: drawn.append(folder) or write(judged, folder))
+    again, _ = assemble.report(tmp_path, anew=False)
+    assert sorted(again) == sorted(first)
+    assert drawn == []
+    (tmp_path / "report" / "headline.svg").unlink()
+    assemble.report(tmp_path, anew=False)
+    assert len(drawn) == 1
+    synthetic.fail(tmp_path, runs[0])
+    assemble.report(tmp_path, anew=False)
+    assert len(drawn) == 2
+    (tmp_path / "report" / ".made.json").write_text("{")
+    assemble.report(tmp_path, anew=False)
+    assert len(drawn) == 3
+    assemble.report(tmp_path)
+    assert len(drawn) == 4
