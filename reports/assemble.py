@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from runs.store import read_experiment, read_json, write_json
 
 if TYPE_CHECKING:
-    from reports.contrasts import Judged
+    from reports.judgement import Judged
 
 
 MADE: Final = ".made.json"  # what a report was made from, and which files it has
@@ -29,7 +29,7 @@ def report(root: Path, anew: bool = True) -> "tuple[list[Path], Judged]":
     same tables by the same code and are all there. Raises `InputError` if `root` holds neither.
     """
     from reports import page, tables
-    from reports.contrasts import judge
+    from reports.judgement import judge
 
     folder = root / "tables"
     written: list[Path] = []

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from reports.comparison import Comparison
-from reports.contrasts import Contrast, Control, Judged
+from reports.contrasts import Contrast, Control
 from reports.formatting import listing, number
+from reports.judgement import Judged
 
 
 def bottom_line(judged: Judged) -> list[str]:

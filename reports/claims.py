@@ -13,7 +13,8 @@ import pandas as pd
 
 from reports import formatting
 from reports.comparison import Comparison, Comparisons, Group, as_is, placed
-from reports.contrasts import Contrast, Contrasts, Judged, corrected_for_family, tested
+from reports.contrasts import Contrast, Contrasts, corrected_for_family
+from reports.judgement import Judged, tested
 from reports.ledger import Claim, ledger
 from reports.tables import Tables
 

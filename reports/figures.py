@@ -11,9 +11,9 @@ import pandas as pd
 from reports import drawing, panels, shares
 from reports.comparison import Comparison, Comparisons
 from reports.conditions import condition
-from reports.contrasts import Judged
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
+from reports.judgement import Judged
 from reports.palette import label, looks
 from reports.panels import Looks, Point
 from reports.tables import Tables, write_csv

@@ -15,9 +15,10 @@ from reports import audit, claims, drawing, figures, formatting, grids, ledger, 
 from reports.bottom_line import bottom_line
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
-from reports.contrasts import Contrast, Contrasts, Judged, row
+from reports.contrasts import Contrast, Contrasts, row
 from reports.figures import Figure
 from reports.grids import Grid
+from reports.judgement import Judged
 from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reports import page, tables
-from reports.contrasts import judge
 from reports.contributions import right
+from reports.judgement import judge
 from reports.tables import Tables
 
 TEXTS = ("source", "reference", "answer")

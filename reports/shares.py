@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, placed
-from reports.contrasts import Contrast, Judged, corrected_for_family, tested
+from reports.contrasts import Contrast, corrected_for_family
+from reports.judgement import Judged, tested
 from reports.statistics import Interval, mean_interval, pool
 
 WHOLE, HALF = 1.0, 0.5

@@ -1,7 +1,7 @@
 """The headline for the terminal: architectures by data set, and a sentence for each data set."""
 
 from reports import grids
-from reports.contrasts import Judged
+from reports.judgement import Judged
 from reports.verdicts import cautions, verdict
 
 

@@ -12,7 +12,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 from reports import ledger as ledgers
 from reports import page, tables
 from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, rulings
-from reports.contrasts import judge
+from reports.judgement import judge
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 

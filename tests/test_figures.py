@@ -9,8 +9,8 @@ import pytest
 import synthetic
 
 from reports import drawing, figures, tables
-from reports.contrasts import judge
 from reports.figures import Figure
+from reports.judgement import judge
 from reports.palette import COLOURS, SHAPES, looks
 from reports.svg import inline
 from reports.tables import Tables

@@ -20,7 +20,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 import reports
 from reports import assemble, page, summary, tables
 from reports.comparison import Comparisons
-from reports.contrasts import judge
+from reports.judgement import judge
 from reports.palette import COLOURS
 from reports.statistics import detectable
 from reports.verdicts import verdict

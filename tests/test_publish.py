@@ -8,7 +8,7 @@ import synthetic
 import archbench
 import reports
 from reports import tables
-from reports.contrasts import judge
+from reports.judgement import judge
 from reports.publish import publish
 
 

@@ -7,7 +7,7 @@ import synthetic
 from synthetic import SENTIMENT, Further, single
 
 from reports import figures, shares, tables
-from reports.contrasts import Judged, judge
+from reports.judgement import Judged, judge
 
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
 

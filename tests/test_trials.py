@@ -8,7 +8,7 @@ import synthetic
 from synthetic import SENTIMENT, Further, single
 
 from reports import figures, tables, trials
-from reports.contrasts import judge
+from reports.judgement import judge
 from reports.tables import Tables
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
