@@ -1,4 +1,4 @@
-"""The runs of one task: sizes fitted to its budget, trials, conditions, controls."""
+"""The runs of one task: trials, axes, conditions, controls."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +10,13 @@ import numpy as np
 
 from architectures import catalogue
 from architectures.catalogue import Variant
-from architectures.size import Limits, Size, count
-from runs import budget, machine, optimizer, tuning
-from runs.calibrate import Calibration, Work
+from architectures.size import Limits, count
+from runs import optimizer, tuning
+from runs.calibrate import Calibration
+from runs.fitted import Fitted
 from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
-from runs.sections import HELD, Experiment, Task, Training
+from runs.sections import Experiment, Task, Training
 from runs.tuning import Point
 from tasks.values import Prepared
 
@@ -25,7 +26,7 @@ HALF = 0.5
 
 
 class Planner:
-    """Plans the runs of one task under all of its conditions; what was fitted once is kept."""
+    """Plans the runs of one task under all of its conditions."""
 
     def __init__(
         self,
@@ -37,16 +38,13 @@ class Planner:
         root: Path,
     ) -> None:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
-        self.calibration, self.root = calibration, root
+        self.root = root
         self.variants = self._variants(task)
         self.conditions = [each for each in experiment.conditions if each.name == task.name]
         entered = [one for each in (task, *self.conditions) for one in self._variants(each)]
         self.entered = list({variant.name: (place, variant) for place, variant in entered}.values())
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        self.lengths = budget.sample_lengths(prepared.train)
-        self._blanks: dict[tuple[str, Size], Any] = {}
-        self._sizes: dict[tuple[Any, ...], Size] = {}
-        self._trials: dict[tuple[str, Point], list[Plan]] = {}
+        self.fitted = Fitted(self.variants[0][1], prepared, setting.device, calibration, self.limits)
 
     def trials(self) -> list[Placed]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
@@ -176,83 +174,7 @@ class Planner:
     def _epochs(self) -> float:
         train = self.prepared.train
         whole = float(train.source_lengths.sum() + train.target_lengths.sum())
-        return self._tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / max(whole, 1.0)
-
-    def _cost(self, task: Task) -> budget.Measure:
-        return budget.flops_per_token(self.lengths, task.supervision == "native")
-
-    def _reference(self, task: Task) -> tuple[Variant, Size]:
-        """The first architecture of the task itself, whichever a condition takes."""
-        wanted = task.budget.parameters
-        assert wanted is not None
-        first = self.variants[0][1]
-        return first, self._fit(task, first, "parameters", float(wanted))
-
-    def _size(self, task: Task, variant: Variant, match: str) -> Size:
-        """The size that equals the reference's on this axis."""
-        first, reference = self._reference(task)
-        if variant.name == first.name:
-            return reference
-        axis = "flops" if match == "flops" else "parameters"
-        return self._fit(task, variant, axis, self._measure(task, axis)(self._blank(first, reference)))
-
-    def _tokens(self, task: Task, variant: Variant, match: str) -> int:
-        """The training tokens that equal the reference's budget on this axis, or the task's share of it."""
-        settings, (first, reference) = task.budget, self._reference(task)
-        cost = self._cost(task)
-        if settings.seconds is not None:
-            timed = (variant, self._size(task, variant, match)) if match == "seconds" else (first, reference)
-            tokens = settings.seconds * self._rate(task, *timed)
-        elif settings.flops is not None:
-            tokens = settings.flops / cost(self._blank(first, reference))
-        else:
-            tokens = float(settings.tokens or 0)
-        if match == "flops-by-tokens":
-            size = self._size(task, variant, match)
-            tokens *= cost(self._blank(first, reference)) / cost(self._blank(variant, size))
-        return max(1, round(tokens * task.share))
-
-    def _targets(self, task: Task, match: str) -> dict[str, float]:
-        """The reference's figures on the axes that the match holds equal."""
-        first, reference = self._reference(task)
-        model = self._blank(first, reference)
-        tokens = self._tokens(task, first, match)
-        figures = {
-            "parameters": float(count(model).parameters),
-            "tokens": float(tokens),
-            "flops": tokens * self._cost(task)(model),
-            "seconds": (task.budget.seconds or 0.0) * task.share,
-        }
-        return {axis: figures[axis] for axis in HELD[match]}
-
-    def _rate(self, task: Task, variant: Variant, size: Size) -> float:
-        work = Work(self.prepared, task, self.setting.device, self._precision(task))
-        return self.calibration.rate(work, variant, size, self.limits)
-
-    def _precision(self, task: Task) -> str:
-        return machine.precision(task.training.precision, self.setting.device)
-
-    def _measure(self, task: Task, axis: str) -> budget.Measure:
-        return self._cost(task) if axis == "flops" else budget.parameters
-
-    def _fit(self, task: Task, variant: Variant, axis: str, target: float) -> Size:
-        wanted = task.budget.parameters
-        assert wanted is not None
-        key = (variant.name, axis, target, task.model, wanted, task.supervision)
-        if key not in self._sizes:
-            width = task.model.width or budget.reference_width(wanted)
-            heads = task.model.heads or budget.usual_heads(width)
-            start = Size(width, heads, 1, 1)
-            coarse = wanted >= budget.COARSE_FROM
-            measure = self._measure(task, axis)
-            self._sizes[key] = budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)
-        return self._sizes[key]
-
-    def _blank(self, variant: Variant, size: Size) -> Any:
-        key = (variant.name, size)
-        if key not in self._blanks:
-            self._blanks[key] = budget.blank(variant.build, size, self.limits, variant.name)
-        return self._blanks[key]
+        return self.fitted.tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / max(whole, 1.0)
 
     def _scoring_flops(self, model: Any) -> float:
         """What likelihoods and answers of the test examples take, doubled for float32."""
@@ -272,9 +194,9 @@ class Planner:
         trial: bool = False,
         references: bool = False,
     ) -> Plan:
-        size, tokens = self._size(task, variant, match), self._tokens(task, variant, match)
-        model = self._blank(variant, size)
-        flops = tokens * self._cost(task)(model)
+        size, tokens = self.fitted.size(task, variant, match), self.fitted.tokens(task, variant, match)
+        model = self.fitted.blank(variant, size)
+        flops = tokens * self.fitted.cost(task)(model)
         stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens
         scoring = 0.0 if trial else self._scoring_flops(model)
         return Plan(
@@ -292,12 +214,12 @@ class Planner:
             training=training,
             size=replace(size, dropout=training.dropout),
             counts=count(model),
-            targets=self._targets(task, match),
+            targets=self.fitted.targets(task, match),
             tokens=tokens,
             flops=flops,
             optimizer_flops=stepping,
             device=self.setting.device,
-            precision=self._precision(task),
+            precision=self.fitted.precision(task),
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
