@@ -1,6 +1,6 @@
 """The headline for the terminal: architectures by data set, and a sentence for each data set."""
 
-from reports import grids
+from reports import grids, tested_grids, trials
 from reports.judgement import Judged
 from reports.verdicts import cautions, verdict
 
@@ -20,7 +20,8 @@ def sentences(judged: Judged) -> list[str]:
         said = verdict(one, primary)
         still = [line for line, pair in zip(said.contrasts, primary, strict=True) if pair.outcome == "open"]
         found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
-    return found
+    cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
+    return [*found, f"tuning: {cost}"] if cost else found
 
 
 def _plain(entry: grids.Entry) -> str:

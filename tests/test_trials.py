@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from reports import figures, tables, trials
+from reports import figures, summary, tables, trials
 from reports.judgement import judge
 from reports.tables import Tables
 
@@ -47,6 +47,7 @@ def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     assert cost.trials == 6
     assert cost.flops == pytest.approx(float(flops[tried].sum()))
     assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
+    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
 
 
 def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
