@@ -14,7 +14,7 @@ from reports.conditions import condition
 from reports.curves import BOUND_SUFFIX
 from reports.metrics import Metric, metric
 from reports.tables import Tables
-from reports.verdicts import reference_label, verdict
+from reports.verdicts import reference_label
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def _references(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def rankings(comparisons: Sequence[Comparison]) -> Grid:
-    """The order of means under each condition, and whether the leader is decided."""
-    head = tuple(map(name, ("data set", "held equal", "order of means, best first", "leader")))
+    """The order of means under each condition."""
+    head = tuple(map(name, ("data set", "condition", "order of means, best first")))
     rows = []
     for found in comparisons:
         order = sorted(found.scored, key=lambda cell: -found.metric.gain(cell.interval.mean))
         text = " > ".join(f"{cell.architecture} {_mean(found.metric, cell.interval.mean)}" for cell in order)
-        rows.append(tuple(map(name, (found.group.dataset, condition(found.group), text, verdict(found).mark))))
+        rows.append(tuple(map(name, (found.group.dataset, condition(found.group), text))))
     return Grid(head, tuple(rows))
 
 

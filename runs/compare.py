@@ -17,6 +17,7 @@ from tasks.errors import InputError
 
 if TYPE_CHECKING:
     from runs.matrix import Matrix
+    from runs.places import Entry
 
 Say = Callable[[str], None]
 
@@ -133,13 +134,14 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
 
 
 def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str, ledger: str) -> None:
+    roles = _roles(matrix)
     store.write_experiment(
         root,
         name=experiment.name,
         command=command,
         version=importlib.metadata.version("archbench"),
         experiment=experiment.digestable(),
-        rows={plan.run: plan.labels() | _roles(matrix, plan.run) for plan in matrix.plans},
+        rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
         ledger=ledger,
     )
@@ -151,10 +153,16 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
             path.unlink()
 
 
-def _roles(matrix: "Matrix", run: str) -> dict[str, str]:
-    """What a run is there for, in the table of runs: every role and condition once."""
-    mine = [entry for entry in matrix.entries if entry.run == run]
-    return {key: ",".join(dict.fromkeys(getattr(entry, key) for entry in mine)) for key in ("role", "condition")}
+def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
+    """What each run is there for, in the table of runs: every role and condition once."""
+    mine: dict[str, list[Entry]] = {}
+    for entry in matrix.entries:
+        mine.setdefault(entry.run, []).append(entry)
+    keys = ("role", "condition")
+    return {
+        run: {key: ",".join(dict.fromkeys(getattr(entry, key) for entry in entries)) for key in keys}
+        for run, entries in mine.items()
+    }
 
 
 def _complete_references(matrix: "Matrix", root: Path) -> tuple[str, ...]:

@@ -25,14 +25,18 @@ Say = Callable[[str], None]
 class Matrix:
     """All runs of an experiment, in its order, where each stands, and a row for each of its data sets.
 
-    ``untuned`` names the tasks with runs that wait for trials; ``later`` are these runs, with the recipe as it stands.
+    ``later`` are the runs that wait for trials, with the recipe as it stands.
     """
 
     plans: tuple[Plan, ...]
     entries: tuple[Entry, ...]
     datasets: tuple[dict[str, Any], ...]
-    untuned: tuple[str, ...] = ()
     later: tuple[Plan, ...] = ()
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """The tasks with runs that wait for trials."""
+        return tuple(dict.fromkeys(plan.task.name for plan in self.later))
 
 
 def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Path, root: Path, say: Say) -> Matrix:
@@ -42,7 +46,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
     """
     places: list[Placed] = []
     later: list[Placed] = []
-    datasets, untuned = [], []
+    datasets = []
     rate = machine.matmul_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = Setting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
@@ -55,9 +59,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root)
             places += planner.trials()
             places += planner.placed()
-            if not planner.tuned:
-                untuned.append(task.name)
-                later += planner.later()
+            later += planner.later()
         for variant in pretrained:
             prepared = as_is.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
@@ -65,7 +67,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
             one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
             places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
     entries = dict.fromkeys(entry for _, entry in places)
-    return Matrix(_merged(places), tuple(entries), tuple(datasets), tuple(untuned), _merged(later))
+    return Matrix(_merged(places), tuple(entries), tuple(datasets), _merged(later))
 
 
 def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:

@@ -53,11 +53,6 @@ class Planner:
         planned = [one for plans in self._trial_plans.values() for one in plans]
         return [(one, Entry(one.run, one.task.name, "", one.match, "trial", one.architecture)) for one in planned]
 
-    @property
-    def tuned(self) -> bool:
-        """Whether all that trials decide is decided."""
-        return self.task.tuning is None or {variant.name for _, variant in self.entered} <= self._tuned
-
     def placed(self) -> Iterator[Placed]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
         yield from ((one, entry) for one, entry in self.wanted() if self._is_decided(entry.architecture))

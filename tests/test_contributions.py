@@ -33,22 +33,25 @@ MEASURES: dict[str, tuple[Callable[..., float], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_contributions_average_to_the_score(name: str) -> None:
+def taken_apart(name: str) -> tuple[Callable[..., float], pd.DataFrame, float, "pd.Series[float]"]:
+    """The measure, a table of answers, their score and what each example contributed."""
     measure, labels = MEASURES[name]
     rows = table(150, labels)
     score = measure(list(rows["reference"]), list(rows["answer"]))
     [found] = contributions(rows, {"r": score}, name).values()
+    return measure, rows, score, found
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_contributions_average_to_the_score(name: str) -> None:
+    _, _, score, found = taken_apart(name)
     assert found.mean() == pytest.approx(score)
     assert list(found.index) == list(range(150))
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_their_spread_is_that_of_the_score_over_examples_drawn_again(name: str) -> None:
-    measure, labels = MEASURES[name]
-    rows = table(150, labels)
-    score = measure(list(rows["reference"]), list(rows["answer"]))
-    [found] = contributions(rows, {"r": score}, name).values()
+    measure, rows, _, found = taken_apart(name)
     rng, drawn = np.random.default_rng(1), []
     for _ in range(300):
         again = rows.iloc[rng.integers(0, len(rows), len(rows))]
