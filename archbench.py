@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "main"]
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the user's doing
 MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 DRY = "Prepare the data and show runs, sizes, time and disk; train nothing."
@@ -267,6 +267,7 @@ def _export(
 
 def _status(given: list[str]) -> int:
     """Runs a command; every mistake of the user becomes one line on stderr and a status."""
+    from runs.store import FULL
     from tasks.errors import InputError
 
     command = typer.main.get_command(app)
@@ -282,6 +283,8 @@ def _status(given: list[str]) -> int:
             return _fail(f"{error.filename or 'the disk'}: no space left on the disk; make room, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}", 2)
+        if error.errno in BROKEN:
+            return _fail(f"{error.filename or 'the system'}: {error.strerror}; once that is mended, {GO_ON}", 1)
         raise
     except _USAGE as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"

@@ -1,10 +1,12 @@
 """Makes an experiment's report: its tables, figures and page."""
 
 import hashlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from runs.store import read_experiment, read_json, write_json
+from runs.store import REPORT_LOCK, locked, read_experiment, read_json, write_json
 
 if TYPE_CHECKING:
     from reports.judgement import Judged
@@ -21,21 +23,31 @@ def build(root: Path) -> list[Path]:
     return report(root)[0]
 
 
-def report(root: Path, anew: bool = True) -> "tuple[list[Path], Judged]":
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def report(root: Path, anew: bool = True, say: Callable[[str], None] = _say) -> "tuple[list[Path], Judged]":
     """Make the tables, figures and page of an experiment; return the paths written, the page first, and the outcome.
 
     The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so
     a folder that holds only `tables/` is enough. Unless ``anew``, figures and page stay where they were made from the
-    same tables by the same code and are all there. Raises `InputError` if `root` holds neither.
+    same tables by the same code and are all there. One process at a time makes them. Raises `InputError` if `root`
+    holds neither.
     """
+    gather = _has_runs(root) or not (root / "tables" / "runs.parquet").is_file()
+    if gather:
+        read_experiment(root)
+    with locked(root, say, REPORT_LOCK):
+        return _report(root, gather, anew)
+
+
+def _report(root: Path, gather: bool, anew: bool) -> "tuple[list[Path], Judged]":
     from reports import page, tables
     from reports.judgement import judge
 
     folder = root / "tables"
-    written: list[Path] = []
-    if _has_runs(root) or not (folder / "runs.parquet").is_file():
-        read_experiment(root)
-        written = tables.write(tables.collect(root), folder)
+    written = tables.write(tables.collect(root), folder) if gather else []
     judged = judge(tables.read(folder))
     made, stamp = root / "report" / MADE, _stamp(folder)
     drawn = [] if anew else _unchanged(made, stamp)

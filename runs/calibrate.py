@@ -68,7 +68,7 @@ def _measure(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         stepper.step(batch, 0, 0.1)
     tokens, start = 0, time.perf_counter()
     for number, (batch, _) in enumerate(stream.start()):
-        stepper.step(batch, number, 0.1).item()
+        stepper.step(batch, number, 0.1).loss.item()
         tokens += batch.tokens
         if time.perf_counter() - start > SECONDS:
             break

@@ -21,7 +21,7 @@ import safetensors.torch
 from torch import Tensor
 
 FORMAT = "archbench checkpoint"
-VERSION = 1
+VERSION = 2
 PARTS = ("model", "optimizer", "best")
 KEPT = 2
 
@@ -41,8 +41,8 @@ class DamagedError(Exception):
     """A checkpoint is not what was saved; the message says how."""
 
 
-def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-    """Add a checkpoint to `folder`, which belongs to one run, and drop all but the newest two.
+def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Add a checkpoint to `folder`, which belongs to one `run`, and drop all but the newest two.
 
     `tensors` has all of `PARTS`; `state` is JSON-able. Raises OSError (a full disk), with earlier checkpoints intact.
     """
@@ -52,8 +52,8 @@ def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
         shutil.rmtree(leftover, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
     try:
-        _write(aside, {f"{part}.safetensors": _packed(tensors[part]) for part in PARTS}, state)
-        _read(aside)
+        _write(aside, run, {f"{part}.safetensors": _packed(tensors[part]) for part in PARTS}, state)
+        _read(aside, run)
         before = _saved(folder)
         aside.rename(folder / f"{int(before[-1].name) + 1 if before else 1:06d}")
         _synchronise(folder)
@@ -63,16 +63,18 @@ def save(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest intact checkpoint, or None where there is none; `say` is told of each damaged one.
+def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest intact checkpoint of `run`, or None where there is none; `say` is told of each that is not.
 
     Raises ValueError where a checkpoint was written by something else or by another version.
     """
-    for place in reversed(_saved(folder)):
+    saved = _saved(folder)
+    for place in reversed(saved):
         try:
-            return _read(place)
+            return _read(place, run)
         except DamagedError as damage:
-            say(f"{place}: damaged checkpoint ({damage}), going back to the one before")
+            before = place != saved[0]
+            say(f"{place}: no use as a checkpoint ({damage}); {'trying the one before' if before else 'starting anew'}")
     return None
 
 
@@ -87,9 +89,10 @@ def _packed(tensors: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()})
 
 
-def _write(place: Path, files: dict[str, bytes], state: Mapping[str, Any]) -> None:
+def _write(place: Path, run: str, files: dict[str, bytes], state: Mapping[str, Any]) -> None:
     files = {**files, "state.json": json.dumps(dict(state)).encode()}
-    manifest = {"format": FORMAT, "version": VERSION, "files": {name: _digest(raw) for name, raw in files.items()}}
+    digests = {name: _digest(raw) for name, raw in files.items()}
+    manifest = {"format": FORMAT, "version": VERSION, "run": run, "files": digests}
     sealed = {"manifest": manifest, "sha256": _digest(_canonical(manifest))}
     for name, raw in [*files.items(), (_MANIFEST, json.dumps(sealed, indent=1).encode())]:
         with (place / name).open("wb") as file:
@@ -99,8 +102,8 @@ def _write(place: Path, files: dict[str, bytes], state: Mapping[str, Any]) -> No
     _synchronise(place)
 
 
-def _read(place: Path) -> Checkpoint:
-    listed = _files(place)
+def _read(place: Path, run: str) -> Checkpoint:
+    listed = _files(place, run)
     contents = {name: _intact(place / name, digest) for name, digest in listed.items()}
     missing = {"state.json", *(f"{part}.safetensors" for part in PARTS)} - contents.keys()
     if missing:
@@ -109,34 +112,41 @@ def _read(place: Path) -> Checkpoint:
     return Checkpoint(tensors, json.loads(contents["state.json"]))
 
 
-def _files(place: Path) -> dict[str, str]:
+def _files(place: Path, run: str) -> dict[str, str]:
     """Name and SHA-256 of each part, as the manifest has them."""
     try:
-        sealed = json.loads((place / _MANIFEST).read_bytes())
-        manifest, digest = sealed["manifest"], sealed["sha256"]
-    except FileNotFoundError:
-        raise DamagedError(f"{_MANIFEST} is missing") from None
+        sealed = json.loads(_bytes(place / _MANIFEST))
+        manifest, digest = dict(sealed["manifest"]), sealed["sha256"]
     except (ValueError, KeyError, TypeError):
         raise DamagedError(f"{_MANIFEST} is not readable") from None
     if digest != _digest(_canonical(manifest)):
         raise DamagedError(f"{_MANIFEST} has changed")
-    if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+    written = manifest.get("format"), manifest.get("version")
+    if written != (FORMAT, VERSION):
         raise ValueError(
-            f"{place}: {manifest['format']} version {manifest['version']}, but this archbench reads {FORMAT} version "
+            f"{place}: {written[0]} version {written[1]}, but this archbench reads {FORMAT} version "
             f"{VERSION}; remove the folder to train this run from its beginning"
         )
+    if manifest["run"] != run:
+        raise DamagedError(f"it is of another run, {manifest['run']}")
     files: dict[str, str] = manifest["files"]
     return files
 
 
 def _intact(path: Path, digest: str) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise DamagedError(f"{path.name} is missing") from None
+    raw = _bytes(path)
     if _digest(raw) != digest:
         raise DamagedError(f"{path.name} has changed")
     return raw
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from None
 
 
 def _digest(raw: bytes) -> str:

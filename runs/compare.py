@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runs import capacity, compliance, store
+from runs import capacity, compliance, disk, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
@@ -55,6 +55,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
             else:
                 _say_what_is_left_out(matrix, root, say)
             _write_head(experiment, matrix, root, command, ledger)
+            _warn_of_disk(matrix, root, jobs, say)
             gpus = capacity.gpus() if device == "cuda" else []
             with Display(matrix.plans, jobs) as display:
                 outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
@@ -131,6 +132,16 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
     if others:
         say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
+
+
+def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
+    missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
+    needed, free = disk.needed(missing, jobs), disk.free(root)
+    if needed > free:
+        say(
+            f"{root}: up to {needed / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free: make room, or the "
+            "comparison ends when the disk is full (nothing finished is lost, and the same command goes on)"
+        )
 
 
 def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str, ledger: str) -> None:

@@ -177,6 +177,7 @@ class _Director:
         del self.workers[each.slot]
         if each.plan:
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            how += ", as the system ends what takes too much memory" if status == -signal.SIGKILL else ""
             output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
             self._end(each, Ended(each.plan.run, "failed", f"worker died ({how})", output))
 
@@ -186,7 +187,7 @@ class _Director:
             store.write_text(folder / ERROR, event.traceback or event.error)
             store.write_record(folder, {**plan.row(), "status": "failed", "error": event.error})
         except OSError as error:
-            if error.errno not in worker.FULL:
+            if error.errno not in store.FULL:
                 raise
             self.full = True
 

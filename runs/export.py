@@ -18,7 +18,6 @@ from architectures.interop.quiet import quiet
 from architectures.masked import Masked
 from runs import card, facts, finished, store
 from runs.finished import FinishedRun
-from runs.worker import FULL
 from tasks.errors import InputError
 from tasks.example import BOS, END, PAD
 from tasks.fast_tokenizers import Layout, pretrained_tokenizer
@@ -44,7 +43,7 @@ def export(folder: Path, target: Path) -> Exported:
         _vacant(target)
         return _placed(_exportable(folder), folder, target)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in store.FULL:
             raise
         raise InputError(f"{target}: cannot be written: {error.strerror or error}; give another folder") from error
 

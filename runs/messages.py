@@ -20,6 +20,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Said:
+    """A line about a run that the user should read: nothing failed, but something was not as usual."""
+
+    run: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """A run that needs no more work now. ``error`` is one line; ``skipped`` runs were finished before."""
 
@@ -53,5 +61,5 @@ class Plan(Protocol):
         ...
 
 
-Event = Progress | Ended
+Event = Progress | Said | Ended
 Notify = Callable[[Event], None]

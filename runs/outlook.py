@@ -1,13 +1,12 @@
 """What a comparison would do, before it does anything: runs, sizes, budgets, time and disk."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runs import store
+from runs import disk, store
 from runs.compare import Say, Setting, check, planned
 from runs.messages import Plan
 from runs.progress import duration
@@ -16,8 +15,6 @@ from runs.spec import Experiment
 if TYPE_CHECKING:
     from runs.matrix import Matrix
 
-BYTES_PER_PARAMETER = 4
-TRAINING_COPIES = 4  # in a checkpoint: weights, the best weights, the optimizer's state
 NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 
 
@@ -75,17 +72,9 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:
     seconds = [plan.expected_seconds for plan in missing]
     wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
-    kept = sorted((_bytes(plan) for plan in missing), reverse=True)
-    disk = sum(kept) + TRAINING_COPIES * sum(kept[:jobs])
-    free = shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())).free
     there = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
     return (
         f"{len(plans)} runs{there}: about {duration(wall)} with {workers}, "
-        f"up to {disk / 1e6:,.0f} MB on disk ({free / 1e6:,.0f} MB free)"
+        f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )
-
-
-def _bytes(plan: Plan) -> int:
-    row = plan.row()
-    return BYTES_PER_PARAMETER * int(row["parameters"] + row["embedding_parameters"])

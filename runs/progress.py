@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from runs.messages import Ended, Event, Plan, Progress
+from runs.messages import Ended, Event, Plan, Progress, Said
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -58,7 +58,7 @@ class Tracker:
         dataset, architecture = str(row.get("dataset", "")), str(row.get("architecture", ""))
         self.states[plan.run] = State(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
 
-    def hear(self, event: Event) -> State:
+    def hear(self, event: Progress | Ended) -> State:
         """Takes in an event; the state of its run from now on."""
         state = self.states[event.run]
         if isinstance(event, Ended):
@@ -136,6 +136,9 @@ class Display:
             self.live.stop()
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Said):
+            self._say(f"{event.run}: {event.line}")
+            return
         state = self.tracker.hear(event)
         if isinstance(event, Ended):
             self._ended(event, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +12,23 @@ from torch import Tensor
 
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size
-from runs import optimizer
+from runs import micro, optimizer
 from runs.batches import Batch, Stream
 from runs.optimizer import Optimizer
 from runs.sections import Training
 from tasks.values import Prepared
 
 
+class Stepped(NamedTuple):
+    """The loss of a batch in nats, and the norm of its gradient before it was clipped; both on the device."""
+
+    loss: Tensor
+    norm: Tensor
+
+
 @dataclass
 class Stepper:
-    """A model on its device with its optimizer and its examples."""
+    """A model on its device with its optimizer and its examples; ``parts`` micro-batches make a batch."""
 
     model: Any
     optimizer: Optimizer
@@ -32,6 +39,7 @@ class Stepper:
     device: torch.device
     bf16: bool
     answers: Tensor
+    parts: int = 1
 
     @classmethod
     def build(
@@ -65,32 +73,49 @@ class Stepper:
         """The training batches: an order that depends on the seed and nothing else of the model."""
         return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
 
-    def step(self, batch: Batch, number: int, progress: float) -> Tensor:
-        """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget -> its loss in nats.
+    def split(self, parts: int) -> None:
+        """From now on a batch is read in ``parts`` micro-batches."""
+        self.parts = parts
+        micro.split(self.model, parts)
+
+    def step(self, batch: Batch, number: int, progress: float) -> Stepped:
+        """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
 
         All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. Where the
-        loss or a gradient is not finite, the loss that is returned is not finite, and the weights are of no more use.
+        loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, micro-batches are
+        halved and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
-        torch.manual_seed(mixed(self.seed, number))
-        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
         self.model.train()
         self.optimizer.set_learning_rate(optimizer.schedule(progress, self.training.warmup))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss: Tensor = self.model.objective.loss(
-                self.model,
-                pairs(batch.to(self.device, non_blocking=True)),
-                self.answers,
-                generator,
-                self.native,
-                self.training.label_smoothing,
-            )
-        torch.autograd.backward(loss)
+        moved = pairs(batch.to(self.device, non_blocking=True))
+        loss = self._gradient(moved, number)
+        while loss is None:
+            self.optimizer.zero_grad()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.split(2 * self.parts)
+            loss = self._gradient(moved, number)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
-        loss = loss.detach() + 0.0 * norm  # a gradient that is not finite shows in the loss
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return loss
+        return Stepped(loss, norm)
+
+    def _gradient(self, batch: Pairs, number: int) -> Tensor | None:
+        """Loss of a batch, its gradient in the parameters; None where memory does not suffice for micro-batches."""
+        torch.manual_seed(mixed(self.seed, number))
+        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss: Tensor = self.model.objective.loss(
+                    self.model, batch, self.answers, generator, self.native, self.training.label_smoothing
+                )
+            torch.autograd.backward(loss)
+        except (RuntimeError, MemoryError) as error:
+            if self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
+                raise
+            return None
+        return loss.detach()
 
 
 def pairs(batch: Batch) -> Pairs:

@@ -23,6 +23,11 @@ from tasks.errors import InputError
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
+UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
+LOCK, REPORT_LOCK = ".lock", ".report.lock"
+WORK = {LOCK: "compare", REPORT_LOCK: "report"}
+WRITTEN = {LOCK: (".", "data", "references", "runs/*", "runs/*/snapshots"), REPORT_LOCK: ("tables", "report")}
 
 Row = dict[str, Any]
 
@@ -133,19 +138,24 @@ def is_finished(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds ``root`` for one process; another one waits for it and says so once.
+def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator[None]:
+    """Holds ``root``, or with ``REPORT_LOCK`` its tables and report, for one process; another waits and says so once.
 
-    Raises ``InputError`` where no such folder can be made, ``OSError`` on a full disk.
+    The kernel holds the lock, and gives it back when the process ends in whatever way: none is ever left behind. Raises
+    ``InputError`` where no such folder can be made, ``OSError`` on a full disk.
     """
     _make(root)
-    with open(root / ".lock", "a") as file:
+    with open(root / lock, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{root}: another compare is at work here; waiting for it")
+            say(f"{root}: another {WORK[lock]} is at work here; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        _sweep(root)
+        except OSError as error:
+            if error.errno not in UNLOCKED:
+                raise
+            say(f"{root}: this file system has no locks ({error.strerror}); start one command at a time here")
+        _sweep(root, WRITTEN[lock])
         yield
 
 
@@ -153,7 +163,7 @@ def _make(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise
         raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
 
@@ -178,10 +188,11 @@ def find_run(text: str, root: Path = Path("results")) -> Path:
     raise InputError(f"{len(found)} runs begin with {text!r}: {some}; give more of the name")
 
 
-def _sweep(root: Path) -> None:
-    """Removes what killed processes left half written."""
-    for left in (*root.glob(".*.tmp"), *root.glob("*/.*.tmp"), *root.glob("runs/*/.*.tmp")):
-        left.unlink(missing_ok=True)
+def _sweep(root: Path, folders: Sequence[str]) -> None:
+    """Removes what killed processes left half written in the folders that a lock guards."""
+    for folder in folders:
+        for left in root.glob(f"{folder}/.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 from runs import checkpoint, store
 from runs.ahead import ahead
 from runs.batches import Batch, Position, fixed
-from runs.messages import Interrupted, Progress
+from runs.messages import Interrupted, Notify, Progress, Said
 from runs.plan import Plan
-from runs.step import Stepper, mixed, pairs
+from runs.step import Stepped, Stepper, mixed, pairs
 from tasks.values import Examples
 
 EVALUATIONS = 12
@@ -29,8 +29,6 @@ BOUND_DRAWS = 4
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 
 AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
-
-Notify = Callable[[Progress], None]
 
 
 @dataclass
@@ -50,6 +48,7 @@ class State:
     pending: list[float] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     diverged: str = ""
+    micro_batches: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "position": self.position.__dict__}
@@ -69,14 +68,14 @@ class Training:
         self.state = State()
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)
-        self.unread: list[Tensor] = []  # losses that are still on the device, of the latest steps
+        self.unread: list[Stepped] = []  # losses that are still on the device, of the latest steps
         self.stream = stepper.stream(plan.tokens)
         self.steps = self.stream.total_steps()
         self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens)
 
-    def run(self, say: Callable[[str], None]) -> State:
+    def run(self) -> State:
         """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
-        self._resume(say)
+        self._resume()
         saved = time.monotonic()
         for batch, position in self._batches():
             self._step(batch, position)
@@ -108,6 +107,11 @@ class Training:
         state, begun = self.state, time.perf_counter()
         progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
         self.unread.append(self.stepper.step(batch, state.step, min(progress, 1.0)))
+        if self.stepper.parts > state.micro_batches:
+            state.micro_batches = self.stepper.parts
+            self._say(
+                f"out of memory at step {state.step + 1}: from here on {state.micro_batches} micro-batches a batch"
+            )
         state.step, state.position = state.step + 1, position
         self._count(batch)
         told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
@@ -123,15 +127,14 @@ class Training:
         self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
 
     def _read(self) -> None:
-        """Take the losses from the device; the first that is not finite ends the run."""
-        losses = torch.stack(self.unread).tolist() if self.unread else []
+        """Take the losses from the device; the first that is not finite, or has no finite gradient, ends the run."""
+        found = torch.stack([torch.stack(tuple(stepped)) for stepped in self.unread]).tolist() if self.unread else []
         self.unread = []
-        for place, loss in enumerate(losses):
-            if not math.isfinite(loss):
-                step = self.state.step - len(losses) + place + 1
-                self.state.diverged = (
-                    f"loss or gradient not finite at step {step}; best checkpoint: step {self.state.best_step}"
-                )
+        for place, (loss, norm) in enumerate(found):
+            if not math.isfinite(loss + norm):
+                step = self.state.step - len(found) + place + 1
+                cause = f"gradient not finite (loss {loss:.4g})" if math.isfinite(loss) else f"loss {loss}"
+                self.state.diverged = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
                 return
             self.state.pending.append(loss)
             self.loss = loss
@@ -160,7 +163,7 @@ class Training:
         value = validation_loss(self.stepper, self.validation, bound=metric != "nll_per_token")
         self._point("validation", metric, value)
         if not math.isfinite(value):
-            state.diverged = f"validation loss not finite at step {state.step}; best checkpoint: step {state.best_step}"
+            state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best:
             state.best, state.best_step, self.best = value, state.step, _copied(self.stepper.model)
 
@@ -183,16 +186,20 @@ class Training:
     def _save(self) -> None:
         self._read()
         parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
-        checkpoint.save(self.folder, parts, self.state.to_json())
+        checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
-    def _resume(self, say: Callable[[str], None]) -> None:
-        found = checkpoint.load(self.folder, say)
+    def _say(self, line: str) -> None:
+        self.notify(Said(self.plan.run, line))
+
+    def _resume(self) -> None:
+        found = checkpoint.load(self.folder, self.plan.run, self._say)
         if found is None:
             return
         self.stepper.model.load_state_dict(found.tensors["model"])
         self.stepper.optimizer.load(found.tensors["optimizer"])
         self.best = {name: tensor.to(self.stepper.device) for name, tensor in found.tensors["best"].items()}
         self.state = State.from_json(found.state)
+        self.stepper.split(self.state.micro_batches)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from architectures import catalogue
 from runs import machine, optimizer, store
 from runs.compiled import compile_blocks, recompute_blocks
-from runs.messages import Progress
+from runs.messages import Notify, Said
 from runs.plan import Plan
 from runs.score import Scored, Scorer, progress
 from runs.step import Stepper
@@ -27,7 +27,7 @@ from tasks.values import Outputs, Prepared
 CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
 
 
-def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
     """Train and score the run of ``plan`` in ``folder``, going on from a checkpoint there if there is one.
 
     The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
@@ -41,9 +41,9 @@ def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: 
     if plan.training.recompute:
         recompute_blocks(stepper.model)
     if plan.training.compile:
-        compile_blocks(stepper.model, Path(plan.cache), print)
+        compile_blocks(stepper.model, Path(plan.cache), lambda line: notify(Said(plan.run, line)))
     machine.reset_peak_memory(plan.device)
-    state = Training(plan, stepper, folder, notify, stop).run(print) if plan.tokens else State(best=math.nan)
+    state = Training(plan, stepper, folder, notify, stop).run() if plan.tokens else State(best=math.nan)
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
     _write_facts(plan, prepared, stepper, state, folder)
     if state.diverged:
@@ -66,7 +66,7 @@ def make_references(
     plan: Plan,
     prepared: Prepared,
     root: Path,
-    notify: Callable[[Progress], None] = lambda progress: None,
+    notify: Notify = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """The reference rows of a data set: classical methods, and this run's model before any training (if it trains)."""
@@ -128,6 +128,7 @@ def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
         "tokens_per_parameter": tokens / plan.counts.parameters,
         "epochs": tokens / epoch,
         "padding_fraction": 1 - tokens / state.cells if state.cells else 0.0,
+        "micro_batches": state.micro_batches,
         "best_step": state.best_step,
         "validation_loss": state.best,
         "objective": type(stepper.model.objective).__name__.lower(),

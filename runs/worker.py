@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import importlib
 import json
 import os
@@ -19,12 +18,12 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from runs.messages import Ended, Event, Interrupted, Plan, Progress
+from runs import store
+from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
 
 OUTPUT = "output.txt"
 EVERY_SECONDS = 0.1
-FULL = (errno.ENOSPC, errno.EDQUOT)
-Work = Callable[[Plan, Path, Callable[[Progress], None], Callable[[], bool]], None]
+Work = Callable[[Plan, Path, Notify, Callable[[], bool]], None]
 
 # The parent's search path decides which modules a worker sees; the parent's main module is not run again.
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from runs.worker import main; main(*sys.argv[2:])"
@@ -111,9 +110,7 @@ def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: thread
             jobs.put(message)
 
 
-def _attempt(
-    work: str, plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]
-) -> Ended:
+def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
     _redirect(folder / OUTPUT)
     try:
         notify(Progress(plan.run, "data"))
@@ -121,7 +118,7 @@ def _attempt(
     except Interrupted:
         return Ended(plan.run, "interrupted")
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in FULL
+        full = isinstance(error, OSError) and error.errno in store.FULL
         return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)
     finally:
         sys.stdout.flush()
@@ -143,16 +140,20 @@ def _loaded(work: str) -> Work:
     return found
 
 
-def _notifier(connection: Connection) -> Callable[[Progress], None]:
-    """Sends progress on, at most every ``EVERY_SECONDS`` unless the phase changes."""
+def _notifier(connection: Connection) -> Notify:
+    """Sends what is said on, and progress at most every ``EVERY_SECONDS`` unless the phase changes."""
     latest: tuple[float, str] = (0.0, "")
 
-    def notify(progress: Progress) -> None:
+    def notify(event: Event) -> None:
         nonlocal latest
-        now = time.monotonic()
-        if progress.phase != latest[1] or now - latest[0] >= EVERY_SECONDS:
-            latest = (now, progress.phase)
-            _send(connection, progress)
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.phase == latest[1] and now - latest[0] < EVERY_SECONDS:
+                return
+            latest = (now, event.phase)
+        if isinstance(event, Said):
+            print(event.line, flush=True)
+        _send(connection, event)
 
     return notify
 

@@ -13,6 +13,7 @@ import runs.checkpoint
 from runs.checkpoint import PARTS, load, save
 
 Parts = dict[str, dict[str, Tensor]]
+RUN = "trec-decoder-s0-0123456789ab"
 FILES = [*(f"{part}.safetensors" for part in PARTS), "state.json", "manifest.json"]
 
 
@@ -36,14 +37,14 @@ def equal(one: Parts, other: Parts) -> bool:
 def folder(tmp_path: Path) -> Path:
     """A folder with the checkpoints 1 and 2."""
     for step in (1, 2):
-        save(tmp_path / "checkpoint", tensors(step), {"step": step, "best": float("inf")})
+        save(tmp_path / "checkpoint", RUN, tensors(step), {"step": step, "best": float("inf")})
     return tmp_path / "checkpoint"
 
 
 def loaded(folder: Path) -> tuple[int | None, list[str]]:
     """The step that is gone on from, and what was said."""
     said: list[str] = []
-    found = load(folder, said.append)
+    found = load(folder, RUN, said.append)
     if found is None:
         return None, said
     assert equal(found.tensors, tensors(found.state["step"]))
@@ -61,7 +62,7 @@ def test_none_where_nothing_was_saved(tmp_path: Path) -> None:
 
 def test_the_newest_two_are_kept(folder: Path) -> None:
     for step in range(3, 13):
-        save(folder, tensors(step), {"step": step})
+        save(folder, RUN, tensors(step), {"step": step})
     assert sorted(path.name for path in folder.iterdir()) == ["000011", "000012"]
     assert loaded(folder) == (12, [])
 
@@ -104,7 +105,7 @@ def test_every_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
 
 def test_saving_goes_on_after_damage(folder: Path) -> None:
     flip(folder / "000002" / "model.safetensors")
-    save(folder, tensors(3), {"step": 3})
+    save(folder, RUN, tensors(3), {"step": 3})
     assert loaded(folder) == (3, [])
 
 
@@ -113,7 +114,7 @@ def test_leftovers_of_an_interrupted_save_are_ignored_and_removed(folder: Path) 
     stray.mkdir()
     (stray / "model.safetensors").write_bytes(b"half")
     assert loaded(folder) == (2, [])
-    save(folder, tensors(3), {"step": 3})
+    save(folder, RUN, tensors(3), {"step": 3})
     assert not stray.exists()
 
 
@@ -123,28 +124,50 @@ def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        save(folder, tensors(3), {"step": 3})
+        save(folder, RUN, tensors(3), {"step": 3})
     assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
     assert loaded(folder) == (2, [])
 
 
-@pytest.mark.parametrize("constant, value", [("VERSION", 2), ("FORMAT", "other checkpoint")])
+@pytest.mark.parametrize("constant, value", [("VERSION", 3), ("FORMAT", "other checkpoint")])
 def test_another_version_or_format_is_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, constant: str, value: object
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(runs.checkpoint, constant, value)
-        save(folder, tensors(3), {"step": 3})
-    with pytest.raises(ValueError, match=f"{value}.*this archbench reads archbench checkpoint version 1"):
+        save(folder, RUN, tensors(3), {"step": 3})
+    with pytest.raises(ValueError, match=f"{value}.*this archbench reads archbench checkpoint version 2"):
         loaded(folder)
 
 
 def test_all_parts_are_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssertionError, match="parts"):
-        save(folder, {"model": {}, "optimizer": {}}, {})
+        save(folder, RUN, {"model": {}, "optimizer": {}}, {})
     with monkeypatch.context() as patched:
         patched.setattr(runs.checkpoint, "PARTS", ("model", "best"))
-        save(folder, {"model": {}, "best": {}}, {"step": 3})
+        save(folder, RUN, {"model": {}, "best": {}}, {"step": 3})
     step, said = loaded(folder)
     assert step == 2
     assert "optimizer.safetensors is missing" in said[0]
+
+
+def test_a_checkpoint_of_another_run_is_not_used(folder: Path) -> None:
+    save(folder, "trec-encoder-s0-ba9876543210", tensors(3), {"step": 3})
+    step, said = loaded(folder)
+    assert step == 2
+    assert len(said) == 1 and "of another run, trec-encoder-s0-ba9876543210" in said[0]
+
+
+def test_a_folder_in_the_place_of_a_file_is_damage(folder: Path) -> None:
+    for name in ("model.safetensors", "manifest.json"):
+        (folder / "000002" / name).unlink()
+        (folder / "000002" / name).mkdir()
+        step, said = loaded(folder)
+        assert step == 1 and f"{name} cannot be read" in said[0]
+
+
+def test_what_is_said_tells_whether_anything_is_left(folder: Path) -> None:
+    flip(folder / "000002" / "state.json")
+    assert loaded(folder)[1][0].endswith("trying the one before")
+    flip(folder / "000001" / "state.json")
+    assert loaded(folder)[1][1].endswith("starting anew")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from runs import matrix, predict, spec, store, train, work
 from runs.messages import Interrupted
 from runs.plan import Plan
-from runs.step import Stepper
+from runs.step import Stepped, Stepper
 from tasks.errors import InputError
 
 COLOURS = {"red": "warm", "orange": "warm", "blue": "cold", "green": "cold", "grey": "dull", "brown": "dull"}
@@ -162,21 +163,23 @@ def test_losses_that_are_read_late_tell_the_same(folder: Path, tmp_path: Path, m
     assert outcome(perform(plan, tmp_path / "late")) == at_once
 
 
+@pytest.mark.parametrize(("part", "cause"), [("loss", "loss nan"), ("norm", r"gradient not finite \(loss [\d.]+\)")])
 @pytest.mark.parametrize("steps", [1, 4, 100])
 def test_a_loss_that_is_not_finite_is_a_result(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, part: str, cause: str
 ) -> None:
     monkeypatch.setitem(train.READ_STEPS, "cpu", steps)
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     step = Stepper.step
 
-    def broken(self: Stepper, batch: object, number: int, progress: float) -> torch.Tensor:
-        loss = step(self, batch, number, progress)  # type: ignore[arg-type]
-        return loss * float("nan") if number == 5 else loss
+    def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
+        stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
+        return stepped._replace(**{part: stepped[0] * float("nan")}) if number == 5 else stepped
 
     monkeypatch.setattr(Stepper, "step", broken)
     record = store.read_record(perform(plan, tmp_path))
-    assert record is not None and record["status"] == "diverged" and "step 6" in record["error"]
+    assert record is not None and record["status"] == "diverged"
+    assert re.fullmatch(rf"{cause} at step 6; best checkpoint: step \d+", record["error"])
 
 
 def test_snapshots_are_kept_at_even_steps(folder: Path, tmp_path: Path) -> None:

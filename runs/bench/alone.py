@@ -83,7 +83,7 @@ def _step(side: str, model: str, shape: str, device: str) -> Callable[[], Any]:
     batch = windows.full(model, chosen, chosen.rows).to(device)
     if side == "ours":
         mine = stepper(shapes.ours(model, chosen).to(device), where, chosen.vocabulary)
-        return lambda: mine.step(batch, 0, PROGRESS).item()
+        return lambda: mine.step(batch, 0, PROGRESS).loss.item()
     inputs = windows.moved(windows.their_inputs(model, batch), device)
     other = TheirStepper(shapes.theirs(model, chosen).to(device), where)
     return lambda: other.step(inputs).item()

@@ -57,7 +57,7 @@ def _ours(setting: Setting, model: Any) -> Work:
     def work() -> float:
         with record_function(DATA):
             batch = next(batches)
-        mine.step(batch, 0, PROGRESS).item()
+        mine.step(batch, 0, PROGRESS).loss.item()
         return batch.tokens
 
     return work

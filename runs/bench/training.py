@@ -70,7 +70,7 @@ def workers(setting: Setting, both: Both) -> tuple[Work, tuple[Work, TheirSteppe
     other = TheirStepper(both.theirs, setting.where)
 
     def ours() -> float:
-        mine.step(both.batch, 0, PROGRESS).item()
+        mine.step(both.batch, 0, PROGRESS).loss.item()
         return both.batch.tokens
 
     return ours, (lambda: _trained(other, both, None), other)

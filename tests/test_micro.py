@@ -1,0 +1,141 @@
+"""Gradient accumulation: the same loss and gradient as of whole batches, only where memory does not suffice."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from architectures import catalogue
+from architectures.size import Limits, Size
+from runs.batches import Batch
+from runs.sections import Training
+from runs.step import Stepper
+
+ROOT = Path(__file__).parents[1]
+NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
+
+
+def batch(rows: int = 6) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    source, target = (torch.randint(8, 24, (rows, width), generator=generator) for width in (5, 4))
+    lengths = torch.randint(1, 5, (rows,), generator=generator)
+    lengths[0] = 4
+    mask = torch.arange(4) < lengths[:, None]
+    return Batch(source, target, None, mask, torch.full((rows,), 5).numpy(), lengths.numpy())
+
+
+def stepper(name: str, native: bool = True) -> Stepper:
+    prepared: Any = None
+    model = catalogue.find(name).build(Size(16, 2, 2, 32), Limits(24, 5, 4))
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    answers = torch.ones(24, dtype=torch.bool)
+    training = Training(optimizer="adamw", learning_rate=0.01)
+    from runs import optimizer
+
+    made = optimizer.build(model, training, "cpu")
+    return Stepper(model, made, prepared, training, native, 0, torch.device("cpu"), False, answers)
+
+
+def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    from runs.step import pairs
+
+    one.model.train()
+    loss = one._gradient(pairs(batch()), 3)
+    assert loss is not None
+    return loss, {name: p.grad.clone() for name, p in one.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_micro_batches_have_the_gradient_of_the_batch(name: str, native: bool) -> None:
+    loss, whole = gradient(stepper(name, native))
+    for parts in (2, 4, 6, 100):
+        cut = stepper(name, native)
+        cut.split(parts)
+        found, gradients = gradient(cut)
+        assert torch.allclose(found, loss, rtol=1e-5)
+        assert gradients.keys() == whole.keys()
+        for key, value in whole.items():
+            assert torch.allclose(gradients[key], value, rtol=1e-3, atol=1e-6), key
+
+
+def short_of_memory(one: Stepper, rows: int, error: Exception) -> None:
+    """Has the model refuse more than ``rows`` rows at a time."""
+    hidden = type(one.model).hidden
+
+    def refuse(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
+        if len(target) > rows:
+            raise error
+        return hidden(self, source, target, *masks)
+
+    one.model.__class__ = type("Refusing", (type(one.model),), {"hidden": refuse})
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't")]
+)
+def test_micro_batches_are_halved_until_they_fit(error: Exception) -> None:
+    usual, short = stepper("decoder"), stepper("decoder")
+    short_of_memory(short, 2, error)
+    for number in range(3):
+        expected, found = (one.step(batch(), number, 0.5) for one in (usual, short))
+        assert torch.allclose(found.loss, expected.loss, rtol=1e-4)
+        assert torch.allclose(found.norm, expected.norm, rtol=1e-3)
+        assert short.parts == 4
+    for (key, mine), (_, other) in zip(short.model.named_parameters(), usual.model.named_parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-3), key
+
+
+def test_other_errors_and_rows_that_never_fit_are_raised() -> None:
+    one = stepper("decoder")
+    short_of_memory(one, 2, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        one.step(batch(), 0, 0.5)
+    assert one.parts == 1
+    one = stepper("decoder")
+    short_of_memory(one, 0, MemoryError("none left"))
+    with pytest.raises(MemoryError):
+        one.step(batch(), 0, 0.5)
+
+
+def test_a_model_can_be_made_whole_again() -> None:
+    one = stepper("encoder")
+    one.split(3)
+    assert "hidden" in one.model.__dict__
+    one.split(1)
+    assert "hidden" not in one.model.__dict__
+    assert list(one.model.state_dict()) == list(stepper("encoder").model.state_dict())
+
+
+HUNGRY = """
+    import resource, sys, torch
+    sys.path.insert(0, "tests")
+    from test_micro import batch, stepper
+    torch.set_num_threads(1)
+    from pathlib import Path
+    large, one = batch(rows=12_000), stepper("decoder")
+    one.step(batch(), 0, 0.5)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = int(sys.argv[1]) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
+    stepped = one.step(large, 1, 0.5)
+    print(one.parts, float(stepped.loss))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
+def test_memory_that_really_runs_out() -> None:
+    """A process that may take 1 GB more has room for the batch, one that may take 150 MB for a part of it."""
+    found = []
+    for limit in (1000, 150):
+        command = [sys.executable, "-c", textwrap.dedent(HUNGRY), str(limit)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        found.append([float(word) for word in done.stdout.split()])
+    assert found[0][0] == 1 and found[1][0] > 1
+    assert found[1][1] == pytest.approx(found[0][1], rel=1e-4)
