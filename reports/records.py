@@ -15,17 +15,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runs.store import Row, read_experiment
+from runs.store import Row, changed, read_experiment
 
 
 class Folder:
-    """Reads the records under one experiment's folder; `damaged` names each run's files that could not be read."""
+    """Reads the records under one experiment's folder.
+
+    `damaged` names each run's files that cannot be read, or have changed since the run was finished: they are not used.
+    """
 
     def __init__(self, root: Path) -> None:
         """Raises `InputError` if `root` holds no experiment, or one of another store schema."""
         self.root = root
         self.experiment: Row = read_experiment(root)
-        self.damaged: defaultdict[str, list[str]] = defaultdict(list)
+        seals = {run: changed(root / "runs" / run) for run in self.runs() if _is_name(run)}
+        self.damaged: defaultdict[str, list[str]] = defaultdict(list, seals)
 
     def runs(self) -> list[str]:
         """The experiment's runs in the order of its plan; without a plan, all that are there."""
@@ -46,7 +50,8 @@ class Folder:
         parts = (_planned(plan), record, labels.get(run) if isinstance(labels, dict) else None)
         for part in parts:
             row |= part if isinstance(part, dict) else {}
-        return row | {"run": run}
+        broken = {"status": "failed"} if self.damaged[run] and row["status"] == "done" else {}
+        return row | broken | {"run": run}
 
     def rows(self, run: str, name: str) -> list[Row]:
         """The rows of one of the run's JSON files: a list of rows, or a mapping read as rows of key and value."""
@@ -58,7 +63,7 @@ class Folder:
     def frame(self, run: str, name: str) -> pd.DataFrame:
         """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
         path = self._path(run, name)
-        if path is None or not path.is_file():
+        if path is None or not path.is_file() or name in self.damaged[run]:
             return pd.DataFrame()
         try:
             frame = _csv(path) if path.suffix == ".csv" else pq.ParquetFile(path).read().to_pandas()
@@ -109,12 +114,14 @@ class Folder:
         return sorted(path for path in _listed(self.root / folder) if path.suffix == ".json")
 
     def _path(self, run: str, name: str) -> Path | None:
-        return None if Path(run).name != run or run == ".." else self.root / "runs" / run / name
+        return self.root / "runs" / run / name if _is_name(run) else None
 
     def _of(self, run: str, name: str) -> Any:
         path = self._path(run, name)
-        loaded = None if path is None else _load(path)
-        if loaded is None and path is not None and path.is_file():
+        if path is None or name in self.damaged[run]:
+            return None
+        loaded = _load(path)
+        if loaded is None and path.is_file():
             self.damaged[run].append(name)
         return loaded
 
@@ -134,6 +141,11 @@ def _planned(plan: Any) -> Row:
     if isinstance(targets, dict):
         row |= {f"target_{axis}": value for axis, value in targets.items()}
     return row
+
+
+def _is_name(run: str) -> bool:
+    """Whether a run's name is that of a folder, and of none elsewhere."""
+    return Path(run).name == run and run != ".."
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from runs import store, worker
-from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress
+from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
 from runs.worker import Worker
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "Plan", "Progress", "execute"]
@@ -78,6 +78,8 @@ def execute(
     for run in skipped:
         notify(Ended(run, "skipped"))
     for plan in waiting:
+        if different := store.changed(store.run_folder(root, plan.run)):
+            notify(Said(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
     director = _Director(root, notify, work, gpus, deque(waiting))

@@ -35,6 +35,9 @@ class FinishedRun:
 
 def read(folder: Path) -> FinishedRun:
     """The run in ``folder``; raises ``InputError`` where it is unfinished or damaged: its files were written whole."""
+    different = store.changed(folder, weights=True)
+    if different:
+        raise InputError(f"{folder}: this run is damaged ({different[0]} has changed); run its compare command again")
     if not store.is_finished(folder) or not (folder / "task.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its compare command again first")
     try:

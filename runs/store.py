@@ -4,6 +4,7 @@
     DIR/data/<dataset>.json        what each data set is
     DIR/references/<dataset>.json  the classical rows
     DIR/runs/<run>/record.json     a row of the table of runs; beside it scores, curves, predictions, the model
+    DIR/runs/<run>/manifest.json   size and SHA-256 of each of them, once the run is finished
 
 Every file is written under another name and renamed when it is complete and on the disk, so that whatever has its
 name is whole.
@@ -12,6 +13,7 @@ name is whole.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import uuid
@@ -23,6 +25,8 @@ from tasks.errors import InputError
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
+RECORD, MANIFEST = "record.json", "manifest.json"
+UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run is finished
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
@@ -55,7 +59,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON as ``write_bytes`` does; NaN and infinities as Python's ``NaN`` and ``Infinity``."""
-    write_text(path, json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n")
+    write_text(path, _json(value))
 
 
 def read_json(path: Path) -> Any:
@@ -113,13 +117,38 @@ def read_experiment(root: Path) -> Row:
 
 
 def write_record(folder: Path, row: Mapping[str, Any]) -> None:
-    """``record.json`` of the run in ``folder``: its row in the table of runs."""
-    write_json(folder / "record.json", dict(row))
+    """``record.json`` of the run in ``folder``: its row in the table of runs.
+
+    That of a finished run comes last and seals what lies beside it: from then on ``changed`` tells what is different.
+    """
+    text = _json(dict(row))
+    if row.get("status") in FINISHED:
+        kept = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        seals = {name: _seal(path) for name, path in kept.items() if name not in UNSEALED and not _is_passing(name)}
+        seals[RECORD] = [len(text.encode()), hashlib.sha256(text.encode()).hexdigest()]
+        write_json(folder / MANIFEST, seals)
+    else:
+        (folder / MANIFEST).unlink(missing_ok=True)
+    write_text(folder / RECORD, text)
+
+
+def changed(folder: Path, weights: bool = False) -> list[str]:
+    """The files of a finished run that are not as they were when it was finished; none where it never was.
+
+    Weights, which are large, are compared by their size alone unless ``weights``.
+    """
+    if not (folder / MANIFEST).is_file():
+        return []
+    try:
+        seals = {str(name): (int(size), str(digest)) for name, (size, digest) in read_json(folder / MANIFEST).items()}
+    except (InputError, AttributeError, TypeError, ValueError):
+        return [MANIFEST]
+    return [name for name, seal in seals.items() if not _is_as_sealed(folder / name, *seal, weights)]
 
 
 def read_record(folder: Path) -> Row | None:
     """The row of the run in ``folder``, None where it never started; raises ``InputError`` on a broken one."""
-    path = folder / "record.json"
+    path = folder / RECORD
     if not path.is_file():
         return None
     row = read_json(path)
@@ -128,13 +157,19 @@ def read_record(folder: Path) -> Row | None:
     return row
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` needs no more training; a broken record counts as none."""
+def read_intact(folder: Path) -> Row:
+    """The row of the run in ``folder``; empty where it never started or is damaged, and so has to be done again."""
     try:
-        row = read_record(folder)
+        row = read_record(folder) or {}
     except InputError:
-        return False
-    return row is not None and row.get("status") in FINISHED
+        return {}
+    sealed = (folder / MANIFEST).is_file()
+    return row if sealed == (row.get("status") in FINISHED) and not changed(folder) else {}
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in ``folder`` needs no more training; a damaged one does."""
+    return read_intact(folder).get("status") in FINISHED
 
 
 @contextlib.contextmanager
@@ -171,7 +206,7 @@ def _make(root: Path) -> None:
 def find_run(text: str, root: Path = Path("results")) -> Path:
     """The run that ``text`` means: its folder, or a unique prefix of its name under ``root``; else ``InputError``."""
     folder = Path(text)
-    if (folder / "record.json").is_file():
+    if (folder / RECORD).is_file():
         return folder
     found = sorted(path for path in root.glob("*/runs/*") if path.name.startswith(text) and path.is_dir())
     exact = [path for path in found if path.name == text]
@@ -201,6 +236,29 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _is_passing(name: str) -> bool:
+    """Whether a file of a run is there only while it trains."""
+    return name.startswith(("checkpoint/", "."))
+
+
+def _seal(path: Path) -> list[object]:
+    with path.open("rb") as file:
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _is_as_sealed(path: Path, size: int, digest: str, weights: bool) -> bool:
+    try:
+        if path.suffix == ".safetensors" and not weights:
+            return path.stat().st_size == size
+        return _seal(path) == [size, digest]
+    except OSError:
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -69,7 +69,7 @@ def loss(root: Path, runs: Sequence[str]) -> float | None:
     """The mean best validation loss of a point's trials; infinite where one diverged or failed, None before the end."""
     values = []
     for run in runs:
-        record = store.read_record(store.run_folder(root, run)) or {}
+        record = store.read_intact(store.run_folder(root, run))
         status = record.get("status")
         if status not in (*store.FINISHED, "failed"):
             return None

@@ -22,6 +22,7 @@ from runs.score import Scored, Scorer, progress
 from runs.step import Stepper
 from runs.train import State, Training
 from tasks import metrics, task
+from tasks.errors import InputError
 from tasks.values import Outputs, Prepared
 
 CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
@@ -82,9 +83,11 @@ def make_references(
 
 def has_references(plan: Plan, root: Path) -> bool:
     """Whether the reference rows of the plan's data set, as it is now, are there."""
-    path = _references(plan, root)
-    rows = store.read_json(path) if path.is_file() else []
-    return bool(rows) and all(row.get("data") == plan.data for row in rows)
+    try:
+        rows = store.read_json(_references(plan, root))
+        return bool(rows) and all(row.get("data") == plan.data for row in rows)
+    except (InputError, AttributeError, TypeError):  # none yet, or damaged
+        return False
 
 
 def _references(plan: Plan, root: Path) -> Path:

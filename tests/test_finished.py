@@ -6,7 +6,7 @@ import pretrained_folders
 import pytest
 from tiny_runs import trained, write_data
 
-from runs import finished
+from runs import finished, store
 from runs.predict import predict
 from tasks.errors import InputError
 
@@ -25,8 +25,11 @@ def test_a_changed_variant_file_is_told_and_not_run(folder: Path, tmp_path: Path
     for changed in (f"{text}# a word more\n", f"raise SystemExit('this ran')\n{text}"):
         assert changed != text
         (place / "variant.py").write_text(changed)
-        with pytest.raises(InputError, match=r"this run is damaged \(ValueError: variant\.py has changed since\); run"):
+        with pytest.raises(InputError, match=r"this run is damaged \(variant\.py has changed\); run"):
             predict(place, "red house")
+    store.write_record(place, store.read_record(place) or {})  # sealed again, by someone who wants it to run
+    with pytest.raises(InputError, match=r"this run is damaged \(ValueError: variant\.py has changed since\); run"):
+        predict(place, "red house")
 
 
 def test_a_changed_checkpoint_is_told_and_what_to_do(folder: Path, tmp_path: Path) -> None:

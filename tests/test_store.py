@@ -142,3 +142,68 @@ def test_no_run_and_many_runs_are_named(tmp_path: Path) -> None:
         store.find_run("x", tmp_path)
     with pytest.raises(InputError, match="2 runs begin with 'trec': "):
         store.find_run("trec", tmp_path)
+
+
+FILES = ("record.json", "scores.json", "snapshots/00000003.safetensors", "manifest.json")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A finished run with scores, weights and a checkpoint that is about to go."""
+    folder = store.run_folder(tmp_path, "r")
+    for name in ("scores.json", "model.safetensors", *FILES[2:3], "checkpoint/1/state.json", "output.txt"):
+        store.write_text(folder / name, "[1234]")
+    store.write_record(folder, {"run": "r", "status": "done", "steps": 1234})
+    (folder / "checkpoint" / "1" / "state.json").unlink()
+    return folder
+
+
+def flip(path: Path) -> None:
+    path.write_text(path.read_text().replace("1234", "1235") if path.name != "manifest.json" else "{")
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_text("")])
+@pytest.mark.parametrize("name", FILES)
+def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name: str, damage: Any) -> None:
+    assert store.is_finished(finished) and store.changed(finished, weights=True) == []
+    flip(finished / "output.txt")
+    assert store.is_finished(finished)
+    damage(finished / name)
+    told = store.changed(finished, weights=True)
+    assert told == ([] if name == "manifest.json" and damage is Path.unlink else [name])
+    only_weights = "snapshots" in name and damage is flip  # compared by size alone where nothing reads them
+    assert store.is_finished(finished) == only_weights
+    assert store.read_intact(finished).get("steps") == (1234 if only_weights else None)
+
+
+def test_weights_are_compared_in_full_when_they_are_used(finished: Path) -> None:
+    flip(finished / "model.safetensors")
+    assert store.changed(finished) == []
+    assert store.changed(finished, weights=True) == ["model.safetensors"]
+
+
+def test_a_run_that_is_done_again_has_no_seal(finished: Path) -> None:
+    store.write_record(finished, {"run": "r", "status": "unfinished"})
+    assert not (finished / "manifest.json").exists() and store.changed(finished) == []
+
+
+def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    said: list[str] = []
+    left = tmp_path / "tables" / ".runs.tmp"
+    store.write_text(left, "half")
+    with store.locked(tmp_path, said.append):
+        assert left.exists(), "a report that is being made meanwhile"
+        with store.locked(tmp_path, said.append, store.REPORT_LOCK):
+            assert not left.exists()
+    assert said == []
+
+
+def test_without_locks_it_is_said_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(store.fcntl, "flock", no_locks)
+    said: list[str] = []
+    with store.locked(tmp_path, said.append):
+        pass
+    assert said == [f"{tmp_path}: this file system has no locks (No locks available); start one command at a time here"]
