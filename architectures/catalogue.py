@@ -20,6 +20,7 @@ from architectures import sources, variants
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
+from architectures.patience import limited
 from architectures.size import Limits, Size
 from tasks.errors import InputError
 
@@ -157,7 +158,8 @@ def _from_file(name: str, path: Path) -> Variant:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with limited():
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         line = getattr(error, "lineno", None) or _line_in(error, path)
         raise InputError(f"{path}:{line or 1}: the variant file fails: {type(error).__name__}: {error}") from error
@@ -174,9 +176,10 @@ def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Var
     if not document:
         raise InputError(f"{path}:1: a variant file begins with a docstring: what it is, and the paper")
     try:
-        model = build(
-            Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
-        )
+        with limited():
+            model = build(
+                Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
+            )
     except (Exception, SystemExit) as error:
         raise InputError(f"{path}: build(size, limits) fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, FAMILIES):

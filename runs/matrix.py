@@ -16,7 +16,8 @@ from tasks.task import prepare
 from tasks.values import Prepared, TaskConfig
 
 THREADS = 1  # of every worker process
-TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train")  # counts that a user should hear of
+# counts that a user should hear of
+TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
 
 Say = Callable[[str], None]
 

@@ -188,6 +188,8 @@ def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         broken = raw[: error.start].count(b"\n") + 1
         raise InputError(f"{origin}:{broken}: not UTF-8 text; save the file as UTF-8") from None
+    except RecursionError:
+        raise InputError(f"{origin}: not an experiment: tables or lists nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)

@@ -179,28 +179,52 @@ def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator
     The kernel holds the lock, and gives it back when the process ends in whatever way: none is ever left behind. Raises
     ``InputError`` where no such folder can be made, ``OSError`` on a full disk.
     """
-    _make(root)
-    with open(root / lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{root}: another {WORK[lock]} is at work here; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in UNLOCKED:
-                raise
-            say(f"{root}: this file system has no locks ({error.strerror}); start one command at a time here")
+    made = _make(root)
+    while (handle := _held(root, lock, say)) is None:
+        made = _make(root) or made
+    try:
         _sweep(root, WRITTEN[lock])
         yield
+    finally:
+        if made and [path.name for path in root.iterdir()] == [lock]:  # nothing came of it
+            (root / lock).unlink()
+            for folder in made:
+                folder.rmdir()
+        os.close(handle)
 
 
-def _make(root: Path) -> None:
+def _held(root: Path, lock: str, say: Callable[[str], None]) -> int | None:
+    """The descriptor of a lock that is held until it is closed; None where whoever held it took it away."""
+    try:
+        handle = os.open(root / lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say(f"{root}: another {WORK[lock]} is at work here; waiting for it")
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in UNLOCKED:
+            raise
+        say(f"{root}: this file system has no locks ({error.strerror}); start one command at a time here")
+    with contextlib.suppress(FileNotFoundError):
+        if (root / lock).stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+    os.close(handle)
+    return None
+
+
+def _make(root: Path) -> list[Path]:
+    """Makes a folder and those it lies in; the ones that were not there before, the innermost first."""
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in FULL:
             raise
         raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
+    return missing
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:

@@ -19,6 +19,7 @@ from tasks.dataset import CHUNK, Table, Text
 from tasks.errors import InputError
 
 REACH = 10_000  # characters that a cut may move to fall at the end of a line
+LONGEST = 2**31 - 1  # characters of a cell: as many as the csv module takes anywhere, not its usual 131,072
 Columns = tuple[str, str]
 
 
@@ -152,6 +153,7 @@ def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
 
 
 def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
+    csv.field_size_limit(LONGEST)
     with _reading(path, codec(encoding), newline="") as file:
         reader = csv.reader(file, FORMATS[path.suffix.lower()])
         try:
@@ -173,6 +175,10 @@ def _column(column: str, header: list[str], path: Path) -> int:
         raise InputError(f"data: {path.name} has no header line with the names of its columns")
     if column not in header:
         raise InputError(f'columns: no column "{column}" in {path.name} (it has: {", ".join(header)})')
+    if header.count(column) > 1:
+        raise InputError(
+            f'columns: {path.name} has {header.count(column)} columns called "{column}"; rename all but one'
+        )
     return header.index(column)
 
 

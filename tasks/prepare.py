@@ -188,6 +188,11 @@ def _check_pairs(config: TaskConfig, split: str, rows: int, counts: Mapping[str,
             f"tasks.{config.name}.target_length: {config.target_length} excludes all {rows:,} examples of the {split} "
             f"split; the longest target has {counts['longest_target']} tokens with END, set target_length to that"
         )
+    if counts["unseen_labels"] == rows:
+        raise InputError(
+            f"tasks.{config.name}.columns: no label of the {split} split is one of the training split's; "
+            "name the column with the same labels, or write them alike"
+        )
 
 
 def _load(config: TaskConfig, cache: Path, say: Say) -> Dataset:

@@ -184,6 +184,10 @@ def _finished_table(kind: str, found: dict[str, Table], origin: str) -> Dataset:
     full = _completed(full, kind)
     known = set(full["train"].sources)
     notes["test_sources_seen_in_train"] = sum(source in known for source in full["test"].sources)
+    if kind == "classification":
+        labels = {label for table in full.values() for label in table.targets}
+        folded = Counter(label.casefold() for label in labels)
+        notes["labels_that_differ_in_case_alone"] = sum(folded[label.casefold()] > 1 for label in labels)
     return dataset(kind, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes))
 
 

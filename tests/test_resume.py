@@ -1,6 +1,6 @@
 """Processes killed for real at random moments, by any signal, end with the same bits as ones left alone."""
 
-import json
+import contextlib
 import os
 import random
 import signal
@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from crashing import outcome
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = """
@@ -41,30 +41,27 @@ def start(folder: Path, out: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
 
 
-def outcome(root: Path) -> dict[str, object]:
-    """Everything that must be equal to the last bit, by run."""
-    found: dict[str, object] = {}
-    for run in sorted((root / "runs").iterdir()):
-        assert json.loads((run / "record.json").read_text())["status"] == "done"
-        found[run.name] = (
-            (run / "model.safetensors").read_bytes(),
-            (run / "scores.json").read_text(),
-            pd.read_csv(run / "curves.csv").drop(columns="seconds").to_csv(),
-            pd.read_parquet(run / "predictions.parquet").to_csv(),
-        )
-    return found
+def workers(parent: int) -> list[int]:
+    """The processes that a process started (Linux)."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def kill_until_done(folder: Path, out: Path, times: int, longest: float, seed: int) -> int:
-    """Interrupts ``times`` attempts at random moments, then lets one finish; how many were really interrupted."""
+    """Kills ``times`` attempts, or one of their workers, at random moments, then lets one finish; how many it hit."""
     dice, hits = random.Random(seed), 0
     for _ in range(times):
         process = start(folder, out)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(dice.uniform(0.5, longest))
-        process.send_signal(dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-        hits += process.wait(timeout=60) != 0
+        own = workers(process.pid) if dice.random() < 0.3 else []
+        victim = dice.choice(own) if own else process.pid
+        with contextlib.suppress(ProcessLookupError):  # it was done a moment ago
+            os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+        hits += process.wait(timeout=120) != 0
         process.stdout.close()
     process = start(folder, out)
     process.communicate(timeout=300)
@@ -85,8 +82,46 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_runs_end_as_if_nothing_had_happened(folder: Path, times: int) -> None:
     out = folder / f"killed-{times}"
     assert kill_until_done(folder, out, times, longest=4.0, seed=times) > 0
     assert outcome(out) == outcome(folder / "whole")
+
+
+SINGLE = EXPERIMENT.replace('["decoder", "encoder"]', '["encoder-decoder"]').replace("30_000", "4_000")
+
+
+def crash(folder: Path, out: Path, places: list[int]) -> list[list[str]]:
+    """How many dealings with the disk each attempt of the one run had, and what it left where it was not killed."""
+    file = folder / "single.toml"
+    file.write_text(SINGLE)
+    command = [sys.executable, "-m", "tests.crashing", str(file), str(out), str(folder / "cache")]
+    command.append(",".join(map(str, places)))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def single(folder: Path) -> tuple[int, str]:
+    """How many dealings with the disk a run has that is left alone, and what it leaves."""
+    ((count, left),) = crash(folder, folder / "single", [0])
+    assert int(count) > 100
+    return int(count), left
+
+
+def test_a_run_killed_while_it_writes_ends_the_same(folder: Path, single: tuple[int, str]) -> None:
+    """Ten kills in a row at random dealings with the disk, each attempt on what the one before left."""
+    dice = random.Random(0)
+    found = crash(folder, folder / "crashed", [*(dice.randrange(1, single[0] // 3) for _ in range(10)), 0])
+    assert len(found) == 11 and found[-1][1] == single[1]
+
+
+@pytest.mark.slow
+def test_wherever_a_run_is_killed_it_ends_the_same(folder: Path, single: tuple[int, str]) -> None:
+    """A kill at every dealing with the disk of a run, and the attempt after it."""
+    places = [part for place in range(1, single[0] + 1) for part in (-place, 0)]
+    (folder / "each").mkdir()
+    found = crash(folder, folder / "each", places)
+    assert {parts[1] for parts in found if len(parts) > 1} == {single[1]}

@@ -207,3 +207,24 @@ def test_without_locks_it_is_said_and_goes_on(tmp_path: Path, monkeypatch: pytes
     with store.locked(tmp_path, said.append):
         pass
     assert said == [f"{tmp_path}: this file system has no locks (No locks available); start one command at a time here"]
+
+
+def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path) -> None:
+    root = tmp_path / "results" / "mine"
+    said: list[str] = []
+    second = threading.Thread(target=lambda: waits(root, said))
+    with pytest.raises(InputError), store.locked(root, said.append):
+        second.start()
+        while not said:
+            time.sleep(0.01)
+        raise InputError("the data are wrong")
+    second.join()
+    assert len(said) == 1 and not (tmp_path / "results").exists()
+    with store.locked(root, said.append):
+        store.write_text(root / "experiment.json", "{}")
+    assert (root / "experiment.json").exists()
+
+
+def waits(root: Path, said: list[str]) -> None:
+    with store.locked(root, said.append):
+        assert root.is_dir() and (root / store.LOCK).exists()

@@ -14,6 +14,7 @@ import torch
 
 from architectures.contract import answers, caching, learning, lengths, parameters, passes
 from architectures.contract.subject import BrokenError, Build, Subject, subject
+from architectures.patience import limited
 
 Check = Callable[[Subject], str | None]
 
@@ -85,7 +86,8 @@ def explanation(check: Check) -> str:
 
 def _result(check: Check, build: Build, path: str) -> Result:
     try:
-        return Result(check, note=check(subject(build)))
+        with limited():
+            return Result(check, note=check(subject(build)))
     except BrokenError as error:
         return Result(check, problem=" ".join(str(error).split()))
     except (Exception, SystemExit) as error:

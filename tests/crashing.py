@@ -1,0 +1,100 @@
+"""A run that is killed at one of its dealings with the disk, as often as wanted, each time in a process of its own.
+
+usage: python -m tests.crashing EXPERIMENT.toml DIR CACHE PLACE[,PLACE...]
+
+Every attempt goes on from what the one before left in DIR, or from nothing where PLACE is negative; each is killed with
+SIGKILL at that dealing: before it is done, or with half of the file where it makes a file durable. 0: not at all.
+Prints how many dealings each attempt had, and the SHA-256 of what it left where it was not killed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from runs import matrix, spec, train, work
+from runs.plan import Plan
+
+DEALINGS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
+
+
+def outcome(root: Path) -> dict[str, object]:
+    """Everything that must be equal to the last bit, by run: all are done."""
+    found: dict[str, object] = {}
+    for run in sorted((root / "runs").iterdir()):
+        assert json.loads((run / "record.json").read_text())["status"] == "done"
+        found[run.name] = (
+            (run / "model.safetensors").read_bytes(),
+            (run / "scores.json").read_text(),
+            pd.read_csv(run / "curves.csv").drop(columns="seconds").to_csv(),
+            pd.read_parquet(run / "predictions.parquet").to_csv(),
+        )
+    return found
+
+
+def planned(file: str, root: str, cache: str) -> Plan:
+    said: Callable[[str], None] = lambda line: None  # noqa: E731
+    found = matrix.plan(
+        spec.load(file), device="cpu", deterministic=False, cache=Path(cache), root=Path(root), say=said
+    )
+    (plan,) = found.plans
+    return plan
+
+
+def attempt(plan: Plan, root: str, place: int) -> int:
+    """How many dealings with the disk the attempt had, killed at number ``place`` if that is not 0."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def deal(*given: Any, **named: Any) -> Any:
+                nonlocal count
+                count += 1
+                os.write(theirs, b".")
+                if count == place:
+                    if name == "fsync" and stat.S_ISREG(os.fstat(given[0]).st_mode):
+                        os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*given, **named)
+
+            return deal
+
+        for name in DEALINGS:
+            setattr(os, name, counted(name, getattr(os, name)))
+        try:
+            work.perform(plan, Path(root) / "runs" / plan.run, lambda event: None, lambda: False)
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    seen = 0
+    while part := os.read(ours, 4096):
+        seen += len(part)
+    os.close(ours)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) == (0 < place <= seen), (status, place, seen)
+    return seen
+
+
+def main(file: str, root: str, cache: str, places: str) -> None:
+    train.CHECKPOINT_SECONDS = 0.0
+    plan = planned(file, root, cache)
+    for place in map(int, places.split(",")):
+        if place < 0:  # from the beginning
+            shutil.rmtree(root)
+        seen = attempt(plan, root, abs(place))
+        left = "" if place else hashlib.sha256(repr(outcome(Path(root))).encode()).hexdigest()
+        print(seen, left, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,364 @@
+"""Every class of wrong input is one line with status 2 and leaves nothing behind; what is merely odd works.
+
+Each case is a few files in an empty folder and a command, as a user would give it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import archbench
+from architectures import catalogue, patience
+
+EXPERIMENT = """
+name = "mine"
+architectures = ["decoder"]
+[budget]
+parameters = 20_000
+tokens = 2_000
+[model]
+width = 32
+[training]
+batch_tokens = 512
+[[tasks]]
+kind = "classification"
+name = "colours"
+data = "things.csv"
+tokenizer = "word"
+vocabulary = 64
+source_length = 8
+test_examples = 5
+"""
+PARALLEL = '{ train = ["a.txt", "b.txt"] }'
+TRANSLATED = EXPERIMENT.replace("classification", "translation").replace('"things.csv"', PARALLEL)
+TEXT = EXPERIMENT.replace("classification", "generation").replace("things.csv", "things.txt")
+TEXT = TEXT.replace('tokenizer = "word"\nvocabulary = 64\nsource_length = 8', "context = 16\nsource_length = 8")
+SPLIT = EXPERIMENT.replace('"things.csv"', '{ train = "things.csv", test = "test.csv" }')
+ROWS = [
+    f"{size} {thing} {n},{label}"
+    for size, label in (("big", "warm"), ("small", "cold"))
+    for thing in "abc"
+    for n in range(40)
+]
+TABLE = "\n".join(["text,label", *ROWS]) + "\n"
+RUNNING = "\n".join(f"line {n} of the text" for n in range(400)) + "\n"
+VARIANT = catalogue.find("decoder").text
+OWN = EXPERIMENT.replace('"decoder"', '"mine.py"')
+
+Content = str | bytes
+
+
+@dataclass(frozen=True)
+class Case:
+    """What lies in the folder beside ``things.csv`` and ``mine.toml``, and what is said; ``odd`` ones work."""
+
+    name: str
+    says: str = ""
+    toml: Content = EXPERIMENT
+    files: Mapping[str, Content | None] = field(default_factory=dict)
+    command: tuple[str, ...] = ("compare", "mine.toml")
+
+
+def table(content: Content, says: str, name: str, **more: Content | None) -> Case:
+    return Case(name, says, files={"things.csv": content, **more})
+
+
+def variant(content: Content | None, says: str, name: str) -> Case:
+    return Case(name, says, OWN, {"mine.py": content})
+
+
+def toml(content: Content, says: str, name: str) -> Case:
+    return Case(name, says, content)
+
+
+def lines(content: str, says: str, name: str) -> Case:
+    return Case(name, says, EXPERIMENT.replace(".csv", ".jsonl"), {"things.jsonl": content})
+
+
+def parallel(one: str, other: str, says: str, name: str) -> Case:
+    return Case(name, says, TRANSLATED, {"a.txt": one, "b.txt": other})
+
+
+def split(content: str, says: str, name: str) -> Case:
+    return Case(name, says, SPLIT, {"test.csv": content})
+
+
+def text(content: str, says: str, name: str) -> Case:
+    return Case(name, says, TEXT, {"things.txt": content})
+
+
+def command(says: str, name: str, *given: str) -> Case:
+    return Case(name, says, command=given)
+
+
+def changed(old: str, new: str, says: str, name: str) -> Case:
+    assert old in EXPERIMENT
+    return Case(name, says, EXPERIMENT.replace(old, new))
+
+
+HEAD = '"""A model."""\n'
+BUILD = f"{HEAD}def build(size, limits):\n"
+
+WRONG = [
+    # Experiment files: syntax, types, keys, values, budgets
+    toml("", "mine.toml: name: missing", "empty file"),
+    toml("name = ", "mine.toml:1: ", "half a line"),
+    toml(EXPERIMENT + '\nname = "again"\n[budget]\n', "mine.toml:", "a table twice"),
+    toml(EXPERIMENT.replace("tokens = 2_000", "tokens = 2_000\ntokens = 3_000"), "mine.toml:7: ", "a key twice"),
+    toml(EXPERIMENT.encode("utf-16"), "mine.toml:1: not UTF-8", "UTF-16"),
+    toml(EXPERIMENT.encode() + b"# \xff\n", "mine.toml:19: not UTF-8", "not UTF-8"),
+    toml(EXPERIMENT + "\x00", "mine.toml:", "a NUL byte"),
+    toml('[[tasks]]\nx = "' + "a" * 100_000, "mine.toml:2: ", "a string without end"),
+    toml(f"x = {'[' * 2_000}", "mine.toml", "brackets without end"),
+    changed("2_000", "1e400", "mine.toml: budget.tokens", "infinite tokens"),
+    changed("2_000", "2.5", "mine.toml: budget.tokens: 2.5: expected a whole number", "half a token"),
+    changed("2_000", '"many"', 'budget.tokens: "many": expected', "tokens in words"),
+    changed("2_000", "true", "budget.tokens: true: expected", "tokens that are true"),
+    changed("2_000", "2026-01-01", "budget.tokens: 2026-01-01: expected", "tokens that are a day"),
+    changed("2_000", "-5", "budget.tokens: -5: expected more than 0", "negative tokens"),
+    changed("2_000", "3", "less than one batch", "fewer tokens than a batch"),
+    changed(
+        "tokens = 2_000",
+        "tokens = 2_000\nflops = 1e9",
+        "expected exactly one of tokens, flops and seconds",
+        "two budgets",
+    ),
+    changed("20_000", "1" + "0" * 40, "parameters", "more parameters than any machine holds"),
+    changed("20_000", "100", "expected at least 20000", "too few parameters"),
+    changed("tokens = 2_000", "tokens = 2_000\nmatch = 'time'", 'budget.match[0]: "time": expected', "unknown axis"),
+    changed("batch_tokens", "batchtokens", 'did you mean "batch_tokens"', "misspelt key"),
+    changed("[budget]", "[budgets]", 'budgets: unknown key; did you mean "budget"', "misspelt table"),
+    changed('["decoder"]', '"decoder"', 'architectures: "decoder": expected a list', "no list"),
+    changed('["decoder"]', "[]", "architectures: is empty", "no architecture"),
+    changed('["decoder"]', '["decodr"]', 'did you mean "decoder"?', "misspelt architecture"),
+    changed('"mine"', '"../../evil"', 'name: "../../evil": expected letters', "a name that leaves the folder"),
+    changed('"mine"', '"a/b"', 'name: "a/b": expected letters', "a name with a folder"),
+    changed('"colours"', '"../../evil"', 'name: "../../evil": expected letters', "a task that leaves the folder"),
+    changed('"colours"', '".."', 'name: "..": expected letters', "a task called dots"),
+    changed("width = 32", "width = 33", "model", "a width that heads do not divide"),
+    changed("width = 32", "width = 1_000_000", "width", "a width beyond the budget"),
+    changed("source_length = 8", "source_length = 0", "source_length: 0: expected at least 1", "no source"),
+    changed("vocabulary = 64", "vocabulary = 1", "vocabulary", "a vocabulary of one"),
+    changed("things.csv", "absent.csv", 'data: no file "absent.csv"', "a missing file"),
+    changed("things.csv", "thing.csv", 'did you mean "things.csv"', "a misspelt file"),
+    changed("things.csv", "../mine/..", "data:", "a folder as data"),
+    changed("things.csv", "mine.toml", "classification cannot read", "a file of another kind"),
+    changed('"things.csv"', '{ train = "things.csv", dev = "x.csv" }', 'unknown split "dev"', "an unknown split"),
+    changed('"things.csv"', '["things.csv", "things.csv", "things.csv"]', "data", "three files"),
+    changed(
+        "source_length = 8",
+        'source_length = 8\nencoding = "utf-9"',
+        'unknown text encoding "utf-9"',
+        "unknown encoding",
+    ),
+    changed(
+        "source_length = 8", 'source_length = 8\ncolumns = { label = "class" }', 'no column "class"', "a missing column"
+    ),
+    # Data
+    table("", "things.csv has no header line", "empty"),
+    table("text,label\n", "things.csv has no rows", "a header alone"),
+    table("text,label\nbig,warm\n", "data:", "a single row"),
+    table("text,label\n" + "big,\n" * 50, "no row with both", "rows without labels"),
+    table(TABLE.replace("text,label", "texts,label"), 'no column "text" in things.csv', "another column"),
+    table(
+        TABLE.replace("text,label", "text,text"), 'things.csv has 2 columns called "text"', "two columns called text"
+    ),
+    table(
+        TABLE.replace("text,label", "text,label,label").replace("warm", "warm,x").replace("cold", "cold,x"),
+        'things.csv has 2 columns called "label"',
+        "a column twice",
+    ),
+    table(TABLE + "big,warm,more\n", "things.csv line 242 has 3 fields", "ragged, more"),
+    table(TABLE + "big\n", "things.csv line 242 has 1 fields", "ragged, fewer"),
+    table(TABLE + '"big,warm\n', "things.csv line", "a quote without end"),
+    table(TABLE + '"big" red,warm\n', "things.csv line 242 is not well-formed", "text after a quote"),
+    table(TABLE.encode("utf-16"), "encoding: things.csv is not utf-8", "UTF-16"),
+    table((TABLE + "grün,warm\n").encode("latin-1"), "things.csv is not utf-8: byte 0xfc at", "Latin-1"),
+    table(TABLE.replace("cold", "warm"), 'every training example has the label "warm"', "one class only"),
+    Case(
+        "no JSON",
+        "things.jsonl line 2 is not JSON",
+        EXPERIMENT.replace(".csv", ".jsonl"),
+        {"things.jsonl": '{"text": "a", "label": "b"}\n{half\n'},
+    ),
+    Case(
+        "JSON that is no object",
+        "things.jsonl line 1 is no JSON object",
+        EXPERIMENT.replace(".csv", ".jsonl"),
+        {"things.jsonl": "[1]\n"},
+    ),
+    Case(
+        "JSON that is nested",
+        'column "text" in things.jsonl line 1 is no text',
+        EXPERIMENT.replace(".csv", ".jsonl"),
+        {"things.jsonl": '{"text": {"a": 1}, "label": "b"}\n'},
+    ),
+    Case(
+        "unequal parallel texts",
+        "parallel files need a line for each line",
+        TRANSLATED,
+        {"a.txt": "a\nb\nc\n", "b.txt": "a\nb\n"},
+    ),
+    parallel("", "", "are empty", "empty parallel texts"),
+    text("", "things.txt is empty", "an empty text"),
+    text("ab", "things.txt is too short", "a text of a line"),
+    text(" ", "data", "a text of blanks"),
+    split("", "test.csv", "an empty test file"),
+    Case(
+        "test labels that train has not",
+        "no label of the test split is one of the training split's",
+        SPLIT,
+        {"test.csv": "text,label\nbig,lukewarm\n"},
+    ),
+    # Variant files
+    variant(None, "mine.py: there is no such variant file", "absent"),
+    variant("", "mine.py: a variant file needs a function build", "empty"),
+    variant(HEAD + "x = = 2\n", "mine.py:2: the variant file fails: SyntaxError", "a syntax error"),
+    variant(b'"""A \xff model."""\n', "mine.py:1: the variant file fails: SyntaxError", "not UTF-8"),
+    variant(HEAD + "\x00", "mine.py:", "a NUL byte"),
+    variant(HEAD + "import torchh\n", "mine.py:2: the variant file fails: ModuleNotFoundError", "a missing module"),
+    variant(HEAD + "1 / 0\n", "mine.py:2: the variant file fails: ZeroDivisionError", "raises on import"),
+    variant(HEAD + "import sys\nsys.exit(0)\n", "mine.py:3: the variant file fails: SystemExit", "ends the process"),
+    variant(HEAD + "build = 3\n", "mine.py: a variant file needs a function build", "build is a number"),
+    variant(HEAD + "def build(size):\n    pass\n", "build(size, limits) fails: TypeError", "another signature"),
+    variant(
+        BUILD + '    raise ValueError("no\\nway")\n',
+        "fails: ValueError: no way",
+        "raises",
+    ),
+    variant(
+        BUILD + '    return {"a": 1}\n',
+        "gave a dict; expected one of",
+        "returns rubbish",
+    ),
+    variant(
+        BUILD + "    return None\n",
+        "gave a NoneType; expected one of",
+        "returns nothing",
+    ),
+    variant(HEAD + "while True:\n    pass\n", "TimeoutError: does not end within", "takes for ever to read"),
+    variant(
+        BUILD + "    while True:\n        pass\n",
+        "TimeoutError: does not end within",
+        "takes for ever to build",
+    ),
+    variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file begins with a docstring", "no docstring"),
+    # The command line
+    command("absent.toml: no such file", "no such file", "compare", "absent.toml"),
+    command("cannot be read: Is a directory", "a folder as experiment", "compare", "."),
+    command("for the preset write --preset quick", "a preset's name as file", "compare", "quick"),
+    Case(
+        "file and preset",
+        "give either an experiment file or a preset",
+        command=("compare", "mine.toml", "--preset", "smoke"),
+    ),
+    command('did you mean "smoke"', "an unknown preset", "compare", "--preset", "smok"),
+    command("No such option: --sedes", "an unknown option", "compare", "mine.toml", "--sedes", "3"),
+    command("Invalid value for '--seeds'", "no number of seeds", "compare", "mine.toml", "--seeds", "0"),
+    command("expected auto, cpu or cuda", "an unknown device", "compare", "mine.toml", "--device", "tpu"),
+    Case(
+        "a task that is not there",
+        'no task "colors"; did you mean "colours"?',
+        command=("compare", "mine.toml", "--tasks", "colors"),
+    ),
+    command("mine.toml", "a file in the place of the folder", "compare", "mine.toml", "--out", "mine.toml"),
+    command("no experiment here", "a report of nothing", "report", "nowhere"),
+    command("no run 'x'", "a run that is not there", "predict", "x", "text"),
+]
+
+ODD = [
+    toml("\ufeff" + EXPERIMENT, "", "experiment with a byte order mark"),
+    toml(EXPERIMENT.replace("\n", "\r\n"), "", "experiment with CRLF"),
+    table("\ufeff" + TABLE, "", "byte order mark"),
+    table(TABLE.replace("\n", "\r\n"), "", "CRLF"),
+    table(TABLE.replace("\n", "\r"), "", "CR alone"),
+    table(TABLE + "\n\n\n", "", "empty lines"),
+    table(TABLE + '"a ""big"" one, red",warm\n"two\nlines",cold\n', "", "quotes"),
+    table(TABLE.replace("text,label", " text , label "), "", "blanks about names of columns"),
+    table(TABLE + "big\x00red,warm\n", "", "NUL bytes"),
+    table(TABLE + "=cmd|' /C calc'!A0,warm\n<script>alert(1)</script>,cold\n", "", "what others would run"),
+    table(TABLE + f"{'very ' * 60_000}long,warm\n", "", "a huge line"),
+    table(TABLE + "👍🏽 مرحبا \u202e,cold\n", "", "any script and direction"),
+    table(TABLE.replace("warm\n", "Warm\n", 40), "2 labels that differ in case alone", "labels that differ in case"),
+    table(TABLE + TABLE.split("\n", 1)[1], "", "every row twice"),
+    split(TABLE, "228 test sources seen in train", "identical splits"),
+    split("\n".join([*TABLE.splitlines()[:3], "new,warm"]), "2 test sources seen in train", "an overlap"),
+    text("\ufeff" + RUNNING.replace("\n", "\r\n"), "", "text with CRLF and a mark"),
+    text(RUNNING + "\x00\x01 a\n", "", "text with NUL bytes"),
+    text(RUNNING.replace("\n", " "), "", "text of one line"),
+    Case(
+        "Latin-1 that is named",
+        "",
+        EXPERIMENT + 'encoding = "latin-1"\n',
+        {"things.csv": (TABLE + "grün,warm\n").encode("latin-1")},
+    ),
+    variant(VARIANT + '\nprint("hello")\n', "", "a variant that prints"),
+    variant(
+        VARIANT.replace("def build(size: Size, limits: Limits)", "def build(size, limits, more=None)"),
+        "",
+        "a variant with an argument more",
+    ),
+    variant(("\ufeff" + VARIANT).replace("\n", "\r\n"), "", "a variant with a mark and CRLF"),
+]
+
+
+def laid_out(case: Case, folder: Path) -> None:
+    for name, content in {"things.csv": TABLE, "mine.toml": case.toml, **case.files}.items():
+        if content is not None:
+            (folder / name).write_bytes(
+                content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+            )
+
+
+def left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in str(path)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "mine"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path / "cache"))
+    return place
+
+
+def ended(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        archbench.main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def names(cases: list[Case]) -> list[str]:
+    return [f"{case.name} ({next(iter(case.files), 'mine.toml')})" for case in cases]
+
+
+@pytest.mark.parametrize("case", WRONG, ids=names(WRONG))
+def test_what_is_wrong_is_one_line_and_leaves_nothing(
+    case: Case, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "TimeoutError" in case.says:
+        monkeypatch.setattr(patience, "SECONDS", 0.5)
+    laid_out(case, folder)
+    before = left(folder)
+    assert ended(*case.command) == 2
+    output, errors = capsys.readouterr()
+    lines = [line for line in errors.splitlines() if line.startswith("archbench: ")]
+    assert len(lines) == 1 and case.says in lines[0], errors
+    assert "Traceback" not in errors and not output
+    assert left(folder) == before
+    assert not list((folder.parent / "cache").glob("encoded/.partial-*"))
+
+
+@pytest.mark.parametrize("case", ODD, ids=names(ODD))
+def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    laid_out(case, folder)
+    assert ended(*case.command, "--dry-run") == 0
+    output, errors = capsys.readouterr()
+    assert case.says in errors and "1 runs: about" in output
+    (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
+    assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
