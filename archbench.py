@@ -66,7 +66,7 @@ def compare(
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
-        raise OSError(errno.ENOSPC, f"the disk is full; {GO_ON}", str(root))
+        raise OSError(errno.ENOSPC, f"{outcome.full}; make room, then {GO_ON}", str(root))
     build(root)
     return tables.read(root / "tables")
 
@@ -280,7 +280,7 @@ def _status(given: list[str]) -> int:
         return _fail(f"interrupted; {GO_ON}", 130)
     except OSError as error:
         if error.errno in FULL:
-            return _fail(f"{error.filename or 'the disk'}: no space left on the disk; make room, then {GO_ON}", 1)
+            return _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}", 2)
         if error.errno in BROKEN:
@@ -356,7 +356,7 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     for line in outcome.errors:
         _say(f"archbench: {line}")
     if outcome.full:
-        _say(f"archbench: {root}: no space left on the disk; make room, then {GO_ON}")
+        _say(f"archbench: {root}: {outcome.full}; make room, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
         _say(f"archbench: interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")

@@ -37,7 +37,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the runs ended, by name. ``signal`` is the one that interrupted them; ``full`` says that the disk is.
+    """How the runs ended, by name. ``signal`` is the one that interrupted them, ``full`` what is said of a full disk.
 
     A run is also unfinished where its worker alone was told to stop (SIGTERM). ``errors`` are lines about what failed
     beside the runs.
@@ -48,7 +48,7 @@ class Outcome:
     failed: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     signal: int | None = None
-    full: bool = False
+    full: str = ""
     errors: tuple[str, ...] = ()
 
     @property
@@ -56,7 +56,7 @@ class Outcome:
         """The exit status: 0, 1 where a run failed or was left out, 128 + the signal."""
         if self.signal is not None:
             return 128 + self.signal
-        return 1 if self.failed or self.unfinished or self.full or self.errors else 0
+        return int(bool(self.failed or self.unfinished or self.full or self.errors))
 
 
 def execute(
@@ -99,7 +99,7 @@ class _Director:
     waiting: deque[Plan]
     workers: dict[int, Worker] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
-    full: bool = False
+    full: str = ""
     deadline: float | None = None
 
     def run(self, jobs: int, caught: list[int]) -> None:
@@ -191,7 +191,7 @@ class _Director:
         except OSError as error:
             if error.errno not in store.FULL:
                 raise
-            self.full = True
+            self.full = str(error.strerror)
 
     def _stopping(self, caught: list[int]) -> bool:
         """Asks the workers to stop, once; whether they have, were signalled again or took too long."""

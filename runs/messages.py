@@ -35,7 +35,7 @@ class Ended:
     status: Literal["done", "failed", "interrupted", "skipped"]
     error: str = ""
     traceback: str = ""
-    full: bool = False  # the disk is
+    full: str = ""  # what the system says where the disk is
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the run was asked to stop and has saved its checkpoint

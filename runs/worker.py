@@ -118,7 +118,7 @@ def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable
     except Interrupted:
         return Ended(plan.run, "interrupted")
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in store.FULL
+        full = str(error.strerror) if isinstance(error, OSError) and error.errno in store.FULL else ""
         return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)
     finally:
         sys.stdout.flush()

@@ -218,7 +218,7 @@ def test_a_full_disk_is_status_1_and_one_clear_line(
 ) -> None:
     deeds["phrases-decoder-s0"] = "fill"
     assert status("compare", experiment) == 1
-    assert "results/mine: no space left on the disk; make room, then run the same command" in capsys.readouterr().err
+    assert "results/mine: No space left on device; make room, then run the same command" in capsys.readouterr().err
 
 
 def test_a_disk_that_is_full_from_the_start_is_no_traceback(
@@ -229,7 +229,7 @@ def test_a_disk_that_is_full_from_the_start_is_no_traceback(
 
     monkeypatch.setattr(store, "write_bytes", full)
     assert status("compare", experiment) == 1
-    assert "no space left on the disk" in capsys.readouterr().err
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_a_place_where_nothing_can_be_written_is_status_2(

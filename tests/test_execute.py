@@ -125,7 +125,12 @@ def test_a_run_without_a_finished_record_failed(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_what_has_not_begun(tmp_path: Path) -> None:
     outcome = run([FakePlan("full", "fill", 9.0), FakePlan("later")], tmp_path, jobs=1)
-    assert (outcome.full, outcome.failed, outcome.unfinished, outcome.status) == (True, ("full",), ("later",), 1)
+    assert (outcome.full, outcome.failed, outcome.unfinished, outcome.status) == (
+        "No space left on device",
+        ("full",),
+        ("later",),
+        1,
+    )
 
 
 def test_what_a_run_prints_goes_to_its_own_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,134 @@
+"""Disks that are full, limited or cannot be written: one clear line, nothing half written taken for whole, going on."""
+
+import json
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import RUNS, compare, said, scores, write
+
+from runs import disk
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("small")
+    write(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> str:
+    """The scores of a comparison that nothing happened to."""
+    assert compare(folder, folder / "whole", "--jobs", "1")[0] == 0
+    return scores(folder / "whole")
+
+
+class Small:
+    """A disk of its own (a tmpfs), which takes the right to mount one."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        place.mkdir()
+        self.mount("-t", "tmpfs", "-o", "size=64k", "tmpfs")
+
+    def mount(self, *options: str) -> None:
+        done = subprocess.run(["mount", *options, str(self.place)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
+
+    def become(self, options: str) -> None:
+        self.mount("-o", f"remount,{options}")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Small]:
+    try:
+        yield Small(tmp_path / "disk")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "disk")], capture_output=True)
+
+
+def assert_nothing_half(out: Path) -> None:
+    """Whatever has its name is whole."""
+    for path in out.rglob("*"):
+        if path.suffix == ".json" and path.is_file():
+            json.loads(path.read_text())
+        if path.suffix == ".parquet" and not path.name.startswith("."):
+            pd.read_parquet(path)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(400,), pytest.param((100, 200, 300, 500, 700, 900, 1200, 1600, 2200, 3000), marks=pytest.mark.slow)]
+)
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    folder: Path, small: Small, whole: str, sizes: tuple[int, ...]
+) -> None:
+    """The disk grows from attempt to attempt, and is full in the middle of whatever is just too large."""
+    out, full = small.place / "out", 0
+    for kilobytes in sizes:
+        small.become(f"size={kilobytes}k")
+        status, errors = compare(folder, out, "--jobs", "1")
+        told = said(errors)
+        assert status in (0, 1)
+        full += status
+        if status:
+            assert len([line for line in told if "no space left" in line.lower()]) == 1, errors
+        assert_nothing_half(out)
+    assert full
+    small.become("size=50m")
+    status, errors = compare(folder, out, "--jobs", "1")
+    assert status == 0 and scores(out) == whole
+
+
+def test_what_will_not_fit_is_said_before_the_start(folder: Path, small: Small) -> None:
+    _, errors = compare(folder, small.place / "out", "--jobs", "1")
+    first = errors.splitlines()
+    warned = [number for number, line in enumerate(first) if "MB will be needed and 0 MB are free" in line]
+    assert len(warned) == 1 and not any(" done in " in line for line in first[: warned[0]])
+
+
+def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> None:
+    small.become("ro")
+    status, errors = compare(folder, small.place / "out")
+    assert status == 2 and len(said(errors)) == 1 and "disk/out" in errors and "Read-only file system" in errors
+
+
+def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    status, errors = compare(folder, tmp_path / "out", "--jobs", "1", prepare=limit)
+    assert status == 1 and len([line for line in said(errors) if "File too large" in line]) == 1, errors
+    assert_nothing_half(tmp_path / "out")
+    assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
+    assert scores(tmp_path / "out") == whole
+
+
+def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> None:
+    import os
+
+    os.symlink(small.place, tmp_path / "cache")
+    for name in ("small.toml", "things.csv"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    filler = small.place / "filler"
+    filler.write_bytes(b"x" * 60_000)
+    status, errors = compare(tmp_path, tmp_path / "out")
+    assert status == 1 and len(said(errors)) == 1 and "no space left" in errors.lower()
+    filler.unlink()
+    small.become("size=5m")
+    assert compare(tmp_path, tmp_path / "out")[0] == 0
+
+
+def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -> None:
+    from runs import compare as comparing
+    from runs import spec
+
+    experiment = spec.load(folder / "small.toml")
+    matrix, _, _ = comparing.planned(experiment, folder / "other", comparing.Setting(jobs=1), lambda line: None)
+    taken = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
+    assert len(matrix.plans) == RUNS
+    assert taken < disk.needed(matrix.plans, jobs=1) < 20 * taken

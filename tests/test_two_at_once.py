@@ -1,0 +1,61 @@
+"""Two commands on one folder: one waits, no run is trained twice, no table is torn; a dead one is in nobody's way."""
+
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import RUNS, compare, done, said, scores, start, write
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("small")
+    write(place)
+    return place
+
+
+def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
+    file, out = str(folder / "small.toml"), folder / "out"
+    commands = [
+        ["compare", file, "--out", str(out)],
+        ["compare", file, "--out", str(out), "--architectures", "decoder"],
+    ]
+    both = [start(folder, *command) for command in commands]
+    errors = [process.communicate(timeout=600)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert sum("waiting for it" in each for each in errors) == 1
+    trained = [run for each in errors for run in done(each)]
+    assert len(trained) == len(set(trained)) == RUNS
+    assert not any(said(each) for each in errors)
+    assert len(scores(out).splitlines()) > 2, "the tables are whole, whoever came last"
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -> None:
+    """A report of what there is, again and again while the runs go on, is whole every time."""
+    out = tmp_path / "out"
+    process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), "--jobs", "1")
+    while not list(out.glob("runs/*/manifest.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    reported = start(folder, "report", str(out))
+    _, errors = reported.communicate(timeout=600)
+    assert reported.returncode == 0 and "Traceback" not in errors
+    assert set(pd.read_parquet(out / "tables" / "runs.parquet")["status"]) <= {"done", "unfinished"}
+    assert process.wait(timeout=600) == 0
+    scores(out)
+
+
+def test_a_dead_command_is_in_nobodys_way(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), "--jobs", "1")
+    while not list(out.glob("runs/*/record.json")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    status, errors = compare(folder, out)
+    assert status == 0 and "waiting" not in errors
+    scores(out)
