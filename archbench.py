@@ -235,6 +235,7 @@ def _predict(
 ) -> int:
     """Let a trained run continue, classify or translate a text."""
     from runs import store
+    from runs.messages import visible
 
     folder = store.find_run(run)
     from runs.predict import predict  # torch, after what can go wrong without it
@@ -242,9 +243,9 @@ def _predict(
     answer = predict(folder, text)
     if answer.cut:
         _say(f"the last {answer.cut} tokens of the text are beyond the model's source length and were not read")
-    typer.echo(answer.text)
+    typer.echo(visible(answer.text))
     for label, probability in answer.probabilities:
-        typer.echo(f"  {probability:.3f}  {label}")
+        typer.echo(visible(f"  {probability:.3f}  {label}"))
     return 0
 
 
@@ -292,12 +293,14 @@ def _status(given: list[str]) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print("archbench: " + " ".join(message.split()), file=sys.stderr)
+    _say("archbench: " + " ".join(message.split()))
     return status
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    from runs.messages import visible
+
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -366,10 +369,12 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
 def _print_report(root: Path, anew: bool = True) -> None:
     """Builds the report; the headline and where the page is go to the terminal."""
     from reports import assemble, summary
+    from runs.messages import visible
     from runs.outlook import aligned
 
-    (page, *_), judged = assemble.report(root, anew)
-    typer.echo("\n".join(["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]))
+    (page, *_), judged = assemble.report(root, anew, _say)
+    lines = ["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]
+    typer.echo(visible("\n".join(lines)))
 
 
 def _print_bench(root: Path) -> None:

@@ -1,7 +1,6 @@
 """Makes an experiment's report: its tables, figures and page."""
 
 import hashlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,11 +22,7 @@ def build(root: Path) -> list[Path]:
     return report(root)[0]
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def report(root: Path, anew: bool = True, say: Callable[[str], None] = _say) -> "tuple[list[Path], Judged]":
+def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) -> "tuple[list[Path], Judged]":
     """Make the tables, figures and page of an experiment; return the paths written, the page first, and the outcome.
 
     The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so

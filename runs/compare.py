@@ -89,6 +89,9 @@ def check(experiment: Experiment, setting: Setting, say: Say) -> None:
     machine.device(setting.device)
     stated = (*experiment.tasks, *experiment.conditions)
     places = dict.fromkeys(place for task in stated for place in task.architectures)
+    for place in places:
+        if place.endswith(".py") and (Path(experiment.folder) / Path(place).expanduser()).is_file():
+            say(f"{place}: running the code in this file, here and in every worker")
     variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
     for task in stated:
         _apart(task.name, {place: variants[place].name for place in task.architectures})

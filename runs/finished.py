@@ -1,5 +1,6 @@
 """A finished run, read back from its folder: its plan, tokenizer and model."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _read(folder: Path) -> FinishedRun:
 
 
 def _variant(folder: Path, made: plan.Plan) -> Variant:
-    """The variant file that the run kept; other packages' variants and models are found where they were.
+    """The variant as it was trained: the one that is installed, else the file that the run kept, which is then run.
 
     Raises ``ValueError`` where its text is not what was trained; such a file is not run.
     """
@@ -69,6 +70,10 @@ def _variant(folder: Path, made: plan.Plan) -> Variant:
         kept = folder / "variant.py"
         if kept.read_text(encoding="utf-8") != made.variant_text:
             raise ValueError("variant.py has changed since")
+        installed = None if made.variant.endswith(".py") else catalogue.find(made.variant)
+        if installed is not None and installed.text == made.variant_text:
+            return installed
+        print(f"{kept}: running the code that this run was trained with", file=sys.stderr)
         return catalogue.find(str(kept))
     found = catalogue.find(made.variant)
     if found.text != made.variant_text:

@@ -1,5 +1,6 @@
 """What a worker and the process that directs it tell each other."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -60,6 +61,14 @@ class Plan(Protocol):
         """What is known of the run's row in the table of runs before it has run."""
         ...
 
+
+def visible(text: str) -> str:
+    """Text for a terminal: what would move its cursor, change its colours or turn its direction is written out."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+# Control characters but for the end of a line and the tabulator; line separators; embeddings, overrides and isolates.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 Event = Progress | Said | Ended
 Notify = Callable[[Event], None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from runs.messages import Ended, Event, Plan, Progress, Said
+from runs.messages import Ended, Event, Plan, Progress, Said, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -161,7 +161,7 @@ class Display:
 
     def _say(self, line: str) -> None:
         self.said = self.tracker.clock()
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

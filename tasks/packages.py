@@ -35,6 +35,18 @@ DAMAGE = (
     StopIteration,
 )
 TIMEOUT = 900  # seconds for a download of some 70 MB
+PATIENCE = 15  # seconds without an answer after which pip asks again
+ATTEMPTS = 3  # at a download that arrives, but not as it should
+# What pip says, and what it means; pip itself asks once more where nothing answers.
+MEANINGS = {
+    "after connection broken": "the package registry cannot be reached",
+    "DO NOT MATCH THE HASHES": "what arrived has another SHA-256: cut off or changed on the way",
+    "IncompleteRead": "the download broke off",
+    "Download failed after": "the download broke off",
+    "Max retries exceeded": "the package registry does not answer as it should",
+    "Read timed out": "the package registry does not answer in time",
+}
+AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "Download failed after")
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,10 @@ def digest(found: list[Row]) -> str:
 
 
 def download(package: Package, folder: Path) -> Path:
-    """The distribution file, downloaded into ``folder`` by pip. Raises ``InputError`` with pip's own reason."""
+    """The distribution file, downloaded into ``folder`` by pip, anew where it arrives damaged.
+
+    Raises ``InputError`` with the reason.
+    """
     name = package.requirement.partition("==")[0]
     wanted = folder / "requirements.txt"
     hashes = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
@@ -95,7 +110,7 @@ def download(package: Package, folder: Path) -> Path:
     files = folder / "files"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--requirement", str(wanted)]
     command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
-    command += ["--progress-bar", "off", "--retries", "1", "--timeout", "15", "--ignore-requires-python"]
+    command += ["--progress-bar", "off", "--retries", "1", "--timeout", str(PATIENCE), "--ignore-requires-python"]
     _run(command, package)
     found = sorted(files.iterdir())
     assert len(found) == 1, found
@@ -156,20 +171,27 @@ def _workplace(cache: Path) -> tempfile.TemporaryDirectory[str]:
 
 
 def _run(command: list[str], package: Package) -> None:
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(f"pip took more than {TIMEOUT} s over {package.requirement}") from error
-    if done.returncode:
-        raise InputError(f"pip could not download {package.requirement} ({_reason(done.stderr or done.stdout)})")
+    output = ""
+    for _ in range(ATTEMPTS):
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"pip took more than {TIMEOUT} s over {package.requirement}") from error
+        if not done.returncode:
+            return
+        output = done.stderr or done.stdout
+        if not any(words in output for words in AGAIN):
+            break
+    raise InputError(f"pip could not download {package.requirement} ({_reason(output)})")
 
 
 def _reason(output: str) -> str:
-    """Why pip failed, in one line: no connection, else its first error."""
-    if "after connection broken" in output:
-        return "the package registry cannot be reached"
+    """Why pip failed, in one line: what is known, else its first error."""
+    for words, meaning in MEANINGS.items():
+        if words in output:
+            return meaning
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines[-1:] or ["no reason given"])[0][:300]

@@ -1,7 +1,5 @@
 """The page in a real browser: no serious finding of axe, in light, dark and print, and nothing wider than a phone."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +34,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = synthetic.write_store(root, further=further)
     synthetic.fail(root, runs[0])
     return reports.build(root)[0]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def opened(browser: Any, file: Path, viewport: dict[str, int], **options: Any) -> Any:

@@ -84,6 +84,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert status == 0 and scores(out) == whole
 
 
+@pytest.mark.slow
 def test_what_will_not_fit_is_said_before_the_start(folder: Path, small: Small) -> None:
     _, errors = compare(folder, small.place / "out", "--jobs", "1")
     first = errors.splitlines()
@@ -97,6 +98,7 @@ def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> N
     assert status == 2 and len(said(errors)) == 1 and "disk/out" in errors and "Read-only file system" in errors
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -108,6 +110,7 @@ def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) 
     assert scores(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> None:
     import os
 

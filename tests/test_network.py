@@ -1,0 +1,103 @@
+"""A registry or hub that is slow, breaks off or sends wrong bytes: bounded attempts, then one line with what to do."""
+
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from registry import Registry, serving
+
+from tasks import packages, sources
+from tasks.errors import InputError
+from tasks.packages import Extract, Package
+
+PACKAGE = Package("tiny==0.1")
+
+
+def rows(wheel: Path) -> list[list[str]]:
+    with zipfile.ZipFile(wheel) as archive:
+        return [[line] for line in archive.read("tiny/data.txt").decode().splitlines()]
+
+
+EXTRACT = Extract("tiny", (PACKAGE,), packages.digest([["rows"]] * 20_000), 1, rows)
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pip asks the server of the test alone, and waits a second for it."""
+    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(packages, "PATIENCE", 1)
+
+
+def fetched(registry: Registry, cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    monkeypatch.setenv("PIP_INDEX_URL", f"{registry.url}/simple")
+    return packages.rows(EXTRACT, cache, lambda line: None)
+
+
+@pytest.mark.parametrize("moods", [["fine"], ["half", "fine"], ["wrong", "half", "fine"]])
+def test_what_arrives_damaged_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moods: list[str]
+) -> None:
+    with serving(*moods) as registry:
+        assert len(fetched(registry, tmp_path, monkeypatch)) == 20_000
+    assert len(registry.asked) >= len(moods)
+    assert len(packages.rows(EXTRACT, tmp_path, lambda line: None)) == 20_000, "from the cache, the server is gone"
+
+
+@pytest.mark.parametrize(
+    ("mood", "meaning", "times"),
+    [
+        ("wrong", "what arrived has another SHA-256: cut off or changed on the way", 3),
+        ("half", "", 3),
+        ("silent", "the package registry does not answer", 2),
+        ("error", "the package registry does not answer as it should", 2),
+    ],
+)
+def test_attempts_are_bounded_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str, meaning: str, times: int
+) -> None:
+    begun = time.monotonic()
+    with serving(mood) as registry, pytest.raises(InputError) as told:
+        fetched(registry, tmp_path, monkeypatch)
+    line = str(told.value)
+    assert line.startswith('data: "tiny" cannot be fetched: pip could not download tiny==0.1 (') and "\n" not in line
+    assert meaning in line and line.endswith(f"or copy {tmp_path / 'packages'} from a machine that has it")
+    assert times <= len(registry.asked) <= 20, registry.asked  # a later pip resumes what broke off, a few times
+    assert time.monotonic() - begun < 120
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_registry_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="the package registry cannot be reached"):
+        fetched(Registry("http://127.0.0.1:9", []), tmp_path, monkeypatch)
+
+
+HUB = """
+from pathlib import Path
+from tasks import hub, sources
+from tasks.errors import InputError
+hub.LIMIT = 1.0
+try:
+    sources.load("classification", "hub:owner/name", Path("cache"), print, where="tasks.mine")
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("mood", ["silent", "error", "wrong"])
+def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, mood: str) -> None:
+    with serving(mood, path="/api/") as registry:
+        environment = {**os.environ, "HF_ENDPOINT": registry.url, "HF_HOME": str(tmp_path / "home")}
+        environment |= {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+        environment["PYTHONPATH"] = str(Path(sources.__file__).parents[1])
+        command = [sys.executable, "-c", HUB]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    assert done.stderr == "" and 1 <= len(registry.asked) <= 10
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("tasks.mine.data: ") and "owner/name" in line
