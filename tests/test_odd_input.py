@@ -337,6 +337,10 @@ def names(cases: list[Case]) -> list[str]:
     return [f"{case.name} ({next(iter(case.files), 'mine.toml')})" for case in cases]
 
 
+@pytest.mark.fault(
+    "wrong experiment files, data, variant files and commands",
+    "one line that names file and line or key, status 2, nothing left behind",
+)
 @pytest.mark.parametrize("case", WRONG, ids=names(WRONG))
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
     case: Case, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -354,6 +358,10 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     assert not list((folder.parent / "cache").glob("encoded/.partial-*"))
 
 
+@pytest.mark.fault(
+    "odd ones: byte order marks, CRLF, quotes, huge lines, overlaps",
+    "work; overlaps are counted and told",
+)
 @pytest.mark.parametrize("case", ODD, ids=names(ODD))
 def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     laid_out(case, folder)

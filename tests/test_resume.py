@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.fault(
+    "the command or a worker killed (SIGKILL, SIGTERM, SIGINT) at a random moment",
+    "the same command goes on; weights, scores, curves and answers bit-equal to a run left alone",
+)
 @pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.slow)])
-def test_killed_runs_end_as_if_nothing_had_happened(folder: Path, times: int) -> None:
+def test_killed_runs_end_as_if_nothing_had_happened(
+    folder: Path, times: int, record_property: Callable[[str, object], None]
+) -> None:
     out = folder / f"killed-{times}"
-    assert kill_until_done(folder, out, times, longest=4.0, seed=times) > 0
+    hits = kill_until_done(folder, out, times, longest=4.0, seed=times)
+    record_property("times", hits)
+    assert hits > 0
     assert outcome(out) == outcome(folder / "whole")
 
 
@@ -111,17 +120,31 @@ def single(folder: Path) -> tuple[int, str]:
     return int(count), left
 
 
-def test_a_run_killed_while_it_writes_ends_the_same(folder: Path, single: tuple[int, str]) -> None:
+@pytest.mark.fault(
+    "a run killed at a random dealing with the disk, ten times in a row",
+    "bit-equal in the end",
+)
+def test_a_run_killed_while_it_writes_ends_the_same(
+    folder: Path, single: tuple[int, str], record_property: Callable[[str, object], None]
+) -> None:
     """Ten kills in a row at random dealings with the disk, each attempt on what the one before left."""
     dice = random.Random(0)
     found = crash(folder, folder / "crashed", [*(dice.randrange(1, single[0] // 3) for _ in range(10)), 0])
+    record_property("times", len(found) - 1)
     assert len(found) == 11 and found[-1][1] == single[1]
 
 
+@pytest.mark.fault(
+    "a run killed before, or half through, each of its dealings with the disk",
+    "bit-equal in the end",
+)
 @pytest.mark.slow
-def test_wherever_a_run_is_killed_it_ends_the_same(folder: Path, single: tuple[int, str]) -> None:
+def test_wherever_a_run_is_killed_it_ends_the_same(
+    folder: Path, single: tuple[int, str], record_property: Callable[[str, object], None]
+) -> None:
     """A kill at every dealing with the disk of a run, and the attempt after it."""
     places = [part for place in range(1, single[0] + 1) for part in (-place, 0)]
     (folder / "each").mkdir()
     found = crash(folder, folder / "each", places)
+    record_property("times", single[0])
     assert {parts[1] for parts in found if len(parts) > 1} == {single[1]}

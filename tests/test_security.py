@@ -69,6 +69,10 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
     assert visible("grün\t👩‍👩‍👧 می‌خواهم\n") == "grün\t👩‍👩‍👧 می‌خواهم\n"
 
 
+@pytest.mark.fault(
+    "hostile texts and labels in data: what a terminal prints",
+    "written out, not obeyed",
+)
 def test_hostile_data_print_nothing_that_a_terminal_obeys(
     compared: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +90,10 @@ def test_hostile_data_leave_nothing_elsewhere(compared: tuple[Path, str]) -> Non
     assert sorted(path.name for path in out.parent.iterdir()) == ["cache", "hostile.toml", "out", "thi'ngs <b>.jsonl"]
 
 
+@pytest.mark.fault(
+    "run names that are paths elsewhere",
+    "nothing is read there",
+)
 @pytest.mark.parametrize("name", ["../../outside", "..", "/etc/passwd", "a/../../b", "."])
 def test_a_run_named_like_a_path_reads_nothing_elsewhere(tmp_path: Path, name: str) -> None:
     root = tmp_path / "store"
@@ -119,6 +127,10 @@ sys.stdout.buffer.write(pickle.dumps(Trap()))
 """
 
 
+@pytest.mark.fault(
+    "a pickle in the place of a file of a run",
+    "told, never run",
+)
 def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle in the place of every file of a run is told, never run."""
     trap = subprocess.run([sys.executable, "-c", PICKLES], capture_output=True, check=True).stdout
@@ -136,6 +148,10 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (place / name).write_bytes(whole)
 
 
+@pytest.mark.fault(
+    "hostile texts and labels in data: page and figures in a browser",
+    "no script, no request, no dialog",
+)
 @pytest.mark.browser
 def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str], browser: Any) -> None:
     """Page and figures, opened as they are: no script, no request, no dialog; the policy has nothing to stop."""
@@ -160,6 +176,10 @@ def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str],
     )
 
 
+@pytest.mark.fault(
+    "scripts planted into the page itself",
+    "stopped by its content security policy",
+)
 @pytest.mark.browser
 def test_the_policy_stops_what_would_run(compared: tuple[Path, str], browser: Any, tmp_path: Path) -> None:
     """The same page with a script planted into it: the content security policy alone keeps it from running."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runs import spec
 from tasks.errors import InputError
@@ -351,3 +353,46 @@ def test_batches_that_are_left_open_follow_the_budget(tokens: int, batch: int) -
     assert spec.from_dict({**values, "tasks": [task]}).tasks[0].training.batch_tokens == batch
     given = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
     assert given.tasks[0].training.batch_tokens == 64
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just("decoder")),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["data", "tokens", "name", "x"]), inner, max_size=3),
+    ),
+    max_leaves=4,
+)
+PLACES = st.sampled_from(
+    [
+        *("name", "architectures", "seeds", "supervision", "controls", "contrasts", "margins", "tuning", "conditions"),
+        *("budget", "budget.match", "budget.parameters", "budget.tokens", "budget.flops", "budget.seconds"),
+        *("model", "model.width", "model.heads", "training", "training.batch_tokens", "training.learning_rate"),
+        *("training.warmup", "training.dropout", "training.snapshots", "training.optimizer", "training.precision"),
+        *("tasks", "tasks.0", "tasks.0.data", "tasks.1.kind", "tasks.1.context", "tasks.1.tokenizer", "tasks.1.seeds"),
+        *("tasks.2.columns", "tasks.2.data", "tasks.2.budget", "tasks.2.encoding", "tasks.2.test_examples"),
+        *("tuning.learning_rate", "tuning.seeds", "margins.bleu", "conditions.0", "tasks.2.vocabulary"),
+    ]
+)
+
+
+@settings(max_examples=400)
+@given(PLACES, VALUES)
+def test_any_value_anywhere_is_taken_or_told_in_one_line(path: str, value: Any) -> None:
+    try:
+        data = changed(path, value)
+    except (KeyError, IndexError):  # the place is in a list that is not there
+        data = {**copy.deepcopy(MINIMAL), path.split(".")[0]: [value]}
+    try:
+        experiment = spec.from_dict(data, origin="mine.toml")
+    except InputError as error:
+        assert str(error).startswith("mine.toml: ") and "\n" not in str(error)
+    else:
+        json.dumps(experiment.digestable())
+
+
+@settings(max_examples=200)
+@given(st.text(st.characters(codec="utf-8"), max_size=60).map(str.encode) | st.binary(max_size=60))
+def test_any_file_is_no_experiment_in_one_line(content: bytes) -> None:
+    with pytest.raises(InputError, match=r"^mine\.toml(:\d+)?: [^\n]*$"):
+        spec.from_dict(spec._parsed(content, "mine.toml"), origin="mine.toml")

@@ -16,6 +16,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.fault(
+    "two comparisons started at once in one folder",
+    "one waits and says so; no run trained twice, tables whole",
+)
 def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
     file, out = str(folder / "small.toml"), folder / "out"
     commands = [
@@ -33,6 +37,10 @@ def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.fault(
+    "a report while a comparison writes",
+    "whole tables of what is there",
+)
 @pytest.mark.slow
 def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -> None:
     """A report of what there is, again and again while the runs go on, is whole every time."""
@@ -50,6 +58,10 @@ def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -
     scores(out)
 
 
+@pytest.mark.fault(
+    "a comparison started where one was killed",
+    "goes on at once",
+)
 @pytest.mark.slow
 def test_a_dead_command_is_in_nobodys_way(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -163,6 +163,10 @@ def test_losses_that_are_read_late_tell_the_same(folder: Path, tmp_path: Path, m
     assert outcome(perform(plan, tmp_path / "late")) == at_once
 
 
+@pytest.mark.fault(
+    "a loss or gradient that is not finite",
+    "the run stops at once, recorded as diverged with step and cause",
+)
 @pytest.mark.parametrize(("part", "cause"), [("loss", "loss nan"), ("norm", r"gradient not finite \(loss [\d.]+\)")])
 @pytest.mark.parametrize("steps", [1, 4, 100])
 def test_a_loss_that_is_not_finite_is_a_result(
