@@ -59,7 +59,10 @@ def environment(on: str) -> dict[str, str]:
         "device": torch.cuda.get_device_name() if on == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
     }
+    if on == "cuda":
+        facts |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
     return facts | {name: importlib.metadata.version(name) for name in RECORDED}
 
 
