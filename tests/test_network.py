@@ -63,7 +63,7 @@ def test_what_arrives_damaged_is_fetched_again(
     [
         ("wrong", "what arrived has another SHA-256: cut off or changed on the way", 3),
         ("half", "", 3),
-        ("silent", "the package registry does not answer", 2),
+        ("silent", "the package registry cannot be reached", 2),
         ("error", "the package registry does not answer as it should", 2),
     ],
 )

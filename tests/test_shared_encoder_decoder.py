@@ -90,8 +90,8 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
     loss(model).backward()
     optimizer.build(model, Recipe(), "cpu").step()
     assert_shared(model)
-    checkpoint.save(tmp_path, {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
-    found = checkpoint.load(tmp_path, print)
+    checkpoint.save(tmp_path, "run", {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
+    found = checkpoint.load(tmp_path, "run", print)
     assert found is not None
     again = random_model(seed=1)
     again.load_state_dict(found.tensors["model"])

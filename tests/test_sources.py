@@ -180,7 +180,7 @@ def test_empty_rows_are_dropped_and_counted(tmp_path: Path) -> None:
         file.write("\n")
     data = load("classification", {split: name for split in ("train", "validation", "test")}, tmp_path)
     assert tables(data)[0].sources == ["a", "c"]
-    assert data.notes == {"empty_rows_dropped": 9, "test_sources_seen_in_train": 2}
+    assert data.notes["empty_rows_dropped"] == 9 and data.notes["test_sources_seen_in_train"] == 2
 
 
 def test_parallel_files_translate_line_by_line(tmp_path: Path) -> None:
