@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runs.store import Row, changed, read_experiment
+from runs.store import Row, changed, read_experiment, read_sealed
 
 
 class Folder:
@@ -88,12 +88,12 @@ class Folder:
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
-        found = [row for path in self._files("data") if isinstance(row := _load(path), dict)]
+        found = [row for path in self._files("data") if isinstance(row := _sealed(path), dict)]
         return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
 
     def references(self) -> list[Row]:
         """The classical rows of every data set."""
-        found = [_load(path) for path in self._files("references")]
+        found = [_sealed(path) for path in self._files("references")]
         return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
     def experiment_rows(self) -> list[Row]:
@@ -157,6 +157,14 @@ def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
+        return None
+
+
+def _sealed(path: Path) -> Any:
+    """The JSON in `path`; None where it is not as it was written."""
+    try:
+        return read_sealed(path)
+    except ValueError:
         return None
 
 

@@ -160,7 +160,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         ledger=ledger,
     )
     for row in matrix.datasets:
-        store.write_json(root / "data" / f"{row['dataset']}.json", row)
+        store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
     present = {f"{row['dataset']}.json" for row in matrix.datasets}
     for path in (root / "data").glob("*.json"):
         if path.name not in present:

@@ -131,6 +131,6 @@ def _lacking(row: Row, kinds: Kinds) -> str:
 def _json(path: Path) -> Any:
     """What is recorded beside a run, None where it is not or cannot be read."""
     try:
-        return store.read_json(path)
+        return store.read_sealed(path)
     except (InputError, json.JSONDecodeError):
         return None

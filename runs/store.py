@@ -72,6 +72,22 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as JSON: {error}; delete it and run compare again") from None
 
 
+def write_sealed(path: Path, value: object) -> None:
+    """Writes JSON with its SHA-256, for ``read_sealed``."""
+    value = json.loads(_json(value))
+    write_json(path, {"sha256": _digest(value), "sealed": value})
+
+
+def read_sealed(path: Path) -> Any:
+    """The value in a JSON file; raises ``InputError`` where it is missing, broken or not as it was written."""
+    found = read_json(path)
+    if not isinstance(found, dict) or "sealed" not in found:
+        return found
+    if found.get("sha256") != _digest(found["sealed"]):
+        raise InputError(f"{path}: has changed since it was written; delete it and run compare again")
+    return found["sealed"]
+
+
 def run_folder(root: Path, run: str) -> Path:
     return root / "runs" / run
 
@@ -98,7 +114,7 @@ def write_experiment(
         ledger = read_experiment(root).get("ledger") or ledger
     head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
-    write_json(root / "experiment.json", head | body)
+    write_sealed(root / "experiment.json", head | body)
 
 
 def read_experiment(root: Path) -> Row:
@@ -106,7 +122,7 @@ def read_experiment(root: Path) -> Row:
     path = root / "experiment.json"
     if not path.is_file():
         raise InputError(f"{root}: no experiment here (no experiment.json); give the --out folder of a compare")
-    value = read_json(path)
+    value = read_sealed(path)
     schema = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(value, dict) or schema != SCHEMA:
         raise InputError(
@@ -264,6 +280,10 @@ def _sync_folder(folder: Path) -> None:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _is_passing(name: str) -> bool:

@@ -78,13 +78,13 @@ def make_references(
         model = _stepper(plan, prepared).model
         scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
         rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
-    store.write_json(_references(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
+    store.write_sealed(_references(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
 
 
 def has_references(plan: Plan, root: Path) -> bool:
     """Whether the reference rows of the plan's data set, as it is now, are there."""
     try:
-        rows = store.read_json(_references(plan, root))
+        rows = store.read_sealed(_references(plan, root))
         return bool(rows) and all(row.get("data") == plan.data for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False

@@ -232,3 +232,21 @@ def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path
 def waits(root: Path, said: list[str]) -> None:
     with store.locked(root, said.append):
         assert root.is_dir() and (root / store.LOCK).exists()
+
+
+def test_a_changed_digit_of_what_is_sealed_is_told(tmp_path: Path) -> None:
+    value = [{"name": "majority", "value": 0.391, "n": float("inf")}]
+    store.write_sealed(tmp_path / "a.json", value)
+    assert store.read_sealed(tmp_path / "a.json") == value
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text().replace("0.391", "0.397"))
+    with pytest.raises(InputError, match=r"a\.json: has changed since it was written; delete it and run compare again"):
+        store.read_sealed(path)
+
+
+def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
+    experiment(tmp_path, ["b", "a"])
+    path = tmp_path / "experiment.json"
+    path.write_text(path.read_text().replace('"b"', '"c"'))
+    with pytest.raises(InputError, match="has changed since it was written"):
+        store.read_experiment(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 import synthetic
 
 from reports import tables
+from runs.store import write_record, write_sealed
 
 CONTRACT = {
     "runs": "run experiment architecture family task dataset seed match parameters embedding_parameters train_flops "
@@ -133,3 +134,23 @@ def test_records_of_a_newer_schema_are_refused(store: Path) -> None:
     synthetic.write_json(store / "experiment.json", {"schema": 99})
     with pytest.raises(ValueError, match="schema 99"):
         tables.collect(store)
+
+
+def test_changed_references_are_left_out(store: Path) -> None:
+    path = next((store / "references").iterdir())
+    rows = json.loads(path.read_text())
+    write_sealed(path, rows)
+    whole = tables.collect(store)["references"]
+    assert len(whole) >= len(rows)
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    assert len(tables.collect(store)["references"]) == len(whole) - len(rows)
+
+
+def test_a_finished_run_whose_scores_changed_is_left_out_and_told(store: Path) -> None:
+    run = next(path for path in sorted((store / "runs").iterdir()) if (path / "scores.json").exists())
+    write_record(run, json.loads((run / "record.json").read_text()))
+    (run / "scores.json").write_text((run / "scores.json").read_text().replace("0.", "1.", 1))
+    found = tables.collect(store)
+    row = found["runs"].set_index("run").loc[run.name]
+    assert row["status"] == "failed" and row["error"] == "scores.json: damaged, cannot be read"
+    assert run.name not in set(found["scores"]["run"])

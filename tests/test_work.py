@@ -148,7 +148,7 @@ def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Pa
     assert scores["accuracy"] > 0.85
     answer = predict.predict(place, "blue car 3")
     assert answer.text == "cold" and sum(p for _, p in answer.probabilities) == pytest.approx(1)
-    references = json.loads((tmp_path / "references" / "colours.json").read_text())
+    references = store.read_sealed(tmp_path / "references" / "colours.json")
     assert {"majority", "tfidf_logistic", "untrained"} <= {row["name"] for row in references}
     with pytest.raises(InputError, match="empty"):
         predict.predict(place, "")
