@@ -74,8 +74,14 @@ def compare(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with _terminable():
-        sys.exit(_status(given))
+    try:
+        with _terminable():
+            status = _status(given)
+    except _Terminated:
+        status = _fail(f"ended; {GO_ON}", 128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        status = _fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
+    sys.exit(status)
 
 
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of the experiment's, by commas.")]
@@ -103,13 +109,13 @@ def _compare(
     preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset instead of a file [quick].")] = None,
     architectures: Names = None,
     tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these tasks, by name or kind.")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, help="Seeds 0 to N-1.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Seeds 0 to N-1.")] = None,
     match: Annotated[
         str | None, typer.Option(metavar="AXIS", help="What is held equal: parameters, flops, ...")
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Runs at a time [a core each].")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where records go [results/<name>].")] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where records go [results/<name>].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY)] = False,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits again, more slowly.")] = False,
 ) -> int:
@@ -272,6 +278,8 @@ def _status(given: list[str]) -> int:
     from tasks.errors import InputError
 
     command = typer.main.get_command(app)
+    if any("\udc80" <= sign <= "\udcff" for word in given for sign in word):
+        return _fail("the command has bytes that are not UTF-8; rename the file or folder", 2)
     try:
         shown = shlex.join(["archbench", *given])
         return int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
@@ -303,10 +311,18 @@ def _say(line: str) -> None:
     print(visible(line), file=sys.stderr, flush=True)
 
 
+class _Terminated(BaseException):
+    """SIGTERM came: nothing that a variant or a library does to handle errors and exits holds it up."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM ends with status 143 and whatever must be tidied is; SIGINT is heard in the background of a shell too."""
-    term = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    term = signal.signal(signal.SIGTERM, _terminate)
     interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -347,6 +363,10 @@ def _only(words: str | None) -> tuple[str, ...] | None:
 
 
 def _root(experiment: "Experiment", out: str | Path | None) -> Path:
+    from tasks.errors import InputError
+
+    if out is not None and not str(out):
+        raise InputError("--out: is empty; name a folder")
     return Path(out) if out is not None else Path("results") / experiment.name
 
 

@@ -84,7 +84,10 @@ def find(name: str, folder: Path | None = None) -> Variant:
 
     A variant file is run as Python code, and only when it is named here. Raises ``InputError``.
     """
-    path = (folder or Path()) / Path(name).expanduser()
+    try:
+        path = (folder or Path()) / Path(name).expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f'architectures: "{name}": {error}') from error
     if name.endswith(".py"):
         return _from_file(name, path)
     if name in STOCK:

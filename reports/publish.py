@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reports import page, tables
 from reports.contributions import right
@@ -21,12 +19,12 @@ def publish(root: Path, folder: Path) -> list[Path]:
     Of a prediction there remain whether it is right, how many bytes its reference has and its log-likelihood, so that
     intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1) speak of seeds alone.
     """
+    if folder.resolve() == root.resolve() or (folder / "experiment.json").exists():
+        raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
     found = without_texts(tables.read(root / "tables"))
     written = tables.write({name: frame for name, frame in found.items() if name not in LARGE}, folder / "tables")
     for name in LARGE:
-        path = folder / "tables" / f"{name}.parquet"
-        pq.write_table(pa.Table.from_pandas(found[name], preserve_index=False), path, compression="zstd")
-        written.append(path)
+        written.append(tables.write_parquet(found[name], folder / "tables" / f"{name}.parquet"))
     return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
 
 

@@ -155,15 +155,15 @@ def _listed(folder: Path) -> list[Path]:
 def _load(path: Path) -> Any:
     """The JSON in `path`; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (ValueError, OSError, RecursionError):
         return None
 
 
 def _sealed(path: Path) -> Any:
     """The JSON in `path`; None where it is not as it was written."""
     try:
-        return read_sealed(path)
+        return read_sealed(path) if path.is_file() else None
     except ValueError:
         return None
 

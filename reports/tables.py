@@ -7,6 +7,7 @@ apostrophe.
 
 import csv
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from reports.records import Folder
+from runs.store import aside_of
 
 Tables = dict[str, pd.DataFrame]
 
@@ -123,25 +125,37 @@ def write(tables: Tables, folder: Path) -> list[Path]:
     paths = []
     for name, frame in tables.items():
         parquet, plain = folder / f"{name}.parquet", folder / f"{name}.csv"
-        aside = folder / f".{name}.tmp"
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
-        aside.replace(parquet)
+        write_parquet(frame, parquet)
         write_csv(frame, plain)
         paths += [parquet, plain]
     return paths
 
 
+def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
+    """Write `frame` as Parquet, completely or not at all; return the path."""
+    aside = aside_of(path)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
+    return _placed(aside, path)
+
+
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV, its text cells safe to open in a spreadsheet."""
     escaped = {name: _escaped(column) for name, column in frame.items()}
-    aside = path.with_name(f".{path.name}.tmp")
+    aside = aside_of(path)
     # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
     returns = any(_marked(column, lambda text: "\r" in text).any() for column in escaped.values())
     with open(aside, "w", encoding="utf-8", newline="") as file:
         pd.DataFrame(escaped).to_csv(
             file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
         )
-    aside.replace(path)
+    _placed(aside, path)
+
+
+def _placed(aside: Path, path: Path) -> Path:
+    """Make a file that is complete durable, then give it its name."""
+    with open(aside, "rb") as file:
+        os.fsync(file.fileno())
+    return aside.replace(path)
 
 
 def read(folder: Path) -> Tables:

@@ -64,9 +64,10 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
 
 
 def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest intact checkpoint of `run`, or None where there is none; `say` is told of each that is not.
+    """The newest intact checkpoint of `run`, or None where there is none.
 
-    Raises ValueError where a checkpoint was written by something else or by another version.
+    `say` is told of each that is not, and it is removed. Raises ValueError where one is of something else or of another
+    version.
     """
     saved = _saved(folder)
     for place in reversed(saved):
@@ -75,6 +76,7 @@ def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | Non
         except DamagedError as damage:
             before = place != saved[0]
             say(f"{place}: no use as a checkpoint ({damage}); {'trying the one before' if before else 'starting anew'}")
+            shutil.rmtree(place, ignore_errors=True)  # else it would soon take the place of an intact one
     return None
 
 

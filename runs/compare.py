@@ -90,7 +90,7 @@ def check(experiment: Experiment, setting: Setting, say: Say) -> None:
     stated = (*experiment.tasks, *experiment.conditions)
     places = dict.fromkeys(place for task in stated for place in task.architectures)
     for place in places:
-        if place.endswith(".py") and (Path(experiment.folder) / Path(place).expanduser()).is_file():
+        if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
             say(f"{place}: running the code in this file, here and in every worker")
     variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
     for task in stated:
@@ -163,7 +163,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
     present = {f"{row['dataset']}.json" for row in matrix.datasets}
     for path in (root / "data").glob("*.json"):
-        if path.name not in present:
+        if path.name not in present and store.is_sealed(path):  # of an earlier command, not somebody's
             path.unlink()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runs import store
+from runs.messages import visible
 from tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def show(variant: "Variant", cache: Path) -> int:
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
     for kind, text in told(variant, width):
         kinds.add(kind)
-        console.print(Text(text, style=STYLES.get(kind, "")))
+        console.print(Text(visible(text), style=STYLES.get(kind, "")))
     if "fail" not in kinds and _key(variant) == key:
         _remember(cache, key)
     return int("fail" in kinds)

@@ -4,6 +4,7 @@ A run that raises, or takes its worker down, is recorded as failed and the other
 workers to save their checkpoints; a second signal ends them at once. Either way the same call goes on from there.
 """
 
+import shutil
 import signal
 import threading
 import time
@@ -73,12 +74,13 @@ def execute(
     them. ``notify`` hears of all progress in this process; it must not raise.
     """
     unique = {plan.run: plan for plan in plans}
-    skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run)))
+    skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run), weights=True))
     waiting = [plan for run, plan in unique.items() if run not in skipped]
     for run in skipped:
+        shutil.rmtree(store.run_folder(root, run) / "checkpoint", ignore_errors=True)  # of one killed at its very end
         notify(Ended(run, "skipped"))
     for plan in waiting:
-        if different := store.changed(store.run_folder(root, plan.run)):
+        if different := store.changed(store.run_folder(root, plan.run), weights=True):
             notify(Said(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))

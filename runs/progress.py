@@ -180,7 +180,7 @@ def _matrix(tracker: Tracker) -> "Table":
     architectures = list(dict.fromkeys(state.architecture for state in states))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("", *architectures):
-        table.add_column(Text(title), justify="left")
+        table.add_column(Text(visible(title)), justify="left")
     for dataset in dict.fromkeys(state.dataset for state in states):
         cells: list[Any] = [Text(dataset)]
         for architecture in architectures:
@@ -203,5 +203,5 @@ def _working(tracker: Tracker) -> "Table":
         speed = f"{latest.tokens_per_second:,.0f} tokens/s" if latest and latest.tokens_per_second else ""
         phase = latest.phase if latest else ""
         bar = ProgressBar(total=1.0, completed=state.fraction, width=20)
-        table.add_row(Text(state.run, no_wrap=True, overflow="ellipsis"), phase, bar, loss, speed)
+        table.add_row(Text(visible(state.run), no_wrap=True, overflow="ellipsis"), phase, bar, loss, speed)
     return table

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
+ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # names of files until they are whole
 WORK = {LOCK: "compare", REPORT_LOCK: "report"}
 WRITTEN = {LOCK: (".", "data", "references", "runs/*", "runs/*/snapshots"), REPORT_LOCK: ("tables", "report")}
 
@@ -39,7 +41,7 @@ Row = dict[str, Any]
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all; raises ``OSError`` (``ENOSPC`` on a full disk)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    aside = aside_of(path)
     try:
         with open(aside, "xb") as file:
             file.write(data)
@@ -50,6 +52,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         aside.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def aside_of(path: Path) -> Path:
+    """Where what will be ``path`` is written until it is whole."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,7 +75,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}; delete it and run compare again") from None
 
 
@@ -86,6 +93,15 @@ def read_sealed(path: Path) -> Any:
     if found.get("sha256") != _digest(found["sealed"]):
         raise InputError(f"{path}: has changed since it was written; delete it and run compare again")
     return found["sealed"]
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file was written by ``write_sealed`` and is as it was."""
+    try:
+        found = read_json(path)
+        return isinstance(found, dict) and found.keys() == {"sha256", "sealed"} and bool(read_sealed(path) or True)
+    except InputError:
+        return False
 
 
 def run_folder(root: Path, run: str) -> Path:
@@ -129,6 +145,10 @@ def read_experiment(root: Path) -> Row:
             f"{path}: written in store schema {schema}, this archbench reads {SCHEMA}; "
             "use the archbench that wrote it, or another --out"
         )
+    runs = value.get("runs")
+    whole = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
+    if not whole or not all(isinstance(value.get(key), str) for key in ("name", "command")):
+        raise InputError(f"{path}: is no whole record of an experiment; delete it and run compare again")
     return value
 
 
@@ -159,6 +179,8 @@ def changed(folder: Path, weights: bool = False) -> list[str]:
         seals = {str(name): (int(size), str(digest)) for name, (size, digest) in read_json(folder / MANIFEST).items()}
     except (InputError, AttributeError, TypeError, ValueError):
         return [MANIFEST]
+    if any(".." in Path(name).parts or Path(name).is_absolute() for name in seals):
+        return [MANIFEST]
     return [name for name, seal in seals.items() if not _is_as_sealed(folder / name, *seal, weights)]
 
 
@@ -173,19 +195,22 @@ def read_record(folder: Path) -> Row | None:
     return row
 
 
-def read_intact(folder: Path) -> Row:
-    """The row of the run in ``folder``; empty where it never started or is damaged, and so has to be done again."""
+def read_intact(folder: Path, weights: bool = False) -> Row:
+    """The row of the run in ``folder``; empty where it never started or is damaged, and so has to be done again.
+
+    Weights are compared by their size alone unless ``weights``.
+    """
     try:
         row = read_record(folder) or {}
     except InputError:
         return {}
     sealed = (folder / MANIFEST).is_file()
-    return row if sealed == (row.get("status") in FINISHED) and not changed(folder) else {}
+    return row if sealed == (row.get("status") in FINISHED) and not changed(folder, weights) else {}
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` needs no more training; a damaged one does."""
-    return read_intact(folder).get("status") in FINISHED
+def is_finished(folder: Path, weights: bool = False) -> bool:
+    """Whether the run in ``folder`` needs no more training; a damaged one does. ``weights`` as in ``read_intact``."""
+    return read_intact(folder, weights).get("status") in FINISHED
 
 
 @contextlib.contextmanager
@@ -267,7 +292,8 @@ def _sweep(root: Path, folders: Sequence[str]) -> None:
     """Removes what killed processes left half written in the folders that a lock guards."""
     for folder in folders:
         for left in root.glob(f"{folder}/.*.tmp"):
-            left.unlink(missing_ok=True)
+            if ASIDE.fullmatch(left.name):
+                left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -298,9 +324,9 @@ def _seal(path: Path) -> list[object]:
 
 def _is_as_sealed(path: Path, size: int, digest: str, weights: bool) -> bool:
     try:
-        if path.suffix == ".safetensors" and not weights:
-            return path.stat().st_size == size
-        return _seal(path) == [size, digest]
+        if not path.is_file() or path.stat().st_size != size:
+            return False
+        return (path.suffix == ".safetensors" and not weights) or _seal(path) == [size, digest]
     except OSError:
         return False
 

@@ -215,7 +215,7 @@ def validation_loss(stepper: Stepper, batches: list[Batch], bound: bool) -> floa
                 found = model.objective.bound(model, moved, stepper.answers, generator, BOUND_DRAWS)
             else:
                 found = -model.objective.log_likelihood(model, moved, stepper.answers)[0]
-        possible = found.isfinite() if not bound else torch.ones_like(found, dtype=torch.bool)
+        possible = ~found.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
         nats += found[possible].sum().item()
         tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())
     return nats / max(tokens, 1)

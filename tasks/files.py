@@ -107,15 +107,15 @@ def codec(encoding: str) -> str:
     """Python's name of an encoding; UTF-8 with or without a byte order mark. Raises ``InputError``."""
     try:
         name = codecs.lookup(encoding).name
-        "".encode(name)
-    except LookupError as error:
+        "a".encode(name)
+    except (LookupError, UnicodeError) as error:
         raise InputError(f'encoding: unknown encoding "{encoding}"; write for example "utf-8" or "latin-1"') from error
     return "utf-8-sig" if name == "utf-8" else name
 
 
 def existing(name: str, folder: Path) -> Path:
     """The path of a file beside the experiment. Raises ``InputError`` with the nearest file there is."""
-    path = folder / Path(name).expanduser()
+    path = folder / home(name)
     if path.is_file():
         return path
     if path.is_dir():
@@ -124,6 +124,14 @@ def existing(name: str, folder: Path) -> Path:
     near = get_close_matches(path.name, beside, 1)
     hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
     raise InputError(f'data: no file "{name}" in {folder.resolve()}{hint}')
+
+
+def home(name: str) -> Path:
+    """A path, a ``~`` at its beginning replaced. Raises ``InputError`` where there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f'"{name}": {error}') from error
 
 
 def _chunks(path: Path, name: str) -> Iterator[str]:
@@ -192,6 +200,8 @@ def _json_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]
 def _values(line: str, columns: Columns, place: str) -> Columns:
     try:
         row = json.loads(line)
+    except RecursionError:
+        raise InputError(f"data: {place} is nested too deeply") from None
     except ValueError as error:
         raise InputError(f"data: {place} is not JSON: {error}") from error
     if not isinstance(row, dict):
@@ -206,7 +216,10 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     value = row[column]
     if isinstance(value, dict | list):
         raise InputError(f'columns: column "{column}" in {place} is no text')
-    return "" if value is None else str(value)
+    text = "" if value is None else str(value)
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise InputError(f'columns: column "{column}" in {place} is no text: it has half of a surrogate pair')
+    return text
 
 
 @contextmanager

@@ -9,10 +9,12 @@ keep      the cleaned rows as JSON lines, verified by their SHA-256 here and eac
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -35,6 +37,7 @@ DAMAGE = (
     StopIteration,
 )
 TIMEOUT = 900  # seconds for a download of some 70 MB
+STALE = 86_400.0  # seconds after which what a killed download left is removed
 PATIENCE = 15  # seconds without an answer after which pip asks again
 ATTEMPTS = 3  # at a download that arrives, but not as it should
 # What pip says, and what it means; pip itself asks once more where nothing answers.
@@ -163,6 +166,9 @@ def _workplace(cache: Path) -> tempfile.TemporaryDirectory[str]:
     """A folder that is deleted afterwards, on the disk that has the cache."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        for left in cache.glob("fetch-*"):  # of a command that was killed
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
         return tempfile.TemporaryDirectory(prefix="fetch-", dir=cache)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         raise InputError(

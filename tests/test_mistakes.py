@@ -227,3 +227,30 @@ def test_damaged_tables_are_told(
         (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
     damage(tmp_path / "tables" / "scores.parquet")
     assert "scores.parquet: cannot be read as Parquet" in told(capsys, "report", str(tmp_path))
+
+
+def test_being_ended_is_no_mistake_of_a_variant(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SIGTERM in the middle of a variant's code, which handles every exit, ends the command with 143."""
+    (folder / "ended.py").write_text(
+        '"""Is ended."""\nimport os, signal\n'
+        "def build(size, limits):\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["compare", "mine.toml", "--architectures", "ended.py"])
+    assert ended.value.code == 143
+    assert "archbench: ended; run the same command again" in capsys.readouterr().err
+
+
+def test_files_of_others_stay_in_the_folder(folder: Path) -> None:
+    """Into a folder that has files of its own, two commands of different tasks."""
+    (folder / "data").mkdir()
+    for name in ("data/labels.json", "data/other.json", ".notes.tmp", "references.txt"):
+        (folder / name).write_text('{"mine": 1}')
+    for name in ("one", "two"):
+        (folder / "mine.toml").write_text(EXPERIMENT.replace('"kinds"', f'"{name}"'))
+        archbench.compare(folder / "mine.toml", folder, jobs=1, device="cpu")
+    for name in ("data/labels.json", "data/other.json", ".notes.tmp", "references.txt"):
+        assert (folder / name).read_text() == '{"mine": 1}'
+    assert (folder / "data" / "two.json").exists() and not (folder / "data" / "one.json").exists()

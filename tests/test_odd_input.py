@@ -246,6 +246,15 @@ WRONG = [
         "takes for ever to build",
     ),
     variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file begins with a docstring", "no docstring"),
+    # What only a hostile hand writes
+    lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
+    lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),
+    changed("things.csv", "~nosuchuser/things.csv", "nosuchuser", "a file of nobody"),
+    changed('"decoder"', '"~nosuchuser/mine.py"', "nosuchuser", "a variant of nobody"),
+    changed("source_length = 8", 'source_length = 8\nencoding = "undefined"', "encoding", "an undefined encoding"),
+    command("--out: is empty", "no folder", "compare", "mine.toml", "--out", ""),
+    command("Invalid value for '--seeds'", "seeds without end", "compare", "mine.toml", "--seeds", "2000000000"),
+    command("bytes that are not UTF-8", "a name in another encoding", "compare", "mine.toml", "--out", "\udcff"),
     # The command line
     command("absent.toml: no such file", "no such file", "compare", "absent.toml"),
     command("cannot be read: Is a directory", "a folder as experiment", "compare", "."),

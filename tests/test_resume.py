@@ -51,6 +51,10 @@ def workers(parent: int) -> list[int]:
         return []
 
 
+def checkpoints(out: Path) -> set[str]:
+    return {str(path) for path in out.glob("runs/*/checkpoint/0*")}
+
+
 def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None:
     """Kills ``times`` attempts, or one of their workers, at random moments, then lets one finish.
 
@@ -60,12 +64,15 @@ def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None
     while hits < times:
         process = start(folder, out)
         assert process.stdout is not None
+        before = checkpoints(out)
         process.stdout.readline()
-        time.sleep(dice.uniform(0.2, longest))
+        while dice.random() < 0.99 and checkpoints(out) <= before and process.poll() is None:
+            time.sleep(0.05)  # mostly until there is a new checkpoint
+        time.sleep(dice.uniform(0.0, longest))
         own = workers(process.pid) if dice.random() < 0.3 else []
         victim = dice.choice(own) if own else process.pid
         with contextlib.suppress(ProcessLookupError):  # it was done a moment ago
-            os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+            os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGTERM, *([] if own else [signal.SIGINT])]))
         hit = process.wait(timeout=120) != 0
         process.stdout.close()
         hits += hit
@@ -105,7 +112,7 @@ def test_killed_runs_end_as_if_nothing_had_happened(
     folder: Path, times: int, record_property: Callable[[str, object], None]
 ) -> None:
     out = folder / f"killed-{times}"
-    kill(folder, out, times, longest=3.0, seed=times)
+    kill(folder, out, times, longest=1.5, seed=times)
     record_property("times", times)
     assert outcome(out) == outcome(folder / "whole")
 

@@ -116,11 +116,13 @@ def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:
     folder = run(tmp_path, "r")
-    left = folder / ".scores.json.1234.tmp"
+    left = folder / ".scores.json.0123abcd.tmp"
     left.write_text("{")
+    own = tmp_path / ".notes.tmp"
+    own.write_text("of somebody else")
     with store.locked(tmp_path, print):
         assert not left.exists()
-    assert (folder / "record.json").exists()
+    assert (folder / "record.json").exists() and own.exists()
 
 
 def test_a_run_is_found_by_folder_name_or_unique_prefix(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_a_run_that_is_done_again_has_no_seal(finished: Path) -> None:
 
 def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
     said: list[str] = []
-    left = tmp_path / "tables" / ".runs.tmp"
+    left = tmp_path / "tables" / ".runs.parquet.0123abcd.tmp"
     store.write_text(left, "half")
     with store.locked(tmp_path, said.append):
         assert left.exists(), "a report that is being made meanwhile"
@@ -250,3 +252,22 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"b"', '"c"'))
     with pytest.raises(InputError, match="has changed since it was written"):
         store.read_experiment(tmp_path)
+    for head in ({}, {"runs": [[1]]}, {"runs": ["a"], "name": "x"}):
+        store.write_json(path, {"schema": store.SCHEMA, **head})
+        with pytest.raises(InputError, match="is no whole record of an experiment"):
+            store.read_experiment(tmp_path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        store.read_experiment(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../../secret"])
+def test_a_manifest_that_names_files_elsewhere_is_damaged(finished: Path, name: str) -> None:
+    store.write_json(finished / "manifest.json", {name: [0, "x"]})
+    assert store.changed(finished) == ["manifest.json"]
+
+
+def test_only_files_that_are_sealed_are_ours(tmp_path: Path) -> None:
+    store.write_sealed(tmp_path / "ours.json", {"a": 1})
+    store.write_json(tmp_path / "theirs.json", {"a": 1})
+    assert store.is_sealed(tmp_path / "ours.json") and not store.is_sealed(tmp_path / "theirs.json")

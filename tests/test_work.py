@@ -186,6 +186,27 @@ def test_a_loss_that_is_not_finite_is_a_result(
     assert re.fullmatch(rf"{cause} at step 6; best checkpoint: step \d+", record["error"])
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_are_no_numbers_are_never_the_best(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    """Weights that become NaN by a step whose loss and gradient were finite, in the middle or at the very end."""
+    (plan,) = planned(folder, tmp_path, "turned", architectures=["decoder"])
+    step = Stepper.step
+    steps = Stepper.stream(work._stepper(plan, work._prepared(plan)), plan.tokens).total_steps()
+
+    def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
+        stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
+        if number == (steps - 1 if last else 4):
+            next(self.model.parameters()).data.fill_(float("nan"))
+        return stepped
+
+    monkeypatch.setattr(Stepper, "step", broken)
+    record = store.read_record(perform(plan, tmp_path))
+    assert record is not None and record["status"] == "diverged" and "nan at step" in record["error"]
+    assert record["best_step"] < (steps if last else 5) and 0 < record["validation_loss"] < math.inf
+
+
 def test_snapshots_are_kept_at_even_steps(folder: Path, tmp_path: Path) -> None:
     training = {"batch_tokens": 400, "precision": "float32", "snapshots": 3}
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"], training=training)
