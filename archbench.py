@@ -282,7 +282,10 @@ def _status(given: list[str]) -> int:
         return _fail("the command has bytes that are not UTF-8; rename the file or folder", 2)
     try:
         shown = shlex.join(["archbench", *given])
-        return int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+        status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+        if _interrupts and given[:1] != ["bench"]:  # Typer made a status of it; bench has said so itself
+            return _fail(f"interrupted; {GO_ON}", status)
+        return status
     except InputError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -319,11 +322,20 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
+_interrupts: list[int] = []  # SIGINTs that came while no runs were directed
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM ends with status 143 and whatever must be tidied is; SIGINT is heard in the background of a shell too."""
     term = signal.signal(signal.SIGTERM, _terminate)
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt = signal.signal(signal.SIGINT, _interrupt)
+    _interrupts.clear()
     try:
         yield
     finally:
