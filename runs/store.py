@@ -98,10 +98,11 @@ def read_sealed(path: Path) -> Any:
 def is_sealed(path: Path) -> bool:
     """Whether a file was written by ``write_sealed`` and is as it was."""
     try:
+        read_sealed(path)
         found = read_json(path)
-        return isinstance(found, dict) and found.keys() == {"sha256", "sealed"} and bool(read_sealed(path) or True)
     except InputError:
         return False
+    return isinstance(found, dict) and found.keys() == {"sha256", "sealed"}
 
 
 def run_folder(root: Path, run: str) -> Path:
