@@ -283,7 +283,9 @@ def _status(given: list[str]) -> int:
     try:
         shown = shlex.join(["archbench", *given])
         status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
-        if _interrupts and given[:1] != ["bench"]:  # Typer made a status of it; bench has said so itself
+        if (
+            status == 130 and _interrupts and given[:1] != ["bench"]
+        ):  # Typer made a status of it; bench has said so itself
             return _fail(f"interrupted; {GO_ON}", status)
         return status
     except InputError as error:

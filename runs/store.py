@@ -228,10 +228,11 @@ def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator
         _sweep(root, WRITTEN[lock])
         yield
     finally:
-        if made and [path.name for path in root.iterdir()] == [lock]:  # nothing came of it
-            (root / lock).unlink()
-            for folder in made:
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # another command has put something there meanwhile
+            if made and [path.name for path in root.iterdir()] == [lock]:  # nothing came of it
+                (root / lock).unlink()
+                for folder in made:
+                    folder.rmdir()
         os.close(handle)
 
 

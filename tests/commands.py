@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,23 @@ def compare(folder: Path, out: Path, *more: str, prepare: Callable[[], None] | N
     process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), *more, preexec_fn=prepare)
     _, errors = process.communicate(timeout=600)
     return process.returncode, errors
+
+
+def begun(folder: Path, out: Path, file: str) -> "subprocess.Popen[str]":
+    """A comparison by one worker that goes on, once a run has the file."""
+    process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), "--jobs", "1")
+    while not list(out.glob(f"runs/*/{file}")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    return process
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process started (Linux); none where it is gone."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def said(errors: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Disks that are full, limited or cannot be written: one clear line, nothing half written taken for whole, going on."""
 
 import json
+import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -129,8 +130,6 @@ def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) 
 )
 @pytest.mark.slow
 def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> None:
-    import os
-
     os.symlink(small.place, tmp_path / "cache")
     for name in ("small.toml", "things.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())

@@ -1,5 +1,6 @@
 """A published report says the same and holds no text of the data."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,13 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
         archbench.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
     assert ended.value.code == 0
     assert (tmp_path / "there" / "report" / "index.html").is_file()
+
+
+def test_a_comparison_is_never_published_over_itself_or_another(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    root, alone = folders[0], tmp_path / "alone"
+    shutil.copytree(root / "tables", alone / "tables")
+    before = (alone / "tables" / "predictions.parquet").read_bytes()
+    for target in (alone, tmp_path / "." / "alone", root):
+        with pytest.raises(ValueError, match="is the folder of a comparison; name another one"):
+            publish(alone, target)
+    assert (alone / "tables" / "predictions.parquet").read_bytes() == before

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import children
 from crashing import outcome
 
 ROOT = Path(__file__).parents[1]
@@ -43,14 +44,6 @@ def start(folder: Path, out: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
 
 
-def workers(parent: int) -> list[int]:
-    """The processes that a process started (Linux)."""
-    try:
-        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 def checkpoints(out: Path) -> set[str]:
     return {str(path) for path in out.glob("runs/*/checkpoint/0*")}
 
@@ -64,12 +57,12 @@ def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None
     while hits < times:
         process = start(folder, out)
         assert process.stdout is not None
-        before = checkpoints(out)
+        before, training = checkpoints(out), dice.random() < 0.8
         process.stdout.readline()
-        while dice.random() < 0.99 and checkpoints(out) <= before and process.poll() is None:
-            time.sleep(0.05)  # mostly until there is a new checkpoint
+        while training and checkpoints(out) <= before and process.poll() is None:
+            time.sleep(0.05)  # until there is a new checkpoint
         time.sleep(dice.uniform(0.0, longest))
-        own = workers(process.pid) if dice.random() < 0.3 else []
+        own = children(process.pid) if dice.random() < 0.3 else []
         victim = dice.choice(own) if own else process.pid
         with contextlib.suppress(ProcessLookupError):  # it was done a moment ago
             os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGTERM, *([] if own else [signal.SIGINT])]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import EXPERIMENT, start, write
+from commands import EXPERIMENT, children, start, write
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeds = f"seeds = {list(range(SEEDS))}"
     write(place, EXPERIMENT.replace("seeds = [0, 1]", seeds).replace("tokens = 6_000", "tokens = 2_000"))
     return place
-
-
-def children(parent: int) -> list[int]:
-    try:
-        return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def resident(pid: int) -> float:

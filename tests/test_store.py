@@ -231,6 +231,14 @@ def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path
     assert (root / "experiment.json").exists()
 
 
+def test_what_another_command_put_beside_it_stays(tmp_path: Path) -> None:
+    root = tmp_path / "results" / "mine"
+    with pytest.raises(InputError, match="wrong"), store.locked(root, print):
+        store.write_text(root.parent / "other" / "experiment.json", "{}")
+        raise InputError("the data are wrong")
+    assert not root.exists() and (root.parent / "other" / "experiment.json").exists()
+
+
 def waits(root: Path, said: list[str]) -> None:
     with store.locked(root, said.append):
         assert root.is_dir() and (root / store.LOCK).exists()

@@ -1,12 +1,11 @@
 """Two commands on one folder: one waits, no run is trained twice, no table is torn; a dead one is in nobody's way."""
 
 import signal
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import RUNS, compare, done, said, scores, start, write
+from commands import RUNS, begun, compare, done, said, scores, start, write
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +44,7 @@ def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
 def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -> None:
     """A report of what there is, again and again while the runs go on, is whole every time."""
     out = tmp_path / "out"
-    process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), "--jobs", "1")
-    while not list(out.glob("runs/*/manifest.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = begun(folder, out, "manifest.json")
     reported = start(folder, "report", str(out))
     _, errors = reported.communicate(timeout=600)
     assert reported.returncode == 0 and "Traceback" not in errors
@@ -65,10 +61,7 @@ def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_a_dead_command_is_in_nobodys_way(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out), "--jobs", "1")
-    while not list(out.glob("runs/*/record.json")):
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = begun(folder, out, "record.json")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     status, errors = compare(folder, out)
