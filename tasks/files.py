@@ -131,7 +131,7 @@ def home(name: str) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError as error:
-        raise InputError(f'"{name}": {error}') from error
+        raise InputError(f'data: "{name}": {error}') from error
 
 
 def _chunks(path: Path, name: str) -> Iterator[str]:

@@ -249,7 +249,7 @@ WRONG = [
     # What only a hostile hand writes
     lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
     lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),
-    changed("things.csv", "~nosuchuser/things.csv", "nosuchuser", "a file of nobody"),
+    changed("things.csv", "~nosuchuser/things.csv", 'data: "~nosuchuser', "a file of nobody"),
     changed('"decoder"', '"~nosuchuser/mine.py"', "nosuchuser", "a variant of nobody"),
     changed("source_length = 8", 'source_length = 8\nencoding = "undefined"', "encoding", "an undefined encoding"),
     command("--out: is empty", "no folder", "compare", "mine.toml", "--out", ""),
