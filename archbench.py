@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib.metadata
+import os
 import shlex
 import signal
 import sys
@@ -81,6 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _fail(f"ended; {GO_ON}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         status = _fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
+    patience = sys.modules.get("architectures.patience")
+    if patience is not None and any(each.is_alive() for each in patience.threads):
+        sys.stdout.flush()
+        os._exit(status)  # a variant's thread would hold up the end
     sys.exit(status)
 
 

@@ -1,6 +1,7 @@
-"""A limit to the time that a variant's code takes, since it may never end."""
+"""Limits to what a variant's code does to this process: it may never end, or change the folder or leave threads."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,12 +10,27 @@ from types import FrameType
 SECONDS = 180.0  # for reading a file, building a small model, or checking one property: usually a second or two
 
 
+threads: list[threading.Thread] = []  # that such code started and that would hold up the end of the process
+
+
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Raises ``TimeoutError`` in a block that takes longer than ``SECONDS``.
+    """Raises ``TimeoutError`` in a block that takes longer than ``SECONDS``; afterwards the folder is what it was.
 
-    In the main thread of a process with SIGALRM (not on Windows) only; code that does not return to Python goes on.
+    The limit holds in the main thread of a process with SIGALRM (not on Windows) only; code that does not return to
+    Python goes on. Threads that the block leaves behind come into ``threads``.
     """
+    folder, present = os.getcwd(), set(threading.enumerate())
+    try:
+        with _timed():
+            yield
+    finally:
+        os.chdir(folder)
+        threads.extend(each for each in threading.enumerate() if each not in present and not each.daemon)
+
+
+@contextlib.contextmanager
+def _timed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return

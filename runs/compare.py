@@ -35,7 +35,7 @@ def cache() -> Path:
     """Where data are kept between experiments: ``ARCHBENCH_CACHE``, else the platform's folder for caches."""
     named = os.environ.get("ARCHBENCH_CACHE")
     if named:
-        return Path(named)
+        return Path(named).absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("archbench"))

@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from architectures.family import States
+from architectures.objectives import Pairs
+
+Result = TypeVar("Result")
+MOST = 4096  # micro-batches of one batch
 
 # What PyTorch's CPU allocator and cuBLAS raise instead of torch.OutOfMemoryError.
 WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
@@ -28,6 +32,50 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+
+
+def fitting(model: Any, call: Callable[[], Result]) -> Result:
+    """What ``call`` gives; where memory does not suffice it reads more and more micro-batches, for this once.
+
+    Raises what PyTorch raises where that does not help either.
+    """
+    before, parts = model.__dict__.get("hidden"), 1
+    try:
+        while True:
+            try:
+                return call()
+            except (RuntimeError, MemoryError) as error:
+                if parts >= MOST or not is_out_of_memory(error):
+                    raise
+            parts *= 2
+            release()
+            split(model, parts)
+    finally:
+        split(model, 1)
+        if before is not None:
+            model.__dict__["hidden"] = before
+
+
+def by_rows(call: Callable[[Pairs], list[Result]], batch: Pairs) -> list[Result]:
+    """What ``call`` makes of a batch, a result for each row; where memory does not suffice, of half the rows at a time.
+
+    Raises what PyTorch raises where a single row does not fit.
+    """
+    try:
+        return call(batch)
+    except (RuntimeError, MemoryError) as error:
+        if len(batch.target) < 2 or not is_out_of_memory(error):
+            raise
+    release()
+    middle = len(batch.target) // 2
+    halves = [[None if part is None else part[rows] for part in batch] for rows in (slice(middle), slice(middle, None))]
+    return [result for half in halves for result in by_rows(call, Pairs(*half))]  # type: ignore[arg-type]
+
+
+def release() -> None:
+    """Give memory that PyTorch holds in reserve back to the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def split(model: Any, parts: int) -> None:

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from architectures import generate
+from architectures import generate, objectives
+from runs import micro
 from runs.batches import fixed
 from runs.messages import Interrupted, Progress
 from runs.step import mixed, pairs
@@ -92,10 +95,9 @@ class Scorer:
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS)):
             self._pause(done, len(examples))
             moved = pairs(batch.to(self.device))
-            nats[index] = -self.model.objective.log_likelihood(self.model, moved, self.answers)[0].cpu().numpy()
+            nats[index] = -micro.fitting(self.model, partial(self._likelihood, moved)).cpu().numpy()
             if bound is not None:
-                generator = torch.Generator().manual_seed(mixed(self.seed, number))
-                found = self.model.objective.bound(self.model, moved, self.answers, generator, BOUND_DRAWS)
+                found = micro.fitting(self.model, partial(self._bound, moved, number))
                 bound[index] = found.cpu().numpy()
             done += len(index)
         return nats, bound
@@ -116,12 +118,24 @@ class Scorer:
         answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
         for number, (index, batch) in enumerate(self._answer_batches(examples, count)):
             self._pause(number * ANSWER_ROWS, count)
-            generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
-            moved = pairs(batch.to(self.device))
-            found = self.model.objective.generate(self.model, moved, self.answers, decoding, generator)
-            for row, tokens in zip(index, found, strict=True):
+            written = micro.by_rows(partial(self._written, number, decoding), pairs(batch.to(self.device)))
+            for row, tokens in zip(index, written, strict=True):
                 answers[row] = tokens.cpu().numpy().astype(np.int32)
         return answers
+
+    def _likelihood(self, batch: objectives.Pairs) -> Tensor:
+        found: Tensor = self.model.objective.log_likelihood(self.model, batch, self.answers)[0]
+        return found
+
+    def _bound(self, batch: objectives.Pairs, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(mixed(self.seed, number))
+        found: Tensor = self.model.objective.bound(self.model, batch, self.answers, generator, BOUND_DRAWS)
+        return found
+
+    def _written(self, number: int, decoding: generate.Decoding, batch: objectives.Pairs) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+        found: list[Tensor] = self.model.objective.generate(self.model, batch, self.answers, decoding, generator)
+        return found
 
     def _answer_batches(self, examples: Examples, count: int) -> list[Any]:
         """Batches of similar source length; a whole-window task has no source, and then any batch will do."""

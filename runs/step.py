@@ -91,8 +91,7 @@ class Stepper:
         loss = self._gradient(moved, number)
         while loss is None:
             self.optimizer.zero_grad()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            micro.release()
             self.split(2 * self.parts)
             loss = self._gradient(moved, number)
         limit = self.training.clip or float("inf")

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from runs import checkpoint, store
+from architectures.objectives import Pairs
+from runs import checkpoint, micro, store
 from runs.ahead import ahead
 from runs.batches import Batch, Position, fixed
 from runs.messages import Interrupted, Notify, Progress, Said
@@ -207,14 +209,18 @@ def validation_loss(stepper: Stepper, batches: list[Batch], bound: bool) -> floa
     """Negative log-likelihood per target token in nats, or its any-order bound over the same draws every time."""
     model = stepper.model.eval()
     nats, tokens = 0.0, 0
-    for number, batch in enumerate(batches):
-        generator = torch.Generator().manual_seed(mixed(0, number))
-        moved = pairs(batch.to(stepper.device))
+
+    def measured(moved: Pairs, number: int) -> Tensor:
         with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
             if bound:
-                found = model.objective.bound(model, moved, stepper.answers, generator, BOUND_DRAWS)
-            else:
-                found = -model.objective.log_likelihood(model, moved, stepper.answers)[0]
+                generator = torch.Generator().manual_seed(mixed(0, number))
+                found: Tensor = model.objective.bound(model, moved, stepper.answers, generator, BOUND_DRAWS)
+                return found
+            nats: Tensor = model.objective.log_likelihood(model, moved, stepper.answers)[0]
+            return -nats
+
+    for number, batch in enumerate(batches):
+        found = micro.fitting(model, partial(measured, pairs(batch.to(stepper.device)), number))
         possible = ~found.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
         nats += found[possible].sum().item()
         tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())

@@ -48,6 +48,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
     _write_facts(plan, prepared, stepper, state, folder)
     if state.diverged:
+        notify(Said(plan.run, f"diverged, which is a result: {state.diverged}"))
         store.write_record(folder, {**row, "status": "diverged", "error": state.diverged})
     else:
         scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)

@@ -41,7 +41,7 @@ class Worker:
     def assign(self, plan: Plan, folder: Path) -> None:
         """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
         self.plan = plan
-        self._send((plan, str(folder)))
+        self._send((plan, str(folder.absolute())))
 
     def ask_to_stop(self) -> None:
         """The run at hand saves a checkpoint and ends."""

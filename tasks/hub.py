@@ -5,6 +5,7 @@ that fails at once instead of after many retries.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -93,8 +94,12 @@ def measured(rows: Rows) -> Text:
 def open_hub(name: Name) -> Source:
     """Download the data set, or reuse its copy. Raises ``InputError`` in one line where that fails."""
     commit = _commit(name)
-    from datasets import DatasetDict, load_dataset
+    from datasets import DatasetDict, disable_progress_bars, load_dataset
+    from huggingface_hub.utils.tqdm import disable_progress_bars as disable_download_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+        disable_download_bars()
     try:
         found = load_dataset(name.repository, name.config, revision=commit or name.revision)
     except Exception as error:  # the hub's client raises anything from OSError to its own and its transport's errors

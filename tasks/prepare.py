@@ -35,12 +35,15 @@ def prepare(config: TaskConfig, primary: str, cache: Path, say: Say) -> Prepared
 
     Raises InputError where the data cannot be had or cannot serve the task.
     """
-    folder = cache / "encoded" / key(config)
+    name = key(config)
+    folder = cache / "encoded" / name
     found = opened(folder)
     if found is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
             write(writer, _load(config, cache, say), config)
+            if key(config) != name:
+                raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         found = opened(folder)
         assert found is not None, f"{folder} was damaged while it was written"
     return _prepared(config, primary, *found)

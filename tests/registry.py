@@ -1,16 +1,18 @@
-"""A package registry on this machine that misbehaves as it is told: slow, gone half way, wrong bytes, errors."""
+"""A package registry and a data hub on this machine that misbehave as they are told: gone half way, wrong bytes, …"""
 
 import hashlib
 import io
+import json
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NAME = "tiny-0.1-py3-none-any.whl"
+COMMIT = "a" * 40
 
 
 def wheel(content: str = "rows\n" * 20_000) -> bytes:
@@ -40,47 +42,67 @@ class Registry:
         return self.moods.pop(0) if len(self.moods) > 1 else self.moods[0]
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Sends ``body`` for what has a mood, in the mood that is next, and pages for the rest."""
+
+    protocol_version = "HTTP/1.1"
+    registry: Registry
+    body: bytes
+
+    def moody(self, path: str) -> bool:
+        raise NotImplementedError
+
+    def page(self, path: str) -> None:
+        raise NotImplementedError
+
+    def headers_of_body(self) -> dict[str, str]:
+        return {"Content-Type": "application/zip"}
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if not self.moody(path):
+            self.page(path)
+            return
+        mood = self.registry.mood()
+        self.registry.asked.append(f"{mood} {self.headers.get('Range', '')}".strip())
+        if mood == "silent":
+            time.sleep(3)
+        if mood == "error":
+            self.send_error(500)
+            return
+        content = self.body[::-1] if mood == "wrong" else self.body
+        self.reply(content, len(content) // 2 if mood == "half" else len(content), **self.headers_of_body())
+
+    def do_HEAD(self) -> None:
+        path = self.path.partition("?")[0]
+        if self.moody(path):
+            self.reply(self.body, 0, **self.headers_of_body())
+        else:
+            self.page(path)
+
+    def reply(self, content: bytes, sent: int, status: int = 200, **headers: str) -> None:
+        """All that ``Content-Length`` promises, or less of it; then the connection is cut."""
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        try:
+            self.wfile.write(content[:sent])
+        except OSError:
+            return
+        if sent < len(content):
+            self.close_connection = True
+
+    def log_message(self, *given: object) -> None:
+        """Nothing."""
+
+
 @contextmanager
-def serving(*moods: str, path: str = "/files/") -> Iterator[Registry]:
-    """What lies under ``path`` is sent in a mood: fine, half, wrong, silent, error."""
-    body = wheel()
-    digest = hashlib.sha256(body).hexdigest()
-    registry = Registry("", list(moods))
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            if not self.path.startswith(path):
-                self.reply(f'<a href="/files/{NAME}#sha256={digest}">{NAME}</a>'.encode(), "text/html")
-                return
-            mood = registry.mood()
-            registry.asked.append(f"{mood} {self.headers.get('Range', '')}".strip())
-            if mood == "silent":
-                time.sleep(3)
-            if mood == "error":
-                self.send_error(500)
-            elif mood == "half":
-                self.reply(body, "application/zip", sent=len(body) // 2)
-            else:
-                self.reply(body[::-1] if mood == "wrong" else body, "application/zip")
-
-        def reply(self, content: bytes, kind: str, sent: int | None = None) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            try:
-                self.wfile.write(content[:sent])
-            except OSError:
-                return
-            if sent is not None:
-                self.close_connection = True
-
-        def log_message(self, *given: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def _serving(kind: type[Handler], moods: tuple[str, ...]) -> Iterator[Registry]:
+    kind.registry = registry = Registry("", list(moods))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -91,3 +113,46 @@ def serving(*moods: str, path: str = "/files/") -> Iterator[Registry]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def serving(*moods: str, path: str = "/files/") -> AbstractContextManager[Registry]:
+    """A package registry; what lies under ``path`` is sent in a mood: fine, half, wrong, silent, error."""
+
+    class Packages(Handler):
+        body = wheel()
+
+        def moody(self, asked: str) -> bool:
+            return asked.startswith(path)
+
+        def page(self, asked: str) -> None:
+            digest = hashlib.sha256(self.body).hexdigest()
+            content = f'<a href="/files/{NAME}#sha256={digest}">{NAME}</a>'.encode()
+            self.reply(content, len(content), **{"Content-Type": "text/html"})
+
+    return _serving(Packages, moods)
+
+
+def hub(*moods: str) -> AbstractContextManager[Registry]:
+    """A data hub with the data set ``owner/name``, whose one file is sent in a mood: fine, half, silent, error."""
+
+    class Hub(Handler):
+        body = (
+            "text,label\n" + "".join(f"red house {n},{'warm' if n % 2 else 'cold'}\n" for n in range(4000))
+        ).encode()
+
+        def moody(self, asked: str) -> bool:
+            return asked == f"/datasets/owner/name/resolve/{COMMIT}/train.csv"
+
+        def headers_of_body(self) -> dict[str, str]:
+            return {"ETag": f'"{hashlib.sha1(self.body).hexdigest()}"', "X-Repo-Commit": COMMIT}
+
+        def page(self, asked: str) -> None:
+            file = {"type": "file", "path": "train.csv", "size": len(self.body), "oid": "0" * 40}
+            about = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": "train.csv"}], "tags": []}
+            if not asked.startswith("/api/datasets/owner/name"):
+                self.reply(b"", 0, 404, **{"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+                return
+            content = json.dumps([file] if "/tree/" in asked else about).encode()
+            self.reply(content, len(content), **{"Content-Type": "application/json"})
+
+    return _serving(Hub, moods)

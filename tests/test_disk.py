@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import RUNS, compare, said, scores, write
+from commands import ROOT, RUNS, compare, said, scores, start, write
 
 from runs import disk
 
@@ -119,6 +119,35 @@ def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) 
 
     status, errors = compare(folder, tmp_path / "out", "--jobs", "1", prepare=limit)
     assert status == 1 and len([line for line in said(errors) if "File too large" in line]) == 1, errors
+    assert_nothing_half(tmp_path / "out")
+    assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
+    assert scores(tmp_path / "out") == whole
+
+
+QUOTA = """
+import errno, os
+real = os.fsync
+def fsync(handle):
+    if "/runs/" in os.readlink(f"/proc/self/fd/{handle}") and os.fstat(handle).st_size > 60_000:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    real(handle)
+os.fsync = fsync
+"""
+
+
+@pytest.mark.fault(
+    "a quota that is used up",
+    "one line, status 1; goes on to the same scores",
+)
+@pytest.mark.slow
+def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
+    """File systems with quotas cannot be made here: the error is raised where they raise it, in every process."""
+    (tmp_path / "sitecustomize.py").write_text(QUOTA)
+    arguments = ("compare", str(folder / "small.toml"), "--out", str(tmp_path / "out"), "--jobs", "1")
+    process = start(folder, *arguments, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    errors = process.communicate(timeout=600)[1]
+    assert process.returncode == 1, errors
+    assert len([line for line in said(errors) if "Disk quota exceeded; make room" in line]) == 1, errors
     assert_nothing_half(tmp_path / "out")
     assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
     assert scores(tmp_path / "out") == whole

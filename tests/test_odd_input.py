@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from commands import start
 
 import archbench
 from architectures import catalogue, patience
@@ -305,6 +306,7 @@ ODD = [
         {"things.csv": (TABLE + "grün,warm\n").encode("latin-1")},
     ),
     variant(VARIANT + '\nprint("hello")\n', "", "a variant that prints"),
+    variant(VARIANT + '\nimport os\nos.chdir("/")\n', "", "a variant that goes to another folder"),
     variant(
         VARIANT.replace("def build(size: Size, limits: Limits)", "def build(size, limits, more=None)"),
         "",
@@ -379,3 +381,15 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
     assert case.says in errors and "1 runs: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
     assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
+
+
+@pytest.mark.fault(
+    "a variant that leaves a thread behind",
+    "the command ends all the same",
+)
+def test_a_thread_that_a_variant_leaves_does_not_hold_up_the_end(folder: Path) -> None:
+    thread = "\nimport threading\nimport time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"
+    laid_out(Case("", "", OWN, {"mine.py": VARIANT + thread}), folder)
+    process = start(folder, "compare", str(folder / "mine.toml"), "--dry-run", "--out", str(folder / "out"))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0 and "1 runs: about" in output, errors

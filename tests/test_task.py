@@ -154,6 +154,23 @@ def test_changed_data_and_settings_are_encoded_anew_and_moved_files_are_not(fold
 CHANGES: dict[str, Any] = {"vocabulary": 321, "tokenizer": "char", "source_length": 15, "target_length": 23}
 
 
+@pytest.mark.fault("data that change while they are read", "one line; nothing of a mixture is kept")
+def test_data_that_change_while_they_are_read_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = prepare.write
+
+    def late(*given: Any) -> None:
+        write(*given)
+        with (folder / "train.tsv").open("a") as file:
+            file.write("9 red cats\t9 mal Katze, rot\tred\n")
+
+    monkeypatch.setattr(prepare, "write", late)
+    with pytest.raises(InputError, match=r"^tasks\.tiny\.data: changed while it was read; run the same command again$"):
+        prepare_task(config("translation", folder), folder / "cache", print)
+    assert not list((folder / "cache" / "encoded").iterdir())
+    monkeypatch.undo()
+    assert len(prepare_task(config("translation", folder), folder / "cache", print).train) == 301
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate"])
 def test_damaged_encodings_are_made_again(damage: str, folder: Path) -> None:
     first = prepared("translation", folder)

@@ -4,13 +4,15 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from runs import matrix, predict, spec, store, train, work
-from runs.messages import Interrupted
+from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
 from runs.step import Stepped, Stepper
 from tasks.errors import InputError
@@ -181,8 +183,13 @@ def test_a_loss_that_is_not_finite_is_a_result(
         return stepped._replace(**{part: stepped[0] * float("nan")}) if number == 5 else stepped
 
     monkeypatch.setattr(Stepper, "step", broken)
-    record = store.read_record(perform(plan, tmp_path))
+    heard: list[Event] = []
+    work.perform(plan, tmp_path / "runs" / plan.run, heard.append, lambda: False)
+    record = store.read_record(tmp_path / "runs" / plan.run)
     assert record is not None and record["status"] == "diverged"
+    assert [each.line for each in heard if isinstance(each, Said)] == [
+        f"diverged, which is a result: {record['error']}"
+    ]
     assert re.fullmatch(rf"{cause} at step 6; best checkpoint: step \d+", record["error"])
 
 
@@ -205,6 +212,40 @@ def test_weights_that_are_no_numbers_are_never_the_best(
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["status"] == "diverged" and "nan at step" in record["error"]
     assert record["best_step"] < (steps if last else 5) and 0 < record["validation_loss"] < math.inf
+
+
+@pytest.mark.fault(
+    "memory that does not suffice for scoring or writing",
+    "batches are halved until they fit; the same answers, likelihoods equal to rounding",
+)
+@pytest.mark.parametrize("architecture", ["decoder", "encoder"])
+def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
+    whole = perform(plan, tmp_path / "whole")
+    model = work._stepper(plan, work._prepared(plan)).model
+    refused = []
+
+    def refuse(part: type, name: str, place: int) -> None:
+        method = getattr(part, name)
+
+        def short(self: Any, *given: Any) -> Any:
+            rows = given[place].target if name == "generate" else given[place]
+            if len(rows) > 2 and not torch.is_grad_enabled():
+                refused.append(name)
+                raise MemoryError
+            return method(self, *given)
+
+        monkeypatch.setattr(part, name, short)
+
+    refuse(type(model), "hidden", 1)
+    refuse(type(model.objective), "generate", 1)
+    halved = perform(plan, tmp_path / "halved")
+    assert set(refused) == {"hidden", "generate"}
+    expected, found = (pd.read_parquet(place / "predictions.parquet") for place in (whole, halved))
+    assert list(found["answer"]) == list(expected["answer"])
+    np.testing.assert_allclose(found["log_likelihood"], expected["log_likelihood"], rtol=1e-4)
 
 
 def test_snapshots_are_kept_at_even_steps(folder: Path, tmp_path: Path) -> None:
