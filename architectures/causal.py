@@ -49,6 +49,10 @@ class Causal:
         scores = log_softmax(model.logits(states.target), answers).gather(-1, pairs.target[..., None]).squeeze(-1)
         return scores.masked_fill(~present, 0.0).double().sum(1), present.sum(1)
 
+    def shown(self, model: Any, pairs: Pairs) -> Pairs:
+        """What the model reads to predict the whole target in one pass: the source, and the target behind BOS."""
+        return pairs._replace(target=_shift(pairs.target))
+
     def generate(
         self,
         model: Any,

@@ -81,6 +81,15 @@ class Masked:
             scores[row, cell] = found.squeeze(-1).double()
         return scores.sum(1), present.sum(1)
 
+    def shown(self, model: Any, pairs: Pairs) -> Pairs:
+        """What the model reads when half of the target is written: the source and BOS, that half, then [MASK]."""
+        present = full(pairs.target, pairs.target_mask)
+        half = present.sum(1, keepdim=True) // 2
+        late = torch.arange(present.shape[1], device=present.device) >= half
+        source, source_mask = _ended(pairs)
+        canvas = _canvas(pairs.target.masked_fill(late, MASK), pairs.target_mask, model.canvas)
+        return Pairs(source, canvas, source_mask, None)
+
     def generate(
         self,
         model: Any,

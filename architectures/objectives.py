@@ -45,6 +45,8 @@ class Objective(Protocol):
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]: ...
 
+    def shown(self, model: Any, pairs: Pairs) -> Pairs: ...
+
     def generate(
         self,
         model: Any,
