@@ -1,0 +1,1 @@
+"""What is inside a trained run, measured for `archbench inspect`: plain numbers and texts, drawn elsewhere."""

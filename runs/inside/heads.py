@@ -1,0 +1,193 @@
+"""What each attention head does: how much of its attention follows known patterns, and what the score loses without it.
+
+Previous, same, first token and special ones, that separate or fill: Clark et al. 2019 (1906.04341), Voita et al. 2019 (1905.09418).
+Induction, the token after an earlier occurrence of this one: Olsson et al. 2022 (2209.11895). Alignment: the share of
+cross-attention near the diagonal, where source and target run along each other (Bahdanau et al. 2015, 1409.0473).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from architectures import looking
+from architectures.attention import Attention
+from runs.inside.reading import Reading, read
+from runs.inside.subject import Subject, batch
+from tasks.example import BOS, END, MASK, PAD
+
+NAMED = 0.4  # of the attention has to follow a pattern before the head is named after it
+REPEATS = 16  # random sequences, each said twice, that induction is measured on
+Weights = NDArray[np.float64]
+Pattern = Callable[[Sequence[int], Sequence[int]], NDArray[np.bool_]]
+
+
+def _diagonal(offset: int) -> Pattern:
+    def marked(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
+        return np.eye(len(queries), len(keys), offset, dtype=np.bool_)
+
+    return marked
+
+
+def _first(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
+    found = np.zeros((len(queries), len(keys)), np.bool_)
+    found[1:, 0] = True
+    return found
+
+
+def _separators(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
+    special = np.isin(np.asarray(keys), (PAD, BOS, END, MASK))
+    special[:1] = False  # that is the first token
+    return np.broadcast_to(special, (len(queries), len(keys))).copy()
+
+
+def _induction(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
+    """The key after the latest earlier occurrence of the query's token."""
+    found = np.zeros((len(queries), len(keys)), np.bool_)
+    latest: dict[int, int] = {}
+    for place, token in enumerate(queries):
+        if token in latest and latest[token] + 1 < place:
+            found[place, latest[token] + 1] = True
+        latest[token] = place
+    return found
+
+
+def _aligned(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
+    """Keys at most one place from where the query stands in proportion."""
+    places = np.arange(len(queries)) * (len(keys) - 1) / max(len(queries) - 1, 1)
+    return np.abs(places[:, None] - np.arange(len(keys))) <= 1
+
+
+PATTERNS: dict[str, dict[str, Pattern]] = {
+    "self": {
+        "previous token": _diagonal(-1),
+        "same token": _diagonal(0),
+        "next token": _diagonal(1),
+        "first token": _first,
+        "special token": _separators,
+        "induction": _induction,
+    },
+    "cross": {"special token": _separators, "alignment": _aligned},
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head of one block: the share of attention on each pattern, what even attention would put there, its role.
+
+    ``loss`` is how much the loss rises without the head, with its standard error over examples; None where that head
+    is not the only one of its matrices.
+    """
+
+    layer: str
+    part: str
+    head: int
+    shares: dict[str, float]
+    even: dict[str, float]
+    role: str
+    loss: float | None = None
+    error: float | None = None
+
+
+def heads(subject: Subject, examples: int = 60) -> list[Head]:
+    """Every head's patterns on test examples, induction on repeated random tokens, and the loss without each."""
+    usual = [read(subject, pair) for pair in subject.examples[:examples]]
+    repeated = [read(subject, pair) for pair in _repeated(subject)]
+    lost = _losses_without(subject, subject.examples[:examples])
+    found = []
+    for place, layer in enumerate(usual[0].layers):
+        for part, attention in (("self", layer.block.attention), ("cross", layer.block.cross)):
+            if not isinstance(attention, Attention):
+                continue
+            shares = _shares(usual, place, part)
+            if part == "self":
+                again = _shares(repeated, place, part)
+                shares["induction"] = again.get("induction", shares["induction"])
+            for head in range(attention.heads):
+                mine = {name: float(share[0][head]) for name, share in shares.items()}
+                even = {name: float(share[1]) for name, share in shares.items()}
+                change = lost.get((id(attention), head), (None, None))
+                found.append(Head(layer.name, part, head, mine, even, role(mine, even), *change))
+    return found
+
+
+def role(shares: dict[str, float], even: dict[str, float]) -> str:
+    """The pattern that takes most of a head's attention: at least ``NAMED`` of it, and half more than even attention."""
+    fitting = [name for name, share in shares.items() if share >= NAMED and share >= 1.5 * even[name]]
+    return max(fitting, key=lambda name: shares[name], default="mixed")
+
+
+def _shares(readings: Sequence[Reading], place: int, part: str) -> dict[str, tuple[Weights, float]]:
+    """For each pattern the share of attention on it by head (h,), and that of even attention over what is visible.
+
+    Over the queries that have such a key at all.
+    """
+    sums: dict[str, tuple[Weights, float, int]] = {}
+    for reading in readings:
+        layer = reading.layers[place]
+        weights = layer.weights if part == "self" else layer.cross
+        assert weights is not None
+        own = weights[0].double().numpy()
+        visible = own.max(0) > 0
+        even = visible / visible.sum(-1, keepdims=True)
+        queries, keys = reading.axes[layer.axis], reading.keys(part, layer)
+        for name, pattern in PATTERNS[part].items():
+            marked = pattern(queries, keys) & visible
+            rows = marked.any(-1)
+            if rows.any():
+                total, plain, count = sums.get(name, (np.zeros(len(own)), 0.0, 0))
+                total = total + (own * marked)[:, rows].sum((1, 2))
+                sums[name] = total, plain + float((even * marked)[rows].sum()), count + int(rows.sum())
+    return {name: (total / count, plain / count) for name, (total, plain, count) in sums.items()}
+
+
+def _repeated(subject: Subject) -> list[tuple[list[int], list[int]]]:
+    """Random tokens, said twice: as the source as far as it reaches, and as the target."""
+    limits, generator = subject.run.plan.limits, torch.Generator().manual_seed(0)
+    allowed = torch.from_numpy(np.flatnonzero(subject.run.tokenizer.writable))
+    found = []
+    for _ in range(REPEATS):
+        sides = []
+        for length in (limits.source_length, limits.target_length):
+            half = min(length // 2, 24)
+            chosen = allowed[torch.randint(len(allowed), (half,), generator=generator)].tolist()
+            sides.append(chosen + chosen)
+        source, target = sides
+        found.append((source, target or subject.examples[0][1]))
+    return found
+
+
+def losses(subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+    """Loss of each example in nats per target token (n,): exact, or a bound over the same draws every time."""
+    model, moved = subject.run.model, batch(pairs)
+    lengths = torch.tensor([len(target) for _, target in pairs])
+    with torch.no_grad():
+        if subject.exact:
+            nats = -model.objective.log_likelihood(model, moved, subject.run.answers)[0]
+        else:
+            nats = model.objective.bound(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
+    found: Tensor = nats / lengths
+    return found
+
+
+def _losses_without(
+    subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]
+) -> dict[tuple[int, int], tuple[float, float]]:
+    whole = losses(subject, pairs)
+    found: dict[tuple[int, int], tuple[float, float]] = {}
+    for site in looking.sites(subject.run.model):
+        for head in range(site.attention.heads):
+            with looking.without(site.attention, head):
+                risen = losses(subject, pairs) - whole
+            error = float(risen.std() / len(risen) ** 0.5) if len(risen) > 1 else 0.0
+            found[id(site.attention), head] = float(risen.mean()), error
+    return found
+
+
+def described(found: Sequence[Head]) -> list[dict[str, Any]]:
+    """The heads as plain values."""
+    return [{**each.__dict__} for each in found]

@@ -1,0 +1,151 @@
+"""Whether similar tokens have similar embeddings: neighbours, a projection, a test against tokens of like frequency."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from architectures.embedding import Embedding
+from runs.inside.subject import Subject, spelled
+from tasks.example import SPECIALS
+from tasks.tokenizers import Tokenizer
+
+SHOWN, NEIGHBOURS = 60, 5
+BAND = 8  # tokens of like frequency among which groups are dealt out anew
+DRAWS = 2000
+Floats = NDArray[np.float64]
+
+# Words that are used alike. A token belongs to a group where its text, blanks and case aside, is one of its words.
+GROUPS: Mapping[str, str] = {
+    "numbers": "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty hundred",
+    "German numbers": "ein eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig hundert",
+    "months": "january february march april june july august september october november december",
+    "German months": "januar februar märz juni juli oktober dezember",
+    "days": "monday tuesday wednesday thursday friday saturday sunday",
+    "German days": "montag dienstag mittwoch donnerstag freitag samstag sonntag",
+    "durations": "second seconds minute minutes hour hours day days week weeks month months year years",
+    "pronouns": "i he she we they thou you him her them us me thee",
+    "possessives": "my his her our their thy your mine thine",
+    "auxiliaries": "is are was were be been am has have had do does did will shall would should can could may might",
+    "articles": "a an the this that these those",
+    "prepositions": "in on at by with from to of for upon over under into through between",
+    "kin": "father mother son daughter brother sister wife husband child children",
+    "titles": "king queen prince duke lord lady sir master mistress emperor",
+    "body": "head hand hands eye eyes heart face foot feet tongue blood ear ears arm",
+    "praise": "good great best love nice amazing excellent perfect happy wonderful fine",
+    "blame": "bad worst hate poor terrible awful sad wrong horrible ugly",
+    "digits": "0 1 2 3 4 5 6 7 8 9",
+    "vowels": "a e i o u",
+    "consonants": "b c d f g h j k l m n p q r s t v w x z",
+    "punctuation": ". , ; : ! ?",
+}
+
+LETTERS = ("vowels", "consonants")  # groups of single letters: elsewhere these are what is left of rare words
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Mean cosine of ``pairs`` pairs within groups, and of pairs dealt out anew among tokens of like frequency."""
+
+    within: float
+    matched: float
+    lower: float
+    upper: float
+    p: float
+    pairs: int
+
+
+def table(subject: Subject) -> tuple[Floats, list[int], Counter[int]]:
+    """Token vectors (v, d), the text tokens that the examples hold, most frequent first, and how often."""
+    embedding = next(module for module in subject.run.model.modules() if isinstance(module, Embedding))
+    counts = Counter(token for pair in subject.examples for side in pair for token in side if token >= len(SPECIALS))
+    order = sorted(counts, key=lambda token: (-counts[token], token))
+    return embedding.weight.detach().double().numpy(), order, counts
+
+
+def neighbours(subject: Subject, vectors: Floats, order: Sequence[int]) -> list[dict[str, Any]]:
+    """For the shown text's tokens and the most frequent ones: the nearest among those that occur, by cosine."""
+    own = [token for side in subject.text for token in side if token in set(order)]
+    asked = list(dict.fromkeys([*own, *order]))[:24]
+    unit = _unit(vectors)
+    among = np.array(order)
+    rows = []
+    for token in asked:
+        cosines = unit[among] @ unit[token]
+        nearest = [place for place in np.argsort(-cosines, kind="stable") if among[place] != token][:NEIGHBOURS]
+        found = [(spelled(subject.run.tokenizer, int(among[place])), float(cosines[place])) for place in nearest]
+        rows.append({"token": spelled(subject.run.tokenizer, token), "neighbours": found})
+    return rows
+
+
+def projection(subject: Subject, vectors: Floats, order: Sequence[int]) -> dict[str, Any]:
+    """The most frequent tokens on the two main axes of their vectors, and the share of variance that those hold."""
+    chosen = list(order[:SHOWN])
+    centred = vectors[chosen] - vectors[chosen].mean(0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    at = centred @ axes[:2].T
+    at = at * np.where(np.abs(at).argmax(0) == at.argmax(0), 1.0, -1.0)  # the sign is the library's whim
+    share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-12))
+    tokens = [spelled(subject.run.tokenizer, token) for token in chosen]
+    groups = groups_of(subject.run.tokenizer, chosen)
+    points = [
+        {"token": token, "x": float(x), "y": float(y), "group": groups.get(number, "")}
+        for token, number, (x, y) in zip(tokens, chosen, at, strict=True)
+    ]
+    return {"points": points, "share": share}
+
+
+def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
+    """The group of each token that is in one: used alike, or else the same word in another spelling."""
+    named = [name for name in GROUPS if tokenizer.kind in ("char", "byte") or name not in LETTERS]
+    members = {word: name for name in reversed(named) for word in GROUPS[name].split()}
+    words = {token: tokenizer.decode([token]).strip().lower() for token in tokens}
+    common = Counter(word for word in words.values() if word)
+    found = {}
+    for token, word in words.items():
+        if word in members:
+            found[token] = members[word]
+        elif word.isalpha() and common[word] > 1:
+            found[token] = f"“{word}”"
+    sizes = Counter(found.values())
+    return {token: name for token, name in found.items() if sizes[name] > 1}
+
+
+def similarity(vectors: Floats, order: Sequence[int], groups: Mapping[int, str]) -> Similarity | None:
+    """Do tokens that are used alike lie closer than chance has it? None where fewer than ten pairs are used alike.
+
+    A permutation test: the groups are dealt out anew among tokens of like frequency (bands of ``BAND`` in order of
+    frequency), since frequent tokens lie together whatever they mean. ``lower`` and ``upper`` hold 95% of what
+    that gives; ``p`` is one-sided.
+    """
+    labels = np.array([groups.get(token, "") for token in order])
+    cosines = _unit(vectors[list(order)])
+    cosines = cosines @ cosines.T
+    pairs = _pairs(labels)
+    if pairs.sum() < 10:
+        return None
+    within = float(cosines[pairs].mean())
+    generator = np.random.default_rng(0)
+    drawn = np.array([cosines[_pairs(_dealt(labels, generator))].mean() for _ in range(DRAWS)])
+    p = (1 + int((drawn >= within).sum())) / (1 + DRAWS)
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    return Similarity(within, float(drawn.mean()), float(lower), float(upper), p, int(pairs.sum()))
+
+
+def _pairs(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which pairs (i < j) have the same group."""
+    same = (labels[:, None] == labels) & (labels != "")
+    return np.triu(same, 1)
+
+
+def _dealt(labels: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+    bands = np.arange(len(labels)) // BAND
+    return labels[np.lexsort((generator.random(len(labels)), bands))]
+
+
+def _unit(vectors: Floats) -> Floats:
+    found: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return found

@@ -1,0 +1,35 @@
+"""One example read with open eyes: the tokens along each axis, and what every block did."""
+
+from dataclasses import dataclass
+
+import torch
+
+from architectures import looking
+from architectures.looking import Axis, Layer
+from runs.inside.subject import Subject, batch
+from tasks.example import BOS
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The passes through the blocks, and the token ids along the axes; ``source`` is what cross-attention reads."""
+
+    layers: tuple[Layer, ...]
+    axes: dict[Axis, list[int]]
+    width: int  # tokens of the source, where both stand in one sequence
+
+    def keys(self, part: str, layer: Layer) -> list[int]:
+        """The tokens that an attention of the layer looks at."""
+        return self.axes["source"] if part == "cross" else self.axes[layer.axis]
+
+
+@torch.no_grad()
+def read(subject: Subject, pair: tuple[list[int], list[int]]) -> Reading:
+    """Reads one example as its objective shows it to the model."""
+    model = subject.run.model
+    shown = model.objective.shown(model, batch([pair]))
+    with looking.watched(model) as layers:
+        model.hidden(*shown)
+    source, target = shown.source[0].tolist(), shown.target[0].tolist()
+    axes: dict[Axis, list[int]] = {"both": source + target, "source": source or [BOS], "target": target}
+    return Reading(tuple(layers), axes, len(source))

@@ -1,0 +1,116 @@
+"""The residual stream by layer: how large it is, what each sublayer adds, and what can be read from it linearly."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runs.inside.reading import Reading, read
+from runs.inside.subject import Subject
+from tasks.example import SPECIALS
+
+CLASSES = 20  # most frequent tokens that a probe tells apart
+Floats = NDArray[np.float64]
+
+
+def norms(subject: Subject, examples: int = 60) -> list[dict[str, Any]]:
+    """Mean length of the residual stream after each block, and of what its sublayers added: rows in order."""
+    readings = [read(subject, pair) for pair in subject.examples[:examples]]
+    rows = []
+    for place, layer in enumerate(readings[0].layers):
+        layers = [reading.layers[place] for reading in readings]
+        if layer.number == 1:
+            before = np.concatenate([each.before[0].norm(dim=-1).numpy() for each in layers])
+            rows.append({"axis": layer.axis, "layer": "embedding", "part": "stream", "norm": float(before.mean())})
+        after = np.concatenate([each.after[0].norm(dim=-1).numpy() for each in layers if each.after is not None])
+        rows.append({"axis": layer.axis, "layer": layer.name, "part": "stream", "norm": float(after.mean())})
+        for part in layer.added:
+            added = np.concatenate([each.added[part][0].norm(dim=-1).numpy() for each in layers])
+            rows.append({"axis": layer.axis, "layer": layer.name, "part": part, "norm": float(added.mean())})
+    return rows
+
+
+def probes(subject: Subject, examples: int = 200) -> list[dict[str, Any]]:
+    """What a linear classifier reads from the stream after each layer: accuracy on examples that it was not fitted on.
+
+    At every position this token, the one before, the one after (of the most frequent ones), and for classification the
+    class from the mean over positions. ``chance`` always names the most frequent answer (Alain and Bengio 2016,
+    1610.01644).
+    """
+    readings = [read(subject, pair) for pair in subject.examples[:examples]]
+    split = max(1, 2 * len(readings) // 3)
+    rows: list[dict[str, Any]] = []
+    for axis in dict.fromkeys(layer.axis for layer in readings[0].layers):
+        places = [place for place, layer in enumerate(readings[0].layers) if layer.axis == axis]
+        for question, offset in {"this token": 0, "token before": -1, "token after": 1}.items():
+            labels = [_shifted(reading.axes[axis], offset) for reading in readings]
+            usual = _frequent(labels[:split])
+            for name, states in _streams(readings, places):
+                rows += _row(axis, name, question, states, labels, usual, split)
+        if subject.run.kind == "classification":
+            classes = [[target[0]] for _, target in subject.examples[:examples]]
+            for name, states in _streams(readings, places):
+                means = [each.mean(0, keepdims=True) for each in states]
+                rows += _row(axis, name, "class", means, classes, _frequent(classes[:split]), split)
+    return rows
+
+
+def _shifted(tokens: Sequence[int], offset: int) -> list[int]:
+    """The token ``offset`` places on, -1 where there is none or a special one."""
+    found = [tokens[i + offset] if 0 <= i + offset < len(tokens) else -1 for i in range(len(tokens))]
+    return [token if token >= len(SPECIALS) else -1 for token in found]
+
+
+def _frequent(labels: Sequence[Sequence[int]]) -> list[int]:
+    counts = Counter(label for each in labels for label in each if label >= 0)
+    return [label for label, _ in counts.most_common(CLASSES)]
+
+
+def _streams(readings: Sequence[Reading], places: Sequence[int]) -> list[tuple[str, list[Floats]]]:
+    """(name, states (t, d) of every example): the embedding, then the stream after each block."""
+    found = [("embedding", [reading.layers[places[0]].before[0].double().numpy() for reading in readings])]
+    for place in places:
+        after = [reading.layers[place].after for reading in readings]
+        name = readings[0].layers[place].name
+        found.append((name, [each[0].double().numpy() for each in after if each is not None]))
+    return found
+
+
+def _row(
+    axis: str,
+    layer: str,
+    question: str,
+    states: Sequence[Floats],
+    labels: Sequence[Sequence[int]],
+    usual: Sequence[int],
+    split: int,
+) -> list[dict[str, Any]]:
+    """One row; none where the examples do not suffice."""
+    from sklearn.linear_model import RidgeClassifier
+
+    sides = []
+    for part in (slice(split), slice(split, None)):
+        x, y = np.concatenate(list(states[part]) or [np.zeros((0, 1))]), np.concatenate(list(labels[part]) or [[]])
+        kept = np.isin(y, usual)
+        sides.append((x[kept], y[kept]))
+    (x, y), (unseen, truth) = sides
+    if len(np.unique(y)) < 2 or len(truth) < 10:
+        return []
+    scale = x.std(0) + 1e-9
+    fitted = RidgeClassifier(alpha=1.0).fit(x / scale, y)
+    accuracy = float((fitted.predict(unseen / scale) == truth).mean())
+    values, counts = np.unique(y, return_counts=True)
+    chance = float((truth == values[counts.argmax()]).mean())
+    return [
+        {
+            "axis": axis,
+            "layer": layer,
+            "question": question,
+            "accuracy": accuracy,
+            "chance": chance,
+            "classes": len(values),
+            "n": len(truth),
+        }
+    ]

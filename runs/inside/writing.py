@@ -1,0 +1,171 @@
+"""How the model writes: what it would put at every position, how that came over training, what one step changes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from architectures.attention import Attention
+from architectures.embedding import Embedding, Head
+from architectures.feedforward import FeedForward, GatedFeedForward
+from architectures.generate import truncate
+from architectures.objectives import log_softmax
+from runs.inside import heads
+from runs.inside.subject import Subject, answer, batch, spelled
+from tasks.errors import InputError
+from tasks.example import BOS
+
+TOP = 5
+STEP = 0.01  # length of the shown gradient step, in lengths of all weights
+RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alone
+    "greedy": (1.0, 1, 1.0),
+    "temperature 0.7": (0.7, 0, 1.0),
+    "top-k 5": (1.0, 5, 1.0),
+    "top-p 0.9": (1.0, 0, 0.9),
+}
+
+
+@torch.no_grad()
+def probabilities(subject: Subject, pair: tuple[list[int], list[int]]) -> Tensor:
+    """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
+    model, target = subject.run.model, pair[1]
+    shown = model.objective.shown(model, batch([pair]))
+    cache = model.prefill(shown.source if shown.source.shape[1] else None, None)
+    tokens = torch.tensor([[BOS, *target[:-1]]])
+    logits, _ = model.decode(tokens, cache)
+    return log_softmax(logits[0], subject.run.answers)
+
+
+def positions(subject: Subject) -> list[dict[str, Any]]:
+    """For every position of the shown target: the right token, and the likeliest ones under each rule of choosing."""
+    found, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
+    rows = []
+    for place, token in enumerate(subject.text[1]):
+        scores = found[place]
+        choices = {
+            rule: _top(truncate(scores / temperature, top_k, top_p).softmax(-1), tokenizer)
+            for rule, (temperature, top_k, top_p) in RULES.items()
+        }
+        entropy = -(scores.exp() * scores.masked_fill(scores.isinf(), 0.0)).sum()
+        rows.append(
+            {
+                "place": place + 1,
+                "token": spelled(tokenizer, token),
+                "probability": float(scores[token].exp()),
+                "entropy": float(entropy),
+                "model": _top(scores.exp(), tokenizer),
+                "rules": choices,
+            }
+        )
+    return rows
+
+
+def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
+    """What the model would have answered to the shown source at each step that was kept: five likeliest first tokens.
+
+    The weights that were scored come last. Empty where no snapshots were kept. Raises ``InputError`` for damaged ones.
+    """
+    model = subject.run.model
+    best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    rows = []
+    try:
+        for file in sorted((folder / "snapshots").glob("*.safetensors")):
+            try:
+                model.load_state_dict(load_file(file))
+            except Exception as error:
+                raise InputError(f"{file}: this snapshot is damaged; delete it, or run its compare again") from error
+            rows.append(_answered(subject, f"step {int(file.stem):,}"))
+    finally:
+        model.load_state_dict(best)
+    return [*rows, _answered(subject, "as scored")] if rows else []
+
+
+def _answered(subject: Subject, when: str) -> dict[str, Any]:
+    tokenizer = subject.run.tokenizer
+    first = _top(probabilities(subject, subject.text)[0].exp(), tokenizer)
+    written = tokenizer.decode(answer(subject.run, subject.text[0]))
+    return {"when": when, "first": first, "answer": written, "loss": float(heads.losses(subject, [subject.text])[0])}
+
+
+def gradient_step(subject: Subject) -> dict[str, Any]:
+    """One step of plain gradient descent on the shown example: guess, loss, update, and the right tokens' probability.
+
+    The step is as long as ``STEP`` of the weights, so that it can be seen. The model is as before afterwards.
+    """
+    model, tokenizer = subject.run.model, subject.run.tokenizer
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = probabilities(subject, subject.text)
+    loss = _trained_loss(subject)
+    torch.autograd.backward(loss)
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    size, slope = _norm([p.detach() for p in parameters]), _norm([p.grad for p in parameters if p.grad is not None])
+    rate = STEP * size / max(slope, 1e-12)
+    parts = _parts(model)
+    try:
+        with torch.no_grad():
+            for p in parameters:
+                p -= rate * p.grad
+        after = probabilities(subject, subject.text)
+        with torch.no_grad():
+            later = float(_trained_loss(subject))
+    finally:
+        model.load_state_dict(kept)
+        model.zero_grad(set_to_none=True)
+    rows = [
+        {
+            "place": place + 1,
+            "token": spelled(tokenizer, token),
+            "guess": spelled(tokenizer, int(before[place].argmax())),
+            "before": float(before[place][token].exp()),
+            "after": float(after[place][token].exp()),
+            "guess_after": spelled(tokenizer, int(after[place].argmax())),
+        }
+        for place, token in enumerate(subject.text[1])
+    ]
+    facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size, "share": STEP}
+    return {**facts, "parts": parts, "positions": rows}
+
+
+def _trained_loss(subject: Subject) -> Tensor:
+    model = subject.run.model
+    generator = torch.Generator().manual_seed(0)
+    loss: Tensor = model.objective.loss(model, batch([subject.text]), subject.run.answers, generator, False, 0.0)
+    return loss
+
+
+def _parts(model: nn.Module) -> list[dict[str, Any]]:
+    """Weights by what they are for: how many, their length, and that of the gradient in them."""
+    kinds: dict[type[nn.Module], str] = {Embedding: "embedding", Attention: "attention"}
+    kinds |= {FeedForward: "feed-forward", GatedFeedForward: "feed-forward"}
+    owners: dict[int, str] = {}
+    for module in model.modules():
+        name = next((kinds[kind] for kind in kinds if isinstance(module, kind)), None)
+        if name is not None:
+            owners |= {id(p): name for p in module.parameters() if id(p) not in owners}
+    for module in model.modules():
+        if isinstance(module, Head):
+            owners |= {id(p): "output" for p in module.parameters() if id(p) not in owners}
+    groups: dict[str, list[nn.Parameter]] = {}
+    for p in model.parameters():
+        groups.setdefault(owners.get(id(p), "norms and others"), []).append(p)
+    return [
+        {
+            "part": name,
+            "parameters": sum(p.numel() for p in group),
+            "weights": _norm([p.detach() for p in group]),
+            "gradient": _norm([p.grad for p in group if p.grad is not None]),
+        }
+        for name, group in groups.items()
+    ]
+
+
+def _norm(tensors: Sequence[Tensor]) -> float:
+    return float(sum(float(tensor.double().pow(2).sum()) for tensor in tensors) ** 0.5)
+
+
+def _top(probabilities: Tensor, tokenizer: Any) -> list[tuple[str, float]]:
+    values, tokens = probabilities.topk(min(TOP, len(probabilities)))
+    return [(spelled(tokenizer, int(t)), float(p)) for p, t in zip(values, tokens, strict=True) if p > 0]
