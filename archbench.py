@@ -260,6 +260,30 @@ def _predict(
     return 0
 
 
+@app.command("inspect")
+def _inspect(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the page goes [inspect/<run> beside the runs].")
+    ] = None,
+) -> int:
+    """Make a page that looks inside a trained run: tokens, embeddings, heads, layers, learning."""
+    from runs import store
+
+    folder = store.find_run(run)
+    from runs.inside import inspection  # torch, after what can go wrong without it
+
+    beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
+    target = out or beside or Path(f"{folder.name}-inspect")
+    inspection.inspect(folder, text, target, _say)
+    from reports import inspection as page
+
+    written, *_ = page.write(page.read(target), target)
+    typer.echo(str(written))
+    return 0
+
+
 @app.command("export")
 def _export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],

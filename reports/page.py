@@ -74,6 +74,11 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
 
 def render(judged: Judged, drawn: Sequence[Figure]) -> str:
     """The page as HTML."""
+    return html("page.html", drawn, **_context(judged))
+
+
+def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
+    """A page of the template with the figures: one file without scripts, its one style sheet known by its hash."""
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(
@@ -84,9 +89,8 @@ def render(judged: Judged, drawn: Sequence[Figure]) -> str:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    context = _context(judged)
-    context["figures"] = {figure.name: _drawn(figure) for figure in drawn}
-    return environment.get_template("page.html").render(style=Markup(style), style_digest=digest, **context)
+    shown = {figure.name: _drawn(figure) for figure in drawn}
+    return environment.get_template(template).render(style=Markup(style), style_digest=digest, figures=shown, **context)
 
 
 def _context(judged: Judged) -> dict[str, Any]:

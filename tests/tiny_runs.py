@@ -36,14 +36,14 @@ def write_data(place: Path) -> Path:
     return place
 
 
-def trained(folder: Path, root: Path, architecture: str, task: str) -> Path:
+def trained(folder: Path, root: Path, architecture: str, task: str, **training: object) -> Path:
     """The folder of a run that was trained for a moment."""
     values = {
         "name": "tiny",
         "architectures": [architecture],
         "budget": {"parameters": 20_000, "tokens": 2_500},
         "model": {"width": 32},
-        "training": {"batch_tokens": 250, "learning_rate": 0.01, "precision": "float32"},
+        "training": {"batch_tokens": 250, "learning_rate": 0.01, "precision": "float32", **training},
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
     experiment = spec.from_dict(values, folder=folder)

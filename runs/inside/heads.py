@@ -1,6 +1,7 @@
 """What each attention head does: how much of its attention follows known patterns, and what the score loses without it.
 
-Previous, same, first token and special ones, that separate or fill: Clark et al. 2019 (1906.04341), Voita et al. 2019 (1905.09418).
+Previous, same and first token, special ones that separate or fill: Clark et al. 2019 (1906.04341), Voita et al. 2019
+(1905.09418).
 Induction, the token after an earlier occurrence of this one: Olsson et al. 2022 (2209.11895). Alignment: the share of
 cross-attention near the diagonal, where source and target run along each other (Bahdanau et al. 2015, 1409.0473).
 """
@@ -106,7 +107,7 @@ def heads(subject: Subject, examples: int = 60) -> list[Head]:
             shares = _shares(usual, place, part)
             if part == "self":
                 again = _shares(repeated, place, part)
-                shares["induction"] = again.get("induction", shares["induction"])
+                shares |= {name: share for name, share in again.items() if name == "induction"}
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
                 even = {name: float(share[1]) for name, share in shares.items()}
@@ -116,7 +117,7 @@ def heads(subject: Subject, examples: int = 60) -> list[Head]:
 
 
 def role(shares: dict[str, float], even: dict[str, float]) -> str:
-    """The pattern that takes most of a head's attention: at least ``NAMED`` of it, and half more than even attention."""
+    """The pattern that most of a head's attention is on: ``NAMED`` of it or more, and half more than evenly."""
     fitting = [name for name, share in shares.items() if share >= NAMED and share >= 1.5 * even[name]]
     return max(fitting, key=lambda name: shares[name], default="mixed")
 

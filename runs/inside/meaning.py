@@ -108,7 +108,7 @@ def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
     for token, word in words.items():
         if word in members:
             found[token] = members[word]
-        elif word.isalpha() and common[word] > 1:
+        elif word.isalpha() and len(word) > 2 and common[word] > 1:
             found[token] = f"“{word}”"
     sizes = Counter(found.values())
     return {token: name for token, name in found.items() if sizes[name] > 1}
