@@ -125,10 +125,14 @@ class Budget(Section):
 
 
 class Model(Section):
-    """The width and heads that all architectures of a match share; None: chosen from the size."""
+    """The width and heads that all architectures of a match share; None: chosen from the size.
+
+    ``depth`` is the number of layers of each stack; None: fitted, as the feed-forward width is.
+    """
 
     width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
     heads: Annotated[Whole, Field(ge=1, le=1_024)] | None = None
+    depth: Annotated[Whole, Field(ge=1, le=96)] | None = None
 
 
 class Training(Section):
