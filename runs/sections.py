@@ -202,7 +202,10 @@ class ConditionEntry(Section):
 
 
 class TaskEntry(Section):
-    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind."""
+    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
+
+    ``baseline`` is another task, which this one is with something changed: the report tests what that does.
+    """
 
     kind: Kind | None = None
     name: Name | None = None
@@ -215,6 +218,7 @@ class TaskEntry(Section):
     source_length: Length | None = None
     target_length: Length | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    baseline: Name | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
     supervision: Supervision | None = None
@@ -276,6 +280,7 @@ class Task(Section):
     share: float = 1.0
     fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    baseline: str = ""
 
 
 class Experiment(Section):
