@@ -191,7 +191,7 @@ def _amount(found: Comparison, architecture: str) -> str:
 
 
 def cautions(found: Comparison) -> list[str]:
-    """Why the order may not mean much, in sentences: a cheat, an early end of training, a better classical reference."""
+    """Why the order may not mean much, in sentences: a cheat, early training, a better classical reference."""
     notes = _cheats(found)
     if found.early and found.scored:
         ratio = number(found.tokens_per_parameter)

@@ -16,10 +16,11 @@ from architectures.initial import filled
 from architectures.norm import NoResidual, PreNorm
 from architectures.size import Limits, Size
 from architectures.stack import Block
-from runs import budget, compliance
+from runs import budget, compliance, spec
 from tasks.errors import InputError
 
 NAMES = catalogue.ablated()
+PRESETS = [name for name in spec.presets() if name.startswith("ablation-")]
 FILES = sorted(path for path in Path(ablations.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, source_length=12, target_length=12)
 
@@ -87,11 +88,30 @@ def test_nothing_replaced_is_the_built_in_variant(name: str) -> None:
     assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in made))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "decoder-no-feedforward"])
-def test_parameters_are_met_within_one_percent(name: str) -> None:
-    build = catalogue.find(name).build
-    found = budget.fit(build, Size(64, 2, 1, 1), LIMITS, budget.parameters, 250_000, False, name)
-    assert budget.counts(build, found, LIMITS).parameters == pytest.approx(250_000, rel=0.01)
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fits_every_architecture_to_its_budget(name: str) -> None:
+    experiment = spec.preset(name)
+    assert experiment.name == name
+    stated = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
+    for parameters, model, place in stated:
+        build, start = catalogue.find(place).build, Size(model.width, model.heads or model.width // 32, 1, 1)
+        found = budget.fit(build, start, LIMITS, budget.parameters, parameters, False, place, model.depth)
+        assert budget.counts(build, found, LIMITS).parameters == pytest.approx(parameters, rel=0.01), place
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_seeds_and_something_to_decide(name: str) -> None:
+    experiment = spec.preset(name)
+    assert all(len(task.seeds) >= 3 for task in (*experiment.tasks, *experiment.conditions))
+    for pair in experiment.contrasts:
+        assert any(set(pair) <= set(task.architectures) for task in experiment.tasks), pair
+    changes = [*experiment.conditions, *(task for task in experiment.tasks if task.baseline)]
+    assert bool(experiment.contrasts) != bool(changes)
+
+
+def test_every_ablation_stands_in_a_preset() -> None:
+    tasks = [task for name in PRESETS for task in spec.preset(name).tasks]
+    assert set(NAMES) <= {place for task in tasks for place in task.architectures}
 
 
 @pytest.mark.parametrize("depth", [2, 8, 24])

@@ -1,9 +1,10 @@
-"""Differences to a default are drawn as they were tested, with a sentence for each; changes of a task are tested alike."""
+"""Differences to a default are drawn as they were tested, with a sentence for each; so is what a change does."""
 
 import csv
 import dataclasses
 import json
 import math
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +13,17 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
 import reports
-from reports import figures, forest, tables
+from reports import figures, forest, summary, tables
 from reports.bottom_line import bottom_line
 from reports.contrasts import Contrast
 from reports.forest import forests, word
 from reports.judgement import Judged, judge
-from reports.statistics import Interval, p_beyond, p_difference, pool
+from reports.statistics import Interval, difference_interval, p_beyond, p_difference, pool
 from reports.verdicts import contrast_sentence, verdict
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
 PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]
-ABLATED = single(PHRASES, truth=PARTS, spread=0.005, examples=2000)
+ABLATED = single(PHRASES, truth=PARTS, spread=0.005)
 
 
 def read(root: Path) -> Judged:
@@ -48,6 +49,7 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for run in runs:
         if "no-norm" in run:
             synthetic.fail(root, run, "diverged", "the loss is nan")
+    reports.build(root)
     return root
 
 
@@ -91,15 +93,18 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
 
 
 def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
-    html = reports.build(ablation)[0].read_text(encoding="utf-8")
+    html = (ablation / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="figure-contrasts"' in html
     assert "decoder-no-norm against decoder: not tested, since 5 of 5 runs of decoder-no-norm diverged." in html
     assert "decoder is ahead of decoder-one-head by 0.1" in html
     assert "decoder-alibi" in html
 
 
+def test_the_terminal_tells_what_diverged(ablation: Path) -> None:
+    assert "5 of 5 runs of decoder-no-norm diverged." in summary.sentences(read(ablation))[0]
+
+
 def test_tables_alone_give_the_same_bytes(ablation: Path, tmp_path: Path) -> None:
-    reports.build(ablation)
     (tmp_path / "tables").mkdir()
     for path in (ablation / "tables").glob("*.parquet"):
         (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
@@ -147,9 +152,8 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
             synthetic.change_record(tmp_path, run, breaks="no_look_ahead")
     judged = read(tmp_path)
     [found] = [verdict(one, judged.tested.primary) for one in judged.first]
-    assert any(
-        note.startswith("decoder-no-mask breaks the contract, as it is meant to (no_look") for note in found.notes
-    )
+    told = "decoder-no-mask breaks the contract, as it is meant to (no_look_ahead)"
+    assert any(note.startswith(told) for note in found.notes)
     assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
 
 
@@ -162,7 +166,7 @@ def changed(task: Imagined, condition: str, by: float) -> list[Further]:
 
 
 def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
-    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60}, spread=0.005, examples=2000)
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60}, spread=0.005)
     synthetic.write_store(tmp_path, [task], further=changed(task, "dropout 0.1", 0.1))
     synthetic.specify(tmp_path, "contrasts", [])
     judged = read(tmp_path)
@@ -176,10 +180,11 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     means = [{cell.architecture: cell.interval.mean for cell in one.scored} for one in (*judged.first, *judged.further)]
     for one in found:
         assert one.difference.mean == pytest.approx(means[1][one.second] - means[0][one.second])
+    assert summary.sentences(judged)[-1] == contrast_sentence(found[-1])
     short = bottom_line(judged)[0]
     assert "decoder with dropout 0.1 ahead of decoder" in short
     html = reports.build(tmp_path)[0].read_text(encoding="utf-8")
-    assert 'id="figure-effects"' in html and all(contrast_sentence(one) in html for one in found)
+    assert 'id="figure-effects"' in html and all(escape(contrast_sentence(one)) in html for one in found)
     with (tmp_path / "report" / "effects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["difference"]) for row in rows] == pytest.approx([one.difference.mean for one in found])
@@ -212,8 +217,6 @@ def test_everything_that_is_held_against_one_base_shares_its_variance(tmp_path: 
     judged = read(tmp_path)
     groups = [one.group for one in (*judged.first, *judged.further)]
     samples = [judged.comparisons.samples(group, "accuracy")[1]["decoder"] for group in groups]
-    from reports.statistics import difference_interval
-
     expected = difference_interval(samples[1], samples[0], pool(samples))
     found = judged.tested.effects[0].difference
     assert (found.mean, found.error) == pytest.approx((expected.mean, expected.error))

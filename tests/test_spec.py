@@ -91,6 +91,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 WRONG: list[tuple[str, Any, str]] = [
+    ("tasks.0.baseline", "trec", 'tasks[0].baseline: no other translation task "trec"; there is no other'),
     ("nmae", "x", 'nmae: unknown key; did you mean "name"?'),
     ("tasks.1.tokeniser", "bpe", 'tasks[1].tokeniser: unknown key; did you mean "tokenizer"?'),
     ("training.batch_token", 8, 'training.batch_token: unknown key; did you mean "batch_tokens"?'),
