@@ -81,7 +81,7 @@ def figures(judged: Judged) -> list[Figure]:
     declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
     drawn = [
         _headline("headline", "Scores on the test split", scored, found),
-        _forest("contrasts", "Differences to the default", forest.CAPTION, declared),
+        _forest("differences", "Differences to the default", forest.CAPTION, declared),
         _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
         _curves(tables, first, found, "tokens"),
         _curves(tables, first, found, "flops"),

@@ -71,7 +71,7 @@ def test_every_outcome_has_its_word(mean: float, error: float, said: str) -> Non
 
 def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Path) -> None:
     judged = read(ablation)
-    figure = drawn(judged)["contrasts"]
+    figure = drawn(judged)["differences"]
     [panel] = figure.panels
     assert (panel.title, panel.below) == ("phrases-en-de", "against decoder")
     [path] = [path for path in figures.write(figure, tmp_path) if path.suffix == ".csv"]
@@ -94,7 +94,7 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
 
 def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
     html = (ablation / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="figure-contrasts"' in html
+    assert 'id="figure-differences"' in html
     assert "decoder-no-norm against decoder: not tested, since 5 of 5 runs of decoder-no-norm diverged." in html
     assert "decoder is ahead of decoder-one-head by 0.1" in html
     assert "decoder-alibi" in html
@@ -110,14 +110,14 @@ def test_tables_alone_give_the_same_bytes(ablation: Path, tmp_path: Path) -> Non
         (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
     reports.build(tmp_path)
     names = sorted(path.name for path in (ablation / "report").iterdir())
-    assert {"contrasts.svg", "contrasts.png", "contrasts.csv"} <= set(names)
+    assert {"contrasts.csv", "differences.svg", "differences.png", "differences.csv"} <= set(names)
     for name in names:
         assert (tmp_path / "report" / name).read_bytes() == (ablation / "report" / name).read_bytes(), name
 
 
 def test_without_declared_contrasts_there_is_no_forest(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
-    assert not {"contrasts", "effects"} & set(drawn(read(tmp_path)))
+    assert not {"differences", "effects"} & set(drawn(read(tmp_path)))
 
 
 def test_each_default_has_a_panel_of_its_own() -> None:
