@@ -186,7 +186,7 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     rng, margin = np.random.default_rng(3), 0.02
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     found = difference_interval(a, b, pool([a, b]))
-    group = Group("set", "classification", {}, pd.DataFrame())
+    group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
     seeds = testing.contrast(group, "accuracy", ("a", "b"), {"a": a, "b": b}, margin, "").seeds
     assert found.mean == pytest.approx(mean)
     assert seeds is not None
