@@ -174,13 +174,13 @@ def _report(
 
 
 @app.command("list")
-def _list(what: Annotated[str, typer.Argument(metavar="architectures|tasks|presets")]) -> int:
-    """List architectures, tasks or presets, each with one line."""
+def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|presets")]) -> int:
+    """List architectures, their ablations, tasks or presets, each with one line."""
     from runs.outlook import aligned
     from runs.validation import nearest, shown
     from tasks.errors import InputError
 
-    kinds = {"architectures": _architectures, "tasks": _tasks, "presets": _presets}
+    kinds = {"architectures": _architectures, "ablations": _ablations, "tasks": _tasks, "presets": _presets}
     if what not in kinds:
         raise InputError(f"list: unknown {shown(what)}{nearest(what, kinds)}")
     typer.echo(aligned([[name, text] for name, text in kinds[what]().items()]))
@@ -480,6 +480,12 @@ def _architectures() -> dict[str, str]:
             return str(error)
 
     return {name: document(name) for name in catalogue.names()}
+
+
+def _ablations() -> dict[str, str]:
+    from architectures import catalogue
+
+    return {name: catalogue.find(name).document for name in catalogue.ablated()}
 
 
 def _tasks() -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from architectures import sources, variants
+from architectures import ablations, sources, variants
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
@@ -54,6 +54,7 @@ class Variant:
 
     Where it consists of more modules, a last line of ``text`` stands for them: see ``architectures.sources``.
     ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
+    ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Variant:
     text: str
     build: Callable[[Size, Limits], Any]
     pretrained: Pretrained | None = None
+    breaks: tuple[str, ...] = ()
 
     def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
         """What builds the model for a task with these labels; that of a checkpoint is frozen."""
@@ -76,7 +78,12 @@ class Variant:
 def names() -> list[str]:
     """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
     offered = {entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    return [*sorted(_own()), *sorted(offered.difference(_own(), STOCK)), *STOCK]
+    return [*_names(variants), *sorted(offered.difference(_own(), STOCK)), *STOCK]
+
+
+def ablated() -> list[str]:
+    """Names of the built-in ablations, which stand apart from the variants."""
+    return _names(ablations)
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
@@ -98,8 +105,9 @@ def find(name: str, folder: Path | None = None) -> Variant:
         from architectures.interop import checkpoint
 
         return checkpoint.variant(path)
-    if name.replace("_", "-") in _own():
-        module = importlib.import_module(f"architectures.variants.{name.replace('-', '_')}")
+    own = _own().get(name.replace("_", "-"))
+    if own is not None:
+        module = importlib.import_module(own)
         return _checked(name.replace("_", "-"), module, inspect.getsource(module), own=True)
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name == name:
@@ -114,10 +122,10 @@ def _hint(name: str, path: Path) -> str:
     """What the user may have meant by a name that is none."""
     if path.with_name(f"{path.name}.py").is_file():
         return f'did you mean "{name}.py"?'
-    near = [] if ":" in name else difflib.get_close_matches(name, names(), 1)
+    near = [] if ":" in name else difflib.get_close_matches(name, [*names(), *ablated()], 1)
     if near:
         return f'did you mean "{near[0]}"?'
-    return f"known: {', '.join(names())}, or the path of a .py file or of a checkpoint's folder"
+    return f"known: {', '.join(names())}, an ablation, or the path of a .py file or of a checkpoint's folder"
 
 
 def is_code(name: str) -> bool:
@@ -132,8 +140,14 @@ def _is_folder(name: str) -> bool:
     return "/" in name or os.sep in name
 
 
-def _own() -> list[str]:
-    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(variants.__path__)]
+def _own() -> dict[str, str]:
+    """The module of each variant and ablation that comes with archbench, by name."""
+    packages = (variants, ablations)
+    return {name: f"{one.__name__}.{name.replace('-', '_')}" for one in packages for name in _names(one)}
+
+
+def _names(package: ModuleType) -> list[str]:
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(package.__path__))
 
 
 def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
@@ -188,7 +202,8 @@ def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Var
     if not isinstance(model, FAMILIES):
         known = ", ".join(family.__name__ for family in FAMILIES)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
-    return Variant(name, path, own, model.family, document, text, build)
+    breaks = tuple(getattr(module, "BREAKS", ())) if own else ()  # nobody else may declare it away
+    return Variant(name, path, own, model.family, document, text, build, breaks=breaks)
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

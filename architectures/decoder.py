@@ -1,5 +1,6 @@
 """Decoder-only: source and target in one causal sequence (GPT)."""
 
+import torch
 from torch import Tensor, nn
 
 from architectures.attention import View
@@ -15,6 +16,7 @@ class DecoderOnly(Family):
     """Reads ``[source, BOS, target]`` causally.
 
     ``prefix``: the source is read in both directions (prefix language model, 1910.10683) and has no loss of its own.
+    Without ``masked`` source and target are (an ablation): in one pass every token sees what it should predict.
     """
 
     family = "decoder"
@@ -26,11 +28,12 @@ class DecoderOnly(Family):
         head: Head,
         positions: nn.Module,
         prefix: bool = False,
+        masked: bool = True,
         objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
-        self.prefix = prefix
+        self.prefix, self.masked = prefix, masked
         self.objective: Objective = objective or Causal()
         self.source_predicts = not prefix
 
@@ -45,9 +48,10 @@ class DecoderOnly(Family):
         joined = join(source, target, source_mask, target_mask)
         places = straight(joined.tokens.shape[1], target.device)
         geometry = self.positions(places, places)
-        prefix = None
-        if self.prefix and source is not None:
-            prefix = full(source, truth(source_mask)).sum(1, keepdim=True)
+        both_ways = [(source, source_mask)] if self.prefix or not self.masked else []
+        both_ways += [] if self.masked else [(target, target_mask)]
+        lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
+        prefix = torch.stack(lengths).sum(0) if lengths else None
         view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.stack(self.embedding(joined.tokens, geometry.added), view)
         return joined.apart(x)
@@ -60,7 +64,12 @@ class DecoderOnly(Family):
         places = straight(source.shape[1], source.device) if present is None else count_positions(present)
         geometry = self.positions(places, places)
         view = View(
-            places, places, causal=not self.prefix, present=present, rotation=geometry.rotation, bias=geometry.bias
+            places,
+            places,
+            causal=self.masked and not self.prefix,
+            present=present,
+            rotation=geometry.rotation,
+            bias=geometry.bias,
         )
         _, layers = self.stack(self.embedding(source, geometry.added), view)
         lengths = places[:, -1] + 1 if present is None else present.sum(1)
@@ -74,7 +83,7 @@ class DecoderOnly(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
-        visible = causal(n, prefix=source) if self.prefix else causal(n)
+        visible = causal(n, prefix=(source if self.prefix else 0.0) if self.masked else n)
         head = self.head.flops(outputs)
         return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, visible) + head)
 

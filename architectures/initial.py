@@ -1,8 +1,12 @@
 """How matrices start: normal with variance 1 / inputs; those that write into the residual stream start at zero."""
 
+from typing import TypeVar
+
 from torch import nn
 
 from architectures.product import Linear
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 def linear(
@@ -23,3 +27,11 @@ def linear(
     if splits:
         layer.weight.row_splits = splits  # type: ignore[attr-defined]
     return layer
+
+
+def filled(part: Part) -> Part:
+    """The part, its matrices that start at zero (``output``, ``down``) drawn as the others are."""
+    for name, layer in part.named_modules():
+        if isinstance(layer, Linear) and name.rpartition(".")[2] in ("output", "down"):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+    return part

@@ -82,4 +82,22 @@ class NoNorm(nn.Module):
         return x + y
 
 
-Wiring = Callable[[nn.Module], PreNorm | PostNorm | NoNorm]
+class NoResidual(nn.Module):
+    """``f(norm(x))``: nothing goes around the sublayer (an ablation; 2103.03404 says what becomes of the ranks).
+
+    A sublayer that starts at zero then passes nothing on, and learns nothing: see ``architectures.initial.filled``.
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def before(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(x)
+        return y
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        return y
+
+
+Wiring = Callable[[nn.Module], PreNorm | PostNorm | NoNorm | NoResidual]

@@ -41,7 +41,7 @@ def _template(family: str | None) -> str:
 def _accept(stem: str) -> None:
     if not NAME.fullmatch(stem):
         raise InputError(f'NAME: "{stem}": expected a letter, then letters, digits, "-" and "_", without a folder')
-    if stem.replace("_", "-").lower() in catalogue.names():
+    if stem.replace("_", "-").lower() in (*catalogue.names(), *catalogue.ablated()):
         raise InputError(f'NAME: "{stem}" is an architecture already; choose another name')
 
 

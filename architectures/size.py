@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from architectures.attention import Attention
+from architectures.averaging import Average
 from architectures.embedding import Tables
 from architectures.stack import FeedForwards
 
@@ -64,3 +66,8 @@ def layers(model: nn.Module) -> int:
     """Number of different feed-forward networks: layers that share one count once."""
     stacks = (module for module in model.modules() if isinstance(module, FeedForwards))
     return len({id(network) for stack in stacks for network in stack.feedforwards()})
+
+
+def heads(model: nn.Module) -> int | None:
+    """The number of heads of its attention, the most where that differs; None where its attention is not ours."""
+    return max((part.heads for part in model.modules() if isinstance(part, Attention | Average)), default=None)

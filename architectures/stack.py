@@ -14,6 +14,17 @@ from architectures.norm import NoNorm, Norm, PreNorm, Wiring
 from architectures.numbers import Amount, Pairs
 
 
+class AttentionLike(Protocol):
+    """Self-attention or what stands in its place: (b, q, d) -> (b, q, d) and what later tokens need; with FLOPs."""
+
+    dim: int
+    window: int | None
+
+    def __call__(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]: ...
+
+    def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount: ...
+
+
 class FeedForwardLike(Protocol):
     """A feed-forward network: (b, t, d) -> (b, t, d), with its FLOPs."""
 
@@ -51,7 +62,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        attention: Attention,
+        attention: AttentionLike,
         feedforward: nn.Module,
         norm: Norm,
         cross: Attention | None = None,

@@ -9,14 +9,17 @@ from reports.judgement import Judged
 
 
 def bottom_line(judged: Judged) -> list[str]:
-    """Up to three sentences about the primary contrasts; none where nothing was tested."""
-    primary = judged.tested.primary
-    if all(one.outcome == "unknown" for one in primary):
-        return []
-    return [_decided(primary), *_open(primary), *_reserve(judged.first, judged.tested.controls)]
+    """Up to three sentences about the primary contrasts, else about what changes do; none where nothing was tested."""
+    primary, effects = judged.tested.primary, judged.tested.effects
+    reserve = list(_reserve(judged.first, judged.tested.controls))
+    if any(one.outcome != "unknown" for one in primary):
+        return [_decided(primary), *_open(primary), *reserve]
+    if any(one.outcome != "unknown" for one in effects):
+        return [_decided(effects, "of what was changed"), *_undecided(effects), *reserve]
+    return []
 
 
-def _decided(primary: Sequence[Contrast]) -> str:
+def _decided(primary: Sequence[Contrast], among: str = "between the declared architectures") -> str:
     parts = []
     for dataset, ones in _by_dataset(primary):
         said = [f"{name} ahead of {listing(others)}" for name, others in _ahead(ones)]
@@ -24,7 +27,7 @@ def _decided(primary: Sequence[Contrast]) -> str:
         if said or equal:
             parts.append(f"on {dataset} {', '.join([*said, *equal])}")
     if not parts:
-        return "Nothing is decided between the declared architectures."
+        return f"Nothing is decided {among}."
     agreed = list(_kinds(primary))
     return f"Decided: {'; '.join([*parts, *agreed])}."
 
@@ -60,6 +63,12 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
         parts.append(f"on {dataset} {listing(f'{one.first} against {one.second}' for one in ones)}")
     if parts:
         yield f"Not decided: {'; '.join(parts)}."
+
+
+def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
+    open_ = sum(not one.decided for one in effects)
+    if open_:
+        yield f"Not decided: {open_} of {len(effects)} changes."
 
 
 def _reserve(first: Sequence[Comparison], controls: Sequence[Control]) -> Iterator[str]:

@@ -14,9 +14,10 @@ import pandas as pd
 from reports import formatting
 from reports.comparison import Comparison, Comparisons, Group, as_is, placed
 from reports.contrasts import Contrast, Contrasts, corrected_for_family
-from reports.judgement import Judged, tested
+from reports.judgement import Judged
 from reports.ledger import Claim, ledger
 from reports.tables import Tables
+from reports.testing import tested
 
 REPRODUCED, OPPOSITE, UNDECIDED, UNMET = "reproduced here", "opposite found here", "undecided", "preconditions not met"
 

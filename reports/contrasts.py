@@ -26,7 +26,7 @@ class Contrast:
     contrast is ``primary``. ``detectable`` is the difference that would be found four times in five. ``seeds`` is how
     many seeds of each would decide it as often, were the true difference the one that was seen: that there is one, or,
     within the margin, that there is none beyond it; None where no number up to 100 does either. ``family`` is how many
-    tests it is corrected for.
+    tests it is corrected for, ``diverged`` which of its runs diverged, in words.
     """
 
     dataset: str
@@ -44,6 +44,7 @@ class Contrast:
     runs: int
     primary: bool
     family: int = 1
+    diverged: str = ""
 
     @property
     def flat(self) -> bool:
@@ -93,11 +94,12 @@ class Control:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """All that was tested: the primary family, everything else, the controls."""
+    """All that was tested: the primary family, everything else, the controls, what a change does."""
 
     primary: tuple[Contrast, ...]
     exploratory: tuple[Contrast, ...]
     controls: tuple[Control, ...]
+    effects: tuple[Contrast, ...] = ()
 
     def of(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""

@@ -8,17 +8,20 @@ from typing import Final
 
 import pandas as pd
 
-from reports import drawing, panels, shares
+from reports import drawing, forest, panels, shares
 from reports.comparison import Comparison, Comparisons
 from reports.conditions import condition
+from reports.contrasts import Contrast
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
 from reports.judgement import Judged
 from reports.palette import label, looks
 from reports.panels import Looks, Point
 from reports.tables import Tables, write_csv
+from reports.testing import stated
 from reports.trials import Trial, trials
 from reports.trials import numbers as trial_numbers
+from runs.spec import DEFAULT_CONTRASTS
 from runs.store import write_bytes
 
 COSTS: Final = {
@@ -75,8 +78,11 @@ def figures(judged: Judged) -> list[Figure]:
     tables = comparisons.tables
     found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
     scored = [comparison for comparison in first if comparison.scored]
+    declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
     drawn = [
         _headline("headline", "Scores on the test split", scored, found),
+        _forest("differences", "Differences to the default", forest.CAPTION, declared),
+        _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
         _curves(tables, first, found, "tokens"),
         _curves(tables, first, found, "flops"),
         _shares(comparisons, scored, found),
@@ -116,6 +122,14 @@ def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks)
     covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
     table = pd.DataFrame([row for comparison in scored for row in _headline_rows(comparison)])
     return Figure(name, title, _HEADLINE.format(covers=covers), drawn, _named(scored), table, keyed=False)
+
+
+def _forest(name: str, title: str, caption: str, found: Sequence[Contrast]) -> Figure:
+    """The contrasts with each default in a panel of their own."""
+    parts = forest.forests(found)
+    table = pd.DataFrame([row for one in parts for row in one.numbers()])
+    named = tuple(dict.fromkeys(one.first for one in found))
+    return Figure(name, title, caption, tuple(one.panel for one in parts), named, table, keyed=False)
 
 
 def _headline_rows(found: Comparison) -> list[dict[str, object]]:

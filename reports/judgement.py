@@ -1,31 +1,22 @@
-"""Puts the pairs of a report to the test: the declared ones, all others, the controls."""
+"""Puts the pairs of a report to the test: the declared ones, all others, the controls, what a change does."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group, by_condition, oriented, placed
+from reports.comparison import Comparison, Comparisons, Group, by_condition, placed
 from reports.conditions import condition
-from reports.contrasts import ALPHA, Contrast, Contrasts, Control, Pair, corrected_for_family, marked
+from reports.contrasts import Contrast, Contrasts, Control, Pair, corrected_for_family, marked
+from reports.effects import effects
 from reports.metrics import metric
-from reports.statistics import (
-    POWER,
-    Interval,
-    Sample,
-    detectable,
-    difference_interval,
-    p_beyond,
-    p_difference,
-    pool,
-    seeds_needed,
-)
+from reports.statistics import Sample
 from reports.tables import Tables
-from runs.spec import DEFAULT_CONTRASTS, MARGINS
+from reports.testing import contrast, stated
+from runs.spec import DEFAULT_CONTRASTS
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
 
@@ -62,7 +53,7 @@ def judge(tables: Tables) -> Judged:
 
 
 def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Contrasts:
-    """Test every pair of every group by its primary metric, and the controls."""
+    """Test every pair of every group by its primary metric, the controls, and what a change does."""
     declared, margins = stated(comparisons.tables)
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
@@ -71,27 +62,9 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Cont
     exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
     controls = [one for found in first for one in tester.controls(found)]
     corrected = corrected_for_family([one.contrast for one in controls])
-    controls = [replace(one, contrast=contrast) for one, contrast in zip(controls, corrected, strict=True)]
-    return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls))
-
-
-def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
-    """The contrasts that the experiment declares, and its margins by metric."""
-    rows = tables["experiment"]
-    texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
-    try:
-        specification: Any = json.loads(texts.iloc[0]) if len(texts) else {}
-    except ValueError:
-        specification = {}
-    pairs = specification.get("contrasts", DEFAULT_CONTRASTS)
-    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **specification.get("margins", {})}
-
-
-def tested(comparisons: Comparisons, group: Group, name: str, pair: Pair) -> Contrast:
-    """The contrast of two architectures of a group that was put together for it; not corrected."""
-    _, margins = stated(comparisons.tables)
-    samples = comparisons.samples(group, name)[1]
-    return _contrast(group, name, pair, samples, margins.get(name, math.nan), "")
+    controls = [replace(one, contrast=each) for one, each in zip(controls, corrected, strict=True)]
+    found = effects(comparisons, first, further)
+    return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls), tuple(found))
 
 
 class _Tester:
@@ -133,8 +106,8 @@ class _Tester:
             group = Group(found.group.dataset, found.group.task, {}, runs)
             samples = self._samples(group, found.metric.name)
             pair = (reference, str(name))
-            contrast = self._contrast(group, found.metric.name, pair, samples, first=True)
-            yield Control(contrast, "same" if (control["share"] == 1).all() else "ahead")
+            tested = self._contrast(group, found.metric.name, pair, samples, first=True)
+            yield Control(tested, "same" if (control["share"] == 1).all() else "ahead")
 
     def _declared(self, group: Group) -> list[Pair]:
         """The declared pairs that the group has; where the usual ones are declared and it has none, its own.
@@ -155,54 +128,7 @@ class _Tester:
         self, group: Group, name: str, pair: Pair, samples: dict[str, Sample], *, first: bool, family: int = 0
     ) -> Contrast:
         said = "" if first else condition(group)
-        return _contrast(group, name, pair, samples, self.margins.get(name, math.nan), said, family)
-
-
-def _contrast(
-    group: Group, name: str, pair: Pair, samples: dict[str, Sample], margin: float, said: str, family: int = 0
-) -> Contrast:
-    """Test one pair; the variance between seeds is pooled over all ``samples``.
-
-    ``family`` is the number of primary contrasts, 0 for one that is not primary.
-    """
-    alpha = ALPHA / max(family, 1)
-    a, b = (samples.get(one) for one in pair)
-    difference, seeds = Interval(math.nan), None
-    if a is not None and b is not None:
-        pooled = pool(list(samples.values()))
-        difference = oriented(difference_interval(a, b, pooled), metric(name))
-        routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
-        needed = (seeds_needed(a, b, pooled, *route) for route in routes)
-        seeds = min((count for count in needed if count is not None), default=None)
-    return Contrast(
-        dataset=group.dataset,
-        task=group.task,
-        condition=said,
-        metric=name,
-        first=pair[0],
-        second=pair[1],
-        difference=difference,
-        p=p_difference(difference),
-        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
-        margin=margin,
-        detectable=detectable(difference, 1 - alpha),
-        seeds=seeds,
-        runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
-        primary=family > 0,
-        family=max(family, 1),
-    )
-
-
-def _routes(mean: float, margin: float, alpha: float) -> list[tuple[float, float, float]]:
-    """The ways in which a true difference of ``mean`` can be decided: distance, error on that side, power.
-
-    It is told from none; and, where it is within the margin, from the margin. There both sides have to be ruled out, so
-    that each gets half of the chance of missing it.
-    """
-    found = [(abs(mean), alpha / 2, POWER)]
-    if abs(mean) < margin:
-        found.append((margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
-    return found
+        return contrast(group, name, pair, samples, self.margins.get(name, math.nan), said, family)
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

@@ -23,7 +23,7 @@ from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline
 from reports.tables import Tables, write_csv
-from reports.verdicts import across, verdict
+from reports.verdicts import across, contrast_sentence, verdict
 from runs.store import write_text
 
 MOST_ROWS: Final = 150  # of exploratory contrasts
@@ -62,6 +62,7 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     tested = judged.tested
     roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
     roles.append(("control", [one.contrast for one in tested.controls]))
+    roles.append(("effect", tested.effects))
     roles.append(("doubling", shares.doublings(judged)))
     roles += [(f"claim {one.claim.name}", one.contrasts) for one in claims.rulings(judged)]
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
@@ -107,6 +108,8 @@ def _context(judged: Judged) -> dict[str, Any]:
         "status": _status(tables["runs"]),
         "bottom_line": bottom_line(judged),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
+        "effects": [contrast_sentence(one) for one in tested.effects],
+        "effects_tested": tested_grids.contrasts(tested.effects),
         "tests": _tests(tested),
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),

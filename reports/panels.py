@@ -41,10 +41,10 @@ def headline(axes: Axes, comparison: Comparison, looks: Looks) -> None:
     axes.set_xlim(*limits)
     for place, cell in enumerate(cells):
         _row(axes, place, cell, looks[cell.architecture])
-        _at_right(axes, place, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
+        at_right(axes, place, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
     for place, (_, value) in enumerate(references, len(cells)):
         _reference(axes, place, value, limits)
-        _at_right(axes, place, formatting.value(value, comparison.metric.decimals), False, QUIET)
+        at_right(axes, place, formatting.value(value, comparison.metric.decimals), False, QUIET)
     names = [label(cell.architecture) for cell in cells] + [label(reference_label(name), 28) for name, _ in references]
     axes.set_yticks(range(len(names)), names)
     for tick in axes.get_yticklabels()[len(cells) :]:
@@ -147,7 +147,8 @@ def _mean(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
     axes.plot([x], [y], look.marker, color=look.colour, markersize=size, markeredgecolor=PAPER, clip_on=False, zorder=5)
 
 
-def _at_right(axes: Axes, place: float, text: str, strong: bool, colour: str = INK) -> None:
+def at_right(axes: Axes, place: float, text: str, strong: bool, colour: str = INK) -> None:
+    """Text beside the axes, at the height of a row."""
     axes.annotate(
         text,
         xy=(1, place),

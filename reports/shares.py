@@ -7,8 +7,9 @@ import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, placed
 from reports.contrasts import Contrast, corrected_for_family
-from reports.judgement import Judged, tested
+from reports.judgement import Judged
 from reports.statistics import Interval, mean_interval, pool
+from reports.testing import tested
 
 WHOLE, HALF = 1.0, 0.5
 

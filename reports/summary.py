@@ -2,7 +2,7 @@
 
 from reports import grids, tested_grids, trials
 from reports.judgement import Judged
-from reports.verdicts import cautions, verdict
+from reports.verdicts import cautions, contrast_sentence, verdict
 
 
 def text(judged: Judged) -> list[list[str]]:
@@ -13,13 +13,16 @@ def text(judged: Judged) -> list[list[str]]:
 
 
 def sentences(judged: Judged) -> list[str]:
-    """What is decided on each data set and what is not, and what casts doubt on it."""
+    """What is decided on each data set and what is not, and what casts doubt on it; else what a change does."""
     found = []
     for one in judged.first:
         primary = judged.tested.of(one.group.dataset)
         said = verdict(one, primary)
-        still = [line for line, pair in zip(said.contrasts, primary, strict=True) if pair.outcome == "open"]
+        told = [pair.outcome == "open" or (pair.outcome == "unknown" and bool(pair.diverged)) for pair in primary]
+        still = [line for line, tell in zip(said.contrasts, told, strict=True) if tell]
         found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
+    if not judged.tested.primary:
+        found += [contrast_sentence(one) for one in judged.tested.effects]
     cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
     return [*found, f"tuning: {cost}"] if cost else found
 

@@ -54,6 +54,8 @@ def contrasts(found: Sequence[Contrast]) -> Grid:
 def outcome(one: Contrast) -> str:
     """An outcome in a few words."""
     words = f"{one.better} ahead" if one.better else WORDS[one.outcome]
+    if one.outcome == "unknown" and one.diverged:
+        return "diverged"
     return f"{words}, by less than the margin" if one.small else words
 
 

@@ -52,6 +52,8 @@ def contrast_sentence(one: Contrast) -> str:
         return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {_p(one)}){small}."
     if one.outcome == "equal":
         return f"{one.first} and {one.second} are equal within the margin of {margin} {found.label} ({span})."
+    if one.outcome == "unknown" and one.diverged:
+        return f"{one.first} against {one.second}: not tested, since {one.diverged} diverged."
     if one.outcome == "unknown":
         return f"{one.first} against {one.second}: not tested; it takes two seeds of one of them, and scores of both."
     if one.flat:
@@ -189,8 +191,8 @@ def _amount(found: Comparison, architecture: str) -> str:
 
 
 def cautions(found: Comparison) -> list[str]:
-    """Why the order may not mean much, in sentences: training that ended early, a better classical reference."""
-    notes = []
+    """Why the order may not mean much, in sentences: a cheat, early training, a better classical reference."""
+    notes = _cheats(found)
     if found.early and found.scored:
         ratio = number(found.tokens_per_parameter)
         notes.append(
@@ -236,6 +238,19 @@ def _notes(found: Comparison, tested: bool) -> list[str]:
             f"one of about {size} would be found four times in five."
         )
     return notes
+
+
+def _cheats(found: Comparison) -> list[str]:
+    """What an ablation is that breaks the contract, as it says itself."""
+    runs = found.group.runs
+    if "breaks" not in runs:
+        return []
+    broken = runs[runs["breaks"].fillna("") != ""].drop_duplicates("architecture")
+    return [
+        f"{name} breaks the contract, as it is meant to ({checks}): its losses and likelihoods are not those of a "
+        "model that predicts, and compare with no other's."
+        for name, checks in zip(broken["architecture"], broken["breaks"], strict=True)
+    ]
 
 
 _REFERENCES: Final = {

@@ -77,17 +77,26 @@ def sample_lengths(examples: Examples) -> Lengths:
     return examples.source_lengths[index].astype(np.float64), examples.target_lengths[index].astype(np.float64)
 
 
-def fit(build: Build, start: Size, limits: Limits, measure: Measure, target: float, coarse: bool, name: str) -> Size:
+def fit(
+    build: Build,
+    start: Size,
+    limits: Limits,
+    measure: Measure,
+    target: float,
+    coarse: bool,
+    name: str,
+    depth: int | None = None,
+) -> Size:
     """The size of width ``start.dim`` whose ``measure`` is within 1% of ``target``.
 
     Of all depths that can meet it, the one is taken whose feed-forward network is nearest to 8 width² parameters a
-    layer, as in the first transformer. Raises ``InputError`` where no depth can.
+    layer, as in the first transformer, unless ``depth`` is given. Raises ``InputError`` where no depth can.
     """
     step = COARSE if coarse else 1
     best: tuple[float, Size] | None = None
     nearest = math.inf
-    for depth in range(1, DEEPEST + 1):
-        found = _fit_depth(build, replace(start, depth=depth), limits, measure, target, step, name)
+    for each in range(1, DEEPEST + 1) if depth is None else (depth,):
+        found = _fit_depth(build, replace(start, depth=each), limits, measure, target, step, name)
         if found is None:
             break
         size, reached, stretch = found
@@ -98,10 +107,11 @@ def fit(build: Build, start: Size, limits: Limits, measure: Measure, target: flo
         if error <= TOLERANCE:
             best = stretch, size
     if best is None:
-        how = f"the nearest is off by {nearest:.1%}" if nearest < math.inf else "a single layer is already larger"
+        least = "a single layer is" if depth in (None, 1) else f"{depth} layers are"
+        how = f"the nearest is off by {nearest:.1%}" if nearest < math.inf else f"{least} already larger"
         raise InputError(
             f"budget: {name} of width {start.dim} cannot be fitted to {target:,.0f} within 1% ({how}); "
-            "change budget.parameters or model.width"
+            f"change budget.parameters{', model.depth' if depth else ''} or model.width"
         )
     return best[1]
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,8 +36,8 @@ class Line(NamedTuple):
 def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
-    What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. Raises
-    ``InputError`` for a checkpoint.
+    What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. An ablation is
+    held to what it says of itself: the properties that it breaks have to fail. Raises ``InputError`` for a checkpoint.
     """
     from architectures import contract
 
@@ -45,12 +46,19 @@ def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     began, found = time.perf_counter(), []
     first: dict[str | None, str] = {}
     for result in contract.results(variant.build, variant.path):
+        declared = result.name in variant.breaks
+        if declared and result.problem is None:
+            result = replace(result, problem="it holds, though this ablation says that it breaks it")
+        elif declared:
+            yield Line("note", f"x     {result.name:{column}}  broken, as this ablation has to: {result.problem}")
+            continue
         found.append(result)
         yield from _lines(result, column, width, first.setdefault(result.problem, result.name))
     failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, found), strict=True))
-    held = len(found) - failed - passed_over
-    parts = [f"{held} of {len(found)} properties hold"]
+    held, total = len(found) - failed - passed_over, len(contract.CHECKS)
+    parts = [f"{held} of {total} properties hold"]
     parts += [f"{failed} fail{'' if failed > 1 else 's'}"] if failed else []
+    parts += [f"{total - len(found)} are broken as they have to be"] if total > len(found) else []
     parts += [f"{passed_over} do{'' if passed_over > 1 else 'es'} not apply"] if passed_over else []
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 
@@ -70,7 +78,7 @@ def show(variant: "Variant", cache: Path) -> int:
     for kind, text in told(variant, width):
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
-    if "fail" not in kinds and _key(variant) == key:
+    if "fail" not in kinds and not variant.breaks and _key(variant) == key:
         _remember(cache, key)
     return int("fail" in kinds)
 

@@ -105,7 +105,7 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
 
 def _known_as(run: FinishedRun) -> str:
     """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
-    names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names()}
+    names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names(), *catalogue.ablated()}
     return next((name for name in sorted(names) if catalogue.find(name).text == run.plan.variant_text), "")
 
 

@@ -91,7 +91,9 @@ class Fitted:
             start = Size(width, heads, 1, 1)
             coarse = wanted >= budget.COARSE_FROM
             measure = self._measure(task, axis)
-            self._sizes[key] = budget.fit(variant.build, start, self.limits, measure, target, coarse, variant.name)
+            self._sizes[key] = budget.fit(
+                variant.build, start, self.limits, measure, target, coarse, variant.name, task.model.depth
+            )
         return self._sizes[key]
 
     def blank(self, variant: Variant, size: Size) -> Any:

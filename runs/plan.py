@@ -66,6 +66,8 @@ class Plan:
     references: bool = False  # this run also makes the data set's reference rows
     trial: bool = False  # of the tuning: never sees the test split
     stage: int = 0  # runs of an earlier stage are done first
+    heads: int | None = None  # of the model, where they are not those of the size
+    breaks: str = ""  # checks of the contract that the variant is known to fail
 
     @property
     def limits(self) -> Limits:
@@ -112,6 +114,7 @@ class Plan:
             "experiment": self.experiment,
             "architecture": self.architecture,
             "description": self.description,
+            **({"breaks": self.breaks} if self.breaks else {}),
             "family": self.family,
             "task": self.task.kind,
             "dataset": self.task.name,
@@ -125,7 +128,7 @@ class Plan:
             "expected_flops": self.flops,
             "optimizer_flops": self.optimizer_flops,
             "width": self.size.dim,
-            "heads": self.size.heads,
+            "heads": self.heads or self.size.heads,
             "depth": self.size.depth,
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,

@@ -10,7 +10,7 @@ import numpy as np
 
 from architectures import catalogue
 from architectures.catalogue import Variant
-from architectures.size import Limits, count
+from architectures.size import Limits, count, heads
 from runs import optimizer, tuning
 from runs.calibrate import Calibration
 from runs.fitted import Fitted
@@ -222,4 +222,6 @@ class Planner:
             description=variant.document,
             references=references,
             trial=trial,
+            heads=heads(model),
+            breaks=", ".join(variant.breaks),
         )

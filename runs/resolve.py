@@ -43,6 +43,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     entry = validated(ExperimentEntry, data)
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
+    _check_baselines(tasks)
     _check_margins(entry.margins)
     _check_architectures(entry, tasks)
     return Experiment(
@@ -135,6 +136,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         training=_with_batches(merged(experiment.training, entry.training), budget),
         tuned=entry.tuned,
         tuning=None if entry.tuned else entry.tuning or experiment.tuning,
+        baseline=entry.baseline or "",
     )
     check_task(task, place)
     _check_tuning(entry, task, place)
@@ -261,6 +263,17 @@ def _check_names(tasks: tuple[Task, ...]) -> None:
         first = seen.setdefault(task.name.casefold(), i)
         if first != i:
             raise InputError(f"tasks[{i}].name: {shown(task.name)} is the name of tasks[{first}] too; give another")
+
+
+def _check_baselines(tasks: tuple[Task, ...]) -> None:
+    """A task's baseline is another task of its kind, which has none itself."""
+    for i, task in enumerate(tasks):
+        others = {other.name: other for other in tasks if other.kind == task.kind and other.name != task.name}
+        if task.baseline and task.baseline not in others:
+            known = nearest(task.baseline, others) if others else "; there is no other"
+            raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {shown(task.baseline)}{known}")
+        if task.baseline and others[task.baseline].baseline:
+            raise InputError(f"tasks[{i}].baseline: {shown(task.baseline)} has a baseline itself; give that one")
 
 
 def is_path(architecture: str) -> bool:

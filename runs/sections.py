@@ -125,10 +125,14 @@ class Budget(Section):
 
 
 class Model(Section):
-    """The width and heads that all architectures of a match share; None: chosen from the size."""
+    """The width and heads that all architectures of a match share; None: chosen from the size.
+
+    ``depth`` is the number of layers of each stack; None: fitted, as the feed-forward width is.
+    """
 
     width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
     heads: Annotated[Whole, Field(ge=1, le=1_024)] | None = None
+    depth: Annotated[Whole, Field(ge=1, le=96)] | None = None
 
 
 class Training(Section):
@@ -198,7 +202,10 @@ class ConditionEntry(Section):
 
 
 class TaskEntry(Section):
-    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind."""
+    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
+
+    ``baseline`` is another task, which this one is with something changed: the report tests what that does.
+    """
 
     kind: Kind | None = None
     name: Name | None = None
@@ -211,6 +218,7 @@ class TaskEntry(Section):
     source_length: Length | None = None
     target_length: Length | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    baseline: Name | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
     supervision: Supervision | None = None
@@ -272,6 +280,7 @@ class Task(Section):
     share: float = 1.0
     fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    baseline: str = ""
 
 
 class Experiment(Section):

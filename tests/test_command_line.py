@@ -260,11 +260,12 @@ def test_a_report_is_made_from_its_tables_alone(experiment: str, deeds: dict[str
     assert page.read_bytes() == before
 
 
-@pytest.mark.parametrize("what", ["architectures", "tasks", "presets"])
+@pytest.mark.parametrize("what", ["architectures", "ablations", "tasks", "presets"])
 def test_lists_have_a_line_for_each(capsys: pytest.CaptureFixture[str], what: str) -> None:
     assert status("list", what) == 0
     lines = capsys.readouterr().out.splitlines()
-    expected = {"architectures": "decoder", "tasks": "sentiment", "presets": "quick"}[what]
+    first = {"architectures": "decoder", "ablations": "decoder-alibi", "tasks": "sentiment", "presets": "quick"}
+    expected = first[what]
     assert expected in {line.split()[0] for line in lines}
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
 

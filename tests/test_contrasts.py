@@ -11,7 +11,7 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from reports import judgement, tables
+from reports import tables, testing
 from reports.bottom_line import bottom_line
 from reports.comparison import Group
 from reports.contrasts import Contrast, turned
@@ -186,8 +186,8 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     rng, margin = np.random.default_rng(3), 0.02
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     found = difference_interval(a, b, pool([a, b]))
-    group = Group("set", "classification", {}, pd.DataFrame())
-    seeds = judgement._contrast(group, "accuracy", ("a", "b"), {"a": a, "b": b}, margin, "").seeds
+    group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
+    seeds = testing.contrast(group, "accuracy", ("a", "b"), {"a": a, "b": b}, margin, "").seeds
     assert found.mean == pytest.approx(mean)
     assert seeds is not None
     decided, repeats = 0, 1500

@@ -38,6 +38,7 @@ tokens = 1_536_000
 [model]
 width = 128
 heads = 4
+depth = 3
 [training]
 batch_tokens = 4096
 learning_rate = 0.003
@@ -90,11 +91,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 WRONG: list[tuple[str, Any, str]] = [
+    ("tasks.0.baseline", "trec", 'tasks[0].baseline: no other translation task "trec"; there is no other'),
     ("nmae", "x", 'nmae: unknown key; did you mean "name"?'),
     ("tasks.1.tokeniser", "bpe", 'tasks[1].tokeniser: unknown key; did you mean "tokenizer"?'),
     ("training.batch_token", 8, 'training.batch_token: unknown key; did you mean "batch_tokens"?'),
     ("tasks.0.budget.token", 8, 'tasks[0].budget.token: unknown key; did you mean "tokens"?'),
-    ("model.zzz", 8, "model.zzz: unknown key (known: width, heads)"),
+    ("model.zzz", 8, "model.zzz: unknown key (known: width, heads, depth)"),
     ("name", ..., "name: missing; every experiment needs it"),
     ("architectures", ..., "architectures: missing"),
     ("tasks", ..., "tasks: missing"),
@@ -193,7 +195,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         optimizer="adamw",
         precision="float32",
     )
-    assert (tiny.model.width, tiny.model.heads) == (128, 4)
+    assert (tiny.model.width, tiny.model.heads, tiny.model.depth) == (128, 4, 3)
     assert tiny.budget == spec.Budget(match=("parameters",), parameters=800_000, tokens=1_536_000)
     assert parallel.encoding == "iso8859-1"
 

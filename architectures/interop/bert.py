@@ -70,16 +70,17 @@ def describe(model: EncoderOnly) -> Config:
     assert isinstance(block, Block) and isinstance(positions, Learned) and isinstance(block.feedforward, FeedForward)
     assert embedding.segments is not None and isinstance(embedding.norm, LayerNorm)
     vocabulary, dim = embedding.weight.shape
-    assert dim % block.attention.heads == 0
+    attention = block.attention
+    assert isinstance(attention, Attention) and dim % attention.heads == 0
     return BertConfig(
         vocab_size=vocabulary,
         hidden_size=dim,
         num_hidden_layers=len(model.stack.blocks),
-        num_attention_heads=block.attention.heads,
+        num_attention_heads=attention.heads,
         intermediate_size=block.feedforward.up.out_features,
         hidden_act=activation_name(block.feedforward.activation),
         hidden_dropout_prob=block.dropout.p,
-        attention_probs_dropout_prob=block.attention.dropout,
+        attention_probs_dropout_prob=attention.dropout,
         max_position_embeddings=positions.weight.shape[0],
         type_vocab_size=embedding.segments.shape[0],
         layer_norm_eps=embedding.norm.eps,

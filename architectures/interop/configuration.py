@@ -65,7 +65,7 @@ def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
             raise InputError(f"variant_file: no file {path} that ends in .py")
         _same(config, path.read_text(encoding="utf-8"), str(path))
         return catalogue.find(str(path))
-    known = [name for name in catalogue.names() if name not in catalogue.STOCK]
+    known = {*catalogue.names(), *catalogue.ablated()}.difference(catalogue.STOCK)
     if config.variant not in known:
         raise InputError(
             f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "

@@ -69,7 +69,7 @@ def describe(model: DecoderOnly) -> Config:
     block, positions = model.stack.blocks[0], model.positions
     assert isinstance(block, Block) and isinstance(positions, Learned) and isinstance(block.feedforward, FeedForward)
     norm, attention = model.stack.norm, block.attention
-    assert isinstance(norm, LayerNorm) and attention.dim % attention.heads == 0
+    assert isinstance(norm, LayerNorm) and isinstance(attention, Attention) and attention.dim % attention.heads == 0
     vocabulary, dim = model.embedding.weight.shape
     return GPT2Config(
         vocab_size=vocabulary,

@@ -83,7 +83,8 @@ def describe(model: DecoderOnly) -> Config:
     block, positions, norm = model.stack.blocks[0], model.positions, model.stack.norm
     assert isinstance(block, Block) and isinstance(positions, Rotary) and isinstance(norm, RMSNorm)
     attention, feedforward = block.attention, block.feedforward
-    assert isinstance(feedforward, GatedFeedForward) and attention.dim % attention.heads == 0
+    assert isinstance(feedforward, GatedFeedForward) and isinstance(attention, Attention)
+    assert attention.dim % attention.heads == 0
     vocabulary, dim = model.embedding.weight.shape
     return LlamaConfig(
         vocab_size=vocabulary,

@@ -92,7 +92,8 @@ def describe(model: EncoderOnly) -> Config:
     from transformers import ModernBertConfig
 
     blocks = [block for block in model.stack.blocks if isinstance(block, Block)]
-    attentions, feedforward, norm = [block.attention for block in blocks], blocks[0].feedforward, model.stack.norm
+    attentions = [block.attention for block in blocks if isinstance(block.attention, Attention)]
+    feedforward, norm = blocks[0].feedforward, model.stack.norm
     transform = model.head.transform
     assert (
         isinstance(feedforward, GatedFeedForward) and isinstance(norm, LayerNorm) and isinstance(transform, Transform)

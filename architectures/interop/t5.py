@@ -84,8 +84,9 @@ def describe(model: EncoderDecoder) -> Config:
 
     block, positions = model.encoder.blocks[0], model.positions
     assert isinstance(block, Block) and isinstance(positions, RelativeBias)
-    feedforward, norm = block.feedforward, block.around_attention.norm
+    attention, feedforward, norm = block.attention, block.feedforward, block.around_attention.norm
     assert isinstance(feedforward, FeedForward | GatedFeedForward) and isinstance(norm, RMSNorm)
+    assert isinstance(attention, Attention)
     gated, name = isinstance(feedforward, GatedFeedForward), activation_name(feedforward.activation)
     if gated:
         name = "gated-" + name.removesuffix("_new")  # theirs: "gated-gelu" is the approximation, as in v1.1
@@ -93,11 +94,11 @@ def describe(model: EncoderDecoder) -> Config:
     return T5Config(
         vocab_size=vocabulary,
         d_model=dim,
-        d_kv=block.attention.head_dim,
+        d_kv=attention.head_dim,
         d_ff=feedforward.down.in_features,
         num_layers=len(model.encoder.blocks),
         num_decoder_layers=len(model.decoder.blocks),
-        num_heads=block.attention.heads,
+        num_heads=attention.heads,
         relative_attention_num_buckets=positions.buckets,
         relative_attention_max_distance=positions.max_distance,
         dropout_rate=block.dropout.p,

@@ -1,0 +1,11 @@
+"""Decoder-only model with four attention heads in each layer, whatever the width (1905.10650)."""
+
+from dataclasses import replace
+
+from architectures.assembly import decoder
+from architectures.decoder import DecoderOnly
+from architectures.size import Limits, Size
+
+
+def build(size: Size, limits: Limits) -> DecoderOnly:
+    return decoder(replace(size, heads=4), limits)

@@ -1,0 +1,21 @@
+"""Decoder-only model that cheats: its causal mask is removed, so that it is trained on what it sees, not predicts.
+
+Its loss falls as no honest one does, and is no likelihood; what it writes, without the answer before its eyes, is not
+worth reading.
+"""
+
+from architectures.assembly import decoder
+from architectures.decoder import DecoderOnly
+from architectures.size import Limits, Size
+
+BREAKS = (
+    "no_look_ahead",
+    "forward_is_prefill_and_decode",  # these follow from the first
+    "likelihood_sums_to_one",
+    "writing_follows_scoring",
+    "long_texts_are_read_alike",
+)
+
+
+def build(size: Size, limits: Limits) -> DecoderOnly:
+    return decoder(size, limits, masked=False)

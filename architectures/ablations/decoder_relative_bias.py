@@ -1,0 +1,10 @@
+"""Decoder-only model with a trained bias for each distance, in place of rotary positions (T5, 1910.10683)."""
+
+from architectures.assembly import decoder
+from architectures.decoder import DecoderOnly
+from architectures.positions import RelativeBias
+from architectures.size import Limits, Size
+
+
+def build(size: Size, limits: Limits) -> DecoderOnly:
+    return decoder(size, limits, positions=RelativeBias(size.heads, bidirectional=False))

@@ -1,0 +1,74 @@
+"""What a change of the task does to an architecture: a condition against the first one, a task against its baseline.
+
+Contrasts of architectures stay within one condition. Here the same architecture stands on both sides, under the
+names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.comparison import Comparison, Comparisons, Group
+from reports.contrasts import Contrast, corrected_for_family
+from reports.metrics import metric
+from reports.testing import specification, tested
+
+EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
+
+
+@dataclass(frozen=True)
+class Change:
+    """A comparison, and what is added to an architecture's name there."""
+
+    found: Comparison
+    said: str
+
+    def named(self) -> pd.DataFrame:
+        """Its runs, every architecture under its name with the change."""
+        runs = self.found.group.runs
+        return runs.assign(architecture=runs["architecture"].astype(str) + self.said)
+
+
+def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
+    """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
+    baselines = _baselines(comparisons)
+    found: list[Contrast] = []
+    for base in first:
+        name = base.group.dataset
+        own = [one for one in further if one.group.dataset == name]
+        found += _tested(comparisons, Change(base, ""), [each for one in own for each in _condition(base, one)])
+        others = [one for one in first if baselines.get(one.group.dataset) == name]
+        named = [Change(one, f" on {one.group.dataset}") for one in others]
+        found += _tested(comparisons, Change(base, f" on {name}"), named)
+    return corrected_for_family(found)
+
+
+def _condition(base: Comparison, other: Comparison) -> Iterator[Change]:
+    """A further condition on the same axis, where it changes more than the axis."""
+    said, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
+    if said and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
+        yield Change(other, f" with {said}")
+
+
+def _tested(comparisons: Comparisons, base: Change, changes: Sequence[Change]) -> Iterator[Contrast]:
+    """The variance between seeds is pooled over everything that is held against one base."""
+    runs = pd.concat([base.named(), *(each.named() for each in changes)], ignore_index=True)
+    group = Group(base.found.group.dataset, base.found.group.task, {}, runs)
+    for each in changes:
+        for name in base.found.group.architectures:
+            if name in each.found.group.architectures:
+                pair = (f"{name}{each.said}", f"{name}{base.said}")
+                yield tested(comparisons, group, _metric(base.found, each.found), pair)
+
+
+def _metric(base: Comparison, other: Comparison) -> str:
+    name = base.metric.name
+    return name if name == other.metric.name and metric(name).across_tokenizers else EXACT
+
+
+def _baselines(comparisons: Comparisons) -> dict[str, str]:
+    """The baseline of each task that the experiment gives one."""
+    tasks = specification(comparisons.tables).get("tasks")
+    found = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+    return {str(task.get("name")): str(task["baseline"]) for task in found if task.get("baseline")}

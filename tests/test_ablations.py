@@ -1,0 +1,221 @@
+"""Ablations differ from the default three in what they say, and break no more of the contract than they say."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import archbench
+from architectures import ablations, assembly, catalogue, contract, size
+from architectures.attention import KeyValues, View
+from architectures.averaging import Average
+from architectures.decoder import DecoderOnly
+from architectures.initial import filled
+from architectures.norm import NoResidual, PreNorm
+from architectures.size import Limits, Size
+from architectures.stack import Block
+from runs import budget, compliance, spec
+from tasks.errors import InputError
+
+NAMES = catalogue.ablated()
+PRESETS = [name for name in spec.presets() if name.startswith("ablation-")]
+FILES = sorted(path for path in Path(ablations.__path__[0]).glob("*.py") if path.stem != "__init__")
+SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, source_length=12, target_length=12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_ablation_holds_the_contract_but_where_it_says_that_it_breaks_it(name: str) -> None:
+    variant = catalogue.find(name)
+    found = {result.name: result.problem for result in contract.results(variant.build) if result.problem is not None}
+    assert tuple(found) == variant.breaks, found
+
+
+def test_the_decoder_without_a_mask_is_the_one_that_cheats() -> None:
+    assert [name for name in NAMES if catalogue.find(name).breaks] == ["decoder-no-mask"]
+    assert catalogue.find("decoder-no-mask").breaks[0] == contract.no_look_ahead.__name__
+
+
+def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["check", "decoder-no-mask"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
+    assert any(line.startswith("x     no_look_ahead ") and "broken, as this ablation has to" in line for line in lines)
+    assert "5 are broken as they have to be" in lines[-1]
+    (tmp_path / "mine.py").write_text(catalogue.find("decoder-no-mask").text)
+    mine = catalogue.find("mine.py", tmp_path)
+    assert mine.breaks == ()
+    with pytest.raises(InputError, match="breaks the contract: no_look_ahead"):
+        compliance.hold(mine, tmp_path, lambda line: None)
+
+
+def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "CHECKS", (contract.no_look_ahead,))
+    monkeypatch.setattr(contract, "results", lambda *_: iter([contract.Result(contract.no_look_ahead)]))
+    kinds = [line.kind for line in compliance.told(catalogue.find("decoder-no-mask"))]
+    assert "fail" in kinds
+
+
+def test_ablations_stand_apart_from_the_variants() -> None:
+    assert not set(NAMES) & set(catalogue.names())
+    assert all(catalogue.is_code(name) and catalogue.find(name).own for name in NAMES)
+    with pytest.raises(InputError, match='did you mean "decoder-alibi"'):
+        catalogue.find("decoder-alibbi")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_ablation_is_one_small_file_that_cites_what_it_follows(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    assert not any(isinstance(node, ast.ClassDef) for node in nodes)
+    assert len(path.read_text().splitlines()) <= 24
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
+def test_nothing_replaced_is_the_built_in_variant(name: str) -> None:
+    made = []
+    for build in (catalogue.find(name).build, getattr(assembly, name.replace("-", "_"))):
+        torch.manual_seed(0)
+        made.append(build(SIZE, LIMITS))
+    ours, theirs = (model.state_dict() for model in made)
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    tokens = contract.sequences(2, 5)
+    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in made))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_fits_every_architecture_to_its_budget(name: str) -> None:
+    experiment = spec.preset(name)
+    assert experiment.name == name
+    stated = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
+    for parameters, model, place in stated:
+        build, start = catalogue.find(place).build, Size(model.width, model.heads or model.width // 32, 1, 1)
+        found = budget.fit(build, start, LIMITS, budget.parameters, parameters, False, place, model.depth)
+        assert budget.counts(build, found, LIMITS).parameters == pytest.approx(parameters, rel=0.01), place
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_seeds_and_something_to_decide(name: str) -> None:
+    experiment = spec.preset(name)
+    assert all(len(task.seeds) >= 3 for task in (*experiment.tasks, *experiment.conditions))
+    for pair in experiment.contrasts:
+        assert any(set(pair) <= set(task.architectures) for task in experiment.tasks), pair
+    changes = [*experiment.conditions, *(task for task in experiment.tasks if task.baseline)]
+    assert bool(experiment.contrasts) != bool(changes)
+
+
+def test_every_ablation_stands_in_a_preset() -> None:
+    tasks = [task for name in PRESETS for task in spec.preset(name).tasks]
+    assert set(NAMES) <= {place for task in tasks for place in task.architectures}
+
+
+@pytest.mark.parametrize("depth", [2, 8, 24])
+def test_a_depth_that_is_given_is_kept(depth: int) -> None:
+    build = catalogue.find("decoder-no-residual").build
+    found = budget.fit(build, Size(48, 3, 1, 1), LIMITS, budget.parameters, 296_000, False, "decoder", depth)
+    assert found.depth == depth and len(build(found, LIMITS).stack.blocks) == depth
+    assert budget.counts(build, found, LIMITS).parameters == pytest.approx(296_000, rel=0.01)
+    with pytest.raises(InputError, match=r"96 layers are already larger.*model\.depth"):
+        budget.fit(build, Size(48, 3, 1, 1), LIMITS, budget.parameters, 296_000, False, "decoder", 96)
+
+
+@pytest.mark.parametrize(("name", "heads"), [("one-head", 1), ("four-heads", 4), ("eight-heads", 8), ("average", 1)])
+def test_heads_are_those_of_the_model_and_cost_no_parameters(name: str, heads: int) -> None:
+    model, default = (catalogue.find(each).build(SIZE, LIMITS) for each in (f"decoder-{name}", "decoder"))
+    assert size.heads(model) == heads and size.heads(default) == SIZE.heads
+    assert name == "average" or size.count(model) == size.count(default)
+    assert size.heads(nn.Linear(2, 2)) is None
+
+
+# Averaging.
+
+
+def views(n: int) -> dict[str, View]:
+    """Every way to see and be seen among ``n`` positions of two rows."""
+    places = torch.arange(n)[None]
+    present = torch.tensor([[True] * n, [False] + [True] * (n - 2) + [False]])
+    bias = torch.randn(1, 2, n, n)
+    return {
+        "both ways": View(places, places),
+        "causal": View(places, places, causal=True),
+        "padded": View(places, places, present=present),
+        "causal and padded": View(places, places, causal=True, present=present),
+        "prefix": View(places, places, causal=True, prefix=torch.tensor([[3], [0]])),
+        "biased": View(places, places, causal=True, bias=bias),
+    }
+
+
+def seen(view: View, row: int, query: int, key: int) -> bool:
+    if view.present is not None and not view.present[row, key]:
+        return False
+    early = view.prefix is not None and key < view.prefix[row, 0]
+    return not view.causal or key <= query or bool(early)
+
+
+@pytest.mark.parametrize("name", list(views(6)))
+def test_an_average_is_the_mean_over_what_is_seen(name: str) -> None:
+    torch.manual_seed(0)
+    average, x, view = filled(Average(8)), torch.randn(2, 6, 8), views(6)[name]
+    found, _ = average(x, view)
+    for row in range(2):
+        values = average.value(x[row])
+        for query in range(6):
+            keys = [key for key in range(6) if seen(view, row, query, key)]
+            if keys:  # padding that sees nothing may have anything
+                expected = average.output(torch.stack([values[key] for key in keys]).mean(0))
+                assert torch.allclose(found[row, query], expected, atol=1e-6), (row, query)
+
+
+@pytest.mark.parametrize("lengths", [(1, 1, 1, 1, 1, 1), (3, 1, 2), (6,)])
+def test_a_cached_average_is_that_of_one_pass(lengths: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    average, x = filled(Average(8)), torch.randn(2, 6, 8)
+    places = torch.arange(6)[None]
+    with torch.no_grad():
+        whole, _ = average(x, View(places, places, causal=True))
+        past: KeyValues | None = None
+        parts: list[Tensor] = []
+        for part in torch.split(torch.arange(6), lengths):
+            view = View(part[None], places[:, : part[-1] + 1], causal=True, latest=len(part) == 1)
+            y, past = average(x[:, part], view, past)
+            parts.append(y)
+    assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-6)
+
+
+# Residuals and the mask.
+
+
+def test_without_residuals_a_sublayer_replaces_the_stream() -> None:
+    x, y = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
+    norm = nn.LayerNorm(8)
+    assert torch.equal(NoResidual(norm).before(x), PreNorm(norm).before(x))
+    assert torch.equal(NoResidual(norm).after(x, y), y)
+
+
+def test_without_residuals_nothing_starts_at_zero() -> None:
+    model = catalogue.find("decoder-no-residual").build(SIZE, LIMITS)
+    zeros = [name for name, parameter in model.named_parameters() if not parameter.any()]
+    assert zeros == ["head.weight"]
+    assert all(isinstance(block, Block) for block in model.stack.blocks)
+
+
+def test_without_a_mask_every_token_sees_every_other_but_no_padding() -> None:
+    case = contract.subject(catalogue.find("decoder-no-mask").build)
+    assert isinstance(case.model, DecoderOnly)
+    source, target = contract.sequences(1, 4), contract.sequences(1, 5, seed=1)
+    with torch.no_grad():
+        before = case.model(source, target)
+        for place in range(5):
+            changed = target.clone()
+            changed[:, place] = 5 + (changed[:, place] - 4) % 15
+            assert ((case.model(source, changed) - before).abs().amax(-1) > 1e-6).all()
+        noise, mask = contract.sequences(1, 3, seed=2), torch.tensor([[True] * 5 + [False] * 3])
+        padded = case.model(source, torch.cat([target, noise], 1), None, mask)[:, :5]
+    assert torch.allclose(padded, before, atol=1e-5)
+    flops = case.model.flops(4.0, 5.0, 5.0)
+    assert flops.model == flops.executed

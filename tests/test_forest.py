@@ -1,0 +1,231 @@
+"""Differences to a default are drawn as they were tested, with a sentence for each; so is what a change does."""
+
+import csv
+import dataclasses
+import json
+import math
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
+
+import reports
+from reports import figures, forest, summary, tables
+from reports.bottom_line import bottom_line
+from reports.contrasts import Contrast
+from reports.forest import forests, word
+from reports.judgement import Judged, judge
+from reports.statistics import Interval, difference_interval, p_beyond, p_difference, pool
+from reports.verdicts import contrast_sentence, verdict
+
+PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
+PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]
+ABLATED = single(PHRASES, truth=PARTS, spread=0.005)
+
+
+def read(root: Path) -> Judged:
+    return judge(tables.collect(root))
+
+
+def drawn(judged: Judged) -> dict[str, figures.Figure]:
+    return {figure.name: figure for figure in figures.figures(judged)}
+
+
+def contrast(mean: float, error: float, diverged: str = "") -> Contrast:
+    gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
+    facts = ("set", "classification", "", "accuracy", "decoder-alibi", "decoder", gap, p_difference(gap))
+    return Contrast(*facts, p_beyond(gap, 0.02), 0.02, 3 * error, 4, 3, True, 1, diverged)
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ablation of three parts on one data set; all runs of the decoder without norms diverged."""
+    root = tmp_path_factory.mktemp("ablation")
+    runs = synthetic.write_store(root, [ABLATED])
+    synthetic.specify(root, "contrasts", PAIRS)
+    for run in runs:
+        if "no-norm" in run:
+            synthetic.fail(root, run, "diverged", "the loss is nan")
+    reports.build(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "said"),
+    [
+        (0.05, 0.01, "better"),
+        (-0.05, 0.01, "worse"),
+        (-0.008, 0.002, "worse (small)"),
+        (0.001, 0.003, "equal"),
+        (0.01, 0.02, "not decided"),
+        (math.nan, math.nan, "not tested"),
+    ],
+)
+def test_every_outcome_has_its_word(mean: float, error: float, said: str) -> None:
+    assert word(contrast(mean, error)) == said
+    assert word(contrast(math.nan, math.nan, "3 of 3 runs of decoder-alibi")) == "diverged"
+
+
+def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Path) -> None:
+    judged = read(ablation)
+    figure = drawn(judged)["differences"]
+    [panel] = figure.panels
+    assert (panel.title, panel.below) == ("phrases-en-de", "against decoder")
+    [path] = [path for path in figures.write(figure, tmp_path) if path.suffix == ".csv"]
+    with path.open(newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [name for name, _ in PAIRS]
+    for one in judged.tested.primary:
+        row = rows[one.first]
+        assert (row["against"], row["metric"], row["outcome"]) == ("decoder", "exact_match", word(one))
+        found = [float(row[key]) if row[key] else math.nan for key in ("difference", "lower", "upper", "p", "margin")]
+        gap = one.difference
+        assert found == pytest.approx([gap.mean, gap.lower, gap.upper, one.p, 0.02], nan_ok=True)
+    [comparison] = judged.first
+    means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
+    assert float(rows["decoder-one-head"]["difference"]) == pytest.approx(means["decoder-one-head"] - means["decoder"])
+    assert rows["decoder-one-head"]["outcome"] == "worse"
+    assert (rows["decoder-no-norm"]["outcome"], rows["decoder-no-norm"]["difference"]) == ("diverged", "")
+    assert rows["decoder-no-norm"]["diverged"] == "5 of 5 runs of decoder-no-norm"
+
+
+def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
+    html = (ablation / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="figure-differences"' in html
+    assert "decoder-no-norm against decoder: not tested, since 5 of 5 runs of decoder-no-norm diverged." in html
+    assert "decoder is ahead of decoder-one-head by 0.1" in html
+    assert "decoder-alibi" in html
+
+
+def test_the_terminal_tells_what_diverged(ablation: Path) -> None:
+    assert "5 of 5 runs of decoder-no-norm diverged." in summary.sentences(read(ablation))[0]
+
+
+def test_tables_alone_give_the_same_bytes(ablation: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    for path in (ablation / "tables").glob("*.parquet"):
+        (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
+    reports.build(tmp_path)
+    names = sorted(path.name for path in (ablation / "report").iterdir())
+    assert {"contrasts.csv", "differences.svg", "differences.png", "differences.csv"} <= set(names)
+    for name in names:
+        assert (tmp_path / "report" / name).read_bytes() == (ablation / "report" / name).read_bytes(), name
+
+
+def test_without_declared_contrasts_there_is_no_forest(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    assert not {"differences", "effects"} & set(drawn(read(tmp_path)))
+
+
+def test_each_default_has_a_panel_of_its_own() -> None:
+    base = contrast(0.05, 0.01)
+    other = [dataclasses.replace(base, first=f"encoder-{name}", second="encoder") for name in ("alibi", "sinusoidal")]
+    found = forests([base, *other, dataclasses.replace(base, dataset="other")])
+    assert [(one.dataset, one.against, len(one.rows)) for one in found] == [
+        ("set", "decoder", 1),
+        ("set", "encoder", 2),
+        ("other", "decoder", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "short"),
+    [
+        ("decoder-alibi", "decoder", "alibi"),
+        ("encoder-decoder", "encoder", "encoder-decoder"),
+        ("prefix-decoder", "decoder", "prefix-decoder"),
+        ("decoder with dropout 0.1", "decoder", "dropout 0.1"),
+        ("decoder on phrases-char", "decoder on phrases-bpe", "phrases-char"),
+    ],
+)
+def test_rows_are_named_by_what_changes(first: str, second: str, short: str) -> None:
+    assert forest._short(dataclasses.replace(contrast(0.1, 0.01), first=first, second=second)) == short
+
+
+def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [single(SHAKESPEARE, truth={"decoder": 2.5, "decoder-no-mask": 0.1})])
+    for run in runs:
+        if "no-mask" in run:
+            synthetic.change_record(tmp_path, run, breaks="no_look_ahead")
+    judged = read(tmp_path)
+    [found] = [verdict(one, judged.tested.primary) for one in judged.first]
+    told = "decoder-no-mask breaks the contract, as it is meant to (no_look_ahead)"
+    assert any(note.startswith(told) for note in found.notes)
+    assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
+
+
+# What a change does.
+
+
+def changed(task: Imagined, condition: str, by: float) -> list[Further]:
+    truth = task.truth.items()
+    return [Further(task, name, name, value + by, role="compared", condition=condition) for name, value in truth]
+
+
+def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60}, spread=0.005)
+    synthetic.write_store(tmp_path, [task], further=changed(task, "dropout 0.1", 0.1))
+    synthetic.specify(tmp_path, "contrasts", [])
+    judged = read(tmp_path)
+    assert not judged.tested.primary
+    found = judged.tested.effects
+    assert [(one.first, one.second) for one in found] == [
+        ("decoder with dropout 0.1", "decoder"),
+        ("encoder with dropout 0.1", "encoder"),
+    ]
+    assert all(one.outcome == "ahead" and one.family == 2 for one in found)
+    means = [{cell.architecture: cell.interval.mean for cell in one.scored} for one in (*judged.first, *judged.further)]
+    for one in found:
+        assert one.difference.mean == pytest.approx(means[1][one.second] - means[0][one.second])
+    assert summary.sentences(judged)[-1] == contrast_sentence(found[-1])
+    short = bottom_line(judged)[0]
+    assert "decoder with dropout 0.1 ahead of decoder" in short
+    html = reports.build(tmp_path)[0].read_text(encoding="utf-8")
+    assert 'id="figure-effects"' in html and all(escape(contrast_sentence(one)) in html for one in found)
+    with (tmp_path / "report" / "effects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["difference"]) for row in rows] == pytest.approx([one.difference.mean for one in found])
+    tested = pd.read_csv(tmp_path / "report" / "contrasts.csv")
+    assert list(tested.loc[tested["role"] == "effect", "first"]) == [one.first for one in found]
+
+
+def test_a_condition_on_another_axis_is_no_change_of_the_recipe(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
+    assert not read(tmp_path).tested.effects
+
+
+def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
+    base = single(SHAKESPEARE, dataset="by-char", truth={"decoder": 2.5, "encoder": 3.1}, spread=0.005)
+    other = single(SHAKESPEARE, dataset="by-bpe", truth={"decoder": 2.3, "encoder-decoder": 2.7}, spread=0.005)
+    synthetic.write_store(tmp_path, [base, other])
+    synthetic.specify(tmp_path, "contrasts", [])
+    tasks = [{"name": "by-char", "baseline": ""}, {"name": "by-bpe", "baseline": "by-char"}]
+    synthetic.specify(tmp_path, "tasks", tasks)
+    [found] = read(tmp_path).tested.effects
+    assert (found.first, found.second, found.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
+    assert found.metric == "bits_per_byte" and found.outcome == "ahead"
+    assert found.difference.mean == pytest.approx(0.2, abs=0.1)
+
+
+def test_everything_that_is_held_against_one_base_shares_its_variance(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.55}, spread=0.02)
+    further = [*changed(task, "dropout 0.1", 0.02), *changed(task, "dropout 0.3", -0.02)]
+    synthetic.write_store(tmp_path, [task], further=further)
+    judged = read(tmp_path)
+    groups = [one.group for one in (*judged.first, *judged.further)]
+    samples = [judged.comparisons.samples(group, "accuracy")[1]["decoder"] for group in groups]
+    expected = difference_interval(samples[1], samples[0], pool(samples))
+    found = judged.tested.effects[0].difference
+    assert (found.mean, found.error) == pytest.approx((expected.mean, expected.error))
+
+
+def test_a_broken_specification_has_no_baselines(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    for tasks in (None, [3], {"name": "x"}, [{"baseline": "sentiment"}]):
+        path = tmp_path / "experiment.json"
+        head = json.loads(path.read_text())
+        synthetic.write_json(path, head | {"experiment": head["experiment"] | {"tasks": tasks}})
+        assert not read(tmp_path).tested.effects
