@@ -244,6 +244,7 @@ _REFERENCES: Final = {
     "ngram": "n-gram model",
     "lzma": "lzma",
     "copy": "copy the source",
+    "lead": "beginning of the source",
     "nearest": "nearest training example",
     "untrained": "untrained model",
 }

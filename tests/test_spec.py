@@ -136,7 +136,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.optimizer", "sgd", 'training.optimizer: "sgd": expected "muon" or "adamw"'),
     ("training.warmup", False, "training.warmup: false: expected a number"),
     ("tasks.1.kind", ..., "tasks[1].kind: missing"),
-    ("tasks.0.data", "sentimnt", 'tasks[0].kind: missing; expected generation or classification or translation; "sent'),
+    (
+        "tasks.0.data",
+        "sentimnt",
+        "tasks[0].kind: missing; expected generation or classification or translation or summarization; ",
+    ),
     ("tasks.1.kind", "generate", 'tasks[1].kind: "generate": expected "generation"'),
     ("tasks.0", {"data": "sentiment", "kind": "generation"}, 'the built-in "sentiment" is for classification'),
     ("tasks.0.data", ..., "tasks[0].data: missing"),
@@ -146,6 +150,14 @@ WRONG: list[tuple[str, Any, str]] = [
     ("tasks.2.data", {"train": ["a", "b", "c"]}, "tasks[2].data: train: ['a', 'b', 'c']: expected a file, or two"),
     ("tasks.2.name", ..., "tasks[2].name: missing; name the task"),
     ("tasks.2.name", "TINY", 'tasks[2].name: "TINY" is the name of tasks[1] too'),
+    (
+        "tasks.2",
+        {"kind": "summarization", "data": "x.csv", "columns": {"target": "y"}},
+        "tasks[2].columns.target: unknown key for summarization",
+    ),
+    ("tasks.2", {"kind": "sumarization", "data": "x.csv"}, '"translation" or "summarization"'),
+    ("tasks.0", {"data": "phrases-en-de", "kind": "summarization"}, 'the built-in "phrases-en-de" is for translation'),
+    ("tasks.2", {"kind": "summarization", "data": "x.csv", "context": 64}, "only generation has a context"),
     (
         "tasks.2.columns",
         {"labels": "y"},
@@ -227,6 +239,9 @@ def test_defaults_follow_the_kind() -> None:
     assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 500)
     assert (tiny.tokenizer, tiny.vocabulary) == ("char", 0)
     assert (trec.source_length, trec.target_length, trec.test_examples, trec.columns["label"]) == (64, 1, 4000, "label")
+    news = spec.from_dict(changed("tasks.1", {"kind": "summarization", "data": "news.csv"})).tasks[1]
+    assert (news.name, news.tokenizer, news.columns) == ("news", "bpe", {"text": "text", "summary": "summary"})
+    assert (news.source_length, news.target_length, news.test_examples) == (256, 64, 500)
     window = spec.from_dict(changed("tasks.1", {"data": "shakespeare"})).tasks[1]
     assert (window.kind, window.context, window.source_length, window.target_length) == ("generation", 128, 64, 64)
 
