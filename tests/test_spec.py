@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runs import spec
+from runs import card, resolve, sections, spec
+from runs.plan import NUMERICS
+from tasks.dataset import KINDS, TEXT_TO_TEXT
 from tasks.errors import InputError
 
 MINIMAL: dict[str, Any] = {
@@ -259,6 +261,13 @@ def test_defaults_follow_the_kind() -> None:
 def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, name: str) -> None:
     found = spec.from_dict(changed("tasks", [task])).tasks[0]
     assert (found.kind, found.name) == (kind, name)
+
+
+def test_every_table_by_kind_has_every_kind() -> None:
+    assert get_args(sections.Kind) == KINDS == resolve.KINDS
+    by_kind = [resolve.TOKENIZERS, resolve.TEST_EXAMPLES, {"generation", *resolve.SOURCE_LENGTHS}, card.TASKS, NUMERICS]
+    assert all(set(table) == set(KINDS) for table in by_kind)
+    assert set(TEXT_TO_TEXT) < set(KINDS)
 
 
 def test_counts_may_be_written_as_floats() -> None:
