@@ -13,6 +13,8 @@ from tasks.splits import Pairs, Subset, Windows
 from tasks.values import Prepared, Reference
 
 ROWS = 100_000  # training examples that are read, spread evenly
+MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
+SAMPLE = 10_000  # training examples whose lengths are measured
 LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, of which the better on validation is taken
 WORD = r"(?u)\w+|[^\w\s]"
@@ -85,17 +87,22 @@ def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
 
     A length in words, not in sentences: it fits the targets, and no language's sentences need be told.
     """
-    lengths = [len(rouge.words(text)) for text in _targets(prepared.train, _spread(len(prepared.train)))]
+    lengths = [len(rouge.words(text)) for text in _targets(prepared.train, _spread(len(prepared.train), SAMPLE))]
     count = max(1, round(float(np.median(lengths))))
     answers = [rouge.lead(text, count) for text in _sources(prepared.test)]
     return _text_rows("lead", names, _targets(prepared.test), answers)
 
 
 def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
-    """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory)."""
+    """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory).
+
+    Among as many sources, spread evenly, as have about `MEMORY` characters together: fewer documents than sentences.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    chosen = _spread(len(prepared.train))
+    size = len(prepared.train)
+    length = float(np.mean([len(text) for text in _sources(prepared.train, _spread(size, SAMPLE))]))
+    chosen = _spread(size, max(1, min(ROWS, int(MEMORY / length))))
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
     memory = vectorizer.fit_transform(_sources(prepared.train, chosen)).T.tocsr()
     asked = vectorizer.transform(_sources(prepared.test))
@@ -133,9 +140,9 @@ def _target_stream(train: Pairs) -> bytes:
     return _END + b"".join(target + _END for target in targets)
 
 
-def _spread(size: int) -> NDArray[np.int64]:
-    """At most `ROWS` of ``size`` indices, evenly spread."""
-    return np.unique(np.linspace(0, size - 1, min(size, ROWS)).astype(np.int64))
+def _spread(size: int, rows: int = ROWS) -> NDArray[np.int64]:
+    """At most ``rows`` of ``size`` indices, evenly spread."""
+    return np.unique(np.linspace(0, size - 1, min(size, rows)).astype(np.int64))
 
 
 def _sources(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:

@@ -284,6 +284,17 @@ def test_the_lead_has_as_many_words_as_training_summaries_have_in_the_median(fol
     assert {(row.name, row.metric): row.value for row in rows}["lead", "rouge_l"] == 1
 
 
+def test_the_nearest_is_looked_for_among_a_bounded_amount_of_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = prepared("summarization", folder)
+    monkeypatch.setattr("tasks.references.MEMORY", 20)  # characters: one source or two
+    few = {(row.name, row.metric): row.value for row in references(task)}
+    monkeypatch.undo()
+    many = {(row.name, row.metric): row.value for row in references(task)}
+    assert few["nearest", "rouge_2"] < many["nearest", "rouge_2"]
+
+
 def test_translation_and_summarization_encode_the_same_pairs_alike(folder: Path) -> None:
     tasks = [prepared(kind, folder) for kind in TEXT_TO_TEXT]
     first, *others = tasks
