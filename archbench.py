@@ -242,9 +242,9 @@ def _bench(
 @app.command("predict")
 def _predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify or translate.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
 ) -> int:
-    """Let a trained run continue, classify or translate a text."""
+    """Let a trained run continue, classify, translate or summarize a text."""
     from runs import store
     from runs.messages import visible
 

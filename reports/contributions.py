@@ -1,18 +1,21 @@
 """What each test example contributed to a run's score, recovered from the table `predictions`.
 
-A metric that is a mean over examples gives each its own value. One of the whole corpus (BLEU, chrF, macro F1) gives
+A metric that is a mean over examples gives each its own value; where finding that takes more than a comparison (ROUGE),
+it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives
 each its jackknife pseudo-value, `n * score - (n - 1) * score without it`, whose spread is that of the score when the
 corpus is drawn again (Efron and Stein 1981). Either way the contributions average to the recorded score; where they do
 not, because the table holds a part of the examples only, there are none.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from reports.metrics import ROUGE
 from reports.statistics import Floats
 
 Contributions = Mapping[str, "pd.Series[Any]"]
@@ -49,6 +52,11 @@ def right(rows: pd.DataFrame) -> "pd.Series[Any]":
         return rows["correct"].astype("boolean")
     equal = (rows["answer"] == rows["reference"]).astype("boolean")
     return equal.mask(rows["answer"].isna() | rows["reference"].isna())
+
+
+def _recorded(name: str, rows: pd.DataFrame) -> tuple[Floats, float]:
+    values: Floats = rows[name].to_numpy(dtype=float) if name in rows else np.full(len(rows), np.nan)
+    return values, float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
 
 
 def _shares(rows: pd.DataFrame) -> tuple[Floats, float]:
@@ -128,11 +136,12 @@ def _pseudo(rows: pd.DataFrame, there: Any, without: Floats, total: float) -> tu
     return values, total
 
 
-_MEASURES: Final = {
+_MEASURES: Final[Mapping[str, Callable[[pd.DataFrame], tuple[Floats, float]]]] = {
     "accuracy": _shares,
     "exact_match": _shares,
     "bits_per_byte": _bits,
     "macro_f1": _macro_f1,
     "bleu": _bleu,
     "chrf": _chrf,
+    **{name: partial(_recorded, name) for name in ROUGE},
 }

@@ -41,15 +41,16 @@ class Metric:
         return -difference if self.better == "lower" else difference
 
 
+ROUGE: Final = ("rouge_1", "rouge_2", "rouge_l")
 _RANGES: Final = {
     **dict.fromkeys(("bits_per_byte", "bits_per_byte_bound", "nll_per_token", "nll_per_token_bound"), (0.0, math.inf)),
-    **dict.fromkeys(("accuracy", "macro_f1", "exact_match", "rouge_l"), (0.0, 1.0)),
+    **dict.fromkeys(("accuracy", "macro_f1", "exact_match", *ROUGE), (0.0, 1.0)),
     **dict.fromkeys(("repetition", "distinct_2", "copied"), (0.0, 1.0)),
     **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
     "perplexity": (1.0, math.inf),
 }
 _ACROSS: Final = frozenset(
-    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", "rouge_l"}
+    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", *ROUGE}
 )
 _ANY_ORDER: Final = (
     "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
@@ -69,7 +70,9 @@ _METRICS: Final = (
     Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
     Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
     Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-    Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence with the reference"),
+    Metric("rouge_1", "ROUGE-1", "higher", "words shared with the reference, F1"),
+    Metric("rouge_2", "ROUGE-2", "higher", "pairs of neighbouring words shared with the reference, F1"),
+    Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence of words with the reference, F1"),
     Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
            "under a character tokenizer) that occurred in it before"),
     Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
@@ -83,6 +86,7 @@ _PRIMARY_ORDER: Final = {
     "generation": ("bits_per_byte", "nll_per_token"),
     "classification": ("accuracy", "macro_f1"),
     "translation": ("exact_match", "bits_per_byte", "chrf", "bleu"),
+    "summarization": ("rouge_l", "bits_per_byte"),
 }
 
 

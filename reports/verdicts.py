@@ -259,6 +259,7 @@ _REFERENCES: Final = {
     "ngram": "n-gram model",
     "lzma": "lzma",
     "copy": "copy the source",
+    "lead": "beginning of the source",
     "nearest": "nearest training example",
     "untrained": "untrained model",
 }

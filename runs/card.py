@@ -11,6 +11,7 @@ TASKS = {
     "generation": "continue a text",
     "classification": "give a text its label",
     "translation": "translate a text",
+    "summarization": "summarize a text",
 }
 FAMILIES = {
     "decoder": "a decoder-only transformer",

@@ -14,7 +14,17 @@ import torch
 
 from tasks.errors import InputError
 
-RECORDED = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "sacrebleu", "Babel", "num2words")
+RECORDED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "scikit-learn",
+    "sacrebleu",
+    "rouge-score",
+    "Babel",
+    "num2words",
+)
 
 
 def device(wanted: str) -> Literal["cpu", "cuda"]:

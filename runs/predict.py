@@ -1,4 +1,4 @@
-"""What a finished run says to a text: it continues, classifies or translates it."""
+"""What a finished run says to a text: it continues, classifies, translates or summarizes it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from tasks.tokenizers import Tokenizer
 
 @dataclass(frozen=True)
 class Answer:
-    """``text`` is the continuation, label or translation; labels come with their ``probabilities``, likeliest first.
+    """``text`` is the continuation, label, translation or summary.
 
-    ``cut`` counts the tokens of the text that were beyond the model's source length and not read.
+    Labels come with their ``probabilities``, likeliest first. ``cut`` counts the tokens of the text that were beyond
+    the model's source length and not read.
     """
 
     kind: str
@@ -34,7 +35,7 @@ def predict(folder: Path, text: str) -> Answer:
     Raises ``InputError`` where the run is unfinished or damaged, or the text empty.
     """
     if not text:
-        raise InputError("TEXT: is empty; give the text to continue, classify or translate")
+        raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
     run = finished.read(folder)
     made, answers, tokenizer = run.plan, run.answers, run.tokenizer
     ids = tokenizer.encode(text)
@@ -43,7 +44,7 @@ def predict(folder: Path, text: str) -> Answer:
     pairs, cut = _pairs(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
     if run.kind == "classification":
         return _classified(run.model, tokenizer, pairs, answers, cut)
-    return Answer("translation", tokenizer.decode(_written(run.model, pairs, answers, run.decoding)), cut=cut)
+    return Answer(run.kind, tokenizer.decode(_written(run.model, pairs, answers, run.decoding)), cut=cut)
 
 
 def _pairs(source: list[int]) -> Pairs:

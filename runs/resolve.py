@@ -4,7 +4,7 @@ import math
 import os
 import re
 from pathlib import PurePath
-from typing import Any
+from typing import Any, get_args
 
 from runs.conditions import HOW_LONG, conditions, merged, merged_budget
 from runs.sections import (
@@ -23,19 +23,27 @@ from runs.sections import (
 )
 from runs.validation import nearest, shown, validated
 from tasks import builtin
+from tasks.dataset import COLUMNS
 from tasks.errors import InputError
 
-COLUMNS: dict[Kind, dict[str, str]] = {
-    "generation": {"text": "text"},
-    "classification": {"text": "text", "label": "label"},
-    "translation": {"source": "source", "target": "target"},
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TOKENIZERS: dict[Kind, Tokenizer] = {
+    "generation": "char",
+    "classification": "bpe",
+    "translation": "bpe",
+    "summarization": "bpe",
 }
-TOKENIZERS: dict[Kind, Tokenizer] = {"generation": "char", "classification": "bpe", "translation": "bpe"}
+SOURCE_LENGTHS: dict[Kind, int] = {"classification": 64, "translation": 64, "summarization": 256}
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
 STEPS = 500  # that a small budget is cut into where the batches are left open
 BATCH_TOKENS = (512, 4096)
 BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
-TEST_EXAMPLES: dict[Kind, int] = {"generation": 500, "classification": 4000, "translation": 500}
+TEST_EXAMPLES: dict[Kind, int] = {
+    "generation": 500,
+    "classification": 4000,
+    "translation": 500,
+    "summarization": 500,
+}
 
 
 def resolve(data: dict[str, Any], folder: str) -> Experiment:
@@ -146,7 +154,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
 def _kind(entry: TaskEntry, place: str) -> Kind:
     kinds = builtin_kinds(entry.data)
     if entry.kind is None and not kinds:
-        raise InputError(f"{place}.kind: missing; expected {' or '.join(COLUMNS)}{_unknown(entry.data)}")
+        raise InputError(f"{place}.kind: missing; expected {' or '.join(KINDS)}{_unknown(entry.data)}")
     if kinds and entry.kind not in (None, *kinds):
         raise InputError(f'{place}.kind: "{entry.kind}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
     return entry.kind or kinds[0]
@@ -157,7 +165,7 @@ def builtin_kinds(data: Data) -> tuple[Kind, ...]:
     if not isinstance(data, str) or not builtin.known(data):
         return ()
     known = builtin.find(data).kinds
-    return tuple(kind for name in known for kind in COLUMNS if kind == name)
+    return tuple(kind for name in known for kind in KINDS if kind == name)
 
 
 def _unknown(data: Data) -> str:
@@ -178,7 +186,7 @@ def _name(entry: TaskEntry, place: str) -> str:
 
 
 def _columns(entry: TaskEntry, kind: Kind, place: str) -> dict[str, str]:
-    known = COLUMNS[kind]
+    known = {name: name for name in COLUMNS[kind]}
     for key in entry.columns or {}:
         if key not in known:
             raise InputError(f"{place}.columns.{key}: unknown key for {kind}{nearest(key, known)}")
@@ -201,7 +209,7 @@ def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int,
         return _window(entry, place)
     if entry.context is not None:
         raise InputError(f"{place}.context: only generation has a context; set source_length and target_length")
-    source = 64 if entry.source_length is None else entry.source_length
+    source = SOURCE_LENGTHS[kind] if entry.source_length is None else entry.source_length
     if source < 1:
         raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind}")
     if kind == "classification":

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from runs.validation import nearest, shown
 
 Item = TypeVar("Item")
-Kind = Literal["generation", "classification", "translation"]
+Kind = Literal["generation", "classification", "translation", "summarization"]
 Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
 Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
@@ -32,6 +32,9 @@ MARGINS = {  # differences that matter, by metric
     "bits_per_byte": 0.02,
     "bleu": 1.0,
     "chrf": 1.0,
+    "rouge_1": 0.01,
+    "rouge_2": 0.01,
+    "rouge_l": 0.01,
 }
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from runs.step import Stepper
 from runs.train import State, Training
 from tasks import metrics, task
 from tasks.errors import InputError
-from tasks.values import Outputs, Prepared
+from tasks.values import Outputs, Prepared, Score
 
 CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
 
@@ -59,7 +59,8 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
         else:
             scored = scorer.score(prepared.test)
             _write_scores({"test": scored, "validation": validation}, folder)
-            _write_predictions(scored.outputs, folder)
+            _write_predictions(scored, folder)
+            _write_environment(plan, folder, scored.scores)
             store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
@@ -168,9 +169,7 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
     if plan.tokens:  # a checkpoint keeps its weights
         weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
         store.write_bytes(folder / "model.safetensors", save(weights))
-    signatures = {f"{name}_signature": text for name, text in metrics.signatures().items()}
-    facts = machine.environment(plan.device) | (signatures if prepared.kind == "translation" else {})
-    store.write_json(folder / "environment.json", facts)
+    _write_environment(plan, folder)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")
     writer.writeheader()
@@ -178,21 +177,29 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
     store.write_text(folder / "curves.csv", text.getvalue())
 
 
+def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -> None:
+    """Facts about the machine, and how the scores were computed where a library has settings for that."""
+    signed = metrics.signatures(score.metric for score in scores)
+    facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
+    store.write_json(folder / "environment.json", facts)
+
+
 def _write_scores(found: Mapping[str, Scored], folder: Path) -> None:
     rows = [{"split": split, **asdict(score)} for split, scored in found.items() for score in scored.scores]
-    store.write_json(folder / "scores.json", rows)
+    store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "each"} for row in rows])
 
 
-def _write_predictions(outputs: Outputs, folder: Path) -> None:
+def _write_predictions(scored: Scored, folder: Path) -> None:
     table = io.BytesIO()
-    _predictions(outputs).to_parquet(table, index=False)
+    _predictions(scored.outputs, scored.scores).to_parquet(table, index=False)
     store.write_bytes(folder / "predictions.parquet", table.getvalue())
 
 
-def _predictions(outputs: Outputs) -> pd.DataFrame:
-    """One row an example; answers exist for the first ones only where answering is bounded."""
+def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
+    """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded."""
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
+    each = {score.metric: pd.Series(score.each, dtype="float64").reindex(range(n)) for score in scores if score.each}
     return pd.DataFrame(
         {
             "example": np.arange(n),
@@ -200,5 +207,6 @@ def _predictions(outputs: Outputs) -> pd.DataFrame:
             "reference": list(outputs.references),
             "answer": pd.Series(answers, dtype="str"),
             "log_likelihood": -outputs.nats,
+            **each,
         }
     )

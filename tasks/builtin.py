@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tasks import bible, phrases, sentiment, shakespeare
-from tasks.dataset import KINDS, Dataset
+from tasks.dataset import Dataset
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES
 from tasks.packages import Say
@@ -105,7 +105,7 @@ def _verses(code: str) -> Builtin:
 def _phrases(name: str) -> Builtin:
     return Builtin(
         name,
-        ("translation", *(kind for kind in KINDS if kind != "translation")),
+        ("translation", "generation", "classification"),
         f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),

@@ -3,6 +3,7 @@
 generation      Text    the works of an author, read in chunks, never all at once
 classification  Table   sources are texts, targets their labels
 translation     Table   sources are sentences, targets their translations
+summarization   Table   sources are texts, targets their summaries
 """
 
 import hashlib
@@ -11,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHUNK = 1 << 20
-KINDS = ("generation", "classification", "translation")
+COLUMNS = {  # of a table, by kind of task: what each is for, which is its name too where none is given
+    "generation": ("text",),
+    "classification": ("text", "label"),
+    "translation": ("source", "target"),
+    "summarization": ("text", "summary"),
+}
+KINDS = tuple(COLUMNS)
+TEXT_TO_TEXT = ("translation", "summarization")
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """One split of pairs: ``targets[i]`` is the label or the translation of ``sources[i]``."""
+    """One split of pairs: ``targets[i]`` is the label, translation or summary of ``sources[i]``."""
 
     sources: list[str]
     targets: list[str]

@@ -5,21 +5,13 @@ load("bits_per_byte").compute(predictions=[nats, ...], references=[bytes, ...])
 load("copied").compute(predictions=[ids, ...], stream=training_ids, order=8)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tasks import metrics
 
-TEXT: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
-    "accuracy": metrics.accuracy,
-    "macro_f1": metrics.macro_f1,
-    "exact_match": metrics.exact_match,
-    "bleu": metrics.bleu,
-    "chrf": metrics.chrf,
-    "rouge_l": metrics.rouge_l,
-}
 LIKELIHOOD: dict[str, Callable[..., float]] = {
     "nll_per_token": metrics.nll_per_token,
     "perplexity": metrics.perplexity,
@@ -57,8 +49,8 @@ def load(name: str) -> Any:
 def _parts(name: str, datasets: Any) -> tuple[dict[str, Any], Callable[..., float]]:
     """The columns that a metric reads, and the function of them."""
     text, number, ids = datasets.Value("string"), datasets.Value("float64"), datasets.Sequence(datasets.Value("int32"))
-    if name in TEXT:
-        function = TEXT[name]
+    if name in metrics.TEXT:
+        function = metrics.TEXT[name]
         return {"predictions": text, "references": text}, _documented(
             function, lambda predictions, references: function(references, predictions)
         )

@@ -3,6 +3,7 @@
     generation      ("To be, or", " not to be")          a prefix and its continuation
     classification  ("what a lovely day", "<positive>")  a text and one label token
     translation     ("five days", "fünf Tage<end>")      a sentence and its translation
+    summarization   ("It rained. ...", "rain<end>")      a text and its summary
 
 Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
 The target carries its END where it has one and never its BOS; families and objectives add that.

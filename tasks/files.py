@@ -7,7 +7,7 @@ order mark and Windows line ends are tolerated.
 import codecs
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +18,11 @@ from typing import Any, TextIO
 from tasks.dataset import CHUNK, Table, Text
 from tasks.errors import InputError
 
+OTHER_NAMES = {  # that data sets give what we call by the name before: told to whoever gave none, never taken unasked
+    "text": ("document", "article", "dialogue", "sentence", "content"),
+    "label": ("class", "category", "target"),
+    "summary": ("highlights", "abstract", "headline", "target"),
+}
 REACH = 10_000  # characters that a cut may move to fall at the end of a line
 LONGEST = 2**31 - 1  # characters of a cell: as many as the csv module takes anywhere, not its usual 131,072
 Columns = tuple[str, str]
@@ -91,7 +96,10 @@ def table(path: Path, encoding: str, columns: Columns) -> Table:
 
 
 def parallel(source: Path, target: Path, encoding: str) -> Table:
-    """Two text files whose lines translate each other. Raises ``InputError`` where their numbers of lines differ."""
+    """Two text files, a source and its target on the same line of each.
+
+    Raises ``InputError`` where their numbers of lines differ.
+    """
     sides = [_lines(path, encoding) for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise InputError(
@@ -124,6 +132,14 @@ def existing(name: str, folder: Path) -> Path:
     near = get_close_matches(path.name, beside, 1)
     hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
     raise InputError(f'data: no file "{name}" in {folder.resolve()}{hint}')
+
+
+def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
+    """What to say where a table, in ``place``, has no such column among its ``names``."""
+    there = list(names)
+    other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), "")
+    hint = f'; if that is "{other}", write columns = {{ {column} = "{other}" }}' if other else ""
+    return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {", ".join(there)}){hint}')
 
 
 def home(name: str) -> Path:
@@ -182,7 +198,7 @@ def _column(column: str, header: list[str], path: Path) -> int:
     if not any(header):
         raise InputError(f"data: {path.name} has no header line with the names of its columns")
     if column not in header:
-        raise InputError(f'columns: no column "{column}" in {path.name} (it has: {", ".join(header)})')
+        raise missing(column, header, path.name)
     if header.count(column) > 1:
         raise InputError(
             f'columns: {path.name} has {header.count(column)} columns called "{column}"; rename all but one'
@@ -212,7 +228,7 @@ def _values(line: str, columns: Columns, place: str) -> Columns:
 
 def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     if column not in row:
-        raise InputError(f'columns: no column "{column}" in {place} (it has: {", ".join(row)})')
+        raise missing(column, row, place)
     value = row[column]
     if isinstance(value, dict | list):
         raise InputError(f'columns: column "{column}" in {place} is no text')

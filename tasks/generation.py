@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tasks import metrics
 from tasks.example import UNK, Tokens
-from tasks.intervals import distinct_score, likelihood_scores, mean_score, ratio_score
+from tasks.intervals import distinct_score, likelihood_scores, ratio_score, text_score
 from tasks.references import likelihood_rows
 from tasks.splits import Pairs, Windows
 from tasks.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
@@ -30,8 +30,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     kept = prepared.tokenizer.keeps(outputs.references)
     scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
     if prepared.config.source_length and len(outputs.answers):
-        pairs = zip(outputs.references, outputs.answers, strict=False)
-        scores.append(mean_score("rouge_l", [metrics.rouge_l([wanted], [answer]) for wanted, answer in pairs]))
+        scores.append(text_score("rouge_l", outputs.references[: len(outputs.answers)], outputs.answers))
     return scores + sample_scores([ids[ids >= UNK] for ids in outputs.answer_ids], prepared)
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from tasks.dataset import Table, Text
 from tasks.errors import InputError
+from tasks.files import missing
 
 NAME = re.compile(r"hub:([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?:@([\w./-]+))?")
 SPLITS = {
@@ -67,7 +68,7 @@ def parse(data: str) -> Name:
 
 
 def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
-    """A table for each split that has rows with a label or translation; class numbers become their names."""
+    """A table for each split that has rows with a target; class numbers become their names."""
     found = {}
     for split, table in _present(source).items():
         flat = _flat(table, columns)
@@ -144,7 +145,7 @@ def _flat(table: Any, columns: tuple[str, ...]) -> Any:
     flat = table.flatten()
     for column in columns:
         if column not in flat.column_names:
-            raise InputError(f'columns: no column "{column}" (it has: {", ".join(flat.column_names)})')
+            raise missing(column, flat.column_names)
     return flat.select_columns(list(dict.fromkeys(columns)))
 
 

@@ -7,13 +7,16 @@ metric itself is. The random counts depend on n alone: every model is resampled 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.example import Tokens
-from tasks.metrics import distinct_2, exponential, ngrams, sacrebleu_metrics
+from tasks.metrics import bleu, chrf, distinct_2, exponential, ngrams, sacrebleu_metrics
+from tasks.rouge import TYPES, rouge
 from tasks.values import Score
 
 Floats = NDArray[np.float64]
@@ -97,6 +100,17 @@ def chrf_score(value: float, references: Sequence[str], answers: Sequence[str]) 
     return scored("chrf", value, chrf_statistics(references, answers), chrf_of_sums)
 
 
+def rouge_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
+    """The mean F1 of `rouge`, which stays beside it: it takes a tokenizer to find it again."""
+    values = rouge(metric, references, answers).tolist()
+    return replace(mean_score(metric, values), each=tuple(values))
+
+
+def text_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
+    """The metric of that name of answers that are texts. Raises KeyError where there is none."""
+    return _TEXT[metric](references, answers)
+
+
 def distinct_score(texts: Sequence[Tokens]) -> Score:
     """`distinct_2` with a jackknife interval: a bootstrap's duplicates would count as repetition."""
     value, count = distinct_2(texts), len(texts)
@@ -162,3 +176,13 @@ def _percentiles(values: Floats) -> tuple[float, float]:
     """2.5% and 97.5%, without interpolation, so that infinite values stay what they are."""
     lower, upper = np.quantile(values, [0.025, 0.975], method="nearest")
     return float(lower), float(upper)
+
+
+_TEXT: Mapping[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
+    "exact_match": lambda wanted, given: mean_score(
+        "exact_match", [a == b for a, b in zip(wanted, given, strict=True)]
+    ),
+    "bleu": lambda wanted, given: bleu_score(bleu(wanted, given), wanted, given),
+    "chrf": lambda wanted, given: chrf_score(chrf(wanted, given), wanted, given),
+    **{name: partial(rouge_score, name) for name in TYPES},
+}

@@ -4,12 +4,13 @@ Likelihoods are in nats, sums over examples: ``nats`` (n,), ``tokens`` (n,) and 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks import rouge
 from tasks.example import Tokens
 
 COPY_TOKENS, COPY_BYTES = 8, 20
@@ -65,12 +66,16 @@ def chrf(references: Sequence[str], answers: Sequence[str]) -> float:
     return float(sacrebleu_metrics()["chrf"].corpus_score(list(answers), [list(references)]).score)
 
 
-def signatures() -> dict[str, str]:
-    """The sacreBLEU signature of ``bleu`` and ``chrf``, without which their numbers mean little."""
+def signatures(names: Iterable[str]) -> dict[str, str]:
+    """How those of the metrics that a library computes were computed, without which their numbers mean little."""
+    known = sacrebleu_metrics()
     signed = {}
-    for name, metric in sacrebleu_metrics().items():
-        metric.corpus_score(["a"], [["a"]])  # the signature counts references, so there has to be a corpus
-        signed[name] = str(metric.get_signature())
+    for name in names:
+        if name in known:
+            known[name].corpus_score(["a"], [["a"]])  # the signature counts references, so there has to be a corpus
+            signed[name] = str(known[name].get_signature())
+        elif name in rouge.TYPES:
+            signed[name] = rouge.signature()
     return signed
 
 
@@ -82,9 +87,19 @@ def sacrebleu_metrics() -> dict[str, Any]:
     return {"bleu": BLEU(force=True), "chrf": CHRF()}
 
 
+def rouge_1(references: Sequence[str], answers: Sequence[str]) -> float:
+    """Mean F1 of the words that answer and reference share, 0 to 1 (ROUGE-1, see `tasks.rouge`)."""
+    return float(rouge.rouge("rouge_1", references, answers).mean())
+
+
+def rouge_2(references: Sequence[str], answers: Sequence[str]) -> float:
+    """Mean F1 of the pairs of neighbouring words that answer and reference share, 0 to 1 (ROUGE-2)."""
+    return float(rouge.rouge("rouge_2", references, answers).mean())
+
+
 def rouge_l(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Mean F1 of the longest common subsequence of lower-cased words, 0 to 1 (ROUGE-L, Lin 2004; without stemming)."""
-    return float(np.mean([_lcs_f1(a, b) for a, b in zip(references, answers, strict=True)]))
+    """Mean F1 of the longest common subsequence of words, 0 to 1 (ROUGE-L)."""
+    return float(rouge.rouge("rouge_l", references, answers).mean())
 
 
 def repetition(texts: Sequence[Tokens], order: int = 4) -> float:
@@ -148,11 +163,13 @@ def rolling_hashes(tokens: NDArray[Any], order: int) -> NDArray[np.uint64]:
     return total
 
 
-def _lcs_f1(reference: str, answer: str) -> float:
-    wanted, given = reference.lower().split(), answer.lower().split()
-    row = [0] * (len(given) + 1)
-    for word in wanted:
-        above = row[:]
-        for column, other in enumerate(given, 1):
-            row[column] = above[column - 1] + 1 if word == other else max(above[column], row[column - 1])
-    return 2 * row[-1] / (len(wanted) + len(given)) if row[-1] else 0.0
+TEXT: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {  # of references and answers that are texts
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "exact_match": exact_match,
+    "bleu": bleu,
+    "chrf": chrf,
+    "rouge_1": rouge_1,
+    "rouge_2": rouge_2,
+    "rouge_l": rouge_l,
+}

@@ -1,21 +1,24 @@
 """Reference rows: what classical methods reach on the same test examples."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks import metrics
+from tasks import metrics, rouge
 from tasks.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
 from tasks.splits import Pairs, Subset, Windows
 from tasks.values import Prepared, Reference
 
 ROWS = 100_000  # training examples that are read, spread evenly
+MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
+SAMPLE = 10_000  # training examples whose lengths are measured
 LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, of which the better on validation is taken
 WORD = r"(?u)\w+|[^\w\s]"
+TextRows = Callable[[Prepared, Sequence[str]], list[Reference]]  # answers to the test sources, by metrics of texts
 _END = b"\xff"  # stands for END: never part of UTF-8
 _BLOCK = 256
 
@@ -74,23 +77,39 @@ def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
     return _label_rows("tfidf_logistic", _targets(prepared.test), best.classes_, chances)
 
 
-def copy_rows(prepared: Prepared) -> list[Reference]:
-    """``copy``: the source itself as its translation."""
-    return _text_rows("copy", _targets(prepared.test), _sources(prepared.test))
+def copy_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``copy``: the source itself."""
+    return _text_rows("copy", names, _targets(prepared.test), _sources(prepared.test))
 
 
-def nearest_rows(prepared: Prepared) -> list[Reference]:
-    """``nearest``: the translation of the training source that is most similar by TF-IDF (a translation memory)."""
+def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``lead``: the source's first words, as many as training targets have in the median.
+
+    A length in words, not in sentences: it fits the targets, and no language's sentences need be told.
+    """
+    lengths = [len(rouge.words(text)) for text in _targets(prepared.train, _spread(len(prepared.train), SAMPLE))]
+    count = max(1, round(float(np.median(lengths))))
+    answers = [rouge.lead(text, count) for text in _sources(prepared.test)]
+    return _text_rows("lead", names, _targets(prepared.test), answers)
+
+
+def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory).
+
+    Among as many sources, spread evenly, as have about `MEMORY` characters together: fewer documents than sentences.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    chosen = _spread(len(prepared.train))
+    size = len(prepared.train)
+    length = float(np.mean([len(text) for text in _sources(prepared.train, _spread(size, SAMPLE))]))
+    chosen = _spread(size, max(1, min(ROWS, int(MEMORY / length))))
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
     memory = vectorizer.fit_transform(_sources(prepared.train, chosen)).T.tocsr()
     asked = vectorizer.transform(_sources(prepared.test))
     blocks = [asked[start : start + _BLOCK] @ memory for start in range(0, asked.shape[0], _BLOCK)]
     found = np.concatenate([np.asarray(block.argmax(axis=1)).ravel() for block in blocks])
     answers = _targets(prepared.train, chosen[found])
-    return _text_rows("nearest", _targets(prepared.test), answers)
+    return _text_rows("nearest", names, _targets(prepared.test), answers)
 
 
 def _label_rows(
@@ -106,13 +125,8 @@ def _label_rows(
     return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))
 
 
-def _text_rows(name: str, wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
-    values = {
-        "exact_match": metrics.exact_match(wanted, answers),
-        "bleu": metrics.bleu(wanted, answers),
-        "chrf": metrics.chrf(wanted, answers),
-    }
-    return _rows(name, values)
+def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
+    return _rows(name, {metric: metrics.TEXT[metric](wanted, answers) for metric in names})
 
 
 def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:
@@ -126,9 +140,9 @@ def _target_stream(train: Pairs) -> bytes:
     return _END + b"".join(target + _END for target in targets)
 
 
-def _spread(size: int) -> NDArray[np.int64]:
-    """At most `ROWS` of ``size`` indices, evenly spread."""
-    return np.unique(np.linspace(0, size - 1, min(size, ROWS)).astype(np.int64))
+def _spread(size: int, rows: int = ROWS) -> NDArray[np.int64]:
+    """At most ``rows`` of ``size`` indices, evenly spread."""
+    return np.unique(np.linspace(0, size - 1, min(size, rows)).astype(np.int64))
 
 
 def _sources(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:

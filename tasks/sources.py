@@ -1,7 +1,7 @@
 """From what an experiment writes under ``data`` to three splits: built-in names, the hub and the user's files.
 
 A missing validation or test is split off train, 5% each: text from its end, tables by a fixed seed with identical
-sources (for translation also identical targets) on one side.
+sources (where targets are texts, also identical targets) on one side.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tasks import builtin, files, hub
-from tasks.dataset import KINDS, Dataset, Table, Text, dataset
+from tasks.dataset import COLUMNS, KINDS, TEXT_TO_TEXT, Dataset, Table, Text, dataset
 from tasks.errors import InputError
 from tasks.groups import components, sides
 from tasks.packages import Say
@@ -19,7 +19,6 @@ Data = str | Mapping[str, str | Sequence[str]]
 SPLITS = ("train", "validation", "test")
 SHARE = 0.05
 LONG_LINE = 40  # characters from which a line of running text counts as seen when it stands in train too
-COLUMNS = {"generation": ("text",), "classification": ("text", "label"), "translation": ("source", "target")}
 UNKNOWN = "as given by its owner; not checked"
 
 
@@ -139,15 +138,14 @@ def _by_split(data: Data) -> dict[str, list[str]]:
 def _check_form(kind: str, paths: list[Path]) -> None:
     """What each kind of task can read."""
     suffix = paths[0].suffix.lower() if paths else ""
-    if len(paths) == 2 and kind == "translation":
+    pairs = kind in TEXT_TO_TEXT
+    if len(paths) == 2 and pairs:
         return
     if len(paths) != 1:
-        raise InputError(
-            f"data: {kind} reads one file for each split{' or two parallel texts' * (kind == 'translation')}"
-        )
+        raise InputError(f"data: {kind} reads one file for each split{' or two parallel texts' * pairs}")
     wanted = (".txt",) if kind == "generation" else files.TABLES
     if suffix not in wanted:
-        also = ', or two parallel texts as ["a.de", "a.en"]' if kind == "translation" else ""
+        also = ', or two parallel texts as ["a.de", "a.en"]' if pairs else ""
         raise InputError(f'data: {kind} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
 
 
@@ -202,7 +200,7 @@ def _completed(found: dict[str, Table], kind: str) -> dict[str, Table]:
     if not missing:
         return found
     train = found["train"]
-    both = kind == "translation"
+    both = kind in TEXT_TO_TEXT
     pairs = list(zip(train.sources, train.targets, strict=True))
     groups = components([[("source", a), *([("target", b)] if both else [])] for a, b in pairs])
     shares = {split: max(SHARE, 1 / len(pairs)) for split in missing}

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
 
-from tasks import classification, generation, translation
+from tasks import classification, generation
 from tasks import prepare as encoded
 from tasks.prepare import Say
+from tasks.text_to_text import SUMMARIZATION, TRANSLATION
 from tasks.values import Decoding as Decoding
 from tasks.values import Examples as Examples
 from tasks.values import Outputs as Outputs
@@ -15,10 +16,24 @@ from tasks.values import Reference as Reference
 from tasks.values import Score as Score
 from tasks.values import TaskConfig as TaskConfig
 
-_KINDS: Mapping[str, ModuleType] = {
+
+class _Kind(Protocol):
+    """What a kind of task knows: a module, or a value where kinds share their code."""
+
+    def primary(self, config: TaskConfig, /) -> str: ...
+
+    def decoding(self, prepared: Prepared) -> Decoding: ...
+
+    def measure(self, prepared: Prepared, outputs: Outputs) -> list[Score]: ...
+
+    def references(self, prepared: Prepared) -> list[Reference]: ...
+
+
+_KINDS: Mapping[str, _Kind] = {
     "generation": generation,
     "classification": classification,
-    "translation": translation,
+    "translation": TRANSLATION,
+    "summarization": SUMMARIZATION,
 }
 
 
@@ -32,17 +47,14 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
 
 def decoding(prepared: Prepared) -> Decoding:
     """How every model answers this task, and how many examples."""
-    chosen: Decoding = _KINDS[prepared.kind].decoding(prepared)
-    return chosen
+    return _KINDS[prepared.kind].decoding(prepared)
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The metrics of the task's kind, each with its 95% bootstrap interval over examples."""
-    scores: list[Score] = _KINDS[prepared.kind].measure(prepared, outputs)
-    return scores
+    return _KINDS[prepared.kind].measure(prepared, outputs)
 
 
 def references(prepared: Prepared) -> list[Reference]:
     """What classical methods reach on the same test examples."""
-    rows: list[Reference] = _KINDS[prepared.kind].references(prepared)
-    return rows
+    return _KINDS[prepared.kind].references(prepared)

@@ -113,13 +113,17 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples."""
+    """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples.
+
+    ``each`` holds what it is the mean of, one value for each example, where that goes into the table of predictions.
+    """
 
     metric: str
     value: float
     lower: float
     upper: float
     n: int
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

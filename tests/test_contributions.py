@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reports.contributions import contributions
-from tasks import metrics
+from tasks import intervals, metrics
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -64,3 +64,13 @@ def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
     score = metrics.macro_f1(list(rows["reference"]), list(rows["answer"]))
     assert contributions(rows.iloc[:60], {"r": score}, "macro_f1") == {}
     assert contributions(rows, {"r": score}, "rouge_l") == {}
+
+
+def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
+    rows = table(150, labels=False)
+    wanted, answers = list(rows["reference"]), list(rows["answer"])
+    score = intervals.text_score("rouge_l", wanted[:100], answers[:100])
+    rows["rouge_l"] = [*score.each, *[float("nan")] * 50]  # not all examples were answered
+    [found] = contributions(rows, {"r": score.value}, "rouge_l").values()
+    assert found.to_dict() == pytest.approx(dict(enumerate(score.each)))
+    assert contributions(rows.iloc[:60], {"r": score.value}, "rouge_l") == {}

@@ -35,6 +35,7 @@ test_examples = 5
 """
 PARALLEL = '{ train = ["a.txt", "b.txt"] }'
 TRANSLATED = EXPERIMENT.replace("classification", "translation").replace('"things.csv"', PARALLEL)
+SUMMARIZED = EXPERIMENT.replace("classification", "summarization")
 TEXT = EXPERIMENT.replace("classification", "generation").replace("things.csv", "things.txt")
 TEXT = TEXT.replace('tokenizer = "word"\nvocabulary = 64\nsource_length = 8', "context = 16\nsource_length = 8")
 SPLIT = EXPERIMENT.replace('"things.csv"', '{ train = "things.csv", test = "test.csv" }')
@@ -204,6 +205,36 @@ WRONG = [
         {"a.txt": "a\nb\nc\n", "b.txt": "a\nb\n"},
     ),
     parallel("", "", "are empty", "empty parallel texts"),
+    Case(
+        "a table without summaries",
+        'tasks.colours.columns: no column "summary" in things.csv (it has: text, label)',
+        SUMMARIZED,
+    ),
+    Case(
+        "a table of articles",
+        'in things.csv (it has: article, highlights); if that is "article", write columns = { text = "article" }',
+        SUMMARIZED,
+        {"things.csv": TABLE.replace("text,label", "article,highlights")},
+    ),
+    Case(
+        "columns of another kind",
+        "mine.toml: tasks[0].columns.source: unknown key for summarization",
+        SUMMARIZED + 'columns = { source = "text" }\n',
+    ),
+    Case(
+        "summaries longer than allowed",
+        "target_length: 2 excludes all",
+        SUMMARIZED + "target_length = 2\n",
+        {"things.csv": "text,summary\n" + "".join(f"a text of some words {n},no {n}\n" for n in range(99))},
+    ),
+    Case("empty summaries", "no row with both", SUMMARIZED, {"things.csv": "text,summary\n" + "big,\n" * 50}),
+    Case(
+        "running text to summarize",
+        'summarization cannot read "things.txt"; it reads .csv',
+        SUMMARIZED.replace("things.csv", "things.txt"),
+        {"things.txt": RUNNING},
+    ),
+    command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
     text("ab", "things.txt is too short", "a text of a line"),
     text(" ", "data", "a text of blanks"),
@@ -304,6 +335,12 @@ ODD = [
         "",
         EXPERIMENT + 'encoding = "latin-1"\n',
         {"things.csv": (TABLE + "grün,warm\n").encode("latin-1")},
+    ),
+    Case(
+        "parallel summaries",
+        "",
+        SUMMARIZED.replace('"things.csv"', PARALLEL),
+        {"a.txt": RUNNING, "b.txt": "\n".join(f"line {n}" for n in range(400)) + "\n"},
     ),
     variant(VARIANT + '\nprint("hello")\n', "", "a variant that prints"),
     variant(VARIANT + '\nimport os\nos.chdir("/")\n', "", "a variant that goes to another folder"),

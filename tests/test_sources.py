@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import files, hub, sources
-from tasks.dataset import CHUNK, Dataset, Table, Text, content_digest, text
+from tasks.dataset import CHUNK, COLUMNS, TEXT_TO_TEXT, Dataset, Table, Text, content_digest, text
 from tasks.errors import InputError
 from tasks.groups import components, sides
 
@@ -195,13 +195,13 @@ def test_splitting_off_keeps_identical_rows_together(tmp_path: Path) -> None:
     found = tables(load("classification", write(tmp_path / "a.csv", rows), tmp_path))
     known = [set(table.sources) for table in found]
     assert not known[0] & known[1] and not known[0] & known[2] and not known[1] & known[2]
-    names = ("source", "target")
     rows = [(f"source {n // 2}", f"target {(n + 1) // 2 if n % 6 else n}") for n in range(300)]
-    found = tables(load("translation", write(tmp_path / "b.csv", rows, names), tmp_path))
-    for column in ("sources", "targets"):
-        known = [set(getattr(table, column)) for table in found]
-        assert not known[0] & known[1] and not known[0] & known[2]
-    assert pairs(found) == sorted(rows)
+    for kind in TEXT_TO_TEXT:
+        found = tables(load(kind, write(tmp_path / f"{kind}.csv", rows, COLUMNS[kind]), tmp_path))
+        for column in ("sources", "targets"):
+            known = [set(getattr(table, column)) for table in found]
+            assert not known[0] & known[1] and not known[0] & known[2]
+        assert pairs(found) == sorted(rows)
 
 
 def test_splitting_off_is_the_same_each_time_and_for_copies(tmp_path: Path) -> None:
@@ -257,6 +257,8 @@ def folder(tmp_path: Path) -> Path:
         "a.de": b"eins\nzwei\n",
         "a.en": b"one\n",
         "odd.xml": b"<a/>",
+        "news.csv": b"article,highlights\nIt rained all day.,rain\n",
+        "news.jsonl": b'{"document": "It rained all day.", "abstract": "rain"}\n',
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -314,6 +316,30 @@ MISTAKES = [
         {},
         "data: translation reads one file for each split or two parallel",
     ),
+    (
+        "summarization",
+        "news.csv",
+        {},
+        'columns: no column "text" in news.csv (it has: article, highlights); if that is "article", write '
+        'columns = { text = "article" }',
+    ),
+    (
+        "summarization",
+        "news.jsonl",
+        {"columns": {"text": "document"}},
+        'columns: no column "summary" in news.jsonl line 1 (it has: document, abstract); if that is "abstract", write '
+        'columns = { summary = "abstract" }',
+    ),
+    ("summarization", "train.tsv", {}, 'columns: no column "summary" in train.tsv (it has: text, label)'),
+    (
+        "summarization",
+        "train.tsv",
+        {"columns": {"target": "label"}},
+        'columns: summarization has no "target"; it takes text and summary',
+    ),
+    ("summarization", "latin.txt", {}, 'summarization cannot read "latin.txt"; it reads .csv, .tsv, .jsonl, or two'),
+    ("summarization", {"train": ["a.de", "a.en"]}, {}, "data: a.de has 2 lines and a.en 1"),
+    ("summarization", "shakespeare", {}, 'data: "shakespeare" is for generation, not for summarization'),
     ("translation", {"train": []}, {}, "data: translation reads one file for each split"),
     ("generation", "train.tsv", {}, 'data: generation cannot read "train.tsv"; it reads .txt'),
     ("generation", "latin.txt", {}, "encoding: latin.txt is not utf-8: byte 0xe9 at 10 (line 3); state its encoding"),
@@ -322,7 +348,12 @@ MISTAKES = [
     ("generation", "shakespear", {}, 'data: no built-in data set "shakespear"; did you mean "shakespeare"?'),
     ("generation", "sentiment", {}, 'data: "sentiment" is for classification, not for generation'),
     ("generation", "hub:a b", {}, 'data: "hub:a b" is no hub name'),
-    ("regression", "train.tsv", {}, 'kind: "regression" is none of generation, classification, translation'),
+    (
+        "regression",
+        "train.tsv",
+        {},
+        'kind: "regression" is none of generation, classification, translation, summarization',
+    ),
 ]
 
 
@@ -407,6 +438,24 @@ def test_hub_translations_under_dotted_names(tmp_path: Path, local_hub: hub.Open
     columns = {"source": "translation.de", "target": "translation.en"}
     data = load("translation", f"hub:a/b{config}", tmp_path, columns=columns, open_hub=local_hub)
     assert tables(data)[2].sources[0] == "test 0 de" and tables(data)[2].targets[0] == "test 0 en"
+
+
+def test_hub_summaries_are_read_as_translations_are(tmp_path: Path, local_hub: hub.Open) -> None:
+    by_kind = {"translation": ("source", "target"), "summarization": ("text", "summary")}
+    found = [
+        load(
+            kind,
+            "hub:a/b",
+            tmp_path,
+            columns=dict(zip(names, ("translation.de", "translation.en"), strict=True)),
+            open_hub=local_hub,
+        )
+        for kind, names in by_kind.items()
+    ]
+    assert found[0].digest == found[1].digest and found[1].kind == "summarization"
+    assert tables(found[1])[2].sources[0] == "test 0 de" and tables(found[1])[2].targets[0] == "test 0 en"
+    with pytest.raises(InputError, match=r'tasks\.mine\.columns: no column "summary" \(it has: .*text, label\)$'):
+        load("summarization", "hub:a/b", tmp_path, open_hub=local_hub)
 
 
 def test_hub_text_is_read_row_by_row_and_its_end_split_off(tmp_path: Path, local_hub: hub.Open) -> None:

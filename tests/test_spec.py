@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runs import spec
+from runs import card, resolve, sections, spec
+from runs.plan import NUMERICS
+from tasks.dataset import KINDS, TEXT_TO_TEXT
 from tasks.errors import InputError
 
 MINIMAL: dict[str, Any] = {
@@ -138,7 +140,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.optimizer", "sgd", 'training.optimizer: "sgd": expected "muon" or "adamw"'),
     ("training.warmup", False, "training.warmup: false: expected a number"),
     ("tasks.1.kind", ..., "tasks[1].kind: missing"),
-    ("tasks.0.data", "sentimnt", 'tasks[0].kind: missing; expected generation or classification or translation; "sent'),
+    (
+        "tasks.0.data",
+        "sentimnt",
+        "tasks[0].kind: missing; expected generation or classification or translation or summarization; ",
+    ),
     ("tasks.1.kind", "generate", 'tasks[1].kind: "generate": expected "generation"'),
     ("tasks.0", {"data": "sentiment", "kind": "generation"}, 'the built-in "sentiment" is for classification'),
     ("tasks.0.data", ..., "tasks[0].data: missing"),
@@ -148,6 +154,14 @@ WRONG: list[tuple[str, Any, str]] = [
     ("tasks.2.data", {"train": ["a", "b", "c"]}, "tasks[2].data: train: ['a', 'b', 'c']: expected a file, or two"),
     ("tasks.2.name", ..., "tasks[2].name: missing; name the task"),
     ("tasks.2.name", "TINY", 'tasks[2].name: "TINY" is the name of tasks[1] too'),
+    (
+        "tasks.2",
+        {"kind": "summarization", "data": "x.csv", "columns": {"target": "y"}},
+        "tasks[2].columns.target: unknown key for summarization",
+    ),
+    ("tasks.2", {"kind": "sumarization", "data": "x.csv"}, '"translation" or "summarization"'),
+    ("tasks.0", {"data": "phrases-en-de", "kind": "summarization"}, 'the built-in "phrases-en-de" is for translation'),
+    ("tasks.2", {"kind": "summarization", "data": "x.csv", "context": 64}, "only generation has a context"),
     (
         "tasks.2.columns",
         {"labels": "y"},
@@ -229,6 +243,9 @@ def test_defaults_follow_the_kind() -> None:
     assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 500)
     assert (tiny.tokenizer, tiny.vocabulary) == ("char", 0)
     assert (trec.source_length, trec.target_length, trec.test_examples, trec.columns["label"]) == (64, 1, 4000, "label")
+    news = spec.from_dict(changed("tasks.1", {"kind": "summarization", "data": "news.csv"})).tasks[1]
+    assert (news.name, news.tokenizer, news.columns) == ("news", "bpe", {"text": "text", "summary": "summary"})
+    assert (news.source_length, news.target_length, news.test_examples) == (256, 64, 500)
     window = spec.from_dict(changed("tasks.1", {"data": "shakespeare"})).tasks[1]
     assert (window.kind, window.context, window.source_length, window.target_length) == ("generation", 128, 64, 64)
 
@@ -246,6 +263,13 @@ def test_defaults_follow_the_kind() -> None:
 def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, name: str) -> None:
     found = spec.from_dict(changed("tasks", [task])).tasks[0]
     assert (found.kind, found.name) == (kind, name)
+
+
+def test_every_table_by_kind_has_every_kind() -> None:
+    assert get_args(sections.Kind) == KINDS == resolve.KINDS
+    by_kind = [resolve.TOKENIZERS, resolve.TEST_EXAMPLES, {"generation", *resolve.SOURCE_LENGTHS}, card.TASKS, NUMERICS]
+    assert all(set(table) == set(KINDS) for table in by_kind)
+    assert set(TEXT_TO_TEXT) < set(KINDS)
 
 
 def test_counts_may_be_written_as_floats() -> None:

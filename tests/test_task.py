@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tasks import ngram, prepare
+from tasks.dataset import KINDS, TEXT_TO_TEXT
 from tasks.errors import InputError
 from tasks.example import END, UNK
 from tasks.task import Outputs, Prepared, TaskConfig, decoding, measure, references
@@ -48,6 +49,7 @@ def config(kind: str, folder: Path, **changes: Any) -> TaskConfig:
         "generation": {},
         "classification": {"text": "en", "label": "colour"},
         "translation": {"source": "en", "target": "de"},
+        "summarization": {"text": "en", "summary": "de"},
     }
     base = TaskConfig(
         kind=kind,
@@ -85,7 +87,7 @@ def outputs(task: Prepared, examples: Examples, answers: list[str], answered: in
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "word", "bpe"])
-@pytest.mark.parametrize("kind", ["generation", "classification", "translation"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_targets_use_tokens_that_answers_may_use(kind: str, tokenizer: str, folder: Path) -> None:
     task = prepared(kind, folder, tokenizer=tokenizer, source_length=12, target_length=1 if kind[0] == "c" else 40)
     for examples in (task.train, task.validation, task.test):
@@ -123,7 +125,7 @@ def test_answers_for_text_come_from_what_was_given_not_from_tokens(folder: Path)
     assert task.notes["test_unknown_tokens"] > 0
 
 
-@pytest.mark.parametrize("kind", ["generation", "classification", "translation"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(kind, folder)
     said: list[str] = []
@@ -207,6 +209,7 @@ def test_each_kind_has_its_metrics(folder: Path) -> None:
         "generation": [*likelihood, "rouge_l", "repetition", "copied", "distinct_2"],
         "classification": ["accuracy", "macro_f1", "nll_per_token"],
         "translation": ["exact_match", "bleu", "chrf", *likelihood],
+        "summarization": ["rouge_1", "rouge_2", "rouge_l", *likelihood],
     }
     for kind, names in expected.items():
         task = prepared(kind, folder)
@@ -215,7 +218,8 @@ def test_each_kind_has_its_metrics(folder: Path) -> None:
         assert list(scores) == names
         assert task.primary in scores
         assert all(s.lower <= s.value <= s.upper or s.value == pytest.approx(s.upper) for s in scores.values())
-        best = {"accuracy": 1, "macro_f1": 1, "exact_match": 1, "bleu": 100, "chrf": 100, "rouge_l": 1}
+        best = {"accuracy": 1, "macro_f1": 1, "exact_match": 1, "bleu": 100, "chrf": 100}
+        best |= dict.fromkeys(("rouge_1", "rouge_2", "rouge_l"), 1)
         assert all(scores[name].value == pytest.approx(best[name]) for name in scores if name in best)
         assert scores["nll_per_token"].value == 1.0
 
@@ -248,6 +252,7 @@ def test_decoding_fits_the_task(folder: Path) -> None:
         ("generation", "sample", 24),
         ("classification", "greedy", 1),
         ("translation", "greedy", 24),
+        ("summarization", "greedy", 24),
     ):
         chosen = decoding(prepared(kind, folder))
         assert (chosen.strategy, chosen.max_tokens) == (strategy, tokens)
@@ -264,16 +269,13 @@ def test_decoding_fits_the_task(folder: Path) -> None:
     ],
 )
 def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, folder: Path) -> None:
-    from tasks import translation
+    from tasks.text_to_text import TRANSLATION
 
-    assert translation.primary(config("translation", folder, data=data)) == primary
+    assert TRANSLATION.primary(config("translation", folder, data=data)) == primary
 
 
 def test_reference_rows_of_each_kind(folder: Path) -> None:
-    found = {
-        kind: {(row.name, row.metric): row.value for row in references(prepared(kind, folder))}
-        for kind in ("generation", "classification", "translation")
-    }
+    found = {kind: {(row.name, row.metric): row.value for row in references(prepared(kind, folder))} for kind in KINDS}
     labels, text, pairs = found["classification"], found["generation"], found["translation"]
     assert labels["tfidf_logistic", "accuracy"] == 1.0
     assert labels["majority", "accuracy"] < 0.5
@@ -283,6 +285,54 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert 0 < pairs["ngram", "bits_per_byte"] < 8
     assert pairs["copy", "exact_match"] == 0
     assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
+    assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma"}
+    summaries = found["summarization"]
+    assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}
+
+
+def test_the_lead_has_as_many_words_as_training_summaries_have_in_the_median(folder: Path) -> None:
+    sources = [f"first{n} second third fourth fifth" for n in range(30)]
+    targets = [" ".join(["first", "second", "x", "y", "z"][: 1 + n % 5]) for n in range(30)]
+    lines = ["text\tsummary", *(f"{a}\t{b}" for a, b in zip(sources, targets, strict=True))]
+    for split in prepare.SPLITS:
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "test.tsv").write_text("text\tsummary\nOne, two, three. Four.\tone two three\n")
+    rows = references(prepared("summarization", folder, columns={}))
+    assert {(row.name, row.metric): row.value for row in rows}["lead", "rouge_l"] == 1
+
+
+def test_the_nearest_is_looked_for_among_a_bounded_amount_of_text(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = prepared("summarization", folder)
+    monkeypatch.setattr("tasks.references.MEMORY", 20)  # characters: one source or two
+    few = {(row.name, row.metric): row.value for row in references(task)}
+    monkeypatch.undo()
+    many = {(row.name, row.metric): row.value for row in references(task)}
+    assert few["nearest", "rouge_2"] < many["nearest", "rouge_2"]
+
+
+def test_translation_and_summarization_encode_the_same_pairs_alike(folder: Path) -> None:
+    tasks = [prepared(kind, folder) for kind in TEXT_TO_TEXT]
+    first, *others = tasks
+    for other in others:
+        assert other.tokenizer.to_json() == first.tokenizer.to_json()
+        assert (other.answers == first.answers).all() and other.ends == first.ends and other.notes == first.notes
+        for mine, theirs in (
+            (first.train, other.train),
+            (first.validation, other.validation),
+            (first.test, other.test),
+        ):
+            assert len(mine) == len(theirs)
+            for index in range(len(mine)):
+                assert mine[index].source.tolist() == theirs[index].source.tolist()
+                assert mine[index].target.tolist() == theirs[index].target.tolist()
+        assert decoding(other) == decoding(first)
+    measured = [{s.metric: s for s in measure(task, outputs(task, task.test, ["x"] * 30))} for task in tasks]
+    rows = [{(row.name, row.metric): row.value for row in references(task)} for task in tasks]
+    for name in ("nll_per_token", "perplexity", "bits_per_byte"):
+        assert len({scores[name] for scores in measured}) == 1
+    assert len({(row["ngram", "bits_per_byte"], row["lzma", "bits_per_byte"]) for row in rows}) == 1
 
 
 @pytest.mark.parametrize("order", [1, 3, 5])
