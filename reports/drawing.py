@@ -5,6 +5,7 @@ stands, never read as mathematics.
 """
 
 import io
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from reports.palette import INK, PAPER, QUIET, label, looks
 
 WIDTH: Final = 8.0
 PANEL_WIDTH: Final = 4.9
+_BELOW, _LINE = 42, 14  # letters of a line below a title, and points that it takes
 _STYLE: Final[Mapping[str, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -65,11 +67,21 @@ class Panel:
     draw: Callable[[Axes], None]
     description: str
 
+    @property
+    def lines(self) -> list[str]:
+        """The line below the title, cut into as many as there is room beside the names of rows."""
+        return textwrap.wrap(self.below, _BELOW)
+
+    @property
+    def whole(self) -> float:
+        """Height with further lines below the title."""
+        return self.height + _LINE / 72 * max(len(self.lines) - 1, 0)
+
 
 def one(panel: Panel) -> str:
     """One panel alone, as SVG."""
     with _style():
-        canvas = Canvas(figsize=(PANEL_WIDTH, panel.height), layout=_layout())
+        canvas = Canvas(figsize=(PANEL_WIDTH, panel.whole), layout=_layout())
         _draw(canvas.subplots(), panel)
         _settle(canvas)
         return _bytes(canvas, "svg").decode()
@@ -78,7 +90,7 @@ def one(panel: Panel) -> str:
 def together(panels: Sequence[Panel], columns: int, key: Sequence[str] = ()) -> dict[Kind, bytes]:
     """All panels on one canvas as SVG and PNG, with a key to the architectures in `key` above them."""
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
-    heights = [max(panel.height for panel in row) for row in rows]
+    heights = [max(panel.whole for panel in row) for row in rows]
     with _style():
         canvas = Canvas(figsize=(WIDTH, sum(heights) + 0.25 * -(-len(key) // 4)), layout=_layout())
         grid = canvas.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -105,9 +117,11 @@ def _settle(canvas: Canvas) -> None:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title, pad=20 if panel.below else 6)
-    if panel.below:
-        axes.annotate(panel.below, (0, 1), (0, 7), "axes fraction", "offset points", color=QUIET, annotation_clip=False)
+    axes.set_title(panel.title, pad=6 + _LINE * len(panel.lines))
+    for place, line in enumerate(reversed(panel.lines)):
+        at = (0, 7 + _LINE * place)
+        said = axes.annotate(line, (0, 1), at, "axes fraction", "offset points", color=QUIET, annotation_clip=False)
+        said.set_in_layout(False)  # a long word must not squeeze the panel
     panel.draw(axes)
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: no serious finding of axe, in light, dark and print, and nothing wider than a phone."""
+"""Pages in a real browser: no serious finding of axe, in light, dark and print, and nothing wider than a phone."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further
+from tiny_runs import trained, write_data
 
 import reports
+from reports import inspection
+from runs.inside import inspection as inside
 
 pytestmark = pytest.mark.browser
 
@@ -36,6 +39,21 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.build(root)[0]
 
 
+@pytest.fixture(scope="module")
+def inside_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is inside a run with cross-attention and snapshots."""
+    folder = write_data(tmp_path_factory.mktemp("data"))
+    run = trained(folder, folder / "tiny", "encoder-decoder", "turned", snapshots=2)
+    inside.inspect(run, "red house 3", folder / "page", lambda line: None)
+    return inspection.write(inspection.read(folder / "page"), folder / "page")[0]
+
+
+@pytest.fixture(params=["page_file", "inside_file"])
+def any_file(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
 def opened(browser: Any, file: Path, viewport: dict[str, int], **options: Any) -> Any:
     """The page with everything unfolded; scripts of its own it has none."""
     found = browser.new_context(viewport=viewport, bypass_csp=True, **options).new_page()
@@ -46,16 +64,16 @@ def opened(browser: Any, file: Path, viewport: dict[str, int], **options: Any) -
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
-def test_axe_finds_nothing_serious(browser: Any, page_file: Path, scheme: str, viewport: dict[str, int]) -> None:
+def test_axe_finds_nothing_serious(browser: Any, any_file: Path, scheme: str, viewport: dict[str, int]) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(opened(browser, page_file, viewport, color_scheme=scheme)).response["violations"]
+    found = axe.run(opened(browser, any_file, viewport, color_scheme=scheme)).response["violations"]
     serious = [f"{one['id']}: {one['help']} ({len(one['nodes'])}): {one['nodes'][0]['html'][:200]}" for one in found
                if one["impact"] in ("serious", "critical")]  # fmt: skip
     assert serious == []
 
 
-def test_nothing_is_wider_than_a_phone(browser: Any, page_file: Path) -> None:
-    found = opened(browser, page_file, PHONE)
+def test_nothing_is_wider_than_a_phone(browser: Any, any_file: Path) -> None:
+    found = opened(browser, any_file, PHONE)
     assert found.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
@@ -66,12 +84,12 @@ def test_printed_on_a4_no_verdict_is_cut(browser: Any, page_file: Path) -> None:
     assert found.locator(".short, .card, figure, .note").evaluate_all(wide) == 0
 
 
-def test_the_page_asks_for_nothing_from_outside(browser: Any, page_file: Path) -> None:
+def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) -> None:
     found = browser.new_page()
     asked: list[str] = []
     found.on("request", lambda request: asked.append(request.url))
-    found.goto(page_file.as_uri())
-    assert asked == [page_file.as_uri()]
+    found.goto(any_file.as_uri())
+    assert asked == [any_file.as_uri()]
 
 
 def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path) -> None:

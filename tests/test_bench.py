@@ -12,6 +12,7 @@ import torch
 
 import archbench
 from reports import bench
+from reports.formatting import number
 from runs.bench import alone, inference, real, shares, suite, training, windows
 from runs.bench.pairing import alternate, compared, rotated, summary
 from runs.bench.setting import DisagreementError, Setting
@@ -168,7 +169,8 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
         assert measure["ratios"]["theirs"]["values"] == ratios
         assert row["ratio_median"] == pytest.approx(sum(ratios) / 2)
         assert row["ours_median"] == pytest.approx(measure["summary"]["ours"]["median"])
-        assert f"{row['ratio_median']:.2f} [" in shown and f"{row['theirs_median'] / 1000:.1f}k [" in shown
+        speed = number(row["theirs_median"]).replace("\N{NO-BREAK SPACE}", "")
+        assert f"{row['ratio_median']:.2f} [" in shown and f"{speed} [" in shown
     assert 0.0 < record["measures"][0]["peak_fraction"]["ours"][0] < 1.0
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "bench.svg").read_text().count("<svg") == 1

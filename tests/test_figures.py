@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 import synthetic
+from matplotlib.axes import Axes
 
 from reports import drawing, figures, tables
 from reports.figures import Figure
@@ -99,3 +100,19 @@ def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(fou
     used = set(re.findall(r'href="#([^"]+)"', element)) | set(re.findall(r"url\(#([^)]+)\)", element))
     assert used == names
     assert all(name.startswith("figure-") for name in names)
+
+
+def test_a_long_line_below_a_title_squeezes_no_panel() -> None:
+    """Warnings of the layout are errors here; the panel grows by the further lines."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1])
+        axes.set_yticks([0, 1], ["nearest training example", "decoder"])
+
+    short = drawing.Panel("title", "a line", 1.5, draw, "")
+    long = drawing.Panel("title", "a line " * 12, 1.5, draw, "")
+    assert len(short.lines) == 1 and len(long.lines) > 1
+    assert long.whole > short.whole == 1.5
+    for files in (drawing.together([short, long], 2), drawing.together([long], 1)):
+        assert files["svg"] and files["png"]
+    assert "svg" in drawing.one(long)
