@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["compare", "main"]
 
 BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the user's doing
-MISPLACED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+MISPLACED = frozenset(  # what is wrong with a path that was named
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.EEXIST,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+    }
+)
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 DRY = "Prepare the data and show runs, sizes, time and disk; train nothing."
 OMITTED = {"device": "auto", "deterministic": False}  # in the call that makes a comparison again

@@ -96,6 +96,8 @@ def find(name: str, folder: Path | None = None) -> Variant:
     except RuntimeError as error:  # no such user
         raise InputError(f'architectures: "{name}": {error}') from error
     if name.endswith(".py"):
+        if not name.isprintable():
+            raise InputError(f"architectures: {name!r}: the file's name has control characters; rename it")
         return _from_file(name, path)
     if name in STOCK:
         from architectures.interop import stock  # transformers takes seconds to import

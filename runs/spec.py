@@ -196,3 +196,5 @@ def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
         line = found[1] if found and found[1] else str(raw.count(b"\n") + 1)
         text = message[: found.start()] if found else message
         raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
+    except ValueError:  # Python reads no more than some thousands of digits
+        raise InputError(f"{origin}: not an experiment: a number has too many digits") from None

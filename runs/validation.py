@@ -112,6 +112,7 @@ _MESSAGES: dict[str, Callable[[Detail], str]] = {
     "model_type": _expected("a table"),
     "model_attributes_type": _expected("a table"),
     "literal_error": _literal,
+    "string_too_short": lambda detail: "is empty",
     "too_short": lambda detail: _short(detail["ctx"]["min_length"]),
     "greater_than": _bound("more than", "gt"),
     "greater_than_equal": _bound("at least", "ge"),

@@ -247,6 +247,9 @@ WRONG = [
     ),
     # Variant files
     variant(None, "mine.py: there is no such variant file", "absent"),
+    changed("tokens = 2_000", f"tokens = {'9' * 5000}", "a number has too many digits", "an endless number"),
+    changed('["decoder"]', '[""]', "architectures[0]: is empty", "an architecture without a name"),
+    changed('["decoder"]', r'["a\nb.py"]', "has control characters; rename it", "a file's name on two lines"),
     variant("", "mine.py: a variant file needs a function build", "empty"),
     variant(HEAD + "x = = 2\n", "mine.py:2: the variant file fails: SyntaxError", "a syntax error"),
     variant(b'"""A \xff model."""\n', "mine.py:1: the variant file fails: SyntaxError", "not UTF-8"),

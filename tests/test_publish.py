@@ -60,6 +60,15 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
     assert (tmp_path / "there" / "report" / "index.html").is_file()
 
 
+def test_a_place_where_nothing_can_be_written_is_one_line(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        archbench.main(["report", str(folders[0]), "--publish", "/proc/there"])
+    assert ended.value.code == 2
+    assert "archbench: /proc/there" in capsys.readouterr().err
+
+
 def test_a_comparison_is_never_published_over_itself_or_another(folders: tuple[Path, Path], tmp_path: Path) -> None:
     root, alone = folders[0], tmp_path / "alone"
     shutil.copytree(root / "tables", alone / "tables")
