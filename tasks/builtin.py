@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
-from tasks import bible, phrases, sentiment, shakespeare
+from tasks import bible, phrases, plain_text, sentiment, shakespeare
 from tasks.dataset import Dataset
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES
@@ -31,8 +31,9 @@ class Builtin:
 
 
 def listing() -> list[Builtin]:
-    """The built-in data sets for display: of phrases a few of the many pairs of languages."""
-    return [*_packaged(), *map(find, ("phrases-en-de", "phrases-en-es", "phrases-en-fr"))]
+    """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
+    shown = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
+    return [*_packaged(), *map(find, shown)]
 
 
 def names() -> list[str]:
@@ -42,11 +43,14 @@ def names() -> list[str]:
 
 def known(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
-    return bool(re.fullmatch(r"phrases-[^./]*", name)) or any(entry.name == name for entry in _packaged())
+    made = bool(re.fullmatch(r"phrases-[^./]*", name)) or name.startswith(plain_text.PREFIX)
+    return made or any(entry.name == name for entry in _packaged())
 
 
 def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
+    if name.startswith(plain_text.PREFIX):
+        return _as_text(name)
     if name.startswith("phrases-"):
         return _phrases(name)
     for entry in _packaged():
@@ -109,4 +113,18 @@ def _phrases(name: str) -> Builtin:
         f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),
+    )
+
+
+def _as_text(name: str) -> Builtin:
+    parts = [find(part) for part in plain_text.parse(name)]
+    others = f", trained together with {' and '.join(part.name for part in parts[1:])}" if parts[1:] else ""
+    return Builtin(
+        name,
+        ("translation",),
+        f"{parts[0].name} as prompts and answers in plain text{others}",
+        " ".join([f"{plain_text.VERSION}", *(part.version for part in parts)]),
+        lambda kind, cache, say: plain_text.mixed(
+            [plain_text.Part(part.name, part.load(part.kinds[0], cache, say)) for part in parts]
+        ),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tasks import builtin, plain_text
 from tasks.intervals import likelihood_scores, text_score
 from tasks.references import TextRows, copy_rows, lead_rows, likelihood_rows, nearest_rows
 from tasks.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
@@ -43,8 +44,13 @@ class TextToText:
 def _translated(config: TaskConfig) -> str:
     """``exact_match`` for generated phrases, ``bits_per_byte`` for the Bible (models of this size do not translate it
     well enough for the others to tell them apart), ``chrf`` elsewhere.
+
+    Of data as plain text ``exact_match`` where there is one right answer, else ``bits_per_byte``.
     """
     data = config.data if isinstance(config.data, str) else ""
+    if data.startswith(plain_text.PREFIX):
+        kinds = builtin.find(plain_text.parse(data)[0]).kinds
+        return "exact_match" if "classification" in kinds else "bits_per_byte"
     if data.startswith("phrases-"):
         return "exact_match"
     return "bits_per_byte" if data.startswith("bible-") else "chrf"

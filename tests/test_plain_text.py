@@ -1,0 +1,115 @@
+"""Data as plain text: prompts and answers, mixed in equal parts, tested on the first alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runs import spec
+from tasks import builtin, plain_text
+from tasks.dataset import Dataset, Table, Text, dataset, text
+from tasks.errors import InputError
+from tasks.plain_text import SPAN, Part
+from tasks.text_to_text import TRANSLATION
+from tasks.values import TaskConfig
+
+WORDS = [f"word{i}" for i in range(400)]
+PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))
+
+
+def made(kind: str, *splits: Text | Table) -> Dataset:
+    train, validation, test = splits
+    return dataset(kind, train, validation, test, licence=kind, origin=kind)
+
+
+LABELLED = made("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
+PLAYS = made("generation", *(text(PLAY[: SPAN * n]) for n in (101, 9, 9)))
+PAIRS = made("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
+ALL = [Part("labelled", LABELLED), Part("play", PLAYS), Part("pairs-a-b:200", PAIRS)]
+
+
+def of(name: str, table: Table | Text) -> list[tuple[str, str]]:
+    assert isinstance(table, Table)
+    pairs = zip(table.sources, table.targets, strict=True)
+    return [(source, target) for source, target in pairs if source.startswith(f"{name}: ")]
+
+
+def test_every_example_is_a_prompt_that_names_its_data_and_an_answer() -> None:
+    data = plain_text.mixed(ALL[:1])
+    assert data.kind == "translation"
+    assert of("labelled", data.train)[0] == ("labelled: word0", "good")
+    assert [target for _, target in of("labelled", data.test)] == list(LABELLED.test.targets)  # type: ignore[union-attr]
+
+
+def test_the_first_alone_is_validated_and_tested() -> None:
+    for first in range(3):
+        parts = [*ALL[first:], *ALL[:first]]
+        mixture, alone = plain_text.mixed(parts), plain_text.mixed(parts[:1])
+        assert (mixture.validation, mixture.test) == (alone.validation, alone.test)
+        assert mixture.digest != alone.digest
+
+
+def test_every_part_trains_on_as_many_characters_and_on_its_own_examples_alone() -> None:
+    mixture = plain_text.mixed(ALL)
+    sizes = []
+    for part in ALL:
+        name = part.name.partition(":")[0]
+        found, whole = of(name, mixture.train), of(name, plain_text.mixed([part]).train)
+        assert set(found) <= set(whole)
+        assert [pair for pair in whole if pair in set(found)] == found  # in their own order
+        sizes.append(sum(len(source) + len(target) for source, target in found))
+        assert mixture.notes[f"{name}_in_train"] == len(found)
+    assert max(sizes) - min(sizes) < 2 * SPAN + 20
+    assert plain_text.mixed(ALL).digest == mixture.digest
+
+
+def test_running_text_is_cut_into_prompts_and_what_follows() -> None:
+    train = plain_text.mixed(ALL[1:2]).train
+    pairs = of("play", train)
+    joined = "".join(source.removeprefix("play: ") + target for source, target in pairs)
+    assert joined == PLAY[: 100 * SPAN]
+    whole = PLAY[: SPAN * 101]
+    pieces = Text([whole[start : start + 7] for start in range(0, len(whole), 7)], len(whole))
+    assert plain_text.mixed([Part("play", replace(PLAYS, train=pieces))]).train == train
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("as-text:", "does not name different data sets"),
+        ("as-text:phrases-en-de+", "does not name different data sets"),
+        ("as-text:phrases-en-de+phrases-en-de:500", "does not name different data sets"),
+        ("as-text:as-text:sentiment", "does not name different data sets"),
+        ("as-text:sentimant", 'did you mean "sentiment"'),
+        ("as-text:sentiment+mine.csv", 'no built-in data set "mine.csv"'),
+    ],
+)
+def test_a_wrong_mixture_is_one_line(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as found:
+        spec.from_dict({"name": "x", "architectures": ["decoder"], "tasks": [{"name": "y", "data": name}]})
+    assert "\n" not in str(found.value)
+
+
+def test_built_in_data_are_said_as_text_whatever_their_kind(tmp_path: Path) -> None:
+    data = builtin.load("as-text:phrases-en-de:50+phrases-en-fr:60", "translation", tmp_path, lambda line: None)
+    assert set(data.notes) == {"phrases-en-de_in_train", "phrases-en-fr_in_train"}
+    with pytest.raises(InputError, match="is for translation, not for generation"):
+        builtin.load("as-text:phrases-en-de", "generation", tmp_path, lambda line: None)
+    assert builtin.find("as-text:phrases-en-de").version != builtin.find("phrases-en-de").version
+
+
+def test_the_generalist_is_held_against_specialists_with_the_same_total_budget() -> None:
+    experiment = spec.preset("generalist")
+    tasks = {task.name: task for task in experiment.tasks}
+    mixed = [task for task in experiment.tasks if task.baseline]
+    parts = [set(plain_text.parse(str(task.data))) for task in mixed]
+    assert len(mixed) == 3 and all(part == parts[0] for part in parts)
+    total = sum(tasks[task.baseline].budget.tokens or 0 for task in mixed)
+    for task in mixed:
+        alone = tasks[task.baseline]
+        assert plain_text.parse(str(alone.data)) == plain_text.parse(str(task.data))[:1]
+        assert task.budget.tokens == total
+        same = {"baseline": "", "name": "", "data": "", "budget": alone.budget}
+        assert task.model_copy(update=same) == alone.model_copy(update=same)
+    primaries = [TRANSLATION.primary(TaskConfig("translation", task.name, task.data)) for task in mixed]
+    assert primaries == ["exact_match", "exact_match", "bits_per_byte"]
