@@ -6,6 +6,7 @@ scratch never decides a claim about pretraining.
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,12 +37,13 @@ class Ruling:
 def rulings(judged: Judged) -> list[Ruling]:
     """Every claim judged by the report's tables.
 
-    What the claims test beside the primary contrasts is a family of its own, corrected for being one.
+    What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
     court = _Court(judged.comparisons, judged.first, judged.tested)
     claims = ledger()
     heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
-    raw = list(dict.fromkeys(one for found in heard.values() for one in found if not one.primary))
+    own = (one for found in heard.values() for one in found if not one.primary and one not in judged.tested.effects)
+    raw = list(dict.fromkeys(own))
     corrected = dict(zip(raw, corrected_for_family(raw), strict=True))
     used = {name: tuple(corrected.get(one, one) for one in found) for name, found in heard.items()}
     return [replace(court.rule(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
@@ -56,22 +58,26 @@ class _Court:
 
     def evidence(self, claim: Claim) -> list[Contrast]:
         """The contrasts that test a claim, each data set's in the order of its pairs."""
-        return [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
+        pairs = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
+        return pairs + [one for pair in claim.effect for one in self._effects(claim, pair)]
 
     def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
         unmet = list(self.unmet(claim))
+        elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
         if unmet:
-            return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.")
+            return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
         missing = self._missing(claim)
         if not evidence:
-            return Ruling(claim, UNMET, f"Nothing here tests it: {formatting.listing(missing)} was not compared.")
+            words = f"Nothing here tests it: {formatting.listing(missing)} was not compared."
+            return Ruling(claim, UNMET, words, elsewhere)
         words = "; ".join(_gathered(evidence)) + self._caution(evidence)
         if missing:
             return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.")
-        if all(one.outcome == "ahead" for one in evidence):
+        wanted = ("ahead", "equal") if claim.enough else ("ahead",)
+        if all(one.outcome in wanted or (claim.enough and one.small) for one in evidence):
             return Ruling(claim, REPRODUCED, f"{words}.")
         refuted = any(all(one.outcome == "behind" for one in own) for own in _by_pair(evidence))
-        if refuted and not any(one.outcome == "ahead" for one in evidence):
+        if refuted and not any(one.outcome in wanted for one in evidence):
             return Ruling(claim, OPPOSITE, f"{words}.")
         return Ruling(claim, UNDECIDED, f"{words}.", self._command(claim, evidence))
 
@@ -117,11 +123,20 @@ class _Court:
 
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
-        return [
+        pairs = [
             f"{_said(first)} against {_said(second)}"
             for first, second in claim.ahead
             if not any(list(self._tested(found, (first, second))) for found in self._of(claim))
         ]
+        effects = [pair for pair in claim.effect if not list(self._effects(claim, pair))]
+        return pairs + [f"{_plain(first)} against {_plain(second)}" for first, second in effects]
+
+    def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast]:
+        """What changes do whose names the pair's patterns match, on data of the claim's kind."""
+        for one in self.found.effects:
+            matches = all(re.fullmatch(side, name) for side, name in zip(pair, (one.first, one.second), strict=True))
+            if matches and one.task in claim.kind:
+                yield one
 
     def _tested(self, found: Comparison, pair: tuple[str, str]) -> Iterator[Contrast]:
         """The contrast of a claim's pair on one data set; none where one of the two is not there."""
@@ -151,7 +166,7 @@ class _Court:
     def _command(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
         """More seeds on the data sets that are open; nothing where seeds alone cannot decide it."""
         still = [one for one in evidence if one.outcome != "ahead"]
-        plain = not any(mark in side for pair in claim.ahead for side in pair for mark in "|@")
+        plain = not claim.effect and not any(mark in side for pair in claim.ahead for side in pair for mark in "|@")
         experiment = dict(zip(self.tables["experiment"]["key"], self.tables["experiment"]["value"], strict=True))
         command = str(experiment.get("command") or "")
         seeds = [one.seeds for one in still if one.outcome == "open" and one.seeds is not None]
@@ -193,6 +208,11 @@ def _said(side: str) -> str:
     name, _, share = name.partition("@")
     what = condition or (f"{share} of the budget" if share else "")
     return f"{name} ({what})" if what else name
+
+
+def _plain(pattern: str) -> str:
+    """A pattern of names as people say it."""
+    return pattern.replace(".*", "...").replace("\\", "")
 
 
 def _joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:

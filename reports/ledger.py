@@ -18,7 +18,10 @@ class Claim:
     source: str
     reading: str
     kind: tuple[str, ...]
-    ahead: tuple[tuple[str, str], ...]
+    ahead: tuple[tuple[str, str], ...] = ()
+    effect: tuple[tuple[str, str], ...] = ()
+    enough: bool = False
+    preset: str = ""
     pretraining: bool = False
     parameters: float = 0.0
     epochs: float = 0.0
@@ -30,12 +33,14 @@ class Claim:
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
     entries: list[dict[str, Any]] = tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claims"]
-    return tuple(
-        Claim(**{**entry, "kind": tuple(entry["kind"]), "ahead": tuple((a, b) for a, b in entry["ahead"])})
-        for entry in entries
-    )
+    return tuple(_claim(entry) for entry in entries)
 
 
 def digest() -> str:
     """The ledger's SHA-256: what was claimed is fixed before what is found."""
     return hashlib.sha256(LEDGER.read_bytes()).hexdigest()
+
+
+def _claim(entry: dict[str, Any]) -> Claim:
+    pairs = {key: tuple((a, b) for a, b in entry.get(key, ())) for key in ("ahead", "effect")}
+    return Claim(**{**entry, **pairs, "kind": tuple(entry["kind"])})

@@ -98,6 +98,7 @@ def _context(judged: Judged) -> dict[str, Any]:
     comparisons, first, further, tested = judged.comparisons, judged.first, judged.further, judged.tested
     tables, groups = comparisons.tables, comparisons.groups
     tried, doubled = trials.trials(tables), shares.doublings(judged)
+    ruled = claims.rulings(judged)
     experiment = _experiment(tables["experiment"])
     several = dict.fromkeys(comparison.group.dataset for comparison in further)
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
@@ -113,7 +114,8 @@ def _context(judged: Judged) -> dict[str, Any]:
         "tests": _tests(tested),
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
-        "claims": tested_grids.claims(claims.rulings(judged)),
+        "claims": tested_grids.claims([one for one in ruled if one.contrasts]),
+        "claims_elsewhere": tested_grids.claims([one for one in ruled if not one.contrasts]),
         "ledger": experiment.get("ledger", ""),
         "ledger_now": ledger.digest(),
         "sensitivity": tested_grids.sensitivity(tested),

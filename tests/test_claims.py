@@ -3,16 +3,19 @@
 import hashlib
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
+from architectures import catalogue
 from reports import ledger as ledgers
 from reports import page, tables
 from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, rulings
 from reports.judgement import judge
+from runs import spec
 from tasks.dataset import KINDS
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
@@ -27,8 +30,21 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
     found = ledgers.ledger()
     assert len({claim.name for claim in found}) == len(found)
     for claim in found:
-        assert claim.statement and claim.source and claim.reading and claim.ahead
+        assert claim.statement and claim.source and claim.reading
+        assert claim.ahead or claim.effect or claim.pretraining
         assert set(claim.kind) <= set(KINDS)
+
+
+def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
+    known = {*catalogue.names(), *catalogue.ablated()}
+    for claim in ledgers.ledger():
+        assert {re.split("[|@]", side)[0] for pair in claim.ahead for side in pair} <= known
+        if not claim.preset:
+            continue
+        experiment = spec.preset(claim.preset)
+        entered = {place for task in experiment.tasks for place in task.architectures}
+        assert {side for pair in claim.ahead for side in pair} <= entered
+        assert {task.kind for task in experiment.tasks} & set(claim.kind)
 
 
 def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
@@ -122,3 +138,47 @@ def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
         synthetic.change_record(tmp_path, run, epochs=3.0)
     twice = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["more-data"]
     assert (twice.verdict, "on which nothing was read twice" in twice.evidence) == (UNMET, True)
+
+
+def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Path) -> None:
+    task = single(PHRASES, truth={"decoder": 0.7, "decoder-one-head": 0.4}, **CLEAR)
+    assert ruled(tmp_path / "with", task)["heads-in-parallel"].verdict == REPRODUCED
+    found = ruled(tmp_path / "without", single(PHRASES, **CLEAR))["heads-in-parallel"]
+    assert (found.verdict, found.command) == (UNMET, "archbench compare --preset ablation-heads")
+    assert "decoder against decoder-one-head was not compared" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("mixed", "verdict"), [(0.7, REPRODUCED), (0.8, REPRODUCED), (0.3, OPPOSITE)], ids=["equal", "better", "worse"]
+)
+def test_a_generalist_that_is_not_worse_is_enough(tmp_path: Path, mixed: float, verdict: str) -> None:
+    precise = {**CLEAR, "examples": 20_000}
+    tasks = [
+        single(PHRASES, dataset=f"{name}-{how}", truth={"decoder": truth, "encoder": truth}, **precise)
+        for name in ("labels", "phrases")
+        for how, truth in (("alone", 0.7), ("mixed", mixed))
+    ]
+    synthetic.write_store(tmp_path, tasks)
+    bases = {"labels-mixed": "labels-alone", "phrases-mixed": "phrases-alone"}
+    synthetic.specify(
+        tmp_path, "tasks", [{"name": task.dataset, "baseline": bases.get(task.dataset, "")} for task in tasks]
+    )
+    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
+    assert found.verdict == verdict, found.evidence
+    assert {one.first for one in found.contrasts} == {"decoder on labels-mixed", "decoder on phrases-mixed"}
+    assert found.contrasts[0] in judge(tables.collect(tmp_path)).tested.effects
+
+
+def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    judged = judge(tables.collect(tmp_path))
+    html = page.render(judged, [])
+    part = html[html.index('id="claims"') : html.index('id="metrics"')]
+    shown, _, folded = part.partition("<details>")
+    for one in rulings(judged):
+        assert (one.claim.reading in html_text(shown)) == bool(one.contrasts)
+        assert (one.claim.reading in html_text(folded)) == (not one.contrasts)
+
+
+def html_text(html: str) -> str:
+    return unescape(re.sub(r"<[^>]+>", "", html))
