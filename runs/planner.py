@@ -18,6 +18,7 @@ from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
 from runs.sections import Experiment, Task, Training
 from runs.tuning import Point
+from tasks.errors import InputError
 from tasks.values import Prepared
 
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
@@ -166,10 +167,23 @@ class Planner:
     def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], float | None]:
         return {key: tuning.loss(self.root, [plan.run for plan in ones]) for key, ones in plans.items()}
 
-    def _epochs(self) -> float:
+    @cached_property
+    def _whole(self) -> float:
+        """Data tokens of the training split."""
         train = self.prepared.train
-        whole = float(train.source_lengths.sum() + train.target_lengths.sum())
-        return self.fitted.tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / max(whole, 1.0)
+        return max(1.0, float(train.source_lengths.sum() + train.target_lengths.sum()))
+
+    def _epochs(self) -> float:
+        return self.fitted.tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / self._whole
+
+    def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
+        """Raises ``InputError`` where so many tokens are more passes than the budget allows."""
+        most = task.budget.epochs
+        if most is not None and tokens > most * self._whole:
+            raise InputError(
+                f"tasks.{task.name}.budget.epochs: {most:g}: {variant.name} would read its {self._whole:,.0f} training "
+                f"tokens {tokens / self._whole:.1f} times; give more data or fewer tokens, or allow more epochs"
+            )
 
     def _scoring_flops(self, model: Any) -> float:
         """What likelihoods and answers of the test examples take, doubled for float32."""
@@ -190,6 +204,7 @@ class Planner:
         references: bool = False,
     ) -> Plan:
         size, tokens = self.fitted.size(task, variant, match), self.fitted.tokens(task, variant, match)
+        self._check_epochs(task, variant, tokens)
         model = self.fitted.blank(variant, size)
         flops = tokens * self.fitted.cost(task)(model)
         stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens

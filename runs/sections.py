@@ -118,6 +118,7 @@ class Budget(Section):
     """What is held equal and how long is trained: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
 
     ``parameters`` are non-embedding ones, of the reference, the first architecture; so are ``flops`` and ``seconds``.
+    ``epochs`` are the passes over the training data that no run may go beyond; None: any number.
     """
 
     match: Matches = ("parameters",)
@@ -125,6 +126,7 @@ class Budget(Section):
     tokens: Annotated[Whole, Field(gt=0)] | None = None
     flops: Annotated[Number, Field(gt=0)] | None = None
     seconds: Annotated[Number, Field(gt=0)] | None = None
+    epochs: Annotated[Number, Field(gt=0)] | None = None
 
 
 class Model(Section):

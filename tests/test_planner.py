@@ -1,6 +1,7 @@
 """Trials, conditions and controls: what is planned, where it stands, and that every architecture is treated alike."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -324,3 +325,23 @@ def test_what_the_file_says_was_found_replaces_trials(folder: Path, tmp_path: Pa
 def test_conditions_without_seeds_of_their_own_follow_the_command_line() -> None:
     base = spec.from_dict(values(conditions=[{"share": 0.5}, {"supervision": "target", "seeds": [0]}]))
     assert [task.seeds for task in spec.override(base, seeds=4).conditions] == [(0, 1, 2, 3), (0,)]
+
+
+def test_no_run_reads_its_data_more_often_than_the_budget_allows(folder: Path, tmp_path: Path) -> None:
+    short = {"parameters": 20_000, "tokens": 6_000}
+    free = planned(folder, tmp_path)
+    with pytest.raises(InputError, match=r"tasks\.things\.budget\.epochs: 0\.5: decoder would read") as found:
+        planned(folder, tmp_path, budget={**short, "epochs": 0.5})
+    assert "\n" not in str(found.value)
+    times = re.search(r"([0-9.]+) times", str(found.value))
+    assert times
+    allowed = planned(folder, tmp_path, budget={**short, "epochs": float(times[1]) + 0.05})
+    assert allowed.entries == free.entries
+
+
+def test_a_condition_with_more_tokens_is_held_to_the_epochs_too(folder: Path, tmp_path: Path) -> None:
+    longer = [{"budget": {"match": "flops-by-tokens"}, "seeds": [0]}]
+    within = {"parameters": 20_000, "tokens": 6_000, "epochs": 1.6}
+    planned(folder, tmp_path, budget=within)
+    with pytest.raises(InputError, match="encoder-decoder would read"):
+        planned(folder, tmp_path, budget=within, conditions=longer)
