@@ -23,7 +23,7 @@ from reports.palette import SHAPES, looks
 from reports.samples import Samples, samples
 from reports.svg import inline
 from reports.tables import Tables, write_csv
-from reports.verdicts import across, contrast_sentence, verdict
+from reports.verdicts import across, contrast_sentence, left_out, verdict
 from runs.store import write_text
 
 MOST_ROWS: Final = 150  # of exploratory contrasts
@@ -106,7 +106,7 @@ def _context(judged: Judged) -> dict[str, Any]:
         "experiment": experiment,
         "title": experiment.get("name") or "archbench",
         "lede": lede(tables),
-        "status": _status(tables["runs"]),
+        "status": " ".join([_status(tables["runs"]), *left_out(tables)]),
         "bottom_line": bottom_line(judged),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "effects": [contrast_sentence(one) for one in tested.effects],

@@ -15,21 +15,24 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runs.store import Row, changed, read_experiment, read_sealed
+from runs.store import FINISHED, MANIFEST, RECORD, Row, changed, is_sealed, read_experiment, read_sealed
 
 
 class Folder:
     """Reads the records under one experiment's folder.
 
     `damaged` names each run's files that cannot be read, or have changed since the run was finished: they are not used.
+    `unread` has the files about data sets of which the same is true, as far as they were asked for.
     """
 
     def __init__(self, root: Path) -> None:
         """Raises `InputError` if `root` holds no experiment, or one of another store schema."""
         self.root = root
         self.experiment: Row = read_experiment(root)
-        seals = {run: changed(root / "runs" / run) for run in self.runs() if _is_name(run)}
+        sealed = is_sealed(root / "experiment.json")
+        seals = {run: _changed(root / "runs" / run, sealed) for run in self.runs() if _is_name(run)}
         self.damaged: defaultdict[str, list[str]] = defaultdict(list, seals)
+        self.unread: list[str] = []
 
     def runs(self) -> list[str]:
         """The experiment's runs in the order of its plan; without a plan, all that are there."""
@@ -88,19 +91,24 @@ class Folder:
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
-        found = [row for path in self._files("data") if isinstance(row := _sealed(path), dict)]
+        found = [row for path in self._files("data") if isinstance(row := self._sealed(path), dict)]
         return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
 
     def references(self) -> list[Row]:
         """The classical rows of every data set."""
-        found = [_sealed(path) for path in self._files("references")]
+        found = [self._sealed(path) for path in self._files("references")]
         return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
     def experiment_rows(self) -> list[Row]:
-        """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text."""
+        """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text.
+
+        After `datasets` and `references` it also says which of their files are left out.
+        """
         plain = {key: value for key, value in self.experiment.items() if key not in _STRUCTURED}
         specification = self.experiment.get("experiment", {})
         flat = plain | {"planned_runs": len(self.runs())} | _flat(specification)
+        if self.unread:
+            flat["left_out"] = ", ".join(dict.fromkeys(self.unread))
         flat["specification"] = json.dumps(specification, indent=1, ensure_ascii=False)
         return [{"key": key, "value": value} for key, value in flat.items()]
 
@@ -115,6 +123,14 @@ class Folder:
 
     def _path(self, run: str, name: str) -> Path | None:
         return self.root / "runs" / run / name if _is_name(run) else None
+
+    def _sealed(self, path: Path) -> Any:
+        """The JSON in `path`; None, and noted, where it is not as it was written."""
+        try:
+            return read_sealed(path)
+        except ValueError:
+            self.unread.append(str(path.relative_to(self.root)))
+            return None
 
     def _of(self, run: str, name: str) -> Any:
         path = self._path(run, name)
@@ -160,12 +176,18 @@ def _load(path: Path) -> Any:
         return None
 
 
-def _sealed(path: Path) -> Any:
-    """The JSON in `path`; None where it is not as it was written."""
+def _changed(folder: Path, sealed: bool) -> list[str]:
+    """The files of a run that are not to be used; where the experiment is `sealed` a finished run has to be as well."""
     try:
-        return read_sealed(path) if path.is_file() else None
-    except ValueError:
-        return None
+        bare = sealed and not (folder / MANIFEST).is_file()
+        return [MANIFEST] if bare and _finished(folder) else changed(folder)
+    except OSError as error:
+        return [Path(error.filename or MANIFEST).name]
+
+
+def _finished(folder: Path) -> bool:
+    row = _load(folder / RECORD)
+    return isinstance(row, dict) and row.get("status") in FINISHED
 
 
 def _csv(path: Path) -> pd.DataFrame:

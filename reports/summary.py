@@ -2,7 +2,7 @@
 
 from reports import grids, tested_grids, trials
 from reports.judgement import Judged
-from reports.verdicts import cautions, contrast_sentence, verdict
+from reports.verdicts import cautions, contrast_sentence, left_out, verdict
 
 
 def text(judged: Judged) -> list[list[str]]:
@@ -24,7 +24,7 @@ def sentences(judged: Judged) -> list[str]:
     if not judged.tested.primary:
         found += [contrast_sentence(one) for one in judged.tested.effects]
     cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
-    return [*found, f"tuning: {cost}"] if cost else found
+    return [*found, *([f"tuning: {cost}"] if cost else []), *left_out(judged.comparisons.tables)]
 
 
 def _plain(entry: grids.Entry) -> str:

@@ -9,6 +9,7 @@ from reports.comparison import CHECKPOINT, Comparison
 from reports.contrasts import Contrast, Contrasts, turned
 from reports.formatting import decimals, limits, listing, number, value
 from reports.metrics import metric
+from reports.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ def across(dataset: str, found: Contrasts) -> list[str]:
 def _sentence(found: Comparison) -> tuple[str, str, str]:
     scored = found.scored
     if not scored:
-        return "none", "no result", "No run has finished with a score yet."
+        diverged = int((found.group.runs["status"] == "diverged").sum())
+        told = f" {_runs(diverged)} diverged." if diverged else ""
+        return "none", "no result", f"No run has finished with a score yet.{told}"
     if not found.leader or len(scored) == 1:
         only = scored[0]
         return (
@@ -192,7 +195,7 @@ def _amount(found: Comparison, architecture: str) -> str:
 
 def cautions(found: Comparison) -> list[str]:
     """Why the order may not mean much, in sentences: a cheat, early training, a better classical reference."""
-    notes = _cheats(found)
+    notes = [*_cheats(found), *_untrained(found)]
     if found.early and found.scored:
         ratio = number(found.tokens_per_parameter)
         notes.append(
@@ -206,6 +209,31 @@ def cautions(found: Comparison) -> list[str]:
             f"({value(score, found.metric.decimals)}); the order among them says little."
         )
     return notes
+
+
+def left_out(tables: Tables) -> list[str]:
+    """Which files about data sets were not as they were written, and so are not used."""
+    rows = tables["experiment"]
+    found = rows.loc[(rows["key"] == "left_out").fillna(False), "value"].dropna()
+    return [f"Left out, since not as written: {names}." for names in found]
+
+
+def _untrained(found: Comparison) -> Iterator[str]:
+    """Which architectures have runs that validation never found better than untrained ones."""
+    runs = found.group.runs
+    if "best_step" not in runs:
+        return
+    trained = (runs["status"] == "done") & (runs["steps"].astype(float) > 0)
+    never = runs[(trained & (runs["best_step"].astype(float) == 0)).fillna(False)]
+    for name, own in never.groupby("architecture", sort=False):
+        yield (
+            f"Training never made {name} better on validation than it was before, in {_runs(len(own))}: "
+            "untrained weights are scored there."
+        )
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count > 1)}"
 
 
 def _spent(found: Comparison) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 FORMAT = "archbench checkpoint"
@@ -67,8 +68,11 @@ def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | Non
     """The newest intact checkpoint of `run`, or None where there is none.
 
     `say` is told of each that is not, and it is removed. Raises ValueError where one is of something else or of another
-    version.
+    version, OSError where one cannot be read now: it may be intact, so that nothing is removed.
     """
+    if folder.is_file():
+        say(f"{folder}: a file, not a folder of checkpoints; it is removed, starting anew")
+        folder.unlink()
     saved = _saved(folder)
     for place in reversed(saved):
         try:
@@ -110,8 +114,14 @@ def _read(place: Path, run: str) -> Checkpoint:
     missing = {"state.json", *(f"{part}.safetensors" for part in PARTS)} - contents.keys()
     if missing:
         raise DamagedError(f"{min(missing)} is missing")
-    tensors = {part: safetensors.torch.load(contents[f"{part}.safetensors"]) for part in PARTS}
-    return Checkpoint(tensors, json.loads(contents["state.json"]))
+    try:
+        tensors = {part: safetensors.torch.load(contents[f"{part}.safetensors"]) for part in PARTS}
+        state = json.loads(contents["state.json"])
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise DamagedError(f"its parts are not what a checkpoint has: {error}") from None
+    if not isinstance(state, dict):
+        raise DamagedError("state.json is none")
+    return Checkpoint(tensors, state)
 
 
 def _files(place: Path, run: str) -> dict[str, str]:
@@ -119,7 +129,7 @@ def _files(place: Path, run: str) -> dict[str, str]:
     try:
         sealed = json.loads(_bytes(place / _MANIFEST))
         manifest, digest = dict(sealed["manifest"]), sealed["sha256"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DamagedError(f"{_MANIFEST} is not readable") from None
     if digest != _digest(_canonical(manifest)):
         raise DamagedError(f"{_MANIFEST} has changed")
@@ -129,9 +139,11 @@ def _files(place: Path, run: str) -> dict[str, str]:
             f"{place}: {written[0]} version {written[1]}, but this archbench reads {FORMAT} version "
             f"{VERSION}; remove the folder to train this run from its beginning"
         )
-    if manifest["run"] != run:
-        raise DamagedError(f"it is of another run, {manifest['run']}")
-    files: dict[str, str] = manifest["files"]
+    if manifest.get("run") != run:
+        raise DamagedError(f"it is of another run, {manifest.get('run')}")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or any(Path(name).name != name for name in files):
+        raise DamagedError(f"{_MANIFEST} names no parts")
     return files
 
 
@@ -147,7 +159,7 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise DamagedError(f"{path.name} is missing") from None
-    except OSError as error:
+    except (IsADirectoryError, NotADirectoryError) as error:
         raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from None
 
 

@@ -27,6 +27,7 @@ from tasks.errors import InputError
 SCHEMA = 1
 FINISHED = ("done", "diverged")
 RECORD, MANIFEST = "record.json", "manifest.json"
+SEAL = {"sha256", "sealed"}  # the keys of a sealed file
 UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run is finished
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
@@ -72,11 +73,17 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """The value in a JSON file; raises ``InputError`` where it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _loaded(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}; delete it and run compare again") from None
+
+
+def _loaded(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_sealed(path: Path, value: object) -> None:
@@ -88,21 +95,24 @@ def write_sealed(path: Path, value: object) -> None:
 def read_sealed(path: Path) -> Any:
     """The value in a JSON file; raises ``InputError`` where it is missing, broken or not as it was written."""
     found = read_json(path)
-    if not isinstance(found, dict) or "sealed" not in found:
+    if not isinstance(found, dict) or not SEAL & found.keys():  # of an older archbench
         return found
-    if found.get("sha256") != _digest(found["sealed"]):
+    if not _is_whole(found):
         raise InputError(f"{path}: has changed since it was written; delete it and run compare again")
     return found["sealed"]
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether a value is what ``write_sealed`` writes, unchanged."""
+    return isinstance(found, dict) and found.keys() == SEAL and found["sha256"] == _digest(found["sealed"])
 
 
 def is_sealed(path: Path) -> bool:
     """Whether a file was written by ``write_sealed`` and is as it was."""
     try:
-        read_sealed(path)
-        found = read_json(path)
+        return _is_whole(read_json(path))
     except InputError:
         return False
-    return isinstance(found, dict) and found.keys() == {"sha256", "sealed"}
 
 
 def run_folder(root: Path, run: str) -> Path:
@@ -163,7 +173,7 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
         kept = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
         seals = {name: _seal(path) for name, path in kept.items() if name not in UNSEALED and not _is_passing(name)}
         seals[RECORD] = [len(text.encode()), hashlib.sha256(text.encode()).hexdigest()]
-        write_json(folder / MANIFEST, seals)
+        write_sealed(folder / MANIFEST, seals)
     else:
         (folder / MANIFEST).unlink(missing_ok=True)
     write_text(folder / RECORD, text)
@@ -172,17 +182,26 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
 def changed(folder: Path, weights: bool = False) -> list[str]:
     """The files of a finished run that are not as they were when it was finished; none where it never was.
 
-    Weights, which are large, are compared by their size alone unless ``weights``.
+    Weights, which are large, are compared by their size alone unless ``weights``. Raises ``OSError`` where a file
+    cannot be read now: it may be as it was.
     """
     if not (folder / MANIFEST).is_file():
         return []
-    try:
-        seals = {str(name): (int(size), str(digest)) for name, (size, digest) in read_json(folder / MANIFEST).items()}
-    except (InputError, AttributeError, TypeError, ValueError):
-        return [MANIFEST]
-    if any(".." in Path(name).parts or Path(name).is_absolute() for name in seals):
+    seals = _seals(folder / MANIFEST)
+    if RECORD not in seals:
         return [MANIFEST]
     return [name for name, seal in seals.items() if not _is_as_sealed(folder / name, *seal, weights)]
+
+
+def _seals(manifest: Path) -> dict[str, tuple[int, str]]:
+    """Size and SHA-256 by name; empty where the manifest is not as it was written."""
+    try:
+        found = _loaded(manifest)
+        listed = found["sealed"].items() if _is_whole(found) else ()
+        seals = {str(name): (int(size), str(digest)) for name, (size, digest) in listed}
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return {}
+    return {} if any(".." in Path(name).parts or Path(name).is_absolute() for name in seals) else seals
 
 
 def read_record(folder: Path) -> Row | None:
@@ -199,11 +218,15 @@ def read_record(folder: Path) -> Row | None:
 def read_intact(folder: Path, weights: bool = False) -> Row:
     """The row of the run in ``folder``; empty where it never started or is damaged, and so has to be done again.
 
-    Weights are compared by their size alone unless ``weights``.
+    Weights are compared by their size alone unless ``weights``. Raises ``OSError`` where a file cannot be read now: a
+    run of hours is not done again for that.
     """
+    path = folder / RECORD
     try:
-        row = read_record(folder) or {}
-    except InputError:
+        row = _loaded(path) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(row, dict):
         return {}
     sealed = (folder / MANIFEST).is_file()
     return row if sealed == (row.get("status") in FINISHED) and not changed(folder, weights) else {}
@@ -325,12 +348,9 @@ def _seal(path: Path) -> list[object]:
 
 
 def _is_as_sealed(path: Path, size: int, digest: str, weights: bool) -> bool:
-    try:
-        if not path.is_file() or path.stat().st_size != size:
-            return False
-        return (path.suffix == ".safetensors" and not weights) or _seal(path) == [size, digest]
-    except OSError:
+    if not path.is_file() or path.stat().st_size != size:
         return False
+    return (path.suffix == ".safetensors" and not weights) or _seal(path) == [size, digest]
 
 
 def _plain(value: Any) -> Any:

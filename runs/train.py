@@ -28,6 +28,7 @@ CHECKPOINT_SECONDS = 30.0
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
 BOUND_DRAWS = 4
+RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 
 AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
@@ -46,6 +47,7 @@ class State:
     seconds: float = 0.0
     best: float = math.inf
     best_step: int = 0
+    first: float = math.nan
     evaluated: int = -1
     pending: list[float] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
@@ -93,6 +95,8 @@ class Training:
                 saved = time.monotonic()
         if not self.state.diverged:
             self._save()
+            if not self.state.best_step:
+                self._say("never better on validation than before training; the untrained weights are scored")
         self.stepper.model.load_state_dict(self.best)
         return self.state
 
@@ -123,8 +127,12 @@ class Training:
         if state.diverged:
             return
         if told:
-            self._point("train", "loss", sum(state.pending) / len(state.pending))
+            mean = sum(state.pending) / len(state.pending)
+            self._point("train", "loss", mean)
             state.pending = []
+            if state.step == self.steps and not state.best_step and mean > RISEN * state.first:
+                rise = f"loss risen from {state.first:.4g} at step 1 to {mean:.4g} at step {state.step}"
+                state.diverged = f"{rise}; best checkpoint: step {state.best_step}"
         speed = state.position.tokens / max(state.seconds, 1e-9)
         self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
 
@@ -138,6 +146,8 @@ class Training:
                 cause = f"gradient not finite (loss {loss:.4g})" if math.isfinite(loss) else f"loss {loss}"
                 self.state.diverged = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
                 return
+            if math.isnan(self.state.first):
+                self.state.first = loss
             self.state.pending.append(loss)
             self.loss = loss
 

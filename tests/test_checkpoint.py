@@ -1,9 +1,12 @@
 """Checkpoints: what was saved comes back, whatever is damaged is noticed and the one before is used."""
 
+import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -205,3 +208,81 @@ def test_what_is_said_tells_whether_anything_is_left(folder: Path) -> None:
     assert loaded(folder)[1][0].endswith("trying the one before")
     flip(folder / "000001" / "state.json")
     assert loaded(folder)[1][0].endswith("starting anew")
+
+
+@pytest.mark.fault(
+    "a disk, or a lack of descriptors, memory or rights, that keeps an intact checkpoint from being read",
+    "one line; nothing is removed, and it is gone on from once it can be read",
+)
+@pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
+@pytest.mark.parametrize("name", FILES)
+def test_what_cannot_be_read_now_is_not_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, cause: int
+) -> None:
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(cause, os.strerror(cause), str(path))
+        return read(path)
+
+    with monkeypatch.context() as during:
+        during.setattr(Path, "read_bytes", refused)
+        with pytest.raises(OSError, match=os.strerror(cause)):
+            loaded(folder)
+    assert loaded(folder) == (2, [])
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "3", '"x"', "[" * 100_000, '{"manifest": {}}', '{"manifest": [], "sha256": 1}']
+)
+def test_a_manifest_of_another_shape_is_damage(folder: Path, text: str) -> None:
+    (folder / "000002" / "manifest.json").write_text(text)
+    step, said = loaded(folder)
+    assert step == 1 and len(said) == 1 and "trying the one before" in said[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.pop("run"),
+        lambda manifest: manifest.pop("files"),
+        lambda manifest: manifest.update(files=["state.json"]),
+        lambda manifest: manifest.update(files={"../state.json": "0"}),
+        lambda manifest: manifest.update(run="another"),
+    ],
+)
+def test_a_well_sealed_manifest_that_is_none_is_damage(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    place = folder / "000002" / "manifest.json"
+    manifest = json.loads(place.read_text())["manifest"]
+    change(manifest)
+    place.write_text(
+        json.dumps({"manifest": manifest, "sha256": digest(json.dumps(manifest, sort_keys=True).encode())})
+    )
+    step, said = loaded(folder)
+    assert step == 1 and len(said) == 1
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+@pytest.mark.parametrize("raw", [b"", b"[]", b"nothing of the kind"])
+def test_parts_that_are_sealed_and_nothing_of_the_kind_are_damage(folder: Path, name: str, raw: bytes) -> None:
+    place = folder / "000002"
+    (place / name).write_bytes(raw)
+    manifest = json.loads((place / "manifest.json").read_text())["manifest"]
+    manifest["files"][name] = digest(raw)
+    seal = digest(json.dumps(manifest, sort_keys=True).encode())
+    (place / "manifest.json").write_text(json.dumps({"manifest": manifest, "sha256": seal}))
+    step, said = loaded(folder)
+    assert step == 1 and len(said) == 1
+
+
+def test_a_file_in_place_of_the_folder_is_told_and_gone_on_without(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").write_text("mine")
+    step, said = loaded(tmp_path / "checkpoint")
+    assert step is None and len(said) == 1 and "starting anew" in said[0]
+    save(tmp_path / "checkpoint", RUN, tensors(1), {"step": 1})
+    assert loaded(tmp_path / "checkpoint") == (1, [])
+
+
+def digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()

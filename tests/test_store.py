@@ -1,6 +1,7 @@
 """The store: whatever has its name is whole, one process writes at a time, runs are found by their names."""
 
 import errno
+import json
 import os
 import threading
 import time
@@ -180,6 +181,52 @@ def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name:
     only_weights = "snapshots" in name and damage is flip  # compared by size alone where nothing reads them
     assert store.is_finished(finished) == only_weights
     assert store.read_intact(finished).get("steps") == (1234 if only_weights else None)
+
+
+@pytest.mark.fault(
+    "a disk that for a while cannot read a finished run",
+    "one line; the run is neither done again nor anything of it removed",
+)
+@pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("name", ["scores.json", "record.json", "manifest.json"])
+def test_a_finished_run_that_cannot_be_read_now_is_not_done_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, name: str, cause: int
+) -> None:
+    opened = Path.open
+
+    def refused(path: Path, *given: Any, **more: Any) -> Any:
+        if path.name == name:
+            raise OSError(cause, os.strerror(cause), str(path))
+        return opened(path, *given, **more)
+
+    with monkeypatch.context() as during:
+        during.setattr(Path, "open", refused)
+        with pytest.raises(OSError, match=os.strerror(cause)):
+            store.is_finished(finished)
+    assert store.is_finished(finished)
+
+
+@pytest.mark.parametrize(
+    "change", [dict.clear, lambda seals: seals.pop("scores.json"), lambda seals: seals.update(x=1)]
+)
+def test_a_list_of_files_that_was_changed_vouches_for_nothing(finished: Path, change: Any) -> None:
+    path = finished / store.MANIFEST
+    found = json.loads(path.read_text())
+    change(found["sealed"])
+    path.write_text(json.dumps(found))
+    assert store.changed(finished) == [store.MANIFEST] and not store.is_finished(finished)
+    path.write_text(json.dumps(found["sealed"]))
+    assert store.changed(finished) == [store.MANIFEST] and not store.is_finished(finished)
+
+
+@pytest.mark.parametrize("key", ["sealed", "sha256"])
+def test_a_seal_whose_key_changed_is_broken(tmp_path: Path, key: str) -> None:
+    store.write_sealed(tmp_path / "x.json", [{"value": 1}])
+    assert store.read_sealed(tmp_path / "x.json") == [{"value": 1}]
+    text = (tmp_path / "x.json").read_text()
+    (tmp_path / "x.json").write_text(text.replace(f'"{key}"', f'"{key[:-1]}e"'))
+    with pytest.raises(InputError, match="has changed since it was written"):
+        store.read_sealed(tmp_path / "x.json")
 
 
 def test_weights_are_compared_in_full_when_they_are_used(finished: Path) -> None:

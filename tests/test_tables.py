@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from reports import tables
+from reports import page, summary, tables
+from reports.judgement import judge
 from runs.store import write_record, write_sealed
 
 CONTRACT = {
@@ -143,7 +144,12 @@ def test_changed_references_are_left_out(store: Path) -> None:
     whole = tables.collect(store)["references"]
     assert len(whole) >= len(rows)
     path.write_text(path.read_text().replace("0.", "1.", 1))
-    assert len(tables.collect(store)["references"]) == len(whole) - len(rows)
+    found = tables.collect(store)
+    assert len(found["references"]) == len(whole) - len(rows)
+    told = f"Left out, since not as written: references/{path.name}."
+    tables.write(found, store / "tables")
+    judged = judge(tables.read(store / "tables"))
+    assert told in page.render(judged, []) and told in summary.sentences(judged)
 
 
 def test_a_finished_run_whose_scores_changed_is_left_out_and_told(store: Path) -> None:
@@ -153,4 +159,16 @@ def test_a_finished_run_whose_scores_changed_is_left_out_and_told(store: Path) -
     found = tables.collect(store)
     row = found["runs"].set_index("run").loc[run.name]
     assert row["status"] == "failed" and row["error"] == "scores.json: damaged, cannot be read"
+    assert run.name not in set(found["scores"]["run"])
+
+
+def test_a_finished_run_without_a_seal_in_a_sealed_experiment_is_left_out(store: Path) -> None:
+    run = next(path for path in sorted((store / "runs").iterdir()) if (path / "scores.json").exists())
+    write_sealed(store / "experiment.json", json.loads((store / "experiment.json").read_text()))
+    for each in (store / "runs").iterdir():
+        write_record(each, json.loads((each / "record.json").read_text()))
+    assert run.name in set(tables.collect(store)["scores"]["run"])
+    (run / "manifest.json").unlink()
+    found = tables.collect(store)
+    assert found["runs"].set_index("run").loc[run.name, "error"] == "manifest.json: damaged, cannot be read"
     assert run.name not in set(found["scores"]["run"])

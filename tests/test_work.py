@@ -215,6 +215,41 @@ def test_weights_that_are_no_numbers_are_never_the_best(
 
 
 @pytest.mark.fault(
+    "training that blows up without ever becoming infinite",
+    "recorded as diverged, with the loss before and after; never scored as if it were trained",
+)
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
+def test_a_loss_that_ends_far_above_where_it_began_has_diverged(
+    folder: Path, tmp_path: Path, architecture: str
+) -> None:
+    wild = {"batch_tokens": 400, "learning_rate": 10, "clip": 0, "optimizer": "adamw", "precision": "float32"}
+    (plan,) = planned(folder, tmp_path, "colours", architectures=[architecture], training=wild)
+    record = store.read_record(perform(plan, tmp_path))
+    assert record is not None and record["status"] == "diverged" and record["best_step"] == 0
+    rise = re.fullmatch(
+        r"loss risen from ([\d.e+]+) at step 1 to ([\d.e+]+) at step (\d+); best checkpoint: step 0", record["error"]
+    )
+    assert rise and float(rise[2]) > 2 * float(rise[1]) and int(rise[3]) == record["steps"]
+
+
+def test_what_cannot_be_learned_has_not_diverged_and_is_told(folder: Path, tmp_path: Path) -> None:
+    """Labels that training has turned round: the more is learned, the worse validation becomes."""
+    rows = [f"{colour} thing {n}" for colour in ("red", "blue") for n in range(60)]
+    for name, turned in (("train", False), ("other", True)):
+        labelled = [f"{row}\t{'warm' if row.startswith('red') != turned else 'cold'}" for row in rows]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["text\tlabel", *labelled]) + "\n")
+    data = {"train": "train.tsv", "validation": "other.tsv", "test": "other.tsv"}
+    task = {"kind": "classification", "name": "turned", "data": data, "tokenizer": "word", "vocabulary": 99}
+    (plan,) = planned(tmp_path, tmp_path, architectures=["decoder"], tasks=[{**task, "source_length": 4}])
+    said: list[str] = []
+    place = tmp_path / "runs" / plan.run
+    work.perform(plan, place, lambda event: said.append(str(event)), lambda: False)
+    record = store.read_record(place)
+    assert record is not None and (record["status"], record["best_step"]) == ("done", 0)
+    assert any("never better on validation than before training" in line for line in said)
+
+
+@pytest.mark.fault(
     "memory that does not suffice for scoring or writing",
     "batches are halved until they fit; the same answers, likelihoods equal to rounding",
 )
