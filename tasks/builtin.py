@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
-from tasks import bible, phrases, sentiment, shakespeare
+from tasks import bible, phrases, random_strings, sentiment, shakespeare
 from tasks.dataset import Dataset
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES
@@ -32,23 +32,26 @@ class Builtin:
 
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages."""
-    return [*_packaged(), *map(find, ("phrases-en-de", "phrases-en-es", "phrases-en-fr"))]
+    return [*_packaged(), *map(find, ("phrases-en-de", "phrases-en-es", "phrases-en-fr", random_strings.FAMILY))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _packaged()), *phrases.names()]
+    return [*(entry.name for entry in _packaged()), *phrases.names(), random_strings.FAMILY]
 
 
 def known(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
-    return bool(re.fullmatch(r"phrases-[^./]*", name)) or any(entry.name == name for entry in _packaged())
+    generated = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
+    return bool(generated) or any(entry.name == name for entry in _packaged())
 
 
 def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
     if name.startswith("phrases-"):
         return _phrases(name)
+    if name.partition(":")[0] == random_strings.FAMILY:
+        return _strings(name)
     for entry in _packaged():
         if entry.name == name:
             return entry
@@ -109,4 +112,14 @@ def _phrases(name: str) -> Builtin:
         f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),
+    )
+
+
+def _strings(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("memorization",),
+        f"random strings with keys, {random_strings.BITS} bits each, the same in every split: measures memory",
+        f"{random_strings.VERSION}",
+        lambda kind, cache, say: random_strings.load(name, say),
     )
