@@ -93,6 +93,18 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
     return found
 
 
+def _check_memorized(task: Task, place: str) -> None:
+    """Whole keys, and characters: an unknown word would be a string that costs nothing."""
+    if task.kind != "memorization":
+        return
+    if task.tokenizer != "char":
+        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: memorization reads characters; remove this key")
+    if task.source_length < random_strings.KEY:
+        raise InputError(
+            f"{place}.source_length: {task.source_length}: a key has {random_strings.KEY} characters; remove this key"
+        )
+
+
 def _check_tuning(entry: TaskEntry, task: Task, place: str) -> None:
     if entry.tuned and entry.tuning:
         raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
@@ -160,6 +172,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
     )
     check_task(task, place)
     _check_tuning(entry, task, place)
+    _check_memorized(task, place)
     return task
 
 

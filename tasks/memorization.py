@@ -32,10 +32,11 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """Stored bits, strings that are recalled exactly, likelihoods."""
     answers = outputs.answers
     wanted = outputs.references[: len(answers)]
+    kept = prepared.tokenizer.keeps(outputs.references)  # a checkpoint's own tokenizer may not
     return [
-        stored(outputs.nats, len(prepared.train), random_strings.BITS),
+        *([stored(outputs.nats, len(prepared.train), random_strings.BITS)] if kept else []),
         *([text_score("exact_match", wanted, answers)] if len(answers) else []),
-        *likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats),
+        *likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept),
     ]
 
 
@@ -45,7 +46,7 @@ def references(prepared: Prepared) -> list[Reference]:
 
 
 def stored(nats: Floats, strings: int, entropy: float) -> Score:
-    """Bits that are stored of ``strings`` of ``entropy`` bits each, by the ``nats`` (n,) that a sample of them costs."""
+    """Bits that are stored of ``strings`` of ``entropy`` bits each, by what a sample of them costs: ``nats`` (n,)."""
     cost = ratio_score("stored_bits", nats, np.ones(len(nats)), 1 / math.log(2))
     value, lower, upper = (strings * (entropy - bits) for bits in (cost.value, cost.upper, cost.lower))
     each = strings * (entropy - nats / math.log(2))
