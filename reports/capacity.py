@@ -154,12 +154,12 @@ def draw(axes: Axes, found: Sequence[Stored], looks: Mapping[str, Look]) -> None
 
 
 def _rate(axes: Axes, rate: float, right: float, top: float) -> None:
-    """The line of ``rate`` bits a parameter, named where it leaves the panel."""
+    """The line of ``rate`` bits a parameter, named where it leaves the panel (below a title, inside)."""
     x = min(right, top / rate)
     axes.plot([0, x], [0, rate * x], color=QUIET, linewidth=0.7, zorder=0)
-    at, ha, va = ((4, 0), "left", "center") if x == right else ((0, 3), "center", "bottom")
+    at, va = ((4, 0), "center") if x == right else ((5, -2), "top")
     axes.annotate(
-        f"{rate:g}", (x, rate * x), at, textcoords="offset points", ha=ha, va=va, color=QUIET, annotation_clip=False
+        f"{rate:g}", (x, rate * x), at, textcoords="offset points", ha="left", va=va, color=QUIET, annotation_clip=False
     )
 
 
