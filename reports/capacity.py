@@ -65,8 +65,11 @@ class Stored:
 
     @property
     def word(self) -> str:
-        """``above`` or ``below`` one bit a parameter as far as the interval decides it, else ``open``."""
-        return "above" if self.each.lower > 1 else "below" if self.each.upper < 1 else "open"
+        """``above`` or ``below`` one bit a parameter as far as the interval decides it, else ``open``.
+
+        Who ran out of strings is not told to store less.
+        """
+        return "above" if self.each.lower > 1 else "below" if self.each.upper < 1 and not self.exhausted else "open"
 
 
 def stored(judged: Judged) -> list[Stored]:
@@ -199,7 +202,7 @@ def _counted(notes: object, name: str) -> float:
 def _sentence(own: Sequence[Stored]) -> str:
     """``decoder stores 1.02 bits for each of 22,432 parameters (95% interval 0.98 to 1.06), ...``"""
     said = formatting.listing(map(_amount, own))
-    passes = formatting.number(own[0].passes)
+    passes = " to ".join(dict.fromkeys(formatting.number(end(one.passes for one in own)) for end in (min, max)))
     return f"{own[0].architecture} stores {said}, after {passes} passes over the strings."
 
 
@@ -217,7 +220,7 @@ def _piece(found: Sequence[Stored]) -> str:
     said = {"above": "at least one bit", "below": "less than one bit", "open": "not decided"}
     full = [word for word, ones in by_word.items() if len(ones) == len(found)]
     verdict = f"{said[full[0]]} at every size and in every architecture" if full else _parts(by_word, said)
-    more = "" if full == ["above"] else "; more training may store more, less than this they do not"
+    more = "" if full == ["above"] else "; more training may store more"
     return f'"{PIECE}", taken as one bit: {verdict}{more}.'
 
 

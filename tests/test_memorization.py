@@ -177,6 +177,7 @@ def test_a_piece_of_information_is_a_bit_where_the_interval_says_so(points: list
 
 def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
     full, part = point("a", ABOVE, strings=16_000.0), point("a", ABOVE)
+    assert point("a", BELOW, strings=5_100.0).word == "open" and point("a", BELOW).word == "below"
     assert full.exhausted and not part.exhausted and not point("a", ABOVE, strings=math.nan).exhausted
     said = capacity.sentences([full, part])[0]
     assert "at least 1.50 bits for each of 10,000 parameters" in said and "94% of all bits" in said
