@@ -1,7 +1,7 @@
 """What each test example contributed to a run's score, recovered from the table `predictions`.
 
-A metric that is a mean over examples gives each its own value; where finding that takes more than a comparison (ROUGE),
-it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives
+A metric that is a mean over examples gives each its own value; where finding that takes more than a comparison (ROUGE,
+stored bits), it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives
 each its jackknife pseudo-value, `n * score - (n - 1) * score without it`, whose spread is that of the score when the
 corpus is drawn again (Efron and Stein 1981). Either way the contributions average to the recorded score; where they do
 not, because the table holds a part of the examples only, there are none.
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from reports.metrics import ROUGE
+from reports.metrics import RECORDED
 from reports.statistics import Floats
 
 Contributions = Mapping[str, "pd.Series[Any]"]
@@ -143,5 +143,5 @@ _MEASURES: Final[Mapping[str, Callable[[pd.DataFrame], tuple[Floats, float]]]] =
     "macro_f1": _macro_f1,
     "bleu": _bleu,
     "chrf": _chrf,
-    **{name: partial(_recorded, name) for name in ROUGE},
+    **{name: partial(_recorded, name) for name in RECORDED},
 }

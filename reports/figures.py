@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from reports import drawing, forest, panels, shares
+from reports import capacity, drawing, forest, panels, shares
 from reports.comparison import Comparison, Comparisons
 from reports.conditions import condition
 from reports.contrasts import Contrast
@@ -86,6 +86,7 @@ def figures(judged: Judged) -> list[Figure]:
         _curves(tables, first, found, "tokens"),
         _curves(tables, first, found, "flops"),
         _shares(comparisons, scored, found),
+        _capacity(capacity.stored(judged), found),
         _inference(scored, found),
         _trials(trials(tables), found),
         _headline("headline_further", "Scores under the other conditions", [c for c in further if c.scored], found),
@@ -219,6 +220,12 @@ def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks
     return Figure(
         "shares", "Score against budget", _SHARES, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows)
     )
+
+
+def _capacity(points: Sequence[capacity.Stored], found: Looks) -> Figure:
+    named = tuple(dict.fromkeys(point.architecture for point in points))
+    rows = pd.DataFrame(capacity.numbers(points))
+    return Figure("capacity", "Stored bits against size", capacity.CAPTION, capacity.panels(points, found), named, rows)
 
 
 def _trials(tried: Sequence[Trial], found: Looks) -> Figure:

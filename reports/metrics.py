@@ -42,6 +42,7 @@ class Metric:
 
 
 ROUGE: Final = ("rouge_1", "rouge_2", "rouge_l")
+RECORDED: Final = (*ROUGE, "stored_bits")  # what each example gives stands in the table of predictions
 _RANGES: Final = {
     **dict.fromkeys(("bits_per_byte", "bits_per_byte_bound", "nll_per_token", "nll_per_token_bound"), (0.0, math.inf)),
     **dict.fromkeys(("accuracy", "macro_f1", "exact_match", *ROUGE), (0.0, 1.0)),
@@ -50,7 +51,7 @@ _RANGES: Final = {
     "perplexity": (1.0, math.inf),
 }
 _ACROSS: Final = frozenset(
-    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", *ROUGE}
+    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", *RECORDED}
 )
 _ANY_ORDER: Final = (
     "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
@@ -73,6 +74,8 @@ _METRICS: Final = (
     Metric("rouge_1", "ROUGE-1", "higher", "words shared with the reference, F1"),
     Metric("rouge_2", "ROUGE-2", "higher", "pairs of neighbouring words shared with the reference, F1"),
     Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence of words with the reference, F1"),
+    Metric("stored_bits", "stored bits", "higher", "bits of all strings together less what their exact likelihood "
+           "leaves to be told; below 0 for a model that knows less than how a string is drawn", 0),
     Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
            "under a character tokenizer) that occurred in it before"),
     Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
@@ -87,6 +90,7 @@ _PRIMARY_ORDER: Final = {
     "classification": ("accuracy", "macro_f1"),
     "translation": ("exact_match", "bits_per_byte", "chrf", "bleu"),
     "summarization": ("rouge_l", "bits_per_byte"),
+    "memorization": ("stored_bits", "exact_match", "bits_per_byte"),
 }
 
 

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from reports import audit, claims, drawing, figures, formatting, grids, ledger, shares, tested_grids, trials
+from reports import audit, capacity, claims, drawing, figures, formatting, grids, ledger, shares, tested_grids, trials
 from reports.bottom_line import bottom_line
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
@@ -124,6 +124,7 @@ def _context(judged: Judged) -> dict[str, Any]:
             (name, [shares.sentence(each) for each in doubled if each.dataset == name])
             for name in dict.fromkeys(each.dataset for each in doubled)
         ],
+        "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "tuning": tested_grids.tuning(tried),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "headline": grids.headline(first),
@@ -152,6 +153,12 @@ def _others(tables: Tables) -> list[Group]:
         for role, said in words.items()
         for dataset, runs in placed(tables, role).groupby("dataset", sort=False)
     ]
+
+
+def _stored(judged: Judged) -> dict[str, list[capacity.Stored]]:
+    """What was stored of each data set that measures it."""
+    found = capacity.stored(judged)
+    return {name: [one for one in found if one.dataset == name] for name in dict.fromkeys(one.dataset for one in found)}
 
 
 def _tests(tested: Contrasts) -> list[Part]:

@@ -7,7 +7,7 @@ import pandas as pd
 from reports import page, tables
 from reports.contributions import right
 from reports.judgement import judge
-from reports.metrics import ROUGE
+from reports.metrics import RECORDED
 from reports.tables import Tables
 
 TEXTS = ("source", "reference", "answer")
@@ -17,8 +17,8 @@ LARGE = ("predictions", "curves")  # as Parquet alone
 def publish(root: Path, folder: Path) -> list[Path]:
     """Write the report in `root` without its texts into `folder`; return the paths written, the page first.
 
-    Of a prediction there remain whether it is right, its ROUGE, how many bytes its reference has and its
-    log-likelihood, so that intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1)
+    Of a prediction there remain whether it is right, its ROUGE or stored bits, how many bytes its reference has and
+    its log-likelihood, so that intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1)
     speak of seeds alone.
     """
     if folder.resolve() == root.resolve() or (folder / "experiment.json").exists():
@@ -37,5 +37,5 @@ def without_texts(found: Tables) -> Tables:
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    own = [name for name in ROUGE if name in rows]
+    own = [name for name in RECORDED if name in rows]
     return {**found, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}

@@ -12,6 +12,7 @@ TASKS = {
     "classification": "give a text its label",
     "translation": "translate a text",
     "summarization": "summarize a text",
+    "memorization": "tell the string of a key",
 }
 FAMILIES = {
     "decoder": "a decoder-only transformer",

@@ -17,6 +17,7 @@ NUMERICS = {  # by kind of task: raised whenever a change alters what a run of t
     "classification": 3,
     "translation": 3,
     "summarization": 3,
+    "memorization": 1,
 }
 
 

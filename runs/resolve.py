@@ -22,7 +22,7 @@ from runs.sections import (
     Training,
 )
 from runs.validation import nearest, shown, validated
-from tasks import builtin
+from tasks import builtin, random_strings
 from tasks.dataset import COLUMNS
 from tasks.errors import InputError
 
@@ -32,8 +32,19 @@ TOKENIZERS: dict[Kind, Tokenizer] = {
     "classification": "bpe",
     "translation": "bpe",
     "summarization": "bpe",
+    "memorization": "char",
 }
-SOURCE_LENGTHS: dict[Kind, int] = {"classification": 64, "translation": 64, "summarization": 256}
+SOURCE_LENGTHS: dict[Kind, int] = {
+    "classification": 64,
+    "translation": 64,
+    "summarization": 256,
+    "memorization": random_strings.KEY,
+}
+TARGET_LENGTHS: dict[Kind, int] = {
+    "translation": 64,
+    "summarization": 64,
+    "memorization": random_strings.LENGTH + 1,
+}
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
 STEPS = 500  # that a small budget is cut into where the batches are left open
 BATCH_TOKENS = (512, 4096)
@@ -43,6 +54,7 @@ TEST_EXAMPLES: dict[Kind, int] = {
     "classification": 4000,
     "translation": 500,
     "summarization": 500,
+    "memorization": 500,
 }
 
 
@@ -79,6 +91,18 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
                 else f"conditions: one changes nothing on {task.name}; remove it, or say what it changes"
             )
     return found
+
+
+def _check_memorized(task: Task, place: str) -> None:
+    """Whole keys, and characters: an unknown word would be a string that costs nothing."""
+    if task.kind != "memorization":
+        return
+    if task.tokenizer != "char":
+        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: memorization reads characters; remove this key")
+    if task.source_length < random_strings.KEY:
+        raise InputError(
+            f"{place}.source_length: {task.source_length}: a key has {random_strings.KEY} characters; remove this key"
+        )
 
 
 def _check_tuning(entry: TaskEntry, task: Task, place: str) -> None:
@@ -148,11 +172,17 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
     )
     check_task(task, place)
     _check_tuning(entry, task, place)
+    _check_memorized(task, place)
     return task
 
 
 def _kind(entry: TaskEntry, place: str) -> Kind:
     kinds = builtin_kinds(entry.data)
+    if entry.kind == "memorization" and not kinds:
+        raise InputError(
+            f'{place}.kind: "memorization" takes {shown(random_strings.FAMILY)} alone, whose bits are known; '
+            "set data to that"
+        )
     if entry.kind is None and not kinds:
         raise InputError(f"{place}.kind: missing; expected {' or '.join(KINDS)}{_unknown(entry.data)}")
     if kinds and entry.kind not in (None, *kinds):
@@ -216,7 +246,7 @@ def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int,
         if entry.target_length not in (None, 1):
             raise InputError(f"{place}.target_length: {entry.target_length}: a label is one token; remove this key")
         return None, source, 1
-    target = 64 if entry.target_length is None else entry.target_length
+    target = TARGET_LENGTHS[kind] if entry.target_length is None else entry.target_length
     if target < 2:
         raise InputError(f"{place}.target_length: {target}: expected at least 2, a token and END")
     return None, source, target

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from runs.validation import nearest, shown
 
 Item = TypeVar("Item")
-Kind = Literal["generation", "classification", "translation", "summarization"]
+Kind = Literal["generation", "classification", "translation", "summarization", "memorization"]
 Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
 Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
@@ -35,6 +35,7 @@ MARGINS = {  # differences that matter, by metric
     "rouge_1": 0.01,
     "rouge_2": 0.01,
     "rouge_l": 0.01,
+    "stored_bits": 1000.0,  # 0.05 for each parameter of the smallest model
 }
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
-from tasks import bible, phrases, plain_text, sentiment, shakespeare
+from tasks import bible, phrases, plain_text, random_strings, sentiment, shakespeare
 from tasks.dataset import Dataset
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES
@@ -33,18 +33,18 @@ class Builtin:
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
     shown = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
-    return [*_packaged(), *map(find, shown)]
+    return [*_packaged(), *map(find, (*shown, random_strings.FAMILY))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _packaged()), *phrases.names()]
+    return [*(entry.name for entry in _packaged()), *phrases.names(), random_strings.FAMILY]
 
 
 def known(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
-    made = bool(re.fullmatch(r"phrases-[^./]*", name)) or name.startswith(plain_text.PREFIX)
-    return made or any(entry.name == name for entry in _packaged())
+    made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
+    return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _packaged())
 
 
 def find(name: str) -> Builtin:
@@ -53,6 +53,8 @@ def find(name: str) -> Builtin:
         return _as_text(name)
     if name.startswith("phrases-"):
         return _phrases(name)
+    if name.partition(":")[0] == random_strings.FAMILY:
+        return _strings(name)
     for entry in _packaged():
         if entry.name == name:
             return entry
@@ -127,4 +129,14 @@ def _as_text(name: str) -> Builtin:
         lambda kind, cache, say: plain_text.mixed(
             [plain_text.Part(part.name, part.load(part.kinds[0], cache, say)) for part in parts]
         ),
+    )
+
+
+def _strings(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("memorization",),
+        f"random strings with keys, {random_strings.BITS} bits each, the same in every split: measures memory",
+        f"{random_strings.VERSION}",
+        lambda kind, cache, say: random_strings.load(name, say),
     )

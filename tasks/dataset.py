@@ -4,6 +4,7 @@ generation      Text    the works of an author, read in chunks, never all at onc
 classification  Table   sources are texts, targets their labels
 translation     Table   sources are sentences, targets their translations
 summarization   Table   sources are texts, targets their summaries
+memorization    Table   sources are keys, targets the random strings to be known by heart
 """
 
 import hashlib
@@ -17,6 +18,7 @@ COLUMNS = {  # of a table, by kind of task: what each is for, which is its name 
     "classification": ("text", "label"),
     "translation": ("source", "target"),
     "summarization": ("text", "summary"),
+    "memorization": ("key", "string"),
 }
 KINDS = tuple(COLUMNS)
 TEXT_TO_TEXT = ("translation", "summarization")

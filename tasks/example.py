@@ -4,6 +4,7 @@
     classification  ("what a lovely day", "<positive>")  a text and one label token
     translation     ("five days", "fünf Tage<end>")      a sentence and its translation
     summarization   ("It rained. ...", "rain<end>")      a text and its summary
+    memorization    ("k4gq", "zq5mafs3p2ydk7ow<end>")    a key and its random string
 
 Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
 The target carries its END where it has one and never its BOS; families and objectives add that.

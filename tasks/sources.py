@@ -42,6 +42,7 @@ def load(
     """
     try:
         named = _columns(kind, columns or {})
+        _check_known(kind, data)
         if isinstance(data, str) and data.startswith("hub:"):
             return _from_hub(kind, open_hub(hub.parse(data)), named)
         if isinstance(data, str) and not _is_file(data, Path(folder)):
@@ -88,6 +89,12 @@ def _columns(kind: str, given: Mapping[str, str]) -> tuple[str, ...]:
         if key not in wanted:
             raise InputError(f'columns: {kind} has no "{key}"; it takes {" and ".join(wanted)}')
     return tuple(given.get(key, key) for key in wanted)
+
+
+def _check_known(kind: str, data: Data) -> None:
+    """What a model stores can be told only of strings whose entropy is known."""
+    if kind == "memorization" and not (isinstance(data, str) and builtin.known(data)):
+        raise InputError('data: memorization takes "random-strings" alone, whose bits are known; set data to that')
 
 
 def _from_hub(kind: str, source: hub.Source, columns: tuple[str, ...]) -> Dataset:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tasks import classification, generation
+from tasks import classification, generation, memorization
 from tasks import prepare as encoded
 from tasks.prepare import Say
 from tasks.text_to_text import SUMMARIZATION, TRANSLATION
@@ -34,6 +34,7 @@ _KINDS: Mapping[str, _Kind] = {
     "classification": classification,
     "translation": TRANSLATION,
     "summarization": SUMMARIZATION,
+    "memorization": memorization,
 }
 
 

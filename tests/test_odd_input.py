@@ -35,6 +35,14 @@ test_examples = 5
 """
 PARALLEL = '{ train = ["a.txt", "b.txt"] }'
 TRANSLATED = EXPERIMENT.replace("classification", "translation").replace('"things.csv"', PARALLEL)
+MEMORIZED = (
+    EXPERIMENT[: EXPERIMENT.index("[[tasks]]")]
+    + """[[tasks]]
+kind = "memorization"
+name = "strings"
+data = "random-strings:40"
+"""
+)
 SUMMARIZED = EXPERIMENT.replace("classification", "summarization")
 TEXT = EXPERIMENT.replace("classification", "generation").replace("things.csv", "things.txt")
 TEXT = TEXT.replace('tokenizer = "word"\nvocabulary = 64\nsource_length = 8', "context = 16\nsource_length = 8")
@@ -234,6 +242,14 @@ WRONG = [
         SUMMARIZED.replace("things.csv", "things.txt"),
         {"things.txt": RUNNING},
     ),
+    Case("no strings", '"random-strings:0" may ask for 1 to 1,048,576 strings', MEMORIZED.replace("40", "0")),
+    Case("strings in words", '"random-strings:x" may ask for 1 to', MEMORIZED.replace("40", "x")),
+    Case(
+        "strings of one's own to memorize",
+        'mine.toml: tasks[0].kind: "memorization" takes "random-strings" alone, whose bits are known',
+        MEMORIZED.replace("random-strings:40", "things.csv"),
+    ),
+    Case("memory in words", 'tasks[0].tokenizer: "word": memorization reads', MEMORIZED + 'tokenizer = "word"\n'),
     command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
     text("ab", "things.txt is too short", "a text of a line"),

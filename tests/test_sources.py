@@ -352,7 +352,7 @@ MISTAKES = [
         "regression",
         "train.tsv",
         {},
-        'kind: "regression" is none of generation, classification, translation, summarization',
+        'kind: "regression" is none of generation, classification, translation, summarization, memorization',
     ),
 ]
 

@@ -143,7 +143,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "tasks.0.data",
         "sentimnt",
-        "tasks[0].kind: missing; expected generation or classification or translation or summarization; ",
+        "tasks[0].kind: missing; expected generation or classification or translation or summarization or memoriz",
     ),
     ("tasks.1.kind", "generate", 'tasks[1].kind: "generate": expected "generation"'),
     ("tasks.0", {"data": "sentiment", "kind": "generation"}, 'the built-in "sentiment" is for classification'),
@@ -159,7 +159,16 @@ WRONG: list[tuple[str, Any, str]] = [
         {"kind": "summarization", "data": "x.csv", "columns": {"target": "y"}},
         "tasks[2].columns.target: unknown key for summarization",
     ),
-    ("tasks.2", {"kind": "sumarization", "data": "x.csv"}, '"translation" or "summarization"'),
+    ("tasks.2", {"kind": "sumarization", "data": "x.csv"}, '"summarization" or "memorization"'),
+    (
+        "tasks.2",
+        {"kind": "memorization", "data": "x.csv"},
+        'tasks[2].kind: "memorization" takes "random-strings" alone',
+    ),
+    ("tasks.0", {"data": "random-strings", "tokenizer": "word"}, 'tokenizer: "word": memorization reads characters'),
+    ("tasks.0", {"data": "random-strings", "source_length": 3}, "source_length: 3: a key has 4 characters; remove"),
+    ("tasks.0", {"data": "random-strings", "target_length": 1}, "target_length: 1: expected at least 2"),
+    ("tasks.0", {"data": "random-strings", "kind": "translation"}, 'built-in "random-strings" is for memorization'),
     ("tasks.0", {"data": "phrases-en-de", "kind": "summarization"}, 'the built-in "phrases-en-de" is for translation'),
     ("tasks.2", {"kind": "summarization", "data": "x.csv", "context": 64}, "only generation has a context"),
     (
@@ -268,6 +277,7 @@ def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, 
 def test_every_table_by_kind_has_every_kind() -> None:
     assert get_args(sections.Kind) == KINDS == resolve.KINDS
     by_kind = [resolve.TOKENIZERS, resolve.TEST_EXAMPLES, {"generation", *resolve.SOURCE_LENGTHS}, card.TASKS, NUMERICS]
+    by_kind.append({"generation", "classification", *resolve.TARGET_LENGTHS})
     assert all(set(table) == set(KINDS) for table in by_kind)
     assert set(TEXT_TO_TEXT) < set(KINDS)
 

@@ -50,11 +50,13 @@ def config(kind: str, folder: Path, **changes: Any) -> TaskConfig:
         "classification": {"text": "en", "label": "colour"},
         "translation": {"source": "en", "target": "de"},
         "summarization": {"text": "en", "summary": "de"},
+        "memorization": {},
     }
+    files = {split: f"{split}.{suffix}" for split in prepare.SPLITS}
     base = TaskConfig(
         kind=kind,
         name="tiny",
-        data={split: f"{split}.{suffix}" for split in prepare.SPLITS},
+        data="random-strings:300" if kind == "memorization" else files,
         columns=columns[kind],
         tokenizer="bpe",
         vocabulary=320,
@@ -210,6 +212,7 @@ def test_each_kind_has_its_metrics(folder: Path) -> None:
         "classification": ["accuracy", "macro_f1", "nll_per_token"],
         "translation": ["exact_match", "bleu", "chrf", *likelihood],
         "summarization": ["rouge_1", "rouge_2", "rouge_l", *likelihood],
+        "memorization": ["stored_bits", "exact_match", *likelihood],
     }
     for kind, names in expected.items():
         task = prepared(kind, folder)
@@ -253,6 +256,7 @@ def test_decoding_fits_the_task(folder: Path) -> None:
         ("classification", "greedy", 1),
         ("translation", "greedy", 24),
         ("summarization", "greedy", 24),
+        ("memorization", "greedy", 24),
     ):
         chosen = decoding(prepared(kind, folder))
         assert (chosen.strategy, chosen.max_tokens) == (strategy, tokens)
@@ -286,6 +290,7 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert pairs["copy", "exact_match"] == 0
     assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
     assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma"}
+    assert found["memorization"] == {}
     summaries = found["summarization"]
     assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}
 

@@ -1,0 +1,205 @@
+"""Stored bits: the formula on likelihoods made by hand, a comparison end to end, its figure and its sentences."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import archbench
+from reports import capacity, publish
+from reports import tables as report_tables
+from reports.capacity import Stored
+from reports.judgement import judge
+from reports.statistics import Interval
+from runs import machine, matrix, spec
+from tasks import random_strings
+from tasks.memorization import stored
+
+NATS = math.log(2) * random_strings.BITS  # of a string that is not known at all
+EXPERIMENT = """
+name = "memory"
+architectures = ["decoder", "encoder", "encoder-decoder"]
+seeds = [0, 1]
+supervision = "target"
+[budget]
+parameters = 20_000
+tokens = 6_000
+[model]
+width = 32
+[training]
+batch_tokens = 600
+learning_rate = 0.01
+precision = "float32"
+[[tasks]]
+data = "random-strings:30"
+test_examples = 12
+[[conditions]]
+architectures = ["decoder"]
+budget = { parameters = 24_000 }
+"""
+
+
+# The formula.
+
+
+def test_characters_at_random_store_nothing_and_strings_by_heart_all_of_their_bits() -> None:
+    nothing, everything = (stored(np.full(50, nats), 1000, random_strings.BITS) for nats in (NATS, 0.0))
+    assert nothing.value == pytest.approx(0, abs=1e-9) and nothing.n == 50
+    assert everything.value == 1000 * random_strings.LENGTH * math.log2(len(random_strings.ALPHABET))
+    assert (everything.lower, everything.upper) == (everything.value, everything.value)
+
+
+def test_half_of_the_strings_is_half_of_the_bits_with_an_interval() -> None:
+    score = stored(np.array([0.0, NATS] * 100), 400, random_strings.BITS)
+    assert score.value == pytest.approx(200 * random_strings.BITS)
+    assert score.lower < score.value < score.upper
+    assert np.mean(score.each) == pytest.approx(score.value)
+    assert score.upper - score.lower == pytest.approx(2 * 1.96 * 16_000 / math.sqrt(200), rel=0.15)
+
+
+def test_probability_for_what_no_string_is_costs_more_than_nothing_stores() -> None:
+    tokens = len(random_strings.ALPHABET) + 2  # END and what stands for an unknown character
+    untrained = np.full(20, (random_strings.LENGTH + 1) * math.log(tokens))
+    assert stored(untrained, 10, random_strings.BITS).value < 0
+    assert stored(np.array([0.0, math.inf]), 10, random_strings.BITS).value == -math.inf
+
+
+# From data to page.
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("memory")
+    (folder / "memory.toml").write_text(EXPERIMENT)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
+        archbench.compare(str(folder / "memory.toml"), out=folder / "out", jobs=1)
+    return folder / "out"
+
+
+def read(out: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(out / "tables" / f"{name}.parquet")
+
+
+def test_every_family_is_scored_and_stores_no_more_than_there_is(compared: Path) -> None:
+    runs, scores = read(compared, "runs"), read(compared, "scores")
+    assert set(runs["family"]) == {"decoder", "encoder", "encoder-decoder"} and set(runs["status"]) == {"done"}
+    assert set(runs["task"]) == {"memorization"}
+    rows = scores[scores["metric"] == "stored_bits"]
+    assert set(rows["run"]) == set(runs["run"]) and (rows["value"] <= 30 * random_strings.BITS).all()
+    assert (rows["lower"] <= rows["value"]).all() and (rows["value"] <= rows["upper"]).all()
+    assert set(scores.loc[scores["split"] == "test", "metric"]) >= {"exact_match", "bits_per_byte", "nll_per_token"}
+
+
+def test_stored_bits_follow_from_the_recorded_likelihoods(compared: Path) -> None:
+    scores, predictions = read(compared, "scores"), read(compared, "predictions")
+    own = scores[(scores["split"] == "test") & (scores["metric"] == "stored_bits")].set_index("run")["value"]
+    for run, rows in predictions.groupby("run"):
+        bits = rows["log_likelihood"].mean() / math.log(2)
+        assert own[run] == pytest.approx(30 * (random_strings.BITS + bits))
+        assert own[run] == pytest.approx(rows["stored_bits"].mean())
+
+
+def test_only_the_untrained_model_stands_beside_and_its_bits_are_below_nothing(compared: Path) -> None:
+    rows = read(compared, "references")
+    assert set(rows["name"]) == {"untrained"}
+    assert rows.set_index("metric")["value"]["stored_bits"] < 0
+
+
+def test_the_figure_has_the_numbers_of_the_tables(compared: Path) -> None:
+    numbers = pd.read_csv(compared / "report" / "capacity.csv")
+    assert (compared / "report" / "capacity.svg").is_file() and (compared / "report" / "capacity.png").is_file()
+    assert list(zip(numbers["architecture"], numbers["parameters"] > 22_000, strict=True)) == [
+        ("decoder", False),
+        ("decoder", True),
+        ("encoder", False),
+        ("encoder-decoder", False),
+    ]
+    runs = read(compared, "runs")
+    scores = read(compared, "scores")
+    scores = scores[(scores["split"] == "test") & (scores["metric"] == "stored_bits")].merge(runs, on="run")
+    means = scores.groupby(["architecture", "parameters", "embedding_parameters"])["value"].mean()
+    for _, row in numbers.iterrows():
+        mean = means[row["architecture"], row["parameters"], row["embedding_parameters"]]
+        size = row["parameters"] + row["embedding_parameters"]
+        assert row["stored_bits"] == pytest.approx(mean)
+        assert row["bits_per_parameter"] == pytest.approx(mean / size)
+        assert row["lower"] < mean < row["upper"] and row["seeds"] == 2
+        assert row["bits_in_all_strings"] == 30 * random_strings.BITS and not row["exhausted"]
+    notes = json.loads(read(compared, "datasets")["notes"].item())
+    assert notes["bits_in_all_strings"] == 2400 and notes["test_strings_seen_in_train_by_design"] == 30
+
+
+def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Path) -> None:
+    page = (compared / "report" / "index.html").read_text()
+    assert "What a parameter stores" in page and 'id="figure-capacity"' in page
+    assert "are the same random strings, on purpose" in page and "seen in train by design: 30" in page
+    assert "Each parameter stores one piece of information" in page
+    found = capacity.sentences(capacity.stored(judge(report_tables.read(compared / "tables"))))
+    assert len(found) == 4 and "less than one bit at every size" in found[-1]
+
+
+def test_a_published_report_says_the_same(compared: Path, tmp_path: Path) -> None:
+    publish.publish(compared, tmp_path / "public")
+    here, there = (root / "report" / "capacity.csv" for root in (compared, tmp_path / "public"))
+    assert here.read_bytes() == there.read_bytes()
+
+
+# What is said of it.
+
+
+def point(architecture: str, each: Interval, **changes: object) -> Stored:
+    size = 10_000
+    bits = Interval(*(size * end for end in (each.mean, each.lower, each.upper)))
+    values = dict(dataset="s", condition="", parameters=9_000, embedding_parameters=1_000, strings=80_000.0, passes=70)
+    return Stored(architecture=architecture, bits=bits, seeds=2, **(values | changes))  # type: ignore[arg-type]
+
+
+ABOVE, BELOW, OPEN, LONE = (Interval(*ends) for ends in ((1.5, 1.4, 1.6), (0.5, 0.4, 0.6), (1.0, 0.8, 1.2), (3.0,)))
+
+
+@pytest.mark.parametrize(
+    ("points", "says"),
+    [
+        ([ABOVE, ABOVE], "taken as one bit: at least one bit at every size and in every architecture."),
+        ([BELOW, BELOW], "less than one bit at every size and in every architecture; more training may"),
+        ([ABOVE, BELOW, OPEN], "at least one bit: a of 10,000; less than one bit: b of 10,000; not decided: c of"),
+        ([LONE], "not decided at every size"),
+    ],
+)
+def test_a_piece_of_information_is_a_bit_where_the_interval_says_so(points: list[Interval], says: str) -> None:
+    found = [point(name, each) for name, each in zip("abc", points, strict=False)]
+    assert says in capacity.sentences(found)[-1]
+
+
+def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
+    full, part = point("a", ABOVE, strings=16_000.0), point("a", ABOVE)
+    assert point("a", BELOW, strings=5_100.0).word == "open" and point("a", BELOW).word == "below"
+    assert full.exhausted and not part.exhausted and not point("a", ABOVE, strings=math.nan).exhausted
+    said = capacity.sentences([full, part])[0]
+    assert "at least 1.50 bits for each of 10,000 parameters" in said and "94% of all bits" in said
+    assert "(95% interval 1.40 to 1.60)" in said and said.endswith("after 70.0 passes over the strings.")
+
+
+def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
+    assert capacity.sentences([]) == [] and capacity.panels([], {}) == ()
+
+
+# The preset.
+
+
+def test_the_preset_measures_three_sizes_within_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "matmul_rate", lambda on, bf16: 12e9)  # of a core that is busy with something else
+    experiment = spec.preset("capacity")
+    found = matrix.plan(
+        experiment, device="cpu", deterministic=False, cache=tmp_path, root=tmp_path, say=lambda line: None
+    )
+    sizes = {plan.targets["parameters"] for plan in found.plans}
+    assert len(sizes) == 3 and {plan.family for plan in found.plans} == {"decoder", "encoder", "encoder-decoder"}
+    assert all(len(task.seeds) >= 2 for task in (*experiment.tasks, *experiment.conditions))
+    bits = found.datasets[0]["notes"]["bits_in_all_strings"]
+    assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
+    assert sum(plan.expected_seconds for plan in found.plans) / 2 < 3600
