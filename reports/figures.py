@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from matplotlib.ticker import EngFormatter
 
 from reports import drawing, forest, ladders, panels, shares
 from reports.comparison import Comparison, Comparisons
@@ -15,7 +16,7 @@ from reports.conditions import condition
 from reports.contrasts import Contrast
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
-from reports.formatting import number, value
+from reports.formatting import value
 from reports.judgement import Judged
 from reports.ladders import Step
 from reports.palette import label, looks
@@ -239,28 +240,24 @@ def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judg
     """A panel for each data set whose conditions are rungs on the axis of this name."""
     drawn, rows, named = [], [], []
     for ladder in (one.ladder for one in judged.climbs if one.ladder.axis.name == name):
-        steps = ladders.steps(judged.comparisons, ladder)
-        best = ladder.base.classical
-        draws = partial(
-            draw,
-            steps=steps,
-            looks=found,
-            y_label=f"{ladder.base.metric.label} {ladder.base.metric.arrow}",
-            reference=best[1] if best else math.nan,
-        )
-        below = [f"{_given(steps)} training tokens"]
-        below += [f"dashed: {reference_label(best[0])}, {value(best[1], ladder.base.metric.decimals)}"] if best else []
-        about = f"{ladder.base.metric.label} against {ladder.axis.many}, {ladder.dataset}"
+        steps, found_by = ladders.steps(judged.comparisons, ladder), ladder.base.metric
+        best = ladders.reference(ladder, steps)
+        y_label = f"{found_by.label} {found_by.arrow}"
+        draws = partial(draw, steps=steps, looks=found, y_label=y_label, reference=best[1] if best else None)
+        below = _given(steps)
+        below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
+        about = f"{found_by.label} against {ladder.axis.many}, {ladder.dataset}"
         drawn.append(Panel(label(ladder.dataset, 40), label("; ".join(below), 84), 2.9, draws, about))
         rows += ladders.numbers(ladder, steps)
         named += ladder.architectures
     return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))
 
 
-def _given(steps: Sequence[Step]) -> str:
-    """The training tokens of all steps, least and most."""
-    least, most = (number(which(step.tokens for step in steps)) for which in (min, max))
-    return least if least == most else f"{least} to {most}"
+def _given(steps: Sequence[Step]) -> list[str]:
+    """The training tokens of all steps, least and most, in words; nothing where they are not known."""
+    given = sorted({float(f"{step.tokens:.3g}") for step in steps if math.isfinite(step.tokens)})
+    said = [EngFormatter(sep=" ")(each) for each in given]
+    return [f"{' to '.join(dict.fromkeys((said[0], said[-1])))} tokens"] if said else []
 
 
 def _trials(tried: Sequence[Trial], found: Looks) -> Figure:

@@ -126,9 +126,16 @@ def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
     return found
 
 
+def reference(ladder: Ladder, found: Sequence[Step]) -> tuple[str, float] | None:
+    """The best classical reference, unless it lies so far off that the steps could not be told apart beside it."""
+    best, means = ladder.base.classical, [step.interval.mean for step in found]
+    half = (max(means) - min(means)) / 2
+    return best if best and min(means) - half <= best[1] <= max(means) + half else None
+
+
 def numbers(ladder: Ladder, found: Sequence[Step]) -> list[dict[str, object]]:
     """The steps as rows of a table, each beside the best classical reference of its data set."""
-    reference, value = ladder.base.classical or ("", math.nan)
+    name, value = ladder.base.classical or ("", math.nan)
     return [
         {
             "dataset": ladder.dataset,
@@ -144,7 +151,7 @@ def numbers(ladder: Ladder, found: Sequence[Step]) -> list[dict[str, object]]:
             "lower": step.interval.lower,
             "upper": step.interval.upper,
             "seeds": step.seeds,
-            "reference": reference,
+            "reference": name,
             "reference_value": value,
         }
         for step in found

@@ -105,20 +105,21 @@ def shares(axes: Axes, points: Sequence[Share], looks: Looks, y_label: str) -> N
     axes.set_ylabel(y_label)
 
 
-def scaling(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float) -> None:
+def scaling(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
     """Score against parameters on a logarithmic axis, and a classical reference as a dashed line."""
     _lines(axes, [(step.architecture, step.parameters, step.interval) for step in steps], looks)
     _reference_line(axes, reference)
-    _rung_ticks(axes, {step.rung: formatting.number(step.rung) for step in steps})
+    said = EngFormatter(sep="\N{NO-BREAK SPACE}")
+    _rung_ticks(axes, {step.rung: said(step.rung) for step in steps})
     axes.set_xlabel("parameters outside the embeddings")
     axes.set_ylabel(y_label)
 
 
-def depth(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float) -> None:
+def depth(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
     """Score against layers at equal parameters, the width of each depth below it."""
     _lines(axes, [(step.architecture, step.rung, step.interval) for step in steps], looks)
     _reference_line(axes, reference)
-    widths = {step.rung: formatting.number(step.width) for step in steps}
+    widths = {step.rung: formatting.count(step.width) for step in steps}
     _rung_ticks(axes, {rung: f"{rung}\n({width})" for rung, width in widths.items()})
     axes.set_xlabel("layers of each stack (width)")
     axes.set_ylabel(y_label)
@@ -200,10 +201,8 @@ def _reference(axes: Axes, place: float, value: float, limits: tuple[float, floa
     axes.plot([edge], [place], marker, color=QUIET, markersize=6)
 
 
-def _reference_line(axes: Axes, reference: float) -> None:
-    """A dashed line where the reference lies within what the scores span, or half as far beyond it."""
-    low, high = axes.get_ylim()
-    if low - (high - low) / 2 <= reference <= high + (high - low) / 2:
+def _reference_line(axes: Axes, reference: float | None) -> None:
+    if reference is not None:
         axes.axhline(reference, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
 
 
