@@ -1,22 +1,30 @@
 """The report in a few sentences, for a reader in a hurry: what is decided, what is not, and what it cannot say."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from reports.comparison import Comparison
 from reports.contrasts import Contrast, Control
 from reports.formatting import listing, number
 from reports.judgement import Judged
+from reports.scaling import sentences
+
+MOST: Final = 3  # sentences about size or depth; the rest stands beside their figures
 
 
 def bottom_line(judged: Judged) -> list[str]:
-    """Up to three sentences about the primary contrasts, else about what changes do; none where nothing was tested."""
+    """Up to three sentences about the primary contrasts, else about what changes, or size and depth, do.
+
+    None where nothing was tested.
+    """
     primary, effects = judged.tested.primary, judged.tested.effects
     reserve = list(_reserve(judged.first, judged.tested.controls))
     if any(one.outcome != "unknown" for one in primary):
         return [_decided(primary), *_open(primary), *reserve]
     if any(one.outcome != "unknown" for one in effects):
         return [_decided(effects, "of what was changed"), *_undecided(effects), *reserve]
-    return []
+    climbed = [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in sentences(one)]
+    return [*climbed[:MOST], *reserve] if climbed else []
 
 
 def _decided(primary: Sequence[Contrast], among: str = "between the declared architectures") -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from reports.comparison import Comparison, Comparisons, Group
 from reports.contrasts import Contrast, corrected_for_family
 from reports.metrics import metric
-from reports.testing import specification, tested
+from reports.testing import entered, tested
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 
@@ -69,6 +69,5 @@ def _metric(base: Comparison, other: Comparison) -> str:
 
 def _baselines(comparisons: Comparisons) -> dict[str, str]:
     """The baseline of each task that the experiment gives one."""
-    tasks = specification(comparisons.tables).get("tasks")
-    found = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
-    return {str(task.get("name")): str(task["baseline"]) for task in found if task.get("baseline")}
+    tasks = entered(comparisons.tables, "tasks")
+    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}

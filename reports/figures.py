@@ -1,26 +1,31 @@
 """The report's figures: what is drawn, what the caption says, and the numbers behind it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
+from matplotlib.ticker import EngFormatter
 
-from reports import capacity, drawing, forest, panels, shares
+from reports import capacity, drawing, forest, ladders, panels, shares
 from reports.comparison import Comparison, Comparisons
 from reports.conditions import condition
 from reports.contrasts import Contrast
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
+from reports.formatting import value
 from reports.judgement import Judged
+from reports.ladders import Step
 from reports.palette import label, looks
 from reports.panels import Looks, Point
 from reports.tables import Tables, write_csv
 from reports.testing import stated
 from reports.trials import Trial, trials
 from reports.trials import numbers as trial_numbers
+from reports.verdicts import reference_label
 from runs.spec import DEFAULT_CONTRASTS
 from runs.store import write_bytes
 
@@ -50,6 +55,14 @@ _COST: Final = (
 _SHARES: Final = (
     "The score on the test split after parts of the budget, each trained, annealed and scored by itself (means over "
     "seeds, bars are 95% intervals); the last point is the whole budget."
+)
+_SCALING: Final = (
+    "The score on the test split against the parameters outside the embeddings, on a logarithmic axis: means over "
+    "seeds, bars are 95% intervals. Every point was trained by itself, on as many tokens as stand below the title."
+)
+_DEPTH: Final = (
+    "The score on the test split against the layers of each stack, at equal parameters: means over seeds, bars are 95% "
+    "intervals. The width is below each depth; an encoder-decoder has two stacks, and narrower feed-forward networks."
 )
 _TRIALS: Final = (
     "The best validation loss of every trial against its learning rate; large marks are the chosen points.{dropout} "
@@ -87,6 +100,8 @@ def figures(judged: Judged) -> list[Figure]:
         _curves(tables, first, found, "flops"),
         _shares(comparisons, scored, found),
         _capacity(capacity.stored(judged), found),
+        _ladder("scaling", "Score against size", _SCALING, panels.scaling, judged, found),
+        _ladder("depth", "Depth against width", _DEPTH, panels.depth, judged, found),
         _inference(scored, found),
         _trials(trials(tables), found),
         _headline("headline_further", "Scores under the other conditions", [c for c in further if c.scored], found),
@@ -226,6 +241,30 @@ def _capacity(points: Sequence[capacity.Stored], found: Looks) -> Figure:
     named = tuple(dict.fromkeys(point.architecture for point in points))
     rows = pd.DataFrame(capacity.numbers(points))
     return Figure("capacity", "Stored bits against size", capacity.CAPTION, capacity.panels(points, found), named, rows)
+
+
+def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judged: Judged, found: Looks) -> Figure:
+    """A panel for each data set whose conditions are rungs on the axis of this name."""
+    drawn, rows, named = [], [], []
+    for ladder in (one.ladder for one in judged.climbs if one.ladder.axis.name == name):
+        steps, found_by = ladders.steps(judged.comparisons, ladder), ladder.base.metric
+        best = ladders.reference(ladder, steps)
+        y_label = f"{found_by.label} {found_by.arrow}"
+        draws = partial(draw, steps=steps, looks=found, y_label=y_label, reference=best[1] if best else None)
+        below = _given(steps)
+        below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
+        about = f"{found_by.label} against {ladder.axis.many}, {ladder.dataset}"
+        drawn.append(Panel(label(ladder.dataset, 40), label("; ".join(below), 84), 2.9, draws, about))
+        rows += ladders.numbers(ladder, steps)
+        named += ladder.architectures
+    return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))
+
+
+def _given(steps: Sequence[Step]) -> list[str]:
+    """The training tokens of all steps, least and most, in words; nothing where they are not known."""
+    given = sorted({float(f"{step.tokens:.3g}") for step in steps if math.isfinite(step.tokens)})
+    said = [EngFormatter(sep=" ")(each) for each in given]
+    return [f"{' to '.join(dict.fromkeys((said[0], said[-1])))} tokens"] if said else []
 
 
 def _trials(tried: Sequence[Trial], found: Looks) -> Figure:

@@ -12,7 +12,9 @@ from reports.comparison import Comparison, Comparisons, Group, by_condition, pla
 from reports.conditions import condition
 from reports.contrasts import Contrast, Contrasts, Control, Pair, corrected_for_family, marked
 from reports.effects import effects
+from reports.ladders import ladders
 from reports.metrics import metric
+from reports.scaling import Climb, climbs
 from reports.statistics import Sample
 from reports.tables import Tables
 from reports.testing import contrast, stated
@@ -25,13 +27,15 @@ FEW: Final = 4  # architectures of which every pair is a contrast where none is 
 class Judged:
     """A report's comparisons by their primary metrics, the best architectures marked, and all that was tested.
 
-    ``first`` has each data set under its first condition, ``further`` the others.
+    ``first`` has each data set under its first condition, ``further`` the others. ``climbs`` has what size and depth
+    do where conditions differ in them; these conditions are no effects.
     """
 
     comparisons: Comparisons
     first: tuple[Comparison, ...]
     further: tuple[Comparison, ...]
     tested: Contrasts
+    climbs: tuple[Climb, ...] = ()
 
     @property
     def headlines(self) -> tuple[Comparison, ...]:
@@ -42,18 +46,23 @@ def judge(tables: Tables) -> Judged:
     """Compare and test everything that the tables hold."""
     comparisons = Comparisons(tables)
     headlines = comparisons.headlines()
-    tested = contrasts(comparisons, headlines)
     first, further = by_condition(headlines)
+    climbed = climbs(comparisons, ladders(comparisons, first, further))
+    tested = contrasts(comparisons, headlines, climbed)
     return Judged(
         comparisons,
         tuple(marked(one, tested.of(one.group.dataset)) for one in first),
         tuple(further),
         tested,
+        tuple(climbed),
     )
 
 
-def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Contrasts:
-    """Test every pair of every group by its primary metric, the controls, and what a change does."""
+def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], climbed: Sequence[Climb] = ()) -> Contrasts:
+    """Test every pair of every group by its primary metric, the controls, and what a change does.
+
+    The rungs of what was ``climbed`` are tested there, as steps, and not once more as changes.
+    """
     declared, margins = stated(comparisons.tables)
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
@@ -63,7 +72,8 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison]) -> Cont
     controls = [one for found in first for one in tester.controls(found)]
     corrected = corrected_for_family([one.contrast for one in controls])
     controls = [replace(one, contrast=each) for one, each in zip(controls, corrected, strict=True)]
-    found = effects(comparisons, first, further)
+    rungs = [rung.found for one in climbed for rung in one.ladder.rungs]
+    found = effects(comparisons, first, [one for one in further if not any(one is rung for rung in rungs)])
     return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls), tuple(found))
 
 

@@ -11,7 +11,20 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from reports import audit, capacity, claims, drawing, figures, formatting, grids, ledger, shares, tested_grids, trials
+from reports import (
+    audit,
+    capacity,
+    claims,
+    drawing,
+    figures,
+    formatting,
+    grids,
+    ledger,
+    scaling,
+    shares,
+    tested_grids,
+    trials,
+)
 from reports.bottom_line import bottom_line
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
@@ -64,6 +77,8 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     roles.append(("control", [one.contrast for one in tested.controls]))
     roles.append(("effect", tested.effects))
     roles.append(("doubling", shares.doublings(judged)))
+    for each in judged.climbs:
+        roles += [(each.ladder.axis.name, each.moves), (f"{each.ladder.axis.name}, order", each.orders)]
     roles += [(f"claim {one.claim.name}", one.contrasts) for one in claims.rulings(judged)]
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
     if not rows:
@@ -125,6 +140,7 @@ def _context(judged: Judged) -> dict[str, Any]:
             for name in dict.fromkeys(each.dataset for each in doubled)
         ],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
+        "climbs": [(each.ladder.axis.name, each.ladder.dataset, scaling.sentences(each)) for each in judged.climbs],
         "tuning": tested_grids.tuning(tried),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "headline": grids.headline(first),

@@ -13,8 +13,10 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from reports import formatting
 from reports.comparison import UNTRAINED, Cell, Comparison
 from reports.curves import Curve
+from reports.ladders import Step
 from reports.palette import INK, PAPER, QUIET, RULE, Look, label
 from reports.shares import Share
+from reports.statistics import Interval
 from reports.trials import Trial
 from reports.verdicts import reference_label
 
@@ -97,20 +99,30 @@ def cost(
 
 def shares(axes: Axes, points: Sequence[Share], looks: Looks, y_label: str) -> None:
     """Score against training tokens, each point trained by itself: a line for each architecture, with intervals."""
-    for name in dict.fromkeys(point.architecture for point in points):
-        own, look = [point for point in points if point.architecture == name], looks[name]
-        axes.plot([p.tokens for p in own], [p.interval.mean for p in own], color=look.colour, linewidth=1.4)
-        for point in own:
-            if point.interval.known:
-                ends = [point.interval.lower, point.interval.upper]
-                axes.plot([point.tokens] * 2, ends, color=look.colour, linewidth=2)
-            _mean(axes, point.tokens, point.interval.mean, look)
-    axes.set_xscale("log")
+    _lines(axes, [(point.architecture, point.tokens, point.interval) for point in points], looks)
     _log_ticks(axes, [point.tokens for point in points])
     axes.set_xlabel("training tokens, each point annealed by itself")
     axes.set_ylabel(y_label)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(color=RULE, linewidth=0.6)
+
+
+def scaling(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
+    """Score against parameters on a logarithmic axis, and a classical reference as a dashed line."""
+    _lines(axes, [(step.architecture, step.parameters, step.interval) for step in steps], looks)
+    _reference_line(axes, reference)
+    said = EngFormatter(sep="\N{NO-BREAK SPACE}")
+    _rung_ticks(axes, {step.rung: said(step.rung) for step in steps})
+    axes.set_xlabel("parameters outside the embeddings")
+    axes.set_ylabel(y_label)
+
+
+def depth(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
+    """Score against layers at equal parameters, the width of each depth below it."""
+    _lines(axes, [(step.architecture, step.rung, step.interval) for step in steps], looks)
+    _reference_line(axes, reference)
+    widths = {step.rung: formatting.count(step.width) for step in steps}
+    _rung_ticks(axes, {rung: f"{rung}\n({width})" for rung, width in widths.items()})
+    axes.set_xlabel("layers of each stack (width)")
+    axes.set_ylabel(y_label)
 
 
 def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
@@ -128,6 +140,20 @@ def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
     axes.minorticks_off()
     axes.set_xlabel("learning rate")
     axes.set_ylabel("validation, nats per token")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def _lines(axes: Axes, points: Sequence[tuple[str, float, Interval]], looks: Looks) -> None:
+    """Scores against what was given, on a logarithmic axis: a line for each architecture, with intervals."""
+    for name in dict.fromkeys(name for name, _, _ in points):
+        own, look = [(x, interval) for each, x, interval in points if each == name], looks[name]
+        axes.plot([x for x, _ in own], [interval.mean for _, interval in own], color=look.colour, linewidth=1.4)
+        for x, interval in own:
+            if interval.known:
+                axes.plot([x] * 2, [interval.lower, interval.upper], color=look.colour, linewidth=2)
+            _mean(axes, x, interval.mean, look)
+    axes.set_xscale("log")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=RULE, linewidth=0.6)
 
@@ -175,6 +201,11 @@ def _reference(axes: Axes, place: float, value: float, limits: tuple[float, floa
     axes.plot([edge], [place], marker, color=QUIET, markersize=6)
 
 
+def _reference_line(axes: Axes, reference: float | None) -> None:
+    if reference is not None:
+        axes.axhline(reference, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+
+
 def _limits(comparison: Comparison) -> tuple[float, float]:
     """The range of the scores, of intervals that are not absurdly wide, and of the best classical reference."""
     seeds = [value for cell in comparison.scored for value in cell.values.values()]
@@ -217,3 +248,15 @@ def _log_ticks(axes: Axes, costs: Sequence[float]) -> None:
     axes.set_xticks(ticks)
     axes.minorticks_off()
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+
+
+def _rung_ticks(axes: Axes, rungs: Mapping[int, str]) -> None:
+    """A tick at every rung, but where it would stand on the one before it."""
+    low, high = min(rungs) / 1.4, max(rungs) * 1.4
+    ticks: list[int] = []
+    for rung in sorted(rungs):
+        if not ticks or math.log(rung / ticks[-1]) > 0.09 * math.log(high / low):
+            ticks.append(rung)
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [rungs[tick] for tick in ticks])
+    axes.minorticks_off()

@@ -1,6 +1,6 @@
 """The headline for the terminal: architectures by data set, and a sentence for each data set."""
 
-from reports import grids, tested_grids, trials
+from reports import grids, scaling, tested_grids, trials
 from reports.judgement import Judged
 from reports.verdicts import cautions, contrast_sentence, left_out, verdict
 
@@ -13,7 +13,10 @@ def text(judged: Judged) -> list[list[str]]:
 
 
 def sentences(judged: Judged) -> list[str]:
-    """What is decided on each data set and what is not, and what casts doubt on it; else what a change does."""
+    """What is decided on each data set and what is not, and what casts doubt on it; else what a change does.
+
+    What size and depth do follows, where conditions differ in them.
+    """
     found = []
     for one in judged.first:
         primary = judged.tested.of(one.group.dataset)
@@ -23,6 +26,7 @@ def sentences(judged: Judged) -> list[str]:
         found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
     if not judged.tested.primary:
         found += [contrast_sentence(one) for one in judged.tested.effects]
+    found += [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in scaling.sentences(one)]
     cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
     return [*found, *([f"tuning: {cost}"] if cost else []), *left_out(judged.comparisons.tables)]
 

@@ -34,6 +34,12 @@ def specification(tables: Tables) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
+    """The ``tasks``, or the ``conditions``, of the experiment as it was resolved."""
+    found = specification(tables).get(key)
+    return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
+
+
 def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
     """The contrasts that the experiment declares, and its margins by metric."""
     found = specification(tables)

@@ -50,7 +50,7 @@ def contrast_sentence(one: Contrast) -> str:
     if one.better:
         worse = one.second if one.better == one.first else one.first
         small = f", by less than the margin of {margin}" if one.small else ""
-        return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {_p(one)}){small}."
+        return f"{one.better} is ahead of {worse} by {gap} {found.label} (95% interval {span}; {p_said(one)}){small}."
     if one.outcome == "equal":
         return f"{one.first} and {one.second} are equal within the margin of {margin} {found.label} ({span})."
     if one.outcome == "unknown" and one.diverged:
@@ -59,7 +59,7 @@ def contrast_sentence(one: Contrast) -> str:
         return f"{one.first} against {one.second}: not tested; it takes two seeds of one of them, and scores of both."
     if one.flat:
         return f"{one.first} against {one.second}: no score varied, so that nothing can be decided."
-    seen = f"{_favour(one, places)} (95% interval {span}; {_p(one)})"
+    seen = f"{_favour(one, places)} (95% interval {span}; {p_said(one)})"
     return f"{one.first} against {one.second} is not decided: {seen}. {_power(one)}"
 
 
@@ -82,7 +82,8 @@ def _power(one: Contrast) -> str:
     return f"{told}; about {one.seeds} seeds of each would decide it."
 
 
-def _p(one: Contrast) -> str:
+def p_said(one: Contrast) -> str:
+    """A p value in words, and for how many tests it is corrected."""
     said = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
     return f"{said}, corrected for {one.family} tests" if one.family > 1 else said
 

@@ -94,6 +94,50 @@ def controls(task: Imagined, half: float) -> list[Further]:
     return [again, Further(task, first, f"{first}, half the budget", half, share=0.5)]
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A rung of a ladder: what is asked for, the true scores there, and the width of its runs."""
+
+    value: int
+    truth: dict[str, float]
+    width: int = 64
+
+
+def write_ladder(root: Path, task: Imagined, setting: str, base: Planted, rungs: Sequence[Planted]) -> list[str]:
+    """Write `task` at `base` and, as conditions, at each of `rungs`; `setting` is "parameters" or "depth"."""
+    table = {"parameters": "budget", "depth": "model"}[setting]
+
+    def got(rung: Planted) -> Row:
+        return {setting: rung.value, "width": rung.width, "train_tokens": 1_000_000}
+
+    further = [
+        Further(task, name, name, truth, "compared", condition=f"rung {rung.value}", changes=got(rung))
+        for rung in rungs
+        for name, truth in rung.truth.items()
+    ]
+    runs = write_store(root, [replace(task, truth=base.truth)], further=further)
+    for run in runs[: task.seeds * len(base.truth)]:
+        change_record(root, run, **got(base))
+    specify(root, "tasks", [_rung(task, table, setting, base, "")])
+    specify(root, "conditions", [_rung(task, table, setting, rung, f"rung {rung.value}") for rung in rungs])
+    return runs
+
+
+def _rung(task: Imagined, table: str, setting: str, rung: Planted, condition: str) -> Row:
+    """A task as it was resolved, with what its condition changes."""
+    sections: dict[str, Row] = {"budget": {"parameters": 250_000, "tokens": 1_000_000}, "model": {"depth": None}}
+    sections[table] = sections[table] | {setting: rung.value}
+    sections["model"] = sections["model"] | {"width": rung.width, "heads": 2}
+    training = {"learning_rate": 0.01, "dropout": 0.0}
+    return {
+        "name": task.dataset,
+        "kind": task.kind,
+        "condition": condition,
+        "share": 1.0,
+        "training": training,
+    } | sections
+
+
 def specify(root: Path, key: str, value: Any) -> None:
     """Set a key of the experiment's specification."""
     path = root / "experiment.json"
@@ -139,7 +183,7 @@ def _further(root: Path, one: Further, seed: int, place: int) -> str:
     task = replace(one.task, truth={one.architecture: one.truth})
     run = _run(root, task, one.architecture, seed + 1000 * (place + 1), "parameters")
     tokens = int(one.share * 250_000 * task.tokens_per_parameter)
-    change_record(root, run, train_tokens=tokens, **one.changes)
+    change_record(root, run, **({"train_tokens": tokens} | one.changes))
     return run
 
 

@@ -1,0 +1,299 @@
+"""Size and depth: what is drawn is what the tables hold, and no more is said of it than the tests decide."""
+
+import csv
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined, Planted, single
+
+import reports
+from reports import figures, page, scaling, summary, tables
+from reports.bottom_line import bottom_line
+from reports.contrasts import Contrast
+from reports.judgement import Judged, judge
+from reports.ladders import DEPTH, SIZE, ladders, steps
+from runs import matrix, spec
+from runs.sections import Experiment, Task
+
+NAMES = ("decoder", "encoder", "encoder-decoder")
+IDLE, BUSY = 200e9, 67e9  # FLOP/s of a matrix product on a core that has nothing else to do, and on one that has
+SIZES = (50_000, 125_000, 320_000, 800_000, 2_000_000)
+TASK = single(SENTIMENT, seeds=3, spread=0.003, examples=2000)
+
+
+def read(root: Path) -> Judged:
+    return judge(tables.collect(root))
+
+
+def drawn(judged: Judged) -> dict[str, figures.Figure]:
+    return {figure.name: figure for figure in figures.figures(judged)}
+
+
+def at(value: int, *scores: float, width: int = 64) -> Planted:
+    return Planted(value, dict(zip(NAMES, scores, strict=False)), width)
+
+
+def climbed(root: Path, setting: str, base: Planted, *rungs: Planted, task: Imagined = TASK) -> list[str]:
+    """What is said of a ladder with these planted scores."""
+    synthetic.write_ladder(root, task, setting, base, rungs)
+    [climb] = read(root).climbs
+    return scaling.sentences(climb)
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two architectures at three sizes, the middle one first; the second is ahead from the middle on."""
+    root = tmp_path_factory.mktemp("sizes")
+    task = single(SHAKESPEARE, seeds=3, spread=0.003)
+    rungs = [at(2_000_000, 2.4, 2.3, width=192), at(50_000, 3.0, 3.1, width=32)]
+    synthetic.write_ladder(root, task, "parameters", at(320_000, 2.6, 2.5), rungs)
+    reports.build(root)
+    return root
+
+
+# Presets.
+
+
+def offline(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment on data of the same lengths that need no download."""
+    words = " ".join(f"word{number % 977}" for number in range(40_000))
+    (folder / "text.txt").write_text(words)
+
+    def moved(task: Task) -> Task:
+        data = "phrases-en-de:2000" if task.name == "phrases-en-de" else str(folder / "text.txt")
+        return task.model_copy(update={"data": data})
+
+    parts = {key: tuple(map(moved, getattr(experiment, key))) for key in ("tasks", "conditions")}
+    return experiment.model_copy(update=parts)
+
+
+@pytest.mark.parametrize(("name", "columns"), [("scaling", {"parameters"}), ("depth-width", {"depth", "width"})])
+def test_a_preset_takes_less_than_an_hour_and_changes_what_it_says(
+    name: str, columns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix.machine, "matmul_rate", lambda *_, **__: BUSY)
+    experiment = offline(spec.preset(name), tmp_path)
+    found = matrix.plan(
+        experiment, device="cpu", deterministic=False, cache=tmp_path, root=tmp_path / "out", say=lambda line: None
+    )
+    assert sum(plan.expected_seconds for plan in found.plans) / 2 < 3600
+    rows = pd.DataFrame([plan.row() for plan in found.plans])
+    for _, alike in rows.groupby("target_parameters"):
+        assert (alike["parameters"] / alike["target_parameters"] - 1).abs().max() <= 0.01
+    varying = rows[rows["architecture"] == "decoder"].groupby("dataset")[list(columns)].nunique()
+    assert (varying == 5).all(axis=None)
+    assert rows.groupby(["dataset", "architecture"])["seed"].nunique().min() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "values"), [("scaling", SIZE, SIZES), ("depth-width", DEPTH, (1, 2, 4, 8, 12))]
+)
+def test_the_conditions_of_a_preset_are_its_rungs(
+    name: str, axis: object, values: Sequence[int], tmp_path: Path
+) -> None:
+    experiment = spec.preset(name)
+    rungs = [at(0, 0.5, 0.5), *(at(each, 0.5, 0.5) for each in values[1:])]
+    synthetic.write_ladder(tmp_path, single(PHRASES, seeds=2, examples=20), "parameters", rungs[0], rungs[1:])
+    head = json.loads((tmp_path / "experiment.json").read_text())
+    names = [task.condition for task in experiment.conditions if task.name == "phrases-en-de" and task.share == 1]
+    for entry in head["entries"]:
+        if entry["condition"]:
+            entry["condition"] = names[values[1:].index(int(entry["condition"].split()[1]))]
+    synthetic.write_json(tmp_path / "experiment.json", head | {"experiment": experiment.digestable()})
+    [climb] = read(tmp_path).climbs
+    assert climb.ladder.axis is axis
+    assert tuple(rung.value for rung in climb.ladder.rungs) == tuple(values)
+
+
+# Figures.
+
+
+def test_numbers_of_the_figure_are_those_of_the_tables(sizes: Path) -> None:
+    with (sizes / "report" / "scaling.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["architecture"], float(row["parameters"])) for row in rows] == [
+        (name, size) for name in ("decoder", "encoder") for size in (50_000, 320_000, 2_000_000)
+    ]
+    runs, scores = (pd.read_csv(sizes / "tables" / f"{name}.csv") for name in ("runs", "scores"))
+    scores = scores[(scores["metric"] == "bits_per_byte") & (scores["split"] == "test")]
+    means = runs.merge(scores, on="run").groupby(["architecture", "parameters"])["value"].mean()
+    for row in rows:
+        assert float(row["mean"]) == pytest.approx(means[row["architecture"], int(float(row["parameters"]))])
+        assert float(row["lower"]) < float(row["mean"]) < float(row["upper"])
+        assert float(row["tokens_per_parameter"]) == pytest.approx(1_000_000 / float(row["parameters"]))
+        assert (row["reference"], float(row["reference_value"]), row["seeds"]) == ("ngram", 2.43, "3")
+
+
+def test_what_a_ladder_shows_is_no_change_beside_it(sizes: Path) -> None:
+    judged = read(sizes)
+    assert not judged.tested.effects
+    assert {"scaling"} == set(drawn(judged)) & {"scaling", "depth", "effects"}
+    html = (sizes / "report" / "index.html").read_text(encoding="utf-8")
+    [climb] = judged.climbs
+    assert 'id="figure-scaling"' in html and 'id="figure-depth"' not in html
+    said = scaling.sentences(climb)
+    assert all(escape(sentence) in html for sentence in said)
+    assert [f"shakespeare: {sentence}" for sentence in said] == summary.sentences(judged)[-len(said) :]
+    tested = pd.read_csv(sizes / "report" / "contrasts.csv")
+    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in climb.moves]
+
+
+def test_without_rungs_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    judged = read(tmp_path)
+    assert not judged.climbs and not {"scaling", "depth"} & set(drawn(judged))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": {"learning_rate": 0.01, "dropout": 0.1}},
+        {"supervision": "target"},
+        {"share": 0.5},
+        {"condition": "another name"},
+        {"budget": {"parameters": "many"}},
+    ],
+)
+def test_a_condition_that_changes_more_than_the_size_is_no_rung(tmp_path: Path, change: dict[str, object]) -> None:
+    rungs = [at(50_000, 0.4), at(100_000, 0.5)]
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), rungs)
+    head = json.loads((tmp_path / "experiment.json").read_text())
+    head["experiment"]["conditions"][0] |= change
+    synthetic.write_json(tmp_path / "experiment.json", head)
+    judged = read(tmp_path)
+    [climb] = judged.climbs
+    assert [rung.value for rung in climb.ladder.rungs] == [100_000, 320_000]
+    assert [one.first for one in judged.tested.effects] == ["decoder with rung 50000"]
+
+
+@pytest.mark.parametrize("key", ["tasks", "conditions"])
+@pytest.mark.parametrize("value", [None, [3], "x", {"name": "sentiment"}, [{"name": "sentiment", "budget": 3}]])
+def test_a_broken_specification_has_no_ladder(tmp_path: Path, key: str, value: object) -> None:
+    synthetic.write_ladder(tmp_path, single(TASK, examples=20), "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
+    synthetic.specify(tmp_path, key, value)
+    assert not read(tmp_path).climbs
+
+
+def test_two_sizes_of_one_value_are_one_rung(tmp_path: Path) -> None:
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4), at(60_000, 0.5)])
+    head = json.loads((tmp_path / "experiment.json").read_text())
+    head["experiment"]["conditions"][1]["budget"]["parameters"] = 50_000
+    synthetic.write_json(tmp_path / "experiment.json", head)
+    judged = read(tmp_path)
+    [climb] = judged.climbs
+    assert [rung.value for rung in climb.ladder.rungs] == [50_000, 320_000]
+    assert [one.first for one in judged.tested.effects] == ["decoder with rung 60000"]
+
+
+def test_an_architecture_that_skips_a_rung_has_no_point_there(tmp_path: Path) -> None:
+    rungs = [at(50_000, 0.4, 0.5), at(2_000_000, 0.7)]
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.6), rungs)
+    judged = read(tmp_path)
+    [ladder] = ladders(judged.comparisons, judged.first, judged.further)
+    points = [(step.architecture, step.rung) for step in steps(judged.comparisons, ladder)]
+    assert points == [("decoder", value) for value in (50_000, 320_000, 2_000_000)] + [
+        ("encoder", value) for value in (50_000, 320_000)
+    ]
+    said = scaling.sentences(judged.climbs[0])
+    assert said[1].startswith("encoder: from 50,000 to 320,000 parameters")
+    assert not any("order of means" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("name", ["$x^2$", r"$\frac", "a" * 300, "\u6a21\u578b \u0000\n\x1b[31m", "<b>&amp;", "=1+1"])
+@pytest.mark.parametrize("setting", ["parameters", "depth"])
+def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
+    task = single(TASK, examples=20, seeds=2, references={name: 0.45})
+    runs = synthetic.write_ladder(tmp_path, task, setting, at(3, 0.5, 0.6), [at(1, 0.4, 0.5), at(2, 0.4, 0.5)])
+    for run in runs:
+        other = {"architecture": name} if "-encoder-" in run else {}
+        synthetic.change_record(tmp_path, run, dataset=name, **other)
+    path = tmp_path / "experiment.json"
+    head = json.loads(path.read_text())
+    named = {"encoder": name, "sentiment": name}
+    for entry in head["entries"]:
+        entry |= {key: named.get(entry[key], entry[key]) for key in ("architecture", "dataset")}
+    for task_ in (*head["experiment"]["tasks"], *head["experiment"]["conditions"]):
+        task_["name"] = name
+    synthetic.write_json(path, head)
+    judged = read(tmp_path)
+    [figure] = [each for key, each in drawn(judged).items() if key in ("scaling", "depth")]
+    [*_, table] = figures.write(figure, tmp_path / "drawn")
+    assert name in figure.architectures and len(figure.numbers) == 6
+    assert "=1+1" not in table.read_text().replace("'=1+1", "")
+    html = page.render(judged, [figure])
+    assert "<b>&amp;" not in html and (name != "<b>&amp;" or escape(name) in html)
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("top", "says"),
+    [
+        (0.70, "; the last step, from 320,000, still made it better by 0."),
+        (0.60, "; the last step, from 320,000, changed it by less than the margin of 0.02"),
+        (0.50, "; the last step, from 320,000, made it worse by 0."),
+    ],
+)
+def test_what_the_last_step_did_is_said(tmp_path: Path, top: float, says: str) -> None:
+    task = single(TASK, seeds=5, spread=0.001, examples=4000)
+    said = climbed(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
+    assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters accuracy rose by ")
+    assert says in said[0]
+
+
+def test_lower_is_better_where_it_is(sizes: Path) -> None:
+    said = scaling.sentences(read(sizes).climbs[0])
+    assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
+    assert "the last step, from 320,000, still made it better by 0." in said[0]
+
+
+def test_an_order_that_turns_is_told_and_whether_that_is_decided(sizes: Path, tmp_path: Path) -> None:
+    turned = scaling.sentences(read(sizes).climbs[0])[2]
+    assert turned == (
+        "The order of means changes: decoder, encoder with 50,000; encoder, decoder with 320,000 and 2,000,000 "
+        "parameters. Decided one way and the other: decoder against encoder (3 of 3 pairs are decided)."
+    )
+    rungs = (at(320_000, 0.60, 0.70), at(50_000, 0.4, 0.5), at(2_000_000, 0.6, 0.8))
+    same = climbed(tmp_path, "parameters", *rungs)[2]
+    assert same == "The order of means is the same at every size: encoder, decoder; 3 of 3 pairs are decided."
+
+
+def test_an_order_that_turns_by_chance_is_said_to_do_so() -> None:
+    judged: list[Contrast] = []
+    assert "may be chance" in scaling._both_ways(judged)
+
+
+def test_few_tokens_for_many_parameters_are_told(sizes: Path) -> None:
+    assert scaling.sentences(read(sizes).climbs[0])[-1].startswith(
+        "Fewer than 5 training tokens per parameter with 320,000 and 2,000,000 (0.500 training tokens per parameter"
+    )
+
+
+def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> None:
+    task = single(TASK, seeds=5, spread=0.001, examples=4000)
+    rungs = [at(1, 0.4, width=120), at(2, 0.7, width=88), at(12, 0.7001, width=36)]
+    [said, *_] = climbed(tmp_path, "depth", at(4, 0.6, width=60), *rungs, task=task)
+    assert "layers have the best mean, 0." in said and "accuracy; worse: 1 (by 0.2" in said and "4 (by 0." in said
+    assert "equal within the margin: " in said or "not told from it: " in said
+    [climb] = read(tmp_path).climbs
+    assert len(climb.moves) == 6 and all(one.family == 6 for one in climb.moves)  # every pair, since the best is picked
+    figure = drawn(read(tmp_path))["depth"]
+    assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]
+
+
+def test_one_seed_decides_nothing(tmp_path: Path) -> None:
+    task = single(TASK, seeds=1)
+    said = climbed(tmp_path, "parameters", at(320_000, 0.6, 0.7), at(50_000, 0.4, 0.5), task=task)
+    assert "was not tested" in said[0] and "0 of 2 pairs are decided" in said[2]
+
+
+def test_without_other_contrasts_size_is_the_bottom_line(tmp_path: Path) -> None:
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
+    synthetic.specify(tmp_path, "contrasts", [])
+    assert bottom_line(read(tmp_path))[0].startswith("sentiment: decoder: from 50,000 to 320,000 parameters")
