@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check clean
+.PHONY: compare test check audit clean
 
 compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
@@ -22,6 +22,10 @@ check: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: .venv/installed
+	$(PIP) install pip-audit
+	$(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "archbench needs Python 3.11 or later; name one: make PYTHON=python3.11")'

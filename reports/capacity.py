@@ -63,13 +63,18 @@ class Stored:
     def exhausted(self) -> bool:
         return self.bits.mean > EXHAUSTED * self.strings
 
-    @property
-    def word(self) -> str:
-        """``above`` or ``below`` one bit a parameter as far as the interval decides it, else ``open``.
+    def above(self, bits: float) -> str:
+        """``above`` or ``below`` so many bits a parameter as far as the interval decides it, else ``open``.
 
         Who ran out of strings is not told to store less.
         """
-        return "above" if self.each.lower > 1 else "below" if self.each.upper < 1 and not self.exhausted else "open"
+        if self.each.lower > bits:
+            return "above"
+        return "below" if self.each.upper < bits and not self.exhausted else "open"
+
+    @property
+    def word(self) -> str:
+        return self.above(1)
 
 
 def stored(judged: Judged) -> list[Stored]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports import formatting
-from reports.comparison import Comparison, Comparisons, Group, as_is, placed
-from reports.contrasts import Contrast, Contrasts, corrected_for_family
+from reports import capacity, formatting
+from reports.comparison import Comparison, Group, as_is, placed
+from reports.contrasts import Contrast, corrected_for_family
 from reports.judgement import Judged
 from reports.ledger import Claim, ledger
 from reports.tables import Tables
@@ -39,10 +39,10 @@ def rulings(judged: Judged) -> list[Ruling]:
 
     What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
-    court = _Court(judged.comparisons, judged.first, judged.tested)
+    court = _Court(judged)
     claims = ledger()
     heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
-    own = (one for found in heard.values() for one in found if not one.primary and one not in judged.tested.effects)
+    own = (one for found in heard.values() for one in found if not one.primary and one not in court.changes)
     raw = list(dict.fromkeys(own))
     corrected = dict(zip(raw, corrected_for_family(raw), strict=True))
     used = {name: tuple(corrected.get(one, one) for one in found) for name, found in heard.items()}
@@ -52,9 +52,11 @@ def rulings(judged: Judged) -> list[Ruling]:
 class _Court:
     """Judges claims by what one report holds."""
 
-    def __init__(self, comparisons: Comparisons, first: Sequence[Comparison], found: Contrasts) -> None:
-        self.comparisons, self.first, self.found = comparisons, first, found
-        self.tables: Tables = comparisons.tables
+    def __init__(self, judged: Judged) -> None:
+        self.comparisons, self.first, self.found = judged.comparisons, judged.first, judged.tested
+        self.tables: Tables = judged.comparisons.tables
+        self.changes = [*self.found.effects, *(one for climb in judged.climbs for one in climb.moves)]
+        self.stored = capacity.stored(judged)
 
     def evidence(self, claim: Claim) -> list[Contrast]:
         """The contrasts that test a claim, each data set's in the order of its pairs."""
@@ -66,6 +68,8 @@ class _Court:
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
         if unmet:
             return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
+        if claim.bits:
+            return Ruling(claim, *self._remembered(claim))
         missing = self._missing(claim)
         if not evidence:
             words = f"Nothing here tests it: {formatting.listing(missing)} was not compared."
@@ -80,6 +84,12 @@ class _Court:
         if refuted and not any(one.outcome in wanted for one in evidence):
             return Ruling(claim, OPPOSITE, f"{words}.")
         return Ruling(claim, UNDECIDED, f"{words}.", self._command(claim, evidence))
+
+    def _remembered(self, claim: Claim) -> tuple[str, str]:
+        """A claim about stored bits, judged by the interval of every architecture at every size."""
+        words = {one.above(claim.bits) for one in self.stored}
+        verdicts = {frozenset({"above"}): REPRODUCED, frozenset({"below"}): OPPOSITE}
+        return verdicts.get(frozenset(words), UNDECIDED), " ".join(capacity.sentences(self.stored))
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
         """The data sets on which every architecture is worse than a classical method."""
@@ -133,7 +143,7 @@ class _Court:
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast]:
         """What changes do whose names the pair's patterns match, on data of the claim's kind."""
-        for one in self.found.effects:
+        for one in self.changes:
             matches = all(re.fullmatch(side, name) for side, name in zip(pair, (one.first, one.second), strict=True))
             if matches and one.task in claim.kind:
                 yield one

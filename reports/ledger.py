@@ -20,6 +20,7 @@ class Claim:
     kind: tuple[str, ...]
     ahead: tuple[tuple[str, str], ...] = ()
     effect: tuple[tuple[str, str], ...] = ()
+    bits: float = 0.0
     enough: bool = False
     preset: str = ""
     pretraining: bool = False

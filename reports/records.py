@@ -47,8 +47,8 @@ class Folder:
 
         A run may have been recorded under another experiment or axis, so its labels here (`rows`) prevail.
         """
-        record, plan = self._of(run, "record.json"), self._of(run, "plan.json")
-        row: Row = {"run": run, "status": "failed" if "record.json" in self.damaged[run] else "unfinished"}
+        record, plan = self._of(run, RECORD), self._of(run, PLAN)
+        row: Row = {"run": run, "status": "failed" if RECORD in self.damaged[run] else "unfinished"}
         labels = self.experiment.get("rows")
         parts = (_planned(plan), record, labels.get(run) if isinstance(labels, dict) else None)
         for part in parts:
@@ -66,7 +66,7 @@ class Folder:
     def frame(self, run: str, name: str) -> pd.DataFrame:
         """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
         path = self._path(run, name)
-        if path is None or not path.is_file() or name in self.damaged[run]:
+        if path is None or not path.is_file() or self._is_damaged(run, name):
             return pd.DataFrame()
         try:
             frame = _csv(path) if path.suffix == ".csv" else pq.ParquetFile(path).read().to_pandas()
@@ -132,9 +132,13 @@ class Folder:
             self.unread.append(str(path.relative_to(self.root)))
             return None
 
+    def _is_damaged(self, run: str, name: str) -> bool:
+        """Where the list of a run's files is not to be trusted, only what it was is said, nothing that it gave."""
+        return bool({name, *(() if name in (RECORD, PLAN) else (MANIFEST,))} & set(self.damaged[run]))
+
     def _of(self, run: str, name: str) -> Any:
         path = self._path(run, name)
-        if path is None or name in self.damaged[run]:
+        if path is None or self._is_damaged(run, name):
             return None
         loaded = _load(path)
         if loaded is None and path.is_file():
@@ -142,6 +146,7 @@ class Folder:
         return loaded
 
 
+PLAN = "plan.json"
 _STRUCTURED = ("experiment", "runs", "rows", "entries")
 _FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
 

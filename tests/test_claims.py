@@ -3,18 +3,20 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 import synthetic
-from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted, single
 
 from architectures import catalogue
+from reports import capacity, page, tables
 from reports import ledger as ledgers
-from reports import page, tables
 from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, rulings
 from reports.judgement import judge
+from reports.statistics import Interval
 from runs import spec
 from tasks.dataset import KINDS
 
@@ -31,7 +33,7 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
     assert len({claim.name for claim in found}) == len(found)
     for claim in found:
         assert claim.statement and claim.source and claim.reading
-        assert claim.ahead or claim.effect or claim.pretraining
+        assert claim.ahead or claim.effect or claim.pretraining or claim.bits
         assert set(claim.kind) <= set(KINDS)
 
 
@@ -176,9 +178,34 @@ def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
     part = html[html.index('id="claims"') : html.index('id="metrics"')]
     shown, _, folded = part.partition("<details>")
     for one in rulings(judged):
-        assert (one.claim.reading in html_text(shown)) == bool(one.contrasts)
-        assert (one.claim.reading in html_text(folded)) == (not one.contrasts)
+        assert (one.claim.reading in html_text(shown)) == (one.verdict != UNMET)
+        assert (one.claim.reading in html_text(folded)) == (one.verdict == UNMET)
 
 
 def html_text(html: str) -> str:
     return unescape(re.sub(r"<[^>]+>", "", html))
+
+
+@pytest.mark.parametrize(
+    ("top", "middle", "verdict"), [(0.8, 0.6, REPRODUCED), (0.4, 0.5, OPPOSITE), (0.8, 0.8, UNDECIDED)]
+)
+def test_size_helps_where_the_largest_is_ahead_of_the_smallest_and_of_the_last(
+    tmp_path: Path, top: float, middle: float, verdict: str
+) -> None:
+    task = single(SENTIMENT, seeds=5, spread=0.002, examples=4000)
+    sizes = {50_000: 0.5, 320_000: middle, 2_000_000: top}
+    rungs = [Planted(value, {"decoder": score, "encoder": score}, 64) for value, score in sizes.items()]
+    synthetic.write_ladder(tmp_path, task, "parameters", rungs[1], [rungs[0], rungs[2]])
+    judged = judge(tables.collect(tmp_path))
+    found = {one.claim.name: one for one in rulings(judged)}["more-parameters"]
+    assert found.verdict == verdict, found.evidence
+    moves = [one for climb in judged.climbs for one in climb.moves]
+    assert list(found.contrasts) == moves and len(moves) == 4  # as they were tested there, in one family
+
+
+def test_a_piece_of_information_each_takes_a_bit_in_every_size() -> None:
+    assert [claim.bits for claim in ledgers.ledger() if claim.bits] == [1.0]
+    point = capacity.Stored("strings", "", "decoder", 900, 100, Interval(0, 0, 0), 9_000, 10, 2)
+    words = {mean: replace(point, bits=Interval(mean, mean - 50, mean + 50)).above(1.0) for mean in (800, 1000, 1200)}
+    assert words == {800: "below", 1000: "open", 1200: "above"}
+    assert replace(point, bits=Interval(850, 840, 860), strings=900).above(1.0) == "open"  # the strings ran out

@@ -12,6 +12,7 @@ import archbench
 from reports import capacity, publish
 from reports import tables as report_tables
 from reports.capacity import Stored
+from reports.claims import OPPOSITE, rulings
 from reports.judgement import judge
 from reports.statistics import Interval
 from runs import machine, matrix, spec
@@ -203,3 +204,10 @@ def test_the_preset_measures_three_sizes_within_an_hour(tmp_path: Path, monkeypa
     bits = found.datasets[0]["notes"]["bits_in_all_strings"]
     assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
     assert sum(plan.expected_seconds for plan in found.plans) / 2 < 3600
+
+
+def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
+    judged = judge(report_tables.read(compared / "tables"))
+    found = {one.claim.name: one for one in rulings(judged)}["one-piece-each"]
+    assert {one.word for one in capacity.stored(judged)} == {"below"}
+    assert found.verdict == OPPOSITE and "more training may store more" in found.evidence

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,23 @@ def test_weights_that_are_no_numbers_are_never_the_best(
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["status"] == "diverged" and "nan at step" in record["error"]
     assert record["best_step"] < (steps if last else 5) and 0 < record["validation_loss"] < math.inf
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
+def test_deterministic_kernels_are_asked_for_and_change_nothing_on_a_cpu(
+    folder: Path, tmp_path: Path, architecture: str
+) -> None:
+    (plain,) = planned(folder, tmp_path, "turned", architectures=[architecture])
+    same = replace(plain, deterministic=True)
+    assert same.run != plain.run
+    try:
+        found = perform(same, tmp_path)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert json.loads((found / "environment.json").read_text())["deterministic"] == "true"
+    finally:
+        expected = perform(plain, tmp_path)  # asks for none
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert outcome(found) == outcome(expected)
 
 
 @pytest.mark.fault(
