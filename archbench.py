@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tasks.errors import Signalled
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -337,12 +339,22 @@ def _status(given: list[str]) -> int:
             return _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}", 2)
+        if not _has_place():
+            return _fail("the current folder is no longer there; go to one that is", 2)
         if error.errno in BROKEN:
             return _fail(f"{error.filename or 'the system'}: {error.strerror}; once that is mended, {GO_ON}", 1)
         raise
     except _USAGE as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"
         return _fail(f"{error.format_message()} ({where} --help says more)", 2)
+
+
+def _has_place() -> bool:
+    """Whether the current folder still exists."""
+    with contextlib.suppress(OSError):
+        os.getcwd()
+        return True
+    return False
 
 
 def _fail(message: str, status: int) -> int:
@@ -356,8 +368,12 @@ def _say(line: str) -> None:
     print(visible(line), file=sys.stderr, flush=True)
 
 
-class _Terminated(BaseException):
+class _Terminated(Signalled):
     """SIGTERM came: nothing that a variant or a library does to handle errors and exits holds it up."""
+
+
+class _Interrupted(Signalled, KeyboardInterrupt):
+    """SIGINT came; a variant may raise ``KeyboardInterrupt``, which is a mistake of its own."""
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -369,7 +385,7 @@ _interrupts: list[int] = []  # SIGINTs that came while no runs were directed
 
 def _interrupt(number: int, frame: object) -> None:
     _interrupts.append(number)
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 @contextlib.contextmanager

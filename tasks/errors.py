@@ -1,4 +1,6 @@
-"""What went wrong with the user's input, in one line."""
+"""What went wrong with the user's input, or in code that is not ours, in one line; what signals raise."""
+
+import signal
 
 
 class InputError(ValueError):
@@ -6,3 +8,26 @@ class InputError(ValueError):
 
     The command line prints it on stderr and exits with status 2.
     """
+
+
+class Signalled(BaseException):
+    """What the command's handlers of signals raise: no mistake of the code that a signal fell into."""
+
+
+def is_signalled(error: BaseException) -> bool:
+    """Whether a signal raised this, and not the code that it came out of.
+
+    Where Python's own handler is in force, as in a notebook, the two cannot be told apart: an interrupt counts as one.
+    """
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Signalled) or (own and isinstance(error, KeyboardInterrupt))
+
+
+def one_line(error: BaseException) -> str:
+    """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
+    try:
+        said = str(error)
+    except Exception as other:
+        said = f"(no message: writing it raises {type(other).__name__})"
+    text = " ".join(f"{type(error).__name__}: {said}".split())
+    return text if len(text) <= 300 else text[:297] + "..."

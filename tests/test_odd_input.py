@@ -4,12 +4,15 @@ Each case is a few files in an empty folder and a command, as a user would give 
 """
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import start
+from commands import ROOT, said, start
 
 import archbench
 from architectures import catalogue, patience
@@ -257,6 +260,22 @@ WRONG = [
     variant(HEAD + "import torchh\n", "mine.py:2: the variant file fails: ModuleNotFoundError", "a missing module"),
     variant(HEAD + "1 / 0\n", "mine.py:2: the variant file fails: ZeroDivisionError", "raises on import"),
     variant(HEAD + "import sys\nsys.exit(0)\n", "mine.py:3: the variant file fails: SystemExit", "ends the process"),
+    variant(HEAD + "class Odd(BaseException): ...\nraise Odd(1)\n", "mine.py:3: the variant file fails: Odd: 1", "odd"),
+    variant(HEAD + "raise KeyboardInterrupt\n", "mine.py:2: the variant file fails: KeyboardInterrupt", "interrupts"),
+    variant(
+        BUILD + "    raise GeneratorExit\n", "build(size, limits) fails: GeneratorExit", "raises what is no Exception"
+    ),
+    variant(
+        HEAD + "import asyncio\nraise asyncio.CancelledError\n",
+        "mine.py:3: the variant file fails: Cancelled",
+        "cancels",
+    ),
+    variant(
+        HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute\n",
+        "mine.py:5: the variant file fails: Mute: (no message: writing it raises ValueError)",
+        "raises what cannot be written out",
+    ),
+    variant(HEAD + "raise ValueError('x' * 100_000)\n", "mine.py:2: the variant file fails: ValueError: xxx", "long"),
     variant(HEAD + "build = 3\n", "mine.py: a variant file needs a function build", "build is a number"),
     variant(HEAD + "def build(size):\n    pass\n", "build(size, limits) fails: TypeError", "another signature"),
     variant(
@@ -433,3 +452,16 @@ def test_a_thread_that_a_variant_leaves_does_not_hold_up_the_end(folder: Path) -
     process = start(folder, "compare", str(folder / "mine.toml"), "--dry-run", "--out", str(folder / "out"))
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0 and "1 runs: about" in output, errors
+
+
+def test_a_variant_that_removes_the_current_folder_is_told(folder: Path) -> None:
+    laid_out(
+        Case("", "", OWN, {"mine.py": f"{HEAD}import os\nimport shutil\nshutil.rmtree(os.getcwd())\n1 / 0\n"}), folder
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "archbench", "compare", "mine.toml"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
+    (line,) = said(process.stderr)
+    assert process.returncode == 2
+    assert "mine.py:1: the variant file fails: OSError: the current folder, " in line
+    assert "cannot be entered any more" in line
