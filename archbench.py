@@ -173,10 +173,12 @@ def _report(
     from tasks.errors import InputError
 
     try:
-        _print_report(folder)
         if publish is not None:
             from reports import publish as publishing
 
+            publishing.check(folder, publish)
+        _print_report(folder)
+        if publish is not None:
             page, *_ = publishing.publish(folder, publish)
             typer.echo(f"without texts: {page}")
     except InputError:
@@ -358,8 +360,14 @@ def _has_place() -> bool:
 
 
 def _fail(message: str, status: int) -> int:
-    _say("archbench: " + " ".join(message.split()))
+    _complain(message)
     return status
+
+
+def _complain(message: str) -> None:
+    from runs.messages import bounded, visible
+
+    _say(bounded(visible("archbench: " + " ".join(message.split()))))
 
 
 def _say(line: str) -> None:
@@ -445,14 +453,14 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
     for run in outcome.failed:
-        _say(f"archbench: {run} failed: see {root / 'runs' / run / 'error.txt'}")
+        _complain(f"{run} failed: see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
-        _say(f"archbench: {line}")
+        _complain(line)
     if outcome.full:
-        _say(f"archbench: {root}: {outcome.full}; make room, then {GO_ON}")
+        _complain(f"{root}: {outcome.full}; make room, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
-        _say(f"archbench: interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
+        _complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
     return outcome.status
 
 

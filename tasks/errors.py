@@ -23,11 +23,16 @@ def is_signalled(error: BaseException) -> bool:
     return isinstance(error, Signalled) or (own and isinstance(error, KeyboardInterrupt))
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """Text on one line of at most so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def one_line(error: BaseException) -> str:
     """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
     try:
         said = str(error)
     except Exception as other:
         said = f"(no message: writing it raises {type(other).__name__})"
-    text = " ".join(f"{type(error).__name__}: {said}".split())
-    return text if len(text) <= 300 else text[:297] + "..."
+    return shortened(f"{type(error).__name__}: {said}", 300)

@@ -180,6 +180,31 @@ WRONG = [
     table(TABLE + "big\n", "things.csv line 242 has 1 fields", "ragged, fewer"),
     table(TABLE + '"big,warm\n', "things.csv line", "a quote without end"),
     table(TABLE + '"big" red,warm\n', "things.csv line 242 is not well-formed", "text after a quote"),
+    table(
+        TABLE.replace("big a 0", '"big a 0'),
+        "things.csv line 2, where a quote opens that ends in line 241 or not at all, is not well-formed",
+        "a quote without end, far up",
+    ),
+    table(
+        TABLE.replace("big a 0", '"big a 0').replace("big b 0,warm", '"big b 0",warm'),
+        "things.csv line 2, where a quote opens that ends in line 42 or not at all, is not well-formed",
+        "a quote that the next one ends",
+    ),
+    table("\0" * 1000, "no column", "NUL bytes alone"),
+    lines("{" + ",".join(f'"k{n}": 1' for n in range(10_000)) + "}\n", "k11 and 9,988 more)", "ten thousand columns"),
+    changed("things.csv", "a" * 5_000 + ".csv", 'tasks.colours.data: no file "aaa', "an endless name of a file"),
+    changed("things.csv", "a" * 5_000, "no built-in data set", "an endless name of data"),
+    changed("width = 32", "width = 32\n" + "a" * 5_000 + " = 1", "mine.toml: model.aaa", "an endless key"),
+    Case(
+        "another code page",
+        'no column "text" in things.csv (it has: ',
+        EXPERIMENT + 'encoding = "cp037"\n',
+    ),
+    command(
+        'tasks.colours.budget.match: "seconds" matches by time',
+        "an axis that the budget has not",
+        *("compare", "mine.toml", "--match", "seconds"),
+    ),
     table(TABLE.encode("utf-16"), "encoding: things.csv is not utf-8", "UTF-16"),
     table((TABLE + "grün,warm\n").encode("latin-1"), "things.csv is not utf-8: byte 0xfc at", "Latin-1"),
     table(TABLE.replace("cold", "warm"), 'every training example has the label "warm"', "one class only"),
@@ -423,6 +448,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     output, errors = capsys.readouterr()
     lines = [line for line in errors.splitlines() if line.startswith("archbench: ")]
     assert len(lines) == 1 and case.says in lines[0], errors
+    assert len(lines[0]) <= 600
     assert "Traceback" not in errors and not output
     assert left(folder) == before
     assert not list((folder.parent / "cache").glob("encoded/.partial-*"))
