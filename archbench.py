@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tasks.errors import Signalled
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -171,10 +173,12 @@ def _report(
     from tasks.errors import InputError
 
     try:
-        _print_report(folder)
         if publish is not None:
             from reports import publish as publishing
 
+            publishing.check(folder, publish)
+        _print_report(folder)
+        if publish is not None:
             page, *_ = publishing.publish(folder, publish)
             typer.echo(f"without texts: {page}")
     except InputError:
@@ -337,6 +341,8 @@ def _status(given: list[str]) -> int:
             return _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
             return _fail(f"{error.filename}: {error.strerror}", 2)
+        if not _has_place():
+            return _fail("the current folder is no longer there; go to one that is", 2)
         if error.errno in BROKEN:
             return _fail(f"{error.filename or 'the system'}: {error.strerror}; once that is mended, {GO_ON}", 1)
         raise
@@ -345,9 +351,23 @@ def _status(given: list[str]) -> int:
         return _fail(f"{error.format_message()} ({where} --help says more)", 2)
 
 
+def _has_place() -> bool:
+    """Whether the current folder still exists."""
+    with contextlib.suppress(OSError):
+        os.getcwd()
+        return True
+    return False
+
+
 def _fail(message: str, status: int) -> int:
-    _say("archbench: " + " ".join(message.split()))
+    _complain(message)
     return status
+
+
+def _complain(message: str) -> None:
+    from runs.messages import bounded, visible
+
+    _say(bounded(visible("archbench: " + " ".join(message.split()))))
 
 
 def _say(line: str) -> None:
@@ -356,8 +376,12 @@ def _say(line: str) -> None:
     print(visible(line), file=sys.stderr, flush=True)
 
 
-class _Terminated(BaseException):
+class _Terminated(Signalled):
     """SIGTERM came: nothing that a variant or a library does to handle errors and exits holds it up."""
+
+
+class _Interrupted(Signalled, KeyboardInterrupt):
+    """SIGINT came; a variant may raise ``KeyboardInterrupt``, which is a mistake of its own."""
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -369,7 +393,7 @@ _interrupts: list[int] = []  # SIGINTs that came while no runs were directed
 
 def _interrupt(number: int, frame: object) -> None:
     _interrupts.append(number)
-    raise KeyboardInterrupt
+    raise _Interrupted
 
 
 @contextlib.contextmanager
@@ -429,14 +453,14 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
     for run in outcome.failed:
-        _say(f"archbench: {run} failed: see {root / 'runs' / run / 'error.txt'}")
+        _complain(f"{run} failed: see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
-        _say(f"archbench: {line}")
+        _complain(line)
     if outcome.full:
-        _say(f"archbench: {root}: {outcome.full}; make room, then {GO_ON}")
+        _complain(f"{root}: {outcome.full}; make room, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
-        _say(f"archbench: interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
+        _complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
     return outcome.status
 
 

@@ -1,6 +1,6 @@
 """From a name or a path to a variant: built-in and users' files, other packages' entry points, ``transformers``.
 
-Code of a user that ends the process (``sys.exit``) fails like any other: with an ``InputError``.
+Whatever code of a user raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.patience import limited
 from architectures.size import Limits, Size
-from tasks.errors import InputError
+from tasks.errors import InputError, is_signalled, one_line
 
 FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
@@ -156,8 +156,10 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
     where = f"architectures: {entry.name} of another package ({entry.value})"
     try:
         module = entry.load()
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        raise InputError(f"{where} cannot be loaded: {one_line(error)}") from error
     if not isinstance(module, ModuleType):
         raise InputError(f"{where} is a {type(module).__name__}; expected a module with build(size, limits)")
     return module
@@ -179,9 +181,11 @@ def _from_file(name: str, path: Path) -> Variant:
     try:
         with limited():
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        line = getattr(error, "lineno", None) or _line_in(error, path)
-        raise InputError(f"{path}:{line or 1}: the variant file fails: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        line = getattr(error, "lineno", None) or _line_in(error, str(spec.origin))
+        raise InputError(f"{path}:{line or 1}: the variant file fails: {one_line(error)}") from error
     return _checked(path.stem.replace("_", "-"), module, sources.text(module))
 
 
@@ -199,8 +203,10 @@ def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Var
             model = build(
                 Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
             )
-    except (Exception, SystemExit) as error:
-        raise InputError(f"{path}: build(size, limits) fails: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        raise InputError(f"{path}: build(size, limits) fails: {one_line(error)}") from error
     if not isinstance(model, FAMILIES):
         known = ", ".join(family.__name__ for family in FAMILIES)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
@@ -208,11 +214,11 @@ def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Var
     return Variant(name, path, own, model.family, document, text, build, breaks=breaks)
 
 
-def _line_in(error: BaseException, path: Path) -> int | None:
-    """The last line of ``path`` that the error came through."""
+def _line_in(error: BaseException, path: str) -> int | None:
+    """The last line of the file at ``path`` (absolute) that the error came through."""
     lines, trace = [], error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == os.path.abspath(path):
+        if trace.tb_frame.f_code.co_filename == path:
             lines.append(trace.tb_lineno)
         trace = trace.tb_next
     return lines[-1] if lines else None

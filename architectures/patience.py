@@ -25,8 +25,15 @@ def limited() -> Iterator[None]:
         with _timed():
             yield
     finally:
-        os.chdir(folder)
         threads.extend(each for each in threading.enumerate() if each not in present and not each.daemon)
+        _back_to(folder)
+
+
+def _back_to(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise OSError(f"the current folder, {folder}, cannot be entered any more: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """A report that can be handed on: the same tables and page without the texts, which belong to others."""
 
+import contextlib
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -21,13 +23,29 @@ def publish(root: Path, folder: Path) -> list[Path]:
     its log-likelihood, so that intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1)
     speak of seeds alone.
     """
-    if folder.resolve() == root.resolve() or (folder / "experiment.json").exists():
-        raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
+    check(root, folder)
     found = without_texts(tables.read(root / "tables"))
     written = tables.write({name: frame for name, frame in found.items() if name not in LARGE}, folder / "tables")
     for name in LARGE:
         written.append(tables.write_parquet(found[name], folder / "tables" / f"{name}.parquet"))
     return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
+
+
+def check(root: Path, folder: Path) -> None:
+    """Raises `ValueError` or `OSError` where nothing can be published into `folder`; leaves nothing there."""
+    if folder.resolve() == root.resolve() or (folder / "experiment.json").exists():
+        raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def without_texts(found: Tables) -> Tables:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from architectures.size import Counts, Limits, Size, count, layers
-from tasks.errors import InputError
+from tasks.errors import InputError, is_signalled, one_line
 from tasks.values import Examples
 
 Build = Callable[[Size, Limits], Any]
@@ -44,11 +44,12 @@ def blank(build: Build, size: Size, limits: Limits, name: str = "the architectur
     try:
         with torch.device("meta"):
             return build(size, limits)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_signalled(error):
+            raise
         shape = f"width {size.dim}, heads {size.heads}, depth {size.depth}, hidden {size.hidden}"
         raise InputError(
-            f"model: {name} cannot be built with {shape}: {type(error).__name__}: {error}; "
-            "change model.width or model.heads"
+            f"model: {name} cannot be built with {shape}: {one_line(error)}; change model.width or model.heads"
         ) from error
 
 

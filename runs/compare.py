@@ -12,8 +12,7 @@ from runs import capacity, compliance, disk, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
-from runs.worker import one_line
-from tasks.errors import InputError
+from tasks.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from runs.matrix import Matrix

@@ -11,8 +11,7 @@ from safetensors.torch import load
 from architectures import catalogue
 from architectures.catalogue import Variant
 from runs import plan, store
-from runs.worker import one_line
-from tasks.errors import InputError
+from tasks.errors import InputError, one_line
 from tasks.tokenizers import Tokenizer, load_tokenizer
 
 

@@ -62,6 +62,11 @@ class Plan(Protocol):
         ...
 
 
+def bounded(text: str, most: int = 600) -> str:
+    """A line of at most so many characters: what is too much is cut out of it, not what to do, which comes last."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[len(text) - most // 3 + 5 :]}"
+
+
 def visible(text: str) -> str:
     """Text for a terminal: what would move its cursor, change its colours or turn its direction is written out."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -162,7 +162,7 @@ def _matched(task: Task, match: str | Sequence[str]) -> Task:
         if axis not in MATCHES:
             raise InputError(f"match: unknown axis {shown(axis)}{nearest(str(axis), MATCHES)}")
     task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
-    check_task(task, task.name)
+    check_task(task, f"tasks.{task.name}")
     return task
 
 

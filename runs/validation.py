@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tasks.errors import InputError
+from tasks.errors import InputError, shortened
 
 Checked = TypeVar("Checked", bound=BaseModel)
 Detail = Mapping[str, Any]
@@ -37,15 +37,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def shown(value: object) -> str:
     """A value as it is shown in a message: on one line, not longer than 60 characters."""
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(text)
 
 
 def key_path(place: Sequence[int | str]) -> str:
     """``("tasks", 1, "data")`` as ``tasks[1].data``."""
     path = ""
     for part in place:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        path += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" if path else shortened(part)
     return path
 
 

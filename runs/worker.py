@@ -20,6 +20,7 @@ from typing import Any
 
 from runs import store
 from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
+from tasks.errors import one_line
 
 OUTPUT = "output.txt"
 EVERY_SECONDS = 0.1
@@ -124,12 +125,6 @@ def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable
         sys.stdout.flush()
         sys.stderr.flush()
     return Ended(plan.run, "done")
-
-
-def one_line(error: BaseException) -> str:
-    """``ValueError: what it says``, on one line of at most 300 characters."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def _loaded(work: str) -> Work:

@@ -1,4 +1,6 @@
-"""What went wrong with the user's input, in one line."""
+"""What went wrong with the user's input, or in code that is not ours, in one line; what signals raise."""
+
+import signal
 
 
 class InputError(ValueError):
@@ -6,3 +8,31 @@ class InputError(ValueError):
 
     The command line prints it on stderr and exits with status 2.
     """
+
+
+class Signalled(BaseException):
+    """What the command's handlers of signals raise: no mistake of the code that a signal fell into."""
+
+
+def is_signalled(error: BaseException) -> bool:
+    """Whether a signal raised this, and not the code that it came out of.
+
+    Where Python's own handler is in force, as in a notebook, the two cannot be told apart: an interrupt counts as one.
+    """
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Signalled) or (own and isinstance(error, KeyboardInterrupt))
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Text on one line of at most so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def one_line(error: BaseException) -> str:
+    """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
+    try:
+        said = str(error)
+    except Exception as other:
+        said = f"(no message: writing it raises {type(other).__name__})"
+    return shortened(f"{type(error).__name__}: {said}", 300)

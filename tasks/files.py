@@ -7,6 +7,7 @@ order mark and Windows line ends are tolerated.
 import codecs
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.dataset import CHUNK, Table, Text
-from tasks.errors import InputError
+from tasks.errors import InputError, shortened
 
 OTHER_NAMES = {  # that data sets give what we call by the name before: told to whoever gave none, never taken unasked
     "text": ("document", "article", "dialogue", "sentence", "content"),
     "label": ("class", "category", "target"),
     "summary": ("highlights", "abstract", "headline", "target"),
 }
+LONGEST_NAME = 255  # characters
+LISTED = 12  # columns that a message names
 REACH = 10_000  # characters that a cut may move to fall at the end of a line
 LONGEST = 2**31 - 1  # characters of a cell: as many as the csv module takes anywhere, not its usual 131,072
 Columns = tuple[str, str]
@@ -124,14 +127,14 @@ def codec(encoding: str) -> str:
 def existing(name: str, folder: Path) -> Path:
     """The path of a file beside the experiment. Raises ``InputError`` with the nearest file there is."""
     path = folder / home(name)
-    if path.is_file():
+    if os.path.isfile(path):  # false where pathlib raises: a name that is too long
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f'data: "{name}" is a folder; name a file')
-    beside = [other.name for other in path.parent.iterdir() if other.is_file()] if path.parent.is_dir() else []
-    near = get_close_matches(path.name, beside, 1)
+    beside = [other.name for other in path.parent.iterdir() if other.is_file()] if os.path.isdir(path.parent) else []
+    near = get_close_matches(path.name[:LONGEST_NAME], beside, 1)
     hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
-    raise InputError(f'data: no file "{name}" in {folder.resolve()}{hint}')
+    raise InputError(f'data: no file "{shortened(name)}" in {folder.resolve()}{hint}')
 
 
 def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
@@ -139,7 +142,9 @@ def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
     there = list(names)
     other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), "")
     hint = f'; if that is "{other}", write columns = {{ {column} = "{other}" }}' if other else ""
-    return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {", ".join(there)}){hint}')
+    listed = ", ".join(shortened(name) for name in there[:LISTED])
+    more = f" and {len(there) - LISTED:,} more" if len(there) > LISTED else ""
+    return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {listed}{more}){hint}')
 
 
 def home(name: str) -> Path:
@@ -179,19 +184,52 @@ def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
 def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
     csv.field_size_limit(LONGEST)
     with _reading(path, codec(encoding), newline="") as file:
-        reader = csv.reader(file, FORMATS[path.suffix.lower()])
+        lines = _Lines(file)
+        reader = csv.reader(lines, FORMATS[path.suffix.lower()])
         try:
             header = [cell.strip() for cell in next(reader, [])]
             first, second = (_column(column, header, path) for column in columns)
+            lines.quoted = False
             for row in reader:
                 if row and len(row) != len(header):
                     raise InputError(
-                        f"data: {path.name} line {reader.line_num} has {len(row)} fields where the header has "
-                        f"{len(header)} ({', '.join(header)})"
+                        f"data: {path.name} {lines.place()} has {len(row)} fields where the header has "
+                        f"{len(header)} ({shortened(', '.join(header), 200)})"
                     )
+                lines.quoted = False
                 yield (row[first], row[second]) if row else ("", "")
         except csv.Error as error:
-            raise InputError(f"data: {path.name} line {reader.line_num} is not well-formed: {error}") from error
+            raise InputError(f"data: {path.name} {lines.place()} is not well-formed: {error}") from error
+
+
+@dataclass
+class _Lines:
+    """The lines of a table, counted; ``opened`` is the one in which the cell at hand begins.
+
+    ``quoted``: within quotes, as far as their number in the row tells.
+    """
+
+    file: Iterator[str]
+    number: int = 0
+    opened: int = 0
+    quoted: bool = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.file)
+        self.number += 1
+        if not self.quoted:
+            self.opened = self.number
+        self.quoted ^= line.count('"') % 2 == 1
+        return line
+
+    def place(self) -> str:
+        """Where it is wrong: a quote that is not closed shows only far below."""
+        if self.opened == self.number:
+            return f"line {self.number}"
+        return f"line {self.opened}, where a quote opens that ends in line {self.number} or not at all,"
 
 
 def _column(column: str, header: list[str], path: Path) -> int:

@@ -5,11 +5,14 @@ that fails at once instead of after many retries.
 """
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+from tasks import hub_files
 from tasks.dataset import Table, Text
 from tasks.errors import InputError
 from tasks.files import missing
@@ -20,6 +23,7 @@ SPLITS = {
     "validation": ("validation", "valid", "dev", "val", "validation_matched"),
     "test": ("test", "test_matched"),
 }
+ATTEMPTS = 2  # to have files with the bytes that the hub states
 LIMIT = 8.0  # seconds for the hub to answer
 
 
@@ -93,20 +97,59 @@ def measured(rows: Rows) -> Text:
 
 
 def open_hub(name: Name) -> Source:
-    """Download the data set, or reuse its copy. Raises ``InputError`` in one line where that fails."""
+    """Download the data set, or reuse its copy; files that are not what the hub says are fetched once again.
+
+    Raises ``InputError`` in one line where that fails.
+    """
     commit = _commit(name)
-    from datasets import DatasetDict, disable_progress_bars, load_dataset
+    from datasets import disable_progress_bars
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.utils.tqdm import disable_progress_bars as disable_download_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
         disable_download_bars()
+    removed = ""
+    for _ in range(ATTEMPTS):
+        splits, error = _loaded(name, commit)
+        wrong = hub_files.altered(Path(HF_HUB_CACHE), name.repository, commit)
+        if not wrong:
+            break
+        _forget(splits)  # first: without its file nothing would tell that a table is wrong
+        for path in wrong:
+            hub_files.remove(path)
+        removed = wrong[0].name
+    if removed and (wrong or error is not None):
+        again = f" and cannot be fetched again ({_line(error)})" if error is not None else ""
+        raise InputError(
+            f"data: hub:{name.repository}: {removed} did not have the hash that the hub states for it: changed on the "
+            f"way or on this disk; it was removed{again}; try again, or fetch the file by other means and name that"
+        )
+    if error is not None:
+        raise InputError(f"data: hub:{name.repository} cannot be loaded: {_line(error)}") from error
+    return Source(splits, f"hub:{name.repository}@{commit or name.revision or 'cached copy'}")
+
+
+def _loaded(name: Name, commit: str | None) -> tuple[Mapping[str, Any], Exception | None]:
+    """The splits, or what the client says against them."""
+    from datasets import DatasetDict, load_dataset
+
     try:
         found = load_dataset(name.repository, name.config, revision=commit or name.revision)
     except Exception as error:  # the hub's client raises anything from OSError to its own and its transport's errors
-        raise InputError(f"data: hub:{name.repository} cannot be loaded: {_line(error)}") from error
-    splits = found if isinstance(found, DatasetDict) else {"train": found}
-    return Source(cast(Mapping[str, Any], splits), f"hub:{name.repository}@{commit or name.revision or 'cached copy'}")
+        return {}, error
+    return cast(Mapping[str, Any], found if isinstance(found, DatasetDict) else {"train": found}), None
+
+
+def _forget(splits: Mapping[str, Any]) -> None:
+    """Removes the tables that the client made of the data set's files, under all its configurations."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    cache = Path(HF_DATASETS_CACHE)
+    for table in splits.values():
+        for path in (Path(file["filename"]) for file in table.cache_files):
+            own = path.relative_to(cache).parts[0] if path.is_relative_to(cache) else ""
+            shutil.rmtree(cache / own if own else path.parent, ignore_errors=True)
 
 
 def _commit(name: Name) -> str | None:

@@ -6,6 +6,7 @@ of the user's files. The digest of a prepared task, by contrast, is of its conte
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -219,7 +220,7 @@ def _version(config: TaskConfig) -> Any:
     data = config.data
     try:
         if isinstance(data, str):
-            own = not data.startswith("hub:") and not builtin.known(data) and (Path(config.folder) / data).is_file()
+            own = not data.startswith("hub:") and not builtin.known(data) and os.path.isfile(Path(config.folder) / data)
             return _content(config, data) if own else [data, sources.fingerprint(data, folder=config.folder)]
         named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
         return {split: [_content(config, name) for name in names] for split, names in named.items()}

@@ -4,6 +4,7 @@ A missing validation or test is split off train, 5% each: text from its end, tab
 sources (where targets are texts, also identical targets) on one side.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -77,7 +78,7 @@ def _is_file(data: str, folder: Path) -> bool:
     """Built-in names come first; a name with a suffix or a folder in it, or of a file that is there, is a file."""
     if builtin.known(data):
         return False
-    return bool(Path(data).suffix) or "/" in data or (folder / data).is_file()
+    return bool(Path(data).suffix) or "/" in data or os.path.isfile(folder / data)
 
 
 def _columns(kind: str, given: Mapping[str, str]) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(500)
             return
         content = self.body[::-1] if mood == "wrong" else self.body
+        content = content.replace(b"cold", b"warm", 500) if mood == "changed" else content
         self.reply(content, len(content) // 2 if mood == "half" else len(content), **self.headers_of_body())
 
     def do_HEAD(self) -> None:
@@ -132,8 +133,12 @@ def serving(*moods: str, path: str = "/files/") -> AbstractContextManager[Regist
     return _serving(Packages, moods)
 
 
-def hub(*moods: str) -> AbstractContextManager[Registry]:
-    """A data hub with the data set ``owner/name``, whose one file is sent in a mood: fine, half, silent, error."""
+def hub(*moods: str, large: bool = False) -> AbstractContextManager[Registry]:
+    """A data hub with the data set ``owner/name``, whose one file is sent in a mood.
+
+    fine, half, wrong, changed (here and there, the length stays), silent, error. ``large``: its hash is that of files
+    beyond what git keeps by itself.
+    """
 
     class Hub(Handler):
         body = (
@@ -144,7 +149,11 @@ def hub(*moods: str) -> AbstractContextManager[Registry]:
             return asked == f"/datasets/owner/name/resolve/{COMMIT}/train.csv"
 
         def headers_of_body(self) -> dict[str, str]:
-            return {"ETag": f'"{hashlib.sha1(self.body).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            return {"ETag": f'"{self.digest()}"', "X-Repo-Commit": COMMIT}
+
+        def digest(self) -> str:
+            git = hashlib.sha1(b"blob %d\0" % len(self.body) + self.body)
+            return (hashlib.sha256(self.body) if large else git).hexdigest()
 
         def page(self, asked: str) -> None:
             file = {"type": "file", "path": "train.csv", "size": len(self.body), "oid": "0" * 40}

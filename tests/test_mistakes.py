@@ -229,18 +229,24 @@ def test_damaged_tables_are_told(
     assert "scores.parquet: cannot be read as Parquet" in told(capsys, "report", str(tmp_path))
 
 
-def test_being_ended_is_no_mistake_of_a_variant(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """SIGTERM in the middle of a variant's code, which handles every exit, ends the command with 143."""
+@pytest.mark.parametrize(
+    ("number", "status", "says"),
+    [("SIGTERM", 143, "archbench: ended; run"), ("SIGINT", 130, "archbench: interrupted; run")],
+)
+def test_a_signal_is_no_mistake_of_a_variant(
+    folder: Path, capsys: pytest.CaptureFixture[str], number: str, status: int, says: str
+) -> None:
+    """A signal in the middle of a variant's code, which handles every exit, ends the command."""
     (folder / "ended.py").write_text(
         '"""Is ended."""\nimport os, signal\n'
         "def build(size, limits):\n"
-        "    try:\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"    try:\n        os.kill(os.getpid(), signal.{number})\n"
         "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
     )
     with pytest.raises(SystemExit) as ended:
         archbench.main(["compare", "mine.toml", "--architectures", "ended.py"])
-    assert ended.value.code == 143
-    assert "archbench: ended; run the same command again" in capsys.readouterr().err
+    assert ended.value.code == status
+    assert f"{says} the same command again" in capsys.readouterr().err
 
 
 def test_files_of_others_stay_in_the_folder(folder: Path) -> None:

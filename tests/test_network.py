@@ -1,5 +1,6 @@
 """A registry or hub that is slow, breaks off or sends wrong bytes: bounded attempts, then one line with what to do."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from registry import COMMIT, Registry, hub, serving
 
-from tasks import packages, sources
+from tasks import hub_files, packages, sources
 from tasks.errors import InputError
 from tasks.packages import Extract, Package
 
@@ -93,10 +94,14 @@ from tasks.errors import InputError
 hub.LIMIT = 1.0
 try:
     data = sources.load("classification", "hub:owner/name", Path("cache"), print, where="tasks.mine")
-    print(len(data.train) + len(data.validation) + len(data.test), data.origin)
+    targets = [*data.train.targets, *data.validation.targets, *data.test.targets]
+    print(len(targets), targets.count("cold"), data.origin)
 except InputError as error:
     print(error)
 """
+
+
+WHOLE = f"4000 2000 hub:owner/name@{COMMIT}"
 
 
 def loaded(registry: Registry, folder: Path) -> str:
@@ -133,11 +138,64 @@ def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, moo
     ids=" ".join,
 )
 def test_a_hub_that_breaks_off_gives_all_or_one_line(tmp_path: Path, moods: list[str]) -> None:
-    whole = f"4000 hub:owner/name@{COMMIT}"
     with hub(*moods) as registry:
         line = loaded(registry, tmp_path)
         assert 1 <= len(registry.asked) <= 20
-        assert line == whole or line.startswith("tasks.mine.data: hub:owner/name cannot be loaded: "), line
-        assert line == whole or moods[-1] != "fine"
+        assert line == WHOLE or line.startswith("tasks.mine.data: hub:owner/name cannot be loaded: "), line
+        assert line == WHOLE or moods[-1] != "fine"
         registry.moods = ["fine"]
-        assert loaded(registry, tmp_path) == whole
+        assert loaded(registry, tmp_path) == WHOLE
+
+
+@pytest.mark.fault(
+    "a file of a hub that has wrong bytes of the right number",
+    "noticed by its hash and fetched again, once; else one line, and nothing of it is kept",
+)
+@pytest.mark.parametrize("large", [False, True], ids=["git's hash", "SHA-256"])
+@pytest.mark.parametrize(
+    "moods",
+    [["changed"], *(pytest.param(moods, marks=pytest.mark.slow) for moods in (["changed", "fine"], ["wrong", "fine"]))],
+    ids=" ".join,
+)
+def test_wrong_bytes_of_a_hub_are_never_taken(tmp_path: Path, moods: list[str], large: bool) -> None:
+    with hub(*moods, large=large) as registry:
+        line = loaded(registry, tmp_path)
+        assert len(registry.asked) == 2
+        if moods[-1] == "fine":
+            assert line == WHOLE
+        else:
+            assert line.startswith("tasks.mine.data: hub:owner/name: train.csv did not have the hash"), line
+            assert not [path for path in (tmp_path / "home").rglob("*.arrow")]
+        registry.moods = ["fine"]
+        assert loaded(registry, tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["git's hash", "SHA-256"])
+def test_what_the_client_keeps_is_compared_with_its_name(tmp_path: Path, large: bool) -> None:
+    content = b"text,label\nred,warm\n"
+    git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    name = hashlib.sha256(content).hexdigest() if large else git
+    blob = tmp_path / "datasets--owner--name" / "blobs" / name
+    kept = tmp_path / "datasets--owner--name" / "snapshots" / COMMIT / "data" / "train.csv"
+    for path in (blob, kept):
+        path.parent.mkdir(parents=True)
+    blob.write_bytes(content)
+    kept.symlink_to(os.path.relpath(blob, kept.parent))
+    for commit in (COMMIT, None):
+        assert not hub_files.altered(tmp_path, "owner/name", commit)
+    blob.write_bytes(content.replace(b"warm", b"cold"))
+    assert not hub_files.altered(tmp_path, "owner/other", None) + hub_files.altered(tmp_path, "owner/name", "b" * 40)
+    for commit in (COMMIT, None):
+        assert hub_files.altered(tmp_path, "owner/name", commit) == [kept]
+    hub_files.remove(kept)
+    assert not blob.exists() and not kept.is_symlink()
+
+
+@pytest.mark.slow
+def test_a_file_of_a_hub_that_changes_on_the_disk_is_fetched_again(tmp_path: Path) -> None:
+    with hub("fine") as registry:
+        assert loaded(registry, tmp_path) == WHOLE
+        (blob,) = [path for path in (tmp_path / "home").rglob("blobs/*") if path.is_file()]
+        blob.write_bytes(blob.read_bytes().replace(b"cold", b"warm", 1))
+        assert loaded(registry, tmp_path) == WHOLE
+    assert len(registry.asked) == 2

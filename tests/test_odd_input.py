@@ -4,12 +4,15 @@ Each case is a few files in an empty folder and a command, as a user would give 
 """
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import start
+from commands import ROOT, said, start
 
 import archbench
 from architectures import catalogue, patience
@@ -185,6 +188,31 @@ WRONG = [
     table(TABLE + "big\n", "things.csv line 242 has 1 fields", "ragged, fewer"),
     table(TABLE + '"big,warm\n', "things.csv line", "a quote without end"),
     table(TABLE + '"big" red,warm\n', "things.csv line 242 is not well-formed", "text after a quote"),
+    table(
+        TABLE.replace("big a 0", '"big a 0'),
+        "things.csv line 2, where a quote opens that ends in line 241 or not at all, is not well-formed",
+        "a quote without end, far up",
+    ),
+    table(
+        TABLE.replace("big a 0", '"big a 0').replace("big b 0,warm", '"big b 0",warm'),
+        "things.csv line 2, where a quote opens that ends in line 42 or not at all, is not well-formed",
+        "a quote that the next one ends",
+    ),
+    table("\0" * 1000, "no column", "NUL bytes alone"),
+    lines("{" + ",".join(f'"k{n}": 1' for n in range(10_000)) + "}\n", "k11 and 9,988 more)", "ten thousand columns"),
+    changed("things.csv", "a" * 5_000 + ".csv", 'tasks.colours.data: no file "aaa', "an endless name of a file"),
+    changed("things.csv", "a" * 5_000, "no built-in data set", "an endless name of data"),
+    changed("width = 32", "width = 32\n" + "a" * 5_000 + " = 1", "mine.toml: model.aaa", "an endless key"),
+    Case(
+        "another code page",
+        'no column "text" in things.csv (it has: ',
+        EXPERIMENT + 'encoding = "cp037"\n',
+    ),
+    command(
+        'tasks.colours.budget.match: "seconds" matches by time',
+        "an axis that the budget has not",
+        *("compare", "mine.toml", "--match", "seconds"),
+    ),
     table(TABLE.encode("utf-16"), "encoding: things.csv is not utf-8", "UTF-16"),
     table((TABLE + "grün,warm\n").encode("latin-1"), "things.csv is not utf-8: byte 0xfc at", "Latin-1"),
     table(TABLE.replace("cold", "warm"), 'every training example has the label "warm"', "one class only"),
@@ -273,6 +301,22 @@ WRONG = [
     variant(HEAD + "import torchh\n", "mine.py:2: the variant file fails: ModuleNotFoundError", "a missing module"),
     variant(HEAD + "1 / 0\n", "mine.py:2: the variant file fails: ZeroDivisionError", "raises on import"),
     variant(HEAD + "import sys\nsys.exit(0)\n", "mine.py:3: the variant file fails: SystemExit", "ends the process"),
+    variant(HEAD + "class Odd(BaseException): ...\nraise Odd(1)\n", "mine.py:3: the variant file fails: Odd: 1", "odd"),
+    variant(HEAD + "raise KeyboardInterrupt\n", "mine.py:2: the variant file fails: KeyboardInterrupt", "interrupts"),
+    variant(
+        BUILD + "    raise GeneratorExit\n", "build(size, limits) fails: GeneratorExit", "raises what is no Exception"
+    ),
+    variant(
+        HEAD + "import asyncio\nraise asyncio.CancelledError\n",
+        "mine.py:3: the variant file fails: Cancelled",
+        "cancels",
+    ),
+    variant(
+        HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute\n",
+        "mine.py:5: the variant file fails: Mute: (no message: writing it raises ValueError)",
+        "raises what cannot be written out",
+    ),
+    variant(HEAD + "raise ValueError('x' * 100_000)\n", "mine.py:2: the variant file fails: ValueError: xxx", "long"),
     variant(HEAD + "build = 3\n", "mine.py: a variant file needs a function build", "build is a number"),
     variant(HEAD + "def build(size):\n    pass\n", "build(size, limits) fails: TypeError", "another signature"),
     variant(
@@ -420,6 +464,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     output, errors = capsys.readouterr()
     lines = [line for line in errors.splitlines() if line.startswith("archbench: ")]
     assert len(lines) == 1 and case.says in lines[0], errors
+    assert len(lines[0]) <= 600
     assert "Traceback" not in errors and not output
     assert left(folder) == before
     assert not list((folder.parent / "cache").glob("encoded/.partial-*"))
@@ -449,3 +494,16 @@ def test_a_thread_that_a_variant_leaves_does_not_hold_up_the_end(folder: Path) -
     process = start(folder, "compare", str(folder / "mine.toml"), "--dry-run", "--out", str(folder / "out"))
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0 and "1 runs: about" in output, errors
+
+
+def test_a_variant_that_removes_the_current_folder_is_told(folder: Path) -> None:
+    laid_out(
+        Case("", "", OWN, {"mine.py": f"{HEAD}import os\nimport shutil\nshutil.rmtree(os.getcwd())\n1 / 0\n"}), folder
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "archbench", "compare", "mine.toml"]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
+    (line,) = said(process.stderr)
+    assert process.returncode == 2
+    assert "mine.py:1: the variant file fails: OSError: the current folder, " in line
+    assert "cannot be entered any more" in line

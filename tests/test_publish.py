@@ -10,7 +10,7 @@ import archbench
 import reports
 from reports import tables
 from reports.judgement import judge
-from reports.publish import publish
+from reports.publish import check, publish
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,16 @@ def test_a_place_where_nothing_can_be_written_is_one_line(
     with pytest.raises(SystemExit) as ended:
         archbench.main(["report", str(folders[0]), "--publish", "/proc/there"])
     assert ended.value.code == 2
-    assert "archbench: /proc/there" in capsys.readouterr().err
+    output, errors = capsys.readouterr()
+    assert "archbench: /proc/there" in errors and not output, "no report before the mistake"
+
+
+def test_looking_at_the_place_leaves_nothing(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    check(folders[0], tmp_path / "more" / "there")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError):
+        check(folders[0], tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_comparison_is_never_published_over_itself_or_another(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def test_tasks_are_picked_by_name_or_kind() -> None:
         ({"architectures": ["a", "a"]}, 'architectures: "a" is given twice'),
         ({"seeds": 0}, "seeds: 0: expected at least 1"),
         ({"match": "flop"}, 'match: unknown axis "flop"; did you mean "flops"?'),
-        ({"match": "seconds"}, "phrases-en-de.budget.match"),
+        ({"match": "seconds"}, "tasks.phrases-en-de.budget.match"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

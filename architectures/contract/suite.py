@@ -15,6 +15,7 @@ import torch
 from architectures.contract import answers, caching, learning, lengths, parameters, passes
 from architectures.contract.subject import BrokenError, Build, Subject, subject
 from architectures.patience import limited
+from tasks.errors import is_signalled, one_line
 
 Check = Callable[[Subject], str | None]
 
@@ -90,17 +91,17 @@ def _result(check: Check, build: Build, path: str) -> Result:
             return Result(check, note=check(subject(build)))
     except BrokenError as error:
         return Result(check, problem=" ".join(str(error).split()))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_signalled(error):
+            raise
         return Result(check, problem=_told(error, path))
 
 
 def _told(error: BaseException, path: str) -> str:
     """``TypeError: what it says (mine.py:12)``, on one line of bounded length."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    text = text if len(text) <= 300 else text[:297] + "..."
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if path and frame.filename == path] or frames
-    return f"{text} ({own[-1].filename}:{own[-1].lineno})"
+    return f"{one_line(error)} ({own[-1].filename}:{own[-1].lineno})"
 
 
 def _paragraphs(check: Check) -> list[str]:

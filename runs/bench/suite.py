@@ -21,9 +21,8 @@ from runs.bench.sides import TRAINING, Where
 from runs.matrix import task_config
 from runs.resolve import builtin_kinds
 from runs.validation import nearest, shown
-from runs.worker import one_line
 from tasks import builtin, task
-from tasks.errors import InputError
+from tasks.errors import InputError, one_line
 from tasks.values import Prepared
 
 SCHEMA = 1

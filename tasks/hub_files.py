@@ -1,0 +1,45 @@
+"""The hub's files as its client keeps them, compared with the hashes that the hub gave for them.
+
+The client names what it keeps by the hub's ETag: the SHA-256 of a large file, git's SHA-1 of a small one. It compares
+lengths alone.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+CHUNK = 2**20  # bytes
+
+
+def altered(cache: Path, repository: str, commit: str | None) -> list[Path]:
+    """The files of a data set, all its revisions where ``commit`` is None, that are not what the hub has.
+
+    ``cache`` is the client's. Files that it does not name by a hash, as on systems without links, are not looked at.
+    """
+    place = cache / "--".join(["datasets", *repository.split("/")]) / "snapshots"
+    return [path for path in _links(place / commit if commit else place) if not _is_whole(path.resolve())]
+
+
+def remove(path: Path) -> None:
+    """Removes a file that the client keeps, so that it fetches it again."""
+    path.resolve().unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _links(place: Path) -> Iterator[Path]:
+    for path in sorted(place.rglob("*")):
+        if path.is_symlink() and path.is_file() and HASH.fullmatch(path.resolve().name):
+            yield path
+
+
+def _is_whole(blob: Path) -> bool:
+    if len(blob.name) == 64:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size, usedforsecurity=False)
+    with blob.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == blob.name
