@@ -1,4 +1,7 @@
-"""How fast an architecture trains here, measured once and then frozen, for budgets in seconds."""
+"""How fast an architecture trains here, measured once and then frozen, for budgets in seconds.
+
+The file is sealed. Where it has changed, all is measured anew, unless finished runs were planned by it.
+"""
 
 import hashlib
 import json
@@ -13,6 +16,7 @@ from architectures.size import Limits, Size
 from runs import store
 from runs.sections import Task
 from runs.step import Stepper
+from tasks.errors import InputError
 from tasks.values import Prepared
 
 SECONDS = 3.0
@@ -41,14 +45,37 @@ class Calibration:
         self.path, self.say = root / "calibration.json", say
 
     def rate(self, work: Work, variant: Variant, size: Size, limits: Limits) -> float:
-        """Data tokens per second in training; the first answer stands for good."""
-        known: dict[str, Any] = store.read_json(self.path) if self.path.is_file() else {}
+        """Data tokens per second in training; the first answer stands for good. Raises ``InputError``."""
+        known = self._known(work.task.name)
         key = work.key(variant, size)
         if key not in known:
             self.say(f"{work.task.name}: measuring the training speed of {variant.name}")
             known[key] = {"architecture": variant.name, "tokens_per_second": _measure(work, variant, size, limits)}
-            store.write_json(self.path, known)
+            store.write_sealed(self.path, known)
         return float(known[key]["tokens_per_second"])
+
+    def _known(self, dataset: str) -> dict[str, Any]:
+        """What was measured before; nothing where the file is damaged and no run of the data set is finished."""
+        if not self.path.is_file():
+            return {}
+        if store.is_sealed(self.path):
+            return dict(store.read_sealed(self.path))
+        damaged = f"{self.path}: has changed since it was written"
+        if run := self._finished(dataset):
+            raise InputError(
+                f"{damaged}, and {run}, which is finished, was planned by it; put it back, or delete it to measure "
+                "again and train anew what then has another budget"
+            )
+        self.say(f"{damaged}; the training speeds are measured again")
+        return {}
+
+    def _finished(self, dataset: str) -> str | None:
+        """A finished run of the data set."""
+        for folder in sorted((self.path.parent / "runs").glob("*")):
+            row = store.read_intact(folder)
+            if row.get("dataset") == dataset and row.get("status") in store.FINISHED:
+                return folder.name
+        return None
 
 
 def _measure(work: Work, variant: Variant, size: Size, limits: Limits) -> float:

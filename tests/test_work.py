@@ -12,12 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
+from architectures import catalogue
+from architectures.size import Limits, Size
 from runs import matrix, predict, spec, store, train, work
 from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
 from runs.step import Stepped, Stepper
 from tasks.errors import InputError
 
+SECONDS: dict[str, object] = {
+    "tasks": [{"data": "phrases-en-de"}],
+    "budget": {"match": "seconds", "parameters": 20_000, "seconds": 2},
+}
 COLOURS = {"red": "warm", "orange": "warm", "blue": "cold", "green": "cold", "grey": "dull", "brown": "dull"}
 
 
@@ -345,6 +351,54 @@ def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: 
     first, again = (planned(folder, tmp_path, **changes) for _ in range(2))
     assert [plan.run for plan in first] == [plan.run for plan in again]
     assert all(plan.tokens > 0 for plan in first)
+
+
+@pytest.mark.parametrize("damage", ["digit", "[1]", '{"a": 1}', '{"sha256": "", "sealed": [1]}', "{"])
+def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    from runs import calibrate
+
+    measured: list[int] = []
+
+    def measure(*_: object) -> float:
+        measured.append(1)
+        return 1_234.5
+
+    monkeypatch.setattr(calibrate, "_measure", measure)
+    said: list[str] = []
+    kept = calibrate.Calibration(tmp_path, said.append)
+    monkeypatch.setattr(calibrate.Work, "key", lambda *_: "key")
+    task = spec.from_dict({"name": "x", "architectures": ["decoder"], **SECONDS}).tasks[0]
+    timed = calibrate.Work(None, task, "cpu", "float32")  # type: ignore[arg-type]
+    decoder, size = catalogue.find("decoder"), Size(8, 2, 1, 1)
+
+    def rate() -> float:
+        return kept.rate(timed, decoder, size, Limits(16, 4, 4))
+
+    def spoil() -> None:
+        text = kept.path.read_text()
+        kept.path.write_text(text.replace("1234.5", "1834.5") if damage == "digit" else damage)
+
+    assert rate() == rate() == 1_234.5 and len(measured) == 1
+    spoil()
+    assert rate() == rate() == 1_234.5 and len(measured) == 2
+    assert said[1].endswith(
+        "calibration.json: has changed since it was written; the training speeds are measured again"
+    )
+    store.write_record(tmp_path / "runs" / "other", {"dataset": "other", "status": "done"})
+    store.write_record(tmp_path / "runs" / "begun", {"dataset": "phrases-en-de", "status": "unfinished"})
+    spoil()
+    assert rate() == 1_234.5 and len(measured) == 3
+    store.write_record(tmp_path / "runs" / "one", {"dataset": "phrases-en-de", "status": "done"})
+    assert rate() == 1_234.5
+    spoil()
+    with pytest.raises(
+        InputError, match=r"has changed since it was written, and one, which is finished, was planned by"
+    ):
+        rate()
+    kept.path.unlink()
+    assert rate() == 1_234.5 and len(measured) == 4
 
 
 def experiment_task(name: str) -> dict[str, object]:
