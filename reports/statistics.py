@@ -6,8 +6,9 @@ with random effects, `(MS_seed + MS_example - MS_error) / (seeds * examples)`, a
 degrees of freedom of the t interval. Differences are paired over test examples, which are the same for all.
 
 The variance between seeds is the pooled one of all architectures: with few seeds a small variance is often luck. An
-architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away. How
-much larger, and that a t interval does better than resampling seeds and examples, was chosen by simulated coverage.
+architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away, and one
+that is larger beyond chance does not enter the pooled one. All this, and that a t interval does better than resampling
+seeds and examples, was chosen by simulated coverage.
 """
 
 import math
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 LEVEL: Final = 0.95
 VARIES_MORE: Final = 1.75  # times the pooled variance from which an architecture keeps its own
+ODD: Final = 0.01  # level of the test by which a larger variance is left out of the pooled one
 MOST_SEEDS: Final = 100
 POWER: Final = 0.8
 
@@ -85,10 +87,34 @@ class Spread:
 
 
 def pool(samples: Sequence[Sample]) -> Spread:
-    """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom."""
-    own = [_own(sample) for sample in samples if len(sample.values) > 1]
-    if not own:
-        return Spread()
+    """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom.
+
+    One that varies far more than the others is left out, so that it widens no interval but its own.
+    """
+    own = _alike([_own(sample) for sample in samples if len(sample.values) > 1])
+    return _pooled(own) if own else Spread()
+
+
+def _alike(own: list[Spread]) -> list[Spread]:
+    """The variances without those that are larger than all others together by an F test; two stay at least."""
+    while len(own) > 2:
+        largest = max(range(len(own)), key=lambda place: own[place].variance)
+        rest = own[:largest] + own[largest + 1 :]
+        others = _pooled(rest)
+        if not others.variance or len(own) * _larger(own[largest], others, sum(s.degrees for s in rest)) >= ODD:
+            break
+        own = rest
+    return own
+
+
+def _larger(one: Spread, others: Spread, freedom: float) -> float:
+    """The probability that a variance as large comes out where it is no larger (F test)."""
+    from scipy.special import fdtrc
+
+    return float(fdtrc(one.degrees, freedom, one.variance / others.variance))
+
+
+def _pooled(own: Sequence[Spread]) -> Spread:
     freedom = sum(spread.degrees for spread in own)
     return Spread(sum(s.degrees * s.variance for s in own) / freedom, _total(own, [s.degrees for s in own]).degrees)
 

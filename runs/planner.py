@@ -66,7 +66,7 @@ class Planner:
         """All runs of the task, of its conditions and its controls, in this order."""
         for number, task in enumerate((self.task, *self.conditions)):
             yield from self._compared(task, references=number == 0)
-        if self.experiment.controls:
+        if self.task.name in self.experiment.controls:
             yield from self._controls()
 
     def _is_decided(self, architecture: str) -> bool:

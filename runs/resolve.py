@@ -72,7 +72,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         seeds=entry.seeds,
         tasks=tasks,
         conditions=_conditions(entry, tasks),
-        controls=entry.controls,
+        controls=_controlled(entry, tasks),
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
         margins=entry.margins,
         folder=folder,
@@ -103,6 +103,17 @@ def _check_memorized(task: Task, place: str) -> None:
         raise InputError(
             f"{place}.source_length: {task.source_length}: a key has {random_strings.KEY} characters; remove this key"
         )
+
+
+def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, ...]:
+    """The tasks that have controls."""
+    names = tuple(task.name for task in tasks)
+    if isinstance(entry.controls, bool):
+        return names if entry.controls else ()
+    for name in entry.controls:
+        if name not in names:
+            raise InputError(f"controls: no task {shown(name)}{nearest(name, names)}")
+    return entry.controls
 
 
 def _check_tuning(entry: TaskEntry, task: Task, place: str) -> None:

@@ -84,6 +84,15 @@ def _data(value: object, _: object) -> Data:
     return value
 
 
+def _controls(value: object, _: object) -> bool | tuple[str, ...]:
+    """Whether every task has controls, or which tasks; said in one message instead of one for each alternative."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{shown(value)}: expected true, false or a list of tasks")
+    return _unique(tuple(value))
+
+
 def _encoding(name: str) -> str:
     try:
         return codecs.lookup(name).name
@@ -248,7 +257,7 @@ class ExperimentEntry(Section):
     tuning: Tuning | None = None
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
     conditions: Annotated[tuple[ConditionEntry, ...], BeforeValidator(_listed)] = ()
-    controls: bool = False
+    controls: Annotated[bool | tuple[str, ...], WrapValidator(_controls)] = False
     contrasts: Contrasts | None = None
     margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
 
@@ -294,7 +303,8 @@ class Experiment(Section):
 
     ``architectures`` and ``seeds`` are those of tasks without their own. Relative paths, of data and of variant
     files, start at ``folder``; it is no part of what decides an outcome. ``conditions`` are tasks again with something
-    changed. With ``controls`` the first architecture is entered again with other seeds and with half its budget.
+    changed. On the tasks that ``controls`` names the first architecture is entered again, with other seeds and with
+    half its budget.
     ``contrasts`` are the pairs that a verdict is wanted on, ``margins`` the differences that matter, by metric.
     """
 
@@ -303,7 +313,7 @@ class Experiment(Section):
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]
     conditions: tuple[Task, ...] = ()
-    controls: bool = False
+    controls: tuple[str, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = DEFAULT_CONTRASTS
     margins: dict[str, float] = {}
     folder: str = Field(default=".", exclude=True)

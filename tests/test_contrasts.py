@@ -259,6 +259,34 @@ def test_intervals_of_a_planted_difference_cover_it(seeds: int, examples: int, s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "examples", "spread"), list(itertools.product((3, 5), (300, 3000), (0.2, 0.5))))
+def test_one_that_varies_far_more_widens_no_interval_of_the_others(seeds: int, examples: int, spread: float) -> None:
+    """Two architectures vary by 0.05; the third leaves their interval, which still covers, at what two alone have."""
+    rng, repeats, covered, alone, beside = np.random.default_rng(1), 1000, 0, 0.0, 0.0
+    planted = true_accuracy(0.4, 0.05) - true_accuracy(0.0, 0.05)
+    for _ in range(repeats):
+        pair = logistic(rng, (0.0, 0.4), 0.05, seeds, examples)
+        third = logistic(rng, (0.0,), spread, seeds, examples)
+        found = difference_interval(pair[1], pair[0], pool([*pair, *third]))
+        covered += found.lower <= planted <= found.upper
+        beside += found.upper - found.lower
+        own = difference_interval(pair[1], pair[0], pool(pair))
+        alone += own.upper - own.lower
+    assert covered / repeats > 0.93 - 2 * math.sqrt(0.05 * 0.95 / repeats)
+    assert beside < 1.8 * alone
+
+
+def test_a_variance_beyond_chance_does_not_enter_the_pooled_one() -> None:
+    steady = [Sample(np.array([0.50, 0.51, 0.52, 0.51, 0.50])), Sample(np.array([0.60, 0.61, 0.60, 0.62, 0.61]))]
+    wild, lively = Sample(np.array([0.1, 0.5, 0.3, 0.2, 0.6])), Sample(np.array([0.50, 0.53, 0.54, 0.50, 0.52]))
+    assert pool([*steady, wild]) == pool(steady) == pool([wild, *steady])
+    assert pool([*steady, lively]).variance > pool(steady).variance
+    assert pool([steady[0], wild]).variance > pool(steady).variance  # of two nobody knows which is the odd one
+    same = Sample(np.array([0.5, 0.5, 0.5]))
+    assert pool([same, same, wild]).variance > 0  # no variance at all says nothing of what is usual
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "examples", "spread"), GRID)
 def test_without_a_difference_few_families_have_a_false_verdict(seeds: int, examples: int, spread: float) -> None:
     rng, repeats, wrong = np.random.default_rng(2), 1000, 0

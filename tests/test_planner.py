@@ -345,3 +345,18 @@ def test_a_condition_with_more_tokens_is_held_to_the_epochs_too(folder: Path, tm
     planned(folder, tmp_path, budget=within)
     with pytest.raises(InputError, match="encoder-decoder would read"):
         planned(folder, tmp_path, budget=within, conditions=longer)
+
+
+def test_controls_are_entered_on_the_tasks_that_are_named(folder: Path, tmp_path: Path) -> None:
+    task = values()["tasks"][0]  # type: ignore[index]
+    tasks = [task, {**task, "name": "others"}]
+    for given, names in ((True, {"things", "others"}), (["others"], {"others"}), (False, set())):
+        found = planned(folder, tmp_path, tasks=tasks, controls=given)
+        assert {entry.dataset for entry in entries(found, "control")} == names
+
+
+@pytest.mark.parametrize("given", [["thing"], [], "things", 1, ["things", "things"], [3]])
+def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, given: object) -> None:
+    with pytest.raises(InputError, match="controls") as found:
+        planned(folder, tmp_path, controls=given)
+    assert "\n" not in str(found.value)
