@@ -9,7 +9,7 @@ import numpy as np
 
 from architectures.catalogue import Variant
 from architectures.size import Limits, count
-from runs import store
+from runs import disk, store
 from runs.plan import Plan, Setting
 from runs.sections import AS_IS, Experiment, Task
 from tasks.errors import InputError
@@ -78,4 +78,5 @@ def plan(
         expected_seconds=scoring / setting.speed,
         description=variant.document,
         references=references,
+        predictions=disk.predictions(prepared),
     )

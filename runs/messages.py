@@ -57,6 +57,19 @@ class Plan(Protocol):
         """Runs of an earlier stage are done first."""
         ...
 
+    @property
+    def vocabulary(self) -> int: ...
+
+    @property
+    def predictions(self) -> int:
+        """Bytes of the table of predictions at most."""
+        ...
+
+    @property
+    def snapshots(self) -> int:
+        """How many times the weights are kept while it trains."""
+        ...
+
     def row(self) -> dict[str, Any]:
         """What is known of the run's row in the table of runs before it has run."""
         ...

@@ -74,10 +74,15 @@ class Plan:
     stage: int = 0  # runs of an earlier stage are done first
     heads: int | None = None  # of the model, where they are not those of the size
     breaks: str = ""  # checks of the contract that the variant is known to fail
+    predictions: int = 0  # bytes of their table, at most
 
     @property
     def limits(self) -> Limits:
         return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
+
+    @property
+    def snapshots(self) -> int:
+        return self.training.snapshots if self.tokens else 0
 
     @property
     def native(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from architectures import catalogue
 from architectures.catalogue import Variant
 from architectures.size import Limits, count, heads
-from runs import optimizer, tuning
+from runs import disk, optimizer, tuning
 from runs.calibrate import Calibration
 from runs.fitted import Fitted
 from runs.places import Entry, Placed
@@ -176,6 +176,10 @@ class Planner:
     def _epochs(self) -> float:
         return self.fitted.tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / self._whole
 
+    @cached_property
+    def _predictions(self) -> int:
+        return disk.predictions(self.prepared)
+
     def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
         """Raises ``InputError`` where so many tokens are more passes than the budget allows."""
         most = task.budget.epochs
@@ -239,4 +243,5 @@ class Planner:
             trial=trial,
             heads=heads(model),
             breaks=", ".join(variant.breaks),
+            predictions=0 if trial else self._predictions,
         )

@@ -22,6 +22,9 @@ class FakePlan:
     deed: str = "work"
     expected_seconds: float = 1.0
     stage: int = 0
+    vocabulary: int = 64
+    predictions: int = 10_000
+    snapshots: int = 0
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

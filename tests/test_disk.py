@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import ROOT, RUNS, compare, said, scores, start, write
+from commands import EXPERIMENT, ROOT, RUNS, compare, said, scores, start, write
 
 from runs import disk
 
@@ -180,3 +181,21 @@ def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -
     taken = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
     assert len(matrix.plans) == RUNS
     assert taken < disk.needed(matrix.plans, jobs=1) < 20 * taken
+
+
+def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
+    from runs import compare as comparing
+    from runs import spec
+
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(2_000)]
+    rows = [f'"{" ".join(draw.choices(words, k=1_000))}",{"warm" if n % 2 else "cold"}' for n in range(800)]
+    long = EXPERIMENT.replace('"things.csv"', '{ train = "things.csv", test = "long.csv" }')
+    long = long.replace('["decoder", "encoder"]', '["decoder"]').replace("[0, 1]", "[0]")
+    long = long.replace("test_examples = 10", "test_examples = 800").replace("[training]", "[training]\nsnapshots = 8")
+    file = write(tmp_path, long)
+    (tmp_path / "long.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    assert compare(tmp_path, tmp_path / "out", "--jobs", "1")[0] == 0
+    matrix, _, _ = comparing.planned(spec.load(file), tmp_path / "other", comparing.Setting(jobs=1), lambda line: None)
+    taken = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert 15e6 < taken < disk.needed(matrix.plans, jobs=1) < 5 * taken
