@@ -275,7 +275,7 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
             {"conditions": {"share": 0.5}},
             "conditions: is one table; expected a list of them, each under [[conditions]]",
         ),
-        ({"controls": "yes"}, 'controls: "yes": expected true or false'),
+        ({"controls": "yes"}, 'controls: "yes": expected true, false or a list of tasks'),
         ({"contrasts": [["decoder", "encoder"], ["encoder", "decoder"]]}, "are a contrast already"),
         ({"contrasts": [["decoder", "decoder"]]}, 'contrasts[0]: "decoder" is given twice'),
     ],
