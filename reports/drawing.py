@@ -5,6 +5,7 @@ stands, never read as mathematics.
 """
 
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +139,18 @@ def _key(canvas: Canvas, architectures: Sequence[str]) -> None:
 def _bytes(canvas: Canvas, kind: Kind) -> bytes:
     buffer = io.BytesIO()
     canvas.savefig(buffer, format=kind, metadata=dict.fromkeys(_UNNAMED[kind]))
-    return buffer.getvalue()
+    return numbered(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def numbered(svg: bytes) -> bytes:
+    """The SVG with its clipping rectangles named in their order.
+
+    matplotlib names them after their coordinates to the last bit, which may differ from one drawing to the next.
+    """
+    names = dict.fromkeys(re.findall(rb'<clipPath id="(p[0-9a-f]+)"', svg))
+    for place, name in enumerate(names):
+        svg = re.sub(rb"\b" + name + rb"\b", b"clip%d" % place, svg)
+    return svg
 
 
 @contextmanager

@@ -116,3 +116,11 @@ def test_a_long_line_below_a_title_squeezes_no_panel() -> None:
     for files in (drawing.together([short, long], 2), drawing.together([long], 1)):
         assert files["svg"] and files["png"]
     assert "svg" in drawing.one(long)
+
+
+def test_clipping_rectangles_are_named_in_their_order() -> None:
+    """Two drawings whose rectangles differ in a last bit have the same bytes."""
+    shape = '<g clip-path="url(#{0})"/><g clip-path="url(#{1})"/><clipPath id="{0}"/><clipPath id="{1}"/>'
+    first = drawing.numbered(shape.format("p308fbfbe82", "p00000000aa").encode())
+    assert first == drawing.numbered(shape.format("pa91269b9f6", "p00000000ab").encode())
+    assert first == shape.format("clip0", "clip1").encode()
