@@ -120,7 +120,7 @@ def _read(place: Path, run: str) -> Checkpoint:
     except (SafetensorError, ValueError, RecursionError) as error:
         raise DamagedError(f"its parts are not what a checkpoint has: {error}") from None
     if not isinstance(state, dict):
-        raise DamagedError("state.json is none")
+        raise DamagedError("state.json has no state")
     return Checkpoint(tensors, state)
 
 

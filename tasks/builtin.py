@@ -120,6 +120,10 @@ def _phrases(name: str) -> Builtin:
 
 def _as_text(name: str) -> Builtin:
     parts = [find(part) for part in plain_text.parse(name)]
+    if any(part.kinds == ("memorization",) for part in parts):
+        raise InputError(
+            f'data: "{name}": {random_strings.FAMILY} are the same in every split and test nothing as text'
+        )
     others = f", trained together with {' and '.join(part.name for part in parts[1:])}" if parts[1:] else ""
     return Builtin(
         name,

@@ -123,6 +123,14 @@ def _update(digest: Any, value: str) -> None:
     digest.update(raw)
 
 
+def amount(digits: str | None, usual: int, most: int) -> int | None:
+    """The number of examples that a built-in name asks for, as in ``:5_000``; None where it is not 1 to ``most``."""
+    plain = (digits or str(usual)).replace("_", "").lstrip("0")
+    if not plain or len(plain) > len(str(most)) or not 1 <= int(plain) <= most:  # Python reads some thousand digits
+        return None
+    return int(plain)
+
+
 def _cut(held: str) -> int:
     """Where to cut a string longer than ``CHUNK``: after its last line break or space, else at ``CHUNK``."""
     for mark in ("\n", " "):

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
-from tasks.dataset import Dataset, Table, Text, dataset, text
+from tasks.dataset import Dataset, Table, Text, amount, dataset, text
 from tasks.errors import InputError
 from tasks.languages import LANGUAGES, Language, language
 from tasks.meanings import Meaning, meanings
@@ -71,10 +71,10 @@ def parse(name: str) -> tuple[Language, Language, int]:
     match = NAME.fullmatch(name)
     if match is None or match[1] == match[2]:
         raise InputError(f'data: "{name}" names no two languages; write it like "phrases-en-de"')
-    digits = (match[3] or str(TRAIN)).replace("_", "")
-    if not digits or not 1 <= int(digits) <= MAXIMUM:
+    size = amount(match[3], TRAIN, MAXIMUM)
+    if size is None:
         raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM} training phrases, as in "phrases-en-de:500000"')
-    return language(match[1]), language(match[2]), int(digits)
+    return language(match[1]), language(match[2]), size
 
 
 def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 0) -> dict[str, list[Phrase]]:

@@ -14,7 +14,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.dataset import Dataset, Table, dataset
+from tasks.dataset import Dataset, Table, amount, dataset
 from tasks.errors import InputError
 from tasks.packages import Say
 
@@ -47,10 +47,10 @@ def load(name: str, say: Say) -> Dataset:
 def parse(name: str) -> int:
     """The number of strings that a name asks for; raises ``InputError``."""
     match = NAME.fullmatch(name)
-    digits = (match[1] or str(STRINGS)).replace("_", "") if match else ""
-    if not digits or not 1 <= int(digits) <= MAXIMUM:
+    size = amount(match[1], STRINGS, MAXIMUM) if match else None
+    if size is None:
         raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM:,} strings, as in "{FAMILY}:20000"')
-    return int(digits)
+    return size
 
 
 def draw(size: int) -> Table:

@@ -135,6 +135,7 @@ def test_words_are_those_of_the_language(code: str, words: tuple[str, ...]) -> N
         "phrases-en-ja",
         "phrases-en-de:0",
         "phrases-en-de:9999999999",
+        "phrases-en-de:" + "9" * 5_000,
     ],
 )
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:

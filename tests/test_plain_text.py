@@ -81,6 +81,7 @@ def test_running_text_is_cut_into_prompts_and_what_follows() -> None:
         ("as-text:phrases-en-de+phrases-en-de:500", "does not name different data sets"),
         ("as-text:as-text:sentiment", "does not name different data sets"),
         ("as-text:sentimant", 'did you mean "sentiment"'),
+        ("as-text:sentiment+random-strings:50", "the same in every split"),
         ("as-text:sentiment+mine.csv", 'no built-in data set "mine.csv"'),
     ],
 )

@@ -62,7 +62,16 @@ def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
     assert "the same in all splits" in found.origin
 
 
-@pytest.mark.parametrize("name", ["random-strings:0", "random-strings:x", "random-strings:", "random-strings:9999999"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random-strings:0",
+        "random-strings:x",
+        "random-strings:",
+        "random-strings:9999999",
+        "random-strings:" + "9" * 5_000,
+    ],
+)
 def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_path: Path) -> None:
     assert builtin.known(name)
     with pytest.raises(InputError, match=f'tasks.data: "{name}" may ask for 1 to 1,048,576 strings') as error:
