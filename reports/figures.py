@@ -269,10 +269,11 @@ def _given(steps: Sequence[Step]) -> list[str]:
 
 def _trials(tried: Sequence[Trial], found: Looks) -> Figure:
     drawn = []
-    for dataset in dict.fromkeys(trial.dataset for trial in tried):
-        own = [trial for trial in tried if trial.dataset == dataset]
+    for dataset, said in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
+        own = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, said)]
         draw = partial(panels.tuning, found=own, looks=found)
-        drawn.append(Panel(label(dataset, 40), "", 2.7, draw, f"Validation loss against learning rate, {dataset}"))
+        what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, said)))}"
+        drawn.append(Panel(label(dataset, 40), label(said, 56) if said else "", 2.7, draw, what))
     caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
     return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))

@@ -122,17 +122,24 @@ def _under(one: Contrast | None, pair: tuple[str, str]) -> Entry:
 
 def tuning(found: Sequence[Trial]) -> Grid:
     """What was chosen for each architecture, from how many trials."""
-    head = ("data set", "architecture", "trials", "learning rate", "dropout", "validation loss", "")
+    apart = [name("condition")] if any(trial.condition for trial in found) else []
+    head = (
+        name("data set"),
+        *apart,
+        *map(name, ("architecture", "trials", "learning rate", "dropout", "validation loss", "")),
+    )
     rows = []
-    for dataset, architecture in dict.fromkeys((trial.dataset, trial.architecture) for trial in found):
-        own = [trial for trial in found if (trial.dataset, trial.architecture) == (dataset, architecture)]
+    for place in dict.fromkeys((trial.dataset, trial.condition, trial.architecture) for trial in found):
+        own = [trial for trial in found if (trial.dataset, trial.condition, trial.architecture) == place]
+        dataset, condition, architecture = place
         for one in own:
             if one.chosen:
                 edge = "at the grid's edge" if one.edge else ""
                 numbers = (f"{sum(trial.seeds for trial in own)}", f"{one.learning_rate:.3g}", f"{one.dropout:g}")
                 loss = formatting.value(one.loss, 4)
-                rows.append((name(dataset), name(architecture), *map(Entry, numbers), Entry(loss), name(edge)))
-    return Grid(tuple(map(name, head)), tuple(rows))
+                under = [name(condition)] if apart else []
+                rows.append((name(dataset), *under, name(architecture), *map(Entry, numbers), Entry(loss), name(edge)))
+    return Grid(head, tuple(rows))
 
 
 def costs(found: Sequence[Cost]) -> str:

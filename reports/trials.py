@@ -14,6 +14,7 @@ class Trial:
     """A point of the grid: the mean best validation loss over its seeds, nan where training diverged or failed."""
 
     dataset: str
+    condition: str
     architecture: str
     learning_rate: float
     dropout: float
@@ -35,7 +36,7 @@ class Cost:
 
 
 def trials(tables: Tables) -> list[Trial]:
-    """Every point that was tried, by data set and architecture, rates ascending.
+    """Every point that was tried, by data set, condition and architecture, rates ascending.
 
     Chosen is what the reported runs took; before there are any, the least loss.
     """
@@ -44,12 +45,14 @@ def trials(tables: Tables) -> list[Trial]:
         return []
     runs = runs.assign(loss=runs["validation_loss"].astype(float).where(runs["status"] == "done"))
     runs = runs.assign(dropout=runs["dropout"].astype(float) if "dropout" in runs else 0.0)
+    runs = runs.assign(condition=runs["condition"].fillna(""))
     taken = _taken(tables)
     found = []
-    for (dataset, architecture), rows in runs.groupby(["dataset", "architecture"], sort=False):
+    for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
+        dataset, condition, architecture = map(str, key)
         points = rows.groupby(["dropout", "learning_rate"], as_index=False)
         tried = points.agg(loss=("loss", _mean_of_all), seeds=("run", "size"))
-        known = taken.get((str(dataset), str(architecture)), set())
+        known = taken.get((dataset, condition, architecture), set())
         known &= set(zip(tried["learning_rate"], tried["dropout"], strict=True))
         best = None if known or not tried["loss"].notna().any() else tried["loss"].idxmin()
         rates, most = (tried["learning_rate"].min(), tried["learning_rate"].max()), tried["dropout"].max()
@@ -57,9 +60,8 @@ def trials(tables: Tables) -> list[Trial]:
             rate, dropout, loss = (float(row[key]) for key in ("learning_rate", "dropout", "loss"))
             chosen = index == best or (rate, dropout) in known
             edge = chosen and (rate in rates or dropout == most > tried["dropout"].min())
-            found.append(
-                Trial(str(dataset), str(architecture), rate, dropout, loss, int(row["seeds"]), chosen, bool(edge))
-            )
+            where = (dataset, condition, architecture)
+            found.append(Trial(*where, rate, dropout, loss, int(row["seeds"]), chosen, bool(edge)))
     return found
 
 
@@ -68,14 +70,14 @@ def _mean_of_all(losses: "pd.Series[float]") -> float:
     return float(losses.mean(skipna=False))
 
 
-def _taken(tables: Tables) -> dict[tuple[str, str], set[tuple[float, float]]]:
-    """The learning rates and dropouts of the reported runs under each data set's first condition."""
+def _taken(tables: Tables) -> dict[tuple[str, str, str], set[tuple[float, float]]]:
+    """The learning rates and dropouts of the reported runs, by data set, condition and architecture."""
     runs = placed(tables, "compared")
-    runs = runs[(runs["condition"].fillna("") == "")]
-    found: dict[tuple[str, str], set[tuple[float, float]]] = {}
+    found: dict[tuple[str, str, str], set[tuple[float, float]]] = {}
     for _, row in runs.iterrows():
         dropout = float(row["dropout"]) if "dropout" in runs and pd.notna(row["dropout"]) else 0.0
-        key = (str(row["dataset"]), str(row["architecture"]))
+        said = "" if pd.isna(row["condition"]) else str(row["condition"])
+        key = (str(row["dataset"]), said, str(row["architecture"]))
         found.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
     return found
 

@@ -54,6 +54,9 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
         "model": merged(task.model, entry.model),
         "training": merged(task.training, entry.training),
         "share": entry.share or 1.0,
+        "tuned": task.tuned if entry.tuning is None else {},
+        "tuning": entry.tuning or task.tuning,
+        "retuned": entry.tuning is not None,
         "fixed": tuple(sorted(entry.training.model_fields_set)),
         "own": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
         "condition": ", ".join(_said(entry)) if entry.name is None else entry.name,
@@ -74,3 +77,5 @@ def _said(entry: ConditionEntry) -> Iterator[str]:
                 yield f"{said} {value}".lower()
             else:
                 yield f"{said} {value:,}"
+    if entry.tuning is not None:
+        yield "tuned"

@@ -1,6 +1,6 @@
 """The runs of one task: trials, axes, conditions, controls."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,13 @@ import numpy as np
 from architectures import catalogue
 from architectures.catalogue import Variant
 from architectures.size import Limits, count, heads
-from runs import disk, optimizer, tuning
+from runs import disk, optimizer
 from runs.calibrate import Calibration
 from runs.fitted import Fitted
 from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
 from runs.sections import Experiment, Task, Training
-from runs.tuning import Point
+from runs.trials import Trials
 from tasks.errors import InputError
 from tasks.values import Prepared
 
@@ -42,45 +42,58 @@ class Planner:
         self.root = root
         self.variants = self._variants(task)
         self.conditions = [each for each in experiment.conditions if each.name == task.name]
-        entered = [one for each in (task, *self.conditions) for one in self._variants(each)]
-        self.entered = list({variant.name: (place, variant) for place, variant in entered}.values())
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         self.fitted = Fitted(self.variants[0][1], prepared, setting.device, calibration, self.limits)
 
     def trials(self) -> list[Placed]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
-        if self.task.tuning is None:
-            return []
-        planned = [one for plans in self._trial_plans.values() for one in plans]
-        return [(one, Entry(one.run, one.task.name, "", one.match, "trial", one.architecture)) for one in planned]
+        return [one for trials in self._trials.values() for one in trials.placed()]
 
-    def placed(self) -> Iterator[Placed]:
+    def placed(self) -> list[Placed]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
-        yield from ((one, entry) for one, entry in self.wanted() if self._is_decided(entry.architecture))
+        return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
 
     def later(self) -> list[Placed]:
         """The runs that wait for trials, with the recipe as it stands without them."""
-        return [(one, entry) for one, entry in self.wanted() if not self._is_decided(entry.architecture)]
+        return [placed for trials, placed in self._wanted() if not self._is_decided(trials, placed[1].architecture)]
 
-    def wanted(self) -> Iterator[Placed]:
-        """All runs of the task, of its conditions and its controls, in this order."""
+    def _wanted(self) -> Iterator[tuple[Trials | None, Placed]]:
+        """All runs of the task, of its conditions and its controls, in this order, and the trials each waits for."""
         for number, task in enumerate((self.task, *self.conditions)):
-            yield from self._compared(task, references=number == 0)
+            trials = self._trials_of(task)
+            yield from ((trials, one) for one in self._compared(task, references=number == 0))
         if self.task.name in self.experiment.controls:
-            yield from self._controls()
+            trials = self._trials_of(self.task)
+            yield from ((trials, one) for one in self._controls())
 
-    def _is_decided(self, architecture: str) -> bool:
+    @staticmethod
+    def _is_decided(trials: Trials | None, architecture: str) -> bool:
         """A control has its architecture's name in front of its own."""
-        return self.task.tuning is None or architecture.partition(", ")[0] in self._tuned
+        return trials is None or architecture.partition(", ")[0] in trials.ended
 
     @cached_property
-    def _tuned(self) -> set[str]:
-        """The architectures all of whose trials have ended; none before it is known whether the grid grows."""
-        if not self._grown:
-            return set()
-        losses = self._losses(self._trial_plans)
-        open_ = {name for (name, _), value in losses.items() if value is None}
-        return {variant.name for _, variant in self.entered} - open_
+    def _trials(self) -> dict[str, Trials]:
+        """The trials of the task, under "", and of each condition that is tuned by itself, under the condition."""
+        shared = [each for each in (self.task, *self.conditions) if not each.retuned]
+        tuned = [(self.task, shared), *((each, [each]) for each in self.conditions if each.retuned)]
+        return {
+            task.condition: Trials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
+            for task, those in tuned
+            if task.tuning is not None and (entered := self._entered(those))
+        }
+
+    def _trials_of(self, task: Task) -> Trials | None:
+        return self._trials.get(task.condition if task.retuned else "")
+
+    def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
+        """Every architecture of these once."""
+        found = [one for each in tasks for one in self._variants(each)]
+        return list({variant.name: (place, variant) for place, variant in found}.values())
+
+    def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
+        """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
+        names = {variant.name for _, variant in entered}
+        return names & {name for pair in self.experiment.contrasts for name in pair} or names
 
     def _compared(self, task: Task, references: bool) -> Iterator[Placed]:
         """Axis by axis, architecture by architecture, seed by seed."""
@@ -110,62 +123,11 @@ class Planner:
         """How an architecture is trained: as the condition says, else its trials, else the task for it or for all."""
         own = task.tuned.get(variant.name)
         found = own.model_dump(exclude_none=True) if own else {}
-        if task.tuning is not None:
-            point = self._best.get(variant.name)
+        trials = self._trials_of(task)
+        if trials is not None:
+            point = trials.best.get(variant.name)
             found = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
         return task.training.model_copy(update={key: value for key, value in found.items() if key not in task.fixed})
-
-    @cached_property
-    def _points(self) -> list[Point]:
-        """The grid as the experiment states it."""
-        assert self.task.tuning is not None
-        return tuning.grid(self.task.tuning, self.task.training, self._epochs())
-
-    @cached_property
-    def _leading(self) -> set[str]:
-        """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
-        names = {variant.name for _, variant in self.entered}
-        return names & {name for pair in self.experiment.contrasts for name in pair} or names
-
-    @cached_property
-    def _grown(self) -> bool:
-        """Whether all trials that decide whether the grid grows have ended."""
-        losses = self._losses(self._at(self._points))
-        return None not in {value for (name, _), value in losses.items() if name in self._leading}
-
-    @cached_property
-    def _trial_plans(self) -> dict[tuple[str, Point], list[Plan]]:
-        plans = self._at(self._points)
-        if self._grown:
-            chosen = self._chosen(self._losses(plans), self._points)
-            plans |= self._at(tuning.grown(self._points, [chosen[name] for name in chosen if name in self._leading]))
-        return plans
-
-    @cached_property
-    def _best(self) -> dict[str, Point]:
-        """The point of each architecture that a trial gave a loss for."""
-        points = list(dict.fromkeys(point for _, point in self._trial_plans))
-        return self._chosen(self._losses(self._trial_plans), points)
-
-    def _chosen(self, losses: Mapping[tuple[str, Point], float | None], points: Sequence[Point]) -> dict[str, Point]:
-        known = {key: value for key, value in losses.items() if value is not None and np.isfinite(value)}
-        found = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.entered}
-        return {name: point for name, point in found.items() if point is not None}
-
-    def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
-        assert self.task.tuning is not None
-        match, seeds = self.task.budget.match[0], self.task.tuning.seeds
-        return {
-            (variant.name, point): [
-                self._plan(self.task, place, variant, match, seed, point.of(self.task.training), trial=True)
-                for seed in seeds
-            ]
-            for place, variant in self.entered
-            for point in points
-        }
-
-    def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], float | None]:
-        return {key: tuning.loss(self.root, [plan.run for plan in ones]) for key, ones in plans.items()}
 
     @cached_property
     def _whole(self) -> float:
@@ -173,8 +135,8 @@ class Planner:
         train = self.prepared.train
         return max(1.0, float(train.source_lengths.sum() + train.target_lengths.sum()))
 
-    def _epochs(self) -> float:
-        return self.fitted.tokens(self.task, self.variants[0][1], self.task.budget.match[0]) / self._whole
+    def _epochs(self, task: Task) -> float:
+        return self.fitted.tokens(task, self.variants[0][1], task.budget.match[0]) / self._whole
 
     @cached_property
     def _predictions(self) -> int:

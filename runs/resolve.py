@@ -84,6 +84,8 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
     found = conditions(entry.conditions, tasks)
     for place, task in enumerate(found):
         check_task(task, f"conditions ({task.name})")
+        if task.retuned:
+            _check_tuning(task, f"conditions ({task.name})")
         if any(task == other for other in (*tasks, *found[:place])):
             raise InputError(
                 f'conditions: "{task.condition}" on {task.name} is there already; remove it, or say what it changes'
@@ -116,9 +118,11 @@ def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, .
     return entry.controls
 
 
-def _check_tuning(entry: TaskEntry, task: Task, place: str) -> None:
-    if entry.tuned and entry.tuning:
-        raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
+def _check_tuning(task: Task, place: str) -> None:
+    """Trials choose what the task does not state itself, and have seeds of their own."""
+    for key in ("learning_rate", "dropout"):
+        if task.retuned and key in task.fixed:
+            raise InputError(f"{place}: training.{key} and tuning are given; state it, or let it be found")
     shared = sorted(set(task.tuning.seeds) & set(task.seeds)) if task.tuning else []
     if shared:
         raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; give another")
@@ -182,7 +186,9 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         baseline=entry.baseline or "",
     )
     check_task(task, place)
-    _check_tuning(entry, task, place)
+    if entry.tuned and entry.tuning:
+        raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
+    _check_tuning(task, place)
     _check_memorized(task, place)
     return task
 

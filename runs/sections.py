@@ -203,6 +203,7 @@ class ConditionEntry(Section):
     """One ``[[conditions]]`` table as written: tasks again, with something changed.
 
     ``share`` is a part of the budget that is trained, and annealed, by itself; ``tasks`` are names, all by default.
+    ``tuning`` tunes the condition by itself; without it, what was tuned for the task serves.
     """
 
     name: Word | None = None
@@ -214,6 +215,7 @@ class ConditionEntry(Section):
     budget: Budget = Budget()
     model: Model = Model()
     training: Training = Training()
+    tuning: Tuning | None = None
 
 
 class TaskEntry(Section):
@@ -269,7 +271,8 @@ class Task(Section):
     generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
     relative to the experiment's ``folder``. ``condition`` is empty for a task as the experiment states it first, and
     names what was changed elsewhere; ``share`` is the part of the budget that is trained, ``fixed`` what of the recipe
-    a condition sets itself, whatever was tuned, and ``own`` which of ``architectures`` and ``seeds`` it states.
+    a condition sets itself, whatever was tuned, ``own`` which of ``architectures`` and ``seeds`` it states, and
+    ``retuned`` whether ``tuning`` is its own.
     """
 
     kind: Kind
@@ -295,6 +298,7 @@ class Task(Section):
     share: float = 1.0
     fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    retuned: bool = False
     baseline: str = ""
 
 

@@ -180,6 +180,33 @@ def test_architectures_that_only_a_condition_names_are_tuned_as_well(folder: Pat
     assert rates == {0.01}
 
 
+def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
+    own = {"learning_rate": [0.001, 0.002, 0.004], "dropout": [0.0]}
+    changes = {"tuning": tuning, "conditions": [{"training": {"optimizer": "adamw"}, "tuning": own}]}
+    first = planned(folder, tmp_path, **changes)
+    assert {entry.condition for entry in entries(first, "trial")} == {"", "AdamW, tuned"}
+    assert not entries(first, "compared")
+    middle = {rate: abs(rate - 0.01) for rate in tuning["learning_rate"]} | {0.001: 0.9, 0.002: 0.1, 0.004: 0.9}
+    muon = dict.fromkeys(NAMES, {rate: middle[rate] for rate in tuning["learning_rate"]})
+    trials = plans(first, "trial")
+    assert {plan.training.optimizer for plan in trials.values()} == {"muon", "adamw"}
+    tried = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
+    for plan in tried:
+        value = muon[plan.architecture][plan.training.learning_rate]
+        store.write_record(
+            store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": value}
+        )
+    second = planned(folder, tmp_path, **changes)
+    assert {entry.condition for entry in entries(second, "compared")} == {""}
+    assert {plan.training.optimizer for plan in second.later} == {"adamw"}
+    finish(first, tmp_path, dict.fromkeys(NAMES, middle))
+    third = planned(folder, tmp_path, **changes)
+    taken = {(plan.training.optimizer, plan.training.learning_rate) for plan in third.plans if not plan.trial}
+    assert taken == {("muon", 0.01), ("adamw", 0.002)}
+    assert not third.later
+
+
 def test_what_a_condition_sets_of_the_recipe_is_all_that_changes(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
     conditions = [{"training": {"dropout": 0.3, "precision": "float32"}}]
@@ -262,6 +289,14 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
     ("changes", "message"),
     [
         ({"conditions": [{"tasks": ["thing"]}]}, 'conditions[0].tasks: no task "thing"; did you mean "things"?'),
+        (
+            {"conditions": [{"training": {"learning_rate": 0.1}, "tuning": {"learning_rate": [0.1, 0.2]}}]},
+            "conditions (things): training.learning_rate and tuning are given; state it, or let it be found",
+        ),
+        (
+            {"conditions": [{"seeds": [5], "tuning": {"learning_rate": [0.1, 0.2], "seeds": [5]}}]},
+            "tuning.seeds: 5 is a seed of the reported runs of things",
+        ),
         ({"conditions": [{}]}, "conditions: one changes nothing on things"),
         ({"conditions": [{"share": 1.5}]}, "conditions[0].share: 1.5: expected less than 1"),
         ({"conditions": [{"sead": [1]}]}, 'conditions[0].sead: unknown key; did you mean "seeds"?'),

@@ -33,6 +33,28 @@ def test_the_least_loss_is_chosen_and_an_edge_is_told(tmp_path: Path) -> None:
     assert (chosen["encoder"].learning_rate, chosen["encoder"].edge) == (0.002, True)
 
 
+def test_the_trials_of_a_condition_stand_apart(tmp_path: Path) -> None:
+    task, calm = single(SENTIMENT, truth={"decoder": 0.6}, seeds=1), {"dropout": 0.0}
+    further = [
+        Further(
+            *(task, "decoder", "decoder", 0.6, "trial"),
+            condition=condition,
+            changes={"learning_rate": rate, "validation_loss": loss} | calm,
+        )
+        for condition, losses in (("", LOSSES["decoder"]), ("AdamW, tuned", LOSSES["encoder"]))
+        for rate, loss in losses.items()
+    ]
+    synthetic.write_store(tmp_path, [task], further=further)
+    judged = judge(tables.collect(tmp_path))
+    chosen = {one.condition: one for one in trials.trials(judged.comparisons.tables) if one.chosen}
+    assert {said: (one.learning_rate, one.edge) for said, one in chosen.items()} == {
+        "": (0.004, False),
+        "AdamW, tuned": (0.002, True),
+    }
+    drawn = {figure.name: figure for figure in figures.figures(judged)}
+    assert [panel.below for panel in drawn["tuning"].panels] == ["", "AdamW, tuned"]
+
+
 def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
     last = trials.trials(found(tmp_path, status="diverged", validation_loss=0.0))[-1]
     assert math.isnan(last.loss)
