@@ -1,6 +1,6 @@
 """The report in a few sentences, for a reader in a hurry: what is decided, what is not, and what it cannot say."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from reports.comparison import Comparison
@@ -28,49 +28,45 @@ def bottom_line(judged: Judged) -> list[str]:
 
 
 def _decided(primary: Sequence[Contrast], among: str = "between the declared architectures") -> str:
-    parts = []
-    for dataset, ones in _by_dataset(primary):
-        said = [f"{name} ahead of {listing(others)}" for name, others in _ahead(ones)]
-        equal = [f"{one.first} and {one.second} equal within the margin" for one in ones if one.outcome == "equal"]
-        if said or equal:
-            parts.append(f"on {dataset} {', '.join([*said, *equal])}")
-    if not parts:
-        return f"Nothing is decided {among}."
-    agreed = list(_kinds(primary))
-    return f"Decided: {'; '.join([*parts, *agreed])}."
+    """Who is ahead of whom, and on what: those that are so on the same data sets are named together."""
+    ahead: dict[tuple[str, str], list[str]] = {}
+    for (winner, other), ones in _by_pair((one.better, _other(one), one) for one in primary if one.better).items():
+        ahead.setdefault((winner, f"{_on(ones)}{_kinds(ones, primary)}"), []).append(other)
+    equal = _by_pair((one.first, one.second, one) for one in primary if one.outcome == "equal")
+    parts = [f"{winner} ahead of {listing(others)} {where}" for (winner, where), others in ahead.items()]
+    parts += [f"{first} and {second} equal within the margin {_on(ones)}" for (first, second), ones in equal.items()]
+    return f"Decided: {'; '.join(parts)}." if parts else f"Nothing is decided {among}."
 
 
-def _ahead(ones: Sequence[Contrast]) -> Iterator[tuple[str, list[str]]]:
-    """Who is ahead of whom, whoever is ahead of most first."""
-    wins = {name: [_beaten(one) for one in ones if one.better == name] for name in (one.better for one in ones) if name}
-    yield from sorted(wins.items(), key=lambda item: -len(item[1]))
+def _by_pair(found: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
+    pairs: dict[tuple[str, str], list[Contrast]] = {}
+    for first, second, one in found:
+        pairs.setdefault((first, second), []).append(one)
+    return pairs
 
 
-def _beaten(one: Contrast) -> str:
-    other = one.second if one.first == one.better else one.first
-    return f"{other} (by less than the margin)" if one.small else other
+def _on(ones: Sequence[Contrast]) -> str:
+    """The data sets of these."""
+    return f"on {listing(f'{one.dataset} (by less than the margin)' if one.small else one.dataset for one in ones)}"
 
 
-def _kinds(primary: Sequence[Contrast]) -> Iterator[str]:
+def _kinds(ones: Sequence[Contrast], primary: Sequence[Contrast]) -> str:
     """A word about a kind of task takes two data sets of it, all of which agree."""
-    for kind in dict.fromkeys(one.task for one in primary):
-        of_kind = [one for one in primary if one.task == kind]
-        sets = {one.dataset for one in of_kind}
-        for pair in dict.fromkeys((one.first, one.second) for one in of_kind):
-            own = [one for one in of_kind if (one.first, one.second) == pair]
-            better = {one.better for one in own}
-            if len(sets) > 1 and {one.dataset for one in own} == sets and len(better) == 1 and "" not in better:
-                name = better.pop()
-                other = pair[0] if name == pair[1] else pair[1]
-                yield f"in {kind} {name} is ahead of {other} on all {len(sets)} data sets"
+    sets = {kind: {one.dataset for one in primary if one.task == kind} for kind in dict.fromkeys(o.task for o in ones)}
+    whole = [kind for kind, names in sets.items() if len(names) > 1 and names <= {one.dataset for one in ones}]
+    return f" (all of {listing(whole)})" if whole else ""
+
+
+def _other(one: Contrast) -> str:
+    return one.second if one.first == one.better else one.first
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
-    parts = []
-    for dataset, ones in _by_dataset([one for one in primary if not one.decided]):
-        parts.append(f"on {dataset} {listing(f'{one.first} against {one.second}' for one in ones)}")
-    if parts:
-        yield f"Not decided: {'; '.join(parts)}."
+    pairs: dict[str, list[str]] = {}
+    for (first, second), ones in _by_pair((one.first, one.second, one) for one in primary if not one.decided).items():
+        pairs.setdefault(_on(ones), []).append(f"{first} against {second}")
+    if pairs:
+        yield f"Not decided: {'; '.join(f'{listing(ones)} {where}' for where, ones in pairs.items())}."
 
 
 def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
@@ -93,8 +89,3 @@ def _reserve(first: Sequence[Comparison], controls: Sequence[Control]) -> Iterat
         parts.append(f"training was early (as few as {least} tokens per parameter), and the order may change with more")
     if parts:
         yield f"Bear in mind: {'; '.join(parts)}."
-
-
-def _by_dataset(ones: Sequence[Contrast]) -> Iterator[tuple[str, list[Contrast]]]:
-    for dataset in dict.fromkeys(one.dataset for one in ones):
-        yield dataset, [one for one in ones if one.dataset == dataset]

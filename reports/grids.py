@@ -217,6 +217,9 @@ def _cell(found: Comparison, architecture: str) -> Entry:
     if not cell.values:
         scored = found.scored and not found.metric.name.endswith(BOUND_SUFFIX)
         return Entry(formatting.MISSING, seeds if scored else "", "quiet")
+    shown = found.detectable(architecture)
+    if shown > 0:
+        seeds = f"{seeds}, detects {formatting.value(shown, found.metric.decimals)}"
     return Entry(formatting.interval(cell.interval, found.metric.decimals), seeds, "strong" if cell.best else "")
 
 

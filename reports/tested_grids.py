@@ -32,7 +32,6 @@ def contrasts(found: Sequence[Contrast]) -> Grid:
     several = any(one.condition for one in found)
     rows = []
     for one in found:
-        usual = metric(one.metric).decimals
         rows.append(
             (
                 name(one.dataset),
@@ -42,7 +41,7 @@ def contrasts(found: Sequence[Contrast]) -> Grid:
                 Entry(p(one.p)),
                 Entry(f"{one.margin:g}" if math.isfinite(one.margin) else formatting.MISSING),
                 name(outcome(one)),
-                Entry(formatting.value(one.detectable, formatting.decimals(one.difference, usual))),
+                _detectable(one),
                 Entry(str(one.runs)),
                 Entry(_seeds(one)),
             )
@@ -61,7 +60,7 @@ def outcome(one: Contrast) -> str:
 
 def controls(found: Sequence[Control]) -> Grid:
     """What had to come out, and what did."""
-    head = ("data set", "control", "has to be", "difference", "came out", "")
+    head = ("data set", "control", "has to be", "difference", "detectable", "came out", "")
     wanted = {"same": "not told apart", "ahead": "told apart"}
     rows = [
         (
@@ -69,12 +68,19 @@ def controls(found: Sequence[Control]) -> Grid:
             _pair(one.contrast.first, one.contrast.second),
             name(wanted[one.expected]),
             Entry(_difference(one.contrast)),
+            _detectable(one.contrast),
             name(outcome(one.contrast)),
             name({True: "✓ right", False: "✗ wrong", None: ""}[one.right]),
         )
         for one in found
     ]
     return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def _detectable(one: Contrast) -> Entry:
+    """The difference that would have been found four times in five."""
+    usual = metric(one.metric).decimals
+    return Entry(formatting.value(one.detectable, formatting.decimals(one.difference, usual)))
 
 
 def factors(found: Contrasts) -> Grid:

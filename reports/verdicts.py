@@ -260,8 +260,9 @@ def _notes(found: Comparison, tested: bool) -> list[str]:
     ]
     if missing:
         notes.append(f"Some runs gave no score; runs counted: {listing(missing)}.")
-    if found.detectable > 0 and not found.decided and not tested:
-        size = value(found.detectable, decimals(found.differences[found.nearest], found.metric.decimals))
+    least = found.detectable(found.leader)
+    if least > 0 and not found.decided and not tested:
+        size = value(least, decimals(found.differences[found.nearest], found.metric.decimals))
         notes.append(
             f"Minimum detectable difference between {found.leader} and {found.nearest}: with these seeds and examples "
             f"one of about {size} would be found four times in five."

@@ -187,8 +187,8 @@ def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(fo
     first = planned(folder, tmp_path, **changes)
     assert {entry.condition for entry in entries(first, "trial")} == {"", "AdamW, tuned"}
     assert not entries(first, "compared")
-    middle = {rate: abs(rate - 0.01) for rate in tuning["learning_rate"]} | {0.001: 0.9, 0.002: 0.1, 0.004: 0.9}
-    muon = dict.fromkeys(NAMES, {rate: middle[rate] for rate in tuning["learning_rate"]})
+    middle = {0.005: 0.9, 0.01: 0.1, 0.02: 0.9, 0.001: 0.9, 0.002: 0.1, 0.004: 0.9}
+    muon = {name: {rate: middle[rate] for rate in (0.005, 0.01, 0.02)} for name in NAMES}
     trials = plans(first, "trial")
     assert {plan.training.optimizer for plan in trials.values()} == {"muon", "adamw"}
     tried = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
