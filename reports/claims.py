@@ -17,6 +17,7 @@ from reports.comparison import Comparison, Group, as_is, placed
 from reports.contrasts import Contrast, corrected_for_family
 from reports.judgement import Judged
 from reports.ledger import Claim, ledger
+from reports.statistics import MOST_SEEDS
 from reports.tables import Tables
 from reports.testing import tested
 
@@ -25,7 +26,7 @@ REPRODUCED, OPPOSITE, UNDECIDED, UNMET = "reproduced here", "opposite found here
 
 @dataclass(frozen=True)
 class Ruling:
-    """A claim's verdict, the evidence in words, the command that would decide it (or nothing), and what was tested."""
+    """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested."""
 
     claim: Claim
     verdict: str
@@ -76,14 +77,14 @@ class _Court:
             return Ruling(claim, UNMET, words, elsewhere)
         words = "; ".join(_gathered(evidence)) + self._caution(evidence)
         if missing:
-            return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.")
+            return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.", elsewhere)
         wanted = ("ahead", "equal") if claim.enough else ("ahead",)
         if all(one.outcome in wanted or (claim.enough and one.small) for one in evidence):
             return Ruling(claim, REPRODUCED, f"{words}.")
         refuted = any(all(one.outcome == "behind" for one in own) for own in _by_pair(evidence))
         if refuted and not any(one.outcome in wanted for one in evidence):
             return Ruling(claim, OPPOSITE, f"{words}.")
-        return Ruling(claim, UNDECIDED, f"{words}.", self._command(claim, evidence))
+        return Ruling(claim, UNDECIDED, f"{words}.", self._remedy(claim, evidence))
 
     def _remembered(self, claim: Claim) -> tuple[str, str]:
         """A claim about stored bits, judged by the interval of every architecture at every size."""
@@ -173,17 +174,33 @@ class _Court:
         found_rows: pd.DataFrame = rows[chosen.fillna(False)]
         return found_rows
 
-    def _command(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
-        """More seeds on the data sets that are open; nothing where seeds alone cannot decide it."""
-        still = [one for one in evidence if one.outcome != "ahead"]
+    def _remedy(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
+        """What would decide an open claim: the command with more seeds, else, in words, what it takes."""
+        wanted = ("ahead", "equal") if claim.enough else ("ahead",)
+        against = [one for one in evidence if one.decided and one.outcome not in wanted]
+        if against:
+            return f"no number of seeds: {formatting.listing(dict.fromkeys(_against(one) for one in against))}"
+        still = [one for one in evidence if one.outcome not in wanted]
+        if any(one.outcome == "unknown" for one in still):
+            return "scores that vary, of two seeds or more: some have no interval"
+        endless = [one for one in still if one.seeds is None]
+        if endless:
+            sets = formatting.listing(dict.fromkeys(one.dataset for one in endless))
+            return f"more test examples or another budget: on {sets} no number of seeds up to {MOST_SEEDS} would"
+        seeds = max(max(one.seeds or 0, one.runs + 1) for one in still)
         plain = not claim.effect and not any(mark in side for pair in claim.ahead for side in pair for mark in "|@")
         experiment = dict(zip(self.tables["experiment"]["key"], self.tables["experiment"]["value"], strict=True))
         command = str(experiment.get("command") or "")
-        seeds = [one.seeds for one in still if one.outcome == "open" and one.seeds is not None]
-        if not plain or len(seeds) < len(still) or not command.startswith("archbench compare"):
-            return ""
-        tasks = ",".join(dict.fromkeys(one.dataset for one in still))
-        return f"{command} --tasks {tasks} --seeds {max(*seeds, *(one.runs + 1 for one in still))}"
+        if not plain or not command.startswith("archbench compare"):
+            return f"{seeds} seeds of each"
+        return f"{command} --tasks {','.join(dict.fromkeys(one.dataset for one in still))} --seeds {seeds}"
+
+
+def _against(one: Contrast) -> str:
+    """What stands against a claim that the first is ahead."""
+    if one.outcome == "equal":
+        return f"the two are equal on {one.dataset}"
+    return f"{one.better} is ahead on {one.dataset}"
 
 
 def _by_pair(evidence: Sequence[Contrast]) -> list[list[Contrast]]:

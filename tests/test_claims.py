@@ -83,7 +83,23 @@ def test_the_verdict_is_that_of_the_contrasts(tmp_path: Path, truth: dict[str, f
 def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
     one = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}, **CLEAR)
     other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
-    assert ruled(tmp_path, one, other)["encoder-understands"].verdict == UNDECIDED
+    found = ruled(tmp_path, one, other)["encoder-understands"]
+    assert found.verdict == UNDECIDED
+    assert found.command == "no number of seeds: decoder is ahead on groups and encoder-decoder is ahead on groups"
+
+
+def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
+    task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
+    found = ruled(tmp_path, task)["encoder-decoder-translates"]
+    assert (found.verdict, found.command) == (UNDECIDED, "no number of seeds: the two are equal on phrases-en-de")
+
+
+def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:
+    near = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
+    found = ruled(tmp_path, single(SENTIMENT, truth=near, seeds=3, examples=60))["encoder-understands"]
+    assert found.verdict == UNDECIDED
+    assert "on sentiment no number of seeds up to 100 would" in found.command
 
 
 def test_what_is_open_comes_with_the_command_that_would_decide_it(tmp_path: Path) -> None:
