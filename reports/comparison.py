@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,7 +11,8 @@ import pandas as pd
 
 from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
-from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
+from reports.stated import stated
+from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool, restless
 from reports.tables import Tables
 from runs.spec import AS_IS
 
@@ -201,8 +202,23 @@ class Comparisons:
         """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
         key = (group, name)
         if key not in self._sampled:
-            self._sampled[key] = self._samples(group, name)
+            seeds, samples = self._samples(group, name)
+            marked = {
+                each: replace(sample, restless=each.partition(", ")[0] in self._restless)
+                for each, sample in samples.items()
+            }
+            self._sampled[key] = seeds, marked
         return self._sampled[key]
+
+    @cached_property
+    def _restless(self) -> set[str]:
+        """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
+        first = {group.dataset: group for group in reversed(self.groups)}
+        named = {group: self.primary(group) for group in first.values()}
+        sets = [self._samples(group, name)[1] for group, name in named.items() if name]
+        declared = {each for pair in stated(self.tables)[0] for each in pair}
+        there = {each for samples in sets for each in samples}
+        return restless(sets, declared & there or there)
 
     def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))

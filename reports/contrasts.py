@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reports.comparison import Comparison
+from reports.stated import Pair
 from reports.statistics import LEVEL, Interval, holm
 
-Pair = tuple[str, str]
 ALPHA: Final = 1 - LEVEL
 
 

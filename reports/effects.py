@@ -12,7 +12,8 @@ import pandas as pd
 from reports.comparison import Comparison, Comparisons, Group
 from reports.contrasts import Contrast, corrected_for_family
 from reports.metrics import metric
-from reports.testing import entered, tested
+from reports.stated import entered
+from reports.testing import tested
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 

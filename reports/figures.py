@@ -21,8 +21,8 @@ from reports.judgement import Judged
 from reports.ladders import Step
 from reports.palette import label, looks
 from reports.panels import Looks, Point
+from reports.stated import stated
 from reports.tables import Tables, write_csv
-from reports.testing import stated
 from reports.trials import Trial, trials
 from reports.trials import numbers as trial_numbers
 from reports.verdicts import reference_label

@@ -10,14 +10,15 @@ import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, by_condition, placed
 from reports.conditions import condition
-from reports.contrasts import Contrast, Contrasts, Control, Pair, corrected_for_family, marked
+from reports.contrasts import Contrast, Contrasts, Control, corrected_for_family, marked
 from reports.effects import effects
 from reports.ladders import ladders
 from reports.metrics import metric
 from reports.scaling import Climb, climbs
+from reports.stated import Pair, stated
 from reports.statistics import Sample
 from reports.tables import Tables
-from reports.testing import contrast, stated
+from reports.testing import contrast
 from runs.spec import DEFAULT_CONTRASTS
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared

@@ -14,8 +14,8 @@ from typing import Any, Final
 import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group
+from reports.stated import entered
 from reports.statistics import Interval, mean_interval, pool
-from reports.testing import entered
 
 _SHAPE: Final = frozenset({"model.depth", "model.width", "model.heads"})
 _RATE: Final = frozenset({"training.learning_rate"})

@@ -6,13 +6,15 @@ with random effects, `(MS_seed + MS_example - MS_error) / (seeds * examples)`, a
 degrees of freedom of the t interval. Differences are paired over test examples, which are the same for all.
 
 The variance between seeds is the pooled one of all architectures: with few seeds a small variance is often luck. An
-architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away, and one
-that is larger beyond chance does not enter the pooled one. All this, and that a t interval does better than resampling
-seeds and examples, was chosen by simulated coverage.
+architecture whose own variance is much larger keeps it, with the degrees of freedom of its own seeds, so that a seed
+that did not train is not averaged away; one that is larger beyond chance does not enter the pooled one. One whose seeds
+vary more than the others' over all data sets together (``restless``) keeps its own everywhere, also where it happens to
+be small. All this, and that a t interval does better than resampling seeds and examples, was chosen by simulated
+coverage and by the false verdicts of whole families.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -56,11 +58,13 @@ class Interval:
 class Sample:
     """An architecture's scores: `values` (n,), one for each seed; `examples` (n, m), what each test example gave.
 
-    Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone.
+    Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone. The variance of
+    one that is `restless` is always its own.
     """
 
     values: Floats
     examples: Floats | None = None
+    restless: bool = False
 
     @cached_property
     def by_example(self) -> Floats:
@@ -91,8 +95,37 @@ def pool(samples: Sequence[Sample]) -> Spread:
 
     One that varies far more than the others is left out, so that it widens no interval but its own.
     """
-    own = _alike([_own(sample) for sample in samples if len(sample.values) > 1])
+    several = [sample for sample in samples if len(sample.values) > 1]
+    calm = [sample for sample in several if not sample.restless]
+    own = _alike([_own(sample) for sample in (calm if len(calm) > 1 else several)])
     return _pooled(own) if own else Spread()
+
+
+def restless(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
+    """The architectures whose seeds vary more than those of the ``usual`` ones beyond chance, over all data sets.
+
+    ``sets`` has the samples of each data set. F tests, put together by Fisher's method (1925).
+    """
+    from scipy.special import chdtrc
+
+    names = {name for samples in sets for name in samples}
+    found = set()
+    for name in names:
+        chances = [chance for samples in sets if (chance := _chance(samples, name, usual)) is not None]
+        if chances and len(names) * chdtrc(2 * len(chances), -2 * sum(map(math.log, chances))) < ODD:
+            found.add(name)
+    return found
+
+
+def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
+    """The p of the F test of an architecture's variance on one data set; None where it says nothing."""
+    others = [_own(samples[each]) for each in usual if each != name and each in samples]
+    others = [spread for spread in others if spread.degrees > 0]
+    own = _own(samples[name]) if name in samples else Spread()
+    pooled = _pooled(others) if others else Spread()
+    if not own.degrees > 0 or not pooled.variance > 0:
+        return None
+    return max(_larger(own, pooled, sum(spread.degrees for spread in others)), 1e-300)
 
 
 def _alike(own: list[Spread]) -> list[Spread]:
@@ -134,11 +167,10 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     exclude zero, which under equal means happens less often than for one of them.
     """
     mean = float(a.values.mean() - b.values.mean())
-    seeds = _difference_spreads(a, b, pooled)
-    if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
-        return _t_interval(mean, seeds, level)
-    paired = a.by_example - b.by_example
-    return _t_interval(mean, [*seeds, _example_spread(paired, [a, b])], level)
+    parts = _difference_spreads(a, b, pooled)
+    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
+        parts.append(_example_spread(a.by_example - b.by_example, [a, b]))
+    return _t_interval(mean, parts, level, _fewest(a, b, pooled))
 
 
 def detectable(difference: Interval, level: float = LEVEL, power: float = POWER) -> float:
@@ -194,7 +226,8 @@ def seeds_needed(
         total = _total([*_at(n, a, b, pooled), examples])
         if math.isnan(total.variance):
             return None
-        if (_t(total.degrees, 1 - tail) + _t(total.degrees, power)) * math.sqrt(total.variance) <= distance:
+        degrees = min(total.degrees, _fewest(a, b, pooled, n))
+        if (_t(degrees, 1 - tail) + _t(degrees, power)) * math.sqrt(total.variance) <= distance:
             return n
     return None
 
@@ -232,8 +265,17 @@ def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
     return [pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))]
 
 
+def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> float:
+    """The most degrees of freedom of a difference: those of the seeds of a sample with a variance of its own.
+
+    Satterthwaite's are too many there for tests at the level that a family takes.
+    """
+    odd = (seeds or len(sample.values) for sample in (a, b) if _varies_more(sample, pooled))
+    return min(odd, default=math.inf) - 1
+
+
 def _varies_more(sample: Sample, pooled: Spread) -> bool:
-    return _own(sample).variance > pooled.variance * VARIES_MORE
+    return _own(sample).degrees > 0 and (sample.restless or _own(sample).variance > pooled.variance * VARIES_MORE)
 
 
 def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
@@ -264,13 +306,14 @@ def _total(parts: Sequence[Spread], weights: Sequence[float] | None = None) -> S
     return Spread(total, total**2 / squares if squares > 0 else math.inf)
 
 
-def _t_interval(mean: float, parts: Sequence[Spread], level: float) -> Interval:
+def _t_interval(mean: float, parts: Sequence[Spread], level: float, most: float = math.inf) -> Interval:
+    """The interval of a mean whose variance is the sum of ``parts``; ``most`` bounds its degrees of freedom."""
     total = _total(parts)
     if math.isnan(total.variance):
         return Interval(mean)
-    error = math.sqrt(total.variance)
-    half = _t(total.degrees, (1 + level) / 2) * error
-    return Interval(mean, mean - half, mean + half, error, total.degrees)
+    error, degrees = math.sqrt(total.variance), min(total.degrees, most)
+    half = _t(degrees, (1 + level) / 2) * error
+    return Interval(mean, mean - half, mean + half, error, degrees)
 
 
 def _t(degrees: float, probability: float) -> float:

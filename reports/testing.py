@@ -1,13 +1,12 @@
 """One pair of architectures put to the test: what was seen, what it takes to decide it."""
 
-import json
 import math
-from typing import Any
 
 from reports.comparison import Comparisons, Group, oriented
-from reports.contrasts import ALPHA, Contrast, Pair
+from reports.contrasts import ALPHA, Contrast
 from reports.formatting import listing
 from reports.metrics import metric
+from reports.stated import Pair, stated
 from reports.statistics import (
     POWER,
     Interval,
@@ -19,32 +18,6 @@ from reports.statistics import (
     pool,
     seeds_needed,
 )
-from reports.tables import Tables
-from runs.spec import DEFAULT_CONTRASTS, MARGINS
-
-
-def specification(tables: Tables) -> dict[str, Any]:
-    """The experiment as it was resolved; empty where that cannot be read."""
-    rows = tables["experiment"]
-    texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
-    try:
-        found = json.loads(texts.iloc[0]) if len(texts) else {}
-    except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
-
-
-def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
-    """The ``tasks``, or the ``conditions``, of the experiment as it was resolved."""
-    found = specification(tables).get(key)
-    return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
-
-
-def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
-    """The contrasts that the experiment declares, and its margins by metric."""
-    found = specification(tables)
-    pairs = found.get("contrasts", DEFAULT_CONTRASTS)
-    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **found.get("margins", {})}
 
 
 def tested(comparisons: Comparisons, group: Group, name: str, pair: Pair) -> Contrast:

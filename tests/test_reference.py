@@ -1,0 +1,41 @@
+"""The reports under `docs/reference` are what their tables give, and the words about them have the pages' numbers."""
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reports import figures, page, tables
+from reports.judgement import judge
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+NAMES = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))
+PANEL = re.compile(r'<div class="panel">.*?</svg></div>', re.DOTALL)  # drawings differ with matplotlib's version
+
+
+def written(name: str) -> str:
+    return (REFERENCE / name / "report" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_page_is_what_its_tables_give(name: str) -> None:
+    judged = judge(tables.read(REFERENCE / name / "tables"))
+    drawn = figures.figures(judged)
+    given = page.render(judged, [replace(figure, panels=()) for figure in drawn])
+    assert PANEL.sub("", given).split() == PANEL.sub("", written(name)).split()
+    for figure in drawn:
+        with (REFERENCE / name / "report" / f"{figure.name}.csv").open(newline="", encoding="utf-8") as file:
+            assert len(list(csv.reader(file))) == len(figure.numbers) + 1
+
+
+def test_every_number_in_the_words_stands_in_a_report() -> None:
+    words = (REFERENCE / "README.md").read_text(encoding="utf-8")
+    given = [re.sub(r"<[^>]+>", " ", PANEL.sub("", written(name))) for name in NAMES]
+    given += [path.read_text(encoding="utf-8") for path in REFERENCE.glob("*/report/*.csv")]
+    numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(given))}
+    rounded = {places: {f"{number:.{places}f}" for number in numbers} for places in (2, 3)}
+    said = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))
+    assert said
+    assert sorted(number for number in said if number not in rounded[len(number.partition(".")[2])]) == []
