@@ -340,7 +340,7 @@ def _status(given: list[str]) -> int:
         if error.errno in FULL:
             return _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
-            return _fail(f"{error.filename}: {error.strerror}", 2)
+            return _fail(f"{error.filename}: {error.strerror}; see what stands there, or name another place", 2)
         if not _has_place():
             return _fail("the current folder is no longer there; go to one that is", 2)
         if error.errno in BROKEN:

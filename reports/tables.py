@@ -133,29 +133,29 @@ def write(tables: Tables, folder: Path) -> list[Path]:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
     """Write `frame` as Parquet, completely or not at all; return the path."""
-    aside = aside_of(path)
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
-    return _placed(aside, path)
+    with aside_of(path) as aside:
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
+        _sync(aside)
+    return path
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV, its text cells safe to open in a spreadsheet."""
     escaped = {name: _escaped(column) for name, column in frame.items()}
-    aside = aside_of(path)
     # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
     returns = any(_marked(column, lambda text: "\r" in text).any() for column in escaped.values())
-    with open(aside, "w", encoding="utf-8", newline="") as file:
+    with aside_of(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
         pd.DataFrame(escaped).to_csv(
             file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
         )
-    _placed(aside, path)
-
-
-def _placed(aside: Path, path: Path) -> Path:
-    """Make a file that is complete durable, then give it its name."""
-    with open(aside, "rb") as file:
+        file.flush()
         os.fsync(file.fileno())
-    return aside.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """Make a file that is complete durable."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def read(folder: Path) -> Tables:

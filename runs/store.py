@@ -42,22 +42,29 @@ Row = dict[str, Any]
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file completely or not at all; raises ``OSError`` (``ENOSPC`` on a full disk)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = aside_of(path)
-    try:
-        with open(aside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with aside_of(path) as aside, open(aside, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     _sync_folder(path.parent)
 
 
-def aside_of(path: Path) -> Path:
-    """Where what will be ``path`` is written until it is whole."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+@contextlib.contextmanager
+def aside_of(path: Path) -> Iterator[Path]:
+    """Where to write what will be ``path``: it gets its name where that is done, else nothing is left of it.
+
+    Errors name ``path``.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
@@ -121,6 +121,11 @@ def codec(encoding: str) -> str:
         "a".encode(name)
     except (LookupError, UnicodeError) as error:
         raise InputError(f'encoding: unknown encoding "{encoding}"; write for example "utf-8" or "latin-1"') from error
+    with suppress(UnicodeError):
+        "\ud800".encode(name)
+        raise InputError(
+            f'encoding: "{encoding}" has signs that are no text, halves of pairs; save the file as "utf-8"'
+        )
     return "utf-8-sig" if name == "utf-8" else name
 
 

@@ -25,6 +25,7 @@ SPLITS = {
 }
 ATTEMPTS = 2  # to have files with the bytes that the hub states
 LIMIT = 8.0  # seconds for the hub to answer
+ELSE = "set HF_HUB_OFFLINE=1 to use a copy downloaded before, or name a built-in data set or a file"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ def open_hub(name: Name) -> Source:
             f"way or on this disk; it was removed{again}; try again, or fetch the file by other means and name that"
         )
     if error is not None:
-        raise InputError(f"data: hub:{name.repository} cannot be loaded: {_line(error)}") from error
+        raise InputError(
+            f"data: hub:{name.repository} cannot be loaded ({_line(error)}); try again, or {ELSE}"
+        ) from error
     return Source(splits, f"hub:{name.repository}@{commit or name.revision or 'cached copy'}")
 
 
@@ -162,13 +165,16 @@ def _commit(name: Name) -> str | None:
     except OfflineModeIsEnabled:
         return None
     except HfHubHTTPError as error:
+        if error.response.status_code >= 500:
+            raise _unreached(name, error) from error
         revision = f' at revision "{name.revision}"' if name.revision else ""
         raise InputError(f'data: the hub gives no data set "{name.repository}"{revision}: {_line(error)}') from error
     except Exception as error:  # the transport's errors differ from version to version of the client
-        raise InputError(
-            f"data: hub:{name.repository} cannot be reached ({_line(error)}); go on line, set HF_HUB_OFFLINE=1 to use "
-            "a copy downloaded before, or name a built-in data set or a file"
-        ) from error
+        raise _unreached(name, error) from error
+
+
+def _unreached(name: Name, error: Exception) -> InputError:
+    return InputError(f"data: hub:{name.repository} cannot be reached ({_line(error)}); go on line, or {ELSE}")
 
 
 def _present(source: Source) -> dict[str, Any]:

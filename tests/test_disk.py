@@ -137,7 +137,7 @@ os.fsync = fsync
 
 
 @pytest.mark.fault(
-    "a quota that is used up",
+    "a quota that is used up (the error raised where file systems raise it)",
     "one line, status 1; goes on to the same scores",
 )
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from registry import COMMIT, Registry, hub, serving
 
 from tasks import hub_files, packages, sources
 from tasks.errors import InputError
+from tasks.hub import ELSE
 from tasks.packages import Extract, Package
 
 PACKAGE = Package("tiny==0.1")
@@ -125,7 +126,8 @@ def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, moo
     with serving(mood, path="/api/") as registry:
         line = loaded(registry, tmp_path)
     assert 1 <= len(registry.asked) <= 10
-    assert line.startswith("tasks.mine.data: ") and "owner/name" in line
+    assert line.startswith("tasks.mine.data: hub:owner/name cannot be reached (")
+    assert line.endswith(f"; go on line, or {ELSE}")
 
 
 @pytest.mark.fault(
@@ -141,7 +143,8 @@ def test_a_hub_that_breaks_off_gives_all_or_one_line(tmp_path: Path, moods: list
     with hub(*moods) as registry:
         line = loaded(registry, tmp_path)
         assert 1 <= len(registry.asked) <= 20
-        assert line == WHOLE or line.startswith("tasks.mine.data: hub:owner/name cannot be loaded: "), line
+        assert line == WHOLE or line.startswith("tasks.mine.data: hub:owner/name cannot be loaded ("), line
+        assert line == WHOLE or line.endswith(f"; try again, or {ELSE}"), line
         assert line == WHOLE or moods[-1] != "fine"
         registry.moods = ["fine"]
         assert loaded(registry, tmp_path) == WHOLE

@@ -347,6 +347,10 @@ WRONG = [
     changed("things.csv", "~nosuchuser/things.csv", 'data: "~nosuchuser', "a file of nobody"),
     changed('"decoder"', '"~nosuchuser/mine.py"', "nosuchuser", "a variant of nobody"),
     changed("source_length = 8", 'source_length = 8\nencoding = "undefined"', "encoding", "an undefined encoding"),
+    changed(
+        "source_length = 8", 'source_length = 8\nencoding = "utf-7"', 'encoding: "utf-7" has signs', "halves of signs"
+    ),
+    changed("source_length = 8", 'source_length = 8\nencoding = "unicode_escape"', "halves of pairs", "escapes"),
     command("--out: is empty", "no folder", "compare", "mine.toml", "--out", ""),
     command("Invalid value for '--seeds'", "seeds without end", "compare", "mine.toml", "--seeds", "2000000000"),
     command("bytes that are not UTF-8", "a name in another encoding", "compare", "mine.toml", "--out", "\udcff"),

@@ -1,7 +1,10 @@
 """Tables hold what the records say, however incomplete those are, and are safe to open."""
 
 import csv
+import errno
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -129,6 +132,34 @@ def test_a_folder_without_an_experiment_is_wrong_input(tmp_path: Path) -> None:
         tables.collect(tmp_path)
     with pytest.raises(ValueError, match="no tables here"):
         tables.read(tmp_path)
+
+
+@pytest.mark.parametrize("write", [tables.write_csv, tables.write_parquet])
+def test_a_table_that_cannot_get_its_name_leaves_nothing_and_is_named(
+    tmp_path: Path, write: Callable[[pd.DataFrame, Path], object]
+) -> None:
+    path = tmp_path / "runs.csv"
+    path.mkdir()
+    with pytest.raises(OSError) as caught:
+        write(pd.DataFrame({"a": [1]}), path)
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_nothing_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (tables.write_csv, tables.write_parquet):
+        with pytest.raises(OSError, match="No space left"):
+            write(pd.DataFrame({"a": [1]}), tmp_path / "runs")
+        assert not list(tmp_path.iterdir())
+
+
+def test_an_experiment_that_says_little_of_itself_has_a_page(tmp_path: Path) -> None:
+    synthetic.write_json(tmp_path / "experiment.json", {"schema": 1, "runs": [], "name": "n", "command": "c"})
+    assert "comes from archbench of an unknown version" in page.render(judge(tables.collect(tmp_path)), [])
 
 
 def test_records_of_a_newer_schema_are_refused(store: Path) -> None:
