@@ -21,7 +21,7 @@ from runs import matrix, spec
 from runs.sections import Experiment, Task
 
 NAMES = ("decoder", "encoder", "encoder-decoder")
-IDLE, BUSY = 200e9, 67e9  # FLOP/s of a matrix product on a core that has nothing else to do, and on one that has
+FLOAT32 = 100e9  # FLOP/s of a matrix product on an idle core that multiplies float32 alone
 SIZES = (50_000, 125_000, 320_000, 800_000, 2_000_000)
 TASK = single(SENTIMENT, seeds=3, spread=0.003, examples=2000)
 
@@ -76,7 +76,7 @@ def offline(experiment: Experiment, folder: Path) -> Experiment:
 def test_a_preset_takes_less_than_an_hour_and_changes_what_it_says(
     name: str, columns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix.machine, "matmul_rate", lambda *_, **__: BUSY)
+    monkeypatch.setattr(matrix.machine, "matmul_rate", lambda *_, **__: FLOAT32)
     experiment = offline(spec.preset(name), tmp_path)
     found = matrix.plan(
         experiment, device="cpu", deterministic=False, cache=tmp_path, root=tmp_path / "out", say=lambda line: None
@@ -91,7 +91,7 @@ def test_a_preset_takes_less_than_an_hour_and_changes_what_it_says(
 
 
 @pytest.mark.parametrize(
-    ("name", "axis", "values"), [("scaling", SIZE, SIZES), ("depth-width", DEPTH, (1, 2, 4, 8, 12))]
+    ("name", "axis", "values"), [("scaling", SIZE, (*SIZES[:-1], 3_000_000)), ("depth-width", DEPTH, (1, 2, 4, 8, 12))]
 )
 def test_the_conditions_of_a_preset_are_its_rungs(
     name: str, axis: object, values: Sequence[int], tmp_path: Path
