@@ -15,6 +15,7 @@ import torch
 from architectures import catalogue
 from architectures.size import Limits, Size
 from runs import matrix, predict, spec, store, train, work
+from runs.batches import Batch
 from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
 from runs.step import Stepped, Stepper
@@ -181,13 +182,23 @@ def test_losses_that_are_read_late_tell_the_same(folder: Path, tmp_path: Path, m
 def test_a_loss_that_is_not_finite_is_a_result(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, part: str, cause: str
 ) -> None:
+    """A weight that is no number before the forward pass of step 6, or a gradient that becomes infinite in it."""
     monkeypatch.setitem(train.READ_STEPS, "cpu", steps)
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     step = Stepper.step
 
-    def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
-        stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
-        return stepped._replace(**{part: stepped[0] * float("nan")}) if number == 5 else stepped
+    def broken(self: Stepper, batch: Batch, number: int, progress: float) -> Stepped:
+        weight = next(self.model.parameters())
+        if number != 5:
+            return step(self, batch, number, progress)
+        if part == "loss":
+            weight.data[batch.source[0, 0]] = math.nan
+            return step(self, batch, number, progress)
+        hook = weight.register_hook(lambda gradient: gradient * math.inf)
+        try:
+            return step(self, batch, number, progress)
+        finally:
+            hook.remove()
 
     monkeypatch.setattr(Stepper, "step", broken)
     heard: list[Event] = []
