@@ -453,7 +453,7 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
     for run in outcome.failed:
-        _complain(f"{run} failed: see {root / 'runs' / run / 'error.txt'}")
+        _complain(f"{run} failed: {outcome.causes[run]}; see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
         _complain(line)
     if outcome.full:

@@ -40,8 +40,8 @@ ONE_THREAD = {
 class Outcome:
     """How the runs ended, by name. ``signal`` is the one that interrupted them, ``full`` what is said of a full disk.
 
-    A run is also unfinished where its worker alone was told to stop (SIGTERM). ``errors`` are lines about what failed
-    beside the runs.
+    A run is also unfinished where its worker alone was told to stop (SIGTERM). ``causes`` says in a line why each
+    failed one failed, ``errors`` are lines about what failed beside the runs.
     """
 
     skipped: tuple[str, ...] = ()
@@ -51,6 +51,7 @@ class Outcome:
     signal: int | None = None
     full: str = ""
     errors: tuple[str, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> int:
@@ -122,7 +123,8 @@ class _Director:
 
         done, failed = those("done"), those("failed")
         unfinished = tuple(run for run in order if run not in {*skipped, *done, *failed})
-        return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full)
+        causes = {run: self.ended[run].error for run in failed}
+        return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full, causes=causes)
 
     def _go_on(self, caught: list[int]) -> bool:
         return bool(self.waiting) and not caught and not self.full

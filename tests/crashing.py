@@ -1,10 +1,10 @@
-"""A run that is killed at one of its dealings with the disk, as often as wanted, each time in a process of its own.
+"""A run that is killed where it deals with the disk, validates or computes a gradient, in a process of its own.
 
 usage: python -m tests.crashing EXPERIMENT.toml DIR CACHE PLACE[,PLACE...]
 
 Every attempt goes on from what the one before left in DIR, or from nothing where PLACE is negative; each is killed with
-SIGKILL at that dealing: before it is done, or with half of the file where it makes a file durable. 0: not at all.
-Prints how many dealings each attempt had, and the SHA-256 of what it left where it was not killed.
+SIGKILL at that place: before it is done, or with half of the file where it makes a file durable. 0: not at all.
+Prints how many places each attempt had, and the SHA-256 of what it left where it was not killed.
 """
 
 import hashlib
@@ -22,8 +22,10 @@ import pandas as pd
 
 from runs import matrix, spec, train, work
 from runs.plan import Plan
+from runs.step import Stepper
 
 DEALINGS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
+PLACES = [*((os, name) for name in DEALINGS), (train, "validation_loss"), (Stepper, "_gradient")]
 
 
 def outcome(root: Path) -> dict[str, object]:
@@ -50,7 +52,7 @@ def planned(file: str, root: str, cache: str) -> Plan:
 
 
 def attempt(plan: Plan, root: str, place: int) -> int:
-    """How many dealings with the disk the attempt had, killed at number ``place`` if that is not 0."""
+    """How many dealings with the disk, validations and gradients the attempt had, killed at ``place`` if not 0."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
@@ -69,8 +71,8 @@ def attempt(plan: Plan, root: str, place: int) -> int:
 
             return deal
 
-        for name in DEALINGS:
-            setattr(os, name, counted(name, getattr(os, name)))
+        for where, name in PLACES:
+            setattr(where, name, counted(name, getattr(where, name)))
         try:
             work.perform(plan, Path(root) / "runs" / plan.run, lambda event: None, lambda: False)
         finally:

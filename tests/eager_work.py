@@ -1,6 +1,6 @@
 """A comparison of two small runs that saves a checkpoint after every step; run as a program, to be killed.
 
-usage: python tests/eager_work.py EXPERIMENT.toml DIR CACHE
+usage: python tests/eager_work.py EXPERIMENT.toml DIR CACHE JOBS
 """
 
 import sys
@@ -21,7 +21,7 @@ def perform(one: Plan, folder: Path, notify: Callable[[Progress], None], stop: C
     work.perform(one, folder, notify, stop)
 
 
-def main(file: str, root: str, cache: str) -> int:
+def main(file: str, root: str, cache: str, jobs: str) -> int:
     planned = matrix.plan(
         spec.load(file),
         device="cpu",
@@ -32,7 +32,7 @@ def main(file: str, root: str, cache: str) -> int:
     )
     Path(root).mkdir(parents=True, exist_ok=True)
     print("started", flush=True)
-    return execute(planned.plans, Path(root), 2, lambda event: None, work="tests.eager_work:perform").status
+    return execute(planned.plans, Path(root), int(jobs), lambda event: None, work="tests.eager_work:perform").status
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import runs.checkpoint
-from runs.checkpoint import PARTS, load, save
+from runs.checkpoint import PARTS, DamagedError, load, save
 
 Parts = dict[str, dict[str, Tensor]]
 RUN = "trec-decoder-s0-0123456789ab"
@@ -145,6 +145,31 @@ def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save(folder, RUN, tensors(3), {"step": 3})
+    assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
+    assert loaded(folder) == (2, [])
+
+
+@pytest.mark.fault(
+    "a checkpoint that a disk damages while it is written",
+    "noticed before an older one makes room for it; the newest of those is used",
+)
+@pytest.mark.parametrize("file", FILES)
+def test_older_ones_stay_until_the_new_one_has_been_read_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    fsync, damaged = os.fsync, set[Path]()
+
+    def bad(handle: int) -> None:
+        fsync(handle)
+        for written in set(folder.glob(f".partial-*/{file}")) - damaged:
+            flip(written)
+            damaged.add(written)
+
+    with monkeypatch.context() as during:
+        during.setattr(os, "fsync", bad)
+        with pytest.raises(DamagedError, match=file):
+            save(folder, RUN, tensors(3), {"step": 3})
+    assert damaged
     assert sorted(path.name for path in folder.iterdir()) == ["000001", "000002"]
     assert loaded(folder) == (2, [])
 

@@ -83,6 +83,7 @@ def test_an_earlier_stage_comes_first_however_short(tmp_path: Path) -> None:
 def test_a_run_that_raises_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     outcome = run([FakePlan("bad", "fail"), FakePlan("good")], tmp_path, jobs=1)
     assert (outcome.done, outcome.failed, outcome.status) == (("good",), ("bad",), 1)
+    assert outcome.causes == {"bad": "ValueError: the loss is no number"}
     row = record(tmp_path, "bad")
     assert (row["status"], row["error"]) == ("failed", "ValueError: the loss is no number")
     assert row["architecture"] == "decoder"

@@ -39,8 +39,10 @@ test_examples = 8
 """
 
 
-def start(folder: Path, out: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.eager_work", str(folder / "killed.toml"), str(out), str(folder / "cache")]
+def start(folder: Path, out: Path, jobs: int) -> "subprocess.Popen[str]":
+    """With one job a worker goes on from one run to the next."""
+    given = [str(folder / "killed.toml"), str(out), str(folder / "cache"), str(jobs)]
+    command = [sys.executable, "-m", "tests.eager_work", *given]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
 
 
@@ -49,13 +51,13 @@ def checkpoints(out: Path) -> set[str]:
 
 
 def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None:
-    """Kills ``times`` attempts, or one of their workers, at random moments, then lets one finish.
+    """Kills ``times`` attempts of one or two jobs, or one of their workers, at random moments, then lets one finish.
 
     Whenever one was done before it was hit, what it left is compared and all begins anew.
     """
     dice, hits = random.Random(seed), 0
     while hits < times:
-        process = start(folder, out)
+        process = start(folder, out, dice.randint(1, 2))
         assert process.stdout is not None
         before, training = checkpoints(out), dice.random() < 0.8
         process.stdout.readline()
@@ -70,15 +72,15 @@ def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None
         process.stdout.close()
         hits += hit
         if not hit:
-            run_again(folder, out)
+            run_again(folder, out, dice.randint(1, 2))
             assert outcome(out) == outcome(folder / "whole")
             shutil.rmtree(out)
-    run_again(folder, out)
+    run_again(folder, out, dice.randint(1, 2))
 
 
-def run_again(folder: Path, out: Path) -> None:
+def run_again(folder: Path, out: Path, jobs: int) -> None:
     """Lets an attempt finish."""
-    process = start(folder, out)
+    process = start(folder, out, jobs)
     process.communicate(timeout=300)
     assert process.returncode == 0
 
@@ -90,9 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [f"{text}\t{text[::-1]}" for text in words]
     (place / "pairs.tsv").write_text("\n".join(["source\ttarget", *rows]) + "\n")
     (place / "killed.toml").write_text(EXPERIMENT)
-    process = start(place, place / "whole")
-    process.communicate(timeout=300)
-    assert process.returncode == 0
+    run_again(place, place / "whole", 2)
     return place
 
 
@@ -114,7 +114,7 @@ SINGLE = EXPERIMENT.replace('["decoder", "encoder"]', '["encoder-decoder"]').rep
 
 
 def crash(folder: Path, out: Path, places: list[int]) -> list[list[str]]:
-    """How many dealings with the disk each attempt of the one run had, and what it left where it was not killed."""
+    """How many places to be killed at each attempt of the one run had, and what it left where it was not killed."""
     file = folder / "single.toml"
     file.write_text(SINGLE)
     command = [sys.executable, "-m", "tests.crashing", str(file), str(out), str(folder / "cache")]
@@ -126,20 +126,20 @@ def crash(folder: Path, out: Path, places: list[int]) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def single(folder: Path) -> tuple[int, str]:
-    """How many dealings with the disk a run has that is left alone, and what it leaves."""
+    """How many places to be killed at a run has that is left alone, and what it leaves."""
     ((count, left),) = crash(folder, folder / "single", [0])
     assert int(count) > 100
     return int(count), left
 
 
 @pytest.mark.fault(
-    "a run killed at a random dealing with the disk, ten times in a row",
+    "a run killed at a random dealing with the disk, validation or gradient, ten times in a row",
     "bit-equal in the end",
 )
 def test_a_run_killed_while_it_writes_ends_the_same(
     folder: Path, single: tuple[int, str], record_property: Callable[[str, object], None]
 ) -> None:
-    """Ten kills in a row at random dealings with the disk, each attempt on what the one before left."""
+    """Ten kills in a row at random places, each attempt on what the one before left."""
     dice = random.Random(0)
     found = crash(folder, folder / "crashed", [*(dice.randrange(1, single[0] // 3) for _ in range(10)), 0])
     record_property("times", len(found) - 1)
@@ -147,14 +147,14 @@ def test_a_run_killed_while_it_writes_ends_the_same(
 
 
 @pytest.mark.fault(
-    "a run killed before, or half through, each of its dealings with the disk",
+    "a run killed before, or half through, each of its dealings with the disk, and before each validation and gradient",
     "bit-equal in the end",
 )
 @pytest.mark.slow
 def test_wherever_a_run_is_killed_it_ends_the_same(
     folder: Path, single: tuple[int, str], record_property: Callable[[str, object], None]
 ) -> None:
-    """A kill at every dealing with the disk of a run, and the attempt after it."""
+    """A kill at every place of a run, and the attempt after it."""
     places = [part for place in range(1, single[0] + 1) for part in (-place, 0)]
     (folder / "each").mkdir()
     found = crash(folder, folder / "each", places)

@@ -15,6 +15,7 @@ import torch
 from architectures import catalogue
 from architectures.size import Limits, Size
 from runs import matrix, predict, spec, store, train, work
+from runs.batches import Batch
 from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
 from runs.step import Stepped, Stepper
@@ -181,13 +182,23 @@ def test_losses_that_are_read_late_tell_the_same(folder: Path, tmp_path: Path, m
 def test_a_loss_that_is_not_finite_is_a_result(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, part: str, cause: str
 ) -> None:
+    """A weight that is no number before the forward pass of step 6, or a gradient that becomes infinite in it."""
     monkeypatch.setitem(train.READ_STEPS, "cpu", steps)
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     step = Stepper.step
 
-    def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
-        stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
-        return stepped._replace(**{part: stepped[0] * float("nan")}) if number == 5 else stepped
+    def broken(self: Stepper, batch: Batch, number: int, progress: float) -> Stepped:
+        weight = next(self.model.parameters())
+        if number != 5:
+            return step(self, batch, number, progress)
+        if part == "loss":
+            weight.data[batch.source[0, 0]] = math.nan
+            return step(self, batch, number, progress)
+        hook = weight.register_hook(lambda gradient: gradient * math.inf)
+        try:
+            return step(self, batch, number, progress)
+        finally:
+            hook.remove()
 
     monkeypatch.setattr(Stepper, "step", broken)
     heard: list[Event] = []
@@ -305,6 +316,38 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
     expected, found = (pd.read_parquet(place / "predictions.parquet") for place in (whole, halved))
     assert list(found["answer"]) == list(expected["answer"])
     np.testing.assert_allclose(found["log_likelihood"], expected["log_likelihood"], rtol=1e-4)
+
+
+@pytest.mark.fault(
+    "memory that does not suffice for a batch of a run",
+    "micro-batches are halved until they fit, told and recorded; scores equal to rounding",
+)
+@pytest.mark.parametrize("architecture", ["decoder", "encoder"])
+def test_training_goes_on_in_micro_batches_where_memory_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
+    whole = perform(plan, tmp_path / "whole")
+    model = type(work._stepper(plan, work._prepared(plan)).model)
+    hidden, place, heard = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
+
+    def short(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
+        if len(target) > 2 and torch.is_grad_enabled():
+            raise MemoryError
+        return hidden(self, source, target, *masks)
+
+    monkeypatch.setattr(model, "hidden", short)
+    work.perform(plan, place, heard.append, lambda: False)
+    told = [each.line for each in heard if isinstance(each, Said)]
+    record = store.read_record(place)
+    assert record is not None and record["status"] == "done" and record["micro_batches"] > 1
+    assert told[0].startswith("out of memory at step 1: from here on")
+    assert told[-1].endswith(f"from here on {record['micro_batches']} micro-batches a batch")
+    expected, found = (pd.read_json(each / "scores.json") for each in (whole, place))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-3)
+    with pytest.raises(Interrupted):
+        perform(plan, tmp_path / "parts", steps=7)
+    assert outcome(perform(plan, tmp_path / "parts")) == outcome(place)
 
 
 def test_snapshots_are_kept_at_even_steps(folder: Path, tmp_path: Path) -> None:
