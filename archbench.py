@@ -506,15 +506,9 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def _architectures() -> dict[str, str]:
     from architectures import catalogue
-    from tasks.errors import InputError
 
-    def document(name: str) -> str:
-        try:
-            return catalogue.STOCK.get(name) or catalogue.find(name).document
-        except InputError as error:  # of a package that does not load
-            return str(error)
-
-    return {name: document(name) for name in catalogue.names()}
+    described = catalogue.STOCK | {name: f"of another package: {value}" for name, value in catalogue.offered().items()}
+    return {name: described.get(name) or catalogue.find(name).document for name in catalogue.names()}
 
 
 def _ablations() -> dict[str, str]:
