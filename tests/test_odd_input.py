@@ -161,6 +161,10 @@ WRONG = [
     changed("things.csv", "mine.toml", "classification cannot read", "a file of another kind"),
     changed('"things.csv"', '{ train = "things.csv", dev = "x.csv" }', 'unknown split "dev"', "an unknown split"),
     changed('"things.csv"', '["things.csv", "things.csv", "things.csv"]', "data", "three files"),
+    *(
+        changed("things.csv", data, f'tasks.colours.data: "{data}" is no hub name; write it like', f"{data} as data")
+        for data in ("hub:", "hub:../../x", "hub:a/b/c/d")
+    ),
     changed(
         "source_length = 8",
         'source_length = 8\nencoding = "utf-9"',
@@ -315,6 +319,17 @@ WRONG = [
         HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute\n",
         "mine.py:5: the variant file fails: Mute: (no message: writing it raises ValueError)",
         "raises what cannot be written out",
+    ),
+    variant(
+        HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise SystemExit\nraise Mute\n",
+        "mine.py:5: the variant file fails: Mute: (no message: writing it raises SystemExit)",
+        "ends the process where it is written out",
+    ),
+    variant(
+        BUILD
+        + "    raise Mute\nclass Mute(Exception):\n    def __str__(self):\n        raise type('Odd', (BaseException,), {})\n",
+        "build(size, limits) fails: Mute: (no message: writing it raises Odd)",
+        "raises what raises oddly",
     ),
     variant(HEAD + "raise ValueError('x' * 100_000)\n", "mine.py:2: the variant file fails: ValueError: xxx", "long"),
     variant(HEAD + "build = 3\n", "mine.py: a variant file needs a function build", "build is a number"),

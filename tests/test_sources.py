@@ -347,7 +347,19 @@ MISTAKES = [
     ("generation", "short.txt", {}, "data: short.txt is too short to split off"),
     ("generation", "shakespear", {}, 'data: no built-in data set "shakespear"; did you mean "shakespeare"?'),
     ("generation", "sentiment", {}, 'data: "sentiment" is for classification, not for generation'),
-    ("generation", "hub:a b", {}, 'data: "hub:a b" is no hub name'),
+    *(
+        ("generation", name, {}, f'data: "{name}" is no hub name; write it like "hub:owner/name"')
+        for name in (
+            "hub:",
+            "hub:a b",
+            "hub:a/b/c/d",
+            "hub:../../x",
+            "hub:a/..",
+            "hub:./a",
+            "hub:a/b@../..",
+            "hub:a//b",
+        )
+    ),
     (
         "regression",
         "train.tsv",
@@ -484,7 +496,7 @@ def test_hub_columns_that_are_not_there(tmp_path: Path, local_hub: hub.Open) -> 
     ],
 )
 def test_hub_names(data: str, name: tuple[str, str | None, str | None]) -> None:
-    assert hub.parse(data) == hub.Name(*name)
+    assert hub.parse(data) == hub.Name(*name) and str(hub.parse(data)) == data
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
@@ -492,7 +504,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(tmp_path: Path, offlin
     code = (
         "from pathlib import Path; from tasks import sources\n"
         "from tasks.errors import InputError\n"
-        "try: sources.load('classification', 'hub:owner/name', Path('cache'), print, where='tasks.mine')\n"
+        "try: sources.load('classification', 'hub:owner/name/part@v1', Path('cache'), print, where='tasks.mine')\n"
         "except InputError as error: print(error)"
     )
     environment = {
@@ -508,4 +520,4 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(tmp_path: Path, offlin
     assert time.monotonic() - begin < 10
     assert done.stderr == ""
     (line,) = done.stdout.splitlines()
-    assert line.startswith("tasks.mine.data: hub:owner/name cannot be ")
+    assert line.startswith("tasks.mine.data: hub:owner/name/part@v1 cannot be ")
