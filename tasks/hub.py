@@ -73,7 +73,8 @@ def parse(data: str) -> Name:
     match = NAME.fullmatch(data)
     if match is None:
         raise InputError(
-            f'data: "{data}" is no hub name; write it like "hub:owner/name", "hub:owner/name/config" or "hub:owner/name@revision"'
+            f'data: "{data}" is no hub name; write it like "hub:owner/name", "hub:owner/name/config" '
+            'or "hub:owner/name@revision"'
         )
     return Name(match[1], match[2], match[3])
 

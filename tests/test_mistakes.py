@@ -118,7 +118,7 @@ def test_a_width_that_the_heads_do_not_divide_evenly(
 ) -> None:
     (folder / "mine.toml").write_text(EXPERIMENT.replace("width = 32", wrong))
     line = told(capsys, "compare", "mine.toml", "--dry-run")
-    assert "model: decoder cannot be built with width" in line and "change model.width or model.heads" in line
+    assert "model.width: decoder cannot be built with width" in line and "change model.width or model.heads" in line
 
 
 def test_a_variant_that_fails_for_some_sizes_is_named() -> None:
