@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import ROOT, said, start
+from commands import ROOT, said, scores, start
 
 import archbench
 from architectures import catalogue, patience
@@ -535,6 +535,20 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
     assert case.says in errors and "1 runs: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
     assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "the same odd ones, trained and scored in a worker process",
+    "the run is done, every table is whole",
+)
+@pytest.mark.parametrize("case", ODD, ids=names(ODD))
+def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> None:
+    laid_out(case, folder)
+    out = folder.parent / "out"
+    assert ended(*case.command, "--jobs", "1", "--out", str(out)) == 0
+    assert "decoder" in scores(out) or "mine" in scores(out)
+    assert (out / "report" / "index.html").is_file()
 
 
 @pytest.mark.fault(
