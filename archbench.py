@@ -166,20 +166,21 @@ def _compare(
 def _report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
     publish: Annotated[
-        Path | None, typer.Option(metavar="TO", help="A copy that can be handed on: without the data's texts.")
+        str | None, typer.Option(metavar="TO", help="A copy that can be handed on: without the data's texts.")
     ] = None,
 ) -> int:
     """Make tables, figures and page again, from the records alone."""
     from tasks.errors import InputError
 
+    target = _place("--publish", publish)
     try:
-        if publish is not None:
+        if target is not None:
             from reports import publish as publishing
 
-            publishing.check(folder, publish)
+            publishing.check(folder, target)
         _print_report(folder)
-        if publish is not None:
-            page, *_ = publishing.publish(folder, publish)
+        if target is not None:
+            page, *_ = publishing.publish(folder, target)
             typer.echo(f"without texts: {page}")
     except InputError:
         raise
@@ -280,17 +281,17 @@ def _inspect(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
     text: Annotated[str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example].")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the page goes [inspect/<run> beside the runs].")
+        str | None, typer.Option(metavar="DIR", help="Where the page goes [inspect/<run> beside the runs].")
     ] = None,
 ) -> int:
     """Make a page that looks inside a trained run: tokens, embeddings, heads, layers, learning."""
     from runs import store
 
-    folder = store.find_run(run)
+    named, folder = _place("--out", out), store.find_run(run)
     from runs.inside import inspection  # torch, after what can go wrong without it
 
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
-    target = out or beside or Path(f"{folder.name}-inspect")
+    target = named or beside or Path(f"{folder.name}-inspect")
     inspection.inspect(folder, text, target, _say)
     from reports import inspection as page
 
@@ -441,11 +442,16 @@ def _only(words: str | None) -> tuple[str, ...] | None:
 
 
 def _root(experiment: "Experiment", out: str | Path | None) -> Path:
+    return _place("--out", out) or Path("results") / experiment.name
+
+
+def _place(option: str, given: str | Path | None) -> Path | None:
+    """The folder that an option names; the empty text would silently be the current one."""
     from tasks.errors import InputError
 
-    if out is not None and not str(out):
-        raise InputError("--out: is empty; name a folder")
-    return Path(out) if out is not None else Path("results") / experiment.name
+    if given is not None and not str(given):
+        raise InputError(f"{option}: is empty; name a folder")
+    return None if given is None else Path(given)
 
 
 def _conclude(outcome: "Outcome", root: Path) -> int:
@@ -506,15 +512,9 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def _architectures() -> dict[str, str]:
     from architectures import catalogue
-    from tasks.errors import InputError
 
-    def document(name: str) -> str:
-        try:
-            return catalogue.STOCK.get(name) or catalogue.find(name).document
-        except InputError as error:  # of a package that does not load
-            return str(error)
-
-    return {name: document(name) for name in catalogue.names()}
+    described = catalogue.STOCK | {name: f"of another package: {value}" for name, value in catalogue.offered().items()}
+    return {name: described.get(name) or catalogue.find(name).document for name in catalogue.names()}
 
 
 def _ablations() -> dict[str, str]:

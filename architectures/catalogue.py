@@ -77,8 +77,14 @@ class Variant:
 
 def names() -> list[str]:
     """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
-    offered = {entry.name for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    return [*_names(variants), *sorted(offered.difference(_own(), STOCK)), *STOCK]
+    return [*_names(variants), *sorted(offered()), *STOCK]
+
+
+def offered() -> dict[str, str]:
+    """What installed packages offer beside the names that archbench has, unread: where each is, by name."""
+    own = {*_own(), *STOCK}
+    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in own}
 
 
 def ablated() -> list[str]:

@@ -1,7 +1,5 @@
 """A report that can be handed on: the same tables and page without the texts, which belong to others."""
 
-import contextlib
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +9,7 @@ from reports.contributions import right
 from reports.judgement import judge
 from reports.metrics import RECORDED
 from reports.tables import Tables
+from runs import store
 
 TEXTS = ("source", "reference", "answer")
 LARGE = ("predictions", "curves")  # as Parquet alone
@@ -33,19 +32,12 @@ def publish(root: Path, folder: Path) -> list[Path]:
 
 def check(root: Path, folder: Path) -> None:
     """Raises `ValueError` or `OSError` where nothing can be published into `folder`; leaves nothing there."""
-    if folder.resolve() == root.resolve() or (folder / "experiment.json").exists():
+    place, own = folder.resolve(), root.resolve()
+    if place == own or (folder / "experiment.json").exists():
         raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from None
-    finally:
-        for each in missing:
-            with contextlib.suppress(OSError):
-                each.rmdir()
+    if own in place.parents:
+        raise ValueError(f"--publish: {folder} is inside the folder of the comparison; name one outside of it")
+    store.check_writable(folder)
 
 
 def without_texts(found: Tables) -> Tables:

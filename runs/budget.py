@@ -49,7 +49,7 @@ def blank(build: Build, size: Size, limits: Limits, name: str = "the architectur
             raise
         shape = f"width {size.dim}, heads {size.heads}, depth {size.depth}, hidden {size.hidden}"
         raise InputError(
-            f"model: {name} cannot be built with {shape}: {one_line(error)}; change model.width or model.heads"
+            f"model.width: {name} cannot be built with {shape}: {one_line(error)}; change model.width or model.heads"
         ) from error
 
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -298,6 +299,23 @@ def _make(root: Path) -> list[Path]:
             raise
         raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
     return missing
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ``InputError`` where nothing can be written into ``folder``, new or not; leaves nothing there."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; give another folder") from error
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:

@@ -33,6 +33,8 @@ def one_line(error: BaseException) -> str:
     """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
     try:
         said = str(error)
-    except Exception as other:
+    except BaseException as other:
+        if is_signalled(other):
+            raise
         said = f"(no message: writing it raises {type(other).__name__})"
     return shortened(f"{type(error).__name__}: {said}", 300)

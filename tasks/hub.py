@@ -17,7 +17,8 @@ from tasks.dataset import Table, Text
 from tasks.errors import InputError
 from tasks.files import missing
 
-NAME = re.compile(r"hub:([\w.-]+(?:/[\w.-]+)?)(?:/([\w.-]+))?(?:@([\w./-]+))?")
+PART = r"\w[\w.-]*"
+NAME = re.compile(rf"hub:(?!.*\.\.)({PART}(?:/{PART})?)(?:/({PART}))?(?:@([\w./-]+))?")
 SPLITS = {
     "train": ("train",),
     "validation": ("validation", "valid", "dev", "val", "validation_matched"),
@@ -35,6 +36,10 @@ class Name:
     repository: str
     config: str | None
     revision: str | None
+
+    def __str__(self) -> str:
+        config, revision = self.config and f"/{self.config}", self.revision and f"@{self.revision}"
+        return f"hub:{self.repository}{config or ''}{revision or ''}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,10 @@ def parse(data: str) -> Name:
     """The parts of a hub name. Raises ``InputError``."""
     match = NAME.fullmatch(data)
     if match is None:
-        raise InputError(f'data: "{data}" is no hub name; write it like "hub:owner/name" or "hub:owner/name@revision"')
+        raise InputError(
+            f'data: "{data}" is no hub name; write it like "hub:owner/name", "hub:owner/name/config" '
+            'or "hub:owner/name@revision"'
+        )
     return Name(match[1], match[2], match[3])
 
 
@@ -123,13 +131,11 @@ def open_hub(name: Name) -> Source:
     if removed and (wrong or error is not None):
         again = f" and cannot be fetched again ({_line(error)})" if error is not None else ""
         raise InputError(
-            f"data: hub:{name.repository}: {removed} did not have the hash that the hub states for it: changed on the "
+            f"data: {name}: {removed} did not have the hash that the hub states for it: changed on the "
             f"way or on this disk; it was removed{again}; try again, or fetch the file by other means and name that"
         )
     if error is not None:
-        raise InputError(
-            f"data: hub:{name.repository} cannot be loaded ({_line(error)}); try again, or {ELSE}"
-        ) from error
+        raise InputError(f"data: {name} cannot be loaded ({_line(error)}); try again, or {ELSE}") from error
     return Source(splits, f"hub:{name.repository}@{commit or name.revision or 'cached copy'}")
 
 
@@ -174,7 +180,7 @@ def _commit(name: Name) -> str | None:
 
 
 def _unreached(name: Name, error: Exception) -> InputError:
-    return InputError(f"data: hub:{name.repository} cannot be reached ({_line(error)}); go on line, or {ELSE}")
+    return InputError(f"data: {name} cannot be reached ({_line(error)}); go on line, or {ELSE}")
 
 
 def _present(source: Source) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _from_hub(kind: str, source: hub.Source, columns: tuple[str, ...]) -> Datase
     if kind == "generation":
         return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
     found: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
-    return _finished_table(kind, found, source.origin)
+    return _finished_table(kind, found, source.origin, dict.fromkeys(found, source.origin))
 
 
 def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
@@ -123,13 +123,14 @@ def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
 def _from_files(kind: str, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
     given = _by_split(data)
     paths = {split: [files.existing(name, folder) for name in names] for split, names in given.items()}
-    origin = ", ".join(path.name for each in paths.values() for path in each)
+    names = {split: ", ".join(path.name for path in each) for split, each in paths.items()}
+    origin = ", ".join(names.values())
     for each in paths.values():
         _check_form(kind, each)
     if kind == "generation":
         return _finished_text(kind, _file_text({split: each[0] for split, each in paths.items()}, encoding), origin)
     found = {split: _read_table(each, encoding, columns) for split, each in paths.items()}
-    return _finished_table(kind, found, origin)
+    return _finished_table(kind, found, origin, names)
 
 
 def _by_split(data: Data) -> dict[str, list[str]]:
@@ -178,16 +179,16 @@ def _finished_text(kind: str, found: dict[str, Text], origin: str) -> Dataset:
     return dataset(kind, *(found[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
 
 
-def _finished_table(kind: str, found: dict[str, Table], origin: str) -> Dataset:
-    """Empty rows dropped, missing splits made, overlap counted."""
+def _finished_table(kind: str, found: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
+    """Empty rows dropped, missing splits made, overlap counted; ``names`` say what each split was read from."""
     notes: Counter[str] = Counter()
     full = {}
     for split, table in found.items():
         full[split] = _filled(table)
         notes["empty_rows_dropped"] += len(table) - len(full[split])
         if not len(full[split]):
-            raise InputError(f"data: {split} has no row with both a source and a target")
-    full = _completed(full, kind)
+            raise InputError(f"data: {split} ({names[split]}) has no row with both a source and a target")
+    full = _completed(full, kind, names)
     known = set(full["train"].sources)
     notes["test_sources_seen_in_train"] = sum(source in known for source in full["test"].sources)
     if kind == "classification":
@@ -202,7 +203,7 @@ def _filled(table: Table) -> Table:
     return Table([a for a, _ in pairs], [b for _, b in pairs])
 
 
-def _completed(found: dict[str, Table], kind: str) -> dict[str, Table]:
+def _completed(found: dict[str, Table], kind: str, names: Mapping[str, str]) -> dict[str, Table]:
     """Missing splits drawn from train by a fixed seed, groups of identical rows whole."""
     missing = [split for split in SPLITS[1:] if split not in found]
     if not missing:
@@ -218,7 +219,8 @@ def _completed(found: dict[str, Table], kind: str) -> dict[str, Table]:
         own = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
         if not own:
             raise InputError(
-                "data: train has too few different rows to split off what is missing; give a file for each"
+                f"data: train ({names['train']}) has too few different rows to split off what is missing; "
+                "give a file for each"
             )
         parts[split] = Table([a for a, _ in own], [b for _, b in own])
     return {**found, **parts}

@@ -337,6 +337,31 @@ def test_what_cannot_be_looked_into_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("file", "file: cannot be written: File exists"),
+        ("file/out", "out: cannot be written: Not a directory"),
+        ("/proc/out", "/proc/out: cannot be written: No such file"),
+        ("", "--out: is empty"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
+    runs: dict[Any, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+    says: str,
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert ended("inspect", str(runs["decoder", "turned"]), "--out", place) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("archbench: ") and says in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_damaged_snapshot_is_named(runs: dict[Any, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(runs["decoder", "turned"], run)

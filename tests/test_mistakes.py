@@ -105,6 +105,15 @@ def test_a_wrong_variant_is_told_before_anything_else(
     assert not (folder / "results").exists()
 
 
+def test_a_variant_file_is_told_before_it_is_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "tells.py").write_text('"""Tells."""\nimport sys\nprint("run now", file=sys.stderr)\nsys.exit(3)\n')
+    with pytest.raises(SystemExit):
+        archbench.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
+    told, run, mistake = capsys.readouterr().err.splitlines()
+    assert told == f"{folder / 'tells.py'}: running the code in this file, here and in every worker"
+    assert run == "run now" and mistake.startswith("archbench: ")
+
+
 def test_a_variant_file_that_holds_the_contract_is_taken(folder: Path) -> None:
     data = {"name": "x", "architectures": ["one.py", "encoder"], "tasks": [{"data": "phrases-en-de"}]}
     compare.check(
@@ -118,7 +127,7 @@ def test_a_width_that_the_heads_do_not_divide_evenly(
 ) -> None:
     (folder / "mine.toml").write_text(EXPERIMENT.replace("width = 32", wrong))
     line = told(capsys, "compare", "mine.toml", "--dry-run")
-    assert "model: decoder cannot be built with width" in line and "change model.width or model.heads" in line
+    assert "model.width: decoder cannot be built with width" in line and "change model.width or model.heads" in line
 
 
 def test_a_variant_that_fails_for_some_sizes_is_named() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import ROOT, said, start
+from commands import ROOT, said, scores, start
 
 import archbench
 from architectures import catalogue, patience
@@ -118,14 +118,22 @@ BUILD = f"{HEAD}def build(size, limits):\n"
 WRONG = [
     # Experiment files: syntax, types, keys, values, budgets
     toml("", "mine.toml: name: missing", "empty file"),
-    toml("name = ", "mine.toml:1: ", "half a line"),
-    toml(EXPERIMENT + '\nname = "again"\n[budget]\n', "mine.toml:", "a table twice"),
-    toml(EXPERIMENT.replace("tokens = 2_000", "tokens = 2_000\ntokens = 3_000"), "mine.toml:7: ", "a key twice"),
+    toml("name = ", "mine.toml:1: not valid TOML: invalid value", "half a line"),
+    toml(EXPERIMENT + '\nname = "again"\n[budget]\n', "mine.toml:20: not valid TOML: ", "a table twice"),
+    toml(
+        EXPERIMENT.replace("tokens = 2_000", "tokens = 2_000\ntokens = 3_000"),
+        "mine.toml:7: not valid TOML: ",
+        "a key twice",
+    ),
     toml(EXPERIMENT.encode("utf-16"), "mine.toml:1: not UTF-8", "UTF-16"),
     toml(EXPERIMENT.encode() + b"# \xff\n", "mine.toml:19: not UTF-8", "not UTF-8"),
-    toml(EXPERIMENT + "\x00", "mine.toml:", "a NUL byte"),
-    toml('[[tasks]]\nx = "' + "a" * 100_000, "mine.toml:2: ", "a string without end"),
-    toml(f"x = {'[' * 2_000}", "mine.toml", "brackets without end"),
+    toml(EXPERIMENT + "\x00", "mine.toml:19: not valid TOML: ", "a NUL byte"),
+    toml(
+        '[[tasks]]\nx = "' + "a" * 100_000, "mine.toml:2: not valid TOML: unterminated string", "a string without end"
+    ),
+    toml(
+        f"x = {'[' * 2_000}", "mine.toml: not an experiment: tables or lists nested too deeply", "brackets without end"
+    ),
     changed("2_000", "1e400", "mine.toml: budget.tokens", "infinite tokens"),
     changed("2_000", "2.5", "mine.toml: budget.tokens: 2.5: expected a whole number", "half a token"),
     changed("2_000", '"many"', 'budget.tokens: "many": expected', "tokens in words"),
@@ -139,7 +147,12 @@ WRONG = [
         "expected exactly one of tokens, flops and seconds",
         "two budgets",
     ),
-    changed("20_000", "1" + "0" * 40, "parameters", "more parameters than any machine holds"),
+    changed(
+        "20_000",
+        "1" + "0" * 40,
+        f"budget.parameters: 1{'0' * 40}: expected at most",
+        "more parameters than any machine holds",
+    ),
     changed("20_000", "100", "expected at least 20000", "too few parameters"),
     changed("tokens = 2_000", "tokens = 2_000\nmatch = 'time'", 'budget.match[0]: "time": expected', "unknown axis"),
     changed("batch_tokens", "batchtokens", 'did you mean "batch_tokens"', "misspelt key"),
@@ -151,16 +164,30 @@ WRONG = [
     changed('"mine"', '"a/b"', 'name: "a/b": expected letters', "a name with a folder"),
     changed('"colours"', '"../../evil"', 'name: "../../evil": expected letters', "a task that leaves the folder"),
     changed('"colours"', '".."', 'name: "..": expected letters', "a task called dots"),
-    changed("width = 32", "width = 33", "model", "a width that heads do not divide"),
-    changed("width = 32", "width = 1_000_000", "width", "a width beyond the budget"),
+    changed(
+        "width = 32",
+        "width = 33",
+        "model.width: decoder cannot be built with width 33",
+        "a width that heads do not divide",
+    ),
+    changed("width = 32", "width = 1_000_000", "model.width: 1000000: expected at most", "a width beyond any model's"),
     changed("source_length = 8", "source_length = 0", "source_length: 0: expected at least 1", "no source"),
-    changed("vocabulary = 64", "vocabulary = 1", "vocabulary", "a vocabulary of one"),
+    changed("vocabulary = 64", "vocabulary = 1", "tasks[0].vocabulary: 1: expected at least 8", "a vocabulary of one"),
     changed("things.csv", "absent.csv", 'data: no file "absent.csv"', "a missing file"),
     changed("things.csv", "thing.csv", 'did you mean "things.csv"', "a misspelt file"),
-    changed("things.csv", "../mine/..", "data:", "a folder as data"),
+    changed("things.csv", "../mine/..", 'tasks.colours.data: "../mine/.." is a folder', "a folder as data"),
     changed("things.csv", "mine.toml", "classification cannot read", "a file of another kind"),
     changed('"things.csv"', '{ train = "things.csv", dev = "x.csv" }', 'unknown split "dev"', "an unknown split"),
-    changed('"things.csv"', '["things.csv", "things.csv", "things.csv"]', "data", "three files"),
+    changed(
+        '"things.csv"',
+        '["things.csv", "things.csv", "things.csv"]',
+        "tasks[0].data: ['things.csv', 'things.csv', 'things.csv']: expected",
+        "three files",
+    ),
+    *(
+        changed("things.csv", data, f'tasks.colours.data: "{data}" is no hub name; write it like', f"{data} as data")
+        for data in ("hub:", "hub:../../x", "hub:a/b/c/d")
+    ),
     changed(
         "source_length = 8",
         'source_length = 8\nencoding = "utf-9"',
@@ -173,8 +200,10 @@ WRONG = [
     # Data
     table("", "things.csv has no header line", "empty"),
     table("text,label\n", "things.csv has no rows", "a header alone"),
-    table("text,label\nbig,warm\n", "data:", "a single row"),
-    table("text,label\n" + "big,\n" * 50, "no row with both", "rows without labels"),
+    table(
+        "text,label\nbig,warm\n", "tasks.colours.data: train (things.csv) has too few different rows", "a single row"
+    ),
+    table("text,label\n" + "big,\n" * 50, "train (things.csv) has no row with both", "rows without labels"),
     table(TABLE.replace("text,label", "texts,label"), 'no column "text" in things.csv', "another column"),
     table(
         TABLE.replace("text,label", "text,text"), 'things.csv has 2 columns called "text"', "two columns called text"
@@ -198,7 +227,7 @@ WRONG = [
         "things.csv line 2, where a quote opens that ends in line 42 or not at all, is not well-formed",
         "a quote that the next one ends",
     ),
-    table("\0" * 1000, "no column", "NUL bytes alone"),
+    table("\0" * 1000, 'no column "text" in things.csv (it has: ', "NUL bytes alone"),
     lines("{" + ",".join(f'"k{n}": 1' for n in range(10_000)) + "}\n", "k11 and 9,988 more)", "ten thousand columns"),
     changed("things.csv", "a" * 5_000 + ".csv", 'tasks.colours.data: no file "aaa', "an endless name of a file"),
     changed("things.csv", "a" * 5_000, "no built-in data set", "an endless name of data"),
@@ -240,7 +269,7 @@ WRONG = [
         TRANSLATED,
         {"a.txt": "a\nb\nc\n", "b.txt": "a\nb\n"},
     ),
-    parallel("", "", "are empty", "empty parallel texts"),
+    parallel("", "", "tasks.colours.data: a.txt and b.txt are empty", "empty parallel texts"),
     Case(
         "a table without summaries",
         'tasks.colours.columns: no column "summary" in things.csv (it has: text, label)',
@@ -281,8 +310,8 @@ WRONG = [
     command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
     text("ab", "things.txt is too short", "a text of a line"),
-    text(" ", "data", "a text of blanks"),
-    split("", "test.csv", "an empty test file"),
+    text(" ", "data: things.txt is too short to split off", "a text of blanks"),
+    split("", "test.csv has no header line", "an empty test file"),
     Case(
         "test labels that train has not",
         "no label of the test split is one of the training split's",
@@ -297,7 +326,7 @@ WRONG = [
     variant("", "mine.py: a variant file needs a function build", "empty"),
     variant(HEAD + "x = = 2\n", "mine.py:2: the variant file fails: SyntaxError", "a syntax error"),
     variant(b'"""A \xff model."""\n', "mine.py:1: the variant file fails: SyntaxError", "not UTF-8"),
-    variant(HEAD + "\x00", "mine.py:", "a NUL byte"),
+    variant(HEAD + "\x00", "mine.py:1: the variant file fails: SyntaxError", "a NUL byte"),
     variant(HEAD + "import torchh\n", "mine.py:2: the variant file fails: ModuleNotFoundError", "a missing module"),
     variant(HEAD + "1 / 0\n", "mine.py:2: the variant file fails: ZeroDivisionError", "raises on import"),
     variant(HEAD + "import sys\nsys.exit(0)\n", "mine.py:3: the variant file fails: SystemExit", "ends the process"),
@@ -315,6 +344,18 @@ WRONG = [
         HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute\n",
         "mine.py:5: the variant file fails: Mute: (no message: writing it raises ValueError)",
         "raises what cannot be written out",
+    ),
+    variant(
+        HEAD + "class Mute(Exception):\n    def __str__(self):\n        raise SystemExit\nraise Mute\n",
+        "mine.py:5: the variant file fails: Mute: (no message: writing it raises SystemExit)",
+        "ends the process where it is written out",
+    ),
+    variant(
+        BUILD
+        + "    raise Mute\nclass Odd(BaseException): ...\n"
+        + "class Mute(Exception):\n    def __str__(self):\n        raise Odd\n",
+        "build(size, limits) fails: Mute: (no message: writing it raises Odd)",
+        "raises what raises oddly",
     ),
     variant(HEAD + "raise ValueError('x' * 100_000)\n", "mine.py:2: the variant file fails: ValueError: xxx", "long"),
     variant(HEAD + "build = 3\n", "mine.py: a variant file needs a function build", "build is a number"),
@@ -345,8 +386,13 @@ WRONG = [
     lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
     lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),
     changed("things.csv", "~nosuchuser/things.csv", 'data: "~nosuchuser', "a file of nobody"),
-    changed('"decoder"', '"~nosuchuser/mine.py"', "nosuchuser", "a variant of nobody"),
-    changed("source_length = 8", 'source_length = 8\nencoding = "undefined"', "encoding", "an undefined encoding"),
+    changed('"decoder"', '"~nosuchuser/mine.py"', 'architectures: "~nosuchuser/mine.py": ', "a variant of nobody"),
+    changed(
+        "source_length = 8",
+        'source_length = 8\nencoding = "undefined"',
+        'unknown encoding "undefined"',
+        "an undefined encoding",
+    ),
     changed(
         "source_length = 8", 'source_length = 8\nencoding = "utf-7"', 'encoding: "utf-7" has signs', "halves of signs"
     ),
@@ -372,7 +418,14 @@ WRONG = [
         'no task "colors"; did you mean "colours"?',
         command=("compare", "mine.toml", "--tasks", "colors"),
     ),
-    command("mine.toml", "a file in the place of the folder", "compare", "mine.toml", "--out", "mine.toml"),
+    command(
+        "mine.toml: this folder cannot be made",
+        "a file in the place of the folder",
+        "compare",
+        "mine.toml",
+        "--out",
+        "mine.toml",
+    ),
     command("no experiment here", "a report of nothing", "report", "nowhere"),
     command("no run 'x'", "a run that is not there", "predict", "x", "text"),
 ]
@@ -486,6 +539,20 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
     assert case.says in errors and "1 runs: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
     assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    "the same odd ones, trained and scored in a worker process",
+    "the run is done, every table is whole",
+)
+@pytest.mark.parametrize("case", ODD, ids=names(ODD))
+def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> None:
+    laid_out(case, folder)
+    out = folder.parent / "out"
+    assert ended(*case.command, "--jobs", "1", "--out", str(out)) == 0
+    assert "decoder" in scores(out) or "mine" in scores(out)
+    assert (out / "report" / "index.html").is_file()
 
 
 @pytest.mark.fault(

@@ -11,6 +11,7 @@ import reports
 from reports import tables
 from reports.judgement import judge
 from reports.publish import check, publish
+from tasks.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("store")
     synthetic.write_store(root)
     reports.build(root)
-    publish(root, root / "out")
-    return root, root / "out"
+    public = tmp_path_factory.mktemp("public")
+    publish(root, public)
+    return root, public
 
 
 def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) -> None:
@@ -60,20 +62,34 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
     assert (tmp_path / "there" / "report" / "index.html").is_file()
 
 
-def test_a_place_where_nothing_can_be_written_is_one_line(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("/proc/there", "/proc/there: cannot be written"),
+        ("", "--publish: is empty; name a folder"),
+        ("ROOT", "is the folder of a comparison"),
+        ("ROOT/runs", "is inside the folder of the comparison"),
+        ("ROOT/new/there", "is inside the folder of the comparison"),
+    ],
+)
+def test_a_place_where_nothing_is_published_is_one_line(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], place: str, says: str
 ) -> None:
+    root = folders[0]
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["report", str(folders[0]), "--publish", "/proc/there"])
+        archbench.main(["report", str(root), "--publish", place.replace("ROOT", str(root))])
     assert ended.value.code == 2
     output, errors = capsys.readouterr()
-    assert "archbench: /proc/there" in errors and not output, "no report before the mistake"
+    (line,) = errors.splitlines()
+    assert says in line and not output, "no report before the mistake"
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 
 def test_looking_at_the_place_leaves_nothing(folders: tuple[Path, Path], tmp_path: Path) -> None:
     check(folders[0], tmp_path / "more" / "there")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(InputError, match="File exists"):
         check(folders[0], tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

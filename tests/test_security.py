@@ -1,6 +1,8 @@
 """Text in data, labels, names and records is text: it moves no cursor, leaves no folder and runs no code."""
 
+import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,26 +29,31 @@ NASTY = {
     "address": "javascript:document.title='run'",
     "formula": "=cmd|' /C calc'!A0",
     "plus": "+HYPERLINK(\"http://127.0.0.1:9/x\")",
+    "minus": "-2+3+cmd|' /C calc'!A0",
+    "at": "@SUM(1+1)*cmd|' /C calc'!A0",
     "template": "{{ 7 * 7 }}{% include 'x' %}",
     "mathematics": r"$\input{/etc/passwd}$ \undefined{",
     "escape": f"colour {ESCAPE}",
     "direction": "\u202egnp.exe\u2066",
 }  # fmt: skip
+LABELS = [
+    NASTY[name] for name in ("script", "vector", "attribute", "formula", "plus", "minus", "at", "template", "escape")
+]
 
 
 def hostile(folder: Path) -> Path:
     """An experiment whose texts, labels and file names are nasty; its file."""
     (folder / "cache").mkdir(parents=True, exist_ok=True)
-    names = list(NASTY)
     rows = [
-        {"text": f"{NASTY[name]} {n}", "label": NASTY[names[place % 6 * 2]]}
+        {"text": f"{nasty} {n}", "label": LABELS[place % len(LABELS)]}
         for n in range(20)
-        for place, name in enumerate(names)
+        for place, nasty in enumerate(NASTY.values())
     ]
     (folder / "thi'ngs <b>.jsonl").write_text("\n".join(map(json.dumps, rows)))
     text = EXPERIMENT.replace("things.csv", "thi'ngs <b>.jsonl").replace("seeds = [0, 1]", "seeds = [0]")
     text = text.replace('"word"', '"bpe"').replace("vocabulary = 64", "vocabulary = 400")
-    (folder / "hostile.toml").write_text(text.replace("source_length = 8", "source_length = 40"))
+    text = text.replace("source_length = 8", "source_length = 40").replace("test_examples = 10", "test_examples = 28")
+    (folder / "hostile.toml").write_text(text)
     return folder / "hostile.toml"
 
 
@@ -58,6 +65,17 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return folder / "out", output + errors
+
+
+@pytest.fixture(scope="module")
+def inspected(compared: tuple[Path, str]) -> Path:
+    """The page that looks inside a run on the hostile data."""
+    out, _ = compared
+    (run, *_) = sorted((out / "runs").iterdir())
+    process = start(out.parent, "inspect", str(run), "--text", f"{NASTY['image']} {ESCAPE}")
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0 and is_plain(output + errors), errors
+    return Path(output.strip())
 
 
 def is_plain(text: str) -> bool:
@@ -83,6 +101,16 @@ def test_hostile_data_print_nothing_that_a_terminal_obeys(
         archbench.main(["predict", str(run), ESCAPE])
     output, errors = capsys.readouterr()
     assert ended.value.code == 0 and r"\x1b[31m" in output and is_plain(output + errors)
+
+
+def test_no_cell_of_a_table_is_a_formula(compared: tuple[Path, str]) -> None:
+    cells = set()
+    for path in compared[0].rglob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            cells |= {cell for row in csv.reader(file) for cell in row if cell}
+    begun = {cell for cell in cells if cell[0] in "=+-@" and not re.fullmatch(r"-(inf|[\d.]+(e[+-]\d+)?)", cell)}
+    assert not begun
+    assert {cell[:2] for cell in cells} >= {"'=", "'+", "'-", "'@"}
 
 
 def test_hostile_data_leave_nothing_elsewhere(compared: tuple[Path, str]) -> None:
@@ -149,15 +177,15 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.fault(
-    "hostile texts and labels in data: page and figures in a browser",
+    "hostile texts and labels in data: report and inspect pages and their figures in a browser",
     "no script, no request, no dialog",
 )
 @pytest.mark.browser
-def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str], browser: Any) -> None:
-    """Page and figures, opened as they are: no script, no request, no dialog; the policy has nothing to stop."""
-    out, _ = compared
-    report = out / "report"
-    for file in [report / "index.html", *sorted(report.glob("*.svg"))]:
+def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str], inspected: Path, browser: Any) -> None:
+    """Pages and figures, opened as they are: no script, no request, no dialog; the policy has nothing to stop."""
+    report = compared[0] / "report"
+    pages = [report / "index.html", inspected]
+    for file in [*pages, *(figure for page in pages for figure in sorted(page.parent.glob("*.svg")))]:
         view = browser.new_context().new_page()
         seen: list[str] = []
         view.on("request", lambda request, seen=seen: seen.append(request.url))
@@ -174,6 +202,8 @@ def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str],
     assert NASTY["script"] in view.locator("body").inner_text() or NASTY["closing"] in view.content().replace(
         "&lt;", "<"
     )
+    view.goto(inspected.as_uri())
+    assert "'\">" in view.locator("body").inner_text(), "a token of the image"
 
 
 @pytest.mark.fault(

@@ -279,7 +279,7 @@ MISTAKES = [
         {"columns": {"lable": "label"}},
         'columns: classification has no "lable"; it takes text and label',
     ),
-    ("classification", "train.tsv", {}, "data: train has too few different rows to split off"),
+    ("classification", "train.tsv", {}, "data: train (train.tsv) has too few different rows to split off"),
     ("classification", "trian.tsv", {}, 'did you mean "train.tsv"?'),
     ("classification", "sub/a.tsv", {}, 'data: no file "sub/a.tsv" in '),
     ("classification", {"train": "sub"}, {}, 'data: "sub" is a folder'),
@@ -289,7 +289,7 @@ MISTAKES = [
     ("classification", "quotes.csv", {}, "data: quotes.csv line 2 is not well-formed"),
     ("classification", "headless.csv", {}, "data: headless.csv has no header line"),
     ("classification", "empty.csv", {}, "data: empty.csv has no rows"),
-    ("classification", "blank.csv", {}, "data: train has no row with both a source and a target"),
+    ("classification", "blank.csv", {}, "data: train (blank.csv) has no row with both a source and a target"),
     ("classification", "bad.jsonl", {}, "data: bad.jsonl line 2 is not JSON"),
     ("classification", "array.jsonl", {}, "data: array.jsonl line 1 is no JSON object"),
     ("classification", "list.jsonl", {}, 'columns: column "text" in list.jsonl line 1 is no text'),
@@ -347,7 +347,19 @@ MISTAKES = [
     ("generation", "short.txt", {}, "data: short.txt is too short to split off"),
     ("generation", "shakespear", {}, 'data: no built-in data set "shakespear"; did you mean "shakespeare"?'),
     ("generation", "sentiment", {}, 'data: "sentiment" is for classification, not for generation'),
-    ("generation", "hub:a b", {}, 'data: "hub:a b" is no hub name'),
+    *(
+        ("generation", name, {}, f'data: "{name}" is no hub name; write it like "hub:owner/name"')
+        for name in (
+            "hub:",
+            "hub:a b",
+            "hub:a/b/c/d",
+            "hub:../../x",
+            "hub:a/..",
+            "hub:./a",
+            "hub:a/b@../..",
+            "hub:a//b",
+        )
+    ),
     (
         "regression",
         "train.tsv",
@@ -484,7 +496,7 @@ def test_hub_columns_that_are_not_there(tmp_path: Path, local_hub: hub.Open) -> 
     ],
 )
 def test_hub_names(data: str, name: tuple[str, str | None, str | None]) -> None:
-    assert hub.parse(data) == hub.Name(*name)
+    assert hub.parse(data) == hub.Name(*name) and str(hub.parse(data)) == data
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
@@ -492,7 +504,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(tmp_path: Path, offlin
     code = (
         "from pathlib import Path; from tasks import sources\n"
         "from tasks.errors import InputError\n"
-        "try: sources.load('classification', 'hub:owner/name', Path('cache'), print, where='tasks.mine')\n"
+        "try: sources.load('classification', 'hub:owner/name/part@v1', Path('cache'), print, where='tasks.mine')\n"
         "except InputError as error: print(error)"
     )
     environment = {
@@ -508,4 +520,4 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(tmp_path: Path, offlin
     assert time.monotonic() - begin < 10
     assert done.stderr == ""
     (line,) = done.stdout.splitlines()
-    assert line.startswith("tasks.mine.data: hub:owner/name cannot be ")
+    assert line.startswith("tasks.mine.data: hub:owner/name/part@v1 cannot be ")

@@ -21,8 +21,9 @@ Say = Callable[[str], None]
 def inspect(folder: Path, text: str | None, out: Path, say: Say) -> Path:
     """Measure the run in ``folder`` and write what was found to ``out``; the file's path.
 
-    Raises ``InputError`` where the run or the text cannot be looked at.
+    Raises ``InputError`` where the run or the text cannot be looked at, or nothing can be written to ``out``.
     """
+    store.check_writable(out)
     subject = read(folder, text)
     if subject.cut:
         say(f"{subject.cut} tokens of the text are beyond the model's lengths and are not read")
