@@ -142,7 +142,7 @@ os.fsync = fsync
 )
 @pytest.mark.slow
 def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
-    """File systems with quotas cannot be made here: the error is raised where they raise it, in every process."""
+    """Few can make a file system with quotas: the error is raised where they raise it, in every process."""
     (tmp_path / "sitecustomize.py").write_text(QUOTA)
     arguments = ("compare", str(folder / "small.toml"), "--out", str(tmp_path / "out"), "--jobs", "1")
     process = start(folder, *arguments, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
@@ -152,6 +152,41 @@ def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
     assert_nothing_half(tmp_path / "out")
     assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
     assert scores(tmp_path / "out") == whole
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a quota of its own (btrfs), which takes the tools and the right to mount one."""
+    image, place = tmp_path / "image", tmp_path / "quota"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 * 2**20)
+    steps = (f"mkfs.btrfs -q {image}", f"mount -o loop {image} {place}", f"btrfs quota enable {place}")
+    steps += (f"btrfs subvolume create {place}/own", f"btrfs qgroup limit 400K {place}/own")
+    try:
+        for step in steps:
+            done = subprocess.run(step, shell=True, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"cannot make a file system with quotas here: {done.stderr.strip()}")
+        yield place / "own"
+    finally:
+        subprocess.run(["umount", str(place)], capture_output=True)
+
+
+@pytest.mark.fault(
+    "a quota of a file system that is used up",
+    "one line, status 1; goes on to the same scores",
+)
+@pytest.mark.slow
+def test_a_quota_of_a_file_system(folder: Path, whole: str, limited: Path) -> None:
+    out = limited / "out"
+    status, errors = compare(folder, out, "--jobs", "1")
+    assert status == 1, errors
+    assert len([line for line in said(errors) if "Disk quota exceeded; make room" in line]) == 1, errors
+    assert_nothing_half(out)
+    subprocess.run(["btrfs", "qgroup", "limit", "none", str(limited)], check=True)
+    assert compare(folder, out, "--jobs", "1")[0] == 0
+    assert scores(out) == whole
 
 
 @pytest.mark.fault(
