@@ -1,8 +1,9 @@
-"""Limits to what a variant's code does to this process: it may never end, or change the folder or leave threads."""
+"""Limits to what a variant's code does to this process: it may never end, change folder or streams, leave threads."""
 
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -15,17 +16,18 @@ threads: list[threading.Thread] = []  # that such code started and that would ho
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Raises ``TimeoutError`` in a block that takes longer than ``SECONDS``; afterwards the folder is what it was.
+    """Raises ``TimeoutError`` in a block that takes longer than ``SECONDS``; folder and streams are put back.
 
     The limit holds in the main thread of a process with SIGALRM (not on Windows) only; code that does not return to
     Python goes on. Threads that the block leaves behind come into ``threads``.
     """
-    folder, present = os.getcwd(), set(threading.enumerate())
+    folder, present, streams = os.getcwd(), set(threading.enumerate()), (sys.stdout, sys.stderr)
     try:
         with _timed():
             yield
     finally:
         threads.extend(each for each in threading.enumerate() if each not in present and not each.daemon)
+        sys.stdout, sys.stderr = streams
         _back_to(folder)
 
 

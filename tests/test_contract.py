@@ -101,6 +101,12 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
+def test_check_of_a_variant_that_takes_the_streams_away_is_told(told: Callable[..., object]) -> None:
+    Path("mine.py").write_text(catalogue.find("decoder").text + "\nimport sys\n\nsys.stdout = sys.stderr = None\n")
+    status, lines, _ = told("check", "mine.py")
+    assert status == 0 and len(lines) == len(contract.CHECKS) + 1
+
+
 def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> None:
     status, lines, errors = told("check", "decoder")
     assert status == 0 and not errors and len(lines) == len(contract.CHECKS) + 1
