@@ -6,16 +6,16 @@ with random effects, `(MS_seed + MS_example - MS_error) / (seeds * examples)`, a
 degrees of freedom of the t interval. Differences are paired over test examples, which are the same for all.
 
 The variance between seeds is the pooled one of all architectures: with few seeds a small variance is often luck. An
-architecture whose own variance is much larger keeps it, with the degrees of freedom of its own seeds, so that a seed
-that did not train is not averaged away; one that is larger beyond chance does not enter the pooled one. One whose seeds
-vary more than the others' over all data sets together (``restless``) keeps its own everywhere, also where it happens to
-be small. All this, and that a t interval does better than resampling seeds and examples, was chosen by simulated
-coverage and by the false verdicts of whole families.
+architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away; one
+that is larger beyond chance does not enter the pooled one. One whose seeds vary more than the others' over all data
+sets together (``restless``) keeps its own everywhere, also where it happens to be small, with no more degrees of
+freedom than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
+chosen by simulated coverage and by the false verdicts of whole families.
 """
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -81,10 +81,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Spread:
-    """A variance and its degrees of freedom; both nan where unknown."""
+    """A variance and its degrees of freedom; both nan where unknown.
+
+    ``calm``: it is pooled, and not over restless ones alone: those keep their own beside it.
+    """
 
     variance: float = math.nan
     degrees: float = math.nan
+    calm: bool = False
 
     def over(self, n: float) -> "Spread":
         return Spread(self.variance / n, self.degrees)
@@ -98,7 +102,7 @@ def pool(samples: Sequence[Sample]) -> Spread:
     several = [sample for sample in samples if len(sample.values) > 1]
     calm = [sample for sample in several if not sample.restless]
     own = _alike([_own(sample) for sample in (calm if len(calm) > 1 else several)])
-    return _pooled(own) if own else Spread()
+    return replace(_pooled(own), calm=bool(calm)) if own else Spread()
 
 
 def restless(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
@@ -266,16 +270,17 @@ def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
 
 
 def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> float:
-    """The most degrees of freedom of a difference: those of the seeds of a sample with a variance of its own.
+    """The most degrees of freedom of a difference: those of a restless sample's seeds.
 
     Satterthwaite's are too many there for tests at the level that a family takes.
     """
-    odd = (seeds or len(sample.values) for sample in (a, b) if _varies_more(sample, pooled))
+    odd = (seeds or len(sample.values) for sample in (a, b) if sample.restless and pooled.calm)
     return min(odd, default=math.inf) - 1
 
 
 def _varies_more(sample: Sample, pooled: Spread) -> bool:
-    return _own(sample).degrees > 0 and (sample.restless or _own(sample).variance > pooled.variance * VARIES_MORE)
+    apart = sample.restless and pooled.calm
+    return _own(sample).degrees > 0 and (apart or _own(sample).variance > pooled.variance * VARIES_MORE)
 
 
 def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:

@@ -333,6 +333,8 @@ def test_who_varies_more_on_all_data_sets_together_is_restless() -> None:
     a, _, c = marked
     assert pool(marked) == pool(marked[:2])
     assert difference_interval(a, c, pool(marked)).degrees == 2  # of c's own seeds
+    only = [replace(one, restless=True) for one in marked[:2]]  # as one architecture under two conditions
+    assert difference_interval(*only, pool(only)) == difference_interval(*marked[:2], pool(marked[:2]))
     assert restless([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()
 
 
