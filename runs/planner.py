@@ -47,7 +47,7 @@ class Planner:
 
     def trials(self) -> list[Placed]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
-        return [one for trials in self._trials.values() for one in trials.placed()]
+        return [one for trials in self._trials for one in trials.placed()]
 
     def placed(self) -> list[Placed]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
@@ -72,18 +72,19 @@ class Planner:
         return trials is None or architecture.partition(", ")[0] in trials.ended
 
     @cached_property
-    def _trials(self) -> dict[str, Trials]:
-        """The trials of the task, under "", and of each condition that is tuned by itself, under the condition."""
+    def _trials(self) -> list[Trials]:
+        """The trials of the task and of each condition that is tuned by itself."""
         shared = [each for each in (self.task, *self.conditions) if not each.retuned]
         tuned = [(self.task, shared), *((each, [each]) for each in self.conditions if each.retuned)]
-        return {
-            task.condition: Trials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
+        return [
+            Trials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
             for task, those in tuned
             if task.tuning is not None and (entered := self._entered(those))
-        }
+        ]
 
     def _trials_of(self, task: Task) -> Trials | None:
-        return self._trials.get(task.condition if task.retuned else "")
+        own = task if task.retuned else self.task
+        return next((trials for trials in self._trials if trials.task is own), None)
 
     def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
         """Every architecture of these once."""

@@ -207,6 +207,20 @@ def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(fo
     assert not third.later
 
 
+def test_conditions_of_one_name_keep_their_trials_apart(folder: Path, tmp_path: Path) -> None:
+    tunings = [
+        {"learning_rate": [0.001, 0.002, 0.004], "dropout": [0.0]},
+        {"learning_rate": [0.1, 0.2, 0.4], "dropout": [0.0]},
+    ]
+    conditions = [{"share": share, "tuning": tuning} for share, tuning in zip((0.25, 0.5), tunings, strict=True)]
+    losses = {0.001: 0.9, 0.002: 0.1, 0.004: 0.9, 0.1: 0.9, 0.2: 0.1, 0.4: 0.9}
+    finish(planned(folder, tmp_path, conditions=conditions), tmp_path, dict.fromkeys(NAMES, losses))
+    found = planned(folder, tmp_path, conditions=conditions)
+    runs = {plan.run: plan for plan in found.plans}
+    taken = {(entry.share, runs[entry.run].training.learning_rate) for entry in entries(found, "share")}
+    assert taken == {(0.25, 0.002), (0.5, 0.2)}
+
+
 def test_what_a_condition_sets_of_the_recipe_is_all_that_changes(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
     conditions = [{"training": {"dropout": 0.3, "precision": "float32"}}]
