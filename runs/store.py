@@ -63,7 +63,7 @@ def aside_of(path: Path) -> Iterator[Path]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        if isinstance(error, OSError) and error.errno is not None:  # without it, its text is all that says what is wrong
+        if isinstance(error, OSError) and error.errno is not None:  # else its text says all
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
