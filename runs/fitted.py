@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size, count
 from runs import budget, machine
@@ -25,6 +27,12 @@ class Fitted:
     def cost(self, task: Task) -> budget.Measure:
         """Measures the model FLOPs of training on a data token under the task's supervision."""
         return budget.flops_per_token(self.lengths, task.supervision == "native")
+
+    def supervision(self, task: Task, model: Any, usual: str) -> str:
+        """The task's supervision; the ``usual`` one where the model has a loss at the same tokens under both."""
+        source, target = self.lengths
+        native, other = (model.objective.loss_tokens(source, target, model, native) for native in (True, False))
+        return usual if np.array_equal(native, other) else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
         """The first architecture of the task itself, whichever a condition takes."""

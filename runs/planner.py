@@ -137,7 +137,9 @@ class Planner:
         return max(1.0, float(train.source_lengths.sum() + train.target_lengths.sum()))
 
     def _epochs(self, task: Task) -> float:
-        return self.fitted.tokens(task, self.variants[0][1], task.budget.match[0]) / self._whole
+        """Passes over the training data of the architecture that reads the most of it."""
+        match, variants = task.budget.match[0], [variant for _, variant in self._variants(task)]
+        return max(self.fitted.tokens(task, variant, match) for variant in variants) / self._whole
 
     @cached_property
     def _predictions(self) -> int:
@@ -187,7 +189,7 @@ class Planner:
             vocabulary=self.limits.vocabulary,
             seed=seed,
             match=match,
-            supervision=task.supervision,
+            supervision=self.fitted.supervision(task, model, self.task.supervision),
             training=training,
             size=replace(size, dropout=training.dropout),
             counts=count(model),

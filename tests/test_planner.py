@@ -154,6 +154,13 @@ def test_dropout_is_tuned_where_the_data_repeat() -> None:
     assert {point.dropout for point in grid(tuning, training, epochs=9)} == {0.0, 0.1}
 
 
+def test_dropout_is_tuned_where_any_architecture_reads_its_data_often(folder: Path, tmp_path: Path) -> None:
+    budget = {"match": "flops-by-tokens", "parameters": 20_000, "tokens": 14_000}
+    for names, dropouts in ((["decoder"], {0.0}), (["decoder", "encoder-decoder"], {0.0, 0.1})):
+        found = planned(folder, tmp_path, architectures=names, budget=budget, tuning={"learning_rate": [0.01, 0.02]})
+        assert {plan.training.dropout for plan in plans(found, "trial").values()} == dropouts
+
+
 def test_growth_keeps_the_grids_ratio_on_either_side() -> None:
     points = [Point(rate, 0.0) for rate in (0.01, 0.02, 0.06)]
     assert grown(points, [points[1]]) == []
@@ -289,6 +296,16 @@ def test_a_condition_changes_what_it_says_and_nothing_else(folder: Path, tmp_pat
     assert (named["target supervision"].supervision, named["target supervision"].seed) == ("target", 0)
     assert (named["AdamW"].training.optimizer, named["AdamW"].seed) == ("adamw", 1)
     assert len({plan.size for plan in named.values()}) == 1
+
+
+def test_supervision_changes_nothing_for_what_has_no_loss_on_its_source(folder: Path, tmp_path: Path) -> None:
+    found = planned(folder, tmp_path, architectures=[*NAMES, "prefix-decoder"], conditions=[{"supervision": "target"}])
+    runs = {}
+    for entry in entries(found, "compared"):
+        runs.setdefault(entry.architecture, {}).setdefault(entry.condition, set()).add(entry.run)
+    same = {name for name, under in runs.items() if under[""] == under["target supervision"]}
+    assert same == {"encoder-decoder", "prefix-decoder"}
+    assert all(not under[""] & under["target supervision"] for name, under in runs.items() if name not in same)
 
 
 def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -> None:
