@@ -14,12 +14,12 @@ import pandas as pd
 
 from reports import capacity, formatting
 from reports.comparison import Comparison, Group, as_is, placed
-from reports.contrasts import Contrast, corrected_for_family
+from reports.contrasts import Contrast, turned
 from reports.judgement import Judged
 from reports.ledger import Claim, ledger
 from reports.statistics import MOST_SEEDS
 from reports.tables import Tables
-from reports.testing import tested
+from reports.testing import Question, answered
 
 REPRODUCED, OPPOSITE, UNDECIDED, UNMET = "reproduced here", "opposite found here", "undecided", "preconditions not met"
 
@@ -43,10 +43,12 @@ def rulings(judged: Judged) -> list[Ruling]:
     court = _Court(judged)
     claims = ledger()
     heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
-    own = (one for found in heard.values() for one in found if not one.primary and one not in court.changes)
-    raw = list(dict.fromkeys(own))
-    corrected = dict(zip(raw, corrected_for_family(raw), strict=True))
-    used = {name: tuple(corrected.get(one, one) for one in found) for name, found in heard.items()}
+    asked = list(dict.fromkeys(one for found in heard.values() for one in found if isinstance(one, Question)))
+    answers = dict(zip(asked, answered(judged.comparisons, asked), strict=True))
+    used = {
+        name: tuple(answers[one] if isinstance(one, Question) else one for one in found)
+        for name, found in heard.items()
+    }
     return [replace(court.rule(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
 
 
@@ -59,10 +61,10 @@ class _Court:
         self.changes = [*self.found.effects, *(one for climb in judged.climbs for one in climb.moves)]
         self.stored = capacity.stored(judged)
 
-    def evidence(self, claim: Claim) -> list[Contrast]:
-        """The contrasts that test a claim, each data set's in the order of its pairs."""
+    def evidence(self, claim: Claim) -> list[Contrast | Question]:
+        """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
         pairs = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
-        return pairs + [one for pair in claim.effect for one in self._effects(claim, pair)]
+        return [*pairs, *(one for pair in claim.effect for one in self._effects(claim, pair))]
 
     def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
         unmet = list(self.unmet(claim))
@@ -149,17 +151,17 @@ class _Court:
             if matches and one.task in claim.kind:
                 yield one
 
-    def _tested(self, found: Comparison, pair: tuple[str, str]) -> Iterator[Contrast]:
-        """The contrast of a claim's pair on one data set; none where one of the two is not there."""
-        first, second = pair
-        if "|" not in first + second and "@" not in first + second:
-            yield from (one for one in self.found.pair(first, second) if one.dataset == found.group.dataset)
+    def _tested(self, found: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
+        """The primary contrast of a claim's pair on one data set, else a question; none where one is not there."""
+        primary = [one for one in self.found.of(found.group.dataset) if {one.first, one.second} == set(pair)]
+        if primary:
+            yield from (one if one.first == pair[0] else turned(one) for one in primary)
             return
         runs = [self._runs(found, side) for side in pair]
         if all(len(rows) for rows in runs):
-            names = (_said(first), _said(second))
+            names = (_said(pair[0]), _said(pair[1]))
             group = Group(found.group.dataset, found.group.task, {}, _joined(runs, names))
-            yield tested(self.comparisons, group, found.metric.name, names)
+            yield Question(group, found.metric.name, names)
 
     def _runs(self, found: Comparison, side: str) -> pd.DataFrame:
         """The runs of "X", "X|condition" or "X@share" on the data set, on the axis of its first condition."""

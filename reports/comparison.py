@@ -11,13 +11,23 @@ import pandas as pd
 
 from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
-from reports.stated import stated
-from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool, restless
+from reports.stated import entered, stated
+from reports.statistics import (
+    Interval,
+    Sample,
+    Spread,
+    detectable,
+    difference_interval,
+    mean_interval,
+    pool,
+    restless,
+)
 from reports.tables import Tables
 from runs.spec import AS_IS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
+ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 _UNKNOWN: Final = Interval(math.nan)
@@ -58,7 +68,8 @@ class Comparison:
     `checkpoints` has the number of test examples behind each reference that is a checkpoint.
 
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
-    leader is better. `decided` is true where all of them exclude zero.
+    leader is better. `decided` is true where all of them exclude zero. `detects` has the differences between two
+    architectures that their primary contrast would find.
     """
 
     group: Group
@@ -71,6 +82,7 @@ class Comparison:
     tested: tuple[int, int] = (0, 0)
     idle: tuple[str, ...] = ()
     checkpoints: Mapping[str, int] = field(default_factory=dict)
+    detects: Mapping[frozenset[str], float] = field(default_factory=dict)
 
     @property
     def decided(self) -> bool:
@@ -93,6 +105,9 @@ class Comparison:
     def detectable(self, architecture: str) -> float:
         """The smallest difference from the leader, of the leader from the nearest, that is found four times in five."""
         other = self.nearest if architecture == self.leader else architecture
+        pair = frozenset((self.leader, other))
+        if pair in self.detects:
+            return self.detects[pair]
         return detectable(self.differences[other]) if other in self.differences else math.nan
 
     @property
@@ -140,6 +155,7 @@ class Comparisons:
         self.groups = list(_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._pooled: dict[tuple[str, str], Spread] = {}
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""
@@ -167,7 +183,7 @@ class Comparisons:
     def _compare(self, group: Group, name: str) -> Comparison:
         found = metric(name)
         seeds, samples = self.samples(group, name)
-        pooled = pool(list(samples.values()))
+        pooled = self.pooled(group.dataset, name)
         means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
         differences = {
@@ -203,12 +219,41 @@ class Comparisons:
         key = (group, name)
         if key not in self._sampled:
             seeds, samples = self._samples(group, name)
+            entered = group.runs.drop_duplicates("architecture").set_index("architecture")["entered"]
             marked = {
-                each: replace(sample, restless=each.partition(", ")[0] in self._restless)
+                each: replace(sample, restless=str(entered[each]).partition(", ")[0] in self._restless)
                 for each, sample in samples.items()
             }
             self._sampled[key] = seeds, marked
         return self._sampled[key]
+
+    def pooled(self, dataset: str, name: str) -> Spread:
+        """The variance between seeds of everything that was trained on a data set, by the metric ``name``.
+
+        Every architecture under every condition and on every part of the budget counts once. Data sets that have a
+        common baseline share it.
+        """
+        base = self._baselines.get(dataset, dataset)
+        if (base, name) not in self._pooled:
+            scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
+            rows = self._trained[self._trained["base"] == base]
+            for key, own in rows.groupby(["dataset", "entered", "match", "condition", "role", "share"], sort=False):
+                values = scores.reindex(sorted(own["run"])).dropna()
+                restless = str(key[1]).partition(", ")[0] in self._restless
+                cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), restless=restless)
+            self._pooled[base, name] = pool(list(cells.values()))
+        return self._pooled[base, name]
+
+    @cached_property
+    def _baselines(self) -> dict[str, str]:
+        return baselines(self.tables)
+
+    @cached_property
+    def _trained(self) -> pd.DataFrame:
+        """The places of all runs that are not trials, each with the ``base`` of its data set."""
+        found = pd.concat([placed(self.tables, role) for role in ROLES], ignore_index=True)
+        found = found[found["dataset"].notna()].fillna({"condition": "", "share": 1.0, "match": "", "entered": ""})
+        return found.assign(base=[self._baselines.get(str(name), str(name)) for name in found["dataset"]])
 
     @cached_property
     def _restless(self) -> set[str]:
@@ -261,13 +306,20 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
 def placed(tables: Tables, role: str) -> pd.DataFrame:
     """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
 
-    One run may stand in several places, as the reference does, which is the same on every axis.
+    One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
+    place's name again, which stays when comparisons call the architecture something else.
     """
     entries = tables["entries"]
     entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
     own = ["architecture", "dataset", "match", "condition", "role", "share"]
     runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
-    return entries.merge(runs, on="run", how="inner", sort=False)
+    return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+
+
+def baselines(tables: Tables) -> dict[str, str]:
+    """The baseline of each task that the experiment gives one."""
+    tasks = entered(tables, "tasks")
+    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
 
 
 def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":

@@ -23,10 +23,10 @@ class Contrast:
     """``first`` against ``second``; ``difference`` is positive where the first is better.
 
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
-    contrast is ``primary``. ``detectable`` is the difference that would be found four times in five. ``seeds`` is how
-    many seeds of each would decide it as often, were the true difference the one that was seen: that there is one, or,
-    within the margin, that there is none beyond it; None where no number up to 100 does either. ``family`` is how many
-    tests it is corrected for, ``diverged`` which of its runs diverged, in words.
+    contrast is one of a ``family`` of so many tests. ``detectable`` is the difference that would be found four times in
+    five, at the family's level. ``seeds`` is how many seeds of each would decide it as often, were the true difference
+    the one that was seen: that there is one, or, within the margin, that there is none beyond it; None where no number
+    up to 100 does either. ``diverged`` says which of its runs diverged, in words.
     """
 
     dataset: str
@@ -42,7 +42,6 @@ class Contrast:
     detectable: float
     seeds: int | None
     runs: int
-    primary: bool
     family: int = 1
     diverged: str = ""
 
@@ -133,7 +132,7 @@ def marked(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
         return bool(own) and ahead and name == found.leader and not set(others) & set(found.open_rivals)
 
     cells = tuple(replace(cell, best=best(cell.architecture)) for cell in found.cells)
-    return replace(found, cells=cells)
+    return replace(found, cells=cells, detects={frozenset((one.first, one.second)): one.detectable for one in primary})
 
 
 def corrected_for_family(found: Sequence[Contrast]) -> list[Contrast]:
@@ -148,7 +147,7 @@ def row(one: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = one.difference
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
-    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "primary", "family")}
+    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "family")}
     return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": one.family, "outcome": one.outcome}
 
 

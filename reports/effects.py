@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group
-from reports.contrasts import Contrast, corrected_for_family
+from reports.comparison import Comparison, Comparisons, Group, baselines
+from reports.contrasts import Contrast
 from reports.metrics import metric
-from reports.stated import entered
-from reports.testing import tested
+from reports.testing import Question, answered
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 
@@ -33,16 +32,16 @@ class Change:
 
 def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
     """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
-    baselines = _baselines(comparisons)
-    found: list[Contrast] = []
+    held = baselines(comparisons.tables)
+    found: list[Question] = []
     for base in first:
         name = base.group.dataset
         own = [one for one in further if one.group.dataset == name]
-        found += _tested(comparisons, Change(base, ""), [each for one in own for each in _condition(base, one)])
-        others = [one for one in first if baselines.get(one.group.dataset) == name]
+        found += _asked(Change(base, ""), [each for one in own for each in _condition(base, one)])
+        others = [one for one in first if held.get(one.group.dataset) == name]
         named = [Change(one, f" on {one.group.dataset}") for one in others]
-        found += _tested(comparisons, Change(base, f" on {name}"), named)
-    return corrected_for_family(found)
+        found += _asked(Change(base, f" on {name}"), named)
+    return answered(comparisons, found)
 
 
 def _condition(base: Comparison, other: Comparison) -> Iterator[Change]:
@@ -52,23 +51,24 @@ def _condition(base: Comparison, other: Comparison) -> Iterator[Change]:
         yield Change(other, f" with {said}")
 
 
-def _tested(comparisons: Comparisons, base: Change, changes: Sequence[Change]) -> Iterator[Contrast]:
-    """The variance between seeds is pooled over everything that is held against one base."""
+def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
+    """A question for every architecture and change; none where its runs are the same as without it."""
     runs = pd.concat([base.named(), *(each.named() for each in changes)], ignore_index=True)
     group = Group(base.found.group.dataset, base.found.group.task, {}, runs)
     for each in changes:
         for name in base.found.group.architectures:
-            if name in each.found.group.architectures:
+            if name in each.found.group.architectures and not _same(base.found, each.found, name):
                 pair = (f"{name}{each.said}", f"{name}{base.said}")
-                yield tested(comparisons, group, _metric(base.found, each.found), pair)
+                yield Question(group, _metric(base.found, each.found), pair)
+
+
+def _same(base: Comparison, other: Comparison, name: str) -> bool:
+    """Whether the change did nothing to an architecture: every seed that both have gave the same score."""
+    one, two = ({cell.architecture: cell.values for cell in found.cells}[name] for found in (base, other))
+    common = one.keys() & two.keys()
+    return base.metric.name == other.metric.name and bool(common) and all(one[seed] == two[seed] for seed in common)
 
 
 def _metric(base: Comparison, other: Comparison) -> str:
     name = base.metric.name
     return name if name == other.metric.name and metric(name).across_tokenizers else EXACT
-
-
-def _baselines(comparisons: Comparisons) -> dict[str, str]:
-    """The baseline of each task that the experiment gives one."""
-    tasks = entered(comparisons.tables, "tasks")
-    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}

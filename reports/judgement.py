@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
@@ -16,9 +16,9 @@ from reports.ladders import ladders
 from reports.metrics import metric
 from reports.scaling import Climb, climbs
 from reports.stated import Pair, stated
-from reports.statistics import Sample
+from reports.statistics import Sample, Spread, pool
 from reports.tables import Tables
-from reports.testing import contrast
+from reports.testing import Question, answered, contrast
 from runs.spec import DEFAULT_CONTRASTS
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
@@ -70,9 +70,9 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], climbed
     family = tester.family(first)
     primary = [one for found in first for one in tester.primary(found, family)]
     exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
-    controls = [one for found in first for one in tester.controls(found)]
-    corrected = corrected_for_family([one.contrast for one in controls])
-    controls = [replace(one, contrast=each) for one, each in zip(controls, corrected, strict=True)]
+    expected = [one for found in first for one in tester.controls(found)]
+    found_ = answered(comparisons, [question for question, _ in expected])
+    controls = [Control(one, word) for one, (_, word) in zip(found_, expected, strict=True)]
     rungs = [rung.found for one in climbed for rung in one.ladder.rungs]
     found = effects(comparisons, first, [one for one in further if not any(one is rung for rung in rungs)])
     return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls), tuple(found))
@@ -83,7 +83,6 @@ class _Tester:
 
     def __init__(self, comparisons: Comparisons, declared: Sequence[Pair], margins: dict[str, float]) -> None:
         self.comparisons, self.declared, self.margins = comparisons, declared, margins
-        self.named = {name for pair in declared for name in pair}
 
     def family(self, first: Sequence[Comparison]) -> int:
         """The number of primary contrasts."""
@@ -95,7 +94,8 @@ class _Tester:
         within = {name for pair in declared for name in pair}
         named = {name: sample for name, sample in samples.items() if name in within}
         for pair in declared:
-            yield self._contrast(found.group, found.metric.name, pair, named, first=True, family=family)
+            question = Question(found.group, found.metric.name, pair)
+            yield self._contrast(question, named, pool(list(named.values())), family)
 
     def others(self, found: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""
@@ -103,22 +103,23 @@ class _Tester:
         samples = self._samples(found.group, found.metric.name)
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
-                yield self._contrast(found.group, found.metric.name, pair, samples, first=first)
+                said = "" if first else condition(found.group)
+                pooled = self.comparisons.pooled(found.group.dataset, found.metric.name)
+                yield self._contrast(Question(found.group, found.metric.name, pair, said), samples, pooled)
 
-    def controls(self, found: Comparison) -> Iterator[Control]:
+    def controls(self, found: Comparison) -> Iterator[tuple[Question, str]]:
+        """What to ask of each control, and how it has to come out."""
         rows = placed(self.comparisons.tables, "control")
         rows = rows[(rows["dataset"] == found.group.dataset).fillna(False)]
         for name, control in rows.groupby("architecture", sort=False):
             reference = _reference(found.group, control)
             if reference is None:
                 continue
-            own, named = found.group.runs, self.named | {reference}
-            runs = pd.concat([own[own["architecture"].isin(list(named))], control], ignore_index=True)
+            own = found.group.runs
+            runs = pd.concat([own[own["architecture"] == reference], control], ignore_index=True)
             group = Group(found.group.dataset, found.group.task, {}, runs)
-            samples = self._samples(group, found.metric.name)
-            pair = (reference, str(name))
-            tested = self._contrast(group, found.metric.name, pair, samples, first=True)
-            yield Control(tested, "same" if (control["share"] == 1).all() else "ahead")
+            expected = "same" if (control["share"] == 1).all() else "ahead"
+            yield Question(group, found.metric.name, (reference, str(name))), expected
 
     def _declared(self, group: Group) -> list[Pair]:
         """The declared pairs that the group has; where the usual ones are declared and it has none, its own.
@@ -135,11 +136,8 @@ class _Tester:
     def _samples(self, group: Group, name: str) -> dict[str, Sample]:
         return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}
 
-    def _contrast(
-        self, group: Group, name: str, pair: Pair, samples: dict[str, Sample], *, first: bool, family: int = 0
-    ) -> Contrast:
-        said = "" if first else condition(group)
-        return contrast(group, name, pair, samples, self.margins.get(name, math.nan), said, family)
+    def _contrast(self, asked: Question, samples: dict[str, Sample], pooled: Spread, family: int = 1) -> Contrast:
+        return contrast(asked, samples, pooled, self.margins.get(asked.metric, math.nan), family)
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group
 from reports.stated import entered
-from reports.statistics import Interval, mean_interval, pool
+from reports.statistics import Interval, mean_interval
 
 _SHAPE: Final = frozenset({"model.depth", "model.width", "model.heads"})
 _RATE: Final = frozenset({"training.learning_rate"})
@@ -107,9 +107,9 @@ def ladders(comparisons: Comparisons, first: Sequence[Comparison], further: Sequ
 
 
 def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
-    """A step for every architecture and rung, architecture by architecture; the seeds' variance is that of all."""
+    """A step for every architecture and rung, architecture by architecture."""
     samples = comparisons.samples(ladder.group, ladder.base.metric.name)[1]
-    pooled = pool(list(samples.values()))
+    pooled = comparisons.pooled(ladder.dataset, ladder.base.metric.name)
     found = []
     for architecture in ladder.architectures:
         for rung in ladder.of(architecture):

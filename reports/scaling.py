@@ -6,16 +6,16 @@ all architectures and data sets of one axis; so are the pairs of architectures o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Final
 
 from reports.comparison import EARLY_TOKENS_PER_PARAMETER, Comparison, Comparisons
-from reports.contrasts import Contrast, corrected_for_family, turned
+from reports.contrasts import Contrast, turned
 from reports.formatting import decimals, limits, listing, number, value
 from reports.ladders import AXES, DEPTH, SIZE, Ladder, Rung
 from reports.metrics import metric
-from reports.testing import tested
+from reports.testing import Question, answered
 from reports.verdicts import p_said
 
 Pairs = Iterable[tuple[Rung, Rung]]
@@ -44,8 +44,8 @@ def climbs(comparisons: Comparisons, found: Sequence[Ladder]) -> list[Climb]:
     climbed = []
     for axis in AXES:
         own = [one for one in found if one.axis is axis]
-        moves = _corrected([list(_moves(comparisons, one)) for one in own])
-        orders = _corrected([list(_orders(comparisons, one)) for one in own])
+        moves = _answered(comparisons, [list(_moves(one)) for one in own])
+        orders = _answered(comparisons, [list(_orders(one)) for one in own])
         climbed += [Climb(*parts) for parts in zip(own, moves, orders, strict=True)]
     return climbed
 
@@ -69,23 +69,21 @@ def _all(rungs: Sequence[Rung]) -> Pairs:
 _PAIRS: Final[dict[str, Callable[[Sequence[Rung]], Pairs]]] = {SIZE.name: _ends, DEPTH.name: _all}
 
 
-def _moves(comparisons: Comparisons, ladder: Ladder) -> Iterator[Contrast]:
+def _moves(ladder: Ladder) -> Iterator[Question]:
     for name in ladder.architectures:
         for higher, lower in _PAIRS[ladder.axis.name](ladder.of(name)):
-            pair = (ladder.at(name, higher), ladder.at(name, lower))
-            yield tested(comparisons, ladder.group, ladder.base.metric.name, pair)
+            yield Question(ladder.group, ladder.base.metric.name, (ladder.at(name, higher), ladder.at(name, lower)))
 
 
-def _orders(comparisons: Comparisons, ladder: Ladder) -> Iterator[Contrast]:
+def _orders(ladder: Ladder) -> Iterator[Question]:
     for rung in ladder.rungs:
         for pair in combinations([cell.architecture for cell in rung.found.scored], 2):
-            one = tested(comparisons, rung.found.group, ladder.base.metric.name, pair)
-            yield replace(one, condition=ladder.axis.said(rung.value))
+            yield Question(rung.found.group, ladder.base.metric.name, pair, ladder.axis.said(rung.value))
 
 
-def _corrected(parts: Sequence[Sequence[Contrast]]) -> list[tuple[Contrast, ...]]:
-    """The parts of one family, corrected together."""
-    found = iter(corrected_for_family([one for part in parts for one in part]))
+def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> list[tuple[Contrast, ...]]:
+    """The parts of one family, answered together."""
+    found = iter(answered(comparisons, [one for part in parts for one in part]))
     return [tuple(islice(found, len(part))) for part in parts]
 
 

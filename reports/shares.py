@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.comparison import Comparison, Comparisons, Group, placed
-from reports.contrasts import Contrast, corrected_for_family
+from reports.contrasts import Contrast
 from reports.judgement import Judged
-from reports.statistics import Interval, mean_interval, pool
-from reports.testing import tested
+from reports.statistics import Interval, mean_interval
+from reports.testing import Question, answered
 
 WHOLE, HALF = 1.0, 0.5
 
@@ -31,7 +31,7 @@ def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
     if group is None:
         return []
     samples = comparisons.samples(group, found.metric.name)[1]
-    pooled = pool(list(samples.values()))
+    pooled = comparisons.pooled(group.dataset, found.metric.name)
     rows = group.runs.drop_duplicates("architecture").set_index("architecture")
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
     tokens = group.runs.groupby("architecture")["train_tokens"].mean().astype(float).to_dict()
@@ -51,12 +51,12 @@ def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
 
 def doublings(judged: Judged) -> list[Contrast]:
     """For each data set and architecture the whole budget against half of it; corrected for being so many."""
-    found: list[Contrast] = []
+    found: list[Question] = []
     for one in judged.first:
         group = _together(judged.comparisons, one)
         if group is not None:
-            found += _doublings(judged.comparisons, group, one.metric.name)
-    return corrected_for_family(found)
+            found += _doublings(group, one.metric.name)
+    return answered(judged.comparisons, found)
 
 
 def sentence(one: Contrast) -> str:
@@ -71,11 +71,11 @@ def sentence(one: Contrast) -> str:
     return f"{name}: whether it has converged is not decided."
 
 
-def _doublings(comparisons: Comparisons, group: Group, metric: str) -> Iterator[Contrast]:
+def _doublings(group: Group, metric: str) -> Iterator[Question]:
     for name in dict.fromkeys(group.runs["named"]):
         pair = (_named(name, WHOLE), _named(name, HALF))
         if set(pair) <= set(group.architectures):
-            yield tested(comparisons, group, metric, pair)
+            yield Question(group, metric, pair)
 
 
 def _together(comparisons: Comparisons, found: Comparison) -> Group | None:

@@ -97,9 +97,11 @@ class Spread:
 def pool(samples: Sequence[Sample]) -> Spread:
     """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom.
 
-    One that varies far more than the others is left out, so that it widens no interval but its own.
+    One that varies far more than the others is left out, so that it widens no interval but its own; so is one that
+    does not vary at all, as scores at the end of a scale, which says nothing of how much others do.
     """
     several = [sample for sample in samples if len(sample.values) > 1]
+    several = [sample for sample in several if np.ptp(sample.values) > 0] or several
     calm = [sample for sample in several if not sample.restless]
     own = _alike([_own(sample) for sample in (calm if len(calm) > 1 else several)])
     return replace(_pooled(own), calm=bool(calm)) if own else Spread()

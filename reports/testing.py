@@ -1,9 +1,11 @@
 """One pair of architectures put to the test: what was seen, what it takes to decide it."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from reports.comparison import Comparisons, Group, oriented
-from reports.contrasts import ALPHA, Contrast
+from reports.contrasts import ALPHA, Contrast, corrected_for_family
 from reports.formatting import listing
 from reports.metrics import metric
 from reports.stated import Pair, stated
@@ -11,34 +13,47 @@ from reports.statistics import (
     POWER,
     Interval,
     Sample,
+    Spread,
     detectable,
     difference_interval,
     p_beyond,
     p_difference,
-    pool,
     seeds_needed,
 )
 
 
-def tested(comparisons: Comparisons, group: Group, name: str, pair: Pair) -> Contrast:
-    """The contrast of two architectures of a group that was put together for it; not corrected."""
-    _, margins = stated(comparisons.tables)
-    samples = comparisons.samples(group, name)[1]
-    return contrast(group, name, pair, samples, margins.get(name, math.nan), "")
+@dataclass(frozen=True)
+class Question:
+    """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are."""
+
+    group: Group = field(compare=False)
+    metric: str
+    pair: Pair
+    condition: str = ""
+    dataset: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", self.group.dataset)
 
 
-def contrast(
-    group: Group, name: str, pair: Pair, samples: dict[str, Sample], margin: float, said: str, family: int = 0
-) -> Contrast:
-    """Test one pair; the variance between seeds is pooled over all ``samples``.
+def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
+    """The contrasts that questions of one family are about, corrected for being so many (Holm)."""
+    margins = stated(comparisons.tables)[1]
+    found = []
+    for one in family:
+        samples = comparisons.samples(one.group, one.metric)[1]
+        pooled, margin = comparisons.pooled(one.group.dataset, one.metric), margins.get(one.metric, math.nan)
+        found.append(contrast(one, samples, pooled, margin, len(family)))
+    return corrected_for_family(found)
 
-    ``family`` is the number of primary contrasts, 0 for one that is not primary.
-    """
-    alpha = ALPHA / max(family, 1)
+
+def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin: float, family: int = 1) -> Contrast:
+    """Test one pair, of a family of so many tests; p values are not yet corrected."""
+    group, name, pair = asked.group, asked.metric, asked.pair
+    alpha = ALPHA / family
     a, b = (samples.get(one) for one in pair)
     difference, seeds = Interval(math.nan), None
     if a is not None and b is not None:
-        pooled = pool(list(samples.values()))
         difference = oriented(difference_interval(a, b, pooled), metric(name))
         routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
         needed = (seeds_needed(a, b, pooled, *route) for route in routes)
@@ -46,7 +61,7 @@ def contrast(
     return Contrast(
         dataset=group.dataset,
         task=group.task,
-        condition=said,
+        condition=asked.condition,
         metric=name,
         first=pair[0],
         second=pair[1],
@@ -57,8 +72,7 @@ def contrast(
         detectable=detectable(difference, 1 - alpha),
         seeds=seeds,
         runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
-        primary=family > 0,
-        family=max(family, 1),
+        family=family,
         diverged=listing(_diverged(group, pair)),
     )
 

@@ -41,7 +41,7 @@ def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:
 def contrast(mean: float, error: float, margin: float = 0.02) -> Contrast:
     gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
     facts = ("set", "classification", "", "accuracy", "decoder", "encoder", gap, p_difference(gap))
-    return Contrast(*facts, p_beyond(gap, margin), margin, 3 * error, 4, 3, True)
+    return Contrast(*facts, p_beyond(gap, margin), margin, 3 * error, 4, 3)
 
 
 def test_corrected_p_values_are_holms() -> None:
@@ -189,7 +189,8 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     found = difference_interval(a, b, pool([a, b]))
     group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
-    seeds = testing.contrast(group, "accuracy", ("a", "b"), {"a": a, "b": b}, margin, "").seeds
+    asked = testing.Question(group, "accuracy", ("a", "b"))
+    seeds = testing.contrast(asked, {"a": a, "b": b}, pool([a, b]), margin).seeds
     assert found.mean == pytest.approx(mean)
     assert seeds is not None
     decided, repeats = 0, 1500
@@ -353,4 +354,5 @@ def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> No
     tested = judge(tables.collect(tmp_path)).tested
     assert len(tested.primary) == 3
     assert {one.condition for one in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
-    assert not any(one.primary for one in tested.exploratory)
+    assert not set(tested.exploratory) & set(tested.primary)
+    assert {one.family for one in tested.exploratory} == {1}

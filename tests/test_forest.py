@@ -37,7 +37,7 @@ def drawn(judged: Judged) -> dict[str, figures.Figure]:
 def contrast(mean: float, error: float, diverged: str = "") -> Contrast:
     gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
     facts = ("set", "classification", "", "accuracy", "decoder-alibi", "decoder", gap, p_difference(gap))
-    return Contrast(*facts, p_beyond(gap, 0.02), 0.02, 3 * error, 4, 3, True, 1, diverged)
+    return Contrast(*facts, p_beyond(gap, 0.02), 0.02, 3 * error, 4, 3, 1, diverged)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +208,31 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     assert (found.first, found.second, found.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
     assert found.metric == "bits_per_byte" and found.outcome == "ahead"
     assert found.difference.mean == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60})
+    runs = synthetic.write_store(tmp_path, [task], further=changed(task, "target supervision", 0.1))
+    head = json.loads((tmp_path / "experiment.json").read_text())
+    for entry in head["entries"]:  # the encoder stands in the condition with the runs that it has
+        if entry["condition"] and entry["architecture"] == "encoder":
+            seed = json.loads((tmp_path / "runs" / entry["run"] / "record.json").read_text())["seed"] % 1000
+            entry["run"] = next(run for run in runs if f"encoder-s{seed}" in run)
+    synthetic.write_json(tmp_path / "experiment.json", head)
+    judged = read(tmp_path)
+    assert [cell.architecture for cell in judged.further[0].cells] == ["decoder", "encoder"]
+    assert [one.first for one in judged.tested.effects] == ["decoder with target supervision"]
+
+
+def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}, spread=0.02)
+    further = [one for by in (0.01, 0.03, 0.05, 0.2) for one in changed(task, f"change {by}", by)]
+    synthetic.write_store(tmp_path, [task], further=further)
+    tested = read(tmp_path).tested
+    found = [*tested.effects, *tested.primary]
+    assert {one.family for one in found} == {12, 3}
+    assert {one.outcome for one in tested.effects} >= {"open", "ahead"}
+    assert all(abs(one.difference.mean) < one.detectable for one in found if one.outcome == "open")
 
 
 def test_everything_that_is_held_against_one_base_shares_its_variance(tmp_path: Path) -> None:

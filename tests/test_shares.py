@@ -1,5 +1,6 @@
 """Score against budget: converged means that doubling the budget changes the score by less than the margin."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import synthetic
 from synthetic import SENTIMENT, Further, single
 
 from reports import figures, shares, tables
+from reports.claims import rulings
 from reports.judgement import Judged, judge
 
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
@@ -26,6 +28,20 @@ def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> No
     found = judged(tmp_path, ("decoder", 0.5, half))
     [one] = shares.doublings(found)
     assert shares.sentence(one).startswith(f"decoder {says}")
+
+
+def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
+    """The whole budget against half of it: as a doubling, as a control, and as a claim."""
+    halves = [Further(TASK, name, name, 0.5, role="share", share=0.5) for name in TASK.truth]
+    runs = synthetic.write_store(tmp_path, [TASK], further=halves)
+    head = json.loads((tmp_path / "experiment.json").read_text())
+    control = {"role": "control", "architecture": "decoder, half the budget"}
+    shared = [one | control for one in head["entries"] if one["role"] == "share" and one["architecture"] == "decoder"]
+    synthetic.write_json(tmp_path / "experiment.json", head | {"entries": [*head["entries"], *shared]})
+    found = judge(tables.collect(tmp_path))
+    claim = next(one for one in rulings(found) if one.claim.name == "more-data")
+    ones = [shares.doublings(found)[0], found.tested.controls[0].contrast, claim.contrasts[0]]
+    assert len({(one.difference.mean, one.difference.error, one.difference.degrees) for one in ones}) == 1 < len(runs)
 
 
 def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
