@@ -1,13 +1,16 @@
 """The report in a few sentences, for a reader in a hurry: what is decided, what is not, and what it cannot say."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from reports.comparison import Comparison
-from reports.contrasts import Contrast, Control
+from reports.conditions import MATCHES
+from reports.contrasts import Contrast
 from reports.formatting import listing, number
 from reports.judgement import Judged
 from reports.scaling import sentences
+from reports.shares import doublings
+from reports.verdicts import alike, otherwise
 
 MOST: Final = 3  # sentences about size or depth; the rest stands beside their figures
 
@@ -18,24 +21,38 @@ def bottom_line(judged: Judged) -> list[str]:
     None where nothing was tested.
     """
     primary, effects = judged.tested.primary, judged.tested.effects
-    reserve = list(_reserve(judged.first, judged.tested.controls))
+    reserve = list(_reserve(judged))
+    below = {one.group.dataset for one in judged.first if one.below_classical}
     if any(one.outcome != "unknown" for one in primary):
-        return [_decided(primary), *_open(primary), *reserve]
+        return [_decided(primary, below, _held(judged.first)), *_open(primary), *reserve]
     if any(one.outcome != "unknown" for one in effects):
-        return [_decided(effects, "of what was changed"), *_undecided(effects), *reserve]
+        return [_decided(effects, below, "", "of what was changed"), *_undecided(effects), *reserve]
     climbed = [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in sentences(one)]
     return [*climbed[:MOST], *reserve] if climbed else []
 
 
-def _decided(primary: Sequence[Contrast], among: str = "between the declared architectures") -> str:
-    """Who is ahead of whom, and on what: those that are so on the same data sets are named together."""
+def _decided(
+    primary: Sequence[Contrast], below: Container[str], held: str, among: str = "between the declared architectures"
+) -> str:
+    """Who is ahead of whom, and on what: those that are so on the same data sets are named together.
+
+    ``below`` has the data sets on which a classical method is better, ``held`` what was held equal.
+    """
     ahead: dict[tuple[str, str], list[str]] = {}
     for (winner, other), ones in _by_pair((one.better, _other(one), one) for one in primary if one.better).items():
-        ahead.setdefault((winner, f"{_on(ones)}{_kinds(ones, primary)}"), []).append(other)
+        ahead.setdefault((winner, f"{_on(ones)}{_kinds(ones, primary, below)}"), []).append(other)
     equal = _by_pair((one.first, one.second, one) for one in primary if one.outcome == "equal")
     parts = [f"{winner} ahead of {listing(others)} {where}" for (winner, where), others in ahead.items()]
     parts += [f"{first} and {second} equal within the margin {_on(ones)}" for (first, second), ones in equal.items()]
-    return f"Decided: {'; '.join(parts)}." if parts else f"Nothing is decided {among}."
+    sure = f" at 5%, corrected for {primary[0].family} tests" if primary[0].family > 1 else " at 5%"
+    return f"Decided{sure}{held}: {'; '.join(parts)}." if parts else f"Nothing is decided {among}{held}."
+
+
+def _held(first: Sequence[Comparison]) -> str:
+    """What was held equal, where that is the same for all data sets."""
+    axes = {axis for one in first for axis in one.group.runs["match"].dropna().unique()}
+    said = [MATCHES[axis] for axis in axes if axis in MATCHES]
+    return f", {said[0]}" if len(axes) == len(said) == 1 else ""
 
 
 def _by_pair(found: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
@@ -50,11 +67,12 @@ def _on(ones: Sequence[Contrast]) -> str:
     return f"on {listing(f'{one.dataset} (by less than the margin)' if one.small else one.dataset for one in ones)}"
 
 
-def _kinds(ones: Sequence[Contrast], primary: Sequence[Contrast]) -> str:
-    """A word about a kind of task takes two data sets of it, all of which agree."""
+def _kinds(ones: Sequence[Contrast], primary: Sequence[Contrast], below: Container[str]) -> str:
+    """A word about a kind takes two data sets of it, all of which agree; on none may a classical method be better."""
     sets = {kind: {one.dataset for one in primary if one.task == kind} for kind in dict.fromkeys(o.task for o in ones)}
-    whole = [kind for kind, names in sets.items() if len(names) > 1 and names <= {one.dataset for one in ones}]
-    return f" (all of {listing(whole)})" if whole else ""
+    good = {one.dataset for one in ones if one.dataset not in below}
+    whole = [kind for kind, names in sets.items() if len(names) > 1 and names <= good]
+    return f", so in {listing(whole)}" if whole else ""
 
 
 def _other(one: Contrast) -> str:
@@ -75,15 +93,26 @@ def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
         yield f"Not decided: {open_} of {len(effects)} changes."
 
 
-def _reserve(first: Sequence[Comparison], controls: Sequence[Control]) -> Iterator[str]:
+def _reserve(judged: Judged) -> Iterator[str]:
+    """What casts doubt on the verdicts."""
+    first, tested = judged.first, judged.tested
     below = [one.group.dataset for one in first if one.below_classical]
     early = [one for one in first if one.early and one.scored]
     parts = []
-    wrong = list(dict.fromkeys(one.contrast.dataset for one in controls if one.right is False))
+    wrong = list(dict.fromkeys(one.contrast.dataset for one in tested.controls if one.right is False))
     if wrong:
         parts.append(f"controls did not come out as they had to on {listing(wrong)}")
     if below:
         parts.append(f"on {listing(below)} every architecture is worse than a classical method")
+    decided = [one for one in tested.primary if one.decided]
+    bases = [pair for one in first for pairs in otherwise(one.group.dataset, tested).values() for pair in pairs]
+    moved = {base for base, there in bases if base.decided and not alike(base, there)}
+    if moved:
+        parts.append(f"{len(moved)} of these {len(decided)} verdicts come out otherwise under a further condition")
+    doubled = doublings(judged)
+    if doubled:
+        done = sum(one.outcome == "equal" or one.small for one in doubled)
+        parts.append(f"{done or 'none'} of {len(doubled)} scores had converged")
     if early:
         least = number(min(one.tokens_per_parameter for one in early))
         parts.append(f"training was early (as few as {least} tokens per parameter), and the order may change with more")

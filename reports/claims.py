@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports import capacity, formatting
-from reports.comparison import Comparison, Group, as_is, placed
+from reports.comparison import Comparison, Group, as_is, joined, side
 from reports.contrasts import Contrast, turned
 from reports.judgement import Judged
 from reports.ledger import Claim, ledger
@@ -157,24 +157,11 @@ class _Court:
         if primary:
             yield from (one if one.first == pair[0] else turned(one) for one in primary)
             return
-        runs = [self._runs(found, side) for side in pair]
+        runs = [side(self.tables, found, one) for one in pair]
         if all(len(rows) for rows in runs):
             names = (_said(pair[0]), _said(pair[1]))
-            group = Group(found.group.dataset, found.group.task, {}, _joined(runs, names))
+            group = Group(found.group.dataset, found.group.task, {}, joined(runs, names))
             yield Question(group, found.metric.name, names)
-
-    def _runs(self, found: Comparison, side: str) -> pd.DataFrame:
-        """The runs of "X", "X|condition" or "X@share" on the data set, on the axis of its first condition."""
-        name, _, condition = side.partition("|")
-        name, _, share = name.partition("@")
-        rows = placed(self.tables, "share" if share else "compared")
-        axis = found.group.runs["match"].iloc[0]
-        chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
-        chosen &= rows["condition"].fillna("") == condition
-        if share:
-            chosen &= rows["share"] == float(share)
-        found_rows: pd.DataFrame = rows[chosen.fillna(False)]
-        return found_rows
 
     def _remedy(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
         """What would decide an open claim: the command with more seeds, else, in words, what it takes."""
@@ -242,12 +229,6 @@ def _said(side: str) -> str:
 def _plain(pattern: str) -> str:
     """A pattern of names as people say it."""
     return pattern.replace(".*", "...").replace("\\", "")
-
-
-def _joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    return pd.concat(
-        [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)], ignore_index=True
-    )
 
 
 def _most(runs: pd.DataFrame, column: str) -> float:

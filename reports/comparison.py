@@ -23,7 +23,7 @@ from reports.statistics import (
     restless,
 )
 from reports.tables import Tables
-from runs.spec import AS_IS
+from runs.spec import AS_IS, MARGINS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -126,6 +126,22 @@ class Comparison:
         return bool(self.scored and best) and all(
             self.metric.gain(cell.interval.mean - best[1]) < 0 for cell in self.scored if best
         )
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether the two best means are within the usual margin of the end of the metric's scale."""
+        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.best
+        near = [cell for cell in self.scored if abs(cell.interval.mean - end) < margin]
+        return len(near) > 1
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The architectures that are trained on a bound of the likelihood that is compared here."""
+        runs = self.group.runs
+        if self.metric.name != "bits_per_byte" or "objective" not in runs:
+            return ()
+        masked = (runs["objective"] == "masked").fillna(False)
+        return tuple(runs.loc[masked, "architecture"].unique()) if not masked.all() else ()
 
     @cached_property
     def tokens_per_parameter(self) -> float:
@@ -314,6 +330,38 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     own = ["architecture", "dataset", "match", "condition", "role", "share"]
     runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
     return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+
+
+def side(tables: Tables, found: Comparison, named: str) -> pd.DataFrame:
+    """The runs of "X", "X|condition" or "X@share" on a comparison's data set, on the axis of its first condition."""
+    name, _, condition = named.partition("|")
+    name, _, share = name.partition("@")
+    rows = placed(tables, "share" if share else "compared")
+    axis = found.group.runs["match"].iloc[0]
+    chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+    chosen &= rows["condition"].fillna("") == condition
+    if share:
+        chosen &= rows["share"] == float(share)
+    there: pd.DataFrame = rows[chosen.fillna(False)]
+    return there
+
+
+def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """The runs of several sides together, each under its name."""
+    parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
+    """The architectures of a comparison on each part of the budget that they were trained on too."""
+    rows = placed(comparisons.tables, "share")
+    rows = rows[
+        ((rows["dataset"] == found.group.dataset) & (rows["match"] == found.group.runs["match"].iloc[0])).fillna(False)
+        & (rows["condition"].fillna("") == "")
+    ]
+    for share, own in rows.groupby("share", sort=True):
+        said = {"condition": f"{share:.0%} of the budget"}
+        yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
 
 
 def baselines(tables: Tables) -> dict[str, str]:

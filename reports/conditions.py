@@ -12,7 +12,11 @@ MATCHES: Final = {
     "seconds": "equal training time",
     AS_IS: "checkpoints as they are, nothing held equal",
 }
-SUPERVISION: Final = {"native": "loss on source and target", "target": "loss on the target only"}
+SUPERVISION: Final = {
+    "native": "as each family is trained: a decoder has a loss on its source too, an encoder on a part of it, one "
+    "that reads its source in both directions on its target alone",
+    "target": "a loss on the target alone",
+}
 
 
 def condition(group: Group) -> str:

@@ -92,13 +92,22 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """A contrast of two that differ in one factor of their design, which ``changes`` says in words."""
+
+    changes: str
+    contrast: Contrast
+
+
+@dataclass(frozen=True)
 class Contrasts:
-    """All that was tested: the primary family, everything else, the controls, what a change does."""
+    """All that was tested: the primary family, everything else, the controls, what a change does, single factors."""
 
     primary: tuple[Contrast, ...]
     exploratory: tuple[Contrast, ...]
     controls: tuple[Control, ...]
     effects: tuple[Contrast, ...] = ()
+    factors: tuple[Factor, ...] = ()
 
     def of(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""

@@ -8,10 +8,11 @@ from typing import Final
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group, by_condition, placed
+from reports.comparison import Comparison, Comparisons, Group, by_condition, parts, placed
 from reports.conditions import condition
 from reports.contrasts import Contrast, Contrasts, Control, corrected_for_family, marked
 from reports.effects import effects
+from reports.factors import factors
 from reports.ladders import ladders
 from reports.metrics import metric
 from reports.scaling import Climb, climbs
@@ -69,13 +70,20 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], climbed
     tester = _Tester(comparisons, declared, margins)
     family = tester.family(first)
     primary = [one for found in first for one in tester.primary(found, family)]
-    exploratory = [one for found in (*first, *further) for one in tester.others(found, found in first)]
+    budgets = [part for found in first for part in parts(comparisons, found)]
+    exploratory = [one for found in (*first, *further, *budgets) for one in tester.others(found, found in first)]
     expected = [one for found in first for one in tester.controls(found)]
     found_ = answered(comparisons, [question for question, _ in expected])
     controls = [Control(one, word) for one, (_, word) in zip(found_, expected, strict=True)]
     rungs = [rung.found for one in climbed for rung in one.ladder.rungs]
     found = effects(comparisons, first, [one for one in further if not any(one is rung for rung in rungs)])
-    return Contrasts(tuple(corrected_for_family(primary)), tuple(exploratory), tuple(controls), tuple(found))
+    return Contrasts(
+        tuple(corrected_for_family(primary)),
+        tuple(exploratory),
+        tuple(controls),
+        tuple(found),
+        tuple(factors(comparisons, first)),
+    )
 
 
 class _Tester:

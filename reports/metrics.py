@@ -23,6 +23,12 @@ class Metric:
         return replace(interval, lower=max(interval.lower, least), upper=min(interval.upper, most))
 
     @property
+    def best(self) -> float:
+        """The end of the scale on the better side, infinite where there is none."""
+        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
+        return {"higher": most, "lower": least, "": math.nan}[self.better]
+
+    @property
     def direction(self) -> str:
         """In words, for a table's head or an axis."""
         return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]

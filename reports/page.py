@@ -76,6 +76,7 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
     roles.append(("control", [one.contrast for one in tested.controls]))
     roles.append(("effect", tested.effects))
+    roles.append(("factor", [one.contrast for one in tested.factors]))
     roles.append(("doubling", shares.doublings(judged)))
     for each in judged.climbs:
         roles += [(each.ladder.axis.name, each.moves), (f"{each.ladder.axis.name}, order", each.orders)]
@@ -124,9 +125,14 @@ def _context(judged: Judged) -> dict[str, Any]:
         "status": " ".join([_status(tables["runs"]), *left_out(tables)]),
         "bottom_line": bottom_line(judged),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
-        "effects": [contrast_sentence(one) for one in tested.effects],
+        "effects": [
+            (name, [contrast_sentence(one) for one in tested.effects if one.dataset == name])
+            for name in dict.fromkeys(one.dataset for one in tested.effects)
+        ],
         "effects_tested": tested_grids.contrasts(tested.effects),
         "tests": _tests(tested),
+        "primary": bool(tested.primary),
+        "controls_on": _controlled(judged),
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
         "claims": tested_grids.claims([one for one in ruled if one.verdict != claims.UNMET]),
@@ -175,6 +181,12 @@ def _stored(judged: Judged) -> dict[str, list[capacity.Stored]]:
     """What was stored of each data set that measures it."""
     found = capacity.stored(judged)
     return {name: [one for one in found if one.dataset == name] for name in dict.fromkeys(one.dataset for one in found)}
+
+
+def _controlled(judged: Judged) -> str:
+    """On how many of the data sets there are controls, where not on all."""
+    controlled = {one.contrast.dataset for one in judged.tested.controls}
+    return f"{len(controlled)} of {len(judged.first)}" if len(controlled) < len(judged.first) else ""
 
 
 def _tests(tested: Contrasts) -> list[Part]:

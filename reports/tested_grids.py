@@ -16,14 +16,6 @@ WORDS: Final = {
     "open": "not decided",
     "unknown": "not tested",
 }
-FACTORS: Final = {
-    ("prefix-decoder", "decoder"): "mask: the source is read in both directions",
-    ("encoder-decoder", "prefix-decoder"): "topology: a stack of its own for the source, with cross-attention",
-    ("encoder-decoder", "shared-encoder-decoder"): "parameters: two stacks, not one used twice",
-    ("suffix-encoder", "encoder"): "objective: ends of the target are hidden, not any cells",
-    ("prefix-decoder", "suffix-encoder"): "mask and objective: causal over the target, a loss at every token",
-    ("pooled-encoder", "encoder"): "read-out: the mean over positions, not the label's cell",
-}
 
 
 def contrasts(found: Sequence[Contrast]) -> Grid:
@@ -84,18 +76,17 @@ def _detectable(one: Contrast) -> Entry:
 
 
 def factors(found: Contrasts) -> Grid:
-    """Pairs that differ in one thing, whichever condition they stand under."""
+    """Pairs that differ in one thing."""
     head = ("what changes", "data set", "contrast", "difference", "outcome")
     rows = [
         (
-            name(what),
-            name(one.dataset),
-            _pair(first, second),
-            Entry(_difference(one), metric(one.metric).label),
-            name(outcome(one)),
+            name(one.changes),
+            name(one.contrast.dataset),
+            _pair(one.contrast.first, one.contrast.second),
+            Entry(_difference(one.contrast), metric(one.contrast.metric).label),
+            name(outcome(one.contrast)),
         )
-        for (first, second), what in FACTORS.items()
-        for one in found.pair(first, second)
+        for one in sorted(found.factors, key=lambda one: [each.changes for each in found.factors].index(one.changes))
     ]
     return Grid(tuple(map(name, head)), tuple(rows))
 
@@ -154,7 +145,7 @@ def costs(found: Sequence[Cost]) -> str:
         return ""
     flops, seconds = sum(one.flops for one in found), sum(one.seconds for one in found)
     reported = sum(one.reported_flops for one in found)
-    ratio = f", {flops / reported:.0%} of what the reported runs took" if reported else ""
+    ratio = f", {flops / reported:.0%} of what all other runs took" if reported else ""
     return (
         f"{sum(one.trials for one in found)} trials took {formatting.number(flops)}FLOPs of training{ratio}, and "
         f"{formatting.seconds(seconds)} of one worker's time."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.comparison import placed
+from reports.comparison import ROLES, placed
 from reports.tables import Tables
 
 
@@ -84,7 +84,8 @@ def _taken(tables: Tables) -> dict[tuple[str, str, str], set[tuple[float, float]
 
 def costs(tables: Tables) -> list[Cost]:
     """The cost of tuning by data set."""
-    tried, reported = placed(tables, "trial"), placed(tables, "compared")
+    tried = placed(tables, "trial")
+    reported = pd.concat([placed(tables, role) for role in ROLES], ignore_index=True)
     tried = tried[tried["train_flops"].notna()]
     found = []
     for dataset, rows in tried.groupby("dataset", sort=False):

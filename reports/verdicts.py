@@ -11,6 +11,8 @@ from reports.formatting import decimals, limits, listing, number, value
 from reports.metrics import metric
 from reports.tables import Tables
 
+UNLIKE: Final = 1.5  # times as many tokens with loss as another architecture has, from which the page tells
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -59,7 +61,8 @@ def contrast_sentence(one: Contrast) -> str:
         return f"{one.first} against {one.second}: not tested; it takes two seeds of one of them, and scores of both."
     if one.flat:
         return f"{one.first} against {one.second}: no score varied, so that nothing can be decided."
-    seen = f"{_favour(one, places)} (95% interval {span}; {p_said(one)})"
+    alone = " of it alone" if one.family > 1 and one.difference.excludes_zero else ""
+    seen = f"{_favour(one, places)} (95% interval{alone} {span}; {p_said(one)})"
     return f"{one.first} against {one.second} is not decided: {seen}. {_power(one)}"
 
 
@@ -123,21 +126,42 @@ def _leaders(found: Comparison, primary: Sequence[Contrast], means: Mapping[str,
 
 def across(dataset: str, found: Contrasts) -> list[str]:
     """What became of a data set's primary pairs under each further condition, a sentence for each."""
-    base = {(one.first, one.second): one for one in found.of(dataset) if one.outcome != "unknown"}
     sentences = []
-    for said in dict.fromkeys(one.condition for one in found.exploratory if one.dataset == dataset and one.condition):
-        there = (one for pair in base for one in found.under(dataset, said, pair))
-        under = [one for one in there if one.outcome != "unknown" and not one.flat]
-        if not under:
-            continue
-        same = [one for one in under if one.better == base[one.first, one.second].better]
-        turned_round = [one for one in under if one not in same and one.better and base[one.first, one.second].better]
-        words = f"{len(same)} of {len(under)} primary pairs come out as under the first condition"
-        reversed_ = listing(f"{one.first} against {one.second}" for one in turned_round)
-        sentences.append(
-            f"{dataset}, {said}: {words}; {f'reversed: {reversed_}' if reversed_ else 'none is reversed'}."
-        )
+    for said, pairs in otherwise(dataset, found).items():
+        same = [base for base, there in pairs if alike(base, there)]
+        changed = [
+            f"{base.first} against {base.second}, {_came_out(base)} there, {_came_out(there)} here"
+            for base, there in pairs
+            if not alike(base, there)
+        ]
+        words = f"{dataset}, {said}: {len(same)} of {len(pairs)} primary pairs come out as under the first condition"
+        sentences.append(f"{words}; otherwise {listing(changed)}." if changed else f"{words}.")
     return sentences
+
+
+def otherwise(dataset: str, found: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:
+    """Under each further condition a data set's primary pairs: as they were tested first, and there."""
+    base = [one for one in found.of(dataset) if one.outcome != "unknown"]
+    conditions = dict.fromkeys(one.condition for one in found.exploratory if one.dataset == dataset and one.condition)
+    under = {
+        said: [(one, there) for one in base for there in found.under(dataset, said, (one.first, one.second))]
+        for said in conditions
+    }
+    tested = {
+        said: [(one, there) for one, there in pairs if there.outcome != "unknown" and not there.flat]
+        for said, pairs in under.items()
+    }
+    return {said: pairs for said, pairs in tested.items() if pairs}
+
+
+def alike(one: Contrast, other: Contrast) -> bool:
+    """Whether two tests of one pair come out the same."""
+    return (one.outcome, one.better) == (other.outcome, other.better)
+
+
+def _came_out(one: Contrast) -> str:
+    words = {"equal": "equal within the margin", "open": "not decided"}
+    return f"{one.better} ahead" if one.better else words[one.outcome]
 
 
 def _sentence(found: Comparison) -> tuple[str, str, str]:
@@ -202,6 +226,13 @@ def cautions(found: Comparison) -> list[str]:
         notes.append(
             f"Early training: as few as {ratio} training tokens per parameter; the order may change with more."
         )
+    if found.at_the_end:
+        notes.append("The best scores are within the margin of the end of the scale, which hides what differs beyond.")
+    if found.bounded:
+        notes.append(
+            f"{listing(found.bounded)} had rates and checkpoints chosen by a bound on this likelihood, the others by "
+            "the likelihood itself."
+        )
     best = found.classical
     if best and found.below_classical:
         name, score = best
@@ -244,6 +275,11 @@ def _spent(found: Comparison) -> Iterator[str]:
         said = f"Trained on {number(found.tokens_per_parameter)} tokens per parameter or more"
         epochs = runs["epochs"].astype(float).max() if "epochs" in runs else math.nan
         yield f"{said}, up to {number(epochs)} passes over the data." if math.isfinite(epochs) else f"{said}."
+    if "train_loss_tokens" in runs:
+        counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
+        if len(counts) > 1 and counts.max() > UNLIKE * counts.min() > 0:
+            each = listing(f"{name} {number(count)}" for name, count in counts.items())
+            yield f"Not all had a loss on as many of these tokens: {each}."
 
 
 def _notes(found: Comparison, tested: bool) -> list[str]:
