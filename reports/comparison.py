@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
-from reports.stated import entered, stated
+from reports.stated import stated
 from reports.statistics import (
     Interval,
     Sample,
@@ -27,6 +27,7 @@ from runs.spec import AS_IS, MARGINS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
+SETTING: Final = ["dataset", "match", "condition", "share"]
 ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
@@ -171,7 +172,7 @@ class Comparisons:
         self.groups = list(_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._pooled: dict[tuple[str, str], Spread] = {}
+        self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""
@@ -199,7 +200,7 @@ class Comparisons:
     def _compare(self, group: Group, name: str) -> Comparison:
         found = metric(name)
         seeds, samples = self.samples(group, name)
-        pooled = self.pooled(group.dataset, name)
+        pooled = self.pooled(group.runs, name)
         means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
         differences = {
@@ -243,33 +244,28 @@ class Comparisons:
             self._sampled[key] = seeds, marked
         return self._sampled[key]
 
-    def pooled(self, dataset: str, name: str) -> Spread:
-        """The variance between seeds of everything that was trained on a data set, by the metric ``name``.
+    def pooled(self, runs: pd.DataFrame, name: str) -> Spread:
+        """The variance between seeds by the metric ``name`` of everything trained in the settings of these runs.
 
-        Every architecture under every condition and on every part of the budget counts once. Data sets that have a
-        common baseline share it.
+        A setting is a data set under one condition, on one axis and one part of the budget; controls belong to theirs.
         """
-        base = self._baselines.get(dataset, dataset)
-        if (base, name) not in self._pooled:
+        settings = frozenset(runs[SETTING].fillna({"condition": "", "share": 1.0}).itertuples(index=False, name=None))
+        if (settings, name) not in self._pooled:
             scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
-            rows = self._trained[self._trained["base"] == base]
-            for key, own in rows.groupby(["dataset", "entered", "match", "condition", "role", "share"], sort=False):
-                values = scores.reindex(sorted(own["run"])).dropna()
-                restless = str(key[1]).partition(", ")[0] in self._restless
+            there = [rows for key, rows in self._trained.items() if key in settings]
+            for key, own in (one for rows in there for one in rows.groupby("entered", sort=False)):
+                values = scores.reindex(sorted(own["run"].unique())).dropna()
+                restless = str(key).partition(", ")[0] in self._restless
                 cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), restless=restless)
-            self._pooled[base, name] = pool(list(cells.values()))
-        return self._pooled[base, name]
+            self._pooled[settings, name] = pool(list(cells.values()))
+        return self._pooled[settings, name]
 
     @cached_property
-    def _baselines(self) -> dict[str, str]:
-        return baselines(self.tables)
-
-    @cached_property
-    def _trained(self) -> pd.DataFrame:
-        """The places of all runs that are not trials, each with the ``base`` of its data set."""
+    def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
+        """The places of all runs that are not trials, by setting."""
         found = pd.concat([placed(self.tables, role) for role in ROLES], ignore_index=True)
-        found = found[found["dataset"].notna()].fillna({"condition": "", "share": 1.0, "match": "", "entered": ""})
-        return found.assign(base=[self._baselines.get(str(name), str(name)) for name in found["dataset"]])
+        found = found.fillna({"condition": "", "share": 1.0})
+        return {key: rows for key, rows in found.groupby(SETTING, sort=False)}
 
     @cached_property
     def _restless(self) -> set[str]:
@@ -362,12 +358,6 @@ def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
     for share, own in rows.groupby("share", sort=True):
         said = {"condition": f"{share:.0%} of the budget"}
         yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
-
-
-def baselines(tables: Tables) -> dict[str, str]:
-    """The baseline of each task that the experiment gives one."""
-    tasks = entered(tables, "tasks")
-    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
 
 
 def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":

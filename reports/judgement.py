@@ -112,7 +112,7 @@ class _Tester:
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
                 said = "" if first else condition(found.group)
-                pooled = self.comparisons.pooled(found.group.dataset, found.metric.name)
+                pooled = self.comparisons.pooled(found.group.runs, found.metric.name)
                 yield self._contrast(Question(found.group, found.metric.name, pair, said), samples, pooled)
 
     def controls(self, found: Comparison) -> Iterator[tuple[Question, str]]:

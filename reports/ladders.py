@@ -109,11 +109,11 @@ def ladders(comparisons: Comparisons, first: Sequence[Comparison], further: Sequ
 def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
     """A step for every architecture and rung, architecture by architecture."""
     samples = comparisons.samples(ladder.group, ladder.base.metric.name)[1]
-    pooled = comparisons.pooled(ladder.dataset, ladder.base.metric.name)
     found = []
     for architecture in ladder.architectures:
         for rung in ladder.of(architecture):
             sample = samples[ladder.at(architecture, rung)]
+            pooled = comparisons.pooled(rung.found.group.runs, ladder.base.metric.name)
             found.append(
                 Step(
                     architecture,

@@ -31,16 +31,18 @@ def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
     if group is None:
         return []
     samples = comparisons.samples(group, found.metric.name)[1]
-    pooled = comparisons.pooled(group.dataset, found.metric.name)
     rows = group.runs.drop_duplicates("architecture").set_index("architecture")
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
+    pooled = {
+        name: comparisons.pooled(own, found.metric.name) for name, own in group.runs.groupby("architecture", sort=False)
+    }
     tokens = group.runs.groupby("architecture")["train_tokens"].mean().astype(float).to_dict()
     points = [
         Share(
             names[name],
             parts[name],
             tokens[name],
-            found.metric.within(mean_interval(sample, pooled)),
+            found.metric.within(mean_interval(sample, pooled[name])),
             len(sample.values),
         )
         for name, sample in samples.items()

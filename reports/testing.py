@@ -42,8 +42,9 @@ def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contr
     found = []
     for one in family:
         samples = comparisons.samples(one.group, one.metric)[1]
-        pooled, margin = comparisons.pooled(one.group.dataset, one.metric), margins.get(one.metric, math.nan)
-        found.append(contrast(one, samples, pooled, margin, len(family)))
+        two = one.group.runs[one.group.runs["architecture"].isin(one.pair)]
+        margin = margins.get(one.metric, math.nan)
+        found.append(contrast(one, samples, comparisons.pooled(two, one.metric), margin, len(family)))
     return corrected_for_family(found)
 
 

@@ -235,14 +235,15 @@ def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path
     assert all(abs(one.difference.mean) < one.detectable for one in found if one.outcome == "open")
 
 
-def test_everything_that_is_held_against_one_base_shares_its_variance(tmp_path: Path) -> None:
-    task = single(SENTIMENT, truth={"decoder": 0.55}, spread=0.02)
+def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.6}, spread=0.02)
     further = [*changed(task, "dropout 0.1", 0.02), *changed(task, "dropout 0.3", -0.02)]
     synthetic.write_store(tmp_path, [task], further=further)
     judged = read(tmp_path)
     groups = [one.group for one in (*judged.first, *judged.further)]
-    samples = [judged.comparisons.samples(group, "accuracy")[1]["decoder"] for group in groups]
-    expected = difference_interval(samples[1], samples[0], pool(samples))
+    samples = [judged.comparisons.samples(group, "accuracy")[1] for group in groups]
+    pooled = pool([sample for group in samples[:2] for sample in group.values()])
+    expected = difference_interval(samples[1]["decoder"], samples[0]["decoder"], pooled)
     found = judged.tested.effects[0].difference
     assert (found.mean, found.error) == pytest.approx((expected.mean, expected.error))
 
