@@ -108,7 +108,8 @@ def _reserve(judged: Judged) -> Iterator[str]:
     bases = [pair for one in first for pairs in otherwise(one.group.dataset, tested).values() for pair in pairs]
     moved = {base for base, there in bases if base.decided and not alike(base, there)}
     if moved:
-        parts.append(f"{len(moved)} of these {len(decided)} verdicts come out otherwise under a further condition")
+        come = "comes" if len(moved) == 1 else "come"
+        parts.append(f"{len(moved)} of the {len(decided)} verdicts {come} out otherwise under a further condition")
     doubled = doublings(judged)
     if doubled:
         done = sum(one.outcome == "equal" or one.small for one in doubled)

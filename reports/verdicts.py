@@ -125,18 +125,28 @@ def _leaders(found: Comparison, primary: Sequence[Contrast], means: Mapping[str,
 
 
 def across(dataset: str, found: Contrasts) -> list[str]:
-    """What became of a data set's primary pairs under each further condition, a sentence for each."""
-    sentences = []
-    for said, pairs in otherwise(dataset, found).items():
-        same = [base for base, there in pairs if alike(base, there)]
-        changed = [
-            f"{base.first} against {base.second}, {_came_out(base)} there, {_came_out(there)} here"
-            for base, there in pairs
-            if not alike(base, there)
-        ]
-        words = f"{dataset}, {said}: {len(same)} of {len(pairs)} primary pairs come out as under the first condition"
-        sentences.append(f"{words}; otherwise {listing(changed)}." if changed else f"{words}.")
+    """What becomes of a data set's primary pairs under the further conditions: a sentence for each that changes."""
+    under = {_brief(said): pairs for said, pairs in otherwise(dataset, found).items()}
+    changed: dict[Contrast, dict[str, list[str]]] = {}
+    for said, pairs in under.items():
+        for base, there in pairs:
+            if not alike(base, there):
+                changed.setdefault(base, {}).setdefault(_came_out(there), []).append(said)
+    pairs_there = dict.fromkeys(base for pairs in under.values() for base, _ in pairs)
+    sentences = [
+        f"{dataset}, {base.first} against {base.second}: {_came_out(base)} under the first condition; "
+        f"{'; '.join(f'{came} under {listing(where)}' for came, where in ways.items())}."
+        for base, ways in changed.items()
+    ]
+    same = [f"{base.first} against {base.second}" for base in pairs_there if base not in changed]
+    if same:
+        sentences.append(f"{dataset}: the same under every condition: {listing(same)}.")
     return sentences
+
+
+def _brief(said: str) -> str:
+    """What a condition changes beside the axis, where it changes something; else its axis."""
+    return said.partition("; ")[2] or said
 
 
 def otherwise(dataset: str, found: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:

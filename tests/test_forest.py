@@ -19,7 +19,7 @@ from reports.contrasts import Contrast
 from reports.forest import forests, word
 from reports.judgement import Judged, judge
 from reports.statistics import Interval, difference_interval, p_beyond, p_difference, pool
-from reports.verdicts import contrast_sentence, verdict
+from reports.verdicts import across, contrast_sentence, verdict
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
 PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]
@@ -190,6 +190,18 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     assert [float(row["difference"]) for row in rows] == pytest.approx([one.difference.mean for one in found])
     tested = pd.read_csv(tmp_path / "report" / "contrasts.csv")
     assert list(tested.loc[tested["role"] == "effect", "first"]) == [one.first for one in found]
+
+
+def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.5}, spread=0.003, examples=4000)
+    other = single(task, truth={"decoder": 0.5, "encoder": 0.6})
+    synthetic.write_store(tmp_path, [task], further=changed(other, "AdamW", 0.0))
+    judged = read(tmp_path)
+    [said] = across("sentiment", judged.tested)
+    assert said == (
+        "sentiment, decoder against encoder: decoder ahead under the first condition; encoder ahead under AdamW."
+    )
+    assert "1 of the 1 verdicts comes out otherwise under a further condition" in " ".join(bottom_line(judged))
 
 
 def test_a_condition_on_another_axis_is_no_change_of_the_recipe(tmp_path: Path) -> None:
