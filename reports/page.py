@@ -151,7 +151,7 @@ def _context(judged: Judged) -> dict[str, Any]:
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "headline": grids.headline(first),
         "rankings": grids.rankings([one for one in judged.headlines if one.group.dataset in several]),
-        "across": [sentence for name in several for sentence in across(name, tested)],
+        "across": [sentence for one in first if one.group.dataset in several for sentence in across(one, tested)],
         "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
         "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
         "runs": [Part(grids.title(group), audit.every_run(group)) for group in [*groups, *_others(tables)]],

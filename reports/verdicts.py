@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports.comparison import CHECKPOINT, Comparison
+from reports.conditions import MATCHES
 from reports.contrasts import Contrast, Contrasts, turned
 from reports.formatting import decimals, limits, listing, number, value
 from reports.metrics import metric
@@ -124,9 +125,11 @@ def _leaders(found: Comparison, primary: Sequence[Contrast], means: Mapping[str,
     return f"No architecture is ahead of all others: {listing(leaders)} {has}, {_amount(found, leaders[0])}{ahead}."
 
 
-def across(dataset: str, found: Contrasts) -> list[str]:
+def across(first: Comparison, found: Contrasts) -> list[str]:
     """What becomes of a data set's primary pairs under the further conditions: a sentence for each that changes."""
-    under = {_brief(said): pairs for said, pairs in otherwise(dataset, found).items()}
+    dataset = first.group.dataset
+    axis = f"{MATCHES.get(first.group.runs['match'].iloc[0], '')}; "
+    under = {said.removeprefix(axis): pairs for said, pairs in otherwise(dataset, found).items()}
     changed: dict[Contrast, dict[str, list[str]]] = {}
     for said, pairs in under.items():
         for base, there in pairs:
@@ -142,11 +145,6 @@ def across(dataset: str, found: Contrasts) -> list[str]:
     if same:
         sentences.append(f"{dataset}: the same under every condition: {listing(same)}.")
     return sentences
-
-
-def _brief(said: str) -> str:
-    """What a condition changes beside the axis, where it changes something; else its axis."""
-    return said.partition("; ")[2] or said
 
 
 def otherwise(dataset: str, found: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:

@@ -197,7 +197,7 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     other = single(task, truth={"decoder": 0.5, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=changed(other, "AdamW", 0.0))
     judged = read(tmp_path)
-    [said] = across("sentiment", judged.tested)
+    [said] = across(judged.first[0], judged.tested)
     assert said == (
         "sentiment, decoder against encoder: decoder ahead under the first condition; encoder ahead under AdamW."
     )
