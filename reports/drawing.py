@@ -30,7 +30,7 @@ PANEL_WIDTH: Final = 4.9
 LEAST_WIDTH: Final = 1.9  # of a panel's data area
 _PAD: Final = 0.1  # between the texts of a panel and its edges
 _ROOM: Final = PANEL_WIDTH - 2 * _PAD
-_AROUND: Final = 0.9  # above and below a data area
+_AROUND: Final = 0.8  # above and below a data area, without the label below
 _KEY_ROW, _KEY_MARK = 0.25, 0.7
 _TITLE_SIZE, _LINE, _GAP = 10.5, 14, 6  # points; the gap is between labels of ticks
 _PASSES: Final = 4
@@ -57,6 +57,7 @@ _STYLE: Final[Mapping[str, Any]] = {
     "svg.fonttype": "path",
     "text.parse_math": False,
     "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-9, 9),  # a power of ten above an axis would stand in the heading
     "figure.dpi": 100,
     "savefig.dpi": 150,
 }
@@ -108,9 +109,11 @@ def _canvas(panels: Sequence[Panel], columns: int, key: Sequence[str]) -> Canvas
     """The panels row by row, each as wide as alone, or all wider where a data area would be narrow."""
     heights = [max(panel.whole for panel in panels[at : at + columns]) for at in range(0, len(panels), columns)]
     names = [f"\N{THIN SPACE}{label(name)}" for name in key]
-    across = max(1, int(columns * PANEL_WIDTH / (_KEY_MARK + max(map(width, names), default=0))))
+    spaces = [_KEY_MARK + width(name) for name in names] or [1.0]
+    room = columns * PANEL_WIDTH
+    across = len(spaces) if sum(spaces) <= room else max(1, int(room / max(spaces)))
     tall = sum(heights) + _KEY_ROW * -(-len(names) // across)
-    canvas = Canvas(figsize=(columns * PANEL_WIDTH, tall), layout="constrained")
+    canvas = Canvas(figsize=(room, tall), layout="constrained")
     parts = canvas.subfigures(len(heights), columns, squeeze=False, height_ratios=heights)
     drawn = [(_draw(part, panel), panel.whole) for part, panel in zip(parts.flat, panels, strict=False)]
     if names:
@@ -137,8 +140,10 @@ def _draw(part: SubFigure, panel: Panel) -> Axes:
         )
         said.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
     panel.draw(axes)
-    axes.set_xlabel("\n".join(wrapped(axes.get_xlabel(), _ROOM)))
-    axes.set_ylabel("\n".join(wrapped(axes.get_ylabel(), max(panel.height - _AROUND, 1))))
+    below = wrapped(axes.get_xlabel(), _ROOM)
+    beside = wrapped(axes.get_ylabel(), max(panel.height - _AROUND - _LINE / 72 * len(below), 1))
+    axes.set_xlabel("\n".join(below))
+    axes.set_ylabel("\n".join(beside))
     return axes
 
 
@@ -153,13 +158,13 @@ def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], acr
 def _settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int) -> None:
     """Lay the canvas out once, not for every file: what a pass moves or widens, the next one makes room for."""
     layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0, hspace=0, wspace=0)
-    for place in range(_PASSES):
+    layout.execute(canvas)
+    for _ in range(_PASSES):
         layout.execute(canvas)
         lack = LEAST_WIDTH - _align(drawn)
         if lack > 0:
             canvas.set_figwidth(canvas.get_figwidth() + columns * (lack + 0.01))
-        thinned = [_thin(axis) for axes, _ in drawn for axis in (axes.xaxis, axes.yaxis)]
-        if place and lack <= 0 and not any(thinned):
+        elif not any([_thin(axis) for axes, _ in drawn for axis in (axes.xaxis, axes.yaxis)]):
             break
     canvas.set_layout_engine("none")
     for axes, _ in drawn:
