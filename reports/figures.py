@@ -1,6 +1,7 @@
 """The report's figures: what is drawn, what the caption says, and the numbers behind it."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,6 @@ COSTS: Final = {
     "train_flops": "training FLOPs (less is better)",
 }
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
-_TALLER: Final = 0.2
 _HEADLINE: Final = (
     "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
     "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is that "
@@ -49,6 +49,7 @@ _BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable 
 _COST: Final = (
     "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
     "of one example, against the speed of generation on the device that trained, and against the FLOPs of training. "
+    "Seconds were taken while runs may have shared the machine: speeds are rough, small differences say nothing. "
     "Axes of cost are logarithmic. The dashed line joins the Pareto frontier: no other architecture is both better and "
     "cheaper."
 )
@@ -112,8 +113,7 @@ def figures(judged: Judged) -> list[Figure]:
 def write(figure: Figure, folder: Path) -> list[Path]:
     """Write `<name>.svg`, `.png` and `.csv` into `folder`; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    columns = 1 if not figure.keyed and len(figure.panels) <= 4 else min(2, len(figure.panels))
-    files = drawing.together(figure.panels, columns, figure.architectures if figure.keyed else ())
+    files = drawing.together(figure.panels, _columns(figure.panels), figure.architectures if figure.keyed else ())
     paths = [folder / f"{figure.name}.{kind}" for kind in files]
     for path, content in zip(paths, files.values(), strict=True):
         write_bytes(path, content)
@@ -122,13 +122,17 @@ def write(figure: Figure, folder: Path) -> list[Path]:
     return [*paths, table]
 
 
+def _columns(drawn: Sequence[Panel]) -> int:
+    """A row of two or three panels for each data set, where all have as many; else two columns."""
+    each = set(Counter(panel.title for panel in drawn).values())
+    return each.pop() if each in ({2}, {3}) else min(2, len(drawn))
+
+
 def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:
     drawn = tuple(
         Panel(
             *_title(comparison),
-            _TALLER * bool(comparison.group.condition)
-            + 0.86
-            + 0.27 * (len(comparison.scored) + (len(comparison.references) if comparison.metric.better else 0)),
+            panels.rows_height(panels.headline_rows(comparison)),
             partial(panels.headline, comparison=comparison, looks=found),
             f"{comparison.metric.label} on {comparison.group.dataset}, by architecture",
         )
@@ -176,7 +180,7 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis:
             continue
         draw = partial(panels.curves, found=lines, looks=found, axis=axis)
         about = f"Validation loss against training {axis}, {comparison.group.dataset}"
-        drawn.append(Panel(*_title(comparison), 2.7 + _TALLER * bool(comparison.group.condition), draw, about))
+        drawn.append(Panel(*_title(comparison), 2.7, draw, about))
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
         named += [line.architecture for line in lines]
         bounds = bounds or any(line.bound for line in lines)
@@ -197,7 +201,7 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
             best = frontier(points, column not in MORE_IS_BETTER, comparison.metric.better == "higher")
             draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label, frontier=best)
             about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
-            drawn.append(Panel(*_title(comparison), 2.7 + _TALLER * bool(comparison.group.condition), draw, about))
+            drawn.append(Panel(*_title(comparison), 2.7, draw, about))
             rows += [
                 {**_of(comparison), "axis": column, **vars(point), "on_frontier": point in best} for point in points
             ]
@@ -229,7 +233,7 @@ def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
             draw = partial(panels.shares, points=points, looks=found, y_label=y_label)
             about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
-            drawn.append(Panel(label(comparison.group.dataset, 40), "", 2.7, draw, about))
+            drawn.append(Panel(label(comparison.group.dataset, 80), "", 2.7, draw, about))
             rows += shares.numbers(comparison, points)
             named += [point.architecture for point in points]
     return Figure(
@@ -254,7 +258,7 @@ def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judg
         below = _given(steps)
         below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
         about = f"{found_by.label} against {ladder.axis.many}, {ladder.dataset}"
-        drawn.append(Panel(label(ladder.dataset, 40), label("; ".join(below), 84), 2.9, draws, about))
+        drawn.append(Panel(label(ladder.dataset, 80), _below("; ".join(below)), 2.7, draws, about))
         rows += ladders.numbers(ladder, steps)
         named += ladder.architectures
     return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))
@@ -273,7 +277,7 @@ def _trials(tried: Sequence[Trial], found: Looks) -> Figure:
         own = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, said)]
         draw = partial(panels.tuning, found=own, looks=found)
         what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, said)))}"
-        drawn.append(Panel(label(dataset, 40), label(said, 56) if said else "", 2.7, draw, what))
+        drawn.append(Panel(label(dataset, 80), _below(said), 2.7, draw, what))
     caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
     return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))
@@ -303,6 +307,9 @@ def _named(found: Sequence[Comparison]) -> tuple[str, ...]:
 
 def _title(comparison: Comparison) -> tuple[str, str]:
     """The data set, and the condition to stand below it."""
-    return label(comparison.group.dataset, 40), label(
-        condition(comparison.group), 56
-    ) if comparison.group.condition else ""
+    return label(comparison.group.dataset, 80), _below(condition(comparison.group))
+
+
+def _below(text: str) -> str:
+    """Text to stand below a title, in full but where it is absurdly long."""
+    return label(text, 200) if text else ""

@@ -14,7 +14,7 @@ from reports.contrasts import Contrast
 from reports.drawing import Panel
 from reports.metrics import metric
 from reports.palette import COLOURS, PAPER, QUIET, RULE, label
-from reports.panels import at_right
+from reports.panels import at_right, name_rows, rows_height
 from runs.spec import DEFAULT_CONTRASTS
 
 CAPTION: Final = (
@@ -27,7 +27,6 @@ EFFECTS: Final = CAPTION.replace("to the architecture above each panel", "that a
 WORDS: Final = {"ahead": "better", "behind": "worse", "equal": "equal", "open": "not decided", "unknown": "not tested"}
 INKS: Final = {"ahead": COLOURS["green"], "behind": COLOURS["vermillion"]}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
-_ROW, _FRAME, _BELOW = 0.27, 0.86, 0.2  # inches
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,9 @@ class Forest:
     def panel(self) -> Panel:
         found = metric(self.rows[0].metric)
         about = f"Difference in {found.label} to {self.against} on {self.dataset}, with intervals and margin"
-        height = _FRAME + _BELOW + _ROW * len(self.rows)
-        return Panel(
-            label(self.dataset, 40), label(f"against {self.against}", 56), height, partial(draw, found=self), about
-        )
+        height = rows_height([_short(one) for one in self.rows])
+        below = label(f"against {self.against}", 200)
+        return Panel(label(self.dataset, 80), below, height, partial(draw, found=self), about)
 
     def numbers(self) -> list[dict[str, object]]:
         """The rows as those of a table; a positive difference is better."""
@@ -94,9 +92,7 @@ def draw(axes: Axes, found: Forest) -> None:
     axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
     for place, one in enumerate(found.rows):
         _row(axes, place, one, measure.decimals)
-    axes.set_yticks(range(len(found.rows)), [label(_short(one), 34) for one in found.rows])
-    axes.set_ylim(len(found.rows) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    name_rows(axes, [_short(one) for one in found.rows])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {measure.label}, better to the right")
     axes.grid(axis="x", color=RULE, linewidth=0.6)

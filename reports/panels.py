@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from reports import formatting
 from reports.comparison import UNTRAINED, Cell, Comparison
 from reports.curves import Curve
 from reports.ladders import Step
+from reports.lettering import wrapped
 from reports.palette import INK, PAPER, QUIET, RULE, Look, label
 from reports.shares import Share
 from reports.statistics import Interval
@@ -22,6 +24,8 @@ from reports.verdicts import reference_label
 
 Looks = Mapping[str, Look]
 SMALL: Final = 9.0
+_ROW, _NAME_LINE, _AROUND = 0.27, 0.17, 0.98  # inches: a row, a line of its name, what is above and below the rows
+_NAME_WIDTH: Final = 1.3
 
 
 @dataclass(frozen=True)
@@ -38,24 +42,40 @@ class Point:
 def headline(axes: Axes, comparison: Comparison, looks: Looks) -> None:
     """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right."""
     cells = comparison.scored
-    references = [(name, value) for name, value in comparison.references.items() if comparison.metric.better]
+    references = _references(comparison)
     limits = _limits(comparison)
     axes.set_xlim(*limits)
     for place, cell in enumerate(cells):
         _row(axes, place, cell, looks[cell.architecture])
         at_right(axes, place, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
-    for place, (_, value) in enumerate(references, len(cells)):
+    for place, value in enumerate(references.values(), len(cells)):
         _reference(axes, place, value, limits)
         at_right(axes, place, formatting.value(value, comparison.metric.decimals), False, QUIET)
-    names = [label(cell.architecture) for cell in cells] + [label(reference_label(name), 28) for name, _ in references]
-    axes.set_yticks(range(len(names)), names)
+    name_rows(axes, headline_rows(comparison))
     for tick in axes.get_yticklabels()[len(cells) :]:
         tick.set_color(QUIET)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"{comparison.metric.label} ({comparison.metric.direction})")
     axes.grid(axis="x", color=RULE, linewidth=0.6)
+
+
+def headline_rows(comparison: Comparison) -> list[str]:
+    """The names of a headline's rows: architectures, then references."""
+    return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _references(comparison))]
+
+
+def rows_height(names: Sequence[str]) -> float:
+    """Inches of a panel with a row for each name; names of several lines that meet move all rows apart."""
+    lines = [len(_name(name)) for name in names]
+    meeting = max((one + other for one, other in pairwise(lines)), default=0)
+    return _AROUND + max(_ROW, _NAME_LINE * meeting / 2) * len(names)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows from the top, their names at the left."""
+    axes.set_yticks(range(len(names)), ["\n".join(_name(name)) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
 
 
 def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
@@ -158,6 +178,14 @@ def _lines(axes: Axes, points: Sequence[tuple[str, float, Interval]], looks: Loo
     axes.grid(color=RULE, linewidth=0.6)
 
 
+def _name(text: str) -> list[str]:
+    return wrapped(label(text, 36), _NAME_WIDTH)
+
+
+def _references(comparison: Comparison) -> dict[str, float]:
+    return dict(comparison.references) if comparison.metric.better else {}
+
+
 def _row(axes: Axes, place: int, cell: Cell, look: Look) -> None:
     """One architecture: its interval and mean, its seeds just below."""
     seeds = list(cell.values.values())
@@ -251,12 +279,7 @@ def _log_ticks(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def _rung_ticks(axes: Axes, rungs: Mapping[int, str]) -> None:
-    """A tick at every rung, but where it would stand on the one before it."""
-    low, high = min(rungs) / 1.4, max(rungs) * 1.4
-    ticks: list[int] = []
-    for rung in sorted(rungs):
-        if not ticks or math.log(rung / ticks[-1]) > 0.09 * math.log(high / low):
-            ticks.append(rung)
-    axes.set_xlim(low, high)
-    axes.set_xticks(ticks, [rungs[tick] for tick in ticks])
+    """A tick at every rung."""
+    axes.set_xlim(min(rungs) / 1.4, max(rungs) * 1.4)
+    axes.set_xticks(sorted(rungs), [rungs[rung] for rung in sorted(rungs)])
     axes.minorticks_off()

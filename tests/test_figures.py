@@ -2,17 +2,31 @@
 
 import csv
 import re
+from collections.abc import Callable
+from functools import cache
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import pandas as pd
 import pytest
 import synthetic
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from reports import drawing, figures, tables
+from reports.comparison import Cell, Comparison, Group
+from reports.contrasts import Contrast
 from reports.figures import Figure
 from reports.judgement import judge
+from reports.lettering import width, wrapped
+from reports.metrics import metric
 from reports.palette import COLOURS, SHAPES, looks
+from reports.statistics import Interval
 from reports.svg import inline
 from reports.tables import Tables
 
@@ -102,20 +116,173 @@ def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(fou
     assert all(name.startswith("figure-") for name in names)
 
 
-def test_a_long_line_below_a_title_squeezes_no_panel() -> None:
-    """Warnings of the layout are errors here; the panel grows by the further lines."""
+def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
+    """Warnings of the layout are errors here; the panel grows by the lines."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1])
         axes.set_yticks([0, 1], ["nearest training example", "decoder"])
 
-    short = drawing.Panel("title", "a line", 1.5, draw, "")
-    long = drawing.Panel("title", "a line " * 12, 1.5, draw, "")
-    assert len(short.lines) == 1 and len(long.lines) > 1
-    assert long.whole > short.whole == 1.5
-    for files in (drawing.together([short, long], 2), drawing.together([long], 1)):
+    bare, long = (drawing.Panel("title", below, 1.5, draw, "") for below in ("", "a line " * 24))
+    assert len(bare.heading) == 1 and len(long.heading) > 2
+    assert long.whole > bare.whole == 1.5
+    for files in (drawing.together([bare, long], 2), drawing.together([long], 1)):
         assert files["svg"] and files["png"]
     assert "svg" in drawing.one(long)
+
+
+Make = Callable[[int], tuple[drawing.Panel, ...]]
+NAMES = ("decoder", "shared-encoder-decoder", "encoder-decoder-with-rotary-positions", "W" * 36, "WW WWWWW " * 4)
+CONDITION = "equal size and equal training tokens; loss on the target only; AdamW with warm-up, tuned for each data set"
+
+
+def compared(dataset: str, condition: str, mean: float, gap: float) -> Comparison:
+    """Scores of architectures with long names, with wide and lopsided intervals."""
+    cells = [
+        Cell(name, {0: mean, 1: mean + gap}, Interval(mean + gap * place, 0.0, mean + 0.108, 0.03), 2, not place)
+        for place, name in enumerate(NAMES)
+    ]
+    group = Group(dataset, "translation", {"condition": condition}, pd.DataFrame())
+    references = {"nearest_example": 0.0, "tfidf_logistic_regression": mean + gap, "majority_class": mean}
+    return Comparison(group, metric("exact_match"), tuple(cells), NAMES[0], {}, references, True)
+
+
+def headlines(count: int) -> tuple[drawing.Panel, ...]:
+    cases = [("a short name", CONDITION, 0.083, 0.01), ("data-set-of-a-long-name " * 4, "", 0.5, 1e-5)] * count
+    return figures._headline("headline", "", [compared(*case) for case in cases[:count]], looks(NAMES)).panels
+
+
+def differences(count: int) -> tuple[drawing.Panel, ...]:
+    gap = Interval(-0.015, -0.0425, 0.0301, 0.01)
+    tested: dict[str, Any] = {
+        "p": 0.5,
+        "p_beyond": 0.5,
+        "margin": 0.02,
+        "detectable": 0.03,
+        "seeds": 4,
+        "runs": 3,
+        "primary": True,
+    }
+    found = [
+        Contrast(f"set-{place} " * 12, "translation", "", "exact_match", name, CONDITION, gap, **tested)
+        for place in range(count)
+        for name in NAMES
+    ]
+    return figures._forest("differences", "", "", found).panels
+
+
+def measured(count: int) -> tuple[drawing.Panel, ...]:
+    """Axes with ticks at given places that would stand on each other, and an axis of many digits."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([1, 1.01, 1.02, 4, 100], [1234567.001, 1234567.002, 1234567.003, 1234567.004, 1234567.005])
+        axes.set_xscale("log")
+        axes.set_xticks([1, 1.01, 1.02, 4, 100], ["0.0025\n(1)", "0.0026\n(2)", "0.0027\n(3)", "a long tick", "100 M"])
+        axes.minorticks_off()
+        axes.set_xlabel("what was given to each architecture in the training of it, " * 3)
+        axes.set_ylabel("what came of it at the end, in units that need many words to be said")
+
+    return tuple(drawing.Panel("a title " * 10, CONDITION, 2.7, draw, "") for _ in range(count))
+
+
+@cache
+def laid_out(make: Make, count: int, columns: int) -> list[Canvas]:
+    """The canvases of the panels together, with a key, and of each alone, as they are written."""
+    canvases: list[Canvas] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(drawing, "_bytes", lambda canvas, kind: canvases.append(canvas) or b"")
+        drawing.together(make(count), columns, NAMES)
+        for panel in make(count)[:2]:
+            drawing.one(panel)
+    with drawing._style():
+        for canvas in canvases:
+            canvas.draw_without_rendering()
+    return canvases[1:]  # the first stands twice, as SVG and as PNG
+
+
+def tick_labels(axis: Axis) -> list[Bbox]:
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1.get_window_extent() for tick in ticks if tick.label1.get_text().strip()]
+
+
+def shown(canvas: Canvas) -> list[Text]:
+    """All texts that are drawn: not those of ticks outside the view."""
+    ticks = {
+        id(text)
+        for axes in canvas.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+        for text in (tick.label1, tick.label2)
+    }
+    texts = [text for text in canvas.findobj(Text) if isinstance(text, Text)]
+    return [text for text in texts if text.get_visible() and text.get_text().strip() and id(text) not in ticks]
+
+
+def shrunk(box: Bbox) -> Bbox:
+    """The box without the edge that letters leave free."""
+    return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
+
+
+PANELS = pytest.mark.parametrize("make", [headlines, differences, measured])
+COLUMNS = pytest.mark.parametrize(("count", "columns"), [(2, 1), (3, 2)])
+
+
+@PANELS
+@COLUMNS
+def test_labels_of_ticks_do_not_touch(make: Make, count: int, columns: int) -> None:
+    for canvas in laid_out(make, count, columns):
+        for axes in canvas.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                boxes = tick_labels(axis)
+                assert boxes
+                assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@PANELS
+@COLUMNS
+def test_all_text_lies_within_the_canvas_and_on_no_other(make: Make, count: int, columns: int) -> None:
+    for canvas in laid_out(make, count, columns):
+        boxes = [text.get_window_extent() for text in shown(canvas)]
+        boxes += [box for axes in canvas.axes for axis in (axes.xaxis, axes.yaxis) for box in tick_labels(axis)]
+        whole = canvas.bbox
+        for box in boxes:
+            assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+            assert whole.y0 <= box.y0 and box.y1 <= whole.y1
+        for one, other in combinations(boxes, 2):
+            assert not shrunk(one).overlaps(shrunk(other))
+
+
+@PANELS
+@COLUMNS
+def test_a_data_area_has_a_least_width(make: Make, count: int, columns: int) -> None:
+    for canvas in laid_out(make, count, columns):
+        widths = [axes.bbox.width / canvas.dpi for axes in canvas.axes if axes.axison]
+        assert min(widths) >= 1.9
+        assert max(widths) - min(widths) < 1e-6  # and all the same
+
+
+def test_a_condition_stands_in_full() -> None:
+    for canvas in laid_out(headlines, 1, 1):
+        said = " ".join(text.get_text() for text in shown(canvas))
+        words = [line for line, *_ in headlines(1)[0].heading]
+        assert " ".join(words).endswith(CONDITION)
+        assert all(line in said for line in words)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "word", "shared-encoder-decoder", "W" * 40, "one two " * 9, "\u6a21\u578b" * 9]
+)
+def test_lines_are_no_wider_than_their_room_and_lose_no_letter(text: str) -> None:
+    lines = wrapped(text, 1.3)
+    assert all(width(line) <= 1.3 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(("titles", "columns"), [("a", 1), ("abc", 2), ("aabb", 2), ("aaabbb", 3), ("aaab", 2)])
+def test_a_data_set_has_a_row_where_all_have_as_many_panels(titles: str, columns: int) -> None:
+    panels = [drawing.Panel(title, "", 2, lambda axes: None, "") for title in titles]
+    assert figures._columns(panels) == columns
 
 
 def test_clipping_rectangles_are_named_in_their_order() -> None:
