@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -93,7 +93,9 @@ def figures(judged: Judged) -> list[Figure]:
     found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
     scored = [comparison for comparison in first if comparison.scored]
     declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
+    brief = [short for one in scored if (short := _short(one, judged.tested.of(one.group.dataset))).scored]
     drawn = [
+        _headline("in_short", "The declared architectures", brief, found),
         _headline("headline", "Scores on the test split", scored, found),
         _forest("differences", "Differences to the default", forest.CAPTION, declared),
         _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
@@ -126,6 +128,13 @@ def _columns(drawn: Sequence[Panel]) -> int:
     """A row of two or three panels for each data set, where all have as many; else two columns."""
     each = set(Counter(panel.title for panel in drawn).values())
     return each.pop() if each in ({2}, {3}) else min(2, len(drawn))
+
+
+def _short(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
+    """What the primary contrasts name, and the best classical reference."""
+    named = {name for one in primary for name in (one.first, one.second)}
+    cells = tuple(cell for cell in found.cells if cell.architecture in named)
+    return replace(found, cells=cells, references=dict([found.classical]) if found.classical else {})
 
 
 def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:

@@ -43,7 +43,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == ["headline", "curves_tokens", "curves_flops", "cost"]
+    assert list(drawn(found)) == ["in_short", "headline", "curves_tokens", "curves_flops", "cost"]
     paths = figures.write(drawn(found)["headline"], tmp_path)
     assert [path.name for path in paths] == ["headline.svg", "headline.png", "headline.csv"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
@@ -51,6 +51,14 @@ def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Pat
         rows = list(csv.DictReader(file))
     assert {row["name"] for row in rows if row["kind"] == "architecture"} == set(synthetic.ARCHITECTURES)
     assert all(float(row["lower"]) < float(row["mean"]) < float(row["upper"]) for row in rows if row["lower"])
+
+
+def test_the_short_figure_has_what_is_declared_and_the_best_classical_method(tmp_path: Path) -> None:
+    truth = {"decoder": 0.55, "encoder": 0.6, "encoder-decoder": 0.5, "prefix-decoder": 0.7}
+    synthetic.write_store(tmp_path, [synthetic.single(synthetic.SENTIMENT, truth=truth)])
+    table = drawn(tables.collect(tmp_path))["in_short"].numbers
+    assert list(table.loc[table["kind"] == "architecture", "name"]) == ["decoder", "encoder", "encoder-decoder"]
+    assert len(table) == 4
 
 
 def test_the_same_tables_give_the_same_bytes(found: Tables, tmp_path: Path) -> None:
@@ -161,7 +169,6 @@ def differences(count: int) -> tuple[drawing.Panel, ...]:
         "detectable": 0.03,
         "seeds": 4,
         "runs": 3,
-        "primary": True,
     }
     found = [
         Contrast(f"set-{place} " * 12, "translation", "", "exact_match", name, CONDITION, gap, **tested)
