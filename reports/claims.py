@@ -1,27 +1,34 @@
 """The ledger of claims: what was said about the families, put to the test on the tables of one report.
 
-`claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of four: reproduced
-here, opposite found here, undecided (with what would decide it), preconditions not met. A comparison trained from
-scratch never decides a claim about pretraining.
+`claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of five: reproduced
+here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale. A
+comparison trained from scratch never decides a claim about pretraining.
 """
 
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import pandas as pd
 
-from reports import capacity, formatting
-from reports.comparison import Comparison, Group, as_is, joined, side
+from reports import capacity, formatting, scaling
+from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, joined, side
+from reports.conditions import condition
 from reports.contrasts import Contrast, turned
+from reports.evidence import bears_out, by_pair, gathered, outcome, words
 from reports.judgement import Judged
 from reports.ledger import Claim, ledger
-from reports.statistics import MOST_SEEDS
+from reports.remedies import remedy
 from reports.tables import Tables
-from reports.testing import Question, answered
+from reports.testing import Question, answered, diverged
+from reports.verdicts import reference_label
 
-REPRODUCED, OPPOSITE, UNDECIDED, UNMET = "reproduced here", "opposite found here", "undecided", "preconditions not met"
+REPRODUCED, OPPOSITE, UNDECIDED = "reproduced here", "opposite found here", "undecided"
+UNMET, OUT_OF_REACH = "preconditions not met", "out of reach at this scale"
+UNTESTED: Final = (UNMET, OUT_OF_REACH)
+GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ def rulings(judged: Judged) -> list[Ruling]:
     """
     court = _Court(judged)
     claims = ledger()
-    heard = {claim.name: [] if list(court.unmet(claim)) else court.evidence(claim) for claim in claims}
+    heard = {claim.name: [] if any(court.lacking(claim)) else court.evidence(claim) for claim in claims}
     asked = list(dict.fromkeys(one for found in heard.values() for one in found if isinstance(one, Question)))
     answers = dict(zip(asked, answered(judged.comparisons, asked), strict=True))
     used = {
@@ -59,40 +66,102 @@ class _Court:
         self.comparisons, self.first, self.found = judged.comparisons, judged.first, judged.tested
         self.tables: Tables = judged.comparisons.tables
         self.changes = [*self.found.effects, *(one for climb in judged.climbs for one in climb.moves)]
+        self.untested = [one for climb in judged.climbs for one in scaling.untested(climb)]
         self.stored = capacity.stored(judged)
+        rungs = [(climb.ladder, rung) for climb in judged.climbs for rung in climb.ladder.rungs]
+        self.learned = {(one.group.dataset, name) for one in self.first for name in _learned(one)}
+        self.learned |= {(at.dataset, at.at(name, rung)) for at, rung in rungs for name in _learned(rung.found)}
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
         pairs = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
         return [*pairs, *(one for pair in claim.effect for one in self._effects(claim, pair))]
 
+    def lacking(self, claim: Claim) -> Iterator[str]:
+        """What the claim needs, and a comparison of this scale or this report lacks."""
+        yield from self._beyond(claim)
+        yield from self._unmet(claim)
+
     def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
-        unmet = list(self.unmet(claim))
+        beyond, unmet = list(self._beyond(claim)), list(self._unmet(claim))
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
+        if beyond:
+            return Ruling(claim, OUT_OF_REACH, f"{_sentence('; '.join(beyond))}.")
         if unmet:
             return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
         if claim.bits:
             return Ruling(claim, *self._remembered(claim))
+        if claim.over:
+            return Ruling(claim, *self._better(claim))
         missing = self._missing(claim)
         if not evidence:
-            words = f"Nothing here tests it: {formatting.listing(missing)} was not compared."
-            return Ruling(claim, UNMET, words, elsewhere)
-        words = "; ".join(_gathered(evidence)) + self._caution(evidence)
+            return Ruling(claim, UNMET, f"Not compared here: {formatting.listing(missing)}.", elsewhere)
+        counted = self._counted(claim, evidence)
+        rest = [one for one in evidence if one not in counted]
+        why = "less deep" if claim.deepest else "no better than an untrained model"
+        apart = f"not counted, since {why}: {gathered(rest)}" if rest else ""
+        if not counted:
+            return Ruling(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
+        said = "; ".join(filter(None, (gathered(counted) + self._caution(counted), apart)))
         if missing:
-            return Ruling(claim, UNDECIDED, f"{words}; not compared: {formatting.listing(missing)}.", elsewhere)
-        wanted = ("ahead", "equal") if claim.enough else ("ahead",)
-        if all(one.outcome in wanted or (claim.enough and one.small) for one in evidence):
-            return Ruling(claim, REPRODUCED, f"{words}.")
-        refuted = any(all(one.outcome == "behind" for one in own) for own in _by_pair(evidence))
-        if refuted and not any(one.outcome in wanted for one in evidence):
-            return Ruling(claim, OPPOSITE, f"{words}.")
-        return Ruling(claim, UNDECIDED, f"{words}.", self._remedy(claim, evidence))
+            return Ruling(claim, UNDECIDED, f"{said}; not compared: {formatting.listing(missing)}.", elsewhere)
+        if all(bears_out(claim, one) for one in counted):
+            return Ruling(claim, REPRODUCED, f"{said}{self._otherwise(counted)}.")
+        refuted = any(all(outcome(one) == "behind" for one in own) for own in by_pair(counted))
+        if refuted and not any(bears_out(claim, one) for one in counted):
+            return Ruling(claim, OPPOSITE, f"{said}{self._otherwise(counted)}.")
+        return Ruling(claim, UNDECIDED, f"{said}.", remedy(self.tables, claim, counted))
+
+    def _counted(self, claim: Claim, evidence: Sequence[Contrast]) -> list[Contrast]:
+        """The contrasts that decide: at the greatest depth, or where something was learned, if the claim says so."""
+        if claim.deepest:
+            depths = {one.group.dataset: _most(one.group.runs, "depth") for one in self.first}
+            greatest = max(depths[one.dataset] for one in evidence)
+            return [one for one in evidence if not depths[one.dataset] < greatest]
+        if claim.learned:
+            return [one for one in evidence if not one.flat and self._is_learned(one)]
+        return list(evidence)
+
+    def _is_learned(self, one: Contrast) -> bool:
+        """Whether one of the two is better than an untrained model on the data set."""
+        return bool({(one.dataset, one.first), (one.dataset, one.second)} & self.learned)
+
+    def _otherwise(self, evidence: Sequence[Contrast]) -> str:
+        """The further conditions under which a contrast comes out otherwise."""
+        first = {one.group.dataset: f"{condition(one.group)}; " for one in self.first}
+        found: dict[str, list[str]] = {}
+        for one in evidence:
+            for said in dict.fromkeys(each.condition for each in self.found.exploratory if each.condition):
+                for other in self.found.under(one.dataset, said, (one.first, one.second)):
+                    if outcome(other) not in ("unknown", outcome(one)) and not other.flat:
+                        place = f"on {one.dataset} under {said.removeprefix(first[one.dataset])}"
+                        found.setdefault(place, []).append(words(other))
+        return "".join(f"; otherwise {place}: {', '.join(said)}" for place, said in found.items())
 
     def _remembered(self, claim: Claim) -> tuple[str, str]:
         """A claim about stored bits, judged by the interval of every architecture at every size."""
-        words = {one.above(claim.bits) for one in self.stored}
+        said = {one.above(claim.bits) for one in self.stored}
         verdicts = {frozenset({"above"}): REPRODUCED, frozenset({"below"}): OPPOSITE}
-        return verdicts.get(frozenset(words), UNDECIDED), " ".join(capacity.sentences(self.stored))
+        return verdicts.get(frozenset(said), UNDECIDED), " ".join(capacity.sentences(self.stored))
+
+    def _better(self, claim: Claim) -> tuple[str, str]:
+        """A claim about a reference row, judged by the interval of every architecture."""
+        parts, all_said = [], set()
+        for one in self._of(claim):
+            said = {
+                cell.architecture: _against(one, cell, one.references.get(claim.over, math.nan)) for cell in one.cells
+            }
+            all_said |= set(said.values())
+            own = (
+                f"{formatting.listing(name for name in said if said[name] == word)} {word}"
+                for word in dict.fromkeys(said.values())
+            )
+            lost = diverged(one.group, one.group.architectures)
+            more = f" ({formatting.listing(lost)} diverged)" if lost else ""
+            parts.append(f"{one.group.dataset}: {', '.join(own)}{more}")
+        verdicts = {frozenset({_BETTER}): REPRODUCED, frozenset({_WORSE}): OPPOSITE}
+        words_ = f"against the row of the {reference_label(claim.over)}, {'; '.join(parts)}."
+        return verdicts.get(frozenset(all_said), UNDECIDED), _sentence(words_)
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
         """The data sets on which every architecture is worse than a classical method."""
@@ -100,11 +169,16 @@ class _Court:
         below = [one.group.dataset for one in self.first if one.below_classical and one.group.dataset in sets]
         return f" (on {formatting.listing(below)} all are worse than a classical method)" if below else ""
 
-    def unmet(self, claim: Claim) -> Iterator[str]:
-        """What the claim needs and this report lacks."""
-        found = self._of(claim)
+    def _beyond(self, claim: Claim) -> Iterator[str]:
+        """What no comparison from scratch at this scale can have."""
         if claim.pretraining:
             yield "it is about pretrained models, and these were trained from scratch or had no common budget"
+        if claim.pretraining or claim.parameters >= GIANT:
+            yield from _too_small(claim, self.first)
+
+    def _unmet(self, claim: Claim) -> Iterator[str]:
+        """What this report lacks."""
+        found = self._of(claim)
         if claim.several:
             yield f"it takes comparisons of several {claim.several}"
         if not found:
@@ -112,18 +186,14 @@ class _Court:
             unread = " on which nothing was read twice" if claim.once else ""
             yield f"no data set{of_text} here is for {formatting.listing(claim.kind)}{unread}"
             return
-        runs = pd.concat([one.group.runs for one in found])
-        size = _least(runs, "parameters")
-        if claim.parameters and not size >= claim.parameters:
-            needed, here = formatting.number(claim.parameters), formatting.number(size)
-            yield f"it was made for {needed} parameters and more, and these models have {here}"
-        epochs = _least(runs, "epochs")
+        yield from _too_small(claim, found)
+        epochs = _least(found, "epochs")
         if claim.epochs and not epochs >= claim.epochs:
             needed, here = formatting.number(claim.epochs), formatting.number(epochs)
             yield f"it was made for {needed} passes over the data and more, and here there were {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
-        return [one for one in self.first if len(one.scored) > 1 and self._counts(claim, one.group)]
+        return [one for one in self.first if one.scored and _several(one) and self._counts(claim, one.group)]
 
     def _counts(self, claim: Claim, group: Group) -> bool:
         """Whether a data set is of the kind that the claim is about."""
@@ -141,14 +211,17 @@ class _Court:
             for first, second in claim.ahead
             if not any(list(self._tested(found, (first, second))) for found in self._of(claim))
         ]
-        effects = [pair for pair in claim.effect if not list(self._effects(claim, pair))]
-        return pairs + [f"{_plain(first)} against {_plain(second)}" for first, second in effects]
+        effects = [claim.called for pair in claim.effect if not list(self._effects(claim, pair))]
+        return pairs + effects
 
-    def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast]:
+    def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """What changes do whose names the pair's patterns match, on data of the claim's kind."""
-        for one in self.changes:
-            matches = all(re.fullmatch(side, name) for side, name in zip(pair, (one.first, one.second), strict=True))
-            if matches and one.task in claim.kind:
+        ones: list[Contrast | Question] = [*self.changes, *self.untested]
+        for one in ones:
+            names, task = (
+                ((one.first, one.second), one.task) if isinstance(one, Contrast) else (one.pair, one.group.task)
+            )
+            if task in claim.kind and all(re.fullmatch(side, name) for side, name in zip(pair, names, strict=True)):
                 yield one
 
     def _tested(self, found: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
@@ -163,59 +236,40 @@ class _Court:
             group = Group(found.group.dataset, found.group.task, {}, joined(runs, names))
             yield Question(group, found.metric.name, names)
 
-    def _remedy(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
-        """What would decide an open claim: the command with more seeds, else, in words, what it takes."""
-        wanted = ("ahead", "equal") if claim.enough else ("ahead",)
-        against = [one for one in evidence if one.decided and one.outcome not in wanted]
-        if against:
-            return f"no number of seeds: {formatting.listing(dict.fromkeys(_against(one) for one in against))}"
-        still = [one for one in evidence if one.outcome not in wanted]
-        if any(one.outcome == "unknown" for one in still):
-            return "scores that vary, of two seeds or more: some have no interval"
-        endless = [one for one in still if one.seeds is None]
-        if endless:
-            sets = formatting.listing(dict.fromkeys(one.dataset for one in endless))
-            return f"more test examples or another budget: on {sets} no number of seeds up to {MOST_SEEDS} would"
-        seeds = max(max(one.seeds or 0, one.runs + 1) for one in still)
-        plain = not claim.effect and not any(mark in side for pair in claim.ahead for side in pair for mark in "|@")
-        experiment = dict(zip(self.tables["experiment"]["key"], self.tables["experiment"]["value"], strict=True))
-        command = str(experiment.get("command") or "")
-        if not plain or not command.startswith("archbench compare"):
-            return f"{seeds} seeds of each"
-        return f"{command} --tasks {','.join(dict.fromkeys(one.dataset for one in still))} --seeds {seeds}"
+
+_BETTER, _WORSE, _OPEN = "better", "worse", "not told from it"
 
 
-def _against(one: Contrast) -> str:
-    """What stands against a claim that the first is ahead."""
-    if one.outcome == "equal":
-        return f"the two are equal on {one.dataset}"
-    return f"{one.better} is ahead on {one.dataset}"
+def _against(found: Comparison, cell: Cell, value: float) -> str:
+    """Whether an architecture is better or worse than a reference by its interval."""
+    ends = [found.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
+    return _BETTER if min(ends) > 0 else _WORSE if max(ends) < 0 else _OPEN
 
 
-def _by_pair(evidence: Sequence[Contrast]) -> list[list[Contrast]]:
-    pairs = dict.fromkeys((one.first, one.second) for one in evidence)
-    return [[one for one in evidence if (one.first, one.second) == pair] for pair in pairs]
+def _learned(found: Comparison) -> list[str]:
+    """The architectures that are better than the untrained model; all where there is no such row, or no interval."""
+    value = found.references.get(UNTRAINED, math.nan)
+    known = not math.isnan(value)
+    return [
+        cell.architecture
+        for cell in found.scored
+        if not (known and cell.interval.known) or _against(found, cell, value) == _BETTER
+    ]
 
 
-def _words(one: Contrast) -> str:
-    """A contrast's outcome in a few words."""
-    gap = formatting.value(abs(one.difference.mean), formatting.decimals(one.difference))
-    small = ", less than the margin" if one.small else ""
-    words = {
-        "ahead": f"{one.first} ahead of {one.second} by {gap}{small}",
-        "behind": f"{one.second} ahead of {one.first} by {gap}{small}",
-        "equal": f"{one.first} and {one.second} equal within the margin",
-        "open": f"{one.first} against {one.second} not decided",
-        "unknown": f"{one.first} against {one.second} without an interval",
-    }
-    return words[one.outcome]
+def _several(found: Comparison) -> bool:
+    """Whether two architectures or more came to an end: to scores, or to nothing, which divergence is."""
+    runs = found.group.runs
+    ended = runs["status"].isin(["done", "diverged"]).fillna(False)
+    return runs.loc[ended, "architecture"].nunique() > 1
 
 
-def _gathered(evidence: Sequence[Contrast]) -> Iterator[str]:
-    """The outcomes of each data set after its name."""
-    for dataset in dict.fromkeys(one.dataset for one in evidence):
-        own = dict.fromkeys(_words(one) for one in evidence if one.dataset == dataset)
-        yield f"{dataset}: {', '.join(own)}"
+def _too_small(claim: Claim, found: Sequence[Comparison]) -> Iterator[str]:
+    """What size the claim was made for, where these models are smaller."""
+    size = _least(found, "parameters")
+    if claim.parameters and not size >= claim.parameters:
+        needed, here = formatting.number(claim.parameters), formatting.number(size)
+        yield f"it was made for {needed} parameters and more, and these models have {here}"
 
 
 def _said(side: str) -> str:
@@ -226,20 +280,15 @@ def _said(side: str) -> str:
     return f"{name} ({what})" if what else name
 
 
-def _plain(pattern: str) -> str:
-    """A pattern of names as people say it."""
-    return pattern.replace(".*", "...").replace("\\", "")
-
-
 def _most(runs: pd.DataFrame, column: str) -> float:
     return float(runs[column].astype(float).max()) if column in runs else math.nan
 
 
-def _least(runs: pd.DataFrame, column: str) -> float:
-    if column not in runs or not runs[column].notna().any():
-        return math.nan
-    return float(runs[column].astype(float).min())
+def _least(found: Sequence[Comparison], column: str) -> float:
+    """The least value that any run has in a column; nan where none has one."""
+    known = [one.group.runs[column].dropna() for one in found if column in one.group.runs]
+    return min((float(values.astype(float).min()) for values in known if len(values)), default=math.nan)
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _sentence(said: str) -> str:
+    return said[:1].upper() + said[1:]

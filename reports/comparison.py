@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
-from reports.stated import stated
+from reports.stated import entered, stated
 from reports.statistics import (
     Interval,
     Sample,
@@ -358,6 +358,12 @@ def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
     for share, own in rows.groupby("share", sort=True):
         said = {"condition": f"{share:.0%} of the budget"}
         yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
+
+
+def baselines(tables: Tables) -> dict[str, str]:
+    """The baseline of each task that the experiment gives one."""
+    tasks = entered(tables, "tasks")
+    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
 
 
 def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":

@@ -26,7 +26,8 @@ class Contrast:
     contrast is one of a ``family`` of so many tests. ``detectable`` is the difference that would be found four times in
     five, at the family's level. ``seeds`` is how many seeds of each would decide it as often, were the true difference
     the one that was seen: that there is one, or, within the margin, that there is none beyond it; None where no number
-    up to 100 does either. ``diverged`` says which of its runs diverged, in words.
+    up to 100 does either. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of whose
+    runs finished where every run of the other diverged, empty elsewhere.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Contrast:
     runs: int
     family: int = 1
     diverged: str = ""
+    survivor: str = ""
 
     @property
     def flat(self) -> bool:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group
+from reports.comparison import Comparison, Comparisons, Group, baselines
 from reports.contrasts import Contrast
 from reports.metrics import metric
-from reports.stated import entered
-from reports.tables import Tables
 from reports.testing import Question, answered
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
@@ -34,7 +32,7 @@ class Change:
 
 def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
     """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
-    held = _baselines(comparisons.tables)
+    held = baselines(comparisons.tables)
     found: list[Question] = []
     for base in first:
         name = base.group.dataset
@@ -74,9 +72,3 @@ def _same(base: Comparison, other: Comparison, name: str) -> bool:
 def _metric(base: Comparison, other: Comparison) -> str:
     name = base.metric.name
     return name if name == other.metric.name and metric(name).across_tokenizers else EXACT
-
-
-def _baselines(tables: Tables) -> dict[str, str]:
-    """The baseline of each task that the experiment gives one."""
-    tasks = entered(tables, "tasks")
-    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}

@@ -20,8 +20,12 @@ class Claim:
     kind: tuple[str, ...]
     ahead: tuple[tuple[str, str], ...] = ()
     effect: tuple[tuple[str, str], ...] = ()
+    called: str = ""
+    over: str = ""
     bits: float = 0.0
     enough: bool = False
+    learned: bool = False
+    deepest: bool = False
     preset: str = ""
     pretraining: bool = False
     parameters: float = 0.0

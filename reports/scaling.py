@@ -75,6 +75,16 @@ def _moves(ladder: Ladder) -> Iterator[Question]:
             yield Question(ladder.group, ladder.base.metric.name, (ladder.at(name, higher), ladder.at(name, lower)))
 
 
+def untested(climb: Climb) -> Iterator[Question]:
+    """The pairs of rungs that have no test, since an architecture has no score on one of the two."""
+    ladder = climb.ladder
+    for name in ladder.architectures:
+        entered = [rung for rung in ladder.rungs if name in rung.found.group.architectures]
+        for higher, lower in _PAIRS[ladder.axis.name](entered):
+            if not {higher, lower} <= set(ladder.of(name)):
+                yield Question(ladder.group, ladder.base.metric.name, (ladder.at(name, higher), ladder.at(name, lower)))
+
+
 def _orders(ladder: Ladder) -> Iterator[Question]:
     for rung in ladder.rungs:
         for pair in combinations([cell.architecture for cell in rung.found.scored], 2):

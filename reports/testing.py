@@ -74,19 +74,33 @@ def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin
         seeds=seeds,
         runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
         family=family,
-        diverged=listing(_diverged(group, pair)),
+        diverged=listing(diverged(group, pair)),
+        survivor=_survivor(group, pair),
     )
 
 
-def _diverged(group: Group, pair: Pair) -> list[str]:
-    """Which runs of the two diverged, in words."""
+def diverged(group: Group, names: Sequence[str]) -> list[str]:
+    """Which runs of these architectures diverged, in words."""
     found = []
-    for name in pair:
+    for name in names:
         runs = group.runs[group.runs["architecture"] == name]
         count = int((runs["status"] == "diverged").sum())
         if count:
-            found.append(f"{count} of {len(runs)} runs of {name}")
+            found.append(f"{f'all {count}' if 1 < count == len(runs) else f'{count} of {len(runs)}'} runs of {name}")
     return found
+
+
+def _survivor(group: Group, pair: Pair) -> str:
+    """The one all of whose runs finished, where every run of the other diverged: two runs or more of each."""
+    for name, other in (pair, pair[::-1]):
+        ended = {each: group.runs.loc[group.runs["architecture"] == each, "status"] for each in (name, other)}
+        whole = all(
+            len(ended[each]) > 1 and bool((ended[each] == status).fillna(False).all())
+            for each, status in ((name, "done"), (other, "diverged"))
+        )
+        if whole:
+            return name
+    return ""
 
 
 def _routes(mean: float, margin: float, alpha: float) -> list[tuple[float, float, float]]:

@@ -14,7 +14,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Plante
 from architectures import catalogue
 from reports import capacity, page, tables
 from reports import ledger as ledgers
-from reports.claims import OPPOSITE, REPRODUCED, UNDECIDED, UNMET, Ruling, rulings
+from reports.claims import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET, UNTESTED, Ruling, rulings
 from reports.judgement import judge
 from reports.statistics import Interval
 from runs import spec
@@ -33,7 +33,8 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
     assert len({claim.name for claim in found}) == len(found)
     for claim in found:
         assert claim.statement and claim.source and claim.reading
-        assert claim.ahead or claim.effect or claim.pretraining or claim.bits
+        assert claim.ahead or claim.effect or claim.pretraining or claim.bits or claim.over
+        assert bool(claim.called) == bool(claim.effect)
         assert set(claim.kind) <= set(KINDS)
 
 
@@ -114,7 +115,7 @@ def test_from_scratch_no_claim_about_pretraining_is_decided(tmp_path: Path) -> N
     found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR), single(SHAKESPEARE, **CLEAR))
     about = [ruling for ruling in found.values() if ruling.claim.pretraining]
     assert about
-    assert {ruling.verdict for ruling in about} == {UNMET}
+    assert {ruling.verdict for ruling in about} == {OUT_OF_REACH}
     assert all("trained from scratch" in ruling.evidence for ruling in about)
 
 
@@ -163,7 +164,7 @@ def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Pa
     assert ruled(tmp_path / "with", task)["heads-in-parallel"].verdict == REPRODUCED
     found = ruled(tmp_path / "without", single(PHRASES, **CLEAR))["heads-in-parallel"]
     assert (found.verdict, found.command) == (UNMET, "archbench compare --preset ablation-heads")
-    assert "decoder against decoder-one-head was not compared" in found.evidence
+    assert found.evidence == "Not compared here: decoder against decoder-one-head."
 
 
 @pytest.mark.parametrize(
@@ -194,8 +195,8 @@ def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
     part = html[html.index('id="claims"') : html.index('id="metrics"')]
     shown, _, folded = part.partition("<details>")
     for one in rulings(judged):
-        assert (one.claim.reading in html_text(shown)) == (one.verdict != UNMET)
-        assert (one.claim.reading in html_text(folded)) == (one.verdict == UNMET)
+        assert (one.claim.reading in html_text(shown)) == (one.verdict not in UNTESTED)
+        assert (one.claim.reading in html_text(folded)) == (one.verdict in UNTESTED)
 
 
 def html_text(html: str) -> str:
