@@ -113,7 +113,8 @@ def _reserve(judged: Judged) -> Iterator[str]:
     doubled = doublings(judged)
     if doubled:
         done = sum(one.outcome == "equal" or one.small for one in doubled)
-        parts.append(f"{done or 'none'} of {len(doubled)} scores had converged")
+        known = "is" if done < 2 else "are"
+        parts.append(f"{done or 'none'} of {len(doubled)} scores {known} known to have converged")
     if early:
         least = number(min(one.tokens_per_parameter for one in early))
         parts.append(f"training was early (as few as {least} tokens per parameter), and the order may change with more")
