@@ -59,7 +59,7 @@ def _thin(axis: Axis) -> bool:
         return False
     locator, found = axis.get_major_locator(), _labels(axis)
     if isinstance(locator, MaxNLocator):
-        for bins in range(len(found) - 1, 0, -1):
+        for bins in range(len(found), 0, -1):
             locator.set_params(nbins=bins)
             if not _touch(axis):
                 break
