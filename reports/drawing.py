@@ -10,30 +10,23 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Bbox
 
+from reports.layout import PAD, settle
 from reports.lettering import FONT, SIZE, Weight, width, wrapped
 from reports.palette import INK, PAPER, QUIET, label, looks
 
 PANEL_WIDTH: Final = 4.9
-LEAST_WIDTH: Final = 1.9  # of a panel's data area
-_PAD: Final = 0.1  # between the texts of a panel and its edges
-_ROOM: Final = PANEL_WIDTH - 2 * _PAD
+_ROOM: Final = PANEL_WIDTH - 2 * PAD
 _AROUND: Final = 0.8  # above and below a data area, without the label below
 _KEY_ROW, _KEY_MARK = 0.25, 0.7
-_TITLE_SIZE, _LINE, _GAP = 10.5, 14, 6  # points; the gap is between labels of ticks
-_PASSES: Final = 4
+_TITLE_SIZE, _LINE = 10.5, 14  # points
 _STYLE: Final[Mapping[str, Any]] = {
     "font.family": FONT,
     "font.size": SIZE,
@@ -118,7 +111,7 @@ def _canvas(panels: Sequence[Panel], columns: int, key: Sequence[str]) -> Canvas
     drawn = [(_draw(part, panel), panel.whole) for part, panel in zip(parts.flat, panels, strict=False)]
     if names:
         _key(canvas, key, names, across)
-    _settle(canvas, drawn, columns)
+    settle(canvas, drawn, columns)
     return canvas
 
 
@@ -131,7 +124,7 @@ def _draw(part: SubFigure, panel: Panel) -> Axes:
             line,
             xy=(0, 1),
             xycoords=(part.transSubfigure, axes.transAxes),
-            xytext=(72 * _PAD, 7 + _LINE * place),
+            xytext=(72 * PAD, 7 + _LINE * place),
             textcoords="offset points",
             fontsize=size,
             weight=weight,
@@ -153,103 +146,6 @@ def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], acr
         for look in looks(architectures).values()
     ]
     canvas.legend(marks, names, loc="outside upper left", ncols=across, frameon=False, borderaxespad=0.4)
-
-
-def _settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int) -> None:
-    """Lay the canvas out once, not for every file: what a pass moves or widens, the next one makes room for."""
-    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0, hspace=0, wspace=0)
-    layout.execute(canvas)
-    for _ in range(_PASSES):
-        layout.execute(canvas)
-        lack = LEAST_WIDTH - _align(drawn)
-        if lack > 0:
-            canvas.set_figwidth(canvas.get_figwidth() + columns * (lack + 0.01))
-        elif not any([_thin(axis) for axes, _ in drawn for axis in (axes.xaxis, axes.yaxis)]):
-            break
-    canvas.set_layout_engine("none")
-    for axes, _ in drawn:
-        _keep_inside(axes)
-
-
-def _align(drawn: Sequence[tuple[Axes, float]]) -> float:
-    """Give all data areas the same place across their panels, and each its own height; return their width in inches."""
-    boxes = [axes.get_position(original=True) for axes, _ in drawn]
-    wide, _ = _inches(drawn[0][0])
-    left, right = max(box.x0 for box in boxes) + _PAD / wide, min(box.x1 for box in boxes) - _PAD / wide
-    for (axes, height), box in zip(drawn, boxes, strict=True):
-        _, tall = _inches(axes)
-        bottom, top = box.y0 + 1 - (height - _PAD) / tall, box.y1 - _PAD / tall
-        axes.set_position((left, bottom, right - left, top - bottom))
-        axes.set_in_layout(True)
-        axes.apply_aspect()
-    return float((right - left) * wide)
-
-
-def _thin(axis: Axis) -> bool:
-    """Coarser ticks until no label touches the next; ticks at given places give way to the one before them.
-
-    Returns whether any gave way.
-    """
-    if not _touch(axis):
-        return False
-    locator, found = axis.get_major_locator(), _labels(axis)
-    if isinstance(locator, MaxNLocator):
-        for bins in range(len(found) - 1, 0, -1):
-            locator.set_params(nbins=bins)
-            if not _touch(axis):
-                break
-    else:
-        kept = found[:1]
-        for each in found[1:]:
-            if not _near(axis, kept[-1][2], each[2]):
-                kept.append(each)
-        axis.set_ticks([place for place, _, _ in kept], [text for _, text, _ in kept])
-    return True
-
-
-def _labels(axis: Axis) -> list[tuple[float, str, Bbox]]:
-    """Place, text and bounding box of the labels that are drawn, in their order on the canvas."""
-    axis.get_ticklabels()  # brings the ticks up to date
-    low, high = sorted(axis.get_view_interval())
-    slack = 1e-6 * (high - low)
-    found = [
-        (float(tick.get_loc()), tick.label1.get_text(), tick.label1.get_window_extent())
-        for tick in axis.get_major_ticks()
-        if low - slack <= tick.get_loc() <= high + slack and tick.label1.get_text().strip()
-    ]
-    return sorted(found, key=lambda each: each[0])
-
-
-def _touch(axis: Axis) -> bool:
-    boxes = [box for _, _, box in _labels(axis)]
-    return any(_near(axis, one, other) for one, other in pairwise(boxes))
-
-
-def _near(axis: Axis, one: Bbox, other: Bbox) -> bool:
-    """Whether two labels of an axis touch: rows may stand close, numbers side by side need a gap between them."""
-    if not isinstance(axis, XAxis):
-        return bool(min(one.y1, other.y1) > max(one.y0, other.y0))
-    upright = any(label.get_rotation() for label in axis.get_ticklabels())
-    gap = 0 if upright else _GAP / 72 * _dpi(axis.axes)
-    return bool(min(one.x1, other.x1) + gap > max(one.x0, other.x0))
-
-
-def _keep_inside(axes: Axes) -> None:
-    """Move the label below a narrow data area until it is within the panel."""
-    said, part, pad = axes.xaxis.label, axes.figure.bbox, _PAD * _dpi(axes)
-    box = said.get_window_extent()
-    shift = max(part.x0 + pad - box.x0, 0) + min(part.x1 - pad - box.x1, 0)
-    said.set_x(said.get_position()[0] + shift / axes.bbox.width)
-
-
-def _inches(axes: Axes) -> tuple[float, float]:
-    """Width and height of the panel."""
-    part = axes.figure.bbox
-    return float(part.width / _dpi(axes)), float(part.height / _dpi(axes))
-
-
-def _dpi(axes: Axes) -> float:
-    return float(axes.figure.dpi)
 
 
 def _bytes(canvas: Canvas, kind: Kind) -> bytes:
