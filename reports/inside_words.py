@@ -113,12 +113,12 @@ def probes_in_words(found: Row) -> list[str]:
 
 def step_in_words(step: Row, token: str) -> str:
     """What one step of gradient descent did to the shown example."""
-    rows = step["positions"]
+    rows, share = step["positions"], formatting.number(100 * step["share"])
     better = sum(row["after"] > row["before"] for row in rows)
     return (
         f"The loss of the example was {formatting.value(step['loss'])} nats per token. The gradient is as long as "
         f"{formatting.number(step['gradient'])}, the weights as long as {formatting.number(step['weights'])}. All of "
-        f"them moved against the gradient by {100 * step['share']:.0f}% of their length (a learning rate of "
+        f"them moved against the gradient by {share}% of their length (a learning rate of "
         f"{formatting.number(step['rate'])}). Afterwards the loss is {formatting.value(step['loss_after'])}, and the "
         f"{token} is likelier than before at {better} of {len(rows)} positions."
     )

@@ -1,6 +1,7 @@
 """Known answers: each number that `archbench inspect` measures, where it can be had in another way."""
 
 import copy
+import dataclasses
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -346,8 +347,17 @@ def test_rules_hold_on_what_a_model_gives(looked: subject.Subject) -> None:
         assert rules["temperature 0.7"] == pytest.approx((p.log() / 0.7).softmax(-1)[:5].tolist(), abs=1e-4)
 
 
-def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject) -> None:
-    """Done again on a copy with an optimizer of torch, on the loss as it is written in books."""
+@pytest.mark.parametrize("case", ["recorded", "second in line", "steep"])
+def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject, case: str) -> None:
+    """Done again on a copy with an optimizer of torch, on the loss as it is written in books; no step leaps too far."""
+    if case == "steep":
+        model = copy.deepcopy(looked.run.model)
+        with torch.no_grad():
+            model.head.weight.mul_(8)
+        looked = dataclasses.replace(looked, run=dataclasses.replace(looked.run, model=model))
+    if case == "second in line":  # one step changes a guess
+        second = writing.probabilities(looked, looked.text).topk(2).indices[:, 1].tolist()
+        looked = dataclasses.replace(looked, text=(looked.text[0], second))
     found, tokenizer = writing.gradient_step(looked), looked.run.tokenizer
     model, (source, target) = copy.deepcopy(looked.run.model), looked.text
     right = torch.tensor(target)
@@ -363,12 +373,18 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject) -> No
     size, slope = (
         math.sqrt(sum(float(x.detach().pow(2).sum()) for x in each)) for each in (weights, [p.grad for p in weights])
     )
-    torch.optim.SGD(weights, lr=0.01 * size / slope).step()
+    loss = float(F.nll_loss(before, right))
+    rate = min(0.01 * size / slope, loss / 2 / slope**2)
+    torch.optim.SGD(weights, lr=rate).step()
     after = scores().detach()
     assert (found["weights"], found["gradient"]) == pytest.approx((size, slope), rel=1e-3)
-    assert found["rate"] == pytest.approx(0.01 * size / slope, rel=1e-3) and found["share"] == 0.01
-    assert found["loss"] == pytest.approx(float(F.nll_loss(before, right)), rel=1e-4)
+    assert found["rate"] == pytest.approx(rate, rel=1e-3)
+    assert found["share"] == pytest.approx(rate * slope / size, rel=1e-3) and (found["share"] < 0.0099) == (
+        case != "recorded"
+    )
+    assert found["loss"] == pytest.approx(loss, rel=1e-4) and found["loss_after"] < found["loss"]
     assert found["loss_after"] == pytest.approx(float(F.nll_loss(after, right)), rel=1e-3)
+    assert case != "second in line" or any(row["guess"] != row["guess_after"] for row in found["positions"])
     for place, row in enumerate(found["positions"]):
         assert (row["place"], row["token"]) == (place + 1, subject.spelled(tokenizer, target[place]))
         assert row["guess"] == subject.spelled(tokenizer, int(before[place].argmax()))

@@ -19,7 +19,7 @@ from tasks.errors import InputError
 from tasks.example import BOS
 
 TOP = 5
-STEP = 0.01  # length of the shown gradient step, in lengths of all weights
+STEP = 0.01  # length of the shown gradient step, in lengths of all weights, at most
 RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alone
     "greedy": (1.0, 1, 1.0),
     "temperature 0.7": (0.7, 0, 1.0),
@@ -126,7 +126,8 @@ def _watched(subject: Subject, found: Sequence[tuple[dict[str, Any], Tensor]]) -
 def gradient_step(subject: Subject) -> dict[str, Any]:
     """One step of plain gradient descent on the shown example: guess, loss, update, and its tokens' probability.
 
-    The step is as long as ``STEP`` of the weights, so that it can be seen. The model is as before afterwards.
+    The step is as long as ``STEP`` of the weights, so that it can be seen; shorter where the slope, if it stayed as it
+    is, would take more than half of the loss (half of Polyak's step size). The model is as before afterwards.
     """
     model, tokenizer = subject.run.model, subject.run.tokenizer
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -135,7 +136,8 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
     torch.autograd.backward(loss)
     parameters = [p for p in model.parameters() if p.grad is not None]
     size, slope = _norm([p.detach() for p in parameters]), _norm([p.grad for p in parameters if p.grad is not None])
-    rate = STEP * size / max(slope, 1e-12)
+    slope = max(slope, 1e-12)
+    rate = min(STEP * size / slope, loss.item() / 2 / slope**2)
     parts = _parts(model)
     try:
         with torch.no_grad():
@@ -158,8 +160,8 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
         }
         for place, token in enumerate(subject.text[1])
     ]
-    facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size, "share": STEP}
-    return {**facts, "parts": parts, "positions": rows}
+    facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size}
+    return {**facts, "share": rate * slope / size, "parts": parts, "positions": rows}
 
 
 def _trained_loss(subject: Subject) -> Tensor:
