@@ -279,7 +279,12 @@ def _predict(
 @app.command("inspect")
 def _inspect(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
-    text: Annotated[str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example].")] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example with a wrong guess].")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What is right to answer to --text [what the model writes].")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the page goes [inspect/<run> beside the runs].")
     ] = None,
@@ -292,7 +297,7 @@ def _inspect(
 
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
-    inspection.inspect(folder, text, target, _say)
+    inspection.inspect(folder, text, target, _say, answer)
     from reports import inspection as page
 
     written, *_ = page.write(page.read(target), target)

@@ -1,12 +1,14 @@
 """What `archbench inspect` measures inside a run, and that its page shows these numbers."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_runs import trained, write_data
@@ -15,12 +17,15 @@ import archbench
 from architectures import catalogue
 from architectures.looking import Axis, Layer
 from architectures.size import Limits, Size
+from reports import inside_figures, inside_words
 from reports import inspection as page
+from reports.page import html
+from reports.tables import write_csv
 from runs import store
 from runs.inside import heads, inspection, meaning, stream, subject, writing
 from runs.inside.reading import Reading
 from tasks.errors import InputError
-from tasks.example import BOS, END, MASK
+from tasks.example import BOS, END, MASK, UNK
 
 CASES = [
     ("decoder", "turned"),
@@ -47,8 +52,8 @@ def runs(folder: Path) -> dict[tuple[str, str], Path]:
     return made
 
 
-def found_in(run: Path, out: Path, text: str | None = None) -> dict[str, Any]:
-    return dict(json.loads(inspection.inspect(run, text, out, lambda line: None).read_text()))
+def found_in(run: Path, out: Path, text: str | None = None, right: str | None = None) -> dict[str, Any]:
+    return dict(json.loads(inspection.inspect(run, text, out, lambda line: None, right).read_text()))
 
 
 # Heads ------------------------------------------------------------------------------------------------------------
@@ -164,37 +169,229 @@ def test_every_family_and_kind_can_be_looked_into(runs: dict[Any, Path], case: A
     assert all(0 <= row["accuracy"] <= 1 for row in found["probes"])
     assert [row["when"] for row in found["snapshots"]][-1] == "as scored" and len(found["snapshots"]) == 3
     assert sum(part["parameters"] for part in found["step"]["parts"]) > found["parameters"]
-    drawn = list(page._figures(page.read(tmp_path)))
+    drawn = list(inside_figures.figures(page.read(tmp_path)))
     assert len({figure.name for figure in drawn}) == len(drawn) >= 6 + len(sites)
     assert all(sentence for sentence in page.context(found).values() if isinstance(sentence, str))
+
+
+UNTRAINED = [*(name for name in catalogue.names() if not name.startswith("transformers:")), *catalogue.ablated()]
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_every_variant_and_ablation_can_be_looked_into(runs: dict[Any, Path], tmp_path: Path, name: str) -> None:
+    """Measured on an untrained model of the size of a run: what is there to be said of it, and how it is drawn."""
+    torch.manual_seed(0)
+    looked = subject.read(runs["decoder", "turned"])
+    plan = looked.run.plan
+    model = catalogue.find(name).build(dataclasses.replace(plan.size, depth=2), plan.limits).eval()
+    looked = dataclasses.replace(looked, run=dataclasses.replace(looked.run, model=model))
+    found = json.loads(json.dumps(inspection.measured(looked, tmp_path, lambda line: None)))
+    words = page.context(found)["head_words"]
+    drawn = [figure.name for figure in inside_figures.figures(found)]
+    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("No attention heads" not in words)
+    assert found["heads"] or name == "decoder-average"
+
+
+def head(loss: float, error: float, number: int = 0) -> dict[str, Any]:
+    return {"layer": "layer 1", "part": "self", "head": number, "role": "mixed", "loss": loss, "error": error}
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [([0.0], ""), ([0.0, -1.0], "Without 1 of the others"), ([1.0, 0.0, 0.5, 0.1], "Without 2 of the others")],
+)
+def test_the_head_that_is_named_is_none_of_the_others(losses: list[float], says: str) -> None:
+    found = {"heads": [head(loss, 0.1, number) for number, loss in enumerate(losses)], "loss_name": "nats"}
+    words = inside_words.heads_in_words(found)
+    assert says in words and ("others" in words) == bool(says)
+
+
+def numbers(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What every figure's CSV has to hold: all that the page's data say of it."""
+    held = {
+        f"attention_{place:02d}_{each['part']}": [
+            {
+                "head": number + 1,
+                "query": each["first"][0] + q,
+                "key": each["first"][1] + k,
+                "query_token": each["queries"][q],
+                "key_token": each["keys"][k],
+                "weight": weight,
+            }
+            for number, rows in enumerate(each["weights"])
+            for q, row in enumerate(rows)
+            for k, weight in enumerate(row)
+        ]
+        for place, each in enumerate(found["maps"], 1)
+    }
+    held["heads"] = [
+        {key: each[key] for key in ("layer", "part", "role", "loss", "error")}
+        | {"head": each["head"] + 1}
+        | {f"share of {pattern}": share for pattern, share in each["shares"].items()}
+        | {f"even {pattern}": share for pattern, share in each["even"].items()}
+        for each in found["heads"]
+    ]
+    axes = {"added": ("position", "channel", "value"), "rotation": ("distance", "pair", "cosine")}
+    for place, each in enumerate(found["schemes"], 1):
+        row, column, cell = axes.get(each["kind"], ("head", "distance", "bias"))
+        one, first = (1, each["first"]) if each["kind"] == "bias" else (0, 0)
+        held[f"positions_{place:02d}"] = [
+            {row: i + one, column: j + first, cell: value}
+            for i, line in enumerate(each.get("values", ()))
+            for j, value in enumerate(line)
+        ]
+    held |= {"embeddings": found["projection"]["points"], "stream": found["norms"], "probes": found["probes"]}
+    held["next"] = [{k: row[k] for k in ("place", "token", "probability", "entropy")} for row in found["positions"]]
+    held["training"] = [{"when": row["when"], **each} for row in found["snapshots"] for each in row["watched"]]
+    held["step"] = found["step"]["positions"]
+    return {name: rows for name, rows in held.items() if rows}
+
+
+def check_csv(file: Path, expected: list[dict[str, Any]]) -> None:
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == len(expected) and set(rows[0]) == {key for row in expected for key in row}, file
+    for row, wanted in zip(rows, expected, strict=True):
+        for key, shown in row.items():
+            value = wanted.get(key)
+            if isinstance(value, float):
+                assert float(shown) == pytest.approx(value, rel=1e-9), (file, key)
+            else:  # a spreadsheet must not read a text as a formula
+                assert shown.removeprefix("'") == ("" if value is None else str(value)).removeprefix("'"), (file, key)
 
 
 def test_the_page_shows_the_numbers_and_its_figures_hold_them(runs: dict[Any, Path], tmp_path: Path) -> None:
     found = found_in(runs["shared-encoder-decoder", "running"], tmp_path)
     page.write(page.read(tmp_path), tmp_path)
-    html = (tmp_path / "index.html").read_text()
+    written = (tmp_path / "index.html").read_text()
+    held = numbers(found)
+    assert {file.stem for file in tmp_path.glob("*.csv")} == set(held)
+    for name, expected in held.items():
+        check_csv(tmp_path / f"{name}.csv", expected)
+        assert f'id="figure-{name}"' in written
+    assert f"{found['step']['loss']:.3f}" in written and found["run"] in written
+    assert "<script" not in written and "http" not in written.replace("http-equiv", "")
 
-    def rows(name: str) -> list[dict[str, str]]:
-        with (tmp_path / f"{name}.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
 
-    assert [float(row["loss"]) for row in rows("heads")] == pytest.approx([head["loss"] for head in found["heads"]])
-    assert [float(row["norm"]) for row in rows("stream")] == pytest.approx([row["norm"] for row in found["norms"]])
-    assert [float(row["accuracy"]) for row in rows("probes")] == pytest.approx(
-        [row["accuracy"] for row in found["probes"]]
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] != "shared-encoder-decoder"], ids="-".join)
+def test_every_column_of_every_csv_is_what_was_measured(runs: dict[Any, Path], tmp_path: Path, case: Any) -> None:
+    found = found_in(runs[case], tmp_path)
+    held, drawn = numbers(found), list(inside_figures.figures(found))
+    assert {figure.name for figure in drawn} == set(held)
+    for figure in drawn:
+        write_csv(figure.numbers, tmp_path / f"{figure.name}.csv")
+        check_csv(tmp_path / f"{figure.name}.csv", held[figure.name])
+
+
+def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
+    runs: dict[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = found_in(runs["mine.py", "running"], tmp_path / "whole")["maps"][0]
+    assert whole["drawn"] == [[0, 30], [0, 30]] and inside_words.left_out(whole) == ""
+    monkeypatch.setattr(inspection, "DRAWN", 8)
+    drawn = found_in(runs["mine.py", "running"], tmp_path / "drawn")
+    (each, *_), (figure, *_) = drawn["maps"], inside_figures.figures(drawn)
+    assert each["drawn"] == [[14, 22], [14, 22]] and each["weights"] == whole["weights"]  # the target begins at 18
+    assert "the 8 of 30 around the border of source and target. The numbers hold all" in figure.caption
+    shown = figure.panels[0].draw.keywords  # type: ignore[attr-defined]
+    assert shown["queries"] == whole["queries"][14:22] == shown["keys"]
+    np.testing.assert_array_equal(shown["weights"], np.asarray(whole["weights"])[0, 14:22, 14:22])
+    monkeypatch.setattr(inspection, "KEPT", 12)
+    (kept, *_) = found_in(runs["mine.py", "running"], tmp_path / "kept")["maps"]
+    assert kept["first"] == [12, 12] and kept["queries"] == whole["queries"][12:24]
+    assert "The numbers hold 12 rows and 12 columns" in inside_words.left_out(kept)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "border", "start", "stop"),
+    [(5, 3, 0, 5), (97, 64, 60, 68), (97, 0, 0, 8), (97, 97, 89, 97), (8, 8, 0, 8)],
+)
+def test_what_is_cut_holds_the_border(tokens: int, border: int, start: int, stop: int) -> None:
+    assert inspection._around(tokens, border, 8) == slice(start, stop)
+
+
+def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp_path: Path) -> None:
+    found = found_in(runs["decoder", "windows"], tmp_path)
+    for key, rows in (("next", found["positions"]), ("step", found["step"]["positions"])):
+        rows *= 4
+        captions = {figure.name: figure for figure in inside_figures.figures(found)}
+        assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The numbers hold all" in captions[key].caption
+        assert len(captions[key].numbers) == len(rows) == 80
+
+
+# What is right ----------------------------------------------------------------------------------------------------
+
+
+def guesses(looked: subject.Subject, pair: subject.Pair) -> list[int]:
+    """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
+    model = looked.run.model
+    with torch.no_grad():
+        logits = model(*model.objective.shown(model, subject.batch([pair])))[0, : len(pair[1])]
+    return [int(token) for token in logits.masked_fill(~looked.run.answers, float("-inf")).argmax(-1)]
+
+
+def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tmp_path: Path) -> None:
+    looked = subject.read(runs["decoder", "turned"])
+    alone = tuple((source, subject.answer(looked.run, source)) for source, _ in looked.examples)
+    assert all(guesses(looked, pair) == pair[1] for pair in alone)  # what it writes itself it guesses right
+    right = dataclasses.replace(looked, examples=alone)
+    assert writing.first_mistaken(right) == alone[0] and writing.mistakes(right, alone[1]) == 0
+    wrong = next(pair for pair in looked.examples if guesses(looked, pair) != pair[1])
+    mixed = dataclasses.replace(looked, examples=(alone[0], alone[1], wrong, *looked.examples))
+    assert writing.first_mistaken(mixed) == wrong
+    found = found_in(runs["decoder", "turned"], tmp_path)
+    number = found["text"]["example"]
+    assert looked.examples[number - 1] == writing.first_mistaken(looked)
+    assert [token["id"] for token in found["text"]["target_tokens"]] == looked.examples[number - 1][1]
+    assert found["text"]["wrong"] == sum(row["guess"] != row["token"] for row in found["step"]["positions"]) > 0
+    assert f"test example {number}, the first with a wrong guess" in page.context(found)["shown"]
+    unmistaken = {**found["text"], "wrong": 0}
+    assert "the first test example: in none of the 5 is a guess wrong" in inside_words.shown(unmistaken, 5)
+
+
+def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Path], tmp_path: Path) -> None:
+    found = found_in(runs["encoder-decoder", "turned"], tmp_path, "red house 3")
+    assert not found["text"]["right"] and found["text"]["target"] == found["text"]["answer"]
+    assert all(row["guess"] == row["token"] for row in found["step"]["positions"])
+    said = html("inspection.html", [], **page.context(found)) + str(list(inside_figures.figures(found)))
+    assert "what the model wrote" in said and "probability of the token it wrote" in said and "right token" not in said
+    assert not any(each["right"] for row in found["snapshots"] for each in row["watched"])
+
+
+def test_a_right_answer_can_be_posed(runs: dict[Any, Path], tmp_path: Path) -> None:
+    run = runs["encoder-decoder", "turned"]
+    looked = subject.read(run, "red house 3", "blue car red")
+    assert looked.text[1] == [*looked.run.tokenizer.encode("blue car red"), END] and looked.right and not looked.cut
+    found = found_in(run, tmp_path, "red house 3", "blue car red")
+    assert [row["token"] for row in found["step"]["positions"]] == ["blue", "·car", "·red", "<end>"]
+    assert found["step"]["loss_after"] < found["step"]["loss"]
+    assert page.context(found)["token"] == "right token"
+    assert [each["right"] for each in found["snapshots"][0]["watched"]].count(True) == 1
+
+
+def test_an_answer_is_made_a_target_as_training_makes_it(runs: dict[Any, Path]) -> None:
+    """As a recorded example is; what a tokenizer lacks is unknown, what is too long is cut and told."""
+    looked = subject.read(runs["decoder", "turned"])
+    texts = pd.read_parquet(runs["decoder", "turned"] / "predictions.parquet")
+    for pair, text, right in zip(looked.examples, texts["source"], texts["reference"], strict=True):
+        assert subject.read(runs["decoder", "turned"], text, right).text == pair
+    strange = subject.read(runs["mine.py", "running"], "red house", "red \N{SNOWMAN}")
+    assert strange.text[1][-2:] == [UNK, END] and UNK not in strange.text[1][:-2]
+    long = subject.read(runs["decoder", "turned"], "red house", "red " * 9)
+    assert (
+        len(long.text[1]) == 6
+        and long.text[1][-1] == END
+        and long.cut == len(long.run.tokenizer.encode("red " * 9)) - 5
     )
-    assert [float(row["after"]) for row in rows("step")] == pytest.approx(
-        [row["after"] for row in found["step"]["positions"]]
-    )
-    assert [float(row["probability"]) for row in rows("next")] == pytest.approx(
-        [row["probability"] for row in found["positions"]]
-    )
-    assert len(rows("embeddings")) == len(found["projection"]["points"])
-    for place, each in enumerate(found["maps"], 1):
-        weights = [float(row["weight"]) for row in rows(f"attention_{place:02d}_{each['part']}")]
-        assert weights == pytest.approx(np.asarray(each["weights"]).ravel().tolist())
-    assert f"{found['step']['loss']:.3f}" in html and found["run"] in html
-    assert "<script" not in html and "http" not in html.replace("http-equiv", "")
+    labelled = subject.read(runs["encoder", "colours"], "red house 3", "blueish")
+    assert labelled.text[1] == [labelled.run.tokenizer.label_id("blueish")]
+
+
+def test_an_answer_within_a_word_is_pointed_out(runs: dict[Any, Path], tmp_path: Path) -> None:
+    for right, told in (("house", True), (" house", False)):
+        said: list[str] = []
+        inspection.inspect(runs["mine.py", "running"], "a red", tmp_path, said.append, right)
+        assert any("begin it with a blank" in line for line in said) == told
 
 
 def test_the_same_run_gives_the_same_page(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -216,16 +413,6 @@ def test_next_tokens_have_the_likelihood_that_is_scored(runs: dict[Any, Path]) -
         with torch.no_grad():
             exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.answers)[0]
         assert mine == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
-
-
-def test_rules_of_choosing_give_what_they_promise(runs: dict[Any, Path]) -> None:
-    for row in writing.positions(subject.read(runs["decoder", "turned"])):
-        rules = {rule: dict(chosen) for rule, chosen in row["rules"].items()}
-        likeliest = row["model"][0][0]
-        assert rules["greedy"] == {likeliest: pytest.approx(1.0)}
-        assert len(rules["top-k 5"]) <= 5 and sum(rules["top-k 5"].values()) == pytest.approx(1, abs=1e-3)
-        assert rules["temperature 0.7"][likeliest] >= row["model"][0][1] - 1e-6
-        assert set(rules["top-p 0.9"]) <= {token for token, _ in row["model"]} or len(row["model"]) == 5
 
 
 def test_a_gradient_step_lowers_the_loss_and_is_taken_back(runs: dict[Any, Path]) -> None:
@@ -320,6 +507,13 @@ def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys
         (["nothing-like-it"], "no run"),
         (["RUN", "--text", ""], "--text: is empty"),
         (["UNTOLD"], "kept no test examples"),
+        (["RUN", "--answer", "red"], "--answer: is the right answer to a text; give that text with --text"),
+        (["RUN", "--text", "red", "--answer", ""], "--answer: is empty"),
+        (
+            ["LABELS", "--text", "red house 3", "--answer", "redish house"],
+            'is no label of this run; did you mean "redish"?',
+        ),
+        (["WINDOWS", "--text", "red", "--answer", "car"], "--answer: this run reads whole windows of text"),
     ],
 )
 def test_what_cannot_be_looked_into_is_one_line(
@@ -331,6 +525,7 @@ def test_what_cannot_be_looked_into_is_one_line(
     (untold / "predictions.parquet").unlink()
     store.write_record(untold, store.read_record(run) or {})
     names = {"RUN": str(run), "UNTOLD": str(untold)}
+    names |= {"LABELS": str(runs["encoder", "colours"]), "WINDOWS": str(runs["decoder", "windows"])}
     assert ended("inspect", *(names.get(word, word) for word in arguments), "--out", str(tmp_path / "out")) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("archbench: ")]
     assert len(said) == 1 and says in said[0]
@@ -381,5 +576,5 @@ def test_text_from_data_is_shown_and_not_obeyed(runs: dict[Any, Path], tmp_path:
     found["positions"][0]["token"] = evil
     found["projection"]["points"][0]["token"] = evil
     page.write(found, tmp_path)
-    html = (tmp_path / "index.html").read_text()
-    assert "<script" not in html and "\x1b" not in html and "&lt;script&gt;" in html
+    written = (tmp_path / "index.html").read_text()
+    assert "<script" not in written and "\x1b" not in written and "&lt;script&gt;" in written

@@ -8,7 +8,6 @@ cross-attention near the diagonal, where source and target run along each other 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -80,8 +79,8 @@ PATTERNS: dict[str, dict[str, Pattern]] = {
 class Head:
     """A head of one block: the share of attention on each pattern, what even attention would put there, its role.
 
-    ``loss`` is how much the loss rises without the head, with its standard error over examples; None where that head
-    is not the only one of its matrices.
+    ``loss`` is how much the loss rises without the head, with its standard error over examples; a head whose matrices
+    serve several layers is left out of all of them.
     """
 
     layer: str
@@ -90,8 +89,8 @@ class Head:
     shares: dict[str, float]
     even: dict[str, float]
     role: str
-    loss: float | None = None
-    error: float | None = None
+    loss: float
+    error: float
 
 
 def heads(subject: Subject, examples: int = 60) -> list[Head]:
@@ -111,8 +110,7 @@ def heads(subject: Subject, examples: int = 60) -> list[Head]:
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
                 even = {name: float(share[1]) for name, share in shares.items()}
-                change = lost.get((id(attention), head), (None, None))
-                found.append(Head(layer.name, part, head, mine, even, role(mine, even), *change))
+                found.append(Head(layer.name, part, head, mine, even, role(mine, even), *lost[id(attention), head]))
     return found
 
 
@@ -187,8 +185,3 @@ def _losses_without(
             error = float(risen.std() / len(risen) ** 0.5) if len(risen) > 1 else 0.0
             found[id(site.attention), head] = float(risen.mean()), error
     return found
-
-
-def described(found: Sequence[Head]) -> list[dict[str, Any]]:
-    """The heads as plain values."""
-    return [{**each.__dict__} for each in found]

@@ -2,36 +2,42 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from architectures.looking import Axis
 from runs import store
 from runs.inside import heads, meaning, order, stream, writing
 from runs.inside.reading import read as read_pair
 from runs.inside.subject import MOST_EXAMPLES, Subject, answer, read, spelled
 from tasks.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "inspection.json"
-MAP_TOKENS = 40  # along an axis of an attention map; what is beyond is measured but not drawn
+KEPT, DRAWN = 256, 32  # tokens along an axis of an attention map
 Say = Callable[[str], None]
 
 
-def inspect(folder: Path, text: str | None, out: Path, say: Say) -> Path:
+def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | None = None) -> Path:
     """Measure the run in ``folder`` and write what was found to ``out``; the file's path.
 
-    Raises ``InputError`` where the run or the text cannot be looked at, or nothing can be written to ``out``.
+    Shown is ``text`` with ``right`` as its right answer, else the first test example that the model does not guess
+    right. Raises ``InputError`` where the run or a text cannot be looked at, or nothing can be written to ``out``.
     """
     store.check_writable(out)
-    subject = read(folder, text)
+    subject = read(folder, text, right)
     if subject.cut:
-        say(f"{subject.cut} tokens of the text are beyond the model's lengths and are not read")
+        say(f"{subject.cut} tokens of what was given are beyond the model's lengths and are not read")
+    if subject.run.kind == "generation" and text and right and text[-1].isalnum() and right[0].isalnum():
+        say("--answer goes on within the last word of --text; begin it with a blank where it is a new word")
     if not read_pair(subject, subject.examples[0]).layers:
         raise InputError(f"{folder}: its layers are not archbench's own ({subject.run.plan.variant}); nothing to show")
+    if text is None:
+        subject = replace(subject, text=writing.first_mistaken(subject))
     found = measured(subject, folder, say)
     out.mkdir(parents=True, exist_ok=True)
-    store.write_text(out / FILE, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    store.write_text(out / FILE, json.dumps(found, ensure_ascii=False) + "\n")
     return out / FILE
 
 
@@ -77,7 +83,11 @@ def measured(subject: Subject, folder: Path, say: Say) -> dict[str, Any]:
 
 
 def _text(subject: Subject) -> dict[str, Any]:
-    """The shown text: its tokens under the run's tokenizer, its target, and what the model answers."""
+    """The shown text: its tokens under the run's tokenizer, its target, and what the model answers.
+
+    ``example`` is its number among the test examples, ``wrong`` at how many positions the model's guess is not the
+    target's token.
+    """
     tokenizer, (source, target) = subject.run.tokenizer, subject.text
 
     def listed(tokens: list[int]) -> list[dict[str, Any]]:
@@ -85,6 +95,9 @@ def _text(subject: Subject) -> dict[str, Any]:
 
     return {
         "given": subject.given,
+        "right": subject.right,
+        "example": None if subject.given else 1 + subject.examples.index(subject.text),
+        "wrong": writing.mistakes(subject, subject.text),
         "tokenizer": tokenizer.kind,
         "vocabulary": tokenizer.vocabulary,
         "source": tokenizer.decode(source),
@@ -96,19 +109,46 @@ def _text(subject: Subject) -> dict[str, Any]:
 
 
 def _maps(subject: Subject) -> list[dict[str, Any]]:
-    """The attention of every layer and head to the shown text: weights by query and key, cut where they are many."""
-    reading, tokenizer = read_pair(subject, subject.text), subject.run.tokenizer
+    """The attention of every layer and head to the shown text: weights by query and key.
+
+    Of each axis ``tokens`` are there, those from ``first`` on are kept, and those from ``drawn[0]`` to before
+    ``drawn[1]`` are to be drawn. All count from 0, queries first.
+    """
+    reading, run = read_pair(subject, subject.text), subject.run
+    whole = reading.width  # cut around the border to the target; a source alone at its end where the target goes on
+    borders: dict[Axis, int] = {"both": whole, "source": whole * (run.kind == "generation"), "target": 0}
     found = []
     for layer in reading.layers:
         for part, weights in (("self", layer.weights), ("cross", layer.cross)):
             if weights is None:
                 continue
-            queries = [spelled(tokenizer, token) for token in reading.axes[layer.axis]][:MAP_TOKENS]
-            keys = [spelled(tokenizer, token) for token in reading.keys(part, layer)][:MAP_TOKENS]
-            cut = weights[0, :, :MAP_TOKENS, :MAP_TOKENS].tolist()
+            axes = (reading.axes[layer.axis], reading.keys(part, layer))
+            at = (borders[layer.axis], borders["source" if part == "cross" else layer.axis])
+            kept, drawn = (
+                [_around(len(axis), border, most) for axis, border in zip(axes, at, strict=True)]
+                for most in (KEPT, DRAWN)
+            )
+            cut = weights[0, :, kept[0], kept[1]].tolist()
             values = [[[round(weight, 4) for weight in row] for row in head] for head in cut]
-            found.append({"layer": layer.name, "part": part, "queries": queries, "keys": keys, "weights": values})
+            found.append(
+                {
+                    "layer": layer.name,
+                    "part": part,
+                    "tokens": [len(axis) for axis in axes],
+                    "first": [each.start for each in kept],
+                    "drawn": [[each.start, each.stop] for each in drawn],
+                    "queries": [spelled(run.tokenizer, token) for token in axes[0][kept[0]]],
+                    "keys": [spelled(run.tokenizer, token) for token in axes[1][kept[1]]],
+                    "weights": values,
+                }
+            )
     return found
+
+
+def _around(tokens: int, centre: int, most: int) -> slice:
+    """At most ``most`` of so many tokens, as many before the centre as after it where there are enough."""
+    start = max(0, min(centre - most // 2, tokens - most))
+    return slice(start, min(start + most, tokens))
 
 
 def _groups(subject: Subject, groups: dict[int, str], counts: Any) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ BAND = 8  # tokens of like frequency among which groups are dealt out anew
 DRAWS = 2000
 Floats = NDArray[np.float64]
 
-# Words that are used alike. A token belongs to a group where its text, blanks and case aside, is one of its words.
+# What is used alike. A token belongs to a group where its text, blanks and case aside, is one of its members.
 GROUPS: Mapping[str, str] = {
     "numbers": "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty hundred",
     "German numbers": "ein eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig hundert",
@@ -43,7 +43,8 @@ GROUPS: Mapping[str, str] = {
     "punctuation": ". , ; : ! ?",
 }
 
-LETTERS = ("vowels", "consonants")  # groups of single letters: elsewhere these are what is left of rare words
+LETTERS = ("vowels", "consonants")  # the groups of single letters
+CHARACTERS = (*LETTERS, "digits", "punctuation")  # all that a character can be
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,21 @@ def projection(subject: Subject, vectors: Floats, order: Sequence[int]) -> dict[
 
 
 def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
-    """The group of each token that is in one: used alike, or else the same word in another spelling."""
-    named = [name for name in GROUPS if tokenizer.kind in ("char", "byte") or name not in LETTERS]
+    """The group of each token that is in one: used alike, or else the same word in another spelling.
+
+    Where tokens are characters or bytes, only kinds of characters are groups: the letter "a" is no article. Elsewhere
+    a letter that no blank precedes is a piece of a word, and in no group.
+    """
+    single = tokenizer.kind in ("char", "byte")
+    named = [name for name in GROUPS if (name in CHARACTERS if single else name not in LETTERS)]
     members = {word: name for name in reversed(named) for word in GROUPS[name].split()}
-    words = {token: tokenizer.decode([token]).strip().lower() for token in tokens}
+    texts = {token: tokenizer.decode([token]) for token in tokens}
+    words = {token: text.strip().lower() for token, text in texts.items()}
     common = Counter(word for word in words.values() if word)
     found = {}
     for token, word in words.items():
+        if not single and len(word) == 1 and word.isalpha() and not texts[token].startswith(" "):
+            continue
         if word in members:
             found[token] = members[word]
         elif word.isalpha() and len(word) > 2 and common[word] > 1:

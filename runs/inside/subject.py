@@ -11,26 +11,30 @@ from torch import Tensor
 from architectures.objectives import Pairs
 from runs import finished
 from runs.finished import FinishedRun
+from runs.validation import nearest, shown
 from tasks.errors import InputError
 from tasks.example import END, PAD, SPECIALS
 from tasks.tokenizers import Tokenizer
 
 MOST_EXAMPLES = 200
+Pair = tuple[list[int], list[int]]  # token ids of a source and a target
 
 
 @dataclass(frozen=True)
 class Subject:
     """``examples`` are (source, target) token ids of test examples, ``text`` the one that is shown in full.
 
-    ``given`` says whether the user gave its source; its target is then what the model wrote. ``cut`` counts the tokens
-    of a given text that were beyond the model's lengths.
+    ``given`` says whether the user gave its source, ``right`` whether its target is the right one: that of the data or
+    of the user, not what the model itself wrote. ``cut`` counts the tokens of what was given that were beyond the
+    model's lengths.
     """
 
     run: FinishedRun
-    examples: tuple[tuple[list[int], list[int]], ...]
-    text: tuple[list[int], list[int]]
-    given: bool
-    cut: int
+    examples: tuple[Pair, ...]
+    text: Pair
+    given: bool = False
+    right: bool = True
+    cut: int = 0
 
     @property
     def exact(self) -> bool:
@@ -43,47 +47,45 @@ class Subject:
         return "nats per target token" + ("" if self.exact else ", any-order bound")
 
 
-def read(folder: Path, text: str | None = None) -> Subject:
-    """The run in ``folder`` with its recorded test examples; ``text`` in place of the first one.
+def read(folder: Path, text: str | None = None, right: str | None = None) -> Subject:
+    """The run in ``folder`` with its recorded test examples; ``text`` in place of the first one, ``right`` its answer.
 
-    Raises ``InputError`` where the run is unfinished, damaged, or kept no test examples.
+    Raises ``InputError`` where the run is unfinished, damaged, or kept no test examples, and where a text is of no use.
     """
+    for option, given, what in (("--text", text, "the text to look at"), ("--answer", right, "the right answer")):
+        if given == "":
+            raise InputError(f"{option}: is empty; give {what}")
+    if text is None and right is not None:
+        raise InputError("--answer: is the right answer to a text; give that text with --text")
     run = finished.read(folder)
     pairs = _recorded(run, folder)
-    if text is None:
-        return Subject(run, pairs, pairs[0], False, 0)
-    if not text:
-        raise InputError("--text: is empty; give the text to look at")
-    shown, cut = _given(run, run.tokenizer.encode(text))
-    return Subject(run, pairs, shown, True, cut)
+    return Subject(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
 
 
-def batch(pairs: Sequence[tuple[list[int], list[int]]]) -> Pairs:
+def batch(pairs: Sequence[Pair]) -> Pairs:
     """Examples as one batch, padded at the right."""
     (source, source_mask), (target, target_mask) = (_padded([pair[side] for pair in pairs]) for side in (0, 1))
     return Pairs(source, target, source_mask, target_mask)
 
 
 def spelled(tokenizer: Tokenizer, token: int) -> str:
-    """A token as it is shown: blanks and line ends visible, special ones by name."""
+    """A token as it is shown: blanks and line ends visible, special ones by name, part of a character by its id."""
     if token < len(SPECIALS):
         return SPECIALS[token]
     text = tokenizer.decode([token])
-    return text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥") or f"#{token}"
+    if not text or "\N{REPLACEMENT CHARACTER}" in text:
+        return f"#{token}"
+    return text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
 
 
-def _recorded(run: FinishedRun, folder: Path) -> tuple[tuple[list[int], list[int]], ...]:
+def _recorded(run: FinishedRun, folder: Path) -> tuple[Pair, ...]:
     file = folder / "predictions.parquet"
     if not file.is_file():
         raise InputError(f"{folder}: this run kept no test examples (a trial of tuning keeps none); name another run")
     table = pd.read_parquet(file, columns=["source", "reference"]).head(MOST_EXAMPLES)
-    limits, tokenizer = run.plan.limits, run.tokenizer
-    sources = [list(map(int, ids))[: limits.source_length] for ids in tokenizer.encode_batch(list(table["source"]))]
-    if run.kind == "classification":
-        targets = [[tokenizer.label_id(label)] for label in table["reference"]]
-    else:
-        encoded = tokenizer.encode_batch(list(table["reference"]))
-        targets = [[*map(int, ids)][: limits.target_length - run.ends] + [END] * run.ends for ids in encoded]
+    encoded = run.tokenizer.encode_batch(list(table["source"]))
+    sources = [list(map(int, ids))[: run.plan.limits.source_length] for ids in encoded]
+    targets = _targets(run, list(table["reference"]))[0]
     pairs = tuple(zip(sources, targets, strict=True))
     kept = tuple(pair for pair in pairs if pair[1] and run.answers[pair[1]].all())
     if not kept:
@@ -91,13 +93,36 @@ def _recorded(run: FinishedRun, folder: Path) -> tuple[tuple[list[int], list[int
     return kept
 
 
-def _given(run: FinishedRun, ids: list[int]) -> tuple[tuple[list[int], list[int]], int]:
-    """The text as a source and the model's answer as its target; of whole windows, the text is the target."""
+def _targets(run: FinishedRun, texts: Sequence[str]) -> tuple[list[list[int]], int]:
+    """Target ids of texts as training makes them, and how many tokens were beyond the model's target length."""
+    if run.kind == "classification":
+        return [[run.tokenizer.label_id(text)] for text in texts], 0
+    encoded = [list(map(int, ids)) for ids in run.tokenizer.encode_batch(texts)]
+    room = run.plan.limits.target_length - run.ends
+    return [ids[:room] + [END] * run.ends for ids in encoded], sum(max(0, len(ids) - room) for ids in encoded)
+
+
+def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> Subject:
+    """The text as a source, its target the right answer or what the model writes; of whole windows it is the target."""
     limits = run.plan.limits
     if not limits.source_length:
-        return ([], ids[: limits.target_length]), max(0, len(ids) - limits.target_length)
+        if right is not None:
+            raise InputError("--answer: this run reads whole windows of text and answers nothing; give --text alone")
+        window = ids[: limits.target_length]
+        return Subject(run, examples, ([], window), True, True, len(ids) - len(window))
     source = ids[-limits.source_length :] if run.kind == "generation" else ids[: limits.source_length]
-    return (source, answer(run, source)), len(ids) - len(source)
+    target, cut = (answer(run, source), 0) if right is None else _right(run, right)
+    return Subject(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
+
+
+def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
+    """The right answer as a target, and how many of its tokens are left out; ``InputError`` where it cannot be one."""
+    ((target,), cut) = _targets(run, [text])
+    if target and run.answers[target].all():
+        return target, cut
+    if run.kind == "classification":
+        raise InputError(f"--answer: {shown(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
+    raise InputError(f"--answer: {shown(text)} is nothing that this run's model could write; give another answer")
 
 
 def answer(run: FinishedRun, source: list[int]) -> list[int]:

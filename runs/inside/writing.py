@@ -14,12 +14,12 @@ from architectures.feedforward import FeedForward, GatedFeedForward
 from architectures.generate import truncate
 from architectures.objectives import log_softmax
 from runs.inside import heads
-from runs.inside.subject import Subject, answer, batch, spelled
+from runs.inside.subject import Pair, Subject, answer, batch, spelled
 from tasks.errors import InputError
 from tasks.example import BOS
 
 TOP = 5
-STEP = 0.01  # length of the shown gradient step, in lengths of all weights
+STEP = 0.01  # length of the shown gradient step, in lengths of all weights, at most
 RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alone
     "greedy": (1.0, 1, 1.0),
     "temperature 0.7": (0.7, 0, 1.0),
@@ -29,7 +29,7 @@ RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alo
 
 
 @torch.no_grad()
-def probabilities(subject: Subject, pair: tuple[list[int], list[int]]) -> Tensor:
+def probabilities(subject: Subject, pair: Pair) -> Tensor:
     """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
     model, target = subject.run.model, pair[1]
     shown = model.objective.shown(model, batch([pair]))
@@ -39,8 +39,19 @@ def probabilities(subject: Subject, pair: tuple[list[int], list[int]]) -> Tensor
     return log_softmax(logits[0], subject.run.answers)
 
 
+def mistakes(subject: Subject, pair: Pair) -> int:
+    """At how many positions of the target another token is likelier, the ones before it given."""
+    guesses = probabilities(subject, pair).argmax(-1).tolist()
+    return sum(guess != token for guess, token in zip(guesses, pair[1], strict=True))
+
+
+def first_mistaken(subject: Subject) -> Pair:
+    """The first example in which a guess is wrong; the first of all where none is."""
+    return next((pair for pair in subject.examples if mistakes(subject, pair)), subject.examples[0])
+
+
 def positions(subject: Subject) -> list[dict[str, Any]]:
-    """For every position of the shown target: the right token, and the likeliest ones under each rule of choosing."""
+    """For every position of the shown target: its token, and the likeliest ones under each rule of choosing."""
     found, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
     rows = []
     for place, token in enumerate(subject.text[1]):
@@ -66,34 +77,57 @@ def positions(subject: Subject) -> list[dict[str, Any]]:
 def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
     """What the model would have answered to the shown source at each step that was kept: five likeliest first tokens.
 
-    The weights that were scored come last. Empty where no snapshots were kept. Raises ``InputError`` for damaged ones.
+    ``watched`` follows those that are likeliest in the end, and the target's first one. The weights that were scored
+    come last. Empty where no snapshots were kept. Raises ``InputError`` for damaged ones.
     """
     model = subject.run.model
     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    rows = []
+    found = []
     try:
         for file in sorted((folder / "snapshots").glob("*.safetensors")):
             try:
                 model.load_state_dict(load_file(file))
             except Exception as error:
                 raise InputError(f"{file}: this snapshot is damaged; delete it, or run its compare again") from error
-            rows.append(_answered(subject, f"step {int(file.stem):,}"))
+            found.append(_answered(subject, f"step {int(file.stem):,}"))
     finally:
         model.load_state_dict(best)
-    return [*rows, _answered(subject, "as scored")] if rows else []
+    return _watched(subject, [*found, _answered(subject, "as scored")]) if found else []
 
 
-def _answered(subject: Subject, when: str) -> dict[str, Any]:
+def _answered(subject: Subject, when: str) -> tuple[dict[str, Any], Tensor]:
+    """The row of these weights, and what they give to every token (v,) at the first position."""
     tokenizer = subject.run.tokenizer
-    first = _top(probabilities(subject, subject.text)[0].exp(), tokenizer)
+    first = probabilities(subject, subject.text)[0].exp()
     written = tokenizer.decode(answer(subject.run, subject.text[0]))
-    return {"when": when, "first": first, "answer": written, "loss": float(heads.losses(subject, [subject.text])[0])}
+    loss = float(heads.losses(subject, [subject.text])[0])
+    return {"when": when, "first": _top(first, tokenizer), "answer": written, "loss": loss}, first
+
+
+def _watched(subject: Subject, found: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
+    right, last = subject.text[1][0], found[-1][1]
+    watched = list(dict.fromkeys([*last.topk(min(TOP, len(last))).indices.tolist(), right]))
+    return [
+        {
+            **row,
+            "watched": [
+                {
+                    "token": spelled(subject.run.tokenizer, token),
+                    "right": subject.right and token == right,
+                    "probability": float(first[token]),
+                }
+                for token in watched
+            ],
+        }
+        for row, first in found
+    ]
 
 
 def gradient_step(subject: Subject) -> dict[str, Any]:
-    """One step of plain gradient descent on the shown example: guess, loss, update, and the right tokens' probability.
+    """One step of plain gradient descent on the shown example: guess, loss, update, and its tokens' probability.
 
-    The step is as long as ``STEP`` of the weights, so that it can be seen. The model is as before afterwards.
+    The step is as long as ``STEP`` of the weights, so that it can be seen; shorter where the slope, if it stayed as it
+    is, would take more than half of the loss (half of Polyak's step size). The model is as before afterwards.
     """
     model, tokenizer = subject.run.model, subject.run.tokenizer
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -102,7 +136,8 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
     torch.autograd.backward(loss)
     parameters = [p for p in model.parameters() if p.grad is not None]
     size, slope = _norm([p.detach() for p in parameters]), _norm([p.grad for p in parameters if p.grad is not None])
-    rate = STEP * size / max(slope, 1e-12)
+    slope = max(slope, 1e-12)
+    rate = min(STEP * size / slope, loss.item() / 2 / slope**2)
     parts = _parts(model)
     try:
         with torch.no_grad():
@@ -125,8 +160,8 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
         }
         for place, token in enumerate(subject.text[1])
     ]
-    facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size, "share": STEP}
-    return {**facts, "parts": parts, "positions": rows}
+    facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size}
+    return {**facts, "share": rate * slope / size, "parts": parts, "positions": rows}
 
 
 def _trained_loss(subject: Subject) -> Tensor:
