@@ -93,9 +93,10 @@ def figures(judged: Judged) -> list[Figure]:
     found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
     scored = [comparison for comparison in first if comparison.scored]
     declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
-    brief = [short for one in scored if (short := _short(one, judged.tested.of(one.group.dataset))).scored]
+    brief = [_short(one, judged.tested.of(one.group.dataset)) for one in scored]
+    shorter = any(len(one.cells) > len(short.cells) for one, short in zip(scored, brief, strict=True))
     drawn = [
-        _headline("in_short", "The declared architectures", brief, found),
+        _headline("in_short", "The declared architectures", [one for one in brief if one.scored and shorter], found),
         _headline("headline", "Scores on the test split", scored, found),
         _forest("differences", "Differences to the default", forest.CAPTION, declared),
         _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),

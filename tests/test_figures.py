@@ -43,7 +43,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == ["in_short", "headline", "curves_tokens", "curves_flops", "cost"]
+    assert list(drawn(found)) == ["headline", "curves_tokens", "curves_flops", "cost"]
     paths = figures.write(drawn(found)["headline"], tmp_path)
     assert [path.name for path in paths] == ["headline.svg", "headline.png", "headline.csv"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
@@ -59,6 +59,8 @@ def test_the_short_figure_has_what_is_declared_and_the_best_classical_method(tmp
     table = drawn(tables.collect(tmp_path))["in_short"].numbers
     assert list(table.loc[table["kind"] == "architecture", "name"]) == ["decoder", "encoder", "encoder-decoder"]
     assert len(table) == 4
+    synthetic.write_store(tmp_path / "plain", [synthetic.SENTIMENT])
+    assert "in_short" not in drawn(tables.collect(tmp_path / "plain"))  # it would be the headline again
 
 
 def test_the_same_tables_give_the_same_bytes(found: Tables, tmp_path: Path) -> None:
