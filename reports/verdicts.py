@@ -44,7 +44,11 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
 
 
 def contrast_sentence(one: Contrast) -> str:
-    """What is decided between two architectures, and what would decide it where nothing is."""
+    """What is decided between two architectures, and what would decide it where nothing is; which runs diverged."""
+    return _decision(one) + (f" {one.diverged} diverged." if one.diverged and one.outcome != "unknown" else "")
+
+
+def _decision(one: Contrast) -> str:
     found = metric(one.metric)
     places = decimals(one.difference, found.decimals)
     toward = one if one.difference.mean >= 0 else turned(one)
@@ -322,9 +326,28 @@ def _cheats(found: Comparison) -> list[str]:
     broken = runs[runs["breaks"].fillna("") != ""].drop_duplicates("architecture")
     return [
         f"{name} breaks the contract, as it is meant to ({checks}): its losses and likelihoods are not those of a "
-        "model that predicts, and compare with no other's."
+        f"model that predicts, and compare with no other's.{_looked_ahead(found, name, checks)}"
         for name, checks in zip(broken["architecture"], broken["breaks"], strict=True)
     ]
+
+
+def _looked_ahead(found: Comparison, name: str, checks: str) -> str:
+    """What seeing the answer did to loss and answers, beside the first of the family that does not see it."""
+    runs, means = found.group.runs, {cell.architecture: cell.interval.mean for cell in found.scored}
+    family = runs.loc[runs["architecture"] == name, "family"].iloc[0]
+    honest = runs[((runs["family"] == family) & (runs["breaks"].fillna("") == "")).fillna(False)]
+    other = next((each for each in honest["architecture"] if each in means), "")
+    if "no_look_ahead" not in checks or not other or name not in means or "validation_loss" not in runs:
+        return ""
+    losses = runs["validation_loss"].astype(float).groupby(runs["architecture"]).mean()
+    if not losses[name] < losses[other] or found.metric.gain(means[name] - means[other]) >= 0:
+        return ""
+    low, high = (value(losses[each], 4) for each in (name, other))
+    worse, better = (value(means[each], found.metric.decimals) for each in (name, other))
+    return (
+        f" Its validation loss falls to {low} nats per token, below the {high} of {other}, but its answers are worse: "
+        f"{found.metric.label} {worse} against {better}."
+    )
 
 
 _REFERENCES: Final = {

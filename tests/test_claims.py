@@ -226,3 +226,195 @@ def test_a_piece_of_information_each_takes_a_bit_in_every_size() -> None:
     words = {mean: replace(point, bits=Interval(mean, mean - 50, mean + 50)).above(1.0) for mean in (800, 1000, 1200)}
     assert words == {800: "below", 1000: "open", 1200: "above"}
     assert replace(point, bits=Interval(850, 840, 860), strings=900).above(1.0) == "open"  # the strings ran out
+
+
+# Divergence.
+
+
+def parted(root: Path, lost: dict[str, int], *others: str) -> Ruling:
+    """The verdict on several heads, where so many of five runs of each diverged."""
+    truth = {"decoder": 0.7, "decoder-one-head": 0.4, **dict.fromkeys(others, 0.5)}
+    for run in synthetic.write_store(root, [single(PHRASES, truth=truth, **CLEAR)]):
+        name, seed = re.fullmatch(r"phrases-en-de-(.+)-s(\d)-\w+", run).groups()  # type: ignore[union-attr]
+        if int(seed) < lost.get(name, 0):
+            synthetic.fail(root, run, "diverged", "the loss is nan")
+    return {one.claim.name: one for one in rulings(judge(tables.collect(root)))}["heads-in-parallel"]
+
+
+@pytest.mark.parametrize("others", [(), ("encoder",)], ids=["two", "three"])
+@pytest.mark.parametrize(("lost", "verdict"), [("decoder-one-head", REPRODUCED), ("decoder", OPPOSITE)])
+def test_an_architecture_all_of_whose_runs_diverged_is_behind(
+    tmp_path: Path, lost: str, verdict: str, others: tuple[str, ...]
+) -> None:
+    found = parted(tmp_path, {lost: 5}, *others)
+    assert found.verdict == verdict, found.evidence
+    assert f"as all 5 runs of {lost} diverged" in found.evidence
+
+
+def test_runs_that_diverged_are_told_beside_what_the_others_decide(tmp_path: Path) -> None:
+    found = parted(tmp_path, {"decoder-one-head": 2})
+    assert found.verdict == REPRODUCED
+    assert "(2 of 5 runs of decoder-one-head diverged)" in found.evidence
+
+
+@pytest.mark.parametrize("first", [1, 5], ids=["some", "all"])
+def test_where_both_diverged_nothing_is_decided(tmp_path: Path, first: int) -> None:
+    found = parted(tmp_path, {"decoder": first, "decoder-one-head": 5}, "encoder", "encoder-decoder")
+    assert found.verdict == UNDECIDED
+    assert "all 5 runs of decoder-one-head diverged" in found.evidence
+    assert "all 5 runs of decoder-one-head diverged" in found.command
+
+
+def layers(root: Path, deep: dict[str, float], lost: str = "") -> Ruling:
+    """The verdict on layers, where 1 layer has 0.4 in the decoder and nothing right in the encoder."""
+    rungs = [Planted(1, {"decoder": 0.4, "encoder": -1}), Planted(8, deep)]
+    for run in synthetic.write_ladder(root, single(PHRASES, **CLEAR), "depth", *rungs[:1], rungs[1:]):
+        record = json.loads((root / "runs" / run / "record.json").read_text())
+        if lost and (record["architecture"], record["depth"]) == (lost, 8):
+            synthetic.fail(root, run, "diverged", "the loss is nan")
+    return {one.claim.name: one for one in rulings(judge(tables.collect(root)))}["more-layers"]
+
+
+def test_a_depth_at_which_every_run_diverged_is_no_better(tmp_path: Path) -> None:
+    found = layers(tmp_path / "with", {"decoder": 0.7, "encoder": 0.7})
+    assert found.verdict == REPRODUCED, found.evidence
+    found = layers(tmp_path / "without", {"decoder": 0.7, "encoder": 0.7}, lost="decoder")
+    assert found.verdict == UNDECIDED
+    assert "decoder with 1 layer ahead of decoder with 8 layers, as all 5 runs" in found.evidence
+
+
+# What counts.
+
+
+def test_a_family_that_learns_nothing_decides_nothing(tmp_path: Path) -> None:
+    found = layers(tmp_path / "one", {"decoder": 0.7, "encoder": -1})
+    assert found.verdict == REPRODUCED
+    assert (
+        "not counted, since no better than an untrained model: phrases-en-de: encoder with 8 layers" in found.evidence
+    )
+    none = layers(tmp_path / "none", {"decoder": 0.2, "encoder": -1})
+    assert none.verdict == OPPOSITE  # what was learned at one depth counts
+
+
+@pytest.mark.parametrize(("decoder", "verdict"), [(0.3, REPRODUCED), (0.6, UNDECIDED)])
+def test_only_what_is_learned_shows_what_data_do(tmp_path: Path, decoder: float, verdict: str) -> None:
+    task = single(
+        PHRASES, truth={"decoder": 0.6, "encoder": -1, "encoder-decoder": 0.6}, tokens_per_parameter=3, **CLEAR
+    )
+    halves = {"decoder": decoder, "encoder": -1, "encoder-decoder": 0.3}
+    parts = tuple(Further(task, name, name, half, role="share", share=0.5) for name, half in halves.items())
+    found = ruled(tmp_path, task, further=parts)["more-data"]
+    assert found.verdict == verdict, found.evidence
+    assert "untrained model: phrases-en-de: encoder and encoder (0.5 of the budget)" in found.evidence
+
+
+def test_where_nothing_is_learned_the_claim_is_not_tested(tmp_path: Path) -> None:
+    task = single(PHRASES, truth=dict.fromkeys(("decoder", "decoder-no-positions"), -1.0), **CLEAR)
+    found = ruled(tmp_path, task)["positions-tell-order"]
+    assert found.verdict == UNMET
+    assert found.evidence.startswith("Not counted, since no better than an untrained model")
+
+
+@pytest.mark.parametrize(("shallow", "deep", "verdict"), [(0.6, 0.3, REPRODUCED), (0.3, 0.6, UNDECIDED)])
+def test_residuals_are_judged_at_the_greatest_depth(tmp_path: Path, shallow: float, deep: float, verdict: str) -> None:
+    tasks = [
+        single(PHRASES, dataset=f"phrases-{depth}", truth={"decoder": 0.6, "decoder-no-residual": score}, **CLEAR)
+        for depth, score in ((24, deep), (2, shallow))
+    ]
+    for run in synthetic.write_store(tmp_path, tasks):
+        synthetic.change_record(tmp_path, run, depth=int(run.split("-")[1]))
+    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["residuals-carry-depth"]
+    assert found.verdict == verdict, found.evidence
+    assert "not counted, since less deep: phrases-2: " in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "verdict"), [(3.1, 2.6, REPRODUCED), (7.0, 8.0, OPPOSITE), (7.0, 2.6, UNDECIDED)]
+)
+def test_learning_without_labels_is_being_better_than_untrained(
+    tmp_path: Path, encoder: float, decoder: float, verdict: str
+) -> None:
+    truth = {"encoder": encoder, "decoder": decoder}
+    assert ruled(tmp_path, single(SHAKESPEARE, truth=truth))["no-labels"].verdict == verdict
+
+
+# Scale, words, conditions.
+
+
+def test_what_is_out_of_reach_has_size_and_pretraining_as_its_reason(tmp_path: Path) -> None:
+    found = ruled(tmp_path, SENTIMENT)
+    for name in ("few-examples", "size-brings-reasoning"):
+        assert found[name].verdict == OUT_OF_REACH
+        assert "was made for 1.00" in found[name].evidence and "no data set" not in found[name].evidence
+
+
+def test_no_pattern_is_shown_to_a_reader(tmp_path: Path) -> None:
+    found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR))
+    assert found["more-parameters"].evidence == "Not compared here: the largest size against a smaller one."
+    assert not any(mark in one.evidence + one.command for one in found.values() for mark in (".*", "[0-9", "\\"))
+
+
+@pytest.mark.parametrize(("target", "verdict"), [(0.5, REPRODUCED), (0.8, OPPOSITE)])
+def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
+    tmp_path: Path, target: float, verdict: str
+) -> None:
+    task = single(PHRASES, truth={"decoder": 0.65, "prefix-decoder": 0.65}, **CLEAR)
+    other = Further(task, "decoder", "decoder", target, role="compared", condition="target supervision")
+    synthetic.write_store(tmp_path, [task], further=(other,))
+    card = tmp_path / "data" / "phrases-en-de.json"
+    synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
+    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["causal-source-hurts"]
+    assert found.verdict == verdict, found.evidence
+    assert "decoder (target supervision)" in found.evidence
+
+
+@pytest.mark.parametrize(("other", "told"), [(2.9, True), (2.2, False)])
+def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, other: float, told: bool) -> None:
+    truth = {"decoder": 2.2, "encoder": 3.1, "encoder-decoder": 2.6}
+    task = single(SHAKESPEARE, truth=truth)
+    further = tuple(
+        Further(task, name, name, score, role="compared", condition="target supervision")
+        for name, score in {**truth, "decoder": other}.items()
+    )
+    found = ruled(tmp_path, task, further=further)["decoder-generates-best"]
+    assert found.verdict == REPRODUCED
+    words = "otherwise on shakespeare under target supervision: encoder-decoder ahead of decoder by 0."
+    assert (words in found.evidence, "otherwise" in found.evidence) == (told, told)
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ([], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
+        (["architectures"], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
+        (["seeds"], r"\d+ seeds of each under \[\[conditions\]\]"),
+    ],
+)
+def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, own: list[str], says: str) -> None:
+    task = single(
+        SENTIMENT, truth={"decoder": 0.63, "encoder": 0.63, "encoder-decoder": 0.63}, spread=0.03, examples=4000
+    )
+    synthetic.write_store(
+        tmp_path, [task], further=[Further(task, name, name, 0.58, role="share", share=0.5) for name in task.truth]
+    )
+    synthetic.specify(tmp_path, "conditions", [{"name": "sentiment", "condition": "", "share": 0.5, "own": own}])
+    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["more-data"]
+    assert found.verdict == UNDECIDED, found.evidence
+    assert re.fullmatch(says, found.command), found.command
+
+
+def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path) -> None:
+    scores = {"phrases-alone": 0.63, "phrases-mixed": 0.6}
+    tasks = [
+        single(PHRASES, dataset=name, truth={"decoder": score, "encoder": 0.5}, seeds=3, spread=0.04, examples=4000)
+        for name, score in scores.items()
+    ]
+    synthetic.write_store(tmp_path, tasks)
+    synthetic.specify(
+        tmp_path,
+        "tasks",
+        [{"name": "phrases-alone"}, {"name": "phrases-mixed", "baseline": "phrases-alone"}],
+    )
+    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
+    assert found.verdict == UNDECIDED, found.evidence
+    assert "--tasks phrases-alone,phrases-mixed --seeds " in found.command

@@ -92,6 +92,13 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
     assert rows["decoder-no-norm"]["diverged"] == "all 5 runs of decoder-no-norm"
 
 
+@pytest.mark.parametrize(("mean", "error"), [(0.05, 0.01), (0.001, 0.003), (0.01, 0.02), (0.0, 0.0)])
+def test_whatever_is_decided_the_sentence_tells_what_diverged(mean: float, error: float) -> None:
+    said = contrast_sentence(contrast(mean, error))
+    told = contrast_sentence(contrast(mean, error, "1 of 3 runs of decoder-alibi"))
+    assert told == f"{said} 1 of 3 runs of decoder-alibi diverged."
+
+
 def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
     html = (ablation / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="figure-differences"' in html
@@ -155,6 +162,30 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
     told = "decoder-no-mask breaks the contract, as it is meant to (no_look_ahead)"
     assert any(note.startswith(told) for note in found.notes)
     assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
+
+
+@pytest.mark.parametrize(
+    ("loss", "score", "told"),
+    [(0.001, 0.0, True), (0.9, 0.0, False), (0.001, 0.9, False)],
+    ids=["cheats", "not", "better"],
+)
+def test_what_looking_ahead_did_is_told_where_loss_and_answers_disagree(
+    tmp_path: Path, loss: float, score: float, told: bool
+) -> None:
+    truth = {"decoder": 0.6, "decoder-no-mask": score}
+    for run in synthetic.write_store(tmp_path, [single(PHRASES, truth=truth, spread=0.001)]):
+        cheat = "no-mask" in run
+        facts = {"breaks": "no_look_ahead, likelihood_sums_to_one", "family": "decoder"} if cheat else {"breaks": ""}
+        synthetic.change_record(tmp_path, run, validation_loss=loss if cheat else 0.5, **facts)
+    judged = read(tmp_path)
+    [note] = [note for note in verdict(judged.first[0]).notes if "breaks the contract" in note]
+    means = {cell.architecture: cell.interval.mean for cell in judged.first[0].cells}
+    expected = (
+        " Its validation loss falls to 0.0010 nats per token, below the 0.5000 of decoder, but its answers are worse: "
+        f"exact match {means['decoder-no-mask']:.3f} against {means['decoder']:.3f}."
+    )
+    assert note.endswith(expected) == told
+    assert ("validation loss" in note) == told
 
 
 # What a change does.

@@ -12,10 +12,9 @@ import archbench
 from reports import capacity, publish
 from reports import tables as report_tables
 from reports.capacity import Stored
-from reports.claims import OPPOSITE, rulings
+from reports.claims import OPPOSITE, UNTESTED, rulings
 from reports.judgement import judge
 from reports.statistics import Interval
-from runs import machine, matrix, spec
 from tasks import random_strings
 from tasks.memorization import stored
 
@@ -189,21 +188,7 @@ def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
     assert capacity.sentences([]) == [] and capacity.panels([], {}) == ()
 
 
-# The preset.
-
-
-def test_the_preset_measures_three_sizes_within_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "matmul_rate", lambda on, bf16: 12e9)  # of a core that is busy with something else
-    experiment = spec.preset("capacity")
-    found = matrix.plan(
-        experiment, device="cpu", deterministic=False, cache=tmp_path, root=tmp_path, say=lambda line: None
-    )
-    sizes = {plan.targets["parameters"] for plan in found.plans}
-    assert len(sizes) == 3 and {plan.family for plan in found.plans} == {"decoder", "encoder", "encoder-decoder"}
-    assert all(len(task.seeds) >= 2 for task in (*experiment.tasks, *experiment.conditions))
-    bits = found.datasets[0]["notes"]["bits_in_all_strings"]
-    assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
-    assert sum(plan.expected_seconds for plan in found.plans) / 2 < 3600
+# What the ledger makes of it.
 
 
 def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
@@ -211,3 +196,11 @@ def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None
     found = {one.claim.name: one for one in rulings(judged)}["one-piece-each"]
     assert {one.word for one in capacity.stored(judged)} == {"below"}
     assert found.verdict == OPPOSITE and "more training may store more" in found.evidence
+
+
+def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_sizes(compared: Path) -> None:
+    judged = judge(report_tables.read(compared / "tables"))
+    found = {one.claim.name: one for one in rulings(judged)}["more-memory"]
+    sizes = [f"decoder with {size} parameters" for size in ("24,000", "20,000")]
+    assert [[one.first, one.second] for one in found.contrasts] == [sizes]
+    assert [one.metric for one in found.contrasts] == ["stored_bits"] and found.verdict not in UNTESTED

@@ -17,11 +17,9 @@ from reports.bottom_line import bottom_line
 from reports.contrasts import Contrast
 from reports.judgement import Judged, judge
 from reports.ladders import DEPTH, SIZE, ladders, steps
-from runs import matrix, spec
-from runs.sections import Experiment, Task
+from runs import spec
 
 NAMES = ("decoder", "encoder", "encoder-decoder")
-FLOAT32 = 100e9  # FLOP/s of a matrix product on an idle core that multiplies float32 alone
 SIZES = (50_000, 125_000, 320_000, 800_000, 2_000_000)
 TASK = single(SENTIMENT, seeds=3, spread=0.003, examples=2000)
 
@@ -57,37 +55,6 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Presets.
-
-
-def offline(experiment: Experiment, folder: Path) -> Experiment:
-    """The experiment on data of the same lengths that need no download."""
-    words = " ".join(f"word{number % 977}" for number in range(40_000))
-    (folder / "text.txt").write_text(words)
-
-    def moved(task: Task) -> Task:
-        data = "phrases-en-de:2000" if task.name == "phrases-en-de" else str(folder / "text.txt")
-        return task.model_copy(update={"data": data})
-
-    parts = {key: tuple(map(moved, getattr(experiment, key))) for key in ("tasks", "conditions")}
-    return experiment.model_copy(update=parts)
-
-
-@pytest.mark.parametrize(("name", "columns"), [("scaling", {"parameters"}), ("depth-width", {"depth", "width"})])
-def test_a_preset_takes_less_than_an_hour_and_changes_what_it_says(
-    name: str, columns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(matrix.machine, "matmul_rate", lambda *_, **__: FLOAT32)
-    experiment = offline(spec.preset(name), tmp_path)
-    found = matrix.plan(
-        experiment, device="cpu", deterministic=False, cache=tmp_path, root=tmp_path / "out", say=lambda line: None
-    )
-    assert sum(plan.expected_seconds for plan in found.plans) / 2 < 3600
-    rows = pd.DataFrame([plan.row() for plan in found.plans])
-    for _, alike in rows.groupby("target_parameters"):
-        assert (alike["parameters"] / alike["target_parameters"] - 1).abs().max() <= 0.01
-    varying = rows[rows["architecture"] == "decoder"].groupby("dataset")[list(columns)].nunique()
-    assert (varying == 5).all(axis=None)
-    assert rows.groupby(["dataset", "architecture"])["seed"].nunique().min() == 3
 
 
 @pytest.mark.parametrize(

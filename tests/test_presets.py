@@ -1,0 +1,82 @@
+"""Presets as they are planned: how long they take, and that they change what they say."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from runs import machine, matrix, spec
+from runs.matrix import Matrix
+from runs.sections import Experiment, Task
+
+FLOAT32 = 100e9  # FLOP/s of a matrix product on an idle core that multiplies float32 alone
+LADDERS = ("scaling", "depth-width", "capacity")
+OTHERS = [name for name in spec.presets() if name.startswith("ablation-") or name == "generalist"]
+Planned = Callable[[str], Matrix]
+
+
+def offline(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment on data of like lengths that need no download."""
+    words = [f"word{number % 977}" for number in range(40_000)]
+    (folder / "text.txt").write_text(" ".join(words))
+    rows = [f"{' '.join(words[place : place + 12])}\t{place // 12 % 3}" for place in range(0, 36_000, 12)]
+    (folder / "labelled.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    made = {"shakespeare": str(folder / "text.txt"), "sentiment": {"train": str(folder / "labelled.tsv")}}
+
+    def moved(task: Task) -> Task:
+        data = task.data if isinstance(task.data, str) else ""
+        phrases = "as-text:phrases-en-de:2000" if data.startswith("as-text:") else "phrases-en-de:2000"
+        own = data if data.startswith("random-strings:") else made.get(data, phrases)
+        return task.model_copy(update={"data": own})
+
+    parts = {key: tuple(map(moved, getattr(experiment, key))) for key in ("tasks", "conditions")}
+    return experiment.model_copy(update=parts)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """The plans of a preset, made once, for cores of an assumed speed."""
+    folder, found = tmp_path_factory.mktemp("presets"), dict[str, Matrix]()
+
+    def plans(name: str) -> Matrix:
+        if name not in found:
+            experiment = offline(spec.preset(name), folder)
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(machine, "matmul_rate", lambda *_, **__: FLOAT32)
+                found[name] = matrix.plan(
+                    experiment,
+                    device="cpu",
+                    deterministic=False,
+                    cache=folder / "cache",
+                    root=folder / name,
+                    say=lambda line: None,
+                )
+        return found[name]
+
+    return plans
+
+
+@pytest.mark.parametrize("name", [*LADDERS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+def test_a_preset_takes_two_workers_less_than_an_hour(name: str, planned: Planned) -> None:
+    plans = planned(name).plans
+    assert plans and sum(plan.expected_seconds for plan in plans) / 2 < 3600
+
+
+@pytest.mark.parametrize(("name", "columns"), [("scaling", {"parameters"}), ("depth-width", {"depth", "width"})])
+def test_the_runs_of_a_ladder_differ_in_what_it_climbs(name: str, columns: set[str], planned: Planned) -> None:
+    rows = pd.DataFrame([plan.row() for plan in planned(name).plans])
+    for _, alike in rows.groupby("target_parameters"):
+        assert (alike["parameters"] / alike["target_parameters"] - 1).abs().max() <= 0.01
+    varying = rows[rows["architecture"] == "decoder"].groupby("dataset")[list(columns)].nunique()
+    assert (varying == 5).all(axis=None)
+    assert rows.groupby(["dataset", "architecture"])["seed"].nunique().min() == 3
+
+
+def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: Planned) -> None:
+    experiment, found = spec.preset("capacity"), planned("capacity")
+    sizes = {plan.targets["parameters"] for plan in found.plans}
+    assert len(sizes) == 3 and {plan.family for plan in found.plans} == {"decoder", "encoder", "encoder-decoder"}
+    assert all(len(task.seeds) >= 2 for task in (*experiment.tasks, *experiment.conditions))
+    bits = found.datasets[0]["notes"]["bits_in_all_strings"]
+    assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
