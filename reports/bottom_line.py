@@ -42,8 +42,8 @@ def _decided(
     for (winner, other), ones in _by_pair((one.better, _other(one), one) for one in primary if one.better).items():
         ahead.setdefault((winner, f"{_on(ones)}{_kinds(ones, primary, below)}"), []).append(other)
     equal = _by_pair((one.first, one.second, one) for one in primary if one.outcome == "equal")
-    parts = [f"{winner} ahead of {listing(others)} {where}" for (winner, where), others in ahead.items()]
-    parts += [f"{first} and {second} equal within the margin {_on(ones)}" for (first, second), ones in equal.items()]
+    parts = [f"{winner} ahead of {listing(others)}{where}" for (winner, where), others in ahead.items()]
+    parts += [f"{first} and {second} equal within the margin{_on(ones)}" for (first, second), ones in equal.items()]
     sure = f" at 5%, corrected for {primary[0].family} tests" if primary[0].family > 1 else " at 5%"
     return f"Decided{sure}{held}: {'; '.join(parts)}." if parts else f"Nothing is decided {among}{held}."
 
@@ -63,8 +63,10 @@ def _by_pair(found: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str]
 
 
 def _on(ones: Sequence[Contrast]) -> str:
-    """The data sets of these."""
-    return f"on {listing(f'{one.dataset} (by less than the margin)' if one.small else one.dataset for one in ones)}"
+    """The data sets of these; nothing where they are named with the architectures."""
+    if all(" on " in one.first for one in ones):
+        return " by less than the margin" if all(one.small for one in ones) else ""
+    return f" on {listing(f'{one.dataset} (by less than the margin)' if one.small else one.dataset for one in ones)}"
 
 
 def _kinds(ones: Sequence[Contrast], primary: Sequence[Contrast], below: Container[str]) -> str:
@@ -84,7 +86,7 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
     for (first, second), ones in _by_pair((one.first, one.second, one) for one in primary if not one.decided).items():
         pairs.setdefault(_on(ones), []).append(f"{first} against {second}")
     if pairs:
-        yield f"Not decided: {'; '.join(f'{listing(ones)} {where}' for where, ones in pairs.items())}."
+        yield f"Not decided: {'; '.join(f'{listing(ones)}{where}' for where, ones in pairs.items())}."
 
 
 def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:

@@ -113,3 +113,13 @@ def _significant(value: float) -> str:
         return "0"
     places = max(0, 2 - math.floor(math.log10(abs(value)) + 1e-9))
     return f"{value:.{min(places, 6)}f}"
+
+
+def p(chance: float) -> str:
+    """A p value with three digits behind the point; with more where those would not say on which side of 5% it is."""
+    if math.isnan(chance):
+        return MISSING
+    if chance < 0.001:
+        return "< 0.001"
+    short = f"{chance:.3f}"
+    return f"{chance:.4f}" if short == "0.050" else short

@@ -30,7 +30,7 @@ def contrasts(found: Sequence[Contrast]) -> Grid:
                 *([name(one.condition)] if several else []),
                 _pair(one.first, one.second),
                 Entry(_difference(one), metric(one.metric).label),
-                Entry(p(one.p)),
+                Entry(formatting.p(one.p)),
                 Entry(f"{one.margin:g}" if math.isfinite(one.margin) else formatting.MISSING),
                 name(outcome(one)),
                 _detectable(one),
@@ -173,12 +173,6 @@ def _pair(first: str, second: str) -> Entry:
 
 def _difference(one: Contrast) -> str:
     return formatting.interval(one.difference, metric(one.metric).decimals)
-
-
-def p(value: float) -> str:
-    if math.isnan(value):
-        return formatting.MISSING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _seeds(one: Contrast) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from reports.comparison import CHECKPOINT, Comparison
 from reports.conditions import MATCHES
 from reports.contrasts import Contrast, Contrasts, turned
-from reports.formatting import decimals, limits, listing, number, value
+from reports.formatting import decimals, limits, listing, number, p, value
 from reports.metrics import metric
 from reports.tables import Tables
 
@@ -92,7 +92,8 @@ def _power(one: Contrast) -> str:
 
 def p_said(one: Contrast) -> str:
     """A p value in words, and for how many tests it is corrected."""
-    said = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    found = p(one.p)
+    said = f"p {found}" if found.startswith("<") else f"p = {found}"
     return f"{said}, corrected for {one.family} tests" if one.family > 1 else said
 
 

@@ -12,7 +12,7 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from reports import tables, testing
+from reports import formatting, tables, testing
 from reports.bottom_line import bottom_line
 from reports.comparison import Group
 from reports.contrasts import Contrast, turned
@@ -159,6 +159,13 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
     assert "would have been found four times in five" in sentence
     assert f"about {one.seeds} seeds of each" in sentence or "more test examples might" in sentence
     assert verdict(found.first[0], found.tested.of("sentiment")).contrasts == (sentence,)
+
+
+@pytest.mark.parametrize(
+    ("chance", "said"), [(0.0495, "0.0495"), (0.0504, "0.0504"), (0.051, "0.051"), (1e-5, "< 0.001")]
+)
+def test_a_p_value_says_on_which_side_of_the_level_it_is(chance: float, said: str) -> None:
+    assert formatting.p(chance) == said
 
 
 def test_a_word_about_a_kind_takes_two_data_sets_that_agree(tmp_path: Path) -> None:

@@ -251,6 +251,7 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     assert (found.first, found.second, found.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
     assert found.metric == "bits_per_byte" and found.outcome == "ahead"
     assert found.difference.mean == pytest.approx(0.2, abs=0.1)
+    assert "decoder on by-bpe ahead of decoder on by-char." in bottom_line(read(tmp_path))[0]
 
 
 def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:
