@@ -14,7 +14,7 @@ from typing import Final
 import pandas as pd
 
 from reports import capacity, formatting, scaling
-from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, joined, side
+from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, joined
 from reports.conditions import condition
 from reports.contrasts import Contrast, turned
 from reports.evidence import bears_out, by_pair, gathered, outcome, words
@@ -230,7 +230,7 @@ class _Court:
         if primary:
             yield from (one if one.first == pair[0] else turned(one) for one in primary)
             return
-        runs = [side(self.tables, found, one) for one in pair]
+        runs = [self.comparisons.side(found, one) for one in pair]
         if all(len(rows) for rows in runs):
             names = (_said(pair[0]), _said(pair[1]))
             group = Group(found.group.dataset, found.group.task, {}, joined(runs, names))

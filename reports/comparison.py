@@ -172,6 +172,7 @@ class Comparisons:
         self.groups = list(_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._placed: dict[str, pd.DataFrame] = {}
         self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
 
     def primary(self, group: Group) -> str:
@@ -260,10 +261,29 @@ class Comparisons:
             self._pooled[settings, name] = pool(list(cells.values()))
         return self._pooled[settings, name]
 
+    def placed(self, role: str) -> pd.DataFrame:
+        """A row for every place that a run has in this role."""
+        if role not in self._placed:
+            self._placed[role] = placed(self.tables, role)
+        return self._placed[role]
+
+    def side(self, found: Comparison, named: str) -> pd.DataFrame:
+        """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
+        name, _, condition = named.partition("|")
+        name, _, share = name.partition("@")
+        rows = self.placed("share" if share else "compared")
+        axis = found.group.runs["match"].iloc[0]
+        chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+        chosen &= rows["condition"].fillna("") == condition
+        if share:
+            chosen &= rows["share"] == float(share)
+        there: pd.DataFrame = rows[chosen.fillna(False)]
+        return there
+
     @cached_property
     def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
         """The places of all runs that are not trials, by setting."""
-        found = pd.concat([placed(self.tables, role) for role in ROLES], ignore_index=True)
+        found = pd.concat([self.placed(role) for role in ROLES], ignore_index=True)
         found = found.fillna({"condition": "", "share": 1.0})
         return {key: rows for key, rows in found.groupby(SETTING, sort=False)}
 
@@ -328,20 +348,6 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
 
 
-def side(tables: Tables, found: Comparison, named: str) -> pd.DataFrame:
-    """The runs of "X", "X|condition" or "X@share" on a comparison's data set, on the axis of its first condition."""
-    name, _, condition = named.partition("|")
-    name, _, share = name.partition("@")
-    rows = placed(tables, "share" if share else "compared")
-    axis = found.group.runs["match"].iloc[0]
-    chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
-    chosen &= rows["condition"].fillna("") == condition
-    if share:
-        chosen &= rows["share"] == float(share)
-    there: pd.DataFrame = rows[chosen.fillna(False)]
-    return there
-
-
 def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
     """The runs of several sides together, each under its name."""
     parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
@@ -350,7 +356,7 @@ def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
 
 def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
     """The architectures of a comparison on each part of the budget that they were trained on too."""
-    rows = placed(comparisons.tables, "share")
+    rows = comparisons.placed("share")
     rows = rows[
         ((rows["dataset"] == found.group.dataset) & (rows["match"] == found.group.runs["match"].iloc[0])).fillna(False)
         & (rows["condition"].fillna("") == "")

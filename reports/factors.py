@@ -7,7 +7,7 @@ cannot have. The mask alone is what changes where both are trained on their targ
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from reports.comparison import Comparison, Comparisons, Group, joined, side
+from reports.comparison import Comparison, Comparisons, Group, joined
 from reports.contrasts import Factor
 from reports.testing import Question, answered
 
@@ -34,7 +34,7 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
 
 
 def _asked(comparisons: Comparisons, found: Comparison, pair: Sequence[str]) -> Iterator[Question]:
-    runs = [side(comparisons.tables, found, one) for one in pair]
+    runs = [comparisons.side(found, one) for one in pair]
     if all(len(rows) for rows in runs):
         first, second = (one.replace(f"|{TARGET}", f" with {TARGET}") for one in pair)
         group = Group(found.group.dataset, found.group.task, {}, joined(runs, (first, second)))

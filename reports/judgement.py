@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group, by_condition, parts, placed
+from reports.comparison import Comparison, Comparisons, Group, by_condition, parts
 from reports.conditions import condition
 from reports.contrasts import Contrast, Contrasts, Control, corrected_for_family, marked
 from reports.effects import effects
@@ -117,7 +117,7 @@ class _Tester:
 
     def controls(self, found: Comparison) -> Iterator[tuple[Question, str]]:
         """What to ask of each control, and how it has to come out."""
-        rows = placed(self.comparisons.tables, "control")
+        rows = self.comparisons.placed("control")
         rows = rows[(rows["dataset"] == found.group.dataset).fillna(False)]
         for name, control in rows.groupby("architecture", sort=False):
             reference = _reference(found.group, control)

@@ -26,6 +26,7 @@ from reports import (
     trials,
 )
 from reports.bottom_line import bottom_line
+from reports.claims import Ruling
 from reports.comparison import Comparison, Group, as_is, placed
 from reports.conditions import MATCHES, SUPERVISION
 from reports.contrasts import Contrast, Contrasts, row
@@ -64,13 +65,14 @@ def write(judged: Judged, folder: Path) -> list[Path]:
     """Write the page and its figures into `folder`; return the paths, the page first."""
     drawn = figures.figures(judged)
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
-    paths += _write_tested(judged, folder)
+    ruled = claims.rulings(judged)
+    paths += _write_tested(judged, ruled, folder)
     page = folder / "index.html"
-    write_text(page, render(judged, drawn))
+    write_text(page, render(judged, drawn, ruled))
     return [page, *paths]
 
 
-def _write_tested(judged: Judged, folder: Path) -> list[Path]:
+def _write_tested(judged: Judged, ruled: Sequence[Ruling], folder: Path) -> list[Path]:
     """What was tested as CSV, in full precision."""
     tested = judged.tested
     roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
@@ -80,7 +82,7 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     roles.append(("doubling", shares.doublings(judged)))
     for each in judged.climbs:
         roles += [(each.ladder.axis.name, each.moves), (f"{each.ladder.axis.name}, order", each.orders)]
-    roles += [(f"claim {one.claim.name}", one.contrasts) for one in claims.rulings(judged)]
+    roles += [(f"claim {one.claim.name}", one.contrasts) for one in ruled]
     rows = [{"role": role, **row(one)} for role, found in roles for one in found]
     if not rows:
         return []
@@ -89,9 +91,9 @@ def _write_tested(judged: Judged, folder: Path) -> list[Path]:
     return [folder / "contrasts.csv"]
 
 
-def render(judged: Judged, drawn: Sequence[Figure]) -> str:
-    """The page as HTML."""
-    return html("page.html", drawn, **_context(judged))
+def render(judged: Judged, drawn: Sequence[Figure], ruled: Sequence[Ruling] | None = None) -> str:
+    """The page as HTML; claims are judged here unless ``ruled`` has them."""
+    return html("page.html", drawn, **_context(judged, claims.rulings(judged) if ruled is None else ruled))
 
 
 def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
@@ -110,11 +112,10 @@ def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
     return environment.get_template(template).render(style=Markup(style), style_digest=digest, figures=shown, **context)
 
 
-def _context(judged: Judged) -> dict[str, Any]:
+def _context(judged: Judged, ruled: Sequence[Ruling]) -> dict[str, Any]:
     comparisons, first, further, tested = judged.comparisons, judged.first, judged.further, judged.tested
     tables, groups = comparisons.tables, comparisons.groups
     tried, doubled = trials.trials(tables), shares.doublings(judged)
-    ruled = claims.rulings(judged)
     experiment = _experiment(tables["experiment"])
     several = dict.fromkeys(comparison.group.dataset for comparison in further)
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.comparison import Comparison, Comparisons, Group, placed
+from reports.comparison import Comparison, Comparisons, Group
 from reports.contrasts import Contrast
 from reports.judgement import Judged
 from reports.statistics import Interval, mean_interval
@@ -82,7 +82,7 @@ def _doublings(group: Group, metric: str) -> Iterator[Question]:
 
 def _together(comparisons: Comparisons, found: Comparison) -> Group | None:
     """The data set's runs on parts of the budget, and those of the same architectures on all of it."""
-    parts = placed(comparisons.tables, "share")
+    parts = comparisons.placed("share")
     match = found.group.runs["match"].iloc[0]
     parts = parts[
         ((parts["dataset"] == found.group.dataset) & (parts["match"] == match)).fillna(False)
