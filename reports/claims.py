@@ -15,7 +15,7 @@ import pandas as pd
 
 from reports import capacity, formatting, scaling
 from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, joined
-from reports.conditions import condition
+from reports.conditions import beside
 from reports.contrasts import Contrast, turned
 from reports.evidence import bears_out, by_pair, gathered, outcome, words
 from reports.judgement import Judged
@@ -128,13 +128,13 @@ class _Court:
 
     def _otherwise(self, evidence: Sequence[Contrast]) -> str:
         """The further conditions under which a contrast comes out otherwise."""
-        first = {one.group.dataset: f"{condition(one.group)}; " for one in self.first}
+        first = {one.group.dataset: one.group for one in self.first}
         found: dict[str, list[str]] = {}
         for one in evidence:
             for said in dict.fromkeys(each.condition for each in self.found.exploratory if each.condition):
                 for other in self.found.under(one.dataset, said, (one.first, one.second)):
                     if outcome(other) not in ("unknown", outcome(one)) and not other.flat:
-                        place = f"on {one.dataset} under {said.removeprefix(first[one.dataset])}"
+                        place = f"on {one.dataset} under {beside(first[one.dataset], said)}"
                         found.setdefault(place, []).append(words(other))
         return "".join(f"; otherwise {place}: {', '.join(said)}" for place, said in found.items())
 

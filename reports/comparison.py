@@ -267,6 +267,13 @@ class Comparisons:
             self._placed[role] = placed(self.tables, role)
         return self._placed[role]
 
+    def on_parts(self, found: Comparison) -> pd.DataFrame:
+        """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
+        rows, axis = self.placed("share"), found.group.runs["match"].iloc[0]
+        chosen = (rows["dataset"] == found.group.dataset) & (rows["match"] == axis)
+        there: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
+        return there
+
     def side(self, found: Comparison, named: str) -> pd.DataFrame:
         """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
         name, _, condition = named.partition("|")
@@ -356,12 +363,7 @@ def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
 
 def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
     """The architectures of a comparison on each part of the budget that they were trained on too."""
-    rows = comparisons.placed("share")
-    rows = rows[
-        ((rows["dataset"] == found.group.dataset) & (rows["match"] == found.group.runs["match"].iloc[0])).fillna(False)
-        & (rows["condition"].fillna("") == "")
-    ]
-    for share, own in rows.groupby("share", sort=True):
+    for share, own in comparisons.on_parts(found).groupby("share", sort=True):
         said = {"condition": f"{share:.0%} of the budget"}
         yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
 

@@ -23,3 +23,8 @@ def condition(group: Group) -> str:
     """What sets this group apart from the others on its data set; empty if it is the only one."""
     parts = (MATCHES.get(found, found) if key == "match" else found for key, found in group.condition.items())
     return "; ".join(filter(None, parts))
+
+
+def beside(first: Group, said: str) -> str:
+    """A further condition in words, without what it has in common with the first one's."""
+    return said.removeprefix(f"{condition(first)}; ")

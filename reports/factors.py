@@ -9,7 +9,7 @@ from typing import Final
 
 from reports.comparison import Comparison, Comparisons, Group, joined
 from reports.contrasts import Factor
-from reports.testing import Question, answered
+from reports.testing import Question, alone
 
 TARGET: Final = "target supervision"
 _FACTORS: Final = (
@@ -30,7 +30,7 @@ _FACTORS: Final = (
 def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Factor]:
     """Every such pair on every data set that has both, exploratory: not corrected."""
     asked = [(what, one) for what, *pair in _FACTORS for found in first for one in _asked(comparisons, found, pair)]
-    return [Factor(what, answered(comparisons, [one])[0]) for what, one in asked]
+    return [Factor(what, alone(comparisons, one)) for what, one in asked]
 
 
 def _asked(comparisons: Comparisons, found: Comparison, pair: Sequence[str]) -> Iterator[Question]:

@@ -17,9 +17,9 @@ from reports.ladders import ladders
 from reports.metrics import metric
 from reports.scaling import Climb, climbs
 from reports.stated import Pair, stated
-from reports.statistics import Sample, Spread, pool
+from reports.statistics import Sample, pool
 from reports.tables import Tables
-from reports.testing import Question, answered, contrast
+from reports.testing import Question, alone, answered, contrast
 from runs.spec import DEFAULT_CONTRASTS
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
@@ -72,16 +72,16 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], climbed
     primary = [one for found in first for one in tester.primary(found, family)]
     budgets = [part for found in first for part in parts(comparisons, found)]
     exploratory = [one for found in (*first, *further, *budgets) for one in tester.others(found, found in first)]
-    expected = [one for found in first for one in tester.controls(found)]
-    found_ = answered(comparisons, [question for question, _ in expected])
-    controls = [Control(one, word) for one, (_, word) in zip(found_, expected, strict=True)]
+    asked = [one for found in first for one in tester.controls(found)]
+    tested = answered(comparisons, [question for question, _ in asked])
+    controls = [Control(one, expected) for one, (_, expected) in zip(tested, asked, strict=True)]
     rungs = [rung.found for one in climbed for rung in one.ladder.rungs]
-    found = effects(comparisons, first, [one for one in further if not any(one is rung for rung in rungs)])
+    changes = effects(comparisons, first, [one for one in further if not any(one is rung for rung in rungs)])
     return Contrasts(
         tuple(corrected_for_family(primary)),
         tuple(exploratory),
         tuple(controls),
-        tuple(found),
+        tuple(changes),
         tuple(factors(comparisons, first)),
     )
 
@@ -102,8 +102,9 @@ class _Tester:
         within = {name for pair in declared for name in pair}
         named = {name: sample for name, sample in samples.items() if name in within}
         for pair in declared:
+            margin = self.margins.get(found.metric.name, math.nan)
             question = Question(found.group, found.metric.name, pair)
-            yield self._contrast(question, named, pool(list(named.values())), family)
+            yield contrast(question, named, pool(list(named.values())), margin, family)
 
     def others(self, found: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""
@@ -112,8 +113,7 @@ class _Tester:
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
                 said = "" if first else condition(found.group)
-                pooled = self.comparisons.pooled(found.group.runs, found.metric.name)
-                yield self._contrast(Question(found.group, found.metric.name, pair, said), samples, pooled)
+                yield alone(self.comparisons, Question(found.group, found.metric.name, pair, said))
 
     def controls(self, found: Comparison) -> Iterator[tuple[Question, str]]:
         """What to ask of each control, and how it has to come out."""
@@ -143,9 +143,6 @@ class _Tester:
 
     def _samples(self, group: Group, name: str) -> dict[str, Sample]:
         return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}
-
-    def _contrast(self, asked: Question, samples: dict[str, Sample], pooled: Spread, family: int = 1) -> Contrast:
-        return contrast(asked, samples, pooled, self.margins.get(asked.metric, math.nan), family)
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

@@ -82,12 +82,7 @@ def _doublings(group: Group, metric: str) -> Iterator[Question]:
 
 def _together(comparisons: Comparisons, found: Comparison) -> Group | None:
     """The data set's runs on parts of the budget, and those of the same architectures on all of it."""
-    parts = comparisons.placed("share")
-    match = found.group.runs["match"].iloc[0]
-    parts = parts[
-        ((parts["dataset"] == found.group.dataset) & (parts["match"] == match)).fillna(False)
-        & (parts["condition"].fillna("") == "")
-    ]
+    parts = comparisons.on_parts(found)
     if parts.empty or not found.metric.better:
         return None
     whole = found.group.runs

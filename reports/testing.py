@@ -48,6 +48,11 @@ def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contr
     return corrected_for_family(found)
 
 
+def alone(comparisons: Comparisons, asked: Question) -> Contrast:
+    """The contrast that a question is about, corrected for nothing: exploratory."""
+    return answered(comparisons, [asked])[0]
+
+
 def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin: float, family: int = 1) -> Contrast:
     """Test one pair, of a family of so many tests; p values are not yet corrected."""
     group, name, pair = asked.group, asked.metric, asked.pair

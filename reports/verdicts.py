@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reports.comparison import CHECKPOINT, Comparison
-from reports.conditions import MATCHES
+from reports.conditions import beside
 from reports.contrasts import Contrast, Contrasts, turned
 from reports.formatting import decimals, limits, listing, number, p, value
 from reports.metrics import metric
@@ -133,8 +133,7 @@ def _leaders(found: Comparison, primary: Sequence[Contrast], means: Mapping[str,
 def across(first: Comparison, found: Contrasts) -> list[str]:
     """What becomes of a data set's primary pairs under the further conditions: a sentence for each that changes."""
     dataset = first.group.dataset
-    axis = f"{MATCHES.get(first.group.runs['match'].iloc[0], '')}; "
-    under = {said.removeprefix(axis): pairs for said, pairs in otherwise(dataset, found).items()}
+    under = {beside(first.group, said): pairs for said, pairs in otherwise(dataset, found).items()}
     changed: dict[Contrast, dict[str, list[str]]] = {}
     for said, pairs in under.items():
         for base, there in pairs:
