@@ -1,9 +1,10 @@
-"""Attention in bfloat16 on a CPU, some queries at a time, with the backward pass written out.
+"""Attention on a CPU under bfloat16 autocast, some queries at a time, with the backward pass written out.
 
 The fused kernel of PyTorch multiplies in float32 there, or in bfloat16 several times more slowly. Products of blocks
 use the processor's own bfloat16 instructions, scores of a block stay in its cache, and keys that come after all queries
 of a causal block are not looked at. Probabilities are kept for the backward pass, so sequences have to be of moderate
-length (``LONGEST``).
+length (``LONGEST``). Short sequences are multiplied in float32: to write code for products of another shape, as every
+batch of text has one, takes oneDNN longer than bfloat16 saves (see ``architectures.product``).
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 LONGEST = 1024  # keys
 BLOCK = 128  # queries
+SHORT = 128  # keys, up to which products are in float32
 
 
 def serves(queries: Tensor, keys: Tensor, dropout: float) -> bool:
@@ -40,7 +42,9 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         b, h, n, e = q.shape
         shared, m = h // k.shape[1], k.shape[2]
-        flat_q, flat_k, flat_v = _rows(q * scale if scale != 1.0 else q, 1), _rows(k, shared), _rows(v, shared)
+        kind = torch.float32 if m <= SHORT else torch.bfloat16
+        flat_q = _rows(q * scale if scale != 1.0 else q, 1, kind)
+        flat_k, flat_v = _rows(k, shared, kind), _rows(v, shared, kind)
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
         kept = []
         for begin, end, seen in _blocks(n, m, causal):
@@ -48,7 +52,10 @@ class _Attention(torch.autograd.Function):
             added = mask[..., begin:end, :seen] if mask is not None else None
             if added is None and causal:
                 added = _triangle(begin, end)
-            weights = (scores.float() if added is None else torch.add(scores, added)).softmax(-1).to(torch.bfloat16)
+            if kind == torch.float32:
+                weights = (scores if added is None else scores.add_(added)).softmax(-1)
+            else:
+                weights = (scores.float() if added is None else torch.add(scores, added)).softmax(-1).to(kind)
             block = torch.bmm(weights.view(b * h, end - begin, seen), flat_v[:, :seen])
             out[:, begin:end].copy_(block.view(b, h, end - begin, e).transpose(1, 2))
             kept.append(weights)
@@ -65,18 +72,18 @@ class _Attention(torch.autograd.Function):
         m = k.shape[1]
         above = above.view(b, n, h, e)
         drift = (above.float() * out).sum(-1, keepdim=True).transpose(1, 2)  # (b, h, n, 1)
-        g = _rows(above.transpose(1, 2), 1)
+        g = _rows(above.transpose(1, 2), 1, q.dtype)
         by_q = torch.empty_like(q)
         whole = len(kept) == 1
         by_k, by_v = (torch.empty(0), torch.empty(0)) if whole else torch.zeros(2, b * h, m, e).unbind()
         by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
         for weights, (begin, end, seen) in zip(kept, _blocks(n, m, causal), strict=True):
             part, flat = g[:, begin:end], weights.view(b * h, end - begin, seen)
-            slope = torch.bmm(part, v[:, :seen].mT).view(b, h, end - begin, seen) - drift[:, :, begin:end]
-            slope = slope.mul_(weights)
+            slope = torch.bmm(part, v[:, :seen].mT).view(b, h, end - begin, seen)
+            slope = slope.float().sub_(drift[:, :, begin:end]).mul_(weights)
             if by_mask is not None:
                 by_mask[..., begin:end, :seen] += slope.sum_to_size(*mask_shape[:2], end - begin, seen)
-            slope = slope.to(torch.bfloat16).view(b * h, end - begin, seen)
+            slope = slope.to(q.dtype).view(b * h, end - begin, seen)
             by_q[:, begin:end] = torch.bmm(slope, k[:, :seen])
             if whole:
                 by_k, by_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(flat.mT, part)
@@ -90,9 +97,9 @@ class _Attention(torch.autograd.Function):
         return by_q.mul_(scale) if scale != 1.0 else by_q, by_k, by_v, by_mask, None, None
 
 
-def _rows(x: Tensor, times: int) -> Tensor:
-    """(b, h, n, e) -> (b * h * times, n, e) in bfloat16, every head repeated ``times``."""
-    x = x.to(torch.bfloat16)
+def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:
+    """(b, h, n, e) -> (b * h * times, n, e) of ``kind``, every head repeated ``times``."""
+    x = x.to(kind)
     return (x.repeat_interleave(times, 1) if times > 1 else x).flatten(0, 1).contiguous()
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from architectures.product import ROUND, in_bf16, rounded
+
 LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at a time: on a CPU they stay in its cache
-ROWS = 64  # at least, so that the products stay products of matrices
+ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices, and of few shapes
 
 
 def plain(logits: Tensor, labels: Tensor, answers: Tensor | None, smoothing: float) -> Tensor:
@@ -58,19 +60,24 @@ class _Total(torch.autograd.Function):
         answers: Tensor | None,
         smoothing: float,
     ) -> Tensor:
-        device = states.device.type
+        device, count = states.device.type, len(states)
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
         x, w = states.to(kind), matrix.to(kind)
+        weights = weights.expand(count)
+        if in_bf16(states):
+            x = rounded(states, count)
+            labels = F.pad(labels, (0, len(x) - count), value=0 if answers is None else int(answers.int().argmax()))
+            weights = F.pad(weights, (0, len(x) - count))
         added = _added(bias, answers, matrix)
         allowed = None if answers is None else answers.float()
         learns = any(context.needs_input_grad)
         loss = torch.zeros((), device=states.device)
-        by_states = torch.empty_like(states) if learns else None
+        by_states = torch.empty(x.shape, dtype=states.dtype, device=states.device) if learns else None
         by_matrix = torch.zeros_like(matrix, dtype=torch.float32) if learns else None
         by_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
-        for rows in _chunks(len(states), len(matrix), device):
+        for rows in _chunks(len(x), len(matrix), device):
             chunk, label = x[rows], labels[rows, None]
-            weight = weights[rows, None] if len(weights) > 1 else weights
+            weight = weights[rows, None]
             product = chunk @ w.T
             logits = product.float() if added is None else product.float().add_(added)
             chances = logits.softmax(-1)
@@ -87,10 +94,11 @@ class _Total(torch.autograd.Function):
                 slope.sub_(smoothing * (1.0 / slope.shape[1] if allowed is None else allowed / allowed.sum()))
             slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1.0).expand(label.shape))
             if by_bias is not None:
-                by_bias += (slope.T @ weight.expand(len(label), 1)).squeeze(1)
+                by_bias += (slope.T @ weight).squeeze(1)
             slope = slope.to(kind)
             by_states[rows] = (slope @ w) * weight
             by_matrix += slope.T @ (chunk * weight.to(kind))
+        by_states = None if by_states is None else by_states[:count]
         context.save_for_backward(by_states, by_matrix, by_bias)
         context.kinds = matrix.dtype, None if bias is None else bias.dtype
         return loss
@@ -120,8 +128,9 @@ def _mean(logits: Tensor, allowed: Tensor | None) -> Tensor:
 
 
 def _chunks(rows: int, vocabulary: int, device: str) -> list[slice]:
-    """Equal parts of ``rows``, each of at most ``LOGITS`` logits or ``ROWS`` rows."""
-    most = max(LOGITS.get(device, LOGITS["cuda"]) // vocabulary, ROWS)
-    parts = max(1, -(-rows // most))
-    ends = [rows * part // parts for part in range(parts + 1)]
+    """Parts of ``rows``, multiples of ``ROWS`` but for the last; each of at most ``LOGITS`` logits or ``ROWS`` rows."""
+    most = max(LOGITS.get(device, LOGITS["cuda"]) // vocabulary // ROWS, 1)  # times ROWS
+    blocks = -(-rows // ROWS)
+    parts = max(1, -(-blocks // most))
+    ends = [min(rows, blocks * part // parts * ROWS) for part in range(parts + 1)]
     return [slice(begin, end) for begin, end in itertools.pairwise(ends)]

@@ -1,4 +1,4 @@
-"""Attention in blocks of bfloat16 equals that of PyTorch in float32, to the rounding of bfloat16, gradients too."""
+"""Attention in blocks equals that of PyTorch in float32, to the rounding of bfloat16, gradients too."""
 
 import pytest
 import torch
@@ -26,8 +26,12 @@ def near(found: Tensor, expected: Tensor) -> bool:
 @pytest.mark.parametrize("shared", [1, 2])
 @pytest.mark.parametrize("kind", ["causal", "all", "bias", "causal and bias", "padding", "cross"])
 @pytest.mark.parametrize("scale", [0.35, 1.0])
-def test_it_is_attention(kind: str, shared: int, block: int, scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("short", [0, 128], ids=["bfloat16", "float32"])
+def test_it_is_attention(
+    kind: str, shared: int, block: int, scale: float, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(blockwise, "BLOCK", block)
+    monkeypatch.setattr(blockwise, "SHORT", short)
     n, m = 10, 7 if kind == "cross" else 10
     q, k, v = drawn(3, 4, n, 8, seed=0), drawn(3, 4 // shared, m, 8, seed=1), drawn(3, 4 // shared, m, 8, seed=2)
     causal, mask = "causal" in kind, None
