@@ -1,7 +1,7 @@
 """Matrix products with weights, by the library that is faster for them, and in few shapes.
 
-oneDNN, which multiplies bfloat16 on a CPU, writes machine code for every shape that it meets: 0.3 to 0.5 ms a product,
-more than a small product takes. Batches of text hardly ever repeat their shape, so rows are rounded up (``ROUND``).
+oneDNN, which multiplies on a CPU, writes machine code for every shape that it meets: 0.3 to 0.5 ms a product, more than
+a small product takes. Batches of text hardly ever repeat their shape, so rows are rounded up.
 """
 
 import functools
@@ -18,21 +18,25 @@ from torch.utils.flop_counter import register_flop_formula
 
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
-ROUND = 64  # rows of a bfloat16 product on a CPU are a multiple of this
+ROUND = 64  # rows of a product by oneDNN are a multiple of this, or where gradients are not wanted
+FEW = 8  # of this, if they are fewer than that
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` of (..., d), (v, d) and (v,), in every way ``F.linear`` but for its last bits.
 
     On processors for which MKL, that PyTorch multiplies float32 with, keeps to its slow paths, oneDNN multiplies where
-    no gradient is wanted. Under bfloat16 autocast on a CPU rows of zeros fill them up to a multiple of ``ROUND``.
+    no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``.
     """
     if in_bf16(x) and not torch.compiler.is_compiling():
         z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return z
-    if _takes_onednn(x, weight):
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return y
+    rows = x.numel() // max(x.shape[-1], 1)
+    if _takes_onednn(x, weight, rows):
+        added = -rows % (ROUND if rows > ROUND else FEW)
+        filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, weight, bias, "none", [], "")
+        return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
     return F.linear(x, weight, bias)
 
 
@@ -88,8 +92,7 @@ class Linear(nn.Linear):
         return product(x, self.weight, self.bias)
 
 
-def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
-    rows = x.numel() // max(x.shape[-1], 1)
+def _takes_onednn(x: Tensor, weight: Tensor, rows: int) -> bool:
     return (
         rows >= ROWS
         and rows * weight.numel() >= WORTH

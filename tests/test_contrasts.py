@@ -234,12 +234,17 @@ def test_no_number_of_seeds_replaces_test_examples() -> None:
 
 
 def logistic(
-    rng: np.random.Generator, abilities: tuple[float, ...], spread: float, seeds: int, examples: int
+    rng: np.random.Generator,
+    abilities: tuple[float, ...],
+    spread: float | tuple[float, ...],
+    seeds: int,
+    examples: int,
 ) -> list[Sample]:
     """Right and wrong answers: hard and easy examples are the same for all, seeds and architectures vary."""
     hard, samples = rng.normal(0, 1.5, examples), []
-    for ability in abilities:
-        own, effect = rng.normal(0, 0.5, (1, examples)), rng.normal(0, spread, (seeds, 1))
+    spreads = (spread,) * len(abilities) if isinstance(spread, float) else spread
+    for ability, varies in zip(abilities, spreads, strict=True):
+        own, effect = rng.normal(0, 0.5, (1, examples)), rng.normal(0, varies, (seeds, 1))
         chance = 1 / (1 + np.exp(-(ability + effect + own + hard)))
         right = (rng.random(chance.shape) < chance).astype(float)
         samples.append(Sample(right.mean(axis=1), right))
@@ -266,6 +271,30 @@ def test_intervals_of_a_planted_difference_cover_it(seeds: int, examples: int, s
         covered += found.lower <= planted <= found.upper
     slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
     assert 0.93 - slack < covered / repeats < 0.98 + slack
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "examples"), list(itertools.product((3, 5), (300, 3000))))
+@pytest.mark.parametrize(("first", "second"), [(0.05, 0.05), (0.05, 0.2), (0.2, 0.05), (0.05, 0.6), (0.6, 0.2)])
+def test_intervals_between_two_settings_cover_the_difference(
+    seeds: int, examples: int, first: float, second: float
+) -> None:
+    """Three architectures under two settings, as on all and on half of a budget, in which seeds vary differently.
+
+    A pair that stands in both has what both say together; without a difference it is rarely told apart.
+    """
+    rng, repeats, covered, wrong = np.random.default_rng(6), 1000, 0, 0
+    spreads = (first,) * 3 + (second,) * 3
+    planted = true_accuracy(0.4, second) - true_accuracy(0.0, first)
+    for _ in range(repeats):
+        samples = logistic(rng, (0.0, 0.4, 0.2, 0.4, 0.0, 0.2), spreads, seeds, examples)
+        pooled = pool(samples)
+        found = difference_interval(samples[3], samples[0], pooled)
+        covered += found.lower <= planted <= found.upper
+        wrong += p_difference(difference_interval(samples[4], samples[0], pooled)) <= 0.05
+    slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
+    assert 0.93 - slack < covered / repeats < 0.98 + slack
+    assert wrong / repeats <= 0.05 + slack
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Products under bfloat16 autocast on a CPU: rows are rounded up, which nothing but the number of shapes tells."""
+"""Products on a CPU: rows are rounded up, which nothing but the number of shapes tells."""
 
 from collections.abc import Iterator
 
@@ -104,3 +104,22 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_with_the_linear_maps_of_p
     exact, ours = gradient(False), gradient(True)
     monkeypatch.setattr(product, "in_bf16", lambda x: False)
     assert (ours - exact).norm() <= 1.3 * (gradient(True) - exact).norm()
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch without oneDNN")
+@pytest.mark.parametrize("shape", [(5, 13, 200), (33, 200), (64, 200), (100, 200), (8, 200)])
+@pytest.mark.parametrize("biased", [False, True])
+def test_without_gradients_too(shape: tuple[int, ...], biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product, "onednn_is_faster", lambda: True)
+    x, weight, bias = drawn(*shape, seed=0), drawn(400, 200, seed=1), drawn(400, seed=2) if biased else None
+    rows: list[int] = []
+    multiply = torch.ops.mkldnn._linear_pointwise
+
+    def counted(x: Tensor, *rest: object) -> Tensor:
+        rows.append(x.numel() // x.shape[-1])
+        return multiply(x, *rest)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
+    with torch.no_grad():
+        torch.testing.assert_close(product.product(x, weight, bias), F.linear(x, weight, bias), atol=1e-4, rtol=1e-5)
+    assert rows and rows[0] % (product.ROUND if rows[0] > product.ROUND else product.FEW) == 0
