@@ -5,8 +5,6 @@ a small product takes. Batches of text hardly ever repeat their shape, so rows a
 """
 
 import functools
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
@@ -26,9 +24,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weight.T + bias`` of (..., d), (v, d) and (v,), in every way ``F.linear`` but for its last bits.
 
     On processors for which MKL, that PyTorch multiplies float32 with, keeps to its slow paths, oneDNN multiplies where
-    no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``.
+    no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``,
+    unless somebody counts them, as ``FlopCounterMode`` does.
     """
-    if in_bf16(x) and not torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        return F.linear(x, weight, bias)
+    if in_bf16(x):
         z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return z
     rows = x.numel() // max(x.shape[-1], 1)
@@ -113,11 +114,3 @@ def onednn_is_faster() -> bool:
         return False
     there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return "AuthenticAMD" in told and there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
-if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-    def _flops(x: Sequence[int], weight: Sequence[int], *rest: object, **more: object) -> int:
-        """What PyTorch counts for ``F.linear``."""
-        return 2 * math.prod(x) * weight[0]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
 from architectures import product
@@ -75,6 +76,7 @@ def test_what_a_row_gives_does_not_depend_on_rows_of_zeros() -> None:
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
 def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "ROUND", 512)  # more than there are rows
+    monkeypatch.setattr(product, "is_in_torch_dispatch_mode", lambda: False)
     model, pairs = perturbed(name, 0.1), padded_pairs()
     answers = torch.arange(LIMITS.vocabulary) >= END
     seen: list[set[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
@@ -104,6 +106,16 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_with_the_linear_maps_of_p
     exact, ours = gradient(False), gradient(True)
     monkeypatch.setattr(product, "in_bf16", lambda x: False)
     assert (ours - exact).norm() <= 1.3 * (gradient(True) - exact).norm()
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_who_counts_flops_finds_the_rows_that_there_are(gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product, "onednn_is_faster", lambda: True)
+    x, weight = drawn(65, 200, seed=0), drawn(400, 200, seed=1)
+    bf16 = torch.autocast("cpu", torch.bfloat16, enabled=gradients)
+    with torch.set_grad_enabled(gradients), bf16, FlopCounterMode(display=False) as counter:
+        product.product(x, weight)
+    assert counter.get_total_flops() == 2 * 65 * 200 * 400
 
 
 @pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch without oneDNN")
