@@ -48,14 +48,11 @@ class _Attention(torch.autograd.Function):
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
         kept = []
         for begin, end, seen in _blocks(n, m, causal):
-            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT).view(b, h, end - begin, seen)
+            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT).view(b, h, end - begin, seen).float()
             added = mask[..., begin:end, :seen] if mask is not None else None
             if added is None and causal:
                 added = _triangle(begin, end)
-            if kind == torch.float32:
-                weights = (scores if added is None else scores.add_(added)).softmax(-1)
-            else:
-                weights = (scores.float() if added is None else torch.add(scores, added)).softmax(-1).to(kind)
+            weights = (scores if added is None else scores.add_(added)).softmax(-1).to(kind)
             block = torch.bmm(weights.view(b * h, end - begin, seen), flat_v[:, :seen])
             out[:, begin:end].copy_(block.view(b, h, end - begin, e).transpose(1, 2))
             kept.append(weights)

@@ -62,10 +62,9 @@ class _Total(torch.autograd.Function):
     ) -> Tensor:
         device, count = states.device.type, len(states)
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
-        x, w = states.to(kind), matrix.to(kind)
+        x, w = rounded(states, count) if in_bf16(states) else states.to(kind), matrix.to(kind)
         weights = weights.expand(count)
-        if in_bf16(states):
-            x = rounded(states, count)
+        if len(x) > count:
             labels = F.pad(labels, (0, len(x) - count), value=0 if answers is None else int(answers.int().argmax()))
             weights = F.pad(weights, (0, len(x) - count))
         added = _added(bias, answers, matrix)

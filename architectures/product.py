@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
-ROUND = 64  # rows of a product by oneDNN are a multiple of this, or where gradients are not wanted
-FEW = 8  # of this, if they are fewer than that
+ROUND = 64  # rows of a product by oneDNN are a multiple of this
+FEW = 8  # or, where no gradient is wanted and there are at most ``ROUND``, of this
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
