@@ -12,7 +12,7 @@ import pytest
 from tasks import phrases
 from tasks.dataset import Table, Text
 from tasks.errors import InputError
-from tasks.languages import LANGUAGES, language
+from tasks.languages import LANGUAGES, Language, language
 from tasks.meanings import KINDS, meanings
 from tasks.phrases import Phrase
 
@@ -132,7 +132,6 @@ def test_words_are_those_of_the_language(code: str, words: tuple[str, ...]) -> N
         "phrases-en",
         "phrases-en-xx",
         "phrases-en-cs",
-        "phrases-en-ja",
         "phrases-en-de:0",
         "phrases-en-de:9999999999",
         "phrases-en-de:" + "9" * 5_000,
@@ -142,6 +141,12 @@ def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
     with pytest.raises(InputError, match=r"^data: ") as caught:
         phrases.load(name, "translation", lambda line: None)
     assert "\n" not in str(caught.value)
+
+
+def test_languages_that_share_no_unit_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Language, "has", lambda self, unit: False)
+    with pytest.raises(InputError, match=r"^data: en and de share no names of units; take two of "):
+        phrases.load("phrases-en-de", "translation", lambda line: None)
 
 
 @pytest.mark.slow
