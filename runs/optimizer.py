@@ -149,7 +149,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def _product_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
+    """bfloat16 where the hardware multiplies it faster, else float32."""
     if device.type == "cpu" and not multiplies_bf16():
         return torch.float32
     return torch.bfloat16 if device.type in ("cpu", "cuda") else torch.float32
