@@ -5,8 +5,8 @@
     shakespeare: Shall I compare thee to a su   -> mmer's day? Thou art more lovely and
 
 ``as-text:sentiment`` is one data set in that form, ``as-text:sentiment+phrases-en-de`` two, trained on together. The
-first is the one that validation and test are of, so that a model trained on all of them can be held against one trained
-on that one alone.
+first is the one that the test is of, so that a model trained on all of them can be held against one trained on that one
+alone. Training and validation are the same whichever comes first: so is the model that comes of them.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tasks.errors import InputError
 
 PREFIX = "as-text:"
 SPAN = 64  # characters of running text in a prompt, and as many in its answer
-VERSION = 1  # raise when the same data would be said otherwise
+VERSION = 2  # raise when the same data would be said otherwise
 _ORDER = 0x6D6978  # seeds which examples of the longer data sets are kept
 
 
@@ -43,27 +43,31 @@ def parse(name: str) -> tuple[str, ...]:
 
 
 def mixed(parts: Sequence[Part]) -> Dataset:
-    """Prompts and answers: of ``parts[0]`` those of validation and test, of all of them those of training.
+    """Prompts and answers: of ``parts[0]`` those of the test, of all of them those of training and validation.
 
-    Every part has as many characters of the training split as the shortest (to one example), so that none outweighs
-    the others; where there is one part all of it stays.
+    Every part has as many characters of a split as the shortest (to one example), so that none outweighs the others;
+    where there is one part all of it stays.
     """
-    first = parts[0]
-    tables = [_said(part.name, part.data.train) for part in parts]
-    least = min(map(_characters, tables))
-    kept = [_cut(table, least) for table in tables]
-    train = Table(
-        [text for table in kept for text in table.sources], [text for table in kept for text in table.targets]
-    )
+    tested, ordered = parts[0], sorted(parts, key=lambda part: part.name)
+    train = _balanced([_said(part.name, part.data.train) for part in ordered])
     return dataset(
         "translation",
-        train,
-        _said(first.name, first.data.validation),
-        _said(first.name, first.data.test),
-        licence="; ".join(dict.fromkeys(part.data.licence for part in parts)),
-        origin="; ".join(part.data.origin for part in parts),
-        notes={f"{_prompt(part.name)}_in_train": len(table) for part, table in zip(parts, kept, strict=True)},
+        _joined(train),
+        _joined(_balanced([_said(part.name, part.data.validation) for part in ordered])),
+        _said(tested.name, tested.data.test),
+        licence="; ".join(dict.fromkeys(part.data.licence for part in ordered)),
+        origin="; ".join(part.data.origin for part in ordered),
+        notes={f"{_prompt(part.name)}_in_train": len(table) for part, table in zip(ordered, train, strict=True)},
     )
+
+
+def _balanced(tables: list[Table]) -> list[Table]:
+    least = min(map(_characters, tables))
+    return [_cut(table, least) for table in tables]
+
+
+def _joined(tables: list[Table]) -> Table:
+    return Table([text for table in tables for text in table.sources], [text for table in tables for text in table.targets])
 
 
 def _said(name: str, split: Text | Table) -> Table:

@@ -1,11 +1,12 @@
-"""Data as plain text: prompts and answers, mixed in equal parts, tested on the first alone."""
+"""Data as plain text: prompts and answers, mixed in equal parts; one model comes of them, whichever is tested."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from runs import spec
+from runs import matrix, spec, work
 from tasks import builtin, plain_text
 from tasks.dataset import Dataset, Table, Text, dataset, text
 from tasks.errors import InputError
@@ -41,11 +42,14 @@ def test_every_example_is_a_prompt_that_names_its_data_and_an_answer() -> None:
     assert [target for _, target in of("labelled", data.test)] == list(LABELLED.test.targets)  # type: ignore[union-attr]
 
 
-def test_the_first_alone_is_validated_and_tested() -> None:
+def test_the_first_alone_is_tested_and_nothing_else_of_the_data_hangs_on_it() -> None:
+    whole = plain_text.mixed(ALL)
     for first in range(3):
         parts = [*ALL[first:], *ALL[:first]]
         mixture, alone = plain_text.mixed(parts), plain_text.mixed(parts[:1])
-        assert (mixture.validation, mixture.test) == (alone.validation, alone.test)
+        assert mixture.test == alone.test
+        assert (mixture.train, mixture.validation, mixture.notes) == (whole.train, whole.validation, whole.notes)
+        assert alone.validation != mixture.validation
         assert mixture.digest != alone.digest
 
 
@@ -97,6 +101,36 @@ def test_built_in_data_are_said_as_text_whatever_their_kind(tmp_path: Path) -> N
     with pytest.raises(InputError, match="is for translation, not for generation"):
         builtin.load("as-text:phrases-en-de", "generation", tmp_path, lambda line: None)
     assert builtin.find("as-text:phrases-en-de").version != builtin.find("phrases-en-de").version
+
+
+def test_one_model_comes_of_a_mixture_whichever_part_is_tested(tmp_path: Path) -> None:
+    names = ("phrases-en-de:300", "phrases-en-fr:200")
+    tasks = [
+        {"name": part, "data": "as-text:" + "+".join(order), "tokenizer": "byte"}
+        for part, order in (("german", names), ("french", names[::-1]))
+    ]
+    values = {
+        "name": "both",
+        "architectures": ["decoder"],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 1_000, "learning_rate": 0.01},
+        "tasks": [{**task, "source_length": 80, "target_length": 80, "test_examples": 4} for task in tasks],
+    }
+    plans = matrix.plan(
+        spec.from_dict(values, folder=tmp_path),
+        device="cpu",
+        deterministic=False,
+        cache=tmp_path / "cache",
+        root=tmp_path,
+        say=lambda line: None,
+    ).plans
+    weights, curves = set(), set()
+    for plan in plans:
+        work.perform(plan, tmp_path / plan.run, lambda event: None, lambda: False)
+        weights.add((tmp_path / plan.run / "model.safetensors").read_bytes())
+        curves.add(pd.read_csv(tmp_path / plan.run / "curves.csv").drop(columns="seconds").to_csv())
+    assert (len(plans), len(weights), len(curves)) == (2, 1, 1)
 
 
 def test_the_generalist_is_held_against_specialists_with_the_same_total_budget() -> None:
