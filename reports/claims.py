@@ -139,10 +139,12 @@ class _Court:
         return "".join(f"; otherwise {place}: {', '.join(said)}" for place, said in found.items())
 
     def _remembered(self, claim: Claim) -> tuple[str, str]:
-        """A claim about stored bits, judged by the interval of every architecture at every size."""
+        """A claim about stored bits, judged by the interval of every architecture at every size.
+
+        What is stored is a lower bound on what could be: it can bear a claim out and not refute it.
+        """
         said = {one.above(claim.bits) for one in self.stored}
-        verdicts = {frozenset({"above"}): REPRODUCED, frozenset({"below"}): OPPOSITE}
-        return verdicts.get(frozenset(said), UNDECIDED), " ".join(capacity.sentences(self.stored))
+        return REPRODUCED if said == {"above"} else UNDECIDED, " ".join(capacity.sentences(self.stored))
 
     def _better(self, claim: Claim) -> tuple[str, str]:
         """A claim about a reference row, judged by the interval of every architecture."""

@@ -67,7 +67,9 @@ def _balanced(tables: list[Table]) -> list[Table]:
 
 
 def _joined(tables: list[Table]) -> Table:
-    return Table([text for table in tables for text in table.sources], [text for table in tables for text in table.targets])
+    return Table(
+        [text for table in tables for text in table.sources], [text for table in tables for text in table.targets]
+    )
 
 
 def _said(name: str, split: Text | Table) -> Table:

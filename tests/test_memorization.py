@@ -12,7 +12,7 @@ import archbench
 from reports import capacity, publish
 from reports import tables as report_tables
 from reports.capacity import Stored
-from reports.claims import OPPOSITE, UNTESTED, rulings
+from reports.claims import UNDECIDED, UNTESTED, rulings
 from reports.judgement import judge
 from reports.statistics import Interval
 from tasks import random_strings
@@ -195,7 +195,8 @@ def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None
     judged = judge(report_tables.read(compared / "tables"))
     found = {one.claim.name: one for one in rulings(judged)}["one-piece-each"]
     assert {one.word for one in capacity.stored(judged)} == {"below"}
-    assert found.verdict == OPPOSITE and "more training may store more" in found.evidence
+    assert found.verdict == UNDECIDED  # a lower bound refutes nothing
+    assert "more training may store more" in found.evidence
 
 
 def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_sizes(compared: Path) -> None:
