@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
+
 from reports import figures, formatting, inside_figures, inside_panels, inside_words
 from reports.grids import Entry, Grid, name
 from reports.page import html
+from reports.tables import write_csv
 from runs.store import Row, read_json, write_text
 
 SCHEMA: Final = 2
@@ -31,9 +34,49 @@ def write(found: Row, folder: Path) -> list[Path]:
     """Write the page and its figures into ``folder``; the paths, the page first."""
     drawn = list(inside_figures.figures(found))
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
+    for key, rows in numbers(found).items():
+        paths.append(folder / f"{key}.csv")
+        write_csv(pd.DataFrame(rows), paths[-1])
     page = folder / "index.html"
     write_text(page, html("inspection.html", drawn, **context(found)))
     return [page, *paths]
+
+
+def numbers(found: Row) -> dict[str, list[Row]]:
+    """What the page's tables say beyond its figures, a row for each number, by the name of the file; none empty."""
+    tables = {
+        "neighbours": [
+            {"token": row["token"], "rank": rank, "neighbour": near, "cosine": cosine}
+            for row in found["neighbours"]
+            for rank, (near, cosine) in enumerate(row["neighbours"], 1)
+        ],
+        "similarity": [found["similarity"]] if found["similarity"] else [],
+        "groups": [
+            {"group": row["group"], "token": token, "times_of_group": row["times"]}
+            for row in found["groups"]
+            for token in row["tokens"]
+        ],
+        "rules": [
+            {"place": row["place"], "token": row["token"], "rule": rule, **likely}
+            for row in found["positions"]
+            for rule, tokens in {"model": row["model"], **row["rules"]}.items()
+            for likely in _ranked(tokens)
+        ],
+        "snapshots": [
+            {"weights": row["when"], "loss": row["loss"], "answer": row["answer"], **likely}
+            for row in found["snapshots"]
+            for likely in _ranked(row["first"])
+        ],
+        "parts": found["step"]["parts"],
+    }
+    return {key: rows for key, rows in tables.items() if rows}
+
+
+def _ranked(tokens: Sequence[Sequence[Any]]) -> list[Row]:
+    return [
+        {"rank": rank, "likely": token, "probability": probability}
+        for rank, (token, probability) in enumerate(tokens, 1)
+    ]
 
 
 def context(found: Row) -> dict[str, Any]:
@@ -41,6 +84,7 @@ def context(found: Row) -> dict[str, Any]:
     token = inside_words.token_of(found["text"])
     return {
         "found": found,
+        "tables": list(numbers(found)),
         "looks": {},
         "title": found["run"],
         "lede": inside_words.lede(found),

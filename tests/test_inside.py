@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -265,12 +266,42 @@ def test_the_page_shows_the_numbers_and_its_figures_hold_them(runs: dict[Any, Pa
     page.write(page.read(tmp_path), tmp_path)
     written = (tmp_path / "index.html").read_text()
     held = numbers(found)
-    assert {file.stem for file in tmp_path.glob("*.csv")} == set(held)
+    further = page.numbers(found)
+    assert {file.stem for file in tmp_path.glob("*.csv")} == {*held, *further}
     for name, expected in held.items():
         check_csv(tmp_path / f"{name}.csv", expected)
         assert f'id="figure-{name}"' in written
+    for name, expected in further.items():
+        check_csv(tmp_path / f"{name}.csv", expected)
+        assert f'href="{name}.csv"' in written
     assert f"{found['step']['loss']:.3f}" in written and found["run"] in written
     assert "<script" not in written and "http" not in written.replace("http-equiv", "")
+
+
+def test_the_files_beside_the_page_hold_all_that_its_tables_say(runs: dict[Any, Path], tmp_path: Path) -> None:
+    found = found_in(runs["shared-encoder-decoder", "running"], tmp_path)
+    held = page.numbers(found)
+
+    def regrouped(name: str, keys: Sequence[str], item: str, value: str) -> dict[Any, list[list[Any]]]:
+        groups: dict[Any, list[list[Any]]] = {}
+        for row in held[name]:
+            groups.setdefault(tuple(row[key] for key in keys), []).append([row[item], row[value]])
+            assert row["rank"] == len(groups[tuple(row[key] for key in keys)])
+        return groups
+
+    near = {(row["token"],): row["neighbours"] for row in found["neighbours"]}
+    assert regrouped("neighbours", ["token"], "neighbour", "cosine") == near
+    rules = {
+        (row["place"], rule): tokens
+        for row in found["positions"]
+        for rule, tokens in {"model": row["model"], **row["rules"]}.items()
+    }
+    assert regrouped("rules", ["place", "rule"], "likely", "probability") == rules
+    kept = {(row["weights"],): row["first"] for row in ({**row, "weights": row["when"]} for row in found["snapshots"])}
+    assert ("snapshots" in held) == bool(kept)
+    if kept:
+        assert regrouped("snapshots", ["weights"], "likely", "probability") == kept
+    assert held["parts"] == found["step"]["parts"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[0] != "shared-encoder-decoder"], ids="-".join)
