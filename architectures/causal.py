@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from architectures.family import Flops, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, log_softmax, loss_of, select, tripled
+from architectures.objectives import Pairs, in_parts, log_softmax, loss_of, places, present, select, tripled
 from tasks.example import BOS
 
 
@@ -34,20 +35,26 @@ class Causal:
     ) -> Tensor:
         """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
         states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
-        kept, labels = select(states.target, pairs.target_mask), select(pairs.target, pairs.target_mask)
+        source, target = present(pairs)
+        index = None if pairs.target_mask is None else places(target, pairs.target)
+        kept, labels = select(states.target, index), select(pairs.target, index)
         loss = loss_of(model, kept, labels, _evenly(labels), answers, smoothing)
         if not native or not model.source_predicts or pairs.source.shape[1] < 2:
             return loss
-        seen = None if pairs.source_mask is None else pairs.source_mask[:, 1:]
-        kept, labels = select(states.source[:, :-1], seen), select(pairs.source[:, 1:], seen)
+        later = source[:, 1:]
+        kept = select(states.source, places(F.pad(later, (0, 1)), pairs.source))
+        labels = select(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
         return loss + loss_of(model, kept, labels, _evenly(labels), None, smoothing)
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
         states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
-        present = full(pairs.target, pairs.target_mask)
-        scores = log_softmax(model.logits(states.target), answers).gather(-1, pairs.target[..., None]).squeeze(-1)
-        return scores.masked_fill(~present, 0.0).double().sum(1), present.sum(1)
+        real, labels = full(pairs.target, pairs.target_mask), pairs.target[..., None]
+        parts = in_parts(len(labels), labels.shape[1] * len(answers))
+        scores = torch.cat(
+            [log_softmax(model.logits(states.target[rows]), answers).gather(-1, labels[rows]) for rows in parts]
+        ).squeeze(-1)
+        return scores.masked_fill(~real, 0.0).double().sum(1), real.sum(1)
 
     def shown(self, model: Any, pairs: Pairs) -> Pairs:
         """What the model reads to predict the whole target in one pass: the source, and the target behind BOS."""

@@ -11,7 +11,7 @@ from architectures.cross_entropy import plain
 from architectures.family import Flops, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, log_softmax, loss_of, tripled
+from architectures.objectives import Pairs, in_parts, log_softmax, loss_of, on_device, places, present, select, tripled
 from tasks.example import BOS, MASK
 
 
@@ -42,24 +42,27 @@ class Masked:
         smoothing: float = 0.0,
     ) -> Tensor:
         """The weighted loss over hidden cells per target token; its expectation is the mean over orders of writing."""
-        hidden_source = self._hide_source(pairs, generator) if native else None
-        cells = self._read(model, pairs, generator, hidden_source)
-        count = full(pairs.target, pairs.target_mask).sum()
-        loss = loss_of(model, cells.states, cells.labels, cells.weights / count, answers, smoothing)
+        source, target = present(pairs)
+        hidden_source = self._hide_source(source, generator) if native else None
+        cells = self._read(model, pairs, target, generator, hidden_source)
+        loss = loss_of(model, cells.states, cells.labels, cells.weights / int(target.sum()), answers, smoothing)
         if hidden_source is None:
             return loss
-        states, labels = cells.source[:, :-1][hidden_source], pairs.source[hidden_source]
+        states = select(cells.source, places(F.pad(hidden_source, (0, 1)), pairs.source))
+        labels = select(pairs.source, places(hidden_source, pairs.source))
         even = torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
         return loss + loss_of(model, states, labels, even, None, smoothing)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
-        total = torch.zeros(pairs.target.shape, dtype=torch.float64, device=pairs.target.device)
+        target = present(pairs)[1]
+        total = torch.zeros(target.numel(), dtype=torch.float64, device=pairs.target.device)
         for _ in range(draws):
-            cells = self._read(model, pairs, generator, None)
-            losses = plain(model.logits(cells.states), cells.labels, answers, 0.0)
-            total[cells.hidden] += (losses * cells.weights).double()
-        return total.sum(1) / draws
+            cells = self._read(model, pairs, target, generator, None)
+            for part in in_parts(len(cells.labels), len(answers)):
+                losses = plain(model.logits(cells.states[part]), cells.labels[part], answers, 0.0)
+                total.index_add_(0, cells.index[part], (losses * cells.weights[part]).double())
+        return total.view(target.shape).sum(1) / draws
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood by the chain rule, left to right, END included: nats (b,) and tokens (b,).
@@ -122,43 +125,48 @@ class Masked:
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
     def _read(
-        self, model: Any, pairs: Pairs, generator: torch.Generator | None, hidden_source: Tensor | None
+        self,
+        model: Any,
+        pairs: Pairs,
+        target: Tensor,
+        generator: torch.Generator | None,
+        hidden_source: Tensor | None,
     ) -> "_Cells":
-        """Hide some cells, and those of the source (b, s) that are given, and read what is left."""
-        hidden, weights = self._hide(full(pairs.target, pairs.target_mask), generator)
+        """Hide some of the cells ``target`` (b, t), and the given ones of the source (b, s), and read what is left."""
+        hidden, weights = self._hide(target, generator)
         source, source_mask = _ended(pairs)
         if hidden_source is not None:
-            source = source.masked_fill(F.pad(hidden_source, (0, 1)), MASK)
-        canvas = _canvas(pairs.target.masked_fill(hidden, MASK), pairs.target_mask, model.canvas)
-        states = model.hidden(source, canvas, source_mask)
-        kept = states.target[:, : hidden.shape[1]][hidden]
-        return _Cells(hidden, kept, pairs.target[hidden], weights[hidden], states.source)
+            source = source.masked_fill(on_device(F.pad(hidden_source, (0, 1)), source), MASK)
+        written = pairs.target.masked_fill(on_device(hidden, source), MASK)
+        states = model.hidden(source, _canvas(written, pairs.target_mask, model.canvas), source_mask)
+        beyond = states.target.shape[1] - hidden.shape[1]
+        kept = select(states.target, places(F.pad(hidden, (0, beyond)), source))
+        index = places(hidden, source)
+        return _Cells(index, kept, select(pairs.target, index), on_device(weights[hidden], source), states.source)
 
     def _hide(self, present: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t)."""
+        """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""
         lengths = present.sum(1, keepdim=True)
-        uniform = torch.rand(len(present), 1, generator=generator).to(present.device)
+        uniform = torch.rand(len(present), 1, generator=generator)
         hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
         if self.suffix:
-            order = lengths - 1 - torch.arange(present.shape[1], device=present.device)
+            order = lengths - 1 - torch.arange(present.shape[1])
         else:
-            noise = torch.rand(present.shape, generator=generator).to(present.device)
+            noise = torch.rand(present.shape, generator=generator)
             order = noise.masked_fill(~present, 2.0).argsort(1).argsort(1)
         weights = (lengths / hidden).expand(present.shape)
         return (order < hidden) & present, weights
 
-    def _hide_source(self, pairs: Pairs, generator: torch.Generator | None) -> Tensor:
+    def _hide_source(self, present: Tensor, generator: torch.Generator | None) -> Tensor:
         """Which source tokens to hide (b, s): none in half of the rows, ``source_rate`` of them in the others."""
-        shape = pairs.source.shape
-        chosen = torch.rand(shape[0], 1, generator=generator) < 0.5
-        hidden = (torch.rand(shape, generator=generator) < self.source_rate) & chosen
-        return hidden.to(pairs.source.device) & full(pairs.source, pairs.source_mask)
+        chosen = torch.rand(len(present), 1, generator=generator) < 0.5
+        return (torch.rand(present.shape, generator=generator) < self.source_rate) & chosen & present
 
 
 class _Cells(NamedTuple):
-    """The n cells (b, t) that are hidden: their states (n, d), labels and weights (n,); the source's states."""
+    """The n cells that are hidden: places among (b, t), states (n, d), labels and weights (n,); the source's states."""
 
-    hidden: Tensor
+    index: Tensor
     states: Tensor
     labels: Tensor
     weights: Tensor

@@ -18,14 +18,21 @@ from architectures.family import Flops
 from architectures.generate import Decoding
 from architectures.numbers import Amount
 
+LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
+
 
 class Pairs(NamedTuple):
-    """A batch: source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding)."""
+    """A batch: source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding).
+
+    ``masks`` are the two masks in the host's memory where the others are on a device: what is worked out of them does
+    not wait for it.
+    """
 
     source: Tensor
     target: Tensor
     source_mask: Tensor | None = None
     target_mask: Tensor | None = None
+    masks: tuple[Tensor | None, Tensor | None] | None = None
 
 
 class Objective(Protocol):
@@ -68,9 +75,29 @@ class Objective(Protocol):
     ) -> Tensor | None: ...
 
 
-def select(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The real positions of (b, t, …) in one row (n, …)."""
-    return x.flatten(0, 1) if mask is None else x[mask]
+def present(pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Which positions of the source (b, s) and of the target (b, t) are real, in the host's memory."""
+    held = pairs.masks or (pairs.source_mask, pairs.target_mask)
+    source, target = (
+        torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask.cpu()
+        for tokens, mask in zip((pairs.source, pairs.target), held, strict=True)
+    )
+    return source, target
+
+
+def places(chosen: Tensor, like: Tensor) -> Tensor:
+    """Positions that are chosen on the host (b, n), counted row by row, as indices (m,) on the device of ``like``."""
+    return on_device(chosen.flatten().nonzero().squeeze(1), like)
+
+
+def on_device(held: Tensor, like: Tensor) -> Tensor:
+    """A tensor of the host on the device of ``like``, for which nothing there is waited for."""
+    return held.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else held.to(like.device)
+
+
+def select(x: Tensor, index: Tensor | None) -> Tensor:
+    """The positions of (b, n, …) at an index of ``places``, all where there is none: (m, …)."""
+    return x.flatten(0, 1) if index is None else x.flatten(0, 1).index_select(0, index)
 
 
 def loss_of(
@@ -82,6 +109,12 @@ def loss_of(
         vectors, matrix, bias = product
         return cross_entropy.total(vectors, matrix, bias, labels, weights, answers, smoothing)
     return (cross_entropy.plain(model.logits(states), labels, answers, smoothing) * weights).sum()
+
+
+def in_parts(rows: int, logits: int) -> list[slice]:
+    """``rows`` in parts of at most ``LOGITS`` logits, or one row each, where a row has so many."""
+    most = max(1, LOGITS // max(1, logits))
+    return [slice(begin, begin + most) for begin in range(0, rows, most)]
 
 
 def log_softmax(logits: Tensor, answers: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class RelativeBias(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor) -> Geometry:
         buckets = self._bucket(keys[:, None, :] - queries[:, :, None])
-        return Geometry(bias=nn.functional.embedding(buckets, self.weight).permute(0, 3, 1, 2))
+        return Geometry(bias=nn.functional.embedding(buckets, self.weight).permute(0, 3, 1, 2).contiguous())
 
     def _bucket(self, distance: Tensor) -> Tensor:
         """Relative position, key minus query (b, q, k) -> index of its bucket."""

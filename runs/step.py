@@ -87,7 +87,7 @@ class Stepper:
         """
         self.model.train()
         self.optimizer.set_learning_rate(optimizer.schedule(progress, self.training.warmup))
-        moved = pairs(batch.to(self.device, non_blocking=True))
+        moved = pairs(batch.to(self.device, non_blocking=True))._replace(masks=(batch.source_mask, batch.target_mask))
         loss = self._gradient(moved, number)
         while loss is None:
             self.optimizer.zero_grad()

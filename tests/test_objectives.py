@@ -1,15 +1,18 @@
 """Objectives: bounds hold in expectation, what is hidden follows its distribution, and losses equal likelihoods."""
 
+import contextlib
 import itertools
 import math
 
 import pytest
 import torch
 
-from architectures import catalogue, contract
+from architectures import catalogue, contract, objectives
 from architectures.causal import Causal
 from architectures.masked import Masked, _ended
 from architectures.objectives import Pairs
+from runs.optimizer import build
+from runs.sections import Training
 from tasks.example import MASK as MASK_TOKEN
 
 SOURCE, TARGET = contract.sequences(4, 5), contract.sequences(4, 6, seed=1)
@@ -126,3 +129,57 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
         for source, source_mask in ((SOURCE, None), (wide, mask))
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in catalogue.STOCK])
+def test_a_training_step_reads_nothing_back_from_a_device(
+    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PyTorch's meta device, whose tensors have no values: what would wait for a value fails."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
+    monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
+    subject = contract.subject(catalogue.find(name).build).model.to("meta")
+    source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
+    device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
+    pairs = Pairs(*device, masks=(source_mask, MASK))
+    generator, optimizer = torch.Generator().manual_seed(0), build(subject, Training(), "meta")
+    for smoothing in (0.0, 0.1):
+        loss = subject.objective.loss(subject, pairs, answers().to("meta"), generator, native, smoothing)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder"])
+def test_masks_in_the_hosts_memory_change_no_loss(name: str) -> None:
+    subject = model(name)
+    losses = [
+        subject.objective.loss(subject, pairs, answers(), torch.Generator().manual_seed(3), True).item()
+        for pairs in (PADDED, PADDED._replace(masks=(None, MASK)))
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder"])
+def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = model(name).eval()
+
+    def found() -> torch.Tensor:
+        if subject.objective.bounded:
+            return subject.objective.bound(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
+        return subject.objective.log_likelihood(subject, PADDED, answers())[0]
+
+    with torch.no_grad():
+        whole, widest = found(), 0
+        logits = subject.logits
+
+        def watched(states: torch.Tensor) -> torch.Tensor:
+            nonlocal widest
+            widest = max(widest, states.numel() // states.shape[-1])
+            return logits(states)
+
+        monkeypatch.setattr(objectives, "LOGITS", 2 * contract.LIMITS.vocabulary)
+        monkeypatch.setattr(subject, "logits", watched)
+        assert torch.allclose(found(), whole, atol=1e-5)
+    assert widest <= max(2, PADDED.target.shape[1])

@@ -93,10 +93,11 @@ class Framed:
         rows = len(pairs.source)
         before, after = (torch.tensor(side).to(pairs.source).expand(rows, -1) for side in (self.before, self.after))
         source = torch.cat([before, pairs.source, after], 1)
-        mask = pairs.source_mask
-        if mask is not None:
-            mask = F.pad(mask, (len(self.before), len(self.after)), value=True)
-        return pairs._replace(source=source, source_mask=mask)
+        masks = None if pairs.masks is None else (self._longer(pairs.masks[0]), pairs.masks[1])
+        return pairs._replace(source=source, source_mask=self._longer(pairs.source_mask), masks=masks)
+
+    def _longer(self, mask: Tensor | None) -> Tensor | None:
+        return None if mask is None else F.pad(mask, (len(self.before), len(self.after)), value=True)
 
 
 @dataclass(frozen=True)
