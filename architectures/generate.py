@@ -13,6 +13,7 @@ from torch import Tensor
 from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
+LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def left_to_right(
     generator: torch.Generator | None = None,
     start: Tensor | None = None,
 ) -> list[Tensor]:
-    """Write a target for every row of ``source`` (b, s) -> token ids of each, END left out.
+    """Write a target for every row of ``source`` (b, s) -> token ids of each in the host's memory, END left out.
 
     ``start`` (b, m) are tokens that the targets begin with; they are not part of what is returned.
     """
@@ -62,14 +63,16 @@ def left_to_right(
         choice = torch.where(going, choice, END)
         written[active, step] = choice
         going = choice != END
+        tokens = choice[:, None]
+        if (step + 1) % LOOKS.get(source.device.type, 1):
+            continue
         count = int(going.sum())
         if not count:
             break
         if count <= KEPT * len(active):  # to take rows out of a cache is to copy it
             active, choice, cache = active[going], choice[going], cache.rows(going.nonzero().squeeze(1))
-            going = torch.ones_like(active, dtype=torch.bool)
-        tokens = choice[:, None]
-    return [_before_end(row) for row in written]
+            going, tokens = torch.ones_like(active, dtype=torch.bool), choice[:, None]
+    return [_before_end(row) for row in written.cpu()]
 
 
 def in_rounds(
@@ -89,7 +92,7 @@ def in_rounds(
         canvas = canvas.scatter(1, best, choice.gather(1, best))
         if not count:
             break
-    return [_before_end(row[: decoding.max_tokens]) for row in canvas]
+    return [_before_end(row[: decoding.max_tokens]) for row in canvas.cpu()]
 
 
 def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Decoding) -> list[Tensor]:
@@ -114,7 +117,7 @@ def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Dec
         cache = cache.rows((parent + torch.arange(rows, device=device)[:, None] * beams).flatten())
         tokens = token.flatten()[:, None]
     _finish(done, scores, written, max(written.shape[-1], 1) ** decoding.length_penalty)
-    return [tokens for _, tokens in done]
+    return [tokens.cpu() for _, tokens in done]
 
 
 def _finish(done: list[tuple[float, Tensor]], scores: Tensor, written: Tensor, penalty: float) -> None:

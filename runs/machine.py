@@ -105,6 +105,7 @@ def matmul_rate(on: str, bf16: bool) -> float:
     """FLOP/s of a matrix product of the size that small models make, on one thread: a quick measurement (0.1 s)."""
     kind = torch.bfloat16 if bf16 else torch.float32
     a, b = torch.randn(1024, 128, device=on, dtype=kind), torch.randn(128, 384, device=on, dtype=kind)
+    (a @ b).sum().item()  # the first one starts libraries
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < 0.1:
         (a @ b).sum().item()

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from architectures import catalogue, contract
+from architectures import catalogue, contract, generate
 from architectures.generate import Decoding, truncate
 from architectures.objectives import Pairs
 from tasks.example import END
@@ -55,6 +55,17 @@ def test_one_beam_is_greedy(name: str) -> None:
     top, _ = write(name, Decoding(max_tokens=5, strategy="sample", top_k=1), answers)
     assert greedy == top
     assert all(b[: len(g)] == g or g[: len(b)] == b for g, b in zip(greedy, beam, strict=True))
+
+
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
+@pytest.mark.parametrize("every", [2, 3, 8])
+def test_looking_seldom_at_which_rows_are_finished_changes_nothing(
+    name: str, every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, decoding = allowed(END, *WORDS), Decoding(max_tokens=contract.LIMITS.target_length)
+    expected, _ = write(name, decoding, answers)
+    monkeypatch.setattr(generate, "LOOKS", {"cpu": every})
+    assert write(name, decoding, answers)[0] == expected
 
 
 def test_samples_follow_the_model() -> None:

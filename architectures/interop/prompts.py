@@ -112,9 +112,9 @@ def answers(config: Any, changes: dict[str, Any], vocabulary: int) -> Tensor:
 
 def continued(prompt: Tensor, written: list[Tensor], longest: int) -> Tensor:
     """Prompts (b, p) with what was written after them, END where a row has fewer than ``longest`` tokens, padding."""
-    end = prompt.new_tensor([END])
+    end = torch.tensor([END])
     rows = [torch.cat([row, end]) if len(row) < longest else row for row in written]
-    return torch.cat([prompt, pad_sequence(rows, batch_first=True, padding_value=PAD).to(prompt.dtype)], 1)
+    return torch.cat([prompt, pad_sequence(rows, batch_first=True, padding_value=PAD).to(prompt)], 1)
 
 
 def _settings(config: Any, changes: dict[str, Any]) -> dict[str, Any]:
