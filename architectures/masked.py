@@ -61,7 +61,7 @@ class Masked:
             cells = self._read(model, pairs, target, generator, None)
             for part in in_parts(len(cells.labels), len(answers)):
                 losses = plain(model.logits(cells.states[part]), cells.labels[part], answers, 0.0)
-                total.index_add_(0, cells.index[part], (losses * cells.weights[part]).double())
+                total.index_add_(0, cells.at[part], (losses * cells.weights[part]).double())
         return total.view(target.shape).sum(1) / draws
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,7 +166,7 @@ class Masked:
 class _Cells(NamedTuple):
     """The n cells that are hidden: places among (b, t), states (n, d), labels and weights (n,); the source's states."""
 
-    index: Tensor
+    at: Tensor
     states: Tensor
     labels: Tensor
     weights: Tensor

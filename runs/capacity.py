@@ -1,13 +1,25 @@
-"""How many runs a machine can do at a time: one for each core, or one for each GPU."""
+"""How many runs a machine can do at a time: one for each core; small ones share a GPU, large ones have it alone."""
 
 import contextlib
 import os
 from pathlib import Path
 
+SMALL = 5_000_000  # trainable parameters up to which a step is launching kernels, for which the GPU waits
+SHARERS = 8  # runs on one GPU at most
 
-def jobs(device: str, wanted: int | None = None) -> int:
-    """How many workers to start on ``cpu`` or ``cuda``: as many as wanted, else one for each core or GPU."""
-    return wanted or max(len(gpus()) if device == "cuda" else cores(), 1)
+
+def jobs(device: str, wanted: int | None = None, parameters: int = 0) -> int:
+    """How many workers to start on ``cpu`` or ``cuda``: as many as wanted, else as many as fit.
+
+    On a CPU one for each core. A GPU has one, or where no run has more than ``SMALL`` trainable parameters one for
+    every two cores that it can be given, at most ``SHARERS``.
+    """
+    if wanted:
+        return wanted
+    if device != "cuda":
+        return max(cores(), 1)
+    count = max(len(gpus()), 1)
+    return count * (min(max(cores() // count // 2, 1), SHARERS) if 0 < parameters <= SMALL else 1)
 
 
 def gpus() -> list[str]:

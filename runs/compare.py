@@ -74,7 +74,14 @@ def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "
     kept = cache()
     with _one_thread():
         matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=kept, root=root, say=say)
-    return matrix, device, capacity.jobs(device, setting.jobs)
+    return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
+
+
+def _largest(matrix: "Matrix") -> int:
+    """Trainable parameters of the largest run; 0 where runs train for a time, which others would take from them."""
+    if any(plan.match == "seconds" for plan in matrix.plans):
+        return 0
+    return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in matrix.plans), default=0)
 
 
 def check(experiment: Experiment, setting: Setting, say: Say) -> None:

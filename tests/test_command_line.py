@@ -327,6 +327,12 @@ def test_jobs_are_one_for_each_core_or_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     assert capacity.jobs("cuda") == 2
     assert capacity.jobs("cpu") == capacity.cores()
     assert capacity.jobs("cuda", 5) == 5
+    monkeypatch.setattr(capacity, "cores", lambda: 16)
+    assert [capacity.jobs("cuda", None, size) for size in (0, 300_000, 50_000_000)] == [2, 8, 2]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert capacity.jobs("cuda", None, 300_000) == 8
+    monkeypatch.setattr(capacity, "cores", lambda: 1)
+    assert capacity.jobs("cuda", None, 300_000) == 1
 
 
 def test_the_cache_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -164,10 +164,13 @@ def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Pa
         predict.predict(place, "")
 
 
-def test_losses_that_are_read_late_tell_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_read_late_and_batches_made_ahead_tell_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     at_once = outcome(perform(plan, tmp_path / "once"))
     monkeypatch.setitem(train.READ_STEPS, "cpu", 7)
+    monkeypatch.setitem(train.AHEAD, "cpu", train.AHEAD["cuda"])
     with pytest.raises(Interrupted):
         perform(plan, tmp_path / "late", steps=5)
     assert outcome(perform(plan, tmp_path / "late")) == at_once
