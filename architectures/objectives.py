@@ -22,17 +22,27 @@ LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
 
 
 class Pairs(NamedTuple):
-    """A batch: source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding).
-
-    ``masks`` are the two masks in the host's memory where the others are on a device: what is worked out of them does
-    not wait for it.
-    """
+    """A batch: source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding)."""
 
     source: Tensor
     target: Tensor
     source_mask: Tensor | None = None
     target_mask: Tensor | None = None
+
+
+class Sent(Pairs):
+    """A batch on a device; ``masks`` are its two masks in the host's memory, so that nobody waits to read them.
+
+    What is made of it with ``_replace`` has no ``masks`` of its own.
+    """
+
     masks: tuple[Tensor | None, Tensor | None] | None = None
+
+    @classmethod
+    def of(cls, pairs: Pairs, masks: tuple[Tensor | None, Tensor | None]) -> "Sent":
+        sent = cls(*pairs)
+        sent.masks = masks
+        return sent
 
 
 class Objective(Protocol):
@@ -77,7 +87,8 @@ class Objective(Protocol):
 
 def present(pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Which positions of the source (b, s) and of the target (b, t) are real, in the host's memory."""
-    held = pairs.masks or (pairs.source_mask, pairs.target_mask)
+    sent = pairs.masks if isinstance(pairs, Sent) else None
+    held = sent or (pairs.source_mask, pairs.target_mask)
     source, target = (
         torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask.cpu()
         for tokens, mask in zip((pairs.source, pairs.target), held, strict=True)

@@ -103,12 +103,18 @@ def probes_in_words(found: Row) -> list[str]:
         rows = [row for row in found["probes"] if (row["axis"], row["question"]) == (axis, question)]
         best = max(rows, key=lambda row: row["accuracy"])
         where = {"both": "", "source": " (source)", "target": " (target)"}[axis]
-        layer = best["layer"].replace("embedding", "the embedding")
+        told = [row for row in rows if row["behind"] > 2 * row["behind_error"]]
+        others = [_place(row) for row in rows if row is not best and row not in told]
+        also = f", not told from {formatting.listing(others)} by two standard errors" if others else ""
         sentences.append(
-            f"{question}{where}: best read from {layer} ({formatting.value(best['accuracy'], 2)}; at the "
-            f"embedding {formatting.value(rows[0]['accuracy'], 2)}, chance {formatting.value(best['chance'], 2)})"
+            f"{question}{where}: best read from {_place(best)} ({formatting.value(best['accuracy'], 2)}; at the "
+            f"embedding {formatting.value(rows[0]['accuracy'], 2)}, chance {formatting.value(best['chance'], 2)}){also}"
         )
     return sentences
+
+
+def _place(row: Row) -> str:
+    return str(row["layer"]).replace("embedding", "the embedding")
 
 
 def step_in_words(step: Row, token: str) -> str:

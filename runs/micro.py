@@ -68,9 +68,7 @@ def by_rows(call: Callable[[Pairs], list[Result]], batch: Pairs) -> list[Result]
             raise
     release()
     middle = len(batch.target) // 2
-    halves = [
-        [None if part is None else part[rows] for part in batch[:4]] for rows in (slice(middle), slice(middle, None))
-    ]
+    halves = [[None if part is None else part[rows] for part in batch] for rows in (slice(middle), slice(middle, None))]
     return [result for half in halves for result in by_rows(call, Pairs(*half))]  # type: ignore[arg-type]
 
 

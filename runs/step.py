@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.objectives import Pairs
+from architectures.objectives import Pairs, Sent
 from architectures.size import Limits, Size
 from runs import micro, optimizer
 from runs.batches import Batch, Stream
@@ -87,7 +87,7 @@ class Stepper:
         """
         self.model.train()
         self.optimizer.set_learning_rate(optimizer.schedule(progress, self.training.warmup))
-        moved = pairs(batch.to(self.device, non_blocking=True))._replace(masks=(batch.source_mask, batch.target_mask))
+        moved = Sent.of(pairs(batch.to(self.device, non_blocking=True)), (batch.source_mask, batch.target_mask))
         loss = self._gradient(moved, number)
         while loss is None:
             self.optimizer.zero_grad()

@@ -163,6 +163,26 @@ def test_chance_is_the_most_frequent_answer_of_the_fitted_part() -> None:
     assert (found["chance"], found["n"], found["classes"]) == (0.4, 20, 2)
 
 
+def test_a_layer_is_behind_the_best_by_what_its_examples_say() -> None:
+    """Three examples of 2, 1 and 2 tokens: right in 2, 1, 2 and in 0, 1, 1; differences 2, 0, 1, their mean 1."""
+    rows = [
+        [{"accuracy": 1.0, "n": 5, "right": np.array([2, 1, 2])}],
+        [{"accuracy": 0.4, "n": 5, "right": np.array([0, 1, 1])}],
+        [],
+    ]
+    best, other = stream._compared(rows)
+    assert best == {"accuracy": 1.0, "n": 5, "behind": 0.0, "behind_error": 0.0}
+    assert (other["behind"], other["behind_error"]) == pytest.approx((0.6, 2**0.5 / 5))
+    assert stream._compared([[], []]) == []
+
+
+def test_right_answers_are_counted_by_example() -> None:
+    labels = [[10, 11, 99]] * 12
+    states = [np.array([[1.0], [-1.0], [0.0]])] * 12
+    (found,) = stream._row("both", "layer 1", "this token", states, labels, [10, 11], 6)
+    assert found["accuracy"] == 1.0 and found["right"].tolist() == [2.0] * 6 and found["n"] == 12
+
+
 def test_a_question_about_a_neighbour_is_asked_of_its_place() -> None:
     tokens = [FIRST, FIRST + 1, 1, FIRST + 2]
     assert stream._shifted(tokens, -1) == [-1, FIRST, FIRST + 1, -1]  # nothing before the first; 1 is special

@@ -10,7 +10,7 @@ import torch
 from architectures import catalogue, contract, objectives
 from architectures.causal import Causal
 from architectures.masked import Masked, _ended
-from architectures.objectives import Pairs
+from architectures.objectives import Pairs, Sent
 from runs.optimizer import build
 from runs.sections import Training
 from tasks.example import MASK as MASK_TOKEN
@@ -142,7 +142,7 @@ def test_a_training_step_reads_nothing_back_from_a_device(
     subject = contract.subject(catalogue.find(name).build).model.to("meta")
     source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
     device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
-    pairs = Pairs(*device, masks=(source_mask, MASK))
+    pairs = Sent.of(Pairs(*device), (source_mask, MASK))
     generator, optimizer = torch.Generator().manual_seed(0), build(subject, Training(), "meta")
     for smoothing in (0.0, 0.1):
         loss = subject.objective.loss(subject, pairs, answers().to("meta"), generator, native, smoothing)
@@ -156,7 +156,7 @@ def test_masks_in_the_hosts_memory_change_no_loss(name: str) -> None:
     subject = model(name)
     losses = [
         subject.objective.loss(subject, pairs, answers(), torch.Generator().manual_seed(3), True).item()
-        for pairs in (PADDED, PADDED._replace(masks=(None, MASK)))
+        for pairs in (PADDED, Sent.of(PADDED, (None, MASK)))
     ]
     assert losses[0] == losses[1]
 

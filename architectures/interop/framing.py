@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from architectures.family import Flops, States
 from architectures.generate import Decoding
 from architectures.numbers import Amount
-from architectures.objectives import Pairs
+from architectures.objectives import Pairs, Sent
 from tasks.example import BOS
 
 
@@ -93,8 +93,10 @@ class Framed:
         rows = len(pairs.source)
         before, after = (torch.tensor(side).to(pairs.source).expand(rows, -1) for side in (self.before, self.after))
         source = torch.cat([before, pairs.source, after], 1)
-        masks = None if pairs.masks is None else (self._longer(pairs.masks[0]), pairs.masks[1])
-        return pairs._replace(source=source, source_mask=self._longer(pairs.source_mask), masks=masks)
+        framed = pairs._replace(source=source, source_mask=self._longer(pairs.source_mask))
+        if not isinstance(pairs, Sent) or pairs.masks is None:
+            return framed
+        return Sent.of(framed, (self._longer(pairs.masks[0]), pairs.masks[1]))
 
     def _longer(self, mask: Tensor | None) -> Tensor | None:
         return None if mask is None else F.pad(mask, (len(self.before), len(self.after)), value=True)

@@ -37,7 +37,8 @@ def probes(subject: Subject, examples: int = 200) -> list[dict[str, Any]]:
 
     At every position this token, the one before, the one after (of the most frequent ones), and for classification the
     class from the mean over positions. ``chance`` always names the most frequent answer (Alain and Bengio 2016,
-    1610.01644).
+    1610.01644). ``behind`` is how far a layer is behind the best one for its question, ``behind_error`` the standard
+    error of that over examples.
     """
     readings = [read(subject, pair) for pair in subject.examples[:examples]]
     split = max(1, 2 * len(readings) // 3)
@@ -47,13 +48,28 @@ def probes(subject: Subject, examples: int = 200) -> list[dict[str, Any]]:
         for question, offset in {"this token": 0, "token before": -1, "token after": 1}.items():
             labels = [_shifted(reading.axes[axis], offset) for reading in readings]
             usual = _frequent(labels[:split])
-            for name, states in _streams(readings, places):
-                rows += _row(axis, name, question, states, labels, usual, split)
+            streams = _streams(readings, places)
+            rows += _compared([_row(axis, name, question, states, labels, usual, split) for name, states in streams])
         if subject.run.kind == "classification":
             classes = [[target[0]] for _, target in subject.examples[:examples]]
-            for name, states in _streams(readings, places):
-                means = [each.mean(0, keepdims=True) for each in states]
-                rows += _row(axis, name, "class", means, classes, _frequent(classes[:split]), split)
+            usual = _frequent(classes[:split])
+            streams = [
+                (name, [each.mean(0, keepdims=True) for each in states]) for name, states in _streams(readings, places)
+            ]
+            rows += _compared([_row(axis, name, "class", means, classes, usual, split) for name, means in streams])
+    return rows
+
+
+def _compared(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of one question, each with how far it is behind the best one: what is ``right`` is paired by example."""
+    rows = [row for part in found for row in part]
+    if not rows:
+        return []
+    best = max(rows, key=lambda row: float(row["accuracy"]))["right"]
+    lost = [best - row.pop("right") for row in rows]
+    for row, each in zip(rows, lost, strict=True):
+        row["behind"] = float(each.sum() / row["n"])
+        row["behind_error"] = float(np.sqrt(((each - each.mean()) ** 2).sum()) / row["n"])
     return rows
 
 
@@ -87,7 +103,7 @@ def _row(
     usual: Sequence[int],
     split: int,
 ) -> list[dict[str, Any]]:
-    """One row; none where the examples do not suffice."""
+    """One row, ``right`` by example; none where the examples do not suffice."""
     from sklearn.linear_model import RidgeClassifier
 
     sides = []
@@ -96,11 +112,13 @@ def _row(
         kept = np.isin(y, usual)
         sides.append((x[kept], y[kept]))
     (x, y), (unseen, truth) = sides
+    example = np.repeat(np.arange(len(labels) - split), [len(each) for each in labels[split:]])
+    example = example[np.isin(np.concatenate(list(labels[split:]) or [[]]), usual)]
     if len(np.unique(y)) < 2 or len(truth) < 10:
         return []
     scale = x.std(0) + 1e-9
     fitted = RidgeClassifier(alpha=1.0).fit(x / scale, y)
-    accuracy = float((fitted.predict(unseen / scale) == truth).mean())
+    hits = fitted.predict(unseen / scale) == truth
     values, counts = np.unique(y, return_counts=True)
     chance = float((truth == values[counts.argmax()]).mean())
     return [
@@ -108,9 +126,10 @@ def _row(
             "axis": axis,
             "layer": layer,
             "question": question,
-            "accuracy": accuracy,
+            "accuracy": float(hits.mean()),
             "chance": chance,
             "classes": len(values),
             "n": len(truth),
+            "right": np.bincount(example, hits, minlength=len(labels) - split),
         }
     ]
