@@ -73,6 +73,7 @@ class Training:
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)
         self.unread: list[Stepped] = []  # losses that are still on the device, of the latest steps
+        self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
         self.stream = stepper.stream(plan.tokens)
         self.steps = self.stream.total_steps()
         self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens)
@@ -97,6 +98,7 @@ class Training:
             self._save()
             if not self.state.best_step:
                 self._say("never better on validation than before training; the untrained weights are scored")
+        self._count()
         self.stepper.model.load_state_dict(self.best)
         return self.state
 
@@ -119,7 +121,7 @@ class Training:
                 f"out of memory at step {state.step + 1}: from here on {state.micro_batches} micro-batches a batch"
             )
         state.step, state.position = state.step + 1, position
-        self._count(batch)
+        self.uncounted.append(batch)
         told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
         if told or state.step % READ_STEPS[self.stepper.device.type] == 0 or self._is_due():
             self._read()
@@ -151,14 +153,24 @@ class Training:
             self.state.pending.append(loss)
             self.loss = loss
 
-    def _count(self, batch: Batch) -> None:
+    def _count(self) -> None:
+        """Count what the latest steps cost, many at once: for small models counting is no small part of a step."""
+        if not self.uncounted:
+            return
+        batches, self.uncounted = self.uncounted, []
         model, state, native = self.stepper.model, self.state, self.plan.native
-        source, target = batch.source_lengths.astype(np.float64), batch.target_lengths.astype(np.float64)
-        padded = model.objective.training_flops(model, batch.source.shape[1], batch.target.shape[1], native)
-        state.executed_flops += float(padded.executed) * len(source)
+        source, target = (
+            np.concatenate([getattr(batch, name) for batch in batches]).astype(np.float64)
+            for name in ("source_lengths", "target_lengths")
+        )
+        rows, *widths = np.array(
+            [(len(batch.target), batch.source.shape[1], batch.target.shape[1]) for batch in batches], np.float64
+        ).T
+        executed = model.objective.training_flops(model, *widths, native).executed
+        state.executed_flops += float(np.sum(executed * rows))
         state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
         state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
-        state.cells += batch.processed
+        state.cells += sum(batch.processed for batch in batches)
 
     def _is_due(self) -> bool:
         """Whether the validation subset is to be measured after this step."""
@@ -191,12 +203,14 @@ class Training:
         return "nll_per_token_bound" if self.stepper.model.objective.bounded and not single else "nll_per_token"
 
     def _point(self, split: str, metric: str, value: float) -> None:
+        self._count()
         state = self.state
         where = {"step": state.step, "tokens": state.position.tokens, "flops": state.flops, "seconds": state.seconds}
         state.curves.append({**where, "split": split, "metric": metric, "value": value})
 
     def _save(self) -> None:
         self._read()
+        self._count()
         parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
         checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
