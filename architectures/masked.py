@@ -144,23 +144,23 @@ class Masked:
         index = places(hidden, source)
         return _Cells(index, kept, select(pairs.target, index), on_device(weights[hidden], source), states.source)
 
-    def _hide(self, present: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""
-        lengths = present.sum(1, keepdim=True)
-        uniform = torch.rand(len(present), 1, generator=generator)
+        lengths = real.sum(1, keepdim=True)
+        uniform = torch.rand(len(real), 1, generator=generator)
         hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
         if self.suffix:
-            order = lengths - 1 - torch.arange(present.shape[1])
+            order = lengths - 1 - torch.arange(real.shape[1])
         else:
-            noise = torch.rand(present.shape, generator=generator)
-            order = noise.masked_fill(~present, 2.0).argsort(1).argsort(1)
-        weights = (lengths / hidden).expand(present.shape)
-        return (order < hidden) & present, weights
+            noise = torch.rand(real.shape, generator=generator)
+            order = noise.masked_fill(~real, 2.0).argsort(1).argsort(1)
+        weights = (lengths / hidden).expand(real.shape)
+        return (order < hidden) & real, weights
 
-    def _hide_source(self, present: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _hide_source(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
         """Which source tokens to hide (b, s): none in half of the rows, ``source_rate`` of them in the others."""
-        chosen = torch.rand(len(present), 1, generator=generator) < 0.5
-        return (torch.rand(present.shape, generator=generator) < self.source_rate) & chosen & present
+        chosen = torch.rand(len(real), 1, generator=generator) < 0.5
+        return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
 
 
 class _Cells(NamedTuple):

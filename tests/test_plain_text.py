@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny_runs
 
-from runs import matrix, spec, work
+from runs import spec, work
 from tasks import builtin, plain_text
 from tasks.dataset import Dataset, Table, Text, dataset, text
 from tasks.errors import InputError
@@ -117,14 +118,7 @@ def test_one_model_comes_of_a_mixture_whichever_part_is_tested(tmp_path: Path) -
         "training": {"batch_tokens": 1_000, "learning_rate": 0.01},
         "tasks": [{**task, "source_length": 80, "target_length": 80, "test_examples": 4} for task in tasks],
     }
-    plans = matrix.plan(
-        spec.from_dict(values, folder=tmp_path),
-        device="cpu",
-        deterministic=False,
-        cache=tmp_path / "cache",
-        root=tmp_path,
-        say=lambda line: None,
-    ).plans
+    plans = tiny_runs.planned(spec.from_dict(values, folder=tmp_path), tmp_path, tmp_path).plans
     weights, curves = set(), set()
     for plan in plans:
         work.perform(plan, tmp_path / plan.run, lambda event: None, lambda: False)

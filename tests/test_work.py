@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_runs
 import torch
 
 from architectures import catalogue
 from architectures.size import Limits, Size
-from runs import matrix, predict, spec, store, train, work
+from runs import predict, spec, store, train, work
 from runs.batches import Batch
 from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
@@ -80,14 +81,8 @@ def experiment(folder: Path, **changes: object) -> spec.Experiment:
 
 
 def planned(folder: Path, tmp_path: Path, task: str | None = None, **changes: object) -> tuple[Plan, ...]:
-    return matrix.plan(
-        spec.override(experiment(folder, **changes), tasks=[task] if task else None),
-        device="cpu",
-        deterministic=False,
-        cache=folder / "cache",
-        root=tmp_path,
-        say=lambda line: None,
-    ).plans
+    chosen = spec.override(experiment(folder, **changes), tasks=[task] if task else None)
+    return tiny_runs.planned(chosen, folder, tmp_path).plans
 
 
 def perform(plan: Plan, root: Path, steps: int | None = None) -> Path:

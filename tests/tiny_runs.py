@@ -36,6 +36,13 @@ def write_data(place: Path) -> Path:
     return place
 
 
+def planned(experiment: spec.Experiment, folder: Path, root: Path) -> matrix.Matrix:
+    """The runs of an experiment on a CPU, its data cached in ``folder``; nothing is said."""
+    return matrix.plan(
+        experiment, device="cpu", deterministic=False, cache=folder / "cache", root=root, say=lambda line: None
+    )
+
+
 def trained(folder: Path, root: Path, architecture: str, task: str, **training: object) -> Path:
     """The folder of a run that was trained for a moment."""
     values = {
@@ -46,12 +53,9 @@ def trained(folder: Path, root: Path, architecture: str, task: str, **training: 
         "training": {"batch_tokens": 250, "learning_rate": 0.01, "precision": "float32", **training},
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    experiment = spec.from_dict(values, folder=folder)
-    planned = matrix.plan(
-        experiment, device="cpu", deterministic=False, cache=folder / "cache", root=root, say=lambda line: None
-    )
-    (plan,) = planned.plans
-    for row in planned.datasets:
+    found = planned(spec.from_dict(values, folder=folder), folder, root)
+    (plan,) = found.plans
+    for row in found.datasets:
         store.write_json(root / "data" / f"{row['dataset']}.json", row)
     place = root / "runs" / plan.run
     work.perform(plan, place, lambda progress: None, lambda: False)

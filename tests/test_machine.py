@@ -1,0 +1,36 @@
+"""What a machine is told to be good at."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from runs import compiled, machine
+
+AVX512, AMX, ARM = {"avx512_bf16": True}, {"avx512_bf16": True, "amx_bf16": True}, {"bf16": True}
+
+
+@pytest.mark.parametrize(
+    ("features", "processor", "expected"),
+    [
+        (AVX512, "AMD EPYC 9R14", "bf16"),
+        (AVX512, "Intel(R) Xeon(R) Processor", "float32"),
+        (AMX, "Intel(R) Xeon(R) Processor", "bf16"),
+        (ARM, "Neoverse-V1", "bf16"),
+        ({}, "AMD EPYC 7R13", "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_a_cpu_multiplies_it_faster(
+    features: dict[str, bool], processor: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    monkeypatch.setattr(machine, "_processor", lambda: processor)
+    assert machine.precision("auto", "cpu") == expected
+    assert [machine.precision(wanted, "cpu") for wanted in ("bf16", "float32")] == ["bf16", "float32"]
+
+
+def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert compiled._missing("cuda") == "Triton"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert compiled._missing("cuda") == ""
