@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from architectures.family import Flops, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, in_parts, log_softmax, loss_of, places, present, select, tripled
+from architectures.objectives import Pairs, evenly, in_parts, log_softmax, loss_of, places, present, select, tripled
 from tasks.example import BOS
 
 
@@ -38,13 +38,13 @@ class Causal:
         source, target = present(pairs)
         index = None if pairs.target_mask is None else places(target, pairs.target)
         kept, labels = select(states.target, index), select(pairs.target, index)
-        loss = loss_of(model, kept, labels, _evenly(labels), answers, smoothing)
+        loss = loss_of(model, kept, labels, evenly(labels), answers, smoothing)
         if not native or not model.source_predicts or pairs.source.shape[1] < 2:
             return loss
         later = source[:, 1:]
         kept = select(states.source, places(F.pad(later, (0, 1)), pairs.source))
         labels = select(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
-        return loss + loss_of(model, kept, labels, _evenly(labels), None, smoothing)
+        return loss + loss_of(model, kept, labels, evenly(labels), None, smoothing)
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
@@ -92,11 +92,6 @@ class Causal:
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """None: the likelihood is what was trained."""
         return None
-
-
-def _evenly(labels: Tensor) -> Tensor:
-    """The weight (1,) that makes a sum over labels (n,) their mean."""
-    return torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
 
 
 def _shift(target: Tensor) -> Tensor:

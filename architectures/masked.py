@@ -11,7 +11,18 @@ from architectures.cross_entropy import plain
 from architectures.family import Flops, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, in_parts, log_softmax, loss_of, on_device, places, present, select, tripled
+from architectures.objectives import (
+    Pairs,
+    evenly,
+    in_parts,
+    log_softmax,
+    loss_of,
+    on_device,
+    places,
+    present,
+    select,
+    tripled,
+)
 from tasks.example import BOS, MASK
 
 
@@ -50,8 +61,7 @@ class Masked:
             return loss
         states = select(cells.source, places(F.pad(hidden_source, (0, 1)), pairs.source))
         labels = select(pairs.source, places(hidden_source, pairs.source))
-        even = torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
-        return loss + loss_of(model, states, labels, even, None, smoothing)
+        return loss + loss_of(model, states, labels, evenly(labels), None, smoothing)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""

@@ -133,5 +133,10 @@ def log_softmax(logits: Tensor, answers: Tensor) -> Tensor:
     return logits.float().masked_fill(~answers, float("-inf")).log_softmax(-1)
 
 
+def evenly(labels: Tensor) -> Tensor:
+    """The weight (1,) that makes a sum over labels (n,) their mean."""
+    return torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
+
+
 def tripled(forward: Flops) -> Flops:
     return Flops(3.0 * forward.executed, 3.0 * forward.model)
