@@ -19,14 +19,12 @@ from reports.conditions import beside
 from reports.contrasts import Contrast, turned
 from reports.evidence import bears_out, by_pair, gathered, outcome, words
 from reports.judgement import Judged
-from reports.ledger import Claim, ledger
+from reports.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET, Claim, ledger
 from reports.remedies import remedy
 from reports.tables import Tables
 from reports.testing import Question, answered, diverged
 from reports.verdicts import reference_label
 
-REPRODUCED, OPPOSITE, UNDECIDED = "reproduced here", "opposite found here", "undecided"
-UNMET, OUT_OF_REACH = "preconditions not met", "out of reach at this scale"
 UNTESTED: Final = (UNMET, OUT_OF_REACH)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
 

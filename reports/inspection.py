@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from reports import figures, formatting, inside_figures, inside_panels, inside_words
+from reports import figures, formatting, inside_claims, inside_figures, inside_panels, inside_words
 from reports.grids import Entry, Grid, name
 from reports.page import html
 from reports.tables import write_csv
@@ -68,6 +68,10 @@ def numbers(found: Row) -> dict[str, list[Row]]:
             for likely in _ranked(row["first"])
         ],
         "parts": found["step"]["parts"],
+        "claims": [
+            {"claim": one.saying.name, "verdict": one.verdict, "evidence": one.evidence}
+            for one in inside_claims.findings(found)
+        ],
     }
     return {key: rows for key, rows in tables.items() if rows}
 
@@ -88,6 +92,7 @@ def context(found: Row) -> dict[str, Any]:
         "looks": {},
         "title": found["run"],
         "lede": inside_words.lede(found),
+        "claims": _claims(inside_claims.findings(found)),
         "text": found["text"],
         "shown": inside_words.shown(found["text"], found["examples"]),
         "token": token,
@@ -106,6 +111,20 @@ def context(found: Row) -> dict[str, Any]:
         "parts": _parts(found["step"]["parts"]),
         "steps": _step_rows(found["step"]["positions"], token),
     }
+
+
+def _claims(found: Sequence[inside_claims.Finding]) -> Grid:
+    head = (name("claim"), name("in this run"), name("evidence"), name("tested as"))
+    cells = [
+        (
+            Entry(f"“{one.saying.statement}”", kind="text"),
+            name(one.verdict),
+            Entry(one.evidence, kind="text"),
+            Entry(one.saying.reading, kind="text"),
+        )
+        for one in found
+    ]
+    return Grid(head, tuple(cells))
 
 
 def _neighbours(rows: Sequence[Row]) -> Grid:

@@ -1,4 +1,4 @@
-"""The claims as `claims.toml` states them, and the hash by which they are known."""
+"""The claims as `claims.toml` states them, what a verdict may be, and the hash by which they are known."""
 
 import hashlib
 import tomllib
@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 LEDGER: Final = Path(__file__).with_name("claims.toml")
+
+REPRODUCED: Final = "reproduced here"
+OPPOSITE: Final = "opposite found here"
+UNDECIDED: Final = "undecided"
+UNMET: Final = "preconditions not met"
+OUT_OF_REACH: Final = "out of reach at this scale"
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
         pretrained = [variant for place in task.architectures if (variant := catalogue.find(place, folder)).pretrained]
         if len(pretrained) < len(task.architectures):
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
-            datasets.append(dataset_row(prepared))
+            datasets.append(dataset_row(prepared, task.primary))
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root)
             places += planner.trials()
             places += planner.placed()
@@ -64,7 +64,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
         for variant in pretrained:
             prepared = as_is.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
-            datasets += [dataset_row(prepared)] if first else []
+            datasets += [dataset_row(prepared, task.primary)] if first else []
             one = as_is.plan(experiment, task, variant, prepared, setting, references=first)
             places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
     entries = dict.fromkeys(entry for _, entry in places)
@@ -112,14 +112,14 @@ def task_config(task: Task, folder: str) -> TaskConfig:
     return TaskConfig(**own, folder=folder)
 
 
-def dataset_row(prepared: Prepared) -> dict[str, Any]:
-    """A data set's row: what it is, where it comes from, and how much of it there is."""
+def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
+    """A data set's row: what it is, where it comes from, how much of it there is; its own metric if none is stated."""
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     tokens = int(prepared.train.source_lengths.sum() + prepared.train.target_lengths.sum())
     return {
         "dataset": prepared.name,
         "kind": prepared.kind,
-        "primary": prepared.primary,
+        "primary": primary or prepared.primary,
         "licence": prepared.licence,
         "origin": prepared.origin,
         "digest": prepared.digest,

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from runs.conditions import HOW_LONG, conditions, merged, merged_budget
 from runs.sections import (
     DEFAULT_CONTRASTS,
+    JUDGED,
     MARGINS,
     Budget,
     Data,
@@ -184,6 +185,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         tuned=entry.tuned,
         tuning=None if entry.tuned else entry.tuning or experiment.tuning,
         baseline=entry.baseline or "",
+        primary=_primary(entry.primary, kind, place),
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:
@@ -248,6 +250,12 @@ def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
     if given is not None and tokenizer == "bpe" and given < BPE_FLOOR:
         raise InputError(f'{place}.vocabulary: {given}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}')
     return given or VOCABULARIES[tokenizer]
+
+
+def _primary(given: str | None, kind: Kind, place: str) -> str:
+    if given is not None and given not in JUDGED[kind]:
+        raise InputError(f"{place}.primary: {shown(given)}: {kind} is judged by {' or '.join(JUDGED[kind])}")
+    return given or ""
 
 
 def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int, int]:

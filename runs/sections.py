@@ -37,6 +37,13 @@ MARGINS = {  # differences that matter, by metric
     "rouge_l": 0.01,
     "stored_bits": 1000.0,  # 0.05 for each parameter of the smallest model
 }
+JUDGED: dict[Kind, tuple[str, ...]] = {  # the metrics that may be primary, by kind of task
+    "generation": ("bits_per_byte",),
+    "classification": ("accuracy", "macro_f1"),
+    "translation": ("exact_match", "bleu", "chrf", "bits_per_byte"),
+    "summarization": ("rouge_1", "rouge_2", "rouge_l", "bits_per_byte"),
+    "memorization": ("stored_bits", "exact_match", "bits_per_byte"),
+}
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
@@ -221,7 +228,8 @@ class ConditionEntry(Section):
 class TaskEntry(Section):
     """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
 
-    ``baseline`` is another task, which this one is with something changed: the report tests what that does.
+    ``primary`` is the metric that it is judged by, else that of its kind and data. ``baseline`` is another task, which
+    this one is with something changed: the report tests what that does.
     """
 
     kind: Kind | None = None
@@ -235,6 +243,7 @@ class TaskEntry(Section):
     source_length: Length | None = None
     target_length: Length | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    primary: Word | None = None
     baseline: Name | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
@@ -268,11 +277,11 @@ class Task(Section):
     """One data set with every setting resolved.
 
     ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
-    generation and None elsewhere. ``vocabulary`` is 0 where the text decides it (char, byte). Paths in ``data`` are
-    relative to the experiment's ``folder``. ``condition`` is empty for a task as the experiment states it first, and
-    names what was changed elsewhere; ``share`` is the part of the budget that is trained, ``fixed`` what of the recipe
-    a condition sets itself, whatever was tuned, ``own`` which of ``architectures`` and ``seeds`` it states, and
-    ``retuned`` whether ``tuning`` is its own.
+    generation and None elsewhere. ``primary`` is empty where kind and data decide it, ``vocabulary`` is 0 where the
+    text does (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``condition`` is empty for a
+    task as the experiment states it first, and names what was changed elsewhere; ``share`` is the part of the budget
+    that is trained, ``fixed`` what of the recipe a condition sets itself, whatever was tuned, ``own`` which of
+    ``architectures`` and ``seeds`` it states, and ``retuned`` whether ``tuning`` is its own.
     """
 
     kind: Kind
@@ -300,6 +309,7 @@ class Task(Section):
     own: tuple[str, ...] = ()
     retuned: bool = False
     baseline: str = ""
+    primary: str = ""
 
 
 class Experiment(Section):

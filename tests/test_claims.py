@@ -14,8 +14,9 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Plante
 from architectures import catalogue
 from reports import capacity, page, tables
 from reports import ledger as ledgers
-from reports.claims import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET, UNTESTED, Ruling, rulings
+from reports.claims import UNTESTED, Ruling, rulings
 from reports.judgement import judge
+from reports.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
 from reports.statistics import Interval
 from runs import spec
 from tasks.dataset import KINDS

@@ -12,8 +12,9 @@ import archbench
 from reports import capacity, publish
 from reports import tables as report_tables
 from reports.capacity import Stored
-from reports.claims import UNDECIDED, UNTESTED, rulings
+from reports.claims import UNTESTED, rulings
 from reports.judgement import judge
+from reports.ledger import UNDECIDED
 from reports.statistics import Interval
 from tasks import random_strings
 from tasks.memorization import stored

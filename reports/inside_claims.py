@@ -1,0 +1,216 @@
+"""What the primer says of the inside of a model, each sentence judged by what was measured in one run.
+
+A comparison cannot decide these: they are about one model, and so is what is found. Another seed may differ.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from reports import formatting
+from reports.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
+from runs.store import Row
+
+Judgement = tuple[str, str]  # the verdict, and the evidence in words
+CLOSE: Final = 0.05  # of a one-sided test
+SIMPLE, COMPLEX = "this token", ("token before", "token after", "class")
+
+
+@dataclass(frozen=True)
+class Saying:
+    """A sentence of the primer, what is tested of it, and the judge of what `inspection.json` holds.
+
+    ``family`` is the one it speaks of; empty: all.
+    """
+
+    name: str
+    statement: str
+    reading: str
+    judge: Callable[[Row], Judgement]
+    family: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a sentence in one run."""
+
+    saying: Saying
+    verdict: str
+    evidence: str
+
+
+def findings(found: Row) -> list[Finding]:
+    """Every sentence about this family, judged."""
+    own = [one for one in SAYINGS if one.family in ("", found["family"])]
+    return [Finding(one, *one.judge(found)) for one in own]
+
+
+def _similar(found: Row) -> Judgement:
+    test = found["similarity"]
+    if test is None:
+        return UNMET, "Too few tokens of this vocabulary are known to be used alike."
+    said = f"Mean cosine {formatting.value(test['within'])}, dealt out anew {formatting.value(test['matched'])}; p "
+    said += "< 0.001." if test["p"] < 0.001 else f"= {test['p']:.3f}."
+    return REPRODUCED if test["p"] < CLOSE else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, said
+
+
+def _different(found: Row) -> Judgement:
+    parts: dict[str, set[str]] = {}
+    several = {place for place in map(_layer, found["heads"]) if sum(_layer(h) == place for h in found["heads"]) > 1}
+    for head in found["heads"]:
+        if _layer(head) in several:
+            parts.setdefault(_layer(head), set()).add(head["role"])
+    if not parts:
+        return UNMET, "No layer here has several heads."
+    differ = [place for place, roles in parts.items() if len(roles) > 1]
+    verdict = REPRODUCED if len(differ) == len(parts) else UNDECIDED if differ else OPPOSITE
+    return verdict, f"Roles differ within {len(differ)} of {len(parts)} layers of several heads."
+
+
+def _layer(head: Row) -> str:
+    return f"{head['layer']} {head['part']}"
+
+
+def _neighbours_later(found: Row) -> Judgement:
+    """Per axis and question: is the embedding behind a layer by more than two standard errors?"""
+    told: dict[bool, list[bool]] = {True: [], False: []}
+    for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in found["probes"]):
+        rows = [row for row in found["probes"] if (row["axis"], row["question"]) == (axis, question)]
+        first = next((row for row in rows if row["layer"] == "embedding"), None)
+        if first is not None and len(rows) > 1 and (question == SIMPLE or question in COMPLEX):
+            told[question == SIMPLE].append(first["behind"] > 2 * first["behind_error"])
+    if not (told[True] and told[False]):
+        return UNMET, "Too few examples for probes of both kinds."
+    gained, lost = sum(told[False]), sum(told[True])
+    said = (
+        f"Of {len(told[False])} questions about neighbours and class, {gained} are read better from a later layer than "
+        f"from the embeddings; of {len(told[True])} about the token itself, {lost or 'none'}."
+    )
+    if gained == len(told[False]) and not lost:
+        return REPRODUCED, said
+    return UNDECIDED if gained else OPPOSITE, said
+
+
+def _likelier(found: Row) -> Judgement:
+    step = found["step"]
+    better = sum(row["after"] > row["before"] for row in step["positions"])
+    said = (
+        f"Loss {formatting.value(step['loss'])} before the step, {formatting.value(step['loss_after'])} after it; "
+        f"likelier at {better} of {len(step['positions'])} positions."
+    )
+    return REPRODUCED if step["loss_after"] < step["loss"] else OPPOSITE, said
+
+
+def _gradually(found: Row) -> Judgement:
+    losses = [row["loss"] for row in found["snapshots"]]
+    if len(losses) < 3:
+        return UNMET, "No weights of earlier steps were kept (snapshots = 8 under [training])."
+    falls = sum(later < earlier for earlier, later in pairwise(losses))
+    said = (
+        f"Loss of the shown text {formatting.value(losses[0])} at the first kept weights, "
+        f"{formatting.value(losses[-1])} at the last; it fell in {falls} of {len(losses) - 1} steps between them."
+    )
+    fell = losses[-1] < losses[0]
+    return REPRODUCED if fell and 2 * falls > len(losses) - 1 else UNDECIDED if fell else OPPOSITE, said
+
+
+def _blind(found: Row) -> Judgement:
+    """Nothing of what comes later is looked at, in any layer."""
+    return _looks(found["maps"], ahead=False)
+
+
+def _whole(found: Row) -> Judgement:
+    """Every layer looks at something that comes later."""
+    return _looks(found["maps"], ahead=True)
+
+
+def _parts(found: Row) -> Judgement:
+    """The source is read in both directions, the target is written blind to what comes, and crosses to the source."""
+    crossing = [one for one in found["maps"] if one["part"] == "cross"]
+    own = {one["layer"] for one in crossing}
+    writing = [one for one in found["maps"] if one["part"] == "self" and one["layer"] in own]
+    reading = [one for one in found["maps"] if one["part"] == "self" and one["layer"] not in own]
+    (first, understands), (second, generates) = _looks(reading, ahead=True), _looks(writing, ahead=False)
+    said = (
+        f"Layers for the source: {understands[:1].lower()}{understands[1:]} Layers for the target: "
+        f"{generates[:1].lower()}{generates[1:]} {len(crossing)} of these look at the source."
+    )
+    if UNMET in (first, second):
+        return UNMET, said
+    return REPRODUCED if (first, second) == (REPRODUCED, REPRODUCED) else OPPOSITE, said
+
+
+def _looks(maps: Sequence[Row], ahead: bool) -> Judgement:
+    """Whether attention to the shown text reaches what comes later: in no layer, or in every one."""
+    most = [max(_later(one), default=0.0) for one in maps if one["part"] == "self"]
+    if not most:
+        return UNMET, "No attention to be seen."
+    seeing = sum(weight > 0 for weight in most)
+    said = f"{seeing or 'None'} of {len(most)} layers put{'s' if seeing == 1 else ''} weight on a later token."
+    wanted = seeing == len(most) if ahead else not seeing
+    return REPRODUCED if wanted else OPPOSITE, said
+
+
+def _later(one: Row) -> Iterator[float]:
+    """The weights of a map on keys after their query."""
+    rows, columns = one["first"]
+    for head in one["weights"]:
+        for query, row in enumerate(head, rows):
+            yield from row[max(0, query + 1 - columns) :]
+
+
+SAYINGS: Final = (
+    Saying(
+        "similar-embeddings",
+        "Words like “king” and “queen” will have similar embedding vectors",
+        "tokens that are used alike have a greater mean cosine than tokens of like frequency (one-sided, 5%)",
+        _similar,
+    ),
+    Saying(
+        "heads-differ",
+        "Several times in parallel, each time focusing on a different aspect",
+        "in every layer of several heads two of them have different roles, “mixed” being one",
+        _different,
+    ),
+    Saying(
+        "layers-build-up",
+        "Early layers learn simple patterns, middle layers learn complex relationships",
+        "neighbours and class are read better from a later layer than from the embeddings, by two standard errors; the "
+        "token itself is not",
+        _neighbours_later,
+    ),
+    Saying(
+        "step-makes-likelier",
+        "Adjust all the parameters slightly: try to make the right word more likely next time",
+        "one step of gradient descent on the shown text lowers its loss",
+        _likelier,
+    ),
+    Saying(
+        "gradually-better",
+        "Gradually gets better at predictions",
+        "the loss of the shown text is lower at the last of the kept weights than at the first, and fell in most steps",
+        _gradually,
+    ),
+    Saying(
+        "looks-back-only",
+        "Decoder-only: can't look at future words",
+        "no layer puts weight on a later token of the shown text",
+        _blind,
+        "decoder",
+    ),
+    Saying(
+        "looks-everywhere",
+        "Encoder-only: can look at the entire sentence at once",
+        "every layer puts weight on a later token of the shown text",
+        _whole,
+        "encoder",
+    ),
+    Saying(
+        "two-parts",
+        "Encoder-decoder: has two parts, one for understanding, one for generating",
+        "every layer for the source looks both ways, none for the target looks ahead, and these look at the source",
+        _parts,
+        "encoder-decoder",
+    ),
+)

@@ -1,0 +1,124 @@
+"""What is said of a model's inside is judged by its measurements alone, and comes out as they do."""
+
+from typing import Any
+
+import pytest
+
+from reports import inside_claims
+from reports.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
+
+BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
+BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
+
+
+def verdict(name: str, **found: Any) -> str:
+    (one,) = [each for each in inside_claims.SAYINGS if each.name == name]
+    return one.judge(found)[0]
+
+
+def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self", at: tuple[int, int] = (0, 0)) -> Any:
+    return {"layer": layer, "part": part, "first": list(at), "weights": [BACK, weights]}
+
+
+@pytest.mark.parametrize(("p", "says"), [(0.01, REPRODUCED), (0.5, UNDECIDED), (0.99, OPPOSITE)])
+def test_embeddings_are_similar_where_the_permutation_test_says_so(p: float, says: str) -> None:
+    assert verdict("similar-embeddings", similarity={"within": 0.1, "matched": 0.0, "p": p}) == says
+
+
+def test_no_groups_of_tokens_decide_nothing() -> None:
+    assert verdict("similar-embeddings", similarity=None) == UNMET
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        ([("1", "mixed"), ("1", "first token"), ("2", "first token"), ("2", "induction")], REPRODUCED),
+        ([("1", "mixed"), ("1", "first token"), ("2", "mixed"), ("2", "mixed")], UNDECIDED),
+        ([("1", "mixed"), ("1", "mixed"), ("2", "first token")], OPPOSITE),  # a head alone differs from no other
+        ([("1", "mixed"), ("2", "first token")], UNMET),
+        ([], UNMET),
+    ],
+)
+def test_heads_differ_where_every_layer_of_several_has_several_roles(roles: list[tuple[str, str]], says: str) -> None:
+    heads = [{"layer": layer, "part": "self", "role": role} for layer, role in roles]
+    assert verdict("heads-differ", heads=heads) == says
+
+
+def test_heads_of_a_layer_are_told_apart_by_part() -> None:
+    heads = [{"layer": "1", "part": part, "role": role} for part, role in (("self", "mixed"), ("cross", "alignment"))]
+    assert verdict("heads-differ", heads=heads) == UNMET
+
+
+def probed(**behind: float) -> list[dict[str, Any]]:
+    """How far the embedding is behind the best layer for each question, in standard errors of a hundredth."""
+    return [
+        {"axis": "both", "question": question.replace("_", " "), "layer": layer, "behind": value, "behind_error": 0.01}
+        for question, errors in behind.items()
+        for layer, value in (("embedding", errors / 100), ("layer 1", 0.0))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("probes", "says"),
+    [
+        (probed(this_token=0, token_before=10, token_after=3), REPRODUCED),
+        (probed(this_token=0, token_before=10, token_after=1), UNDECIDED),
+        (probed(this_token=3, token_before=10, token_after=3), UNDECIDED),
+        (probed(this_token=0, token_before=1, token_after=0), OPPOSITE),
+        (probed(token_before=10, token_after=3), UNMET),
+        ([], UNMET),
+    ],
+)
+def test_layers_build_up_where_neighbours_are_read_later_and_the_token_is_not(probes: Any, says: str) -> None:
+    assert verdict("layers-build-up", probes=probes) == says
+
+
+@pytest.mark.parametrize(("after", "says"), [(0.9, REPRODUCED), (1.0, OPPOSITE), (1.1, OPPOSITE)])
+def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: float, says: str) -> None:
+    step = {"loss": 1.0, "loss_after": after, "positions": [{"before": 0.1, "after": 0.2}]}
+    assert verdict("step-makes-likelier", step=step) == says
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ([3, 2, 2.5, 1], REPRODUCED),
+        ([3, 3.1, 3.2, 1], UNDECIDED),
+        ([3, 2, 1, 3], OPPOSITE),
+        ([3, 2], UNMET),
+        ([], UNMET),
+    ],
+)
+def test_predictions_get_better_where_the_loss_fell_step_by_step(losses: list[float], says: str) -> None:
+    assert verdict("gradually-better", snapshots=[{"loss": loss} for loss in losses]) == says
+
+
+def test_what_comes_later_is_seen_in_one_head_of_one_layer() -> None:
+    assert verdict("looks-back-only", maps=[map_of(BACK), map_of(BACK, "layer 2")]) == REPRODUCED
+    assert verdict("looks-back-only", maps=[map_of(BACK), map_of(BOTH, "layer 2")]) == OPPOSITE
+    assert verdict("looks-everywhere", maps=[map_of(BOTH), map_of(BOTH, "layer 2")]) == REPRODUCED
+    assert verdict("looks-everywhere", maps=[map_of(BOTH), map_of(BACK, "layer 2")]) == OPPOSITE
+    assert verdict("looks-everywhere", maps=[]) == verdict("looks-back-only", maps=[]) == UNMET
+
+
+def test_a_map_that_was_cut_counts_from_where_it_begins() -> None:
+    later, earlier = map_of([[1.0]], at=(3, 4)), map_of([[1.0]], at=(4, 3))
+    for one in (later, earlier):
+        one["weights"] = [[[1.0]]]
+    assert verdict("looks-back-only", maps=[later]) == OPPOSITE
+    assert verdict("looks-back-only", maps=[earlier]) == REPRODUCED
+
+
+def test_an_encoder_decoder_has_a_part_that_reads_and_one_that_writes() -> None:
+    crossing = map_of(BOTH, "target 1", "cross")
+    right = [map_of(BOTH, "source 1"), map_of(BACK, "target 1"), crossing]
+    assert verdict("two-parts", maps=right) == REPRODUCED
+    assert verdict("two-parts", maps=[map_of(BACK, "source 1"), *right[1:]]) == OPPOSITE
+    assert verdict("two-parts", maps=[right[0], map_of(BOTH, "target 1"), crossing]) == OPPOSITE
+    assert verdict("two-parts", maps=right[:1]) == UNMET
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder", "encoder-decoder"])
+def test_what_is_said_of_one_family_is_not_asked_of_another(family: str) -> None:
+    names = {one.name for one in inside_claims.SAYINGS if one.family in ("", family)}
+    assert len(names) == len(inside_claims.SAYINGS) - 2
