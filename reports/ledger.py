@@ -1,4 +1,8 @@
-"""The claims as `claims.toml` states them, what a verdict may be, and the hash by which they are known."""
+"""The claims as the ledger states them, what a verdict may be, and the hashes by which the ledger is known.
+
+It has parts, in files of their own. A part that comparisons were planned under stays as it is; claims that come later
+go into a later part, so that every page can say which of them were written before its first run.
+"""
 
 import hashlib
 import tomllib
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-LEDGER: Final = Path(__file__).with_name("claims.toml")
+PARTS: Final = tuple(Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml"))
 
 REPRODUCED: Final = "reproduced here"
 OPPOSITE: Final = "opposite found here"
@@ -43,13 +47,17 @@ class Claim:
 
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
-    entries: list[dict[str, Any]] = tomllib.loads(LEDGER.read_text(encoding="utf-8"))["claims"]
-    return tuple(_claim(entry) for entry in entries)
+    return tuple(_claim(entry) for part in PARTS for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"])
 
 
 def digest() -> str:
-    """The ledger's SHA-256: what was claimed is fixed before what is found."""
-    return hashlib.sha256(LEDGER.read_bytes()).hexdigest()
+    """The SHA-256 of each part, a blank between: what was claimed is fixed before what is found."""
+    return " ".join(hashlib.sha256(part.read_bytes()).hexdigest() for part in PARTS)
+
+
+def standing(recorded: str) -> list[tuple[str, bool]]:
+    """The hash of each part, and whether it is among those of a `digest` that was recorded."""
+    return [(part, part in recorded.split()) for part in digest().split()]
 
 
 def _claim(entry: dict[str, Any]) -> Claim:

@@ -138,8 +138,8 @@ def _context(judged: Judged, ruled: Sequence[Ruling]) -> dict[str, Any]:
         "controls_right": all(control.right is not False for control in tested.controls),
         "claims": tested_grids.claims([one for one in ruled if one.verdict not in claims.UNTESTED]),
         "claims_elsewhere": tested_grids.claims([one for one in ruled if one.verdict in claims.UNTESTED]),
-        "ledger": experiment.get("ledger", ""),
-        "ledger_now": ledger.digest(),
+        "ledger_known": bool(experiment.get("ledger")),
+        "ledger": ledger.standing(experiment.get("ledger") or ""),
         "sensitivity": tested_grids.sensitivity(tested),
         "factors": tested_grids.factors(tested),
         "doublings": [

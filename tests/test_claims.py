@@ -52,21 +52,27 @@ def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
 
 
 def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
-    assert ledgers.digest() == hashlib.sha256(ledgers.LEDGER.read_bytes()).hexdigest()
+    parts = [hashlib.sha256(part.read_bytes()).hexdigest() for part in ledgers.PARTS]
+    assert ledgers.digest().split() == parts
     synthetic.write_store(tmp_path, [SENTIMENT])
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
     html = page.render(judge(tables.read(tmp_path / "tables")), [])
-    assert ledgers.digest()[:16] in html
+    assert all(part[:16] in html for part in parts)
     assert "as it stood before" not in html
 
 
-@pytest.mark.parametrize(("recorded", "says"), [("same", "as it stood before"), ("0" * 64, "it was another one")])
-def test_a_ledger_that_changed_after_the_plan_is_told(tmp_path: Path, recorded: str, says: str) -> None:
+@pytest.mark.parametrize("recorded", [(), (0,), (1,), (0, 1)])
+def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
+    tmp_path: Path, recorded: tuple[int, ...]
+) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
-    path = tmp_path / "experiment.json"
-    value = ledgers.digest() if recorded == "same" else recorded
+    path, parts = tmp_path / "experiment.json", ledgers.digest().split()
+    value = " ".join(parts[place] for place in recorded) or "0" * 64
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
-    assert says in page.render(judge(tables.collect(tmp_path)), [])
+    html = page.render(judge(tables.collect(tmp_path)), [])
+    for place, part in enumerate(parts):
+        says = "as it stood before" if place in recorded else "written or changed after"
+        assert f"<code>{part[:16]}</code>, {says}" in html
 
 
 @pytest.mark.parametrize(
