@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reports import figures, page, tables
+from reports import figures, inspection, page, tables
 from reports.judgement import judge
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NAMES = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))
+INSIDE = sorted(path.parent.name for path in REFERENCE.glob("inside/*/inspection.json"))
 PANEL = re.compile(r'<div class="panel">.*?</svg></div>', re.DOTALL)  # drawings differ with matplotlib's version
 
 
@@ -42,6 +43,17 @@ def test_a_committed_page_is_what_its_tables_give(name: str, tmp_path: Path) -> 
         tables.write_csv(figure.numbers, tmp_path / "given.csv")
         committed = rows(REFERENCE / name / "report" / f"{figure.name}.csv")
         assert committed == rows(tmp_path / "given.csv") and len(committed) > 1
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_a_committed_look_inside_is_what_was_measured(name: str, tmp_path: Path) -> None:
+    folder = REFERENCE / "inside" / name
+    inspection.write(inspection.read(folder), tmp_path)
+    given = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert PANEL.sub("", given).split() == PANEL.sub("", (folder / "index.html").read_text(encoding="utf-8")).split()
+    made = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert made and made == sorted(path.name for path in folder.glob("*.csv"))
+    assert all(rows(folder / file) == rows(tmp_path / file) for file in made)
 
 
 def test_every_number_in_the_words_stands_in_a_report() -> None:
