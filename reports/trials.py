@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.comparison import ROLES, placed
+from reports.conditions import MATCHES
 from reports.tables import Tables
 
 
@@ -45,7 +46,7 @@ def trials(tables: Tables) -> list[Trial]:
         return []
     runs = runs.assign(loss=runs["validation_loss"].astype(float).where(runs["status"] == "done"))
     runs = runs.assign(dropout=runs["dropout"].astype(float) if "dropout" in runs else 0.0)
-    runs = runs.assign(condition=runs["condition"].fillna(""))
+    runs = runs.assign(condition=_conditions(tables, runs))
     taken = _taken(tables)
     found = []
     for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
@@ -65,6 +66,17 @@ def trials(tables: Tables) -> list[Trial]:
     return found
 
 
+def _conditions(tables: Tables, runs: pd.DataFrame) -> list[str]:
+    """Each run's condition in words, with the axis where it is not the data set's first."""
+    compared = placed(tables, "compared")
+    axes = dict(reversed(list(zip(compared["dataset"], compared["match"], strict=True))))
+    rows = zip(runs["dataset"], runs["match"], runs["condition"].fillna(""), strict=True)
+    return [
+        "; ".join(filter(None, ("" if match == axes.get(dataset, match) else MATCHES.get(match, match), said)))
+        for dataset, match, said in rows
+    ]
+
+
 def _mean_of_all(losses: "pd.Series[float]") -> float:
     """The mean; nan where a trial of the point gave no loss."""
     return float(losses.mean(skipna=False))
@@ -73,11 +85,11 @@ def _mean_of_all(losses: "pd.Series[float]") -> float:
 def _taken(tables: Tables) -> dict[tuple[str, str, str], set[tuple[float, float]]]:
     """The learning rates and dropouts of the reported runs, by data set, condition and architecture."""
     runs = placed(tables, "compared")
+    runs = runs.assign(condition=_conditions(tables, runs))
     found: dict[tuple[str, str, str], set[tuple[float, float]]] = {}
     for _, row in runs.iterrows():
         dropout = float(row["dropout"]) if "dropout" in runs and pd.notna(row["dropout"]) else 0.0
-        said = "" if pd.isna(row["condition"]) else str(row["condition"])
-        key = (str(row["dataset"]), said, str(row["architecture"]))
+        key = (str(row["dataset"]), str(row["condition"]), str(row["architecture"]))
         found.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
     return found
 

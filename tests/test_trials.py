@@ -55,6 +55,15 @@ def test_the_trials_of_a_condition_stand_apart(tmp_path: Path) -> None:
     assert [panel.below for panel in drawn["tuning"].panels] == ["", "AdamW, tuned"]
 
 
+def test_the_trials_of_another_axis_stand_apart_under_its_name(tmp_path: Path) -> None:
+    rows = found(tmp_path)
+    entries = rows["entries"]
+    moved = (entries["role"] == "trial") & (entries["architecture"] == "encoder")
+    entries.loc[moved, ["architecture", "match", "condition"]] = ["decoder", "flops-by-tokens", "tuned"]
+    chosen = {one.condition: one.learning_rate for one in trials.trials(rows) if one.chosen}
+    assert chosen == {"": 0.004, "equal size and equal training FLOPs; tuned": 0.002}
+
+
 def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
     last = trials.trials(found(tmp_path, status="diverged", validation_loss=0.0))[-1]
     assert math.isnan(last.loss)
