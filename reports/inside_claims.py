@@ -84,8 +84,8 @@ def _neighbours_later(found: Row) -> Judgement:
         return UNMET, "Too few examples for probes of both kinds."
     gained, lost = sum(told[False]), sum(told[True])
     said = (
-        f"Of {len(told[False])} questions about neighbours and class, {gained} are read better from a later layer than "
-        f"from the embeddings; of {len(told[True])} about the token itself, {lost or 'none'}."
+        f"Read better from a later layer than from the embeddings: {gained} of {len(told[False])} questions about "
+        f"neighbours and class, {lost} of {len(told[True])} about the token itself."
     )
     if gained == len(told[False]) and not lost:
         return REPRODUCED, said
@@ -103,12 +103,12 @@ def _likelier(found: Row) -> Judgement:
 
 
 def _gradually(found: Row) -> Judgement:
-    losses = [row["loss"] for row in found["snapshots"]]
+    losses = [row["mean_loss"] for row in found["snapshots"]]
     if len(losses) < 3:
         return UNMET, "No weights of earlier steps were kept (snapshots = 8 under [training])."
     falls = sum(later < earlier for earlier, later in pairwise(losses))
     said = (
-        f"Loss of the shown text {formatting.value(losses[0])} at the first kept weights, "
+        f"Mean loss of test examples {formatting.value(losses[0])} at the first kept weights, "
         f"{formatting.value(losses[-1])} at the last; it fell in {falls} of {len(losses) - 1} steps between them."
     )
     fell = losses[-1] < losses[0]
@@ -189,7 +189,8 @@ SAYINGS: Final = (
     Saying(
         "gradually-better",
         "Gradually gets better at predictions",
-        "the loss of the shown text is lower at the last of the kept weights than at the first, and fell in most steps",
+        "the mean loss of test examples is lower at the last of the kept weights than at the first, and fell in most "
+        "steps",
         _gradually,
     ),
     Saying(

@@ -12,7 +12,7 @@ from reports.page import html
 from reports.tables import write_csv
 from runs.store import Row, read_json, write_text
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 FILE: Final = "inspection.json"
 KINDS: Final = {
     "added": "added to the embeddings",
@@ -63,7 +63,7 @@ def numbers(found: Row) -> dict[str, list[Row]]:
             for likely in _ranked(tokens)
         ],
         "snapshots": [
-            {"weights": row["when"], "loss": row["loss"], "answer": row["answer"], **likely}
+            {"weights": row["when"], **{key: row[key] for key in ("loss", "mean_loss", "answer")}, **likely}
             for row in found["snapshots"]
             for likely in _ranked(row["first"])
         ],
@@ -181,9 +181,18 @@ def _positions(rows: Sequence[Row], token: str) -> Grid:
 
 
 def _snapshots(rows: Sequence[Row]) -> Grid:
-    head = (name("weights"), Entry("loss"), name("likeliest first tokens"), name("answer"))
+    head = (
+        *(name("weights"), Entry("loss"), Entry("of test examples")),
+        *(name("likeliest first tokens"), name("answer")),
+    )
     cells = [
-        (name(row["when"]), Entry(formatting.value(row["loss"])), name(_likeliest(row["first"])), name(row["answer"]))
+        (
+            name(row["when"]),
+            Entry(formatting.value(row["loss"])),
+            Entry(formatting.value(row["mean_loss"])),
+            name(_likeliest(row["first"])),
+            name(row["answer"]),
+        )
         for row in rows
     ]
     return Grid(head, tuple(cells))

@@ -90,7 +90,7 @@ def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: floa
     ],
 )
 def test_predictions_get_better_where_the_loss_fell_step_by_step(losses: list[float], says: str) -> None:
-    assert verdict("gradually-better", snapshots=[{"loss": loss} for loss in losses]) == says
+    assert verdict("gradually-better", snapshots=[{"mean_loss": loss} for loss in losses]) == says
 
 
 def test_what_comes_later_is_seen_in_one_head_of_one_layer() -> None:

@@ -439,3 +439,10 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
         with torch.no_grad():
             nats = -float(model.objective.log_likelihood(model, pairs, looked.run.answers)[0])
         assert row["loss"] == pytest.approx(nats / len(looked.text[1]), rel=1e-4)
+        one_by_one = []
+        for source, target in looked.examples[: writing.LOSSES]:
+            alone = Pairs(torch.tensor([source]), torch.tensor([target]))
+            with torch.no_grad():
+                nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
+            one_by_one.append(nats / len(target))
+        assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)

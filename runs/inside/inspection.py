@@ -13,7 +13,7 @@ from runs.inside.reading import read as read_pair
 from runs.inside.subject import MOST_EXAMPLES, Subject, answer, read, spelled
 from tasks.errors import InputError
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "inspection.json"
 KEPT, DRAWN = 256, 32  # tokens along an axis of an attention map
 Say = Callable[[str], None]

@@ -19,6 +19,7 @@ from tasks.errors import InputError
 from tasks.example import BOS
 
 TOP = 5
+LOSSES = 60  # test examples that a mean loss is taken of
 STEP = 0.01  # length of the shown gradient step, in lengths of all weights, at most
 RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alone
     "greedy": (1.0, 1, 1.0),
@@ -77,7 +78,8 @@ def positions(subject: Subject) -> list[dict[str, Any]]:
 def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
     """What the model would have answered to the shown source at each step that was kept: five likeliest first tokens.
 
-    ``watched`` follows those that are likeliest in the end, and the target's first one. The weights that were scored
+    ``watched`` follows those that are likeliest in the end, and the target's first one; ``mean_loss`` is that of the
+    first ``LOSSES`` test examples. The weights that were scored
     come last. Empty where no snapshots were kept. Raises ``InputError`` for damaged ones.
     """
     model = subject.run.model
@@ -101,7 +103,8 @@ def _answered(subject: Subject, when: str) -> tuple[dict[str, Any], Tensor]:
     first = probabilities(subject, subject.text)[0].exp()
     written = tokenizer.decode(answer(subject.run, subject.text[0]))
     loss = float(heads.losses(subject, [subject.text])[0])
-    return {"when": when, "first": _top(first, tokenizer), "answer": written, "loss": loss}, first
+    mean = float(heads.losses(subject, subject.examples[:LOSSES]).mean())
+    return {"when": when, "first": _top(first, tokenizer), "answer": written, "loss": loss, "mean_loss": mean}, first
 
 
 def _watched(subject: Subject, found: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
