@@ -14,7 +14,7 @@ from runs.inside import inspection as inside
 
 pytestmark = pytest.mark.browser
 
-REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "standard" / "report" / "index.html"
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 PHONE = {"width": 360, "height": 740}
 A4 = {"width": 794, "height": 1123}
 DESK = {"width": 1280, "height": 900}
@@ -69,8 +69,9 @@ def test_axe_finds_nothing_serious(browser: Any, any_file: Path, scheme: str, vi
     assert serious(opened(browser, any_file, viewport, color_scheme=scheme)) == []
 
 
-def test_axe_finds_nothing_serious_in_the_reference_report(browser: Any) -> None:
-    assert serious(opened(browser, REFERENCE, DESK)) == []
+@pytest.mark.parametrize("place", ["standard/report", "ablation-tying/report", "inside/shakespeare-decoder"])
+def test_axe_finds_nothing_serious_in_a_reference_report(browser: Any, place: str) -> None:
+    assert serious(opened(browser, REFERENCE / place / "index.html", DESK)) == []
 
 
 def serious(page: Any) -> list[str]:
