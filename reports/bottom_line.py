@@ -22,7 +22,7 @@ def bottom_line(judged: Judged) -> list[str]:
     """
     primary, effects = judged.tested.primary, judged.tested.effects
     reserve = list(_reserve(judged))
-    below = {one.group.dataset for one in judged.first if one.below_classical}
+    below = {one.group.dataset for one in judged.first if one.none_above_classical}
     if any(one.outcome != "unknown" for one in primary):
         return [_decided(primary, below, _held(judged.first)), *_open(primary), *reserve]
     if any(one.outcome != "unknown" for one in effects):
@@ -36,7 +36,7 @@ def _decided(
 ) -> str:
     """Who is ahead of whom, and on what: those that are so on the same data sets are named together.
 
-    ``below`` has the data sets on which a classical method is better, ``held`` what was held equal.
+    ``below`` has the data sets on which no architecture is better than a classical method, ``held`` what is held equal.
     """
     ahead: dict[tuple[str, str], list[str]] = {}
     for (winner, other), ones in _by_pair((one.better, _other(one), one) for one in primary if one.better).items():
@@ -98,14 +98,14 @@ def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
 def _reserve(judged: Judged) -> Iterator[str]:
     """What casts doubt on the verdicts."""
     first, tested = judged.first, judged.tested
-    below = [one.group.dataset for one in first if one.below_classical]
+    below = [one.group.dataset for one in first if one.none_above_classical]
     early = [one for one in first if one.early and one.scored]
     parts = []
     wrong = list(dict.fromkeys(one.contrast.dataset for one in tested.controls if one.right is False))
     if wrong:
         parts.append(f"controls did not come out as they had to on {listing(wrong)}")
     if below:
-        parts.append(f"on {listing(below)} every architecture is worse than a classical method")
+        parts.append(f"on {listing(below)} no architecture is better than a classical method")
     decided = [one for one in tested.primary if one.decided]
     bases = [pair for one in first for pairs in otherwise(one.group.dataset, tested).values() for pair in pairs]
     moved = {base for base, there in bases if base.decided and not alike(base, there)}

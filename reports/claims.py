@@ -164,10 +164,10 @@ class _Court:
         return verdicts.get(frozenset(all_said), UNDECIDED), _sentence(words_)
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
-        """The data sets on which every architecture is worse than a classical method."""
+        """The data sets on which no architecture is better than a classical method."""
         sets = {one.dataset for one in evidence}
-        below = [one.group.dataset for one in self.first if one.below_classical and one.group.dataset in sets]
-        return f" (on {formatting.listing(below)} all are worse than a classical method)" if below else ""
+        below = [one.group.dataset for one in self.first if one.none_above_classical and one.group.dataset in sets]
+        return f" (on {formatting.listing(below)} none is better than a classical method)" if below else ""
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""

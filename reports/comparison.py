@@ -121,12 +121,17 @@ class Comparison:
         return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
 
     @property
-    def below_classical(self) -> bool:
-        """Whether every architecture's mean is worse than the best classical reference."""
+    def none_above_classical(self) -> bool:
+        """Whether no architecture's interval lies beyond the best classical reference, on the better side.
+
+        A score without an interval is taken as it is.
+        """
         best = self.classical
-        return bool(self.scored and best) and all(
-            self.metric.gain(cell.interval.mean - best[1]) < 0 for cell in self.scored if best
-        )
+        if not (self.scored and best):
+            return False
+        intervals = [cell.interval for cell in self.scored]
+        ends = [(one.lower, one.upper) if one.known else (one.mean,) for one in intervals]
+        return not any(min(self.metric.gain(end - best[1]) for end in each) > 0 for each in ends)
 
     @property
     def at_the_end(self) -> bool:
@@ -267,9 +272,20 @@ class Comparisons:
             self._placed[role] = placed(self.tables, role)
         return self._placed[role]
 
+    @cached_property
+    def _on_parts(self) -> pd.DataFrame:
+        """The runs on parts of the budget; of an architecture that is a control too, with the seeds of the control."""
+        rows, controls = self.placed("share"), self.placed("control")
+        place = ["dataset", "match", "architecture", "share"]
+        plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
+        own = set(plain[place].itertuples(index=False, name=None))
+        controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
+        there = [one in own for one in controls[place].itertuples(index=False, name=None)]
+        return pd.concat([rows, controls[there]], ignore_index=True).drop_duplicates(["run", *place, "condition"])
+
     def on_parts(self, found: Comparison) -> pd.DataFrame:
         """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
-        rows, axis = self.placed("share"), found.group.runs["match"].iloc[0]
+        rows, axis = self._on_parts, found.group.runs["match"].iloc[0]
         chosen = (rows["dataset"] == found.group.dataset) & (rows["match"] == axis)
         there: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
         return there
@@ -278,7 +294,7 @@ class Comparisons:
         """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
         name, _, condition = named.partition("|")
         name, _, share = name.partition("@")
-        rows = self.placed("share" if share else "compared")
+        rows = self._on_parts if share else self.placed("compared")
         axis = found.group.runs["match"].iloc[0]
         chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
         chosen &= rows["condition"].fillna("") == condition

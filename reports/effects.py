@@ -4,7 +4,7 @@ Contrasts of architectures stay within one condition. Here the same architecture
 names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -12,17 +12,25 @@ import pandas as pd
 from reports.comparison import Comparison, Comparisons, Group, baselines
 from reports.contrasts import Contrast
 from reports.metrics import metric
+from reports.stated import entered
 from reports.testing import Question, answered
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 
 
+SETTING = (
+    *("supervision", "optimizer", "planned_tokens", "parameters", "embedding_parameters"),
+    *("depth", "width", "heads", "hidden", "batch_tokens"),
+)  # what a condition that is tuned by itself may change, beside what its trials choose
+
+
 @dataclass(frozen=True)
 class Change:
-    """A comparison, and what is added to an architecture's name there."""
+    """A comparison, and what is added to an architecture's name there; ``retuned`` where it has trials of its own."""
 
     found: Comparison
     said: str
+    retuned: bool = False
 
     def named(self) -> pd.DataFrame:
         """Its runs, every architecture under its name with the change."""
@@ -37,18 +45,23 @@ def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequ
     for base in first:
         name = base.group.dataset
         own = [one for one in further if one.group.dataset == name]
-        found += _asked(Change(base, ""), [each for one in own for each in _condition(base, one)])
+        tuned = {
+            task.get("condition")
+            for task in entered(comparisons.tables, "conditions")
+            if task.get("retuned") and set(task.get("fixed") or ()) <= set(SETTING)
+        }
+        found += _asked(Change(base, ""), [each for one in own for each in _condition(base, one, tuned)])
         others = [one for one in first if held.get(one.group.dataset) == name]
         named = [Change(one, f" on {one.group.dataset}") for one in others]
         found += _asked(Change(base, f" on {name}"), named)
     return answered(comparisons, found)
 
 
-def _condition(base: Comparison, other: Comparison) -> Iterator[Change]:
+def _condition(base: Comparison, other: Comparison, tuned: Container[object]) -> Iterator[Change]:
     """A further condition on the same axis, where it changes more than the axis."""
     said, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
     if said and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
-        yield Change(other, f" with {said}")
+        yield Change(other, f" with {said}", said in tuned)
 
 
 def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
@@ -57,16 +70,32 @@ def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
     group = Group(base.found.group.dataset, base.found.group.task, {}, runs)
     for each in changes:
         for name in base.found.group.architectures:
-            if name in each.found.group.architectures and not _same(base.found, each.found, name):
+            if name in each.found.group.architectures and not _same(base.found, each, name):
                 pair = (f"{name}{each.said}", f"{name}{base.said}")
                 yield Question(group, _metric(base.found, each.found), pair)
 
 
-def _same(base: Comparison, other: Comparison, name: str) -> bool:
-    """Whether the change did nothing to an architecture: every seed that both have gave the same score."""
+def _same(base: Comparison, change: Change, name: str) -> bool:
+    """Whether the change did nothing to an architecture.
+
+    Every seed that both have gave the same score; or, where a condition has trials of its own, nothing but what they
+    chose differs: another rate is no other supervision.
+    """
+    other = change.found
     one, two = ({cell.architecture: cell.values for cell in found.cells}[name] for found in (base, other))
     common = one.keys() & two.keys()
-    return base.metric.name == other.metric.name and bool(common) and all(one[seed] == two[seed] for seed in common)
+    if base.metric.name == other.metric.name and common and all(one[seed] == two[seed] for seed in common):
+        return True
+    return change.retuned and _setting(base, name) == _setting(other, name) is not None
+
+
+def _setting(found: Comparison, name: str) -> tuple[str, ...] | None:
+    """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say."""
+    runs = found.group.runs
+    if not set(SETTING) <= set(runs):
+        return None
+    rows = runs.loc[(runs["architecture"] == name).fillna(False), list(SETTING)].astype(str)
+    return tuple(sorted(set(map("|".join, rows.itertuples(index=False)))))
 
 
 def _metric(base: Comparison, other: Comparison) -> str:

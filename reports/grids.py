@@ -218,7 +218,7 @@ def _cell(found: Comparison, architecture: str) -> Entry:
         scored = found.scored and not found.metric.name.endswith(BOUND_SUFFIX)
         return Entry(formatting.MISSING, seeds if scored else "", "quiet")
     shown = found.detectable(architecture)
-    if shown > 0:
+    if 0 < shown <= found.metric.extent:
         seeds = f"{seeds}, detects {formatting.value(shown, found.metric.decimals)}"
     return Entry(formatting.interval(cell.interval, found.metric.decimals), seeds, "strong" if cell.best else "")
 

@@ -29,6 +29,12 @@ class Metric:
         return {"higher": most, "lower": least, "": math.nan}[self.better]
 
     @property
+    def extent(self) -> float:
+        """How far apart two scores can be, infinite where there is no limit."""
+        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
+        return most - least
+
+    @property
     def direction(self) -> str:
         """In words, for a table's head or an axis."""
         return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]

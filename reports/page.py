@@ -66,13 +66,13 @@ def write(judged: Judged, folder: Path) -> list[Path]:
     drawn = figures.figures(judged)
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
     ruled = claims.rulings(judged)
-    paths += _write_tested(judged, ruled, folder)
+    paths += write_tested(judged, ruled, folder)
     page = folder / "index.html"
     write_text(page, render(judged, drawn, ruled))
     return [page, *paths]
 
 
-def _write_tested(judged: Judged, ruled: Sequence[Ruling], folder: Path) -> list[Path]:
+def write_tested(judged: Judged, ruled: Sequence[Ruling], folder: Path) -> list[Path]:
     """What was tested as CSV, in full precision."""
     tested = judged.tested
     roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]

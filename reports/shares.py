@@ -10,6 +10,7 @@ from reports.contrasts import Contrast
 from reports.judgement import Judged
 from reports.statistics import Interval, mean_interval
 from reports.testing import Question, answered
+from reports.verdicts import p_said
 
 WHOLE, HALF = 1.0, 0.5
 
@@ -67,10 +68,11 @@ def sentence(one: Contrast) -> str:
     if one.outcome == "equal" or one.small:
         return f"{name} has converged: from half to all of the budget its score changed by less than {one.margin:g}."
     if one.outcome == "ahead":
-        return f"{name} has not converged: from half to all of the budget it still became better."
+        return f"{name} has not converged: from half to all of the budget it still became better ({p_said(one)})."
     if one.outcome == "behind":
-        return f"{name} became worse from half to all of the budget."
-    return f"{name}: whether it has converged is not decided."
+        return f"{name} became worse from half to all of the budget ({p_said(one)})."
+    said = f" ({p_said(one)})" if one.outcome == "open" else ""
+    return f"{name}: whether it has converged is not decided{said}."
 
 
 def _doublings(group: Group, metric: str) -> Iterator[Question]:

@@ -71,8 +71,10 @@ def controls(found: Sequence[Control]) -> Grid:
 
 def _detectable(one: Contrast) -> Entry:
     """The difference that would have been found four times in five."""
-    usual = metric(one.metric).decimals
-    return Entry(formatting.value(one.detectable, formatting.decimals(one.difference, usual)))
+    found = metric(one.metric)
+    if one.detectable > found.extent:
+        return Entry(f"> {found.extent:g}")
+    return Entry(formatting.value(one.detectable, formatting.decimals(one.difference, found.decimals)))
 
 
 def factors(found: Contrasts) -> Grid:
@@ -147,7 +149,7 @@ def costs(found: Sequence[Cost]) -> str:
     reported = sum(one.reported_flops for one in found)
     ratio = f", {flops / reported:.0%} of what all other runs took" if reported else ""
     return (
-        f"{sum(one.trials for one in found)} trials took {formatting.number(flops)}FLOPs of training{ratio}, and "
+        f"{sum(one.trials for one in found)} trials took {formatting.number(flops)} FLOPs of training{ratio}, and "
         f"{formatting.seconds(seconds)} of one worker's time."
     )
 

@@ -100,7 +100,7 @@ def costs(tables: Tables) -> list[Cost]:
     reported = pd.concat([placed(tables, role) for role in ROLES], ignore_index=True)
     tried = tried[tried["train_flops"].notna()]
     found = []
-    for dataset, rows in tried.groupby("dataset", sort=False):
+    for dataset, rows in tried.drop_duplicates(["dataset", "run"]).groupby("dataset", sort=False):
         rest = reported[(reported["dataset"] == dataset).fillna(False)].drop_duplicates("run")
         flops, seconds = (float(rows[key].astype(float).sum()) for key in ("train_flops", "train_seconds"))
         found.append(Cost(str(dataset), len(rows), flops, seconds, float(rest["train_flops"].astype(float).sum())))

@@ -36,7 +36,10 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
     if tested:
         state, mark = _state(primary)
         sentence = _summary(comparison, primary)
-    warnings = {"early training": comparison.early, "worse than the classical reference": comparison.below_classical}
+    warnings = {
+        "early training": comparison.early,
+        "no better than the classical reference": comparison.none_above_classical,
+    }
     shown = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     sentences = tuple(contrast_sentence(one) for one in primary)
     notes = tuple(_notes(comparison, tested=bool(tested)))
@@ -82,7 +85,8 @@ def _power(one: Contrast) -> str:
     """What this comparison would have found, and how many seeds would find what is wanted."""
     found = metric(one.metric)
     size = value(one.detectable, decimals(one.difference, found.decimals))
-    told = f"One of {size} would have been found four times in five"
+    which = "No difference that there can be" if one.detectable > found.extent else f"One of {size}"
+    told = f"{which} would have been found four times in five"
     if one.seeds is None:
         return f"{told}; more seeds alone would not decide it, more test examples might."
     if one.seeds <= one.runs:
@@ -246,10 +250,10 @@ def cautions(found: Comparison) -> list[str]:
             "the likelihood itself."
         )
     best = found.classical
-    if best and found.below_classical:
+    if best and found.none_above_classical:
         name, score = best
         notes.append(
-            f"Every architecture does worse than the classical reference {reference_label(name)} "
+            f"No architecture does better, by its interval, than the classical reference {reference_label(name)} "
             f"({value(score, found.metric.decimals)}); the order among them says little."
         )
     return notes
@@ -284,7 +288,9 @@ def _spent(found: Comparison) -> Iterator[str]:
     """How far training went, beside whoever won."""
     runs = found.group.runs
     if found.scored and math.isfinite(found.tokens_per_parameter):
-        said = f"Trained on {number(found.tokens_per_parameter)} tokens per parameter or more"
+        ratios = (runs["train_tokens"].astype(float) / runs["parameters"].astype(float)).dropna()
+        more = " or more" if number(ratios.max()) != number(found.tokens_per_parameter) else ""
+        said = f"Trained on {number(found.tokens_per_parameter)} tokens per parameter{more}"
         epochs = runs["epochs"].astype(float).max() if "epochs" in runs else math.nan
         yield f"{said}, up to {number(epochs)} passes over the data." if math.isfinite(epochs) else f"{said}."
     if "train_loss_tokens" in runs:

@@ -268,6 +268,30 @@ def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:
     assert [one.first for one in judged.tested.effects] == ["decoder with target supervision"]
 
 
+@pytest.mark.parametrize(
+    ("fixed", "supervision", "expected"),
+    [
+        ([], "native", []),  # its trials chose another rate, and that is all
+        ([], "target", ["decoder with target supervision", "encoder with target supervision"]),
+        (["dropout"], "native", ["decoder with target supervision", "encoder with target supervision"]),
+    ],
+)
+def test_another_choice_of_trials_is_no_change(
+    tmp_path: Path, fixed: list[str], supervision: str, expected: list[str]
+) -> None:
+    setting = {"supervision": supervision, "optimizer": "muon", "planned_tokens": 1, "parameters": 1}
+    setting |= {"embedding_parameters": 1, "depth": 1, "width": 8, "heads": 1, "hidden": 8, "batch_tokens": 64}
+    task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60})
+    runs = synthetic.write_store(tmp_path, [task], further=changed(task, "target supervision", 0.1))
+    first = len(runs) // 2
+    for place, run in enumerate(runs):
+        own = setting if place >= first else setting | {"supervision": "native"}
+        synthetic.change_record(tmp_path, run, **own)
+    condition = {"name": "sentiment", "condition": "target supervision", "retuned": True, "fixed": fixed}
+    synthetic.specify(tmp_path, "conditions", [condition])
+    assert [one.first for one in read(tmp_path).tested.effects] == expected
+
+
 def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}, spread=0.02)
     further = [one for by in (0.01, 0.03, 0.05, 0.2) for one in changed(task, f"change {by}", by)]

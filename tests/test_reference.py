@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports import figures, inspection, page, tables
+from reports.claims import rulings
 from reports.judgement import judge
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -36,13 +37,15 @@ def rounded(cell: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_page_is_what_its_tables_give(name: str, tmp_path: Path) -> None:
     judged = judge(tables.read(REFERENCE / name / "tables"))
-    drawn = figures.figures(judged)
-    given = page.render(judged, [replace(figure, panels=()) for figure in drawn])
+    drawn, ruled = figures.figures(judged), rulings(judged)
+    given = page.render(judged, [replace(figure, panels=()) for figure in drawn], ruled)
     assert PANEL.sub("", given).split() == PANEL.sub("", written(name)).split()
     for figure in drawn:
         tables.write_csv(figure.numbers, tmp_path / "given.csv")
         committed = rows(REFERENCE / name / "report" / f"{figure.name}.csv")
         assert committed == rows(tmp_path / "given.csv") and len(committed) > 1
+    (tested,) = page.write_tested(judged, ruled, tmp_path)
+    assert rows(tested) == rows(REFERENCE / name / "report" / tested.name)
 
 
 @pytest.mark.parametrize("name", INSIDE)

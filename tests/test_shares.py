@@ -44,6 +44,20 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
     assert len({(one.difference.mean, one.difference.error, one.difference.degrees) for one in ones}) == 1 < len(runs)
 
 
+def test_the_seeds_of_a_control_count_on_its_part_of_the_budget(tmp_path: Path) -> None:
+    halves = [Further(TASK, "decoder", "decoder", 0.5, role="share", share=0.5)]
+    synthetic.write_store(tmp_path, [TASK], further=[*halves, *synthetic.controls(TASK, half=0.5)])
+    found = judge(tables.collect(tmp_path))
+    points = shares.shares(found.comparisons, found.first[0])
+    assert [(one.architecture, one.share, one.seeds) for one in points] == [("decoder", 0.5, 10), ("decoder", 1.0, 5)]
+
+
+def test_controls_alone_are_no_curve(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [TASK], further=synthetic.controls(TASK, half=0.5))
+    found = judge(tables.collect(tmp_path))
+    assert not shares.shares(found.comparisons, found.first[0]) and not shares.doublings(found)
+
+
 def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
     found = judged(tmp_path, ("decoder", 0.5, 0.5), ("decoder", 0.25, 0.4), ("encoder", 0.5, 0.5))
     points = shares.shares(found.comparisons, found.first[0])

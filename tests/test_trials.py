@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
@@ -79,6 +80,14 @@ def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     assert cost.flops == pytest.approx(float(flops[tried].sum()))
     assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
     assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
+
+
+def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:
+    rows = found(tmp_path)
+    [once] = trials.costs(rows)
+    tried = rows["entries"][rows["entries"]["role"] == "trial"]
+    rows["entries"] = pd.concat([rows["entries"], tried.assign(condition="tuned")], ignore_index=True)
+    assert trials.costs(rows) == [once]
 
 
 def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
