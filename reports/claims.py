@@ -14,7 +14,7 @@ from typing import Final
 import pandas as pd
 
 from reports import capacity, formatting, scaling
-from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, joined
+from reports.comparison import UNTRAINED, Cell, Comparison, Group, as_is, baselines, joined
 from reports.conditions import beside
 from reports.contrasts import Contrast, turned
 from reports.evidence import bears_out, by_pair, gathered, outcome, words
@@ -69,6 +69,12 @@ class _Court:
         rungs = [(climb.ladder, rung) for climb in judged.climbs for rung in climb.ladder.rungs]
         self.learned = {(one.group.dataset, name) for one in self.first for name in _learned(one)}
         self.learned |= {(at.dataset, at.at(name, rung)) for at, rung in rungs for name in _learned(rung.found)}
+        held = baselines(self.tables)
+        self.learned |= {
+            (held.get(one.group.dataset) or one.group.dataset, f"{name} on {one.group.dataset}")
+            for one in self.first
+            for name in _learned(one)
+        }
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
@@ -116,7 +122,7 @@ class _Court:
             depths = {one.group.dataset: _most(one.group.runs, "depth") for one in self.first}
             greatest = max(depths[one.dataset] for one in evidence)
             return [one for one in evidence if not depths[one.dataset] < greatest]
-        if claim.learned:
+        if claim.learned or claim.enough:  # to be equally bad is not enough
             return [one for one in evidence if not one.flat and self._is_learned(one)]
         return list(evidence)
 

@@ -51,8 +51,10 @@ def _similar(found: Row) -> Judgement:
     if test is None:
         return UNMET, "Too few tokens of this vocabulary are known to be used alike."
     said = f"Mean cosine {formatting.value(test['within'])}, dealt out anew {formatting.value(test['matched'])}; p "
-    said += "< 0.001." if test["p"] < 0.001 else f"= {test['p']:.3f}."
-    return REPRODUCED if test["p"] < CLOSE else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, said
+    said += "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
+    said += f"; {test['above']} of {test['groups']} groups are above what dealing gives."
+    most = 2 * test["above"] > test["groups"]
+    return REPRODUCED if test["p"] < CLOSE and most else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, said
 
 
 def _different(found: Row) -> Judgement:
@@ -64,8 +66,12 @@ def _different(found: Row) -> Judgement:
     if not parts:
         return UNMET, "No layer here has several heads."
     differ = [place for place, roles in parts.items() if len(roles) > 1]
-    verdict = REPRODUCED if len(differ) == len(parts) else UNDECIDED if differ else OPPOSITE
-    return verdict, f"Roles differ within {len(differ)} of {len(parts)} layers of several heads."
+    alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {"mixed"}]
+    verdict = REPRODUCED if len(differ) == len(parts) else OPPOSITE if len(alike) == len(parts) else UNDECIDED
+    return verdict, (
+        f"Roles differ within {len(differ)} of {len(parts)} layers of several heads, and are one role within "
+        f"{len(alike)}; elsewhere no head has one."
+    )
 
 
 def _layer(head: Row) -> str:
@@ -164,7 +170,8 @@ SAYINGS: Final = (
     Saying(
         "similar-embeddings",
         "Words like “king” and “queen” will have similar embedding vectors",
-        "tokens that are used alike have a greater mean cosine than tokens of like frequency (one-sided, 5%)",
+        "tokens that are used alike have a greater mean cosine than tokens of like frequency (one-sided, 5%), over all "
+        "groups together and in most of them",
         _similar,
     ),
     Saying(

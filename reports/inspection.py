@@ -52,7 +52,7 @@ def numbers(found: Row) -> dict[str, list[Row]]:
         ],
         "similarity": [found["similarity"]] if found["similarity"] else [],
         "groups": [
-            {"group": row["group"], "token": token, "times_of_group": row["times"]}
+            {"group": row["group"], "token": token, "times_of_group": row["times"], "cosine_of_group": row["cosine"]}
             for row in found["groups"]
             for token in row["tokens"]
         ],
@@ -68,6 +68,15 @@ def numbers(found: Row) -> dict[str, list[Row]]:
             for likely in _ranked(row["first"])
         ],
         "parts": found["step"]["parts"],
+        **{
+            f"alike_{place:02d}": [
+                {"position": i, "other": j, "cosine": cosine}
+                for i, line in enumerate(each["alike"])
+                for j, cosine in enumerate(line)
+            ]
+            for place, each in enumerate(found["schemes"], 1)
+            if each["kind"] == "added"
+        },
         "claims": [
             {"claim": one.saying.name, "verdict": one.verdict, "evidence": one.evidence}
             for one in inside_claims.findings(found)
@@ -136,21 +145,26 @@ def _neighbours(rows: Sequence[Row]) -> Grid:
 
 
 def _groups(rows: Sequence[Row]) -> Grid:
-    head = (name("group"), name("tokens"), Entry("times"))
-    times = (Entry(formatting.count(row["times"])) for row in rows)
-    cells = ((name(row["group"]), name("  ".join(row["tokens"]))) for row in rows)
-    return Grid(head, tuple((*cell, time) for cell, time in zip(cells, times, strict=True)))
+    head = (name("group"), name("tokens"), Entry("times"), Entry("mean cosine"))
+    cells = [
+        (
+            *(name(row["group"]), name("  ".join(row["tokens"]))),
+            *(Entry(formatting.count(row["times"])), Entry(formatting.value(row["cosine"]))),
+        )
+        for row in rows
+    ]
+    return Grid(head, tuple(cells))
 
 
 def _heads(rows: Sequence[Row]) -> Grid:
     patterns = list(dict.fromkeys(pattern for row in rows for pattern in row["shares"]))
-    head = (name("head"), name("role"), *(Entry(pattern, "evenly") for pattern in patterns), Entry("loss without it"))
+    head = (name("head"), name("role"), Entry("loss without it"), *(Entry(pattern, "evenly") for pattern in patterns))
     cells = [
         (
             name(inside_panels.head_name(row)),
             name(row["role"]),
-            *(_share(row, pattern) for pattern in patterns),
             Entry(f"{formatting.value(row['loss'])} ± {formatting.value(2 * row['error'])}"),
+            *(_share(row, pattern) for pattern in patterns),
         )
         for row in rows
     ]

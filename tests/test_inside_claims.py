@@ -20,9 +20,15 @@ def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self
     return {"layer": layer, "part": part, "first": list(at), "weights": [BACK, weights]}
 
 
-@pytest.mark.parametrize(("p", "says"), [(0.01, REPRODUCED), (0.5, UNDECIDED), (0.99, OPPOSITE)])
-def test_embeddings_are_similar_where_the_permutation_test_says_so(p: float, says: str) -> None:
-    assert verdict("similar-embeddings", similarity={"within": 0.1, "matched": 0.0, "p": p}) == says
+@pytest.mark.parametrize(
+    ("p", "above", "says"),
+    [(0.01, 3, REPRODUCED), (0.01, 2, UNDECIDED), (0.5, 4, UNDECIDED), (0.99, 0, OPPOSITE)],
+)
+def test_embeddings_are_similar_where_the_permutation_test_and_most_groups_say_so(
+    p: float, above: int, says: str
+) -> None:
+    test = {"within": 0.1, "matched": 0.0, "p": p, "groups": 4, "above": above}
+    assert verdict("similar-embeddings", similarity=test) == says
 
 
 def test_no_groups_of_tokens_decide_nothing() -> None:
@@ -34,7 +40,11 @@ def test_no_groups_of_tokens_decide_nothing() -> None:
     [
         ([("1", "mixed"), ("1", "first token"), ("2", "first token"), ("2", "induction")], REPRODUCED),
         ([("1", "mixed"), ("1", "first token"), ("2", "mixed"), ("2", "mixed")], UNDECIDED),
-        ([("1", "mixed"), ("1", "mixed"), ("2", "first token")], OPPOSITE),  # a head alone differs from no other
+        (
+            [("1", "induction"), ("1", "induction"), ("2", "first token")],
+            OPPOSITE,
+        ),  # a head alone is no layer of several
+        ([("1", "mixed"), ("1", "mixed"), ("2", "mixed"), ("2", "mixed")], UNDECIDED),  # no role is not the same role
         ([("1", "mixed"), ("2", "first token")], UNMET),
         ([], UNMET),
     ],

@@ -123,7 +123,7 @@ def role(shares: dict[str, float], even: dict[str, float]) -> str:
 def _shares(readings: Sequence[Reading], place: int, part: str) -> dict[str, tuple[Weights, float]]:
     """For each pattern the share of attention on it by head (h,), and that of even attention over what is visible.
 
-    Over the queries that have such a key at all.
+    Over the queries that have such a key at all, and a choice: one that sees a single key attends to it, come what may.
     """
     sums: dict[str, tuple[Weights, float, int]] = {}
     for reading in readings:
@@ -136,7 +136,7 @@ def _shares(readings: Sequence[Reading], place: int, part: str) -> dict[str, tup
         queries, keys = reading.axes[layer.axis], reading.keys(part, layer)
         for name, pattern in PATTERNS[part].items():
             marked = pattern(queries, keys) & visible
-            rows = marked.any(-1)
+            rows = marked.any(-1) & (visible.sum(-1) > 1)
             if rows.any():
                 total, plain, count = sums.get(name, (np.zeros(len(own)), 0.0, 0))
                 total = total + (own * marked)[:, rows].sum((1, 2))

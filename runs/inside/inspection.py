@@ -74,7 +74,7 @@ def measured(subject: Subject, folder: Path, say: Say) -> dict[str, Any]:
         "probes": probes,
         "neighbours": meaning.neighbours(subject, vectors, frequent),
         "projection": meaning.projection(subject, vectors, frequent),
-        "groups": _groups(subject, groups, counts),
+        "groups": _groups(subject, groups, counts, meaning.cosines_of(vectors, groups)),
         "similarity": None if alike is None else asdict(alike),
         "positions": writing.positions(subject),
         "snapshots": writing.snapshots(subject, folder),
@@ -151,7 +151,7 @@ def _around(tokens: int, centre: int, most: int) -> slice:
     return slice(start, min(start + most, tokens))
 
 
-def _groups(subject: Subject, groups: dict[int, str], counts: Any) -> list[dict[str, Any]]:
+def _groups(subject: Subject, groups: dict[int, str], counts: Any, cosines: dict[str, float]) -> list[dict[str, Any]]:
     """The groups of tokens that are used alike, as far as the examples hold them."""
     names: dict[str, list[int]] = {}
     for token, name in groups.items():
@@ -161,6 +161,7 @@ def _groups(subject: Subject, groups: dict[int, str], counts: Any) -> list[dict[
             "group": name,
             "tokens": [spelled(subject.run.tokenizer, token) for token in tokens],
             "times": sum(counts[token] for token in tokens),
+            "cosine": cosines[name],
         }
         for name, tokens in names.items()
     ]

@@ -16,6 +16,7 @@ from tasks.tokenizers import Tokenizer
 SHOWN, NEIGHBOURS = 60, 5
 BAND = 8  # tokens of like frequency among which groups are dealt out anew
 DRAWS = 2000
+QUOTE, SPELLINGS = "“", "spellings of a word"
 Floats = NDArray[np.float64]
 
 # What is used alike. A token belongs to a group where its text, blanks and case aside, is one of its members.
@@ -49,7 +50,10 @@ CHARACTERS = (*LETTERS, "digits", "punctuation")  # all that a character can be
 
 @dataclass(frozen=True)
 class Similarity:
-    """Mean cosine of ``pairs`` pairs within groups, and of pairs dealt out anew among tokens of like frequency."""
+    """Mean cosine of ``pairs`` pairs within groups, each of ``groups`` counting the same, and of pairs dealt out anew.
+
+    Anew among tokens of like frequency; ``above`` groups are above the mean of that, all spellings of words being one.
+    """
 
     within: float
     matched: float
@@ -57,6 +61,8 @@ class Similarity:
     upper: float
     p: float
     pairs: int
+    groups: int
+    above: int
 
 
 def table(subject: Subject) -> tuple[Floats, list[int], Counter[int]]:
@@ -118,7 +124,7 @@ def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
         if word in members:
             found[token] = members[word]
         elif word.isalpha() and len(word) > 2 and common[word] > 1:
-            found[token] = f"“{word}”"
+            found[token] = f"{QUOTE}{word}”"
     sizes = Counter(found.values())
     return {token: name for token, name in found.items() if sizes[name] > 1}
 
@@ -126,28 +132,60 @@ def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
 def similarity(vectors: Floats, order: Sequence[int], groups: Mapping[int, str]) -> Similarity | None:
     """Do tokens that are used alike lie closer than chance has it? None where fewer than ten pairs are used alike.
 
-    A permutation test: the groups are dealt out anew among tokens of like frequency (bands of ``BAND`` in order of
-    frequency), since frequent tokens lie together whatever they mean. ``lower`` and ``upper`` hold 95% of what
-    that gives; ``p`` is one-sided.
+    A permutation test of the mean over groups, so that no large group stands for all: the groups are dealt out anew
+    among tokens of like frequency (bands of ``BAND`` in order of frequency), since frequent tokens lie together
+    whatever they mean. ``lower`` and ``upper`` hold 95% of what that gives; ``p`` is one-sided.
     """
     labels = np.array([groups.get(token, "") for token in order])
     cosines = _unit(vectors[list(order)])
     cosines = cosines @ cosines.T
-    pairs = _pairs(labels)
-    if pairs.sum() < 10:
+    pairs = int(np.triu(_same(labels), 1).sum())
+    if pairs < 10:
         return None
-    within = float(cosines[pairs].mean())
+    means = _means(cosines, labels)
+    within = float(np.mean(list(means.values())))
     generator = np.random.default_rng(0)
-    drawn = np.array([cosines[_pairs(_dealt(labels, generator))].mean() for _ in range(DRAWS)])
+    drawn = np.array([np.mean(list(_means(cosines, _dealt(labels, generator)).values())) for _ in range(DRAWS)])
     p = (1 + int((drawn >= within).sum())) / (1 + DRAWS)
     lower, upper = np.quantile(drawn, [0.025, 0.975])
-    return Similarity(within, float(drawn.mean()), float(lower), float(upper), p, int(pairs.sum()))
+    matched = float(drawn.mean())
+    above = sum(mean > matched for mean in means.values())
+    return Similarity(within, matched, float(lower), float(upper), p, pairs, len(means), above)
 
 
-def _pairs(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which pairs (i < j) have the same group."""
-    same = (labels[:, None] == labels) & (labels != "")
-    return np.triu(same, 1)
+def cosines_of(vectors: Floats, groups: Mapping[int, str]) -> dict[str, float]:
+    """The mean cosine of the pairs within each group."""
+    unit = _unit(vectors)
+    names: dict[str, list[int]] = {}
+    for token, name in groups.items():
+        names.setdefault(name, []).append(token)
+    return {name: _mean(unit[tokens] @ unit[tokens].T) for name, tokens in names.items()}
+
+
+def _means(cosines: Floats, labels: NDArray[Any]) -> dict[str, float]:
+    """The mean cosine within each group of a list; of all pairs of spellings of a word together, as one group."""
+    found: dict[str, float] = {}
+    spellings = []
+    for name in dict.fromkeys(labels[labels != ""].tolist()):
+        own = cosines[np.ix_(labels == name, labels == name)]
+        if len(own) < 2:
+            continue
+        if name.startswith(QUOTE):
+            spellings += own[np.triu_indices(len(own), 1)].tolist()
+        else:
+            found[name] = _mean(own)
+    return found | ({SPELLINGS: float(np.mean(spellings))} if spellings else {})
+
+
+def _mean(cosines: Floats) -> float:
+    """Over the pairs i < j."""
+    return float(cosines[np.triu_indices(len(cosines), 1)].mean())
+
+
+def _same(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which tokens have the same group."""
+    found: NDArray[np.bool_] = (labels[:, None] == labels) & (labels != "")
+    return found
 
 
 def _dealt(labels: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
