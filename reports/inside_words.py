@@ -75,8 +75,9 @@ def similarity(found: Row | None) -> str:
     )
     return (
         f"{found['pairs']:,} pairs of tokens that are used alike have a mean cosine of "
-        f"{formatting.value(found['within'])}, each of {found['groups']} groups counting the same. Dealt out anew among "
-        f"tokens of like frequency, 95% of the time it is {inside}. {verdict} (p {'< 0.001' if found['p'] < 0.001 else '= ' + format(found['p'], '.3f')}, one-sided)."
+        f"{formatting.value(found['within'])}, each of {found['groups']} groups counting the same. Dealt out anew "
+        f"among tokens of like frequency, 95% of the time it is {inside}. {verdict} "
+        f"(p {'< 0.001' if found['p'] < 0.001 else '= ' + format(found['p'], '.3f')}, one-sided)."
     )
 
 

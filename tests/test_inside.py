@@ -407,7 +407,9 @@ def test_an_answer_is_made_a_target_as_training_makes_it(runs: dict[Any, Path]) 
     for pair, text, right in zip(looked.examples, texts["source"], texts["reference"], strict=True):
         assert subject.read(runs["decoder", "turned"], text, right).text == pair
     strange = subject.read(runs["mine.py", "running"], "red house", "red \N{SNOWMAN}")
-    assert strange.text[1][-2:] == [UNK, END] and UNK not in strange.text[1][:-2]
+    assert strange.text[1][-1] == UNK and UNK not in strange.text[1][:-1]  # running text goes on: no END here
+    whole = subject.read(runs["mine.py", "running"], "red house", "red house " * 9)
+    assert len(whole.text[1]) == 12 and whole.text[1][-1] == END
     long = subject.read(runs["decoder", "turned"], "red house", "red " * 9)
     assert (
         len(long.text[1]) == 6

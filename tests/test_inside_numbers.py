@@ -198,9 +198,9 @@ def test_shares_are_means_over_queries_that_have_such_a_key() -> None:
     found = {name: (float(mine[0]), even) for name, (mine, even) in shares.items()}
     assert found == {
         "previous token": pytest.approx((0.4, (1 / 2 + 1 / 3) / 2)),
-        "same token": pytest.approx((2.0 / 3, (1 + 1 / 2 + 1 / 3) / 3)),
+        "same token": pytest.approx((0.5, (1 / 2 + 1 / 3) / 2)),
         "first token": pytest.approx((0.25, (1 / 2 + 1 / 3) / 2)),
-    }  # no token comes again, none is special, none is seen before it is there
+    }  # the first query has no choice, no token comes again, none is special, none is seen before it is there
 
 
 def test_the_rise_of_the_loss_is_that_of_a_model_with_zeros(looked: subject.Subject) -> None:

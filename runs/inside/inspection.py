@@ -64,6 +64,7 @@ def measured(subject: Subject, folder: Path, say: Say) -> dict[str, Any]:
         "parameters": run.plan.counts.parameters,
         "train_tokens": record.get("train_tokens"),
         "loss_name": subject.loss_name,
+        "exact": subject.exact,
         "examples": len(subject.examples),
         "most_examples": MOST_EXAMPLES,
         "text": _text(subject),
