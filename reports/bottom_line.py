@@ -12,6 +12,7 @@ from reports.scaling import sentences
 from reports.shares import doublings
 from reports.verdicts import alike, otherwise
 
+UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on it is told
 MOST: Final = 3  # sentences about size or depth; the rest stands beside their figures
 
 
@@ -25,6 +26,8 @@ def bottom_line(judged: Judged) -> list[str]:
     below = {one.group.dataset for one in judged.first if one.none_above_classical}
     if any(one.outcome != "unknown" for one in primary):
         return [_decided(primary, below, _held(judged.first)), *_open(primary), *reserve]
+    if primary and not effects and max(one.runs for one in primary) < 2:
+        return ["Nothing is tested: it takes two seeds of an architecture to tell a difference from chance.", *reserve]
     if any(one.outcome != "unknown" for one in effects):
         return [_decided(effects, below, "", "of what was changed"), *_undecided(effects), *reserve]
     climbed = [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in sentences(one)]
@@ -117,8 +120,39 @@ def _reserve(judged: Judged) -> Iterator[str]:
         done = sum(one.outcome == "equal" or one.small for one in doubled)
         known = "is" if done < 2 else "are"
         parts.append(f"{done or 'none'} of {len(doubled)} scores {known} known to have converged")
+    cost = _cost(first, {name for one in tested.primary for name in (one.first, one.second)})
+    if cost:
+        parts.append(cost)
     if early:
         least = number(min(one.tokens_per_parameter for one in early))
         parts.append(f"training was early (as few as {least} tokens per parameter), and the order may change with more")
     if parts:
         yield f"Bear in mind: {'; '.join(parts)}."
+
+
+def _cost(first: Sequence[Comparison], declared: Container[str]) -> str:
+    """What training of the declared ones took beside the first architecture, where it is not about the same.
+
+    Least and greatest over data sets; nothing where they are too many to be told in a sentence.
+    """
+    ratios: dict[str, list[float]] = {}
+    base = ""
+    for one in first:
+        flops = one.group.runs.groupby("architecture", sort=False)["train_flops"].mean().astype(float).dropna()
+        base = base or (one.group.architectures[0] if one.group.architectures else "")
+        if base in flops and flops[base] > 0:
+            for name in dict.fromkeys(cell.architecture for cell in one.scored):
+                if name in declared and name != base and name in flops and flops[name] > 0:
+                    ratios.setdefault(name, []).append(float(flops[name] / flops[base]))
+    said = [
+        f"{name} {_range(min(found), max(found))}"
+        for name, found in ratios.items()
+        if max(found) > UNLIKE or min(found) < 1 / UNLIKE
+    ]
+    few = 0 < len(said) <= MOST
+    return f"training took other FLOPs than {base}'s: {listing(said)} times as many" if few else ""
+
+
+def _range(least: float, most: float) -> str:
+    ends = [f"{end:.2f}" for end in (least, most)]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)

@@ -141,6 +141,12 @@ class Comparison:
         return len(near) > 1
 
     @property
+    def at_the_floor(self) -> bool:
+        """Whether every mean is within the usual margin of the worst end of the metric's scale."""
+        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.worst
+        return bool(self.scored) and all(abs(cell.interval.mean - end) < margin for cell in self.scored)
+
+    @property
     def bounded(self) -> tuple[str, ...]:
         """The architectures that are trained on a bound of the likelihood that is compared here."""
         runs = self.group.runs

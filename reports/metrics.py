@@ -29,6 +29,12 @@ class Metric:
         return {"higher": most, "lower": least, "": math.nan}[self.better]
 
     @property
+    def worst(self) -> float:
+        """The end of the scale on the worse side, infinite where there is none."""
+        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
+        return {"higher": least, "lower": most, "": math.nan}[self.better]
+
+    @property
     def extent(self) -> float:
         """How far apart two scores can be, infinite where there is no limit."""
         least, most = _RANGES.get(self.name, (-math.inf, math.inf))

@@ -52,7 +52,7 @@ def outcome(one: Contrast) -> str:
 
 def controls(found: Sequence[Control]) -> Grid:
     """What had to come out, and what did."""
-    head = ("data set", "control", "has to be", "difference", "detectable", "came out", "")
+    head = ("data set", "control", "has to be", "difference", "p", "detectable", "came out", "")
     wanted = {"same": "not told apart", "ahead": "told apart"}
     rows = [
         (
@@ -60,6 +60,7 @@ def controls(found: Sequence[Control]) -> Grid:
             _pair(one.contrast.first, one.contrast.second),
             name(wanted[one.expected]),
             Entry(_difference(one.contrast)),
+            Entry(formatting.p(one.contrast.p)),
             _detectable(one.contrast),
             name(outcome(one.contrast)),
             name({True: "✓ right", False: "✗ wrong", None: ""}[one.right]),

@@ -85,7 +85,7 @@ def _power(one: Contrast) -> str:
     """What this comparison would have found, and how many seeds would find what is wanted."""
     found = metric(one.metric)
     size = value(one.detectable, decimals(one.difference, found.decimals))
-    which = "No difference that there can be" if one.detectable > found.extent else f"One of {size}"
+    which = "Not even the greatest possible" if one.detectable > found.extent else f"One of {size}"
     told = f"{which} would have been found four times in five"
     if one.seeds is None:
         return f"{told}; more seeds alone would not decide it, more test examples might."
@@ -241,6 +241,11 @@ def cautions(found: Comparison) -> list[str]:
         ratio = number(found.tokens_per_parameter)
         notes.append(
             f"Early training: as few as {ratio} training tokens per parameter; the order may change with more."
+        )
+    if found.at_the_floor:
+        notes.append(
+            "No score is off the bottom of the scale: nobody does this yet. Train longer, or judge by what tells apart "
+            'models that get nothing right (where there is one, primary = "bits_per_byte").'
         )
     if found.at_the_end:
         notes.append("The best scores are within the margin of the end of the scale, which hides what differs beyond.")

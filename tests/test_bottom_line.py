@@ -1,0 +1,56 @@
+"""The first sentences: what they say of one seed, of the floor of a scale, and of what training costs."""
+
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
+
+from reports import tables
+from reports.bottom_line import bottom_line
+from reports.judgement import Judged, judge
+from reports.verdicts import verdict
+
+FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
+
+
+def judged(root: Path, *tasks: synthetic.Imagined) -> Judged:
+    synthetic.write_store(root, tasks)
+    return judge(tables.collect(root))
+
+
+def test_one_seed_is_told_first(tmp_path: Path) -> None:
+    short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=1)))
+    assert short[0].startswith("Nothing is tested: it takes two seeds")
+
+
+def test_two_seeds_are_tested(tmp_path: Path) -> None:
+    short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=2)))
+    assert not any("it takes two seeds" in one for one in short)
+
+
+@pytest.mark.parametrize(("level", "told"), [(-2.0, True), (0.3, False)])
+def test_the_floor_of_a_scale_is_told(tmp_path: Path, level: float, told: bool) -> None:
+    task = single(PHRASES, truth=dict.fromkeys(FAMILIES, level), spread=0.0)
+    [one] = judged(tmp_path, task).first
+    assert any("bottom of the scale" in note for note in verdict(one).notes) == told
+
+
+def test_a_scale_without_a_worst_end_has_no_floor(tmp_path: Path) -> None:
+    [one] = judged(tmp_path, single(SHAKESPEARE, truth=dict.fromkeys(FAMILIES, 2.5))).first
+    assert not one.at_the_floor
+
+
+def test_what_training_took_is_told_where_it_differs(tmp_path: Path) -> None:
+    found = judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=3), single(PHRASES, truth=FAMILIES, seeds=3))
+    runs = found.first[0].group.runs
+    flops = runs.groupby("architecture")["train_flops"].mean()
+    ratio = flops["encoder-decoder"] / flops["decoder"]
+    assert ratio < 0.8 and flops["encoder"] / flops["decoder"] == pytest.approx(1, abs=0.2)
+    last = bottom_line(found)[-1]
+    assert f"training took other FLOPs than decoder's: encoder-decoder {ratio:.2f}" in last
+
+
+def test_equal_cost_is_not_told(tmp_path: Path) -> None:
+    truth = {"decoder": 0.55, "encoder": 0.60}
+    assert "FLOPs" not in " ".join(bottom_line(judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3))))
