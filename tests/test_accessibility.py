@@ -103,7 +103,7 @@ def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) ->
 
 
 def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path) -> None:
-    for file in (page_file, REFERENCE):
+    for file in (page_file, REFERENCE / "standard" / "report" / "index.html"):
         found = opened(browser, file, DESK)
         where = "element => element.getBoundingClientRect().top"
         assert found.locator("#bottom-line .short").first.evaluate(where) < DESK["height"] / 2
