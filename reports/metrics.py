@@ -37,8 +37,7 @@ class Metric:
     @property
     def extent(self) -> float:
         """How far apart two scores can be, infinite where there is no limit."""
-        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
-        return most - least
+        return abs(self.best - self.worst)
 
     @property
     def direction(self) -> str:
