@@ -30,7 +30,7 @@ def bottom_line(judged: Judged) -> list[str]:
         return ["Nothing is tested: it takes two seeds of an architecture to tell a difference from chance.", *reserve]
     if any(one.outcome != "unknown" for one in effects):
         return [_decided(effects, below, "", "of what was changed"), *_undecided(effects), *reserve]
-    climbed = [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in sentences(one)]
+    climbed = [f"{one.ladder.title}: {said}" for one in judged.climbs for said in sentences(one)]
     return [*climbed[:MOST], *reserve] if climbed else []
 
 

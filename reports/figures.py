@@ -267,8 +267,8 @@ def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judg
         draws = partial(draw, steps=steps, looks=found, y_label=y_label, reference=best[1] if best else None)
         below = _given(steps)
         below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
-        about = f"{found_by.label} against {ladder.axis.many}, {ladder.dataset}"
-        drawn.append(Panel(label(ladder.dataset, 80), _below("; ".join(below)), 2.7, draws, about))
+        about = f"{found_by.label} against {ladder.axis.many}, {ladder.title}"
+        drawn.append(Panel(label(ladder.title, 80), _below("; ".join(below)), 2.7, draws, about))
         rows += ladders.numbers(ladder, steps)
         named += ladder.architectures
     return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))

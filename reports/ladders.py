@@ -1,14 +1,15 @@
 """Ladders: a data set's conditions that differ in size, or in depth at equal size, each a rung, the lowest first.
 
 What a condition changes is read from the experiment as it was resolved, never from a condition's name. A condition that
-changes something else as well is no rung; nor is a second one of the same size or depth. Both stay what they are
-elsewhere: a change that is held against the first condition.
+changes something else as well is no rung. A second one of the same size or depth is a rung of a further ladder, where
+others were trained on as much as it; ladders side by side are a grid. What is on no ladder stays what it is elsewhere:
+a change that is held against the first condition.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -19,7 +20,12 @@ from reports.statistics import Interval, mean_interval
 
 _SHAPE: Final = frozenset({"model.depth", "model.width", "model.heads"})
 _RATE: Final = frozenset({"training.learning_rate"})
-_LENGTH: Final = frozenset({"budget.tokens", "budget.flops", "budget.seconds"})
+_LENGTHS: Final = {
+    "budget.tokens": "on {:,} tokens",
+    "budget.flops": "for {:.3g} FLOPs",
+    "budget.seconds": "for {:g} s",
+}
+_LENGTH: Final = frozenset(_LENGTHS)
 _BESIDE: Final = frozenset({"architectures", "seeds", "condition", "fixed", "own", "tuned", "budget.match"})
 
 
@@ -53,15 +59,24 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """The rungs of one data set; ``group`` has all runs, each architecture under its name at each rung."""
+    """The rungs of one data set; ``group`` has all runs, each architecture under its name at each rung.
+
+    ``given`` says of a further ladder what its rungs were trained on: "on 50,000 tokens".
+    """
 
     axis: Axis
     rungs: tuple[Rung, ...]
     group: Group
+    given: str = ""
 
     @property
     def dataset(self) -> str:
         return self.group.dataset
+
+    @property
+    def title(self) -> str:
+        """The data set, and what a further ladder of it was trained on."""
+        return f"{self.dataset} {self.given}".strip()
 
     @property
     def base(self) -> Comparison:
@@ -74,7 +89,11 @@ class Ladder:
 
     def at(self, architecture: str, rung: Rung) -> str:
         """An architecture's name at a rung, as contrasts have it."""
-        return _at(self.axis, architecture, rung.value)
+        return _at(architecture, self.said(rung))
+
+    def said(self, rung: Rung) -> str:
+        """A rung in words: '50,000 parameters', on a further ladder '50,000 parameters on 50,000 tokens'."""
+        return f"{self.axis.said(rung.value)} {self.given}".strip()
 
     def of(self, architecture: str) -> list[Rung]:
         """The rungs on which an architecture has scores."""
@@ -102,8 +121,7 @@ class Step:
 
 def ladders(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Ladder]:
     """The ladders of every data set: two rungs with scores or more, on the axis of its first condition."""
-    made = (_ladder(comparisons, axis, base, further) for axis in AXES for base in first)
-    return [one for one in made if one is not None]
+    return [one for axis in AXES for base in first for one in _ladders(comparisons, axis, base, further)]
 
 
 def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
@@ -158,54 +176,78 @@ def numbers(ladder: Ladder, found: Sequence[Step]) -> list[dict[str, object]]:
     ]
 
 
-def _ladder(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Ladder | None:
-    values = _values(comparisons, axis, base.group.dataset)
+def _ladders(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Iterator[Ladder]:
     match = base.group.runs["match"].iloc[0]
-    found = [
-        Rung(values[said], one)
+    there = {
+        one.group.condition.get("condition", ""): one
         for one in (base, *further)
         if one.group.dataset == base.group.dataset
         and one.group.runs["match"].iloc[0] == match
         and one.metric == base.metric
         and one.scored
-        and (said := one.group.condition.get("condition", "")) in values
-    ]
-    if len(found) < 2 or not base.metric.better:
-        return None
-    rungs = tuple(sorted(found, key=lambda rung: rung.value))
-    runs = pd.concat([_named(axis, rung) for rung in rungs], ignore_index=True)
-    return Ladder(axis, rungs, Group(base.group.dataset, base.group.task, {}, runs))
+    }
+    for given, values in _values(comparisons, axis, base.group.dataset) if base.metric.better else ():
+        found = [Rung(value, there[said]) for said, value in values.items() if said in there]
+        if len(found) > 1:
+            rungs = tuple(sorted(found, key=lambda rung: rung.value))
+            yield _joined(Ladder(axis, rungs, base.group, given))
 
 
-def _named(axis: Axis, rung: Rung) -> pd.DataFrame:
-    runs = rung.found.group.runs
-    names = [_at(axis, str(name), rung.value) for name in runs["architecture"]]
-    return runs.assign(named=runs["architecture"].astype(str), architecture=names)
+def _joined(ladder: Ladder) -> Ladder:
+    """The ladder with the runs of all its rungs as its group."""
+    parts = []
+    for rung in ladder.rungs:
+        runs = rung.found.group.runs
+        names = [ladder.at(str(name), rung) for name in runs["architecture"]]
+        parts.append(runs.assign(named=runs["architecture"].astype(str), architecture=names))
+    runs = pd.concat(parts, ignore_index=True)
+    return replace(ladder, group=Group(ladder.group.dataset, ladder.group.task, {}, runs))
 
 
-def _at(axis: Axis, architecture: str, value: int) -> str:
-    return f"{architecture} with {axis.said(value)}"
+def _at(architecture: str, said: str) -> str:
+    return f"{architecture} with {said}"
 
 
-def _values(comparisons: Comparisons, axis: Axis, dataset: str) -> dict[str, int]:
-    """What the setting is under each condition of a data set that is a rung, the task itself under no name."""
+def _values(comparisons: Comparisons, axis: Axis, dataset: str) -> Iterator[tuple[str, dict[str, int]]]:
+    """For each ladder what it was given, '' for the first, and the setting's value under each of its conditions.
+
+    The task itself is under no name. The first ladder has one rung of each value, those that were trained on as much as
+    the task before others; what is left makes ladders of rungs that were trained on as much as one another.
+    """
     own = (_settings(task) for task in entered(comparisons.tables, "tasks") if task.get("name") == dataset)
     base = next(own, {})
-    found = [("", base.get(axis.setting)), *_conditions(comparisons, axis, dataset, base)]
-    whole = [(said, value) for said, value in found if type(value) is int and value > 0]
-    taken = Counter(said for said, _ in found if said)
-    first = {value: said for said, value in reversed(whole)}
-    return {said: value for value, said in first.items() if taken[said] <= 1}
+    found = [("", base.get(axis.setting), _length(base)), *_conditions(comparisons, axis, dataset, base)]
+    taken = Counter(said for said, _, _ in found if said)
+    whole = [one for one in found if type(one[1]) is int and one[1] > 0 and taken[one[0]] <= 1]
+    whole.sort(key=lambda one: one[2] != _length(base))
+    first = _of_each_value(whole)
+    yield "", {said: value for said, value, _ in first}
+    left = [one for one in whole if one not in first]
+    for given in dict.fromkeys(given for _, _, given in left):
+        yield given, {said: value for said, value, _ in _of_each_value([one for one in left if one[2] == given])}
 
 
-def _conditions(comparisons: Comparisons, axis: Axis, dataset: str, base: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The name of each condition, and the setting's value where it is a rung."""
+def _of_each_value(found: Sequence[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]:
+    return list({value: (said, value, given) for said, value, given in reversed(found)}.values())
+
+
+def _conditions(
+    comparisons: Comparisons, axis: Axis, dataset: str, base: dict[str, Any]
+) -> Iterator[tuple[str, Any, str]]:
+    """The name of each condition, the setting's value where it can be a rung, and what it was given."""
+    growing = {axis.setting} | (_LENGTH & axis.along)
     for task in entered(comparisons.tables, "conditions"):
         if task.get("name") == dataset:
             other = _settings(task)
             changed = {key for key in base.keys() | other.keys() if base.get(key) != other.get(key)}
-            climbs = axis.setting in changed and changed <= {axis.setting} | axis.along
-            yield str(task.get("condition") or ""), other.get(axis.setting) if climbs else None
+            climbs = not changed.isdisjoint(growing) and changed <= {axis.setting} | axis.along
+            yield str(task.get("condition") or ""), other.get(axis.setting) if climbs else None, _length(other)
+
+
+def _length(settings: dict[str, Any]) -> str:
+    """How long is trained, in words; '' where it follows from something else."""
+    given = ((words, settings.get(key)) for key, words in _LENGTHS.items())
+    return " ".join(words.format(value) for words, value in given if type(value) in (int, float))
 
 
 def _settings(task: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _context(judged: Judged, ruled: Sequence[Ruling]) -> dict[str, Any]:
             for name in dict.fromkeys(each.dataset for each in doubled)
         ],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
-        "climbs": [(each.ladder.axis.name, each.ladder.dataset, scaling.sentences(each)) for each in judged.climbs],
+        "climbs": [(each.ladder.axis.name, each.ladder.title, scaling.sentences(each)) for each in judged.climbs],
         "tuning": tested_grids.tuning(tried),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "headline": grids.headline(first),

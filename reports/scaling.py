@@ -88,7 +88,7 @@ def untested(climb: Climb) -> Iterator[Question]:
 def _orders(ladder: Ladder) -> Iterator[Question]:
     for rung in ladder.rungs:
         for pair in combinations([cell.architecture for cell in rung.found.scored], 2):
-            yield Question(rung.found.group, ladder.base.metric.name, pair, ladder.axis.said(rung.value))
+            yield Question(rung.found.group, ladder.base.metric.name, pair, ladder.said(rung))
 
 
 def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> list[tuple[Contrast, ...]]:

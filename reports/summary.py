@@ -26,7 +26,7 @@ def sentences(judged: Judged) -> list[str]:
         found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
     if not judged.tested.primary:
         found += [contrast_sentence(one) for one in judged.tested.effects]
-    found += [f"{one.ladder.dataset}: {said}" for one in judged.climbs for said in scaling.sentences(one)]
+    found += [f"{one.ladder.title}: {said}" for one in judged.climbs for said in scaling.sentences(one)]
     cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
     return [*found, *([f"tuning: {cost}"] if cost else []), *left_out(judged.comparisons.tables)]
 

@@ -86,14 +86,17 @@ class Tracker:
         left += [state.expected * slowness * (1 - state.fraction) for state in self.those("working")]
         return max(sum(left) / max(self.jobs, 1), max(left, default=0.0))
 
-    def headline(self) -> str:
-        """``3 of 12 runs, 1 failed, 2 at work, 18,400 tokens/s, about 4 min left``."""
+    def headline(self, between: bool = False) -> str:
+        """``3 of 12 runs, 1 failed, 2 at work, 18,400 tokens/s, about 4 min left``.
+
+        ``between``: one run has ended and the next not begun, so that who works, and how fast, is left out.
+        """
         parts = [f"{len(self.those('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
         if failed := len(self.those("failed")):
             parts.append(f"{failed} failed")
-        if working := len(self.those("working")):
+        if not between and (working := len(self.those("working"))):
             parts.append(f"{working} at work")
-        if speed := self.tokens_per_second():
+        if not between and (speed := self.tokens_per_second()):
             parts.append(f"{speed:,.0f} tokens/s")
         if left := self.seconds_left():
             parts.append(f"about {duration(left)} left")
@@ -146,7 +149,7 @@ class Display:
             self._say(self.tracker.headline())
 
     def _ended(self, event: Ended, state: State) -> None:
-        headline = "" if self.live else f"; {self.tracker.headline()}"
+        headline = "" if self.live else f"; {self.tracker.headline(between=True)}"
         if event.status == "failed":
             self._say(f"{event.run} failed: {event.error}{headline}")
         elif not self.live and event.status != "skipped":

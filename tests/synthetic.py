@@ -96,11 +96,16 @@ def controls(task: Imagined, half: float) -> list[Further]:
 
 @dataclass(frozen=True)
 class Planted:
-    """A rung of a ladder: what is asked for, the true scores there, and the width of its runs."""
+    """A rung of a ladder: what is asked for, the true scores there, the width of its runs and their tokens."""
 
     value: int
     truth: dict[str, float]
     width: int = 64
+    tokens: int = 1_000_000
+
+    @property
+    def condition(self) -> str:
+        return f"rung {self.value}" + (f", {self.tokens} tokens" if self.tokens != Planted.tokens else "")
 
 
 def write_ladder(root: Path, task: Imagined, setting: str, base: Planted, rungs: Sequence[Planted]) -> list[str]:
@@ -108,10 +113,10 @@ def write_ladder(root: Path, task: Imagined, setting: str, base: Planted, rungs:
     table = {"parameters": "budget", "depth": "model"}[setting]
 
     def got(rung: Planted) -> Row:
-        return {setting: rung.value, "width": rung.width, "train_tokens": 1_000_000}
+        return {setting: rung.value, "width": rung.width, "train_tokens": rung.tokens}
 
     further = [
-        Further(task, name, name, truth, "compared", condition=f"rung {rung.value}", changes=got(rung))
+        Further(task, name, name, truth, "compared", condition=rung.condition, changes=got(rung))
         for rung in rungs
         for name, truth in rung.truth.items()
     ]
@@ -119,13 +124,13 @@ def write_ladder(root: Path, task: Imagined, setting: str, base: Planted, rungs:
     for run in runs[: task.seeds * len(base.truth)]:
         change_record(root, run, **got(base))
     specify(root, "tasks", [_rung(task, table, setting, base, "")])
-    specify(root, "conditions", [_rung(task, table, setting, rung, f"rung {rung.value}") for rung in rungs])
+    specify(root, "conditions", [_rung(task, table, setting, rung, rung.condition) for rung in rungs])
     return runs
 
 
 def _rung(task: Imagined, table: str, setting: str, rung: Planted, condition: str) -> Row:
     """A task as it was resolved, with what its condition changes."""
-    sections: dict[str, Row] = {"budget": {"parameters": 250_000, "tokens": 1_000_000}, "model": {"depth": None}}
+    sections: dict[str, Row] = {"budget": {"parameters": 250_000, "tokens": rung.tokens}, "model": {"depth": None}}
     sections[table] = sections[table] | {setting: rung.value}
     sections["model"] = sections["model"] | {"width": rung.width, "heads": 2}
     training = {"learning_rate": 0.01, "dropout": 0.0}

@@ -89,6 +89,7 @@ def test_plain_lines_without_a_terminal() -> None:
     assert "\x1b" not in text
     assert "[red]-decoder-s1 failed: ValueError: [bold]no" in text
     assert "[red]-decoder-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
+    assert "at work" not in text  # one run has ended, the next not begun
 
 
 def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:

@@ -32,8 +32,8 @@ def drawn(judged: Judged) -> dict[str, figures.Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
-def at(value: int, *scores: float, width: int = 64) -> Planted:
-    return Planted(value, dict(zip(NAMES, scores, strict=False)), width)
+def at(value: int, *scores: float, width: int = 64, tokens: int = Planted.tokens) -> Planted:
+    return Planted(value, dict(zip(NAMES, scores, strict=False)), width, tokens)
 
 
 def climbed(root: Path, setting: str, base: Planted, *rungs: Planted, task: Imagined = TASK) -> list[str]:
@@ -58,23 +58,27 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "axis", "values"), [("scaling", SIZE, (*SIZES[:-1], 3_000_000)), ("depth-width", DEPTH, (1, 2, 4, 8, 12))]
+    ("name", "axis", "ladders"),
+    [
+        ("scaling", SIZE, {"": (*SIZES[:-1], 3_000_000), "on 50,000 tokens": (*SIZES[:-1], 3_000_000)}),
+        ("depth-width", DEPTH, {"": (1, 2, 4, 8, 12)}),
+    ],
 )
 def test_the_conditions_of_a_preset_are_its_rungs(
-    name: str, axis: object, values: Sequence[int], tmp_path: Path
+    name: str, axis: object, ladders: dict[str, Sequence[int]], tmp_path: Path
 ) -> None:
     experiment = spec.preset(name)
-    rungs = [at(0, 0.5, 0.5), *(at(each, 0.5, 0.5) for each in values[1:])]
+    names = [task.condition for task in experiment.conditions if task.name == "phrases-en-de" and task.share == 1]
+    rungs = [at(number, 0.5, 0.5) for number in range(len(names) + 1)]
     synthetic.write_ladder(tmp_path, single(PHRASES, seeds=2, examples=20), "parameters", rungs[0], rungs[1:])
     head = json.loads((tmp_path / "experiment.json").read_text())
-    names = [task.condition for task in experiment.conditions if task.name == "phrases-en-de" and task.share == 1]
     for entry in head["entries"]:
         if entry["condition"]:
-            entry["condition"] = names[values[1:].index(int(entry["condition"].split()[1]))]
+            entry["condition"] = names[int(entry["condition"].split()[1]) - 1]
     synthetic.write_json(tmp_path / "experiment.json", head | {"experiment": experiment.digestable()})
-    [climb] = read(tmp_path).climbs
-    assert climb.ladder.axis is axis
-    assert tuple(rung.value for rung in climb.ladder.rungs) == tuple(values)
+    found = [climb.ladder for climb in read(tmp_path).climbs]
+    assert all(ladder.axis is axis for ladder in found)
+    assert {ladder.given: tuple(rung.value for rung in ladder.rungs) for ladder in found} == ladders
 
 
 # Figures.
@@ -155,6 +159,37 @@ def test_two_sizes_of_one_value_are_one_rung(tmp_path: Path) -> None:
     [climb] = judged.climbs
     assert [rung.value for rung in climb.ladder.rungs] == [50_000, 320_000]
     assert [one.first for one in judged.tested.effects] == ["decoder with rung 60000"]
+
+
+def test_rungs_of_the_same_sizes_on_fewer_tokens_are_a_ladder_of_their_own(tmp_path: Path) -> None:
+    few = [at(value, score, tokens=200_000) for value, score in ((50_000, 0.3), (320_000, 0.35), (2_000_000, 0.4))]
+    many = [at(50_000, 0.4), at(2_000_000, 0.7)]
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [*few[:1], *many, *few[1:]])
+    judged = read(tmp_path)
+    found = {climb.ladder.title: climb for climb in judged.climbs}
+    assert list(found) == ["sentiment", "sentiment on 200,000 tokens"]
+    for climb, planted in zip(found.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
+        [gained, *_] = climb.moves
+        assert [rung.value for rung in climb.ladder.rungs] == [50_000, 320_000, 2_000_000]
+        gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
+        assert gained.difference.mean == pytest.approx(gain, abs=0.02)
+    moves = [one for climb in judged.climbs for one in climb.moves]
+    assert {one.family for one in moves} == {4} and not judged.tested.effects
+    assert moves[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
+    assert any("sentiment on 200,000 tokens: decoder: from 50,000" in said for said in summary.sentences(judged))
+    numbers = drawn(judged)["scaling"].numbers
+    means = numbers.set_index(["tokens", "rung" if "rung" in numbers else "parameters"])["mean"]
+    assert len(means) == 6 and means[200_000].max() < means[1_000_000].min() + 0.05
+    assert [panel.title for panel in drawn(judged)["scaling"].panels] == list(found)
+
+
+@pytest.mark.parametrize("further", [at(320_000, 0.5, tokens=200_000), at(50_000, 0.5, tokens=200_000)])
+def test_one_rung_on_fewer_tokens_is_a_change(tmp_path: Path, further: Planted) -> None:
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [further, at(50_000, 0.4)])
+    judged = read(tmp_path)
+    [climb] = judged.climbs
+    assert [rung.found.group.runs["train_tokens"].iloc[0] for rung in climb.ladder.rungs] == [1_000_000] * 2
+    assert [one.first for one in judged.tested.effects] == [f"decoder with {further.condition}"]
 
 
 def test_an_architecture_that_skips_a_rung_has_no_point_there(tmp_path: Path) -> None:
