@@ -14,7 +14,8 @@ from runs.store import Row
 
 Judgement = tuple[str, str]  # the verdict, and the evidence in words
 CLOSE: Final = 0.05  # of a one-sided test
-SIMPLE, COMPLEX = "this token", ("token before", "token after", "class")
+SIMPLE, NEXT, COMPLEX = "this token", "token after", ("token before", "token after", "class")
+_NO_ROLE: Final = "mixed"
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ def _different(found: Row) -> Judgement:
             parts.setdefault(_layer(head), set()).add(head["role"])
     if not parts:
         return UNMET, "No layer here has several heads."
-    differ = [place for place, roles in parts.items() if len(roles) > 1]
-    alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {"mixed"}]
+    differ = [place for place, roles in parts.items() if len(roles - {_NO_ROLE}) > 1]
+    alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {_NO_ROLE}]
     verdict = REPRODUCED if len(differ) == len(parts) else OPPOSITE if len(alike) == len(parts) else UNDECIDED
     return verdict, (
-        f"Roles differ within {len(differ)} of {len(parts)} layers of several heads, and are one role within "
-        f"{len(alike)}; elsewhere no head has one."
+        f"Heads have different roles within {len(differ)} of {len(parts)} layers of several heads, and the same one "
+        f"within {len(alike)}; elsewhere at most one head has one."
     )
 
 
@@ -79,23 +80,37 @@ def _layer(head: Row) -> str:
 
 
 def _neighbours_later(found: Row) -> Judgement:
-    """Per axis and question: is the embedding behind a layer by more than two standard errors?"""
-    told: dict[bool, list[bool]] = {True: [], False: []}
+    """Per axis and question: is the embedding behind a layer by more than two standard errors, or are all behind it?
+
+    What follows a token is what a causal layer is trained to tell, and says nothing of layers that build up.
+    """
+    gained: dict[bool, list[bool]] = {True: [], False: []}
+    lost: list[bool] = []
     for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in found["probes"]):
         rows = [row for row in found["probes"] if (row["axis"], row["question"]) == (axis, question)]
-        first = next((row for row in rows if row["layer"] == "embedding"), None)
-        if first is not None and len(rows) > 1 and (question == SIMPLE or question in COMPLEX):
-            told[question == SIMPLE].append(first["behind"] > 2 * first["behind_error"])
-    if not (told[True] and told[False]):
+        first = [row for row in rows if row["layer"] == "embedding"]
+        later = [row for row in rows if row["layer"] != "embedding"]
+        trained = question == NEXT and (axis == "target" or found["family"] == "decoder")
+        if not (first and later) or trained or question not in (SIMPLE, *COMPLEX):
+            continue
+        gained[question == SIMPLE].append(_is_behind(first[0]))
+        if question != SIMPLE:
+            lost.append(all(_is_behind(row) for row in later))
+    if not (gained[True] and gained[False]):
         return UNMET, "Too few examples for probes of both kinds."
-    gained, lost = sum(told[False]), sum(told[True])
+    built, moved = sum(gained[False]), sum(gained[True])
     said = (
-        f"Read better from a later layer than from the embeddings: {gained} of {len(told[False])} questions about "
-        f"neighbours and class, {lost} of {len(told[True])} about the token itself."
+        f"Read better from a later layer than from the embeddings: {built} of {len(gained[False])} questions about "
+        f"neighbours and class, {moved} of {len(gained[True])} about the token itself."
     )
-    if gained == len(told[False]) and not lost:
+    if built == len(gained[False]) and not moved:
         return REPRODUCED, said
-    return UNDECIDED if gained else OPPOSITE, said
+    return OPPOSITE if all(lost) else UNDECIDED, said
+
+
+def _is_behind(row: Row) -> bool:
+    """Whether a layer is behind the best one by more than two standard errors."""
+    return bool(row["behind"] > 2 * row["behind_error"])
 
 
 def _likelier(found: Row) -> Judgement:
@@ -177,14 +192,14 @@ SAYINGS: Final = (
     Saying(
         "heads-differ",
         "Several times in parallel, each time focusing on a different aspect",
-        "in every layer of several heads two of them have different roles, “mixed” being one",
+        "in every layer of several heads two of them have different roles, “mixed” being none",
         _different,
     ),
     Saying(
         "layers-build-up",
         "Early layers learn simple patterns, middle layers learn complex relationships",
         "neighbours and class are read better from a later layer than from the embeddings, by two standard errors; the "
-        "token itself is not",
+        "token itself is not (what follows a token is left out where a causal layer is trained to tell it)",
         _neighbours_later,
     ),
     Saying(

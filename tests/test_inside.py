@@ -138,7 +138,8 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
         optimizer.step()
     before = catalogue.find("decoder").build(Size(64, 4, 2, 128), Limits(40, 16, 16))
 
-    def most(one: Any) -> float:
+    def roles(one: Any) -> tuple[float, set[str]]:
+        """The greatest share of attention on induction, and the roles of all heads on such sequences."""
         from architectures import looking
 
         half = torch.randint(8, 40, (16, 8), generator=torch.Generator().manual_seed(1)).repeat(1, 2)
@@ -148,9 +149,19 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
                 one.hidden(row[None], row[None])
             axes: dict[Axis, list[int]] = {axis: [*row.tolist(), *row.tolist()] for axis in get_args(Axis)}
             found.append(Reading(tuple(layers), axes, 16))
-        return max(float(np.max(heads._shares(found, place, "self")["induction"][0])) for place in range(2))
+        shares = [heads._shares(found, place, "self") for place in range(2)]
+        named = {
+            heads.role(
+                {name: float(own[head]) for name, (own, _) in share.items()}, {n: e for n, (_, e) in share.items()}
+            )
+            for share in shares
+            for head in range(4)
+        }
+        return max(float(np.max(share["induction"][0])) for share in shares), named
 
-    assert most(model) > 0.6 > 0.2 > most(before)
+    (most, named), (untrained, unnamed) = roles(model), roles(before)
+    assert most > 0.6 > 0.2 > untrained
+    assert "induction" in named and "induction" not in unnamed
 
 
 # The whole --------------------------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ def test_no_groups_of_tokens_decide_nothing() -> None:
 @pytest.mark.parametrize(
     ("roles", "says"),
     [
-        ([("1", "mixed"), ("1", "first token"), ("2", "first token"), ("2", "induction")], REPRODUCED),
-        ([("1", "mixed"), ("1", "first token"), ("2", "mixed"), ("2", "mixed")], UNDECIDED),
+        ([("1", "same token"), ("1", "first token"), ("2", "first token"), ("2", "induction")], REPRODUCED),
+        ([("1", "mixed"), ("1", "first token"), ("2", "first token"), ("2", "induction")], UNDECIDED),
         (
             [("1", "induction"), ("1", "induction"), ("2", "first token")],
             OPPOSITE,
@@ -59,12 +59,12 @@ def test_heads_of_a_layer_are_told_apart_by_part() -> None:
     assert verdict("heads-differ", heads=heads) == UNMET
 
 
-def probed(**behind: float) -> list[dict[str, Any]]:
-    """How far the embedding is behind the best layer for each question, in standard errors of a hundredth."""
+def probed(axis: str = "both", **behind: float) -> list[dict[str, Any]]:
+    """How far the embedding is behind the layer for each question, or before it, in standard errors of a hundredth."""
     return [
-        {"axis": "both", "question": question.replace("_", " "), "layer": layer, "behind": value, "behind_error": 0.01}
+        {"axis": axis, "question": question.replace("_", " "), "layer": layer, "behind": value, "behind_error": 0.01}
         for question, errors in behind.items()
-        for layer, value in (("embedding", errors / 100), ("layer 1", 0.0))
+        for layer, value in (("embedding", max(errors, 0) / 100), ("layer 1", max(-errors, 0) / 100))
     ]
 
 
@@ -74,13 +74,28 @@ def probed(**behind: float) -> list[dict[str, Any]]:
         (probed(this_token=0, token_before=10, token_after=3), REPRODUCED),
         (probed(this_token=0, token_before=10, token_after=1), UNDECIDED),
         (probed(this_token=3, token_before=10, token_after=3), UNDECIDED),
-        (probed(this_token=0, token_before=1, token_after=0), OPPOSITE),
+        (probed(this_token=0, token_before=-3, token_after=-10), OPPOSITE),
+        (probed(this_token=0, token_before=-3, token_after=-1), UNDECIDED),
+        (probed(this_token=0, token_before=1, token_after=0), UNDECIDED),  # not to be told apart is not the opposite
         (probed(token_before=10, token_after=3), UNMET),
         ([], UNMET),
     ],
 )
 def test_layers_build_up_where_neighbours_are_read_later_and_the_token_is_not(probes: Any, says: str) -> None:
-    assert verdict("layers-build-up", probes=probes) == says
+    assert verdict("layers-build-up", probes=probes, family="encoder") == says
+
+
+@pytest.mark.parametrize(
+    ("family", "axis", "says"),
+    [
+        ("decoder", "both", UNDECIDED),
+        ("encoder-decoder", "target", UNDECIDED),
+        ("encoder-decoder", "source", REPRODUCED),
+    ],
+)
+def test_what_a_causal_layer_is_trained_to_tell_is_no_layer_that_builds_up(family: str, axis: str, says: str) -> None:
+    probes = [*probed(axis, this_token=0, token_after=10), *probed(axis, token_before=3 if says == REPRODUCED else 0)]
+    assert verdict("layers-build-up", probes=probes, family=family) == says
 
 
 @pytest.mark.parametrize(("after", "says"), [(0.9, REPRODUCED), (1.0, OPPOSITE), (1.1, OPPOSITE)])
