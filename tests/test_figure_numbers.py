@@ -1,0 +1,130 @@
+"""The numbers beside each figure of a published comparison are means of its tables, worked out here by other code."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+ONE_MATCH = sorted(path.parent.name for path in REFERENCE.glob("*/tables") if path.parent.name != "standard")
+CLOSE = {"rel": 1e-9, "abs": 1e-9}
+
+
+def table(name: str, which: str) -> pd.DataFrame:
+    return pd.read_parquet(REFERENCE / name / "tables" / f"{which}.parquet")
+
+
+def drawn(name: str, figure: str) -> pd.DataFrame:
+    """The numbers of a figure; none where the comparison has no such figure."""
+    path = REFERENCE / name / "report" / f"{figure}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def entered(name: str) -> pd.DataFrame:
+    entries = table(name, "entries")
+    return entries.assign(condition=entries["condition"].fillna("").astype(str))
+
+
+def scored(name: str) -> pd.DataFrame:
+    """A row for each entered run and metric of the test split."""
+    scores, entries, runs = table(name, "scores"), entered(name), table(name, "runs")
+    got = runs.drop(columns=[column for column in entries if column != "run" and column in runs])
+    return entries.merge(scores[scores["split"] == "test"], on="run").merge(got, on="run")
+
+
+def first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those that are compared under the first condition."""
+    return rows[(rows["role"] == "compared") & (rows["condition"] == "")]
+
+
+def check(figure: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> None:
+    """Every mean of a figure is that of the scores with the same keys, within its interval, over as many seeds."""
+    found = rows.groupby([*keys, "metric"])["value"].agg(["mean", "count"])
+    for row in figure.to_dict("records"):
+        mean, count = found.loc[tuple(row[key] for key in [*keys, "metric"])]
+        assert row["mean"] == pytest.approx(mean, **CLOSE)
+        assert row.get("seeds", count) == count
+        assert not row["lower"] > row["mean"] and not row["upper"] < row["mean"]
+
+
+@pytest.mark.parametrize("name", ONE_MATCH)
+def test_scores(name: str) -> None:
+    figure, rows = drawn(name, "headline"), scored(name).rename(columns={"architecture": "name"})
+    own = figure[figure["kind"] == "architecture"]
+    assert len(own) == len(first(rows).groupby(["dataset", "name"]).size())
+    check(own, first(rows), ["dataset", "name"])
+    further = drawn(name, "headline_further")
+    if len(further):
+        more = further[(further["kind"] == "architecture") & further["condition"].isin(rows["condition"])]
+        check(more, rows[rows["role"] == "compared"], ["dataset", "condition", "name"])
+    references = table(name, "references")
+    keys = ["dataset", "metric", "name"]
+    known = references[references["split"] == "test"].set_index(keys)["value"]
+    for row in figure[figure["kind"] == "reference"].to_dict("records"):
+        assert row["mean"] == pytest.approx(known.loc[tuple(row[key] for key in keys)], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ONE_MATCH)
+def test_costs(name: str) -> None:
+    figure, rows = drawn(name, "cost"), first(scored(name))
+    assert len(figure) or (name == "capacity")
+    figure = figure[figure["condition"].isna()] if len(figure) else figure
+    if not len(figure):
+        return
+    check(figure, rows, ["dataset", "architecture"])
+    higher = drawn(name, "headline").groupby("dataset")["metric"].first() != "bits_per_byte"
+    for (dataset, axis), points in figure.groupby(["dataset", "axis"]):
+        costs = rows[rows["dataset"] == dataset].groupby("architecture")[axis].mean()
+        dear = -1 if axis == "generate_tokens_per_second" else 1
+        worth = {
+            row.architecture: ((1 if higher[dataset] else -1) * row.mean, -dear * row.cost)
+            for row in points.itertuples(index=False)
+        }
+        for row in points.to_dict("records"):
+            assert row["cost"] == pytest.approx(costs[row["architecture"]], **CLOSE)
+            mine = worth[row["architecture"]]
+            beaten = any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in worth.values())
+            assert row["on_frontier"] != beaten
+
+
+@pytest.mark.parametrize("axis", ["tokens", "flops"])
+@pytest.mark.parametrize("name", ONE_MATCH)
+def test_curves(name: str, axis: str) -> None:
+    """Means over seeds at the points of one of them, between whose own points a straight line is drawn."""
+    figure, curves = drawn(name, f"curves_{axis}"), table(name, "curves")
+    figure = figure[figure["condition"].isna()]
+    entries = first(entered(name))[["run", "dataset", "architecture"]]
+    validation = curves[curves["split"] == "validation"].merge(entries, on="run")
+    assert len(figure)
+    for (dataset, architecture, metric), points in figure.groupby(["dataset", "architecture", "metric"]):
+        own = validation[
+            (validation["dataset"] == dataset)
+            & (validation["architecture"] == architecture)
+            & (validation["metric"] == metric)
+        ]
+        lines = [run.drop_duplicates(axis, keep="last").sort_values(axis) for _, run in own.groupby("run")]
+        assert set(points["seeds"]) == {len(lines)}
+        means = np.mean([np.interp(points[axis], line[axis], line["value"]) for line in lines], 0)
+        assert points["value"].to_numpy() == pytest.approx(means, **CLOSE)
+        assert points[axis].iloc[-1] == pytest.approx(min(line[axis].max() for line in lines))
+
+
+def test_parts_of_the_budget() -> None:
+    rows = scored("scaling")
+    parts = first(rows[rows["share"] == 1])
+    both = pd.concat([parts, rows[rows["role"] == "share"]])
+    check(drawn("scaling", "shares"), both, ["dataset", "architecture", "share"])
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "key"), [("scaling", "scaling", "parameters"), ("depth-width", "depth", "depth")]
+)
+def test_size_and_depth(name: str, figure: str, key: str) -> None:
+    rows = scored(name)
+    rows = rows[rows["role"] == "compared"]
+    rows = rows.assign(tokens=(rows["train_tokens"] / 10_000).round())
+    found = drawn(name, figure)
+    found = found.assign(tokens=(found["tokens"] / 10_000).round())
+    assert len(found) == len(rows.groupby(["dataset", "architecture", key, "tokens"]).size())
+    check(found, rows, ["dataset", "architecture", key, "tokens"])
