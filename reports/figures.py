@@ -17,7 +17,7 @@ from reports.conditions import condition
 from reports.contrasts import Contrast
 from reports.curves import learning_curves, numbers
 from reports.drawing import Panel
-from reports.formatting import value
+from reports.formatting import listing, value
 from reports.judgement import Judged
 from reports.ladders import Step
 from reports.palette import label, looks
@@ -26,7 +26,7 @@ from reports.stated import stated
 from reports.tables import Tables, write_csv
 from reports.trials import Trial, trials
 from reports.trials import numbers as trial_numbers
-from reports.verdicts import reference_label
+from reports.verdicts import breaking, reference_label
 from runs.spec import DEFAULT_CONTRASTS
 from runs.store import write_bytes
 
@@ -42,10 +42,14 @@ _HEADLINE: Final = (
     "of an architecture that is ahead in each of its primary contrasts."
 )
 _CURVES: Final = (
-    "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds} The steep beginning is cut "
-    "off. Points before the end are not annealed: they do not say what a shorter training would have reached."
+    "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds}{broken} The steep "
+    "beginning is cut off. Points before the end are not annealed: they do not say what a shorter training would have "
+    "reached."
 )
 _BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
+_BROKEN: Final = (
+    " The loss of {names} is not that of a model that predicts, as the verdicts say, and is no better for it."
+)
 _COST: Final = (
     "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
     "of one example, against the speed of generation on the device that trained, and against the FLOPs of training. "
@@ -183,7 +187,7 @@ def _headline_rows(found: Comparison) -> list[dict[str, object]]:
 
 def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis: str) -> Figure:
     drawn, frames, named = [], [], []
-    bounds = False
+    bounds, broken = False, list[str]()
     for comparison in headlines:
         lines = learning_curves(tables["curves"], comparison.group, axis)
         if not lines:
@@ -194,9 +198,11 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis:
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
         named += [line.architecture for line in lines]
         bounds = bounds or any(line.bound for line in lines)
+        broken += breaking(comparison)
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
-    caption = _CURVES.format(bounds=_BOUNDS if bounds else "")
+    said = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
+    caption = _CURVES.format(bounds=_BOUNDS if bounds else "", broken=said)
     return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
 
 

@@ -13,6 +13,7 @@ from reports.figures import Figure
 from runs.store import Row
 
 MOST_POSITIONS: Final = 40
+HIDDEN: Final = "<mask>"  # how a hidden cell is spelled
 
 
 def figures(found: Row) -> Iterator[Figure]:
@@ -51,8 +52,8 @@ def _maps(found: Row) -> Iterator[Figure]:
             draw = partial(
                 inside_panels.attention,
                 weights=[row[columns] for row in weights[rows]],
-                queries=each["queries"][rows],
-                keys=each["keys"][columns],
+                queries=_numbered(each["queries"])[rows],
+                keys=_numbered(each["keys"])[columns],
             )
             said = f"Attention of {each['layer']}, {each['part']}, head {head + 1}: {role}"
             panels.append(Panel(f"head {head + 1}", role, 4.8, draw, said))
@@ -74,6 +75,13 @@ def _maps(found: Row) -> Iterator[Figure]:
             f"{inside_words.left_out(each)}"
         )
         yield _figure(map_name(place, each), f"{each['layer']}, {part}", caption, panels, numbers)
+
+
+def _numbered(tokens: Sequence[str]) -> list[str]:
+    """The tokens, with its number behind each cell that is hidden where there are several: they look alike else."""
+    places = [place for place, token in enumerate(tokens) if token == HIDDEN]
+    named = {place: f"{HIDDEN} {number}" for number, place in enumerate(places, 1) if len(places) > 1}
+    return [named.get(place, token) for place, token in enumerate(tokens)]
 
 
 def _removed(found: Row) -> Figure:

@@ -331,15 +331,20 @@ def _notes(found: Comparison, tested: bool) -> list[str]:
 
 def _cheats(found: Comparison) -> list[str]:
     """What an ablation is that breaks the contract, as it says itself."""
-    runs = found.group.runs
-    if "breaks" not in runs:
-        return []
-    broken = runs[runs["breaks"].fillna("") != ""].drop_duplicates("architecture")
     return [
         f"{name} breaks the contract, as it is meant to ({checks}): its losses and likelihoods are not those of a "
         f"model that predicts, and compare with no other's.{_looked_ahead(found, name, checks)}"
-        for name, checks in zip(broken["architecture"], broken["breaks"], strict=True)
+        for name, checks in breaking(found).items()
     ]
+
+
+def breaking(found: Comparison) -> dict[str, str]:
+    """The ablations that break the contract, and the checks that they say they fail."""
+    runs = found.group.runs
+    if "breaks" not in runs:
+        return {}
+    broken = runs[runs["breaks"].fillna("") != ""].drop_duplicates("architecture")
+    return dict(zip(broken["architecture"].astype(str), broken["breaks"].astype(str), strict=True))
 
 
 def _looked_ahead(found: Comparison, name: str, checks: str) -> str:

@@ -162,6 +162,10 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
     told = "decoder-no-mask breaks the contract, as it is meant to (no_look_ahead)"
     assert any(note.startswith(told) for note in found.notes)
     assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
+    captions = [
+        {one.name: one.caption for one in figures.figures(each)}["curves_tokens"] for each in (judged, read(ablation))
+    ]
+    assert ["The loss of decoder-no-mask is not that" in caption for caption in captions] == [True, False]
 
 
 @pytest.mark.parametrize(

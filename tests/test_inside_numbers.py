@@ -21,9 +21,9 @@ from architectures.objectives import Pairs
 from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
 from architectures.size import Limits
 from architectures.stack import Block
-from reports import inside_panels
+from reports import inside_figures, inside_panels
 from runs.inside import heads, meaning, order, stream, subject, writing
-from tasks.example import SPECIALS
+from tasks.example import MASK, SPECIALS
 from tasks.tokenizers import Tokenizer, train_tokenizer
 
 FIRST = len(SPECIALS)
@@ -446,3 +446,9 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
                 nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
             one_by_one.append(nats / len(target))
         assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)
+
+
+def test_hidden_cells_are_numbered_where_there_are_several() -> None:
+    assert inside_figures._numbered(["a", "<mask>", "b", "<mask>"]) == ["a", "<mask> 1", "b", "<mask> 2"]
+    assert inside_figures._numbered(["a", "<mask>"]) == ["a", "<mask>"]
+    assert SPECIALS[MASK] == inside_figures.HIDDEN
