@@ -89,8 +89,8 @@ class _Court:
     def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
         beyond, unmet = list(self._beyond(claim)), list(self._unmet(claim))
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
-        if beyond:
-            return Ruling(claim, OUT_OF_REACH, f"{_sentence('; '.join(beyond))}.")
+        if beyond:  # one of no size is not beyond this scale, only not tested
+            return Ruling(claim, OUT_OF_REACH if claim.parameters else UNMET, f"{_sentence('; '.join(beyond))}.")
         if unmet:
             return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
         if claim.bits:
