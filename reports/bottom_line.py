@@ -8,6 +8,7 @@ from reports.conditions import MATCHES
 from reports.contrasts import Contrast
 from reports.formatting import listing, number
 from reports.judgement import Judged
+from reports.ladders import SIZE
 from reports.scaling import sentences
 from reports.shares import doublings
 from reports.verdicts import alike, otherwise
@@ -25,13 +26,33 @@ def bottom_line(judged: Judged) -> list[str]:
     reserve = list(_reserve(judged))
     below = {one.group.dataset for one in judged.first if one.none_above_classical}
     if any(one.outcome != "unknown" for one in primary):
-        return [_decided(primary, below, _held(judged.first)), *_open(primary), *reserve]
+        return [_decided(primary, below, _held(judged.first)), *_open(primary), *_grown(judged), *reserve]
     if primary and not effects and max(one.runs for one in primary) < 2:
         return ["Nothing is tested: it takes two seeds of an architecture to tell a difference from chance.", *reserve]
     if any(one.outcome != "unknown" for one in effects):
         return [_decided(effects, below, "", "of what was changed"), *_undecided(effects), *reserve]
     climbed = [f"{one.ladder.title}: {said}" for one in judged.climbs for said in sentences(one)]
     return [*climbed[:MOST], *reserve] if climbed else []
+
+
+def _grown(judged: Judged) -> Iterator[str]:
+    """Who is better at the greatest size than at the least, on which ladders, and how many are not."""
+    gained: dict[tuple[str, ...], list[str]] = {}
+    asked, rest = 0, 0
+    for climb in (one for one in judged.climbs if one.ladder.axis is SIZE):
+        ends = {
+            name: climb.move(name, climb.ladder.of(name)[-1], climb.ladder.of(name)[0])
+            for name in climb.ladder.architectures
+            if len(climb.ladder.of(name)) > 1
+        }
+        better = tuple(name for name, one in ends.items() if one.outcome == "ahead")
+        gained.setdefault(better, []).append(climb.ladder.title)
+        asked, rest = asked + len(ends), rest + len(ends) - len(better)
+    parts = [f"{listing(names)} on {listing(ladders)}" for names, ladders in gained.items() if names]
+    if asked:
+        other = f"; the other {rest} of {asked} are not, or it is not decided" if rest and parts else ""
+        who = "; ".join(parts) or "nobody, as far as is decided"
+        yield f"Better at the greatest size than at the least: {who}{other}."
 
 
 def _decided(

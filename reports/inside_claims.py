@@ -16,6 +16,7 @@ Judgement = tuple[str, str]  # the verdict, and the evidence in words
 CLOSE: Final = 0.05  # of a one-sided test
 SIMPLE, NEXT, COMPLEX = "this token", "token after", ("token before", "token after", "class")
 _NO_ROLE: Final = "mixed"
+INSIDE: Final = "Models of archbench compare --preset inside have"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _different(found: Row) -> Judgement:
         if _layer(head) in several:
             parts.setdefault(_layer(head), set()).add(head["role"])
     if not parts:
-        return UNMET, "No layer here has several heads."
+        return UNMET, f"No layer here has several heads. {INSIDE} two in each."
     differ = [place for place, roles in parts.items() if len(roles - {_NO_ROLE}) > 1]
     alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {_NO_ROLE}]
     verdict = REPRODUCED if len(differ) == len(parts) else OPPOSITE if len(alike) == len(parts) else UNDECIDED
@@ -115,18 +116,22 @@ def _is_behind(row: Row) -> bool:
 
 def _likelier(found: Row) -> Judgement:
     step = found["step"]
+    if not found["text"]["right"]:
+        return UNMET, "What is right to answer was not said (--answer)."
     better = sum(row["after"] > row["before"] for row in step["positions"])
     said = (
         f"Loss {formatting.value(step['loss'])} before the step, {formatting.value(step['loss_after'])} after it; "
         f"likelier at {better} of {len(step['positions'])} positions."
     )
-    return REPRODUCED if step["loss_after"] < step["loss"] else OPPOSITE, said
+    if not step["loss_after"] < step["loss"]:
+        return OPPOSITE, said
+    return REPRODUCED if 2 * better > len(step["positions"]) else UNDECIDED, said
 
 
 def _gradually(found: Row) -> Judgement:
     losses = [row["mean_loss"] for row in found["snapshots"]]
     if len(losses) < 3:
-        return UNMET, "No weights of earlier steps were kept (snapshots = 8 under [training])."
+        return UNMET, f"No weights of earlier steps were kept (snapshots = 8 under [training]). {INSIDE} them."
     falls = sum(later < earlier for earlier, later in pairwise(losses))
     said = (
         f"Mean loss of test examples {formatting.value(losses[0])} at the first kept weights, "
@@ -205,7 +210,8 @@ SAYINGS: Final = (
     Saying(
         "step-makes-likelier",
         "Adjust all the parameters slightly: try to make the right word more likely next time",
-        "one step of gradient descent on the shown text lowers its loss",
+        "one step of gradient descent on the shown text lowers its loss, and makes the right token likelier at most of "
+        "its positions",
         _likelier,
     ),
     Saying(

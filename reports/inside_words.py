@@ -1,9 +1,12 @@
 """The sentences of the page that looks inside a run."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from reports import formatting, inside_panels
 from runs.store import Row
+
+HEADS: Final = 60  # test examples that heads and mean losses are measured on
 
 
 def lede(found: Row) -> str:
@@ -12,8 +15,8 @@ def lede(found: Row) -> str:
     trained = f", trained on {formatting.count(tokens)} tokens" if tokens else ", not trained here"
     return (
         f"{found['architecture']} with {formatting.count(found['parameters'])} parameters on {found['dataset']} "
-        f"({found['kind']}){trained}. Measured on {found['examples']} test examples that the run recorded, and on one "
-        "text that is shown in full."
+        f"({found['kind']}){trained}. Measured on {found['examples']} test examples that the run recorded, heads and "
+        f"losses on {min(found['examples'], HEADS)} of them, and on one text that is shown in full."
     )
 
 
@@ -21,13 +24,16 @@ def shown(text: Row, examples: int) -> str:
     """Which text is shown in full, and how often the model's guess is not the target's token."""
     begin = f"A {text['tokenizer']} tokenizer with {text['vocabulary']:,} tokens cut"
     wrong, tokens = text["wrong"], len(text["target_tokens"])
+    cut = text.get("cut", 0)
+    short = f" {cut:,} token{'s' if cut > 1 else ''} more did not fit into the model's lengths." if cut else ""
     guesses = f"{wrong or 'none'} of the {tokens} tokens of its target {'are' if wrong > 1 else 'is'} guessed wrong"
     if text["given"] and not text["right"]:
         return (
-            f"{begin} the given text. What is right to answer was not said: the target is what the model wrote itself."
+            f"{begin} the given text.{short} What is right to answer was not said: the target is what the model wrote "
+            "itself."
         )
     if text["given"]:
-        return f"{begin} the given text: {guesses}, those before given."
+        return f"{begin} the given text: {guesses}, those before given.{short}"
     if wrong:
         return f"{begin} test example {text['example']}, the first with a wrong guess: {guesses}, those before given."
     return f"{begin} the first test example: in none of the {examples} is a guess wrong, the tokens before given."
@@ -126,6 +132,7 @@ def step_in_words(step: Row, token: str) -> str:
         f"The loss of the example was {formatting.value(step['loss'])} nats per token. The gradient is as long as "
         f"{formatting.number(step['gradient'])}, the weights as long as {formatting.number(step['weights'])}. All of "
         f"them moved against the gradient by {share}% of their length (a learning rate of "
-        f"{formatting.number(step['rate'])}). Afterwards the loss is {formatting.value(step['loss_after'])}, and the "
+        f"{formatting.number(step['rate'])}): a hundredth, or less where that would take more than half of the loss if "
+        f"the slope stayed as it is. Afterwards the loss is {formatting.value(step['loss_after'])}, and the "
         f"{token} is likelier than before at {better} of {len(rows)} positions."
     )

@@ -98,10 +98,15 @@ def test_what_a_causal_layer_is_trained_to_tell_is_no_layer_that_builds_up(famil
     assert verdict("layers-build-up", probes=probes, family=family) == says
 
 
-@pytest.mark.parametrize(("after", "says"), [(0.9, REPRODUCED), (1.0, OPPOSITE), (1.1, OPPOSITE)])
-def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: float, says: str) -> None:
-    step = {"loss": 1.0, "loss_after": after, "positions": [{"before": 0.1, "after": 0.2}]}
-    assert verdict("step-makes-likelier", step=step) == says
+@pytest.mark.parametrize(
+    ("after", "likelier", "says"),
+    [(0.9, 2, REPRODUCED), (0.9, 1, UNDECIDED), (1.0, 2, OPPOSITE), (1.1, 2, OPPOSITE)],
+)
+def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: float, likelier: int, says: str) -> None:
+    positions = [{"before": 0.1, "after": 0.2 if place < likelier else 0.05} for place in range(2)]
+    step = {"loss": 1.0, "loss_after": after, "positions": positions}
+    assert verdict("step-makes-likelier", step=step, text={"right": True}) == says
+    assert verdict("step-makes-likelier", step=step, text={"right": False}) == UNMET
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,16 @@ def test_lower_is_better_where_it_is(sizes: Path) -> None:
     assert "the last step, from 320,000, still made it better by 0." in said[0]
 
 
+def test_what_size_bought_stands_in_short(sizes: Path, tmp_path: Path) -> None:
+    said = "Better at the greatest size than at the least: decoder and encoder on shakespeare."
+    assert said in bottom_line(read(sizes))
+    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.7), [at(50_000, 0.4, 0.7)])
+    assert any(
+        said.endswith(": decoder on sentiment; the other 1 of 2 are not, or it is not decided.")
+        for said in bottom_line(read(tmp_path))
+    )
+
+
 def test_an_order_that_turns_is_told_and_whether_that_is_decided(sizes: Path, tmp_path: Path) -> None:
     turned = scaling.sentences(read(sizes).climbs[0])[2]
     assert turned == (

@@ -96,6 +96,7 @@ def _text(subject: Subject) -> dict[str, Any]:
 
     return {
         "given": subject.given,
+        "cut": subject.cut,
         "right": subject.right,
         "example": None if subject.given else 1 + subject.examples.index(subject.text),
         "wrong": writing.mistakes(subject, subject.text),

@@ -53,7 +53,7 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Sub
     Raises ``InputError`` where the run is unfinished, damaged, or kept no test examples, and where a text is of no use.
     """
     for option, given, what in (("--text", text, "the text to look at"), ("--answer", right, "the right answer")):
-        if given == "":
+        if given is not None and not given.strip():
             raise InputError(f"{option}: is empty; give {what}")
     if text is None and right is not None:
         raise InputError("--answer: is the right answer to a text; give that text with --text")
@@ -118,8 +118,8 @@ def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: 
 def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     """The right answer as a target, and how many of its tokens are left out; ``InputError`` where it cannot be one."""
     ((target,), cut) = _targets(run, [text])
-    if run.kind == "generation" and len(target) < run.plan.limits.target_length:
-        target = target[: len(target) - run.ends]  # running text ends where its window does, and nowhere else
+    if cut or (run.kind == "generation" and len(target) < run.plan.limits.target_length):
+        target = target[: len(target) - run.ends]  # running text ends where its window does, what is cut nowhere
     if target and run.answers[target].all():
         return target, cut
     if run.kind == "classification":
