@@ -210,7 +210,7 @@ SAYINGS: Final = (
     Saying(
         "step-makes-likelier",
         "Adjust all the parameters slightly: try to make the right word more likely next time",
-        "one step of gradient descent on the shown text lowers its loss, and makes the right token likelier at most of "
+        "one step of gradient descent on the shown text lowers its loss, and makes what is right likelier at most of "
         "its positions",
         _likelier,
     ),

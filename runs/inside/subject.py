@@ -118,8 +118,9 @@ def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: 
 def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     """The right answer as a target, and how many of its tokens are left out; ``InputError`` where it cannot be one."""
     ((target,), cut) = _targets(run, [text])
-    if cut or (run.kind == "generation" and len(target) < run.plan.limits.target_length):
-        target = target[: len(target) - run.ends]  # running text ends where its window does, what is cut nowhere
+    generated = run.kind == "generation"  # running text ends where its window does, and nowhere else
+    if len(target) < run.plan.limits.target_length if generated else cut:
+        target = target[: len(target) - run.ends]
     if target and run.answers[target].all():
         return target, cut
     if run.kind == "classification":
