@@ -14,7 +14,8 @@ from runs.store import Row
 
 Judgement = tuple[str, str]  # the verdict, and the evidence in words
 CLOSE: Final = 0.05  # of a one-sided test
-SIMPLE, NEXT, COMPLEX = "this token", "token after", ("token before", "token after", "class")
+SIMPLE, NEXT = "this token", "token after"
+COMPLEX: Final = ("token before", NEXT, "class")
 _NO_ROLE: Final = "mixed"
 INSIDE: Final = "Models of archbench compare --preset inside have"
 

@@ -57,6 +57,7 @@ def test_scores(name: str) -> None:
     further = drawn(name, "headline_further")
     if len(further):
         more = further[(further["kind"] == "architecture") & further["condition"].isin(rows["condition"])]
+        assert len(more)
         check(more, rows[rows["role"] == "compared"], ["dataset", "condition", "name"])
     references = table(name, "references")
     keys = ["dataset", "metric", "name"]
@@ -68,10 +69,8 @@ def test_scores(name: str) -> None:
 @pytest.mark.parametrize("name", ONE_MATCH)
 def test_costs(name: str) -> None:
     figure, rows = drawn(name, "cost"), first(scored(name))
-    assert len(figure) or (name == "capacity")
-    figure = figure[figure["condition"].isna()] if len(figure) else figure
-    if not len(figure):
-        return
+    figure = figure[figure["condition"].isna()]
+    assert len(figure)
     check(figure, rows, ["dataset", "architecture"])
     higher = drawn(name, "headline").groupby("dataset")["metric"].first() != "bits_per_byte"
     for (dataset, axis), points in figure.groupby(["dataset", "axis"]):

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from architectures.objectives import Pairs
 from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
 from architectures.size import Limits
 from architectures.stack import Block
-from reports import inside_figures, inside_panels
+from reports import inside_figures, inside_panels, inside_words
 from runs.inside import heads, meaning, order, stream, subject, writing
 from tasks.example import MASK, SPECIALS
 from tasks.tokenizers import Tokenizer, train_tokenizer
@@ -446,6 +447,10 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
                 nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
             one_by_one.append(nats / len(target))
         assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)
+
+
+def test_the_page_says_how_many_examples_heads_and_losses_are_measured_on() -> None:
+    assert inside_words.HEADS == writing.LOSSES == inspect.signature(heads.heads).parameters["examples"].default
 
 
 def test_hidden_cells_are_numbered_where_there_are_several() -> None:
