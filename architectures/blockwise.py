@@ -3,19 +3,23 @@
 The fused kernel of PyTorch multiplies in float32 there, or in bfloat16 several times more slowly. Products of blocks
 use the processor's own bfloat16 instructions, scores of a block stay in its cache, and keys that come after all queries
 of a causal block are not looked at. Probabilities are kept for the backward pass, so sequences have to be of moderate
-length (``LONGEST``). Short sequences are multiplied in float32: to write code for products of another shape, as every
-batch of text has one, takes oneDNN longer than bfloat16 saves (see ``architectures.product``).
+length (``LONGEST``). Short sequences of odd lengths are multiplied in float32: to write code for products of another
+shape, as every batch of text has one, takes oneDNN longer than bfloat16 saves (see ``architectures.product``).
 """
 
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from architectures.product import ROUND
+
 LONGEST = 1024  # keys
-BLOCK = 128  # queries
-SHORT = 128  # keys, up to which products are in float32
+BLOCK = 128  # queries, the last block half as many more or fewer
+WIDE = 256  # where nothing is causal, so that small blocks would skip nothing
+SHORT = 128  # keys, up to which products are in float32 unless queries and keys are multiples of ``ROUND``
 
 
 def serves(queries: Tensor, keys: Tensor, dropout: float) -> bool:
@@ -42,51 +46,49 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         b, h, n, e = q.shape
         shared, m = h // k.shape[1], k.shape[2]
-        kind = torch.float32 if m <= SHORT else torch.bfloat16
+        kind = torch.float32 if m <= SHORT and (n % ROUND or m % ROUND) else torch.bfloat16
         flat_q = _rows(q * scale if scale != 1.0 else q, 1, kind)
         flat_k, flat_v = _rows(k, shared, kind), _rows(v, shared, kind)
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
+        low = None if mask is None else mask.to(kind)
         kept = []
         for begin, end, seen in _blocks(n, m, causal):
-            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT).view(b, h, end - begin, seen).float()
-            added = mask[..., begin:end, :seen] if mask is not None else None
-            if added is None and causal:
-                added = _triangle(begin, end)
-            weights = (scores if added is None else scores.add_(added)).softmax(-1).to(kind)
+            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT).view(b, h, end - begin, seen)
+            if low is not None:
+                scores += low[..., begin:end, :seen]
+            elif causal:
+                scores += _triangle(begin, end, kind)
+            weights = scores.softmax(-1)
             block = torch.bmm(weights.view(b * h, end - begin, seen), flat_v[:, :seen])
             out[:, begin:end].copy_(block.view(b, h, end - begin, e).transpose(1, 2))
             kept.append(weights)
-        context.save_for_backward(flat_q, flat_k, flat_v, out, *kept)
+        context.save_for_backward(flat_q, flat_k, flat_v, *kept)
         context.more = causal, scale, shared, None if mask is None else mask.shape, (q.dtype, k.dtype, v.dtype)
         return out.flatten(2)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, out, *kept = context.saved_tensors
+        q, k, v, *kept = context.saved_tensors
         causal, scale, shared, mask_shape, kinds = context.more
-        b, n, h, e = out.shape
-        m = k.shape[1]
-        above = above.view(b, n, h, e)
-        drift = (above.float() * out).sum(-1, keepdim=True).transpose(1, 2)  # (b, h, n, 1)
-        g = _rows(above.transpose(1, 2), 1, q.dtype)
-        by_q = torch.empty_like(q)
-        whole = len(kept) == 1
-        by_k, by_v = (torch.empty(0), torch.empty(0)) if whole else torch.zeros(2, b * h, m, e).unbind()
+        (b, h, _, m), n, e = kept[-1].shape, q.shape[1], q.shape[2]
+        g = _rows(above.view(b, n, h, e).transpose(1, 2), 1, q.dtype)
+        by_q, by_k, by_v = torch.empty_like(q), None, None
         by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
-        for weights, (begin, end, seen) in zip(kept, _blocks(n, m, causal), strict=True):
+        for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(n, m, causal), strict=True)]):
             part, flat = g[:, begin:end], weights.view(b * h, end - begin, seen)
             slope = torch.bmm(part, v[:, :seen].mT).view(b, h, end - begin, seen)
-            slope = slope.float().sub_(drift[:, :, begin:end]).mul_(weights)
+            slope = torch._softmax_backward_data(slope, weights, -1, q.dtype)
             if by_mask is not None:
-                by_mask[..., begin:end, :seen] += slope.sum_to_size(*mask_shape[:2], end - begin, seen)
-            slope = slope.to(q.dtype).view(b * h, end - begin, seen)
+                by_mask[..., begin:end, :seen] += _summed(slope, mask_shape)
+            slope = slope.view(b * h, end - begin, seen)
             by_q[:, begin:end] = torch.bmm(slope, k[:, :seen])
-            if whole:
-                by_k, by_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(flat.mT, part)
+            more_k, more_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(flat.mT, part)
+            if by_k is None or by_v is None:  # the last block, which sees all keys
+                by_k, by_v = (more_k, more_v) if len(kept) == 1 else (more_k.float(), more_v.float())
             else:
-                by_k[:, :seen] += torch.bmm(slope.mT, q[:, begin:end])
-                by_v[:, :seen] += torch.bmm(flat.mT, part)
+                by_k[:, :seen] += more_k
+                by_v[:, :seen] += more_v
         by_q = by_q.view(b, h, n, e).to(kinds[0])
         by_k, by_v = (
             _unshared(x.view(b, h, m, e), shared).to(kind) for x, kind in zip((by_k, by_v), kinds[1:], strict=True)
@@ -108,10 +110,17 @@ def _unshared(x: Tensor, times: int) -> Tensor:
 
 def _blocks(queries: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
     """Begin and end of each block of queries, and how many keys it looks at."""
-    ends = [min(begin + BLOCK, queries) for begin in range(0, queries, BLOCK)]
-    return [(begin, end, end if causal else keys) for begin, end in zip(range(0, queries, BLOCK), ends, strict=True)]
+    size = BLOCK if causal else WIDE
+    begins = [size * number for number in range(max(1, round(queries / size)))]
+    return [(begin, end, end if causal else keys) for begin, end in itertools.pairwise([*begins, queries])]
 
 
-def _triangle(begin: int, end: int) -> Tensor:
+def _triangle(begin: int, end: int, kind: torch.dtype) -> Tensor:
     """Minus infinity where a key (end,) comes after a query (end - begin,)."""
-    return torch.full((end - begin, end), float("-inf")).triu_(begin + 1)
+    return torch.full((end - begin, end), float("-inf"), dtype=kind).triu_(begin + 1)
+
+
+def _summed(slope: Tensor, shape: torch.Size) -> Tensor:
+    """The gradient of scores (b, h, n, m) in what was added to them, of ``shape`` (1 or b, 1 or h, ...), in float32."""
+    alike = [dimension for dimension in (0, 1) if shape[dimension] < slope.shape[dimension]]
+    return slope.sum(alike, keepdim=True, dtype=torch.float32) if alike else slope.float()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from architectures.product import ROUND, in_bf16, rounded
 
 LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at a time: on a CPU they stay in its cache
+SLOPES = 2**22  # at a time, half of a logit's size
 ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices, and of few shapes
 
 
@@ -72,21 +73,24 @@ class _Total(torch.autograd.Function):
         learns = any(context.needs_input_grad)
         loss = torch.zeros((), device=states.device)
         by_states = torch.empty(x.shape, dtype=states.dtype, device=states.device) if learns else None
-        by_matrix = torch.zeros_like(matrix, dtype=torch.float32) if learns else None
         by_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
-        for rows in _chunks(len(x), len(matrix), device):
-            chunk, label = x[rows], labels[rows, None]
-            weight = weights[rows, None]
-            product = chunk @ w.T
-            logits = product.float() if added is None else product.float().add_(added)
-            chances = logits.softmax(-1)
-            # the most likely token has a chance of 1 / v at least, whose logarithm is safe
-            divisor = logits.amax(-1, keepdim=True) - chances.amax(-1, keepdim=True).log()
-            scores = logits.gather(1, label) - divisor
+        chunks = _chunks(len(x), len(matrix), device)
+        slopes = _Slopes(chunks, x, w, weights) if learns else None
+        room = torch.empty(max((rows.stop - rows.start for rows in chunks), default=0), len(matrix), device=x.device)
+        for rows in chunks:
+            chunk, label, weight = x[rows], labels[rows, None], weights[rows, None]
+            logits = room[: len(chunk)].copy_(chunk @ w.T)
+            if added is not None:
+                logits += added
+            most = logits.amax(-1, keepdim=True)
+            scores = logits.gather(1, label)
             if smoothing:
-                scores = (1 - smoothing) * scores + smoothing * (_mean(logits, allowed) - divisor)
-            loss = loss - (scores * weight).sum()
-            if by_states is None or by_matrix is None:
+                scores = (1 - smoothing) * scores + smoothing * _mean(logits, allowed)
+            chances = torch.softmax(logits, -1, out=logits if device == "cpu" else None)
+            # the most likely token has a chance of 1 / v at least, whose logarithm is safe
+            divisor = most - chances.amax(-1, keepdim=True).log()
+            loss = loss - ((scores - divisor) * weight).sum()
+            if slopes is None or by_states is None:
                 continue
             slope = chances  # of the loss of each row in its logits
             if smoothing:
@@ -94,9 +98,8 @@ class _Total(torch.autograd.Function):
             slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1.0).expand(label.shape))
             if by_bias is not None:
                 by_bias += (slope.T @ weight).squeeze(1)
-            slope = slope.to(kind)
-            by_states[rows] = (slope @ w) * weight
-            by_matrix += slope.T @ (chunk * weight.to(kind))
+            by_states[rows] = (slopes.add(slope, rows) @ w) * weight
+        by_matrix = None if slopes is None else slopes.by_matrix if count else torch.zeros_like(matrix)
         by_states = None if by_states is None else by_states[:count]
         context.save_for_backward(by_states, by_matrix, by_bias)
         context.kinds = matrix.dtype, None if bias is None else bias.dtype
@@ -109,6 +112,28 @@ class _Total(torch.autograd.Function):
         kind, bias_kind = context.kinds
         bias = None if by_bias is None else (by_bias * above).to(bias_kind)
         return by_states * above, (by_matrix * above).to(kind), bias, None, None, None, None
+
+
+class _Slopes:
+    """Slopes of logits, in the type of products, and what they make of the matrix: as many at once as fit."""
+
+    def __init__(self, chunks: list[slice], x: Tensor, w: Tensor, weights: Tensor) -> None:
+        longest = max((rows.stop - rows.start for rows in chunks), default=1)
+        most = max(longest, SLOPES // len(w) // longest * longest)
+        self.held = torch.empty(min(most, len(x)), len(w), dtype=w.dtype, device=w.device)
+        self.x, self.weights, self.begin, self.longest = x, weights.to(w.dtype), 0, longest
+        self.by_matrix: Tensor | None = None
+
+    def add(self, slope: Tensor, rows: slice) -> Tensor:
+        """Take the slopes (m, v) of some rows in -> them, in the type of products."""
+        kept = self.held[rows.start - self.begin : rows.stop - self.begin].copy_(slope)
+        if rows.stop == len(self.x) or rows.stop - self.begin + self.longest > len(self.held):
+            left = self.held[: rows.stop - self.begin]
+            right = self.x[self.begin : rows.stop] * self.weights[self.begin : rows.stop, None]
+            more = left.T @ right
+            self.by_matrix = more.float() if self.by_matrix is None else self.by_matrix.add_(more)
+            self.begin = rows.stop
+        return kept
 
 
 def _added(bias: Tensor | None, answers: Tensor | None, matrix: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-AT_ONCE = 2**18  # elements, so that intermediate results stay in a processor's cache
+AT_ONCE = 2**16  # elements, so that intermediate results stay in a processor's cache
 LINEAR = 2 * math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * LINEAR
 

@@ -31,6 +31,7 @@ def test_it_is_attention(
     kind: str, shared: int, block: int, scale: float, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blockwise, "BLOCK", block)
+    monkeypatch.setattr(blockwise, "WIDE", block)
     monkeypatch.setattr(blockwise, "SHORT", short)
     n, m = 10, 7 if kind == "cross" else 10
     q, k, v = drawn(3, 4, n, 8, seed=0), drawn(3, 4 // shared, m, 8, seed=1), drawn(3, 4 // shared, m, 8, seed=2)
@@ -57,12 +58,13 @@ def test_it_is_attention(
         assert near(ours, reference)
 
 
-@pytest.mark.parametrize("length", [1, 3, 4, 5, 300])
+@pytest.mark.parametrize("length", [1, 3, 128, 191, 193, 257, 300, 1000])
 @pytest.mark.parametrize("causal", [True, False])
-def test_blocks_are_all_queries_once(length: int, causal: bool) -> None:
-    blocks = blockwise._blocks(length, length, causal)
+def test_blocks_are_all_queries_once_and_none_is_a_sliver(length: int, causal: bool) -> None:
+    blocks, size = blockwise._blocks(length, length, causal), blockwise.BLOCK if causal else blockwise.WIDE
     assert [i for begin, end, _ in blocks for i in range(begin, end)] == list(range(length))
-    assert all(end - begin <= blockwise.BLOCK and seen == (end if causal else length) for begin, end, seen in blocks)
+    assert all(end - begin <= 1.5 * size and seen == (end if causal else length) for begin, end, seen in blocks)
+    assert len(blocks) == 1 or min(end - begin for begin, end, _ in blocks) >= size / 2
 
 
 def test_it_serves_bfloat16_on_a_processor_alone() -> None:
