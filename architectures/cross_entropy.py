@@ -76,7 +76,7 @@ class _Total(torch.autograd.Function):
         by_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
         chunks = _chunks(len(x), len(matrix), device)
         slopes = _Slopes(chunks, x, w, weights) if learns else None
-        room = torch.empty(max((rows.stop - rows.start for rows in chunks), default=0), len(matrix), device=x.device)
+        room = torch.empty(max(rows.stop - rows.start for rows in chunks), len(matrix), device=x.device)
         for rows in chunks:
             chunk, label, weight = x[rows], labels[rows, None], weights[rows, None]
             logits = room[: len(chunk)].copy_(chunk @ w.T)
@@ -118,7 +118,7 @@ class _Slopes:
     """Slopes of logits, in the type of products, and what they make of the matrix: as many at once as fit."""
 
     def __init__(self, chunks: list[slice], x: Tensor, w: Tensor, weights: Tensor) -> None:
-        longest = max((rows.stop - rows.start for rows in chunks), default=1)
+        longest = max(1, *(rows.stop - rows.start for rows in chunks))
         most = max(longest, SLOPES // len(w) // longest * longest)
         self.held = torch.empty(min(most, len(x)), len(w), dtype=w.dtype, device=w.device)
         self.x, self.weights, self.begin, self.longest = x, weights.to(w.dtype), 0, longest
