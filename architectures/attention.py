@@ -174,12 +174,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
         """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
-        qk, v = torch.split(self._split(self.query_key_value(x)), [self.heads + self.kv_heads, self.kv_heads], 1)
-        own = self.positions
+        split, own = self._split(self.query_key_value(x)), self.positions
         rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
-        if rotation is not None:
-            qk = rotated(qk, *rotation)
-        q, k = torch.split(qk, [self.heads, self.kv_heads], 1)
+        if rotation is None:
+            q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
+        else:  # queries and keys together
+            qk, v = torch.split(split, [self.heads + self.kv_heads, self.kv_heads], 1)
+            q, k = torch.split(rotated(qk, *rotation), [self.heads, self.kv_heads], 1)
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self._attend(q, seen, view), seen
 

@@ -10,6 +10,7 @@ from architectures.initial import linear
 from architectures.numbers import Amount
 
 Activation = Callable[[Tensor], Tensor]
+VECTOR = 32  # bfloat16 numbers that a processor computes at once; the rest of a row it computes one by one
 
 
 class FeedForward(nn.Module):
@@ -59,9 +60,16 @@ class GatedFeedForward(nn.Module):
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, -1)
+        gate, up = _halves(self.gate_up(x))
         y: Tensor = self.down(self.dropout(self.activation(gate) * up))
         return y
 
     def flops(self, tokens: Amount) -> Amount:
         return 6.0 * tokens * self.down.in_features * self.down.out_features
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The halves of (..., 2h), each (..., h); on a CPU without rows where these would not fill their vectors."""
+    first, second = x.chunk(2, -1)
+    ragged = x.device.type == "cpu" and x.dtype == torch.bfloat16 and first.shape[-1] % VECTOR
+    return (first.contiguous(), second.contiguous()) if ragged else (first, second)

@@ -19,7 +19,7 @@ CUBIC = 0.044715 * LINEAR
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))`` of any shape (1606.08415), as in GPT-2."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return F.gelu(x, approximate="tanh")
     y: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
     return y

@@ -29,10 +29,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return F.linear(x, weight, bias)
+    rows = x.numel() // max(x.shape[-1], 1)
     if in_bf16(x):
+        if rows % ROUND == 0:
+            return F.linear(x, weight, bias)
         z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return z
-    rows = x.numel() // max(x.shape[-1], 1)
     if _takes_onednn(x, weight, rows):
         added = -rows % (ROUND if rows > ROUND else FEW)
         filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
@@ -62,9 +64,8 @@ class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = x.numel() // max(x.shape[-1], 1)
-        with torch.autocast("cpu", enabled=False):
-            left, right = rounded(x, rows), weight.to(torch.bfloat16)
-            y = left @ right.mT if bias is None else torch.addmm(bias.to(torch.bfloat16), left, right.mT)
+        left, right = rounded(x, rows), weight.to(torch.bfloat16)
+        y = left @ right.mT if bias is None else torch.addmm(bias.to(torch.bfloat16), left, right.mT)
         context.save_for_backward(left, right)
         context.kinds = x.dtype, weight.dtype, None if bias is None else bias.dtype
         return y[:rows].view(*x.shape[:-1], len(weight))

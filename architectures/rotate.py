@@ -12,6 +12,9 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
     """
+    if torch.compiler.is_compiling():
+        half = x.shape[-1] // 2
+        return x * cos.to(x.dtype) + torch.cat([-x[..., half:], x[..., :half]], -1) * sin.to(x.dtype)
     y: Tensor = _Rotation.apply(x, cos.to(x.dtype), sin.to(x.dtype))  # type: ignore[no-untyped-call]
     return y
 
@@ -24,14 +27,18 @@ class _Rotation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(context: Any, above: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = context.saved_tensors
         return _rotate(above, cos, -sin), None, None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    y = x * cos  # a fused multiply-add would round otherwise than Llama's
-    y[..., :half] -= x[..., half:] * sin[..., :half]
-    y[..., half:] += x[..., :half] * sin[..., half:]
+    y = x * cos
+    if x.dtype == torch.bfloat16:
+        y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+        y[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    else:  # a fused multiply-add would round otherwise than Llama's
+        y[..., :half] -= x[..., half:] * sin[..., :half]
+        y[..., half:] += x[..., :half] * sin[..., half:]
     return y
