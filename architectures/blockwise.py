@@ -89,6 +89,7 @@ class _Attention(torch.autograd.Function):
             else:
                 by_k[:, :seen] += more_k
                 by_v[:, :seen] += more_v
+        assert by_k is not None and by_v is not None, "there is a block at least"
         by_q = by_q.view(b, h, n, e).to(kinds[0])
         by_k, by_v = (
             _unshared(x.view(b, h, m, e), shared).to(kind) for x, kind in zip((by_k, by_v), kinds[1:], strict=True)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.family import Flops, full
+from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, evenly, in_parts, log_softmax, loss_of, places, present, select, tripled
+from architectures.objectives import Pairs, evenly, in_parts, log_softmax, loss_of, places, present, tripled
+from architectures.stack import pick
 from tasks.example import BOS
 
 
@@ -34,27 +35,28 @@ class Causal:
         smoothing: float = 0.0,
     ) -> Tensor:
         """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
-        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
         source, target = present(pairs)
-        index = None if pairs.target_mask is None else places(target, pairs.target)
-        kept, labels = select(states.target, index), select(pairs.target, index)
-        loss = loss_of(model, kept, labels, evenly(labels), answers, smoothing)
-        if not native or not model.source_predicts or pairs.source.shape[1] < 2:
+        later = source[:, 1:] if native and model.source_predicts and pairs.source.shape[1] > 1 else None
+        read = None if later is None else places(F.pad(later, (0, 1)), pairs.source)
+        at = Places(read, places(target, pairs.target))
+        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask, at)
+        labels = pick(pairs.target, at.target)
+        loss = loss_of(model, states.target, labels, evenly(labels), answers, smoothing)
+        if later is None:
             return loss
-        later = source[:, 1:]
-        kept = select(states.source, places(F.pad(later, (0, 1)), pairs.source))
-        labels = select(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
-        return loss + loss_of(model, kept, labels, evenly(labels), None, smoothing)
+        labels = pick(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
+        return loss + loss_of(model, states.source, labels, evenly(labels), None, smoothing)
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
-        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask)
-        real, labels = full(pairs.target, pairs.target_mask), pairs.target[..., None]
-        parts = in_parts(len(labels), labels.shape[1] * len(answers))
-        scores = torch.cat(
-            [log_softmax(model.logits(states.target[rows]), answers).gather(-1, labels[rows]) for rows in parts]
-        ).squeeze(-1)
-        return scores.masked_fill(~real, 0.0).double().sum(1), real.sum(1)
+        at = Places(None, places(present(pairs)[1], pairs.target))
+        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask, at).target
+        real, labels = full(pairs.target, pairs.target_mask), pick(pairs.target, at.target)[:, None]
+        scores = torch.zeros(real.numel(), dtype=torch.float64, device=real.device)
+        for part in in_parts(len(labels), len(answers)):
+            found = log_softmax(model.logits(states[part]), answers).gather(-1, labels[part])
+            scores[at.target[part]] = found.squeeze(-1).double()
+        return scores.view(real.shape).sum(1), real.sum(1)
 
     def shown(self, model: Any, pairs: Pairs) -> Pairs:
         """What the model reads to predict the whole target in one pass: the source, and the target behind BOS."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from architectures.attention import View
 from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
-from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
+from architectures.family import Cache, Family, Flops, Places, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount, causal, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
@@ -43,6 +43,7 @@ class DecoderOnly(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        at: Places | None = None,
     ) -> States:
         """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
         joined = join(source, target, source_mask, target_mask)
@@ -53,8 +54,11 @@ class DecoderOnly(Family):
         lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
         prefix = torch.stack(lengths).sum(0) if lengths else None
         view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
-        x, _ = self.stack(self.embedding(joined.tokens, geometry.added), view)
-        return joined.apart(x)
+        x = self.embedding(joined.tokens, geometry.added)
+        if at is None:
+            return joined.apart(self.stack(x, view)[0])
+        picked = at.joined(joined.source_width, target.shape[1], joined.place)
+        return at.apart(self.stack(x, view, picked=picked)[0])
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s)."""
@@ -71,7 +75,8 @@ class DecoderOnly(Family):
             rotation=geometry.rotation,
             bias=geometry.bias,
         )
-        _, layers = self.stack(self.embedding(source, geometry.added), view)
+        nothing = torch.empty(0, dtype=torch.long, device=source.device)
+        _, layers = self.stack(self.embedding(source, geometry.added), view, picked=nothing)
         lengths = places[:, -1] + 1 if present is None else present.sum(1)
         return Cache(layers, present, places, lengths)
 
@@ -84,8 +89,9 @@ class DecoderOnly(Family):
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
         visible = causal(n, prefix=(source if self.prefix else 0.0) if self.masked else n)
+        executed, seen = (self.stack.flops(n, pairs, picked=outputs) for pairs in (rectangle(n, n), visible))
         head = self.head.flops(outputs)
-        return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, visible) + head)
+        return Flops(executed + head, seen + head)
 
 
 def extend(

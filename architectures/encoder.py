@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from architectures.attention import View
 from architectures.embedding import Embedding, Head
-from architectures.family import Family, Flops, States, count_positions, full, straight, truth
+from architectures.family import Family, Flops, Places, States, count_positions, full, straight, truth
 from architectures.masked import Masked
 from architectures.numbers import Amount, mutual, rectangle
 from architectures.objectives import Objective
@@ -60,6 +60,7 @@ class EncoderOnly(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        at: Places | None = None,
     ) -> States:
         """States of the source (b, s, d) and of the canvas (b, t, d)."""
         width = 0 if source is None else source.shape[1]
@@ -73,9 +74,12 @@ class EncoderOnly(Family):
             places = count_positions(present)
         geometry = self.positions(places, places)
         view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
-        x, _ = self.stack(self.embedding(tokens, geometry.added), view)
+        x = self.embedding(tokens, geometry.added)
+        if at is not None and not self.pooled:
+            return at.apart(self.stack(x, view, picked=at.joined(width, target.shape[1]))[0])
+        x, _ = self.stack(x, view)
         target_states = _mean(x, present) if self.pooled else x[:, width:]
-        return States(x[:, :width], target_states)
+        return States(x[:, :width], target_states).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
         """Keep the source (b, s): an encoder reads it anew with every canvas."""
@@ -91,15 +95,18 @@ class EncoderOnly(Family):
             written = token[:, None][:, :0] if written is None else torch.cat([written, token[:, None]], 1)
             cell = written.shape[1]
             rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
-            states = self.hidden(cache.source, torch.cat([written, rest], 1), cache.source_mask).target[:, cell]
-            outputs.append(self.logits(states))
+            canvas = torch.cat([written, rest], 1)
+            at = Places(None, straight(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
+            outputs.append(self.logits(self.hidden(cache.source, canvas, cache.source_mask, None, at).target))
         return torch.stack(outputs, 1), Canvas(cache.source, cache.source_mask, written)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
+        used = n if self.pooled else outputs
+        executed, seen = (self.stack.flops(n, pairs, picked=used) for pairs in (rectangle(n, n), mutual(n)))
         head = self.head.flops(outputs)
-        return Flops(self.stack.flops(n, rectangle(n, n)) + head, self.stack.flops(n, mutual(n)) + head)
+        return Flops(executed + head, seen + head)
 
 
 def _mean(x: Tensor, present: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from architectures.attention import View
 from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
-from architectures.family import Cache, Family, Flops, States, count_positions, full, join, straight, truth
+from architectures.family import Cache, Family, Flops, Places, States, count_positions, full, join, straight, truth
 from architectures.numbers import Amount, causal, mutual, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Memory, Stack
@@ -62,6 +62,7 @@ class EncoderDecoder(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        at: Places | None = None,
     ) -> States:
         """States of the target (b, t, d), whose first token is BOS."""
         joined = join(None, target, None, target_mask)
@@ -70,7 +71,7 @@ class EncoderDecoder(Family):
         geometry = self.decoder_positions(places, places)
         view = View(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), view, (), memory)
-        return States(None, joined.apart(x).target)
+        return States(None, joined.apart(x).target).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s); without one, a single row that reads BOS and serves any number of rows."""

@@ -2,7 +2,7 @@
 
 Family modules offer
 
-    hidden(source, target, source_mask, target_mask) -> States   the states before the output head, in one pass
+    hidden(source, target, source_mask, target_mask, at) -> States   the states before the output head, in one pass
     forward(…) -> logits (b, t, v)                               the head applied to the target's states
     prefill(source, source_mask) -> cache                        reads the source
     decode(tokens, cache) -> logits (b, n, v), cache             writes on, ``tokens`` (b, n) start with BOS
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from architectures.attention import KeyValues
 from architectures.embedding import Head, Product
 from architectures.numbers import Amount
-from architectures.stack import Memory
+from architectures.stack import Memory, pick
 
 
 class States(NamedTuple):
@@ -29,6 +29,46 @@ class States(NamedTuple):
 
     source: Tensor | None
     target: Tensor
+
+    def at(self, places: "Places | None") -> "States":
+        """Those at ``places``: (m, d) of the source and (n, d) of the target; all where there are none."""
+        if places is None:
+            return self
+        source = None if self.source is None or places.source is None else pick(self.source, places.source)
+        return States(source, pick(self.target, places.target))
+
+
+class Places(NamedTuple):
+    """Positions of a source (b, s) and of a target (b, t) whose states are asked for, each counted row by row.
+
+    ``source`` (m,), None: none of them; ``target`` (n,). What a model does for nobody else it may then leave out.
+    """
+
+    source: Tensor | None
+    target: Tensor
+
+    @classmethod
+    def whole(cls, target: Tensor) -> "Places":
+        """Every position of a target (b, t), and none of the source."""
+        return cls(None, torch.arange(target.numel(), device=target.device))
+
+    def joined(self, source: int, target: int, place: Tensor | None = None) -> Tensor:
+        """Where they are in ``[source, target]`` of so many positions a row: (m + n,), counted row by row.
+
+        ``place`` (b, source + target) says where in its row each position went.
+        """
+        found = []
+        for index, width, before in ((self.source, source, 0), (self.target, target, source)):
+            if index is not None and width:
+                row, column = index // width, before + index % width
+                column = column if place is None else place[row, column]
+                found.append(row * (source + target) + column)
+        return torch.cat(found)
+
+    def apart(self, x: Tensor) -> States:
+        """States (m + n, d) in the order of ``joined``, apart again."""
+        width = len(x) - len(self.target)
+        return States(None if self.source is None else x[:width], x[width:])
 
 
 class Flops(NamedTuple):
@@ -50,8 +90,9 @@ class Family(nn.Module, ABC):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        at: Places | None = None,
     ) -> States:
-        """States of source (b, s) and target (b, t) before the head, in one pass."""
+        """States of source (b, s) and target (b, t) before the head, in one pass; at some places alone: (m, d) each."""
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., d) -> logits (..., v)."""
@@ -72,7 +113,8 @@ class Family(nn.Module, ABC):
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits (b, t, v): at ``i`` of token ``i + 1`` of the target, or of cell ``i`` of an encoder's canvas."""
-        return self.logits(self.hidden(source, target, source_mask, target_mask).target)
+        states = self.hidden(source, target, source_mask, target_mask, Places.whole(target)).target
+        return self.logits(states.view(*target.shape, states.shape[-1]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from architectures.cross_entropy import plain
-from architectures.family import Flops, full
+from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
 from architectures.objectives import (
@@ -20,9 +20,9 @@ from architectures.objectives import (
     on_device,
     places,
     present,
-    select,
     tripled,
 )
+from architectures.stack import pick
 from tasks.example import BOS, MASK
 
 
@@ -57,11 +57,10 @@ class Masked:
         hidden_source = self._hide_source(source, generator) if native else None
         cells = self._read(model, pairs, target, generator, hidden_source)
         loss = loss_of(model, cells.states, cells.labels, cells.weights / int(target.sum()), answers, smoothing)
-        if hidden_source is None:
+        if hidden_source is None or cells.source is None:
             return loss
-        states = select(cells.source, places(F.pad(hidden_source, (0, 1)), pairs.source))
-        labels = select(pairs.source, places(hidden_source, pairs.source))
-        return loss + loss_of(model, states, labels, evenly(labels), None, smoothing)
+        labels = pick(pairs.source, places(hidden_source, pairs.source))
+        return loss + loss_of(model, cells.source, labels, evenly(labels), None, smoothing)
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
@@ -89,7 +88,8 @@ class Masked:
             row, cell = rows[start : start + self.canvases], cells[start : start + self.canvases]
             canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
             mask = None if source_mask is None else source_mask[row]
-            states = model.hidden(source[row], canvas, mask).target[torch.arange(len(row)), cell]
+            at = Places(None, torch.arange(len(row), device=row.device) * model.canvas + cell)
+            states = model.hidden(source[row], canvas, mask, None, at).target
             found = log_softmax(model.logits(states), answers).gather(-1, pairs.target[row, cell][:, None])
             scores[row, cell] = found.squeeze(-1).double()
         return scores.sum(1), present.sum(1)
@@ -148,11 +148,13 @@ class Masked:
         if hidden_source is not None:
             source = source.masked_fill(on_device(F.pad(hidden_source, (0, 1)), source), MASK)
         written = pairs.target.masked_fill(on_device(hidden, source), MASK)
-        states = model.hidden(source, _canvas(written, pairs.target_mask, model.canvas), source_mask)
-        beyond = states.target.shape[1] - hidden.shape[1]
-        kept = select(states.target, places(F.pad(hidden, (0, beyond)), source))
+        canvas = _canvas(written, pairs.target_mask, model.canvas)
+        read = None if hidden_source is None else places(F.pad(hidden_source, (0, 1)), source)
+        at = Places(read, places(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source))
+        states = model.hidden(source, canvas, source_mask, None, at)
         index = places(hidden, source)
-        return _Cells(index, kept, select(pairs.target, index), on_device(weights[hidden], source), states.source)
+        labels = pick(pairs.target, index)
+        return _Cells(index, states.target, labels, on_device(weights[hidden], source), states.source)
 
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""
@@ -174,13 +176,13 @@ class Masked:
 
 
 class _Cells(NamedTuple):
-    """The n cells that are hidden: places among (b, t), states (n, d), labels and weights (n,); the source's states."""
+    """The n hidden cells: places among (b, t), states (n, d), labels and weights (n,); the source's states (m, d)."""
 
     at: Tensor
     states: Tensor
     labels: Tensor
     weights: Tensor
-    source: Tensor
+    source: Tensor | None
 
 
 def _ended(pairs: Pairs) -> tuple[Tensor, Tensor | None]:

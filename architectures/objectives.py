@@ -106,11 +106,6 @@ def on_device(held: Tensor, like: Tensor) -> Tensor:
     return held.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else held.to(like.device)
 
 
-def select(x: Tensor, index: Tensor | None) -> Tensor:
-    """The positions of (b, n, …) at an index of ``places``, all where there is none: (m, …)."""
-    return x.flatten(0, 1) if index is None else x.flatten(0, 1).index_select(0, index)
-
-
 def loss_of(
     model: Any, states: Tensor, labels: Tensor, weights: Tensor, answers: Tensor | None, smoothing: float
 ) -> Tensor:

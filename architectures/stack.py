@@ -88,21 +88,35 @@ class Block(nn.Module):
         past: KeyValues | None = None,
         memory: KeyValues | None = None,
         memory_view: View | None = None,
+        picked: Tensor | None = None,
     ) -> tuple[Tensor, KeyValues]:
-        """(b, t, d) -> (b, t, d), and the keys and values that later tokens need."""
+        """(b, t, d) -> (b, t, d), and the keys and values that later tokens need.
+
+        With ``picked`` (m,), counted row by row, the feed-forward network reads these positions alone -> (m, d).
+        """
         y, seen = self.attention(self.around_attention.before(x), view, past)
         x = self.around_attention.after(x, self.dropout(y))
         if self.cross is not None and self.around_cross is not None:
             assert memory is not None and memory_view is not None
             y = self.cross.cross(self.around_cross.before(x), memory, memory_view)
             x = self.around_cross.after(x, self.dropout(y))
+        if picked is not None:
+            x = pick(x, picked)
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), seen
 
-    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(
+        self,
+        tokens: Amount,
+        pairs: Pairs,
+        memory: Amount = 0.0,
+        memory_pairs: Amount = 0.0,
+        picked: Amount | None = None,
+    ) -> Amount:
         """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
-        total = self.attention.flops(tokens, tokens, pairs(self.attention.window)) + feedforward.flops(tokens)
+        total = self.attention.flops(tokens, tokens, pairs(self.attention.window))
+        total = total + feedforward.flops(tokens if picked is None else picked)
         return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
 
 
@@ -120,17 +134,27 @@ class Stack(nn.Module):
         self.norm = norm if norm is not None else nn.Identity()
 
     def forward(
-        self, x: Tensor, view: View, past: Sequence[KeyValues] = (), memory: Memory | None = None
+        self,
+        x: Tensor,
+        view: View,
+        past: Sequence[KeyValues] = (),
+        memory: Memory | None = None,
+        picked: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
-        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included."""
+        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
+
+        With ``picked`` (m,), counted row by row, states of these positions alone -> (m, d): nobody else reads what the
+        last feed-forward network writes.
+        """
         seen = []
         for layer, block in enumerate(self.blocks):
             before = past[layer] if past else None
             inputs = (x, view, before) if memory is None else (x, view, before, memory.layers[layer], memory.view)
+            last: dict[str, Any] = {"picked": picked} if picked is not None and layer == len(self.blocks) - 1 else {}
             if self.recompute and torch.is_grad_enabled():
-                x, kept = checkpoint(_anew, block, *inputs, use_reentrant=False)
+                x, kept = checkpoint(_anew, block, *inputs, use_reentrant=False, **last)
             else:
-                x, kept = block(*inputs)
+                x, kept = block(*inputs, **last)
             seen.append(kept)
         return self.norm(x), tuple(seen)
 
@@ -138,15 +162,28 @@ class Stack(nn.Module):
         """Every layer's keys and values of a memory (b, s, d)."""
         return [block.cross.remember(memory) for block in self.blocks if isinstance(block.cross, Attention)]
 
-    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(
+        self,
+        tokens: Amount,
+        pairs: Pairs,
+        memory: Amount = 0.0,
+        memory_pairs: Amount = 0.0,
+        picked: Amount | None = None,
+    ) -> Amount:
         total: Amount = 0.0
-        for block in self.blocks:
+        for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            total = total + block.flops(tokens, pairs, memory, memory_pairs)
+            last = layer == len(self.blocks) - 1
+            total = total + block.flops(tokens, pairs, memory, memory_pairs, picked if last else None)
         return total
 
 
-def _anew(block: nn.Module, x: Tensor, view: View, past: KeyValues | None, *memory: Any) -> Any:
+def pick(x: Tensor, index: Tensor) -> Tensor:
+    """The positions of (b, n, ...) at an index (m,) that counts them row by row: (m, ...)."""
+    return x.flatten(0, 1).index_select(0, index)
+
+
+def _anew(block: nn.Module, x: Tensor, view: View, past: KeyValues | None, *memory: Any, **last: Any) -> Any:
     """A block's forward pass that finds nothing computed, so that the second time does the same as the first."""
     fresh = [replace(each, masks={}) if isinstance(each, View) else each for each in memory]
-    return block(x, replace(view, masks={}), past, *fresh)
+    return block(x, replace(view, masks={}), past, *fresh, **last)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from architectures.family import States
+from architectures.family import Places, States
 from architectures.objectives import Pairs
 
 Result = TypeVar("Result")
@@ -92,6 +92,7 @@ def _hidden(
     target: Tensor,
     source_mask: Tensor | None = None,
     target_mask: Tensor | None = None,
+    at: Places | None = None,
 ) -> States:
     rows = -(-len(target) // parts)
     cut = (
@@ -101,4 +102,4 @@ def _hidden(
     read = partial(checkpoint, whole, use_reentrant=False) if torch.is_grad_enabled() else whole
     pieces = [read(*piece) for piece in zip(*cut, strict=False)]
     sources = [piece.source for piece in pieces if piece.source is not None]
-    return States(torch.cat(sources) if sources else None, torch.cat([piece.target for piece in pieces]))
+    return States(torch.cat(sources) if sources else None, torch.cat([piece.target for piece in pieces])).at(at)

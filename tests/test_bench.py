@@ -15,7 +15,7 @@ from reports import bench
 from reports.formatting import number
 from runs.bench import alone, inference, real, shares, suite, training, windows
 from runs.bench.pairing import alternate, compared, rotated, summary
-from runs.bench.setting import DisagreementError, Setting
+from runs.bench.setting import DisagreementError, Setting, compiler
 from runs.bench.shapes import CLASSES, SHAPES
 from runs.bench.sides import Where
 from runs.bench.suite import Request
@@ -175,6 +175,19 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
     assert [panel.title for panel in bench.panels(table, CLASSES)] == ["gpt2", "bert"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compiler("cpu"), reason="compiling takes a compiler")
+def test_compiled_both_are_measured_with_the_plain_ones(tmp_path: Path) -> None:
+    only = ("--only", "gpt2,training,compiled", "--pairs", 2, "--out", tmp_path)
+    assert status("bench", "--device", "cpu", "--shape", "tiny", *only) == 0
+    plain, compiled = json.loads((tmp_path / "bench.json").read_text())["measures"]
+    assert set(plain["ratios"]) == {"theirs", "compiled"} and set(compiled["ratios"]) == {"theirs"}
+    assert compiled["samples"]["theirs"] == plain["samples"]["compiled"]
+    assert all(seconds > 0.5 for seconds in compiled["compile_seconds"].values())
+    labels = list(bench.numbers({"measures": [plain, compiled]}).apply(bench._label, axis=1))
+    assert labels == ["training, windows", "training, theirs compiled", "training, both compiled"]
 
 
 def test_an_interrupted_benchmark_keeps_what_is_done(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.family import Flops, States
+from architectures.family import Flops, Places, States
 from architectures.generate import Decoding
 from architectures.numbers import Amount
 from architectures.objectives import Pairs, Sent
@@ -125,11 +125,13 @@ class Continued:
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
+        at: Places | None = None,
     ) -> States:
+        assert at is None or at.source is None, "the source has another length here"
         if source is None or source.shape[1] == 0:
-            return self._states(None, target, None, target_mask)
+            return self._states(None, target, None, target_mask, at)
         source, source_mask, last = _without_last(source, source_mask, target[:, 0])
-        return self._states(source, torch.cat([last[:, None], target[:, 1:]], 1), source_mask, target_mask)
+        return self._states(source, torch.cat([last[:, None], target[:, 1:]], 1), source_mask, target_mask, at)
 
     def logits(self, states: Tensor) -> Tensor:
         found: Tensor = self.model.logits(states)
@@ -147,7 +149,7 @@ class Continued:
         logits, cache = self.model.decode(tokens, cache)
         return logits, cache
 
-    def _states(self, *inputs: Tensor | None) -> States:
+    def _states(self, *inputs: Tensor | Places | None) -> States:
         found: States = self.model.hidden(*inputs)
         return found
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from architectures.attention import KeyValues, View
 from architectures.numbers import Amount, Pairs
-from architectures.stack import Memory
+from architectures.stack import Memory, pick
 
 
 class StockTable(nn.Module):
@@ -63,9 +63,14 @@ class StockStack(nn.Module):
         return list(self.networks)
 
     def forward(
-        self, x: Tensor, view: View, past: Sequence[KeyValues] = (), memory: Memory | None = None
+        self,
+        x: Tensor,
+        view: View,
+        past: Sequence[KeyValues] = (),
+        memory: Memory | None = None,
+        picked: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
-        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
+        """(b, t, d) -> normed (b, t, d), at ``picked`` (m, d), and all keys and values, those of ``past`` too.
 
         An encoder keeps none. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder sees
         everything.
@@ -81,13 +86,21 @@ class StockStack(nn.Module):
             arguments["encoder_hidden_states"] = memory.layers[0].keys[:, 0]
             arguments["encoder_attention_mask"] = _added(memory.view, x)
         states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
-        return states, () if cache is None else _seen(cache)
+        return states if picked is None else pick(states, picked), () if cache is None else _seen(cache)
 
     def remember(self, memory: Tensor) -> list[KeyValues]:
         """Every layer's keys and values of a memory (b, s, d)."""
         return [_key_values(attention, memory) for attention in self.crossing]
 
-    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(
+        self,
+        tokens: Amount,
+        pairs: Pairs,
+        memory: Amount = 0.0,
+        memory_pairs: Amount = 0.0,
+        picked: Amount | None = None,
+    ) -> Amount:
+        """Of all positions, whichever are picked: ``transformers`` leaves nothing out."""
         return self.count(tokens, pairs, memory, memory_pairs)
 
 

@@ -193,7 +193,7 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
     """The name of each measure of a model and how it is taken."""
     wanted = set(plan.measures)
     if wanted & {"training", "compiled"}:
-        yield "training", lambda: [training.full(setting, model)]
+        yield "training", lambda: training.full(setting, model)
     if "labels" in wanted:
         yield "labels", lambda: [training.labelled(setting, model)]
     if "real" in wanted:

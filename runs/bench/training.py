@@ -1,10 +1,13 @@
 """Training speed where nothing is padded: whole windows with all labels, and long sources with one."""
 
+import copy
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,6 +18,9 @@ from runs.bench import windows
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import DisagreementError, Found, Setting, found
 from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, our_loss, stepper, their_loss
+from runs.compiled import compile_blocks
+
+COMPILED = "ours, compiled"
 
 
 @dataclass(frozen=True)
@@ -27,23 +33,25 @@ class Both:
     inputs: dict[str, torch.Tensor]
 
 
-def full(setting: Setting, model: str) -> Found:
+def full(setting: Setting, model: str) -> list[Found]:
     """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
     both = prepared(setting, model, windows.full)
     losses = checked(setting, model, both)
     ours, theirs = workers(setting, both)
-    sides, compile_seconds = {"ours": ours, "theirs": theirs[0]}, None
+    sides = {"ours": ours, "theirs": theirs[0]}
+    seconds: dict[str, float] = {}
     with _fresh_cache(setting.compiled):
         if setting.compiled:
-            compiled = torch.compile(both.theirs)
-            begun = time.perf_counter()
-            theirs[1].step(both.inputs, compiled)
-            setting.where.settled()
-            compile_seconds = time.perf_counter() - begun
-            sides["compiled"] = lambda: _trained(theirs[1], both, compiled)
+            sides |= _compiled(setting, both, theirs[1], seconds)
         samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
-    facts = _batch_facts(both.batch) | {"losses": losses, "compile_seconds": compile_seconds}
-    return found("training", model, "tokens/s", samples, **facts, **_utilisation(setting, both, samples.values))
+    facts = _batch_facts(both.batch) | {"losses": losses, **_utilisation(setting, both, samples.values)}
+    plain = replace(samples, values={name: samples.values[name] for name in sides if name != COMPILED})
+    measures = [found("training", model, "tokens/s", plain, **facts)]
+    if setting.compiled:
+        alike = {"ours": samples.values[COMPILED], "theirs": samples.values["compiled"]}
+        further = {**_batch_facts(both.batch), "compile_seconds": seconds}
+        measures.append(found("compiled", model, "tokens/s", replace(samples, values=alike, first=[]), **further))
+    return measures
 
 
 def labelled(setting: Setting, model: str) -> Found:
@@ -104,6 +112,20 @@ def _inputs(setting: Setting, model: str, batch: Batch, ours: Any) -> dict[str, 
 def _trained(other: TheirStepper, both: Both, forward: Callable[..., Any] | None) -> float:
     other.step(both.inputs, forward).item()
     return both.batch.tokens
+
+
+def _compiled(setting: Setting, both: Both, other: TheirStepper, seconds: dict[str, float]) -> dict[str, Work]:
+    """Both sides compiled, each as it is offered: their model whole, the blocks of ours; ``seconds`` tells how long."""
+    whole, copied = torch.compile(both.theirs), copy.deepcopy(both.ours)
+    compile_blocks(copied, Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]), lambda line: None)
+    ours = workers(setting, replace(both, ours=copied))[0]
+    sides: dict[str, Work] = {"compiled": lambda: _trained(other, both, whole), COMPILED: ours}
+    for name, side in (("theirs", "compiled"), ("ours", COMPILED)):
+        begun = time.perf_counter()
+        sides[side]()
+        setting.where.settled()
+        seconds[name] = time.perf_counter() - begun
+    return sides
 
 
 def _batch_facts(batch: Batch) -> Found:
