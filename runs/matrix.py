@@ -48,7 +48,7 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
     places: list[Placed] = []
     later: list[Placed] = []
     datasets = []
-    rate = machine.matmul_rate(device, bf16=machine.precision("auto", device) == "bf16")
+    rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = Setting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")

@@ -21,12 +21,12 @@ NUMERICS = {  # by kind of task: raised whenever a change alters what a run of t
 }
 
 
-EFFICIENCY = 0.3  # of the machine's matrix products, reached with small models; for expected times only
+EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all around it; for expected times only
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the runs will run. ``rate``: FLOP/s of a matrix product there."""
+    """Where the runs will run. ``rate``: FLOP/s of a small model's block there, in training."""
 
     device: str
     deterministic: bool
