@@ -26,7 +26,10 @@ class AttentionLike(Protocol):
 
 
 class FeedForwardLike(Protocol):
-    """A feed-forward network: (b, t, d) -> (b, t, d), with its FLOPs."""
+    """A feed-forward network: (..., d) -> (..., d), each position by itself, with its FLOPs.
+
+    The last block's reads (m, d), the positions whose states are used. What mixes positions belongs into attention.
+    """
 
     def __call__(self, x: Tensor) -> Tensor: ...
 

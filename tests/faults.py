@@ -173,7 +173,7 @@ def hides_first(original):
 def adds_from_afar(original):
     def forward(self, x):
         y = original(self, x)
-        return y + torch.nn.functional.pad(y, (0, 0, 0, 20))[:, 20:]
+        return y if y.ndim == 2 else y + torch.nn.functional.pad(y, (0, 0, 0, 20))[:, 20:]
 
     return forward
 
@@ -240,8 +240,9 @@ def positions_twice(original):
 
 
 def without_cross(original):
-    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0):
-        return self.attention.flops(tokens, tokens, pairs(self.attention.window)) + self.feedforward.flops(tokens)
+    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0, picked=None):
+        networks = self.feedforward.flops(tokens if picked is None else picked)
+        return self.attention.flops(tokens, tokens, pairs(self.attention.window)) + networks
 
     return flops
 

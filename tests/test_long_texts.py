@@ -29,8 +29,8 @@ def build(size, limits):
         block.feedforward = Ahead(block.feedforward)
     return model
 '''
-FAR = "y + torch.nn.functional.pad(y, (0, 0, 0, 20))[:, 20:]"
-LONG = "y if y.shape[1] <= {n} else y + y.roll(-1, 1)"
+FAR = "y if y.ndim == 2 else y + torch.nn.functional.pad(y, (0, 0, 0, 20))[:, 20:]"  # the last block's has no length
+LONG = "y if y.ndim == 2 or y.shape[1] <= {n} else y + y.roll(-1, 1)"
 
 
 def found(folder: Path, result: str) -> Path:
