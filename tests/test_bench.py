@@ -178,6 +178,7 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not compiler("cpu"), reason="compiling takes a compiler")
 def test_compiled_both_are_measured_with_the_plain_ones(tmp_path: Path) -> None:
     only = ("--only", "gpt2,training,compiled", "--pairs", 2, "--out", tmp_path)
