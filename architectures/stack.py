@@ -108,18 +108,10 @@ class Block(nn.Module):
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), seen
 
-    def flops(
-        self,
-        tokens: Amount,
-        pairs: Pairs,
-        memory: Amount = 0.0,
-        memory_pairs: Amount = 0.0,
-        picked: Amount | None = None,
-    ) -> Amount:
+    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
-        total = self.attention.flops(tokens, tokens, pairs(self.attention.window))
-        total = total + feedforward.flops(tokens if picked is None else picked)
+        total = self.attention.flops(tokens, tokens, pairs(self.attention.window)) + feedforward.flops(tokens)
         return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
 
 
@@ -174,10 +166,12 @@ class Stack(nn.Module):
         picked: Amount | None = None,
     ) -> Amount:
         total: Amount = 0.0
-        for layer, block in enumerate(self.blocks):
+        for block in self.blocks:
             assert isinstance(block, Block)
-            last = layer == len(self.blocks) - 1
-            total = total + block.flops(tokens, pairs, memory, memory_pairs, picked if last else None)
+            total = total + block.flops(tokens, pairs, memory, memory_pairs)
+        if picked is not None:
+            last: Any = self.blocks[-1].feedforward
+            total = total - last.flops(tokens) + last.flops(picked)
         return total
 
 

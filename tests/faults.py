@@ -240,9 +240,8 @@ def positions_twice(original):
 
 
 def without_cross(original):
-    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0, picked=None):
-        networks = self.feedforward.flops(tokens if picked is None else picked)
-        return self.attention.flops(tokens, tokens, pairs(self.attention.window)) + networks
+    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0):
+        return self.attention.flops(tokens, tokens, pairs(self.attention.window)) + self.feedforward.flops(tokens)
 
     return flops
 

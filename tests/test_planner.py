@@ -409,7 +409,7 @@ def test_a_condition_with_more_tokens_is_held_to_the_epochs_too(folder: Path, tm
     longer = [{"budget": {"match": "flops-by-tokens"}, "seeds": [0]}]
     within = {"parameters": 20_000, "tokens": 6_000, "epochs": 1.6}
     planned(folder, tmp_path, budget=within)
-    with pytest.raises(InputError, match=r"encoder(-decoder)? would read"):
+    with pytest.raises(InputError, match=": encoder would read"):
         planned(folder, tmp_path, budget=within, conditions=longer)
 
 

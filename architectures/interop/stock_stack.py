@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import KeyValues, View
-from architectures.numbers import Amount, Pairs
+from architectures.numbers import Amount
 from architectures.stack import Memory, pick
 
 
@@ -49,7 +49,7 @@ class StockStack(nn.Module):
         self,
         model: Any,
         networks: Sequence[nn.Module],
-        count: Callable[[Amount, Pairs, Amount, Amount], Amount],
+        count: Callable[..., Amount],
         crossing: Sequence[Any] = (),
     ) -> None:
         super().__init__()
@@ -92,16 +92,9 @@ class StockStack(nn.Module):
         """Every layer's keys and values of a memory (b, s, d)."""
         return [_key_values(attention, memory) for attention in self.crossing]
 
-    def flops(
-        self,
-        tokens: Amount,
-        pairs: Pairs,
-        memory: Amount = 0.0,
-        memory_pairs: Amount = 0.0,
-        picked: Amount | None = None,
-    ) -> Amount:
+    def flops(self, *amounts: Any, picked: Amount | None = None) -> Amount:
         """Of all positions, whichever are picked: ``transformers`` leaves nothing out."""
-        return self.count(tokens, pairs, memory, memory_pairs)
+        return self.count(*amounts)
 
 
 def _added(view: View, x: Tensor) -> Tensor | None:

@@ -42,7 +42,8 @@ def full(setting: Setting, model: str) -> list[Found]:
     seconds: dict[str, float] = {}
     with _fresh_cache(setting.compiled):
         if setting.compiled:
-            sides |= _compiled(setting, both, theirs[1], seconds)
+            compiled, seconds = _compiled(setting, both, theirs[1])
+            sides |= compiled
         samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = _batch_facts(both.batch) | {"losses": losses, **_utilisation(setting, both, samples.values)}
     plain = replace(samples, values={name: samples.values[name] for name in sides if name != COMPILED})
@@ -114,18 +115,19 @@ def _trained(other: TheirStepper, both: Both, forward: Callable[..., Any] | None
     return both.batch.tokens
 
 
-def _compiled(setting: Setting, both: Both, other: TheirStepper, seconds: dict[str, float]) -> dict[str, Work]:
-    """Both sides compiled, each as it is offered: their model whole, the blocks of ours; ``seconds`` tells how long."""
+def _compiled(setting: Setting, both: Both, other: TheirStepper) -> tuple[dict[str, Work], dict[str, float]]:
+    """Both sides compiled, each as it is offered: their model whole, the blocks of ours; and how long each took."""
     whole, copied = torch.compile(both.theirs), copy.deepcopy(both.ours)
     compile_blocks(copied, Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]), lambda line: None)
     ours = workers(setting, replace(both, ours=copied))[0]
     sides: dict[str, Work] = {"compiled": lambda: _trained(other, both, whole), COMPILED: ours}
+    seconds = {}
     for name, side in (("theirs", "compiled"), ("ours", COMPILED)):
         begun = time.perf_counter()
         sides[side]()
         setting.where.settled()
         seconds[name] = time.perf_counter() - begun
-    return sides
+    return sides, seconds
 
 
 def _batch_facts(batch: Batch) -> Found:
