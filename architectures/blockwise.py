@@ -3,8 +3,8 @@
 The fused kernel of PyTorch multiplies in float32 there, or in bfloat16 several times more slowly. Products of blocks
 use the processor's own bfloat16 instructions, scores of a block stay in its cache, and keys that come after all queries
 of a causal block are not looked at. Probabilities are kept for the backward pass, so sequences have to be of moderate
-length (``LONGEST``). Short sequences of odd lengths are multiplied in float32: to write code for products of another
-shape, as every batch of text has one, takes oneDNN longer than bfloat16 saves (see ``architectures.product``).
+length (``LONGEST``). To write code for products of another shape, as every batch of text has one, takes oneDNN longer
+than a small product (see ``architectures.product``): lengths are rounded up, and the keys that are added are hidden.
 """
 
 import itertools
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from architectures.product import ROUND
+from torch.nn import functional as F
 
 LONGEST = 1024  # keys
 BLOCK = 128  # queries, the last block half as many more or fewer
 WIDE = 256  # where nothing is causal, so that small blocks would skip nothing
-SHORT = 128  # keys, up to which products are in float32 unless queries and keys are multiples of ``ROUND``
+STEP = 16  # queries and keys are a multiple of this
+GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
 
 def serves(queries: Tensor, keys: Tensor, dropout: float) -> bool:
@@ -46,61 +46,85 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         b, h, n, e = q.shape
         shared, m = h // k.shape[1], k.shape[2]
-        kind = torch.float32 if m <= SHORT and (n % ROUND or m % ROUND) else torch.bfloat16
-        flat_q = _rows(q * scale if scale != 1.0 else q, 1, kind)
-        flat_k, flat_v = _rows(k, shared, kind), _rows(v, shared, kind)
+        flat_q, flat_k, flat_v = _rows(q * scale if scale != 1.0 else q), _rows(k, shared), _rows(v, shared)
+        rows, keys = flat_q.shape[1], flat_k.shape[1]
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
-        low = None if mask is None else mask.to(kind)
+        low = _added(mask, causal, n, m, rows, keys)
         kept = []
-        for begin, end, seen in _blocks(n, m, causal):
-            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT).view(b, h, end - begin, seen)
+        for begin, end, seen in _blocks(rows, keys, causal):
+            scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT)
             if low is not None:
-                scores += low[..., begin:end, :seen]
+                _each(scores, b, h).add_(low[..., begin:end, :seen])
             elif causal:
-                scores += _triangle(begin, end, kind)
+                scores += _triangle(begin, end)
             weights = scores.softmax(-1)
-            block = torch.bmm(weights.view(b * h, end - begin, seen), flat_v[:, :seen])
-            out[:, begin:end].copy_(block.view(b, h, end - begin, e).transpose(1, 2))
+            block = torch.bmm(weights, flat_v[:, :seen])
+            out[:, begin:end].copy_(_each(block, b, h)[:, :, : max(0, n - begin)].transpose(1, 2))
             kept.append(weights)
         context.save_for_backward(flat_q, flat_k, flat_v, *kept)
-        context.more = causal, scale, shared, None if mask is None else mask.shape, (q.dtype, k.dtype, v.dtype)
+        shape = None if mask is None else mask.shape
+        context.more = (b, h, n, m), causal, scale, shared, shape, (q.dtype, k.dtype, v.dtype)
         return out.flatten(2)
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = context.saved_tensors
-        causal, scale, shared, mask_shape, kinds = context.more
-        (b, h, _, m), n, e = kept[-1].shape, q.shape[1], q.shape[2]
-        g = _rows(above.view(b, n, h, e).transpose(1, 2), 1, q.dtype)
+        (b, h, n, m), causal, scale, shared, mask_shape, kinds = context.more
+        g = _rows(above.view(b, n, h, -1).transpose(1, 2))
         by_q, by_k, by_v = torch.empty_like(q), None, None
         by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
-        for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(n, m, causal), strict=True)]):
-            part, flat = g[:, begin:end], weights.view(b * h, end - begin, seen)
-            slope = torch.bmm(part, v[:, :seen].mT).view(b, h, end - begin, seen)
-            slope = torch._softmax_backward_data(slope, weights, -1, q.dtype)
+        for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(q.shape[1], k.shape[1], causal), strict=True)]):
+            part = g[:, begin:end]
+            slope = torch._softmax_backward_data(torch.bmm(part, v[:, :seen].mT), weights, -1, q.dtype)
             if by_mask is not None:
-                by_mask[..., begin:end, :seen] += _summed(slope, mask_shape)
-            slope = slope.view(b * h, end - begin, seen)
+                by_mask[..., begin:end, :seen] += _summed(_each(slope, b, h)[:, :, : max(0, n - begin), :m], mask_shape)
             by_q[:, begin:end] = torch.bmm(slope, k[:, :seen])
-            more_k, more_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(flat.mT, part)
+            more_k, more_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(weights.mT, part)
             if by_k is None or by_v is None:  # the last block, which sees all keys
                 by_k, by_v = (more_k, more_v) if len(kept) == 1 else (more_k.float(), more_v.float())
             else:
                 by_k[:, :seen] += more_k
                 by_v[:, :seen] += more_v
         assert by_k is not None and by_v is not None, "there is a block at least"
-        by_q = by_q.view(b, h, n, e).to(kinds[0])
+        by_q = _each(by_q, b, h)[:, :, :n].to(kinds[0])
         by_k, by_v = (
-            _unshared(x.view(b, h, m, e), shared).to(kind) for x, kind in zip((by_k, by_v), kinds[1:], strict=True)
+            _unshared(_each(x, b, h)[:, :, :m], shared).to(kind)
+            for x, kind in zip((by_k, by_v), kinds[1:], strict=True)
         )
         return by_q.mul_(scale) if scale != 1.0 else by_q, by_k, by_v, by_mask, None, None
 
 
-def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:
-    """(b, h, n, e) -> (b * h * times, n, e) of ``kind``, every head repeated ``times``."""
-    x = x.to(kind)
-    return (x.repeat_interleave(times, 1) if times > 1 else x).flatten(0, 1).contiguous()
+def _rows(x: Tensor, times: int = 1) -> Tensor:
+    """(b, h, n, e) -> (b * h * times, n, e) in bfloat16, every head repeated ``times``; zeros where it is rounded up."""
+    b, h, n, e = x.shape
+    count, length = b * h * times, -(-n // STEP) * STEP
+    whole = -(-count // GROUP) * GROUP if count >= MANY else count
+    y = torch.empty(whole, length, e, dtype=torch.bfloat16)
+    y[:count].view(b, h, times, length, e)[:, :, :, :n].copy_(x[:, :, None])
+    y[:count, n:].zero_()
+    y[count:].zero_()
+    return y
+
+
+def _each(x: Tensor, b: int, h: int) -> Tensor:
+    """(b * h or more, n, m) -> (b, h, n, m)."""
+    return x[: b * h].view(b, h, *x.shape[1:])
+
+
+def _added(mask: Tensor | None, causal: bool, n: int, m: int, rows: int, keys: int) -> Tensor | None:
+    """What is added to scores (1 or b, 1 or h, rows, keys), minus infinity at keys from ``m`` on; None: nothing."""
+    if mask is None:
+        if causal or keys == m:
+            return None
+        row = torch.zeros(keys, dtype=torch.bfloat16)
+        row[m:] = float("-inf")
+        return row.expand(rows, keys)
+    low = mask[..., :1, :] if mask.stride(2) == 0 else mask
+    low = F.pad(low.to(torch.bfloat16), (0, keys - m), value=float("-inf"))
+    if low.shape[2] == 1:
+        return low.expand(-1, -1, rows, -1)
+    return F.pad(low, (0, 0, 0, rows - n))
 
 
 def _unshared(x: Tensor, times: int) -> Tensor:
@@ -116,9 +140,9 @@ def _blocks(queries: int, keys: int, causal: bool) -> list[tuple[int, int, int]]
     return [(begin, end, end if causal else keys) for begin, end in itertools.pairwise([*begins, queries])]
 
 
-def _triangle(begin: int, end: int, kind: torch.dtype) -> Tensor:
+def _triangle(begin: int, end: int) -> Tensor:
     """Minus infinity where a key (end,) comes after a query (end - begin,)."""
-    return torch.full((end - begin, end), float("-inf"), dtype=kind).triu_(begin + 1)
+    return torch.full((end - begin, end), float("-inf"), dtype=torch.bfloat16).triu_(begin + 1)
 
 
 def _summed(slope: Tensor, shape: torch.Size) -> Tensor:

@@ -1,6 +1,7 @@
 """What a run runs on: device, precision, threads, and the facts that are recorded of them."""
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
@@ -65,6 +66,8 @@ def multiplies_bf16() -> bool:
 
 def deterministic(wanted: bool) -> None:
     """Ask PyTorch for kernels that give the same bits every time (on CPU they always do)."""
+    if wanted == torch.are_deterministic_algorithms_enabled():
+        return  # to ask anew imports the compiler, which takes a second
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
@@ -129,6 +132,7 @@ def training_rate(on: str, bf16: bool) -> float:
     return count * flops / (time.perf_counter() - start)
 
 
+@functools.cache
 def _processor() -> str:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -85,7 +85,8 @@ class Stepper:
         loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, micro-batches are
         halved and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.optimizer.set_learning_rate(optimizer.schedule(progress, self.training.warmup))
         moved = Sent.of(pairs(batch.to(self.device, non_blocking=True)), (batch.source_mask, batch.target_mask))
         loss = self._gradient(moved, number)
@@ -102,7 +103,7 @@ class Stepper:
 
     def _gradient(self, batch: Pairs, number: int) -> Tensor | None:
         """Loss of a batch, its gradient in the parameters; None where memory does not suffice for micro-batches."""
-        torch.manual_seed(mixed(self.seed, number))
+        _seed(self.device, mixed(self.seed, number))
         generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
         try:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -120,6 +121,13 @@ class Stepper:
 def pairs(batch: Batch) -> Pairs:
     """The tensors of a batch, as objectives take them."""
     return Pairs(batch.source, batch.target, batch.source_mask, batch.target_mask)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generator that dropout on ``device`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def mixed(*numbers: int) -> int:
