@@ -5,6 +5,7 @@ use the processor's own bfloat16 instructions, scores of a block stay in its cac
 of a causal block are not looked at. Probabilities are kept for the backward pass, so sequences have to be of moderate
 length (``LONGEST``). To write code for products of another shape, as every batch of text has one, takes oneDNN longer
 than a small product (see ``architectures.product``): lengths are rounded up, and the keys that are added are hidden.
+Few keys (``SHORT``) are compared in float32, as they come: half-filled vectors make a softmax in bfloat16 slow.
 """
 
 import itertools
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 LONGEST = 1024  # keys
 BLOCK = 128  # queries, the last block half as many more or fewer
 WIDE = 256  # where nothing is causal, so that small blocks would skip nothing
+SHORT = 32  # keys, fewer than which are in float32
 STEP = 16  # queries and keys are a multiple of this
 GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
@@ -46,17 +48,19 @@ class _Attention(torch.autograd.Function):
     ) -> Tensor:
         b, h, n, e = q.shape
         shared, m = h // k.shape[1], k.shape[2]
-        flat_q, flat_k, flat_v = _rows(q * scale if scale != 1.0 else q), _rows(k, shared), _rows(v, shared)
+        kind = torch.float32 if m < SHORT else torch.bfloat16
+        flat_q = _rows(q * scale if scale != 1.0 else q, 1, kind)
+        flat_k, flat_v = _rows(k, shared, kind), _rows(v, shared, kind)
         rows, keys = flat_q.shape[1], flat_k.shape[1]
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
-        low = _added(mask, causal, n, m, rows, keys)
+        low = _added(mask, causal, (n, m), (rows, keys), kind)
         kept = []
         for begin, end, seen in _blocks(rows, keys, causal):
             scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT)
             if low is not None:
                 _each(scores, b, h).add_(low[..., begin:end, :seen])
             elif causal:
-                scores += _triangle(begin, end)
+                scores += _triangle(begin, end, kind)
             weights = scores.softmax(-1)
             block = torch.bmm(weights, flat_v[:, :seen])
             out[:, begin:end].copy_(_each(block, b, h)[:, :, : max(0, n - begin)].transpose(1, 2))
@@ -71,7 +75,7 @@ class _Attention(torch.autograd.Function):
     def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = context.saved_tensors
         (b, h, n, m), causal, scale, shared, mask_shape, kinds = context.more
-        g = _rows(above.view(b, n, h, -1).transpose(1, 2))
+        g = _rows(above.view(b, n, h, -1).transpose(1, 2), 1, q.dtype)
         by_q, by_k, by_v = torch.empty_like(q), None, None
         by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
         for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(q.shape[1], k.shape[1], causal), strict=True)]):
@@ -95,12 +99,14 @@ class _Attention(torch.autograd.Function):
         return by_q.mul_(scale) if scale != 1.0 else by_q, by_k, by_v, by_mask, None, None
 
 
-def _rows(x: Tensor, times: int = 1) -> Tensor:
-    """(b, h, n, e) -> (b * h * times, n, e) in bfloat16, every head repeated ``times``; zeros where it is rounded up."""
+def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:
+    """(b, h, n, e) -> (b * h * times, n, e) of ``kind``, every head repeated ``times``; bfloat16 is rounded up."""
     b, h, n, e = x.shape
-    count, length = b * h * times, -(-n // STEP) * STEP
-    whole = -(-count // GROUP) * GROUP if count >= MANY else count
-    y = torch.empty(whole, length, e, dtype=torch.bfloat16)
+    count = b * h * times
+    if kind != torch.bfloat16:
+        return (x.to(kind).repeat_interleave(times, 1) if times > 1 else x.to(kind)).reshape(count, n, e).contiguous()
+    length, whole = -(-n // STEP) * STEP, -(-count // GROUP) * GROUP if count >= MANY else count
+    y = torch.empty(whole, length, e, dtype=kind)
     y[:count].view(b, h, times, length, e)[:, :, :, :n].copy_(x[:, :, None])
     y[:count, n:].zero_()
     y[count:].zero_()
@@ -112,19 +118,23 @@ def _each(x: Tensor, b: int, h: int) -> Tensor:
     return x[: b * h].view(b, h, *x.shape[1:])
 
 
-def _added(mask: Tensor | None, causal: bool, n: int, m: int, rows: int, keys: int) -> Tensor | None:
-    """What is added to scores (1 or b, 1 or h, rows, keys), minus infinity at keys from ``m`` on; None: nothing."""
+def _added(
+    mask: Tensor | None, causal: bool, given: tuple[int, int], shape: tuple[int, int], kind: torch.dtype
+) -> Tensor | None:
+    """What is added to scores of ``shape``, minus infinity at keys that were not given; None: nothing, or causality."""
+    (n, m), (rows, keys) = given, shape
     if mask is None:
         if causal or keys == m:
             return None
-        row = torch.zeros(keys, dtype=torch.bfloat16)
+        row = torch.zeros(keys, dtype=kind)
         row[m:] = float("-inf")
         return row.expand(rows, keys)
-    low = mask[..., :1, :] if mask.stride(2) == 0 else mask
-    low = F.pad(low.to(torch.bfloat16), (0, keys - m), value=float("-inf"))
-    if low.shape[2] == 1:
+    low = (mask[..., :1, :] if mask.stride(2) == 0 else mask).to(kind)
+    if keys > m:
+        low = F.pad(low, (0, keys - m), value=float("-inf"))
+    if low.shape[2] < n:
         return low.expand(-1, -1, rows, -1)
-    return F.pad(low, (0, 0, 0, rows - n))
+    return F.pad(low, (0, 0, 0, rows - n)) if rows > n else low
 
 
 def _unshared(x: Tensor, times: int) -> Tensor:
@@ -140,9 +150,9 @@ def _blocks(queries: int, keys: int, causal: bool) -> list[tuple[int, int, int]]
     return [(begin, end, end if causal else keys) for begin, end in itertools.pairwise([*begins, queries])]
 
 
-def _triangle(begin: int, end: int) -> Tensor:
+def _triangle(begin: int, end: int, kind: torch.dtype) -> Tensor:
     """Minus infinity where a key (end,) comes after a query (end - begin,)."""
-    return torch.full((end - begin, end), float("-inf"), dtype=torch.bfloat16).triu_(begin + 1)
+    return torch.full((end - begin, end), float("-inf"), dtype=kind).triu_(begin + 1)
 
 
 def _summed(slope: Tensor, shape: torch.Size) -> Tensor:

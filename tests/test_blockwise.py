@@ -26,12 +26,13 @@ def near(found: Tensor, expected: Tensor) -> bool:
 @pytest.mark.parametrize("shared", [1, 2])
 @pytest.mark.parametrize("kind", ["causal", "all", "bias", "causal and bias", "padding", "cross"])
 @pytest.mark.parametrize("scale", [0.35, 1.0])
-@pytest.mark.parametrize("step", [1, 16], ids=["as long as they are", "rounded up"])
+@pytest.mark.parametrize("step", [0, 1, 16], ids=["float32", "bfloat16", "bfloat16, rounded up"])
 def test_it_is_attention(
     kind: str, shared: int, block: int, scale: float, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(blockwise, "BLOCK", block)
     monkeypatch.setattr(blockwise, "WIDE", block)
+    monkeypatch.setattr(blockwise, "SHORT", 0 if step else 32)
     monkeypatch.setattr(blockwise, "STEP", step)
     monkeypatch.setattr(blockwise, "MANY", 1)  # 12 sequences times heads are rounded up to 16
     n, m = 10, 7 if kind == "cross" else 10
