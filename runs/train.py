@@ -27,7 +27,7 @@ LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
-BOUND_DRAWS = 4
+BOUND_DRAWS = 2  # a draw hides half of the tokens: as many losses as a likelihood has
 RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 
