@@ -21,6 +21,9 @@ def gelu_tanh(x: Tensor) -> Tensor:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))`` of any shape (1606.08415), as in GPT-2."""
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return F.gelu(x, approximate="tanh")
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        z = x.float()
+        return (z * z).mul_(CUBIC).add_(LINEAR).mul_(z).sigmoid_().mul_(z).to(x.dtype)
     y: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -30,7 +33,7 @@ class _Gelu(torch.autograd.Function):
     def forward(context: Any, x: Tensor) -> Tensor:
         flat = x.contiguous().view(-1)
         y = torch.empty_like(flat)
-        derivative = torch.empty_like(flat) if context.needs_input_grad[0] else None
+        derivative = torch.empty_like(flat)
         buffers = torch.empty(3, min(AT_ONCE, len(flat)))
         for begin in range(0, len(flat), AT_ONCE):
             part = slice(begin, min(begin + AT_ONCE, len(flat)))
@@ -39,9 +42,8 @@ class _Gelu(torch.autograd.Function):
             torch.mul(z, z, out=square)
             torch.mul(square, CUBIC, out=chance).add_(LINEAR).mul_(z).sigmoid_()
             y[part] = z.mul_(chance)
-            if derivative is not None:
-                slope = square.mul_(3 * CUBIC).add_(LINEAR).mul_(z)
-                derivative[part] = slope.addcmul_(slope, chance, value=-1).add_(chance)
+            slope = square.mul_(3 * CUBIC).add_(LINEAR).mul_(z)
+            derivative[part] = slope.addcmul_(slope, chance, value=-1).add_(chance)
         context.save_for_backward(derivative)
         return y.view(x.shape)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from architectures.packing import packing
 from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
@@ -35,6 +36,7 @@ class Decoding:
     rounds: int = 8
 
 
+@packing()
 def left_to_right(
     model: Any,
     source: Tensor,

@@ -14,6 +14,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from architectures.packing import packed
+
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
 ROUND = 64  # rows of a product by oneDNN are a multiple of this
@@ -35,11 +37,17 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             return F.linear(x, weight, bias)
         z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return z
-    if _takes_onednn(x, weight, rows):
-        added = -rows % (ROUND if rows > ROUND else FEW)
-        filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, weight, bias, "none", [], "")
-        return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
+    if rows and _chooses(x, weight):
+        pack = packed(weight, rows)
+        if pack is not None and rows == 1:
+            row = x.reshape(1, -1)
+            return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
+        if pack is not None or (rows >= ROWS and rows * weight.numel() >= WORTH):
+            added = -rows % (ROUND if rows > ROUND else FEW)
+            filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
+            matrix = weight if pack is None else pack
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
+            return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
     return F.linear(x, weight, bias)
 
 
@@ -94,11 +102,10 @@ class Linear(nn.Linear):
         return product(x, self.weight, self.bias)
 
 
-def _takes_onednn(x: Tensor, weight: Tensor, rows: int) -> bool:
+def _chooses(x: Tensor, weight: Tensor) -> bool:
+    """Whether there is a faster library for a product than PyTorch's own choice."""
     return (
-        rows >= ROWS
-        and rows * weight.numel() >= WORTH
-        and x.dtype == weight.dtype == torch.float32
+        x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
