@@ -11,7 +11,6 @@ from whole_models import perturbed
 from architectures import generate, packing, product
 from architectures.contract import LIMITS
 
-
 pytestmark = pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch without oneDNN")
 
 
