@@ -9,7 +9,7 @@ import numpy as np
 
 from architectures.catalogue import Variant
 from architectures.size import Limits, count
-from runs import disk, store
+from runs import compiled, disk, store
 from runs.plan import Plan, Setting
 from runs.sections import AS_IS, Experiment, Task
 from tasks.errors import InputError
@@ -63,7 +63,7 @@ def plan(
         seed=task.seeds[0],
         match=AS_IS,
         supervision=task.supervision,
-        training=task.training,
+        training=compiled.chosen(task.training, setting.device, 0.0),
         size=pretrained.size,
         counts=count(model),
         targets={},

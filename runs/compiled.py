@@ -1,4 +1,9 @@
-"""Compiling the repeated block with `torch.compile`, where there is a compiler; its cache is kept between runs."""
+"""Compiling the repeated block with `torch.compile`, where there is a compiler; its cache is kept between runs.
+
+On a CPU compiling took 16 to 38 s with nothing in the cache, and steps were up to 1.16 times as fast afterwards
+(docs/performance.md): `PAYS` is a run of about a quarter of an hour there. On CUDA, where nothing was measured, it is a
+guess.
+"""
 
 import importlib.util
 import os
@@ -10,17 +15,28 @@ from typing import Any
 import torch
 
 from architectures.stack import Block, Stack
+from runs.sections import Training
+from tasks.errors import one_line
 
 COMPILERS = ("g++", "c++", "clang++")
+PAYS = {"cpu": 1e14, "cuda": 2e16}  # FLOPs of training from which "auto" compiles
+
+
+def chosen(training: Training, device: str, flops: float) -> Training:
+    """``training`` with "auto" decided: by what a run computes and not by a clock, so that it is always the same."""
+    if training.compile != "auto":
+        return training
+    return training.model_copy(update={"compile": flops >= PAYS[device]})
 
 
 def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
     """Compile every block of ``model`` in place, for any lengths; False, and a line, where no compiler is found."""
-    missing = _missing(next(model.parameters()).device.type)
-    if missing:
-        say(f"training.compile: no {missing} here; training goes on without compiling")
-        return False
+    device = next(model.parameters()).device.type
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    lacking = f"no {missing} here" if (missing := _missing(device)) else _tried(device)
+    if lacking:
+        say(f"training.compile: {lacking}; training goes on without compiling")
+        return False
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
     for block in model.modules():
         if isinstance(block, Block):
@@ -35,6 +51,19 @@ def _missing(device: str) -> str:
     named = os.environ.get("CXX") or ""
     found = shutil.which(named) or any(map(shutil.which, COMPILERS))
     return "" if found else "C++ compiler (CXX, g++, clang++)"
+
+
+def _tried(device: str) -> str:
+    """Why compiling fails here, in a line: a compiler without Python's headers, say; empty where it works."""
+    try:
+        torch.compile(_probe)(torch.ones(8, device=device))
+    except Exception as error:
+        return one_line(error)
+    return ""
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x.mul(2).add(1).sum()
 
 
 def recompute_blocks(model: Any) -> None:

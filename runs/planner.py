@@ -11,7 +11,7 @@ import numpy as np
 from architectures import catalogue
 from architectures.catalogue import Variant
 from architectures.size import Limits, count, heads
-from runs import disk, optimizer
+from runs import compiled, disk, optimizer
 from runs.calibrate import Calibration
 from runs.fitted import Fitted
 from runs.places import Entry, Placed
@@ -190,7 +190,7 @@ class Planner:
             seed=seed,
             match=match,
             supervision=self.fitted.supervision(task, model, self.task.supervision),
-            training=training,
+            training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
             counts=count(model),
             targets=self.fitted.targets(task, match),

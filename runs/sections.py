@@ -160,8 +160,8 @@ class Model(Section):
 class Training(Section):
     """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing.
 
-    ``compile`` compiles the repeated block (`torch.compile`); ``recompute`` keeps less memory for the backward pass and
-    computes more.
+    ``compile`` compiles the repeated block (`torch.compile`), "auto" where a run is long enough to win by it;
+    ``recompute`` keeps less memory for the backward pass and computes more.
 
     Where ``batch_tokens`` is left open and the budget is in tokens, the budget chooses it: see ``runs.resolve``.
     """
@@ -176,7 +176,7 @@ class Training(Section):
     snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
     optimizer: Literal["muon", "adamw"] = "muon"
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    compile: bool = False
+    compile: Literal["auto", True, False] = "auto"
     recompute: bool = False
 
 

@@ -79,7 +79,8 @@ def _expected(what: str) -> Callable[[Detail], str]:
 
 
 def _literal(detail: Detail) -> str:
-    return f"{shown(detail['input'])}: expected " + str(detail["ctx"]["expected"]).replace("'", '"')
+    expected = str(detail["ctx"]["expected"]).replace("'", '"').replace("True", "true").replace("False", "false")
+    return f"{shown(detail['input'])}: expected {expected}"
 
 
 def _unlisted(detail: Detail) -> str:

@@ -13,8 +13,10 @@ from architectures import catalogue
 from architectures.decoder import DecoderOnly
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size
+from runs import compiled
 from runs.ahead import ahead
 from runs.compiled import compile_blocks, recompute_blocks
+from runs.sections import Training
 
 
 def test_the_order_is_kept() -> None:
@@ -101,6 +103,26 @@ def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch, tm
     model, _ = built()
     assert not compile_blocks(model, tmp_path, said.append)
     assert len(said) == 1 and "no C++ compiler" in said[0]
+
+
+def test_where_compiling_fails_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def compile(function: object) -> None:
+        raise RuntimeError("Python.h: No such file\nor directory")
+
+    monkeypatch.setattr(compiled, "_missing", lambda device: "")
+    monkeypatch.setattr(torch, "compile", compile)
+    said: list[str] = []
+    model, _ = built()
+    assert not compile_blocks(model, tmp_path, said.append)
+    assert len(said) == 1 and "\n" not in said[0] and "Python.h" in said[0] and "goes on without compiling" in said[0]
+
+
+def test_auto_compiles_runs_that_are_long_enough_and_leaves_what_is_said_as_it_is() -> None:
+    auto, least = Training(), compiled.PAYS["cpu"]
+    assert [compiled.chosen(auto, "cpu", flops).compile for flops in (0.0, least / 2, least)] == [False, False, True]
+    assert compiled.chosen(auto, "cuda", least).compile is False
+    for said in (True, False):
+        assert compiled.chosen(Training(compile=said), "cpu", least * (1 - said)).compile is said
 
 
 @pytest.mark.slow
