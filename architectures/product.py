@@ -19,7 +19,7 @@ from architectures.packing import packed
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
 ROUND = 64  # rows of a product by oneDNN are a multiple of this
-FEW = 8  # or, where no gradient is wanted and there are at most ``ROUND``, of this
+FEW = 8  # or, where there are at most ``ROUND``, of this
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -43,7 +43,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             row = x.reshape(1, -1)
             return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
         if pack is not None or (rows >= ROWS and rows * weight.numel() >= WORTH):
-            added = -rows % (ROUND if rows > ROUND else FEW)
+            added = _whole(rows) - rows
             filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
             matrix = weight if pack is None else pack
             y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
@@ -58,14 +58,20 @@ def in_bf16(x: Tensor) -> bool:
 
 
 def rounded(x: Tensor, rows: int) -> Tensor:
-    """``x`` (..., d), ``rows`` rows in all, in bfloat16, with rows of zeros up to a multiple of ``ROUND``: (n, d)."""
-    whole = -(-rows // ROUND) * ROUND
+    """``x`` (..., d), ``rows`` rows in all, in bfloat16, with rows of zeros up to a multiple: (n, d)."""
+    whole = _whole(rows)
     if x.dtype == torch.bfloat16 and rows == whole and x.is_contiguous():
         return x.view(rows, x.shape[-1])
     y = torch.empty(whole, x.shape[-1], dtype=torch.bfloat16)
     y[:rows].view(x.shape).copy_(x)
     y[rows:].zero_()
     return y
+
+
+def _whole(rows: int) -> int:
+    """``rows`` rounded up to a multiple of ``ROUND``, or of ``FEW``."""
+    multiple = ROUND if rows > ROUND else FEW
+    return -(-rows // multiple) * multiple
 
 
 class _Rounded(torch.autograd.Function):

@@ -76,6 +76,7 @@ def test_what_a_row_gives_does_not_depend_on_rows_of_zeros() -> None:
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
 def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "ROUND", 512)  # more than there are rows
+    monkeypatch.setattr(product, "FEW", 512)
     monkeypatch.setattr(product, "is_in_torch_dispatch_mode", lambda: False)
     model, pairs = perturbed(name, 0.1), padded_pairs()
     answers = torch.arange(LIMITS.vocabulary) >= END
