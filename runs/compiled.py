@@ -39,8 +39,19 @@ def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
     for block in model.modules():
         if isinstance(block, Block):
-            block.compile(dynamic=True)
+            _compile(block)
     return True
+
+
+def _compile(block: Block) -> None:
+    """What `block.compile` does, where gradients are wanted: else writing alone would compile a block a dozen times."""
+    plain = block._call_impl
+    fast = torch.compile(plain, dynamic=True)
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        return (fast if torch.is_grad_enabled() else plain)(*inputs, **named)
+
+    block._compiled_call_impl = call
 
 
 def _missing(device: str) -> str:

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from architectures import catalogue
 from architectures.decoder import DecoderOnly
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size
+from architectures.stack import Block
 from runs import compiled
 from runs.ahead import ahead
 from runs.compiled import compile_blocks, recompute_blocks
@@ -115,6 +116,29 @@ def test_where_compiling_fails_training_goes_on(monkeypatch: pytest.MonkeyPatch,
     model, _ = built()
     assert not compile_blocks(model, tmp_path, said.append)
     assert len(said) == 1 and "\n" not in said[0] and "Python.h" in said[0] and "goes on without compiling" in said[0]
+
+
+def test_what_is_compiled_is_what_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[object] = []
+
+    def compile(function: Callable[..., object], **options: object) -> Callable[..., object]:
+        def call(*inputs: object, **named: object) -> object:
+            calls.append(function)
+            return function(*inputs, **named)
+
+        return call
+
+    monkeypatch.setattr(compiled, "_missing", lambda device: "")
+    monkeypatch.setattr(torch, "compile", compile)
+    model, pairs = built()
+    model.eval()
+    blocks = sum(isinstance(part, Block) for part in model.modules())
+    assert compile_blocks(model, tmp_path, lambda line: None)
+    calls.clear()  # of the trial
+    with torch.no_grad():
+        before = model.hidden(*pairs).target
+    assert not calls
+    assert torch.equal(model.hidden(*pairs).target, before) and len(calls) == blocks
 
 
 def test_auto_compiles_runs_that_are_long_enough_and_leaves_what_is_said_as_it_is() -> None:
