@@ -103,9 +103,9 @@ def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:
     """(b, h, n, e) -> (b * h * times, n, e) of ``kind``, every head repeated ``times``; bfloat16 is rounded up."""
     b, h, n, e = x.shape
     count = b * h * times
-    if kind != torch.bfloat16:
-        return (x.to(kind).repeat_interleave(times, 1) if times > 1 else x.to(kind)).reshape(count, n, e).contiguous()
-    length, whole = -(-n // STEP) * STEP, -(-count // GROUP) * GROUP if count >= MANY else count
+    whole, length = count, n
+    if kind == torch.bfloat16:
+        whole, length = -(-count // GROUP) * GROUP if count >= MANY else count, -(-n // STEP) * STEP
     y = torch.empty(whole, length, e, dtype=kind)
     y[:count].view(b, h, times, length, e)[:, :, :, :n].copy_(x[:, :, None])
     y[:count, n:].zero_()

@@ -1,6 +1,6 @@
 """Weights in the order in which products read them, kept while many products of few rows are made with the same ones.
 
-A product of few rows reads its weight faster than it multiplies. In the order of oneDNN 32 rows take 0.7 to 0.85 of the
+A product of few rows reads its weight faster than it multiplies. In the order of oneDNN 32 rows take 0.7 to 0.9 of the
 time, and a single row is multiplied with the transposed matrix, which lies as it is read.
 """
 

@@ -44,7 +44,7 @@ def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
 
 
 def _compile(block: Block) -> None:
-    """What `block.compile` does, where gradients are wanted: else writing alone would compile a block a dozen times."""
+    """What `block.compile` does, for training alone: validation and writing have cases of their own to compile."""
     plain = block._call_impl
     fast = torch.compile(plain, dynamic=True)
 
