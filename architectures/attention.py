@@ -9,12 +9,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from architectures import blockwise
 from architectures.initial import linear
 from architectures.numbers import Amount
 from architectures.product import product
 from architectures.rotate import rotated
+
+DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
 
 
 class Room:
@@ -184,18 +187,24 @@ class Attention(nn.Module):
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self._attend(q, seen, view), seen
 
-    def remember(self, memory: Tensor) -> KeyValues:
-        """Keys and values of a memory (b, s, d) for cross-attention."""
+    def remember(self, memory: Tensor, queries: int | None = None) -> KeyValues | Tensor:
+        """Keys and values of a memory (b, s, d) for cross-attention.
+
+        Where no more than so many ``queries`` will ever look, the memory itself if that is cheaper (see ``_directly``).
+        """
+        if queries is not None and self._looks_directly(memory, queries):
+            return memory
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         rest = None if bias is None else bias[self.inner :]
         k, v = product(memory, weight[self.inner :], rest).chunk(2, -1)
         return KeyValues(self._split(k), self._split(v))
 
-    def cross(self, x: Tensor, memory: KeyValues, view: View) -> Tensor:
-        """Cross-attention of x (b, q, d) to a remembered memory -> (b, q, d)."""
+    def cross(self, x: Tensor, memory: KeyValues | Tensor, view: View) -> Tensor:
+        """Cross-attention of x (b, q, d) to what was remembered of a memory -> (b, q, d)."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         own = None if bias is None else bias[: self.inner]
-        return self._attend(self._split(product(x, weight[: self.inner], own)), memory, view)
+        q = self._split(product(x, weight[: self.inner], own))
+        return self._directly(q, memory, view) if isinstance(memory, Tensor) else self._attend(q, memory, view)
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
         """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
@@ -205,6 +214,37 @@ class Attention(nn.Module):
 
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
+
+    def _looks_directly(self, memory: Tensor, queries: int) -> bool:
+        """Whether ``_directly`` takes less time, by measurement, than keys and values do for so few queries."""
+        few = DIRECT * queries * self.heads <= self.kv_heads * self.head_dim and memory.shape[1] >= blockwise.SHORT
+        dropout = self.dropout if self.training else 0.0
+        served = blockwise.serves(memory, memory[:, None], dropout)
+        return few and served and not is_in_torch_dispatch_mode()  # who counts FLOPs counts those of keys and values
+
+    def _directly(self, q: Tensor, memory: Tensor, view: View) -> Tensor:
+        """Attention of q (b, h, n, e) to a memory (b, s, d) without keys or values of its own -> (b, n, d).
+
+        ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
+        same to all scores of a query, which changes nothing.
+        """
+        (b, h, n, e), bias = q.shape, self.query_key_value.bias
+        keys, values = self.query_key_value.weight[self.inner :].view(2, self.kv_heads, e, self.dim)
+
+        def by_head(x: Tensor) -> Tensor:  # (b, h * n, f) -> (kv, b * h / kv * n, f)
+            return x.view(b, self.kv_heads, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
+
+        def by_row(x: Tensor) -> Tensor:
+            return x.view(self.kv_heads, b, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
+
+        wide, read = by_row(torch.bmm(by_head(q.flatten(1, 2)), keys)), memory[:, None]
+        scale = self.head_dim**-0.5 if self.scale is None else self.scale
+        mixed = blockwise.attention(wide[:, None], read, read, view.additive(self.window), False, scale)
+        y = by_row(torch.bmm(by_head(mixed), values.mT)).view(b, h, n, e)
+        if bias is not None:
+            y = y + bias[-len(values) * e :].view(-1, 1, e).repeat_interleave(h // self.kv_heads, 0)
+        z: Tensor = self.output(y.transpose(1, 2).flatten(2))
+        return z
 
     def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
         dropout = self.dropout if self.training else 0.0

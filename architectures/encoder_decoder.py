@@ -66,7 +66,7 @@ class EncoderDecoder(Family):
     ) -> States:
         """States of the target (b, t, d), whose first token is BOS."""
         joined = join(None, target, None, target_mask)
-        memory = self._remember(source, source_mask, rows=target.shape[0], device=target.device)
+        memory = self._remember(source, source_mask, target.shape[0], target.device, target.shape[1])
         places = straight(target.shape[1], target.device)
         geometry = self.decoder_positions(places, places)
         view = View(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
@@ -95,10 +95,12 @@ class EncoderDecoder(Family):
         visible = visible + self.decoder.flops(target, causal(target), source, across)
         return Flops(executed + head, visible + head)
 
-    def _remember(self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device) -> Memory:
+    def _remember(
+        self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device, queries: int | None = None
+    ) -> Memory:
         if source is None or source.shape[1] == 0:
             source, mask = torch.full((rows, 1), BOS, device=device), None
         states, present = self.encode(source, mask)
         keys = straight(states.shape[1], device)
         everything = View(keys[:, :1], keys, present=None if mask is None else full(source, present))
-        return Memory(self.decoder.remember(states), everything)
+        return Memory(self.decoder.remember(states, queries), everything)

@@ -44,20 +44,22 @@ class FeedForwards(Protocol):
 
 
 class Memory:
-    """What cross-attention reads: keys and values of every layer, and who may be seen."""
+    """What cross-attention reads: what every layer remembers, and who may be seen."""
 
-    def __init__(self, layers: Sequence[KeyValues], view: View) -> None:
+    def __init__(self, layers: Sequence[KeyValues | Tensor], view: View) -> None:
         self.layers, self.view = tuple(layers), view
 
     @property
     def count(self) -> int:
         """Number of rows."""
-        return self.layers[0].keys.shape[0] if self.layers else 0
+        first = self.layers[0] if self.layers else None
+        return 0 if first is None else len(first if isinstance(first, Tensor) else first.keys)
 
     def rows(self, index: Tensor) -> "Memory":
         """The rows at ``index`` (m,), repeated or left out as it says."""
         present = None if self.view.present is None else self.view.present[index]
-        return Memory([kv.rows(index) for kv in self.layers], replace(self.view, present=present, masks={}))
+        layers = [kept[index] if isinstance(kept, Tensor) else kept.rows(index) for kept in self.layers]
+        return Memory(layers, replace(self.view, present=present, masks={}))
 
 
 class Block(nn.Module):
@@ -89,7 +91,7 @@ class Block(nn.Module):
         x: Tensor,
         view: View,
         past: KeyValues | None = None,
-        memory: KeyValues | None = None,
+        memory: KeyValues | Tensor | None = None,
         memory_view: View | None = None,
         picked: Tensor | None = None,
     ) -> tuple[Tensor, KeyValues]:
@@ -153,9 +155,9 @@ class Stack(nn.Module):
             seen.append(kept)
         return self.norm(x), tuple(seen)
 
-    def remember(self, memory: Tensor) -> list[KeyValues]:
-        """Every layer's keys and values of a memory (b, s, d)."""
-        return [block.cross.remember(memory) for block in self.blocks if isinstance(block.cross, Attention)]
+    def remember(self, memory: Tensor, queries: int | None = None) -> list[KeyValues | Tensor]:
+        """Every layer's keys and values of a memory (b, s, d), or what serves so few ``queries`` better."""
+        return [block.cross.remember(memory, queries) for block in self.blocks if isinstance(block.cross, Attention)]
 
     def flops(
         self,

@@ -83,12 +83,12 @@ class StockStack(nn.Module):
         if cache is not None:
             arguments[self.cache_name] = cache
         if memory is not None:  # of these states only the shape is looked at: their keys and values are in the cache
-            arguments["encoder_hidden_states"] = memory.layers[0].keys[:, 0]
+            arguments["encoder_hidden_states"] = _kept(memory)[0].keys[:, 0]
             arguments["encoder_attention_mask"] = _added(memory.view, x)
         states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
         return states if picked is None else pick(states, picked), () if cache is None else _seen(cache)
 
-    def remember(self, memory: Tensor) -> list[KeyValues]:
+    def remember(self, memory: Tensor, queries: int | None = None) -> list[KeyValues]:
         """Every layer's keys and values of a memory (b, s, d)."""
         return [_key_values(attention, memory) for attention in self.crossing]
 
@@ -113,7 +113,11 @@ def _cache(past: Sequence[KeyValues], memory: Memory | None) -> Any:
     before = DynamicCache([(layer.keys, layer.values) for layer in past])
     if memory is None:
         return before
-    return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in memory.layers]))
+    return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in _kept(memory)]))
+
+
+def _kept(memory: Memory) -> list[KeyValues]:
+    return [layer for layer in memory.layers if isinstance(layer, KeyValues)]  # all, as ``remember`` made them
 
 
 def _seen(cache: Any) -> tuple[KeyValues, ...]:

@@ -1,0 +1,114 @@
+"""Few queries look at a memory without keys and values of its own: the same answers, gradients and counts."""
+
+import pytest
+import torch
+from torch import Tensor
+from whole_models import perturbed
+
+from architectures import blockwise
+from architectures.attention import Attention, KeyValues, View
+from architectures.contract import LIMITS
+from architectures.family import straight
+from architectures.objectives import Pairs
+
+NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and products are made in another order
+ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+
+
+def attention(bias: bool = False, kv_heads: int = 4, scale: float | None = None, dropout: float = 0.0) -> Attention:
+    torch.manual_seed(0)
+    found = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            parameter.normal_(0, 0.2)
+    return found
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+
+
+def view(length: int, lengths: list[int] | None) -> View:
+    keys = straight(length, torch.device("cpu"))
+    present = None if lengths is None else keys < torch.tensor(lengths)[:, None]
+    return View(keys[:, :1], keys, present=present)
+
+
+def results(module: Attention, x: Tensor, memory: Tensor, seen: View, queries: int | None) -> list[Tensor]:
+    """Answer and gradients, directly in bfloat16 or, without a number of queries, by keys and values in float32."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=queries is not None):
+        kept = module.remember(memory, queries)
+        assert isinstance(kept, KeyValues) == (queries is None)
+        y = module.cross(x, kept, seen)
+    above = torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
+    gradients = torch.autograd.grad(y.float(), [x, memory, *module.parameters()], above)
+    return [y, *gradients]
+
+
+@pytest.mark.parametrize("lengths", [None, [40, 3, 17]], ids=["whole", "padded"])
+@pytest.mark.parametrize("queries", [1, 2])
+@pytest.mark.parametrize(
+    "given", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
+)
+def test_it_is_attention_with_keys_and_values(
+    given: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("architectures.attention.DIRECT", 1)
+    module = attention(**given)  # type: ignore[arg-type]
+    x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), view(40, lengths)
+    found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
+    names = ["answer", "x", "memory", *(name for name, _ in module.named_parameters())]
+    for name, ours, plain in zip(names, found, expected, strict=True):
+        error, size = (ours - plain).float(), plain.float()
+        if name == "query_key_value.bias":  # a key's bias has no gradient, but for rounding
+            kept = torch.ones(len(size), dtype=torch.bool)
+            kept[module.inner : module.inner + module.kv_heads * module.head_dim] = False
+            assert error[~kept].norm() <= NEAR * size[kept].norm()
+            error, size = error[kept], size[kept]
+        assert error.norm() <= NEAR * size.norm(), name
+
+
+def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
+    module, x = attention(), drawn(2, 1, 64, seed=1)
+    memory = drawn(2, 40, 64, seed=2).detach()
+    other = torch.where(torch.arange(40)[:, None] < 9, memory, 7.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, changed = (module.cross(x, m, view(40, [9, 9])) for m in (memory, other))
+    torch.testing.assert_close(found, changed, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("why", ["many queries", "short", "float32", "dropout", "counted"])
+def test_keys_and_values_are_made_where_they_serve_better(why: str) -> None:
+    module, queries, length = attention(dropout=0.1 * (why == "dropout")), 4, 40
+    memory = torch.randn(1, blockwise.SHORT - 1 if why == "short" else length, 64)
+    if why == "counted":
+        from torch.utils.flop_counter import FlopCounterMode
+
+        context = FlopCounterMode(display=False)
+    else:
+        context = torch.autocast("cpu", torch.bfloat16, enabled=why != "float32")
+    with context:
+        assert isinstance(module.remember(memory, queries + (why == "many queries")), KeyValues)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert isinstance(attention().remember(torch.randn(1, length, 64), queries), Tensor)
+
+
+@pytest.mark.parametrize("name", ["encoder-decoder", "shared-encoder-decoder", "t5-gated"])
+def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = perturbed(name, 0.1)
+    length = min(40, LIMITS.source_length)
+    tokens = torch.randint(8, LIMITS.vocabulary, (4, length + 1), generator=torch.Generator().manual_seed(0))
+    pairs = Pairs(tokens[:, :length], tokens[:, length:])
+    used = []
+    direct = Attention._directly
+    monkeypatch.setattr(Attention, "_directly", lambda *given: used.append(1) or direct(*given))
+
+    def gradient(multiplications: float, shortest: int) -> Tensor:
+        monkeypatch.setattr("architectures.attention.DIRECT", multiplications)
+        monkeypatch.setattr(blockwise, "SHORT", shortest)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.objective.loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+    found, expected = gradient(0.0, 0), gradient(1e9, 0)
+    assert used and (found - expected).norm() <= NEAR * expected.norm()
