@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, left_to_right
 from architectures.numbers import Amount
-from architectures.objectives import Pairs, evenly, in_parts, log_softmax, loss_of, places, present, tripled
+from architectures.objectives import Asked, Pairs, evenly, in_parts, log_softmax, places, present, tripled
 from architectures.stack import pick
 from tasks.example import BOS
 
@@ -35,17 +35,20 @@ class Causal:
         smoothing: float = 0.0,
     ) -> Tensor:
         """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
+        return self.asked(model, pairs, generator, native).loss(model, answers, smoothing)
+
+    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked:
+        """The target from what stands before it and, where native, the source from its second token on."""
         source, target = present(pairs)
-        later = source[:, 1:] if native and model.source_predicts and pairs.source.shape[1] > 1 else None
-        read = None if later is None else places(F.pad(later, (0, 1)), pairs.source)
-        at = Places(read, places(target, pairs.target))
-        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask, at)
-        labels = pick(pairs.target, at.target)
-        loss = loss_of(model, states.target, labels, evenly(labels), answers, smoothing)
-        if later is None:
-            return loss
-        labels = pick(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
-        return loss + loss_of(model, states.source, labels, evenly(labels), None, smoothing)
+        at = places(target, pairs.target)
+        labels = pick(pairs.target, at)
+        read = pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask
+        if not (native and model.source_predicts and pairs.source.shape[1] > 1):
+            return Asked(*read, at, labels, evenly(labels))
+        later = source[:, 1:]
+        told = pick(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
+        source_at = places(F.pad(later, (0, 1)), pairs.source)
+        return Asked(*read, at, labels, evenly(labels), source_at, told, evenly(told))
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""

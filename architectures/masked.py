@@ -1,7 +1,7 @@
 """Masked language modelling, as any-order prediction that can be scored exactly and written with."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, in_rounds, left_to_right
 from architectures.numbers import Amount
 from architectures.objectives import (
+    Asked,
     Pairs,
     evenly,
     in_parts,
     log_softmax,
-    loss_of,
     on_device,
     places,
     present,
@@ -53,24 +53,29 @@ class Masked:
         smoothing: float = 0.0,
     ) -> Tensor:
         """The weighted loss over hidden cells per target token; its expectation is the mean over orders of writing."""
+        return self.asked(model, pairs, generator, native).loss(model, answers, smoothing)
+
+    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked:
+        """Cells that are hidden now, those of the source too where native, and their weights."""
         source, target = present(pairs)
         hidden_source = self._hide_source(source, generator) if native else None
-        cells = self._read(model, pairs, target, generator, hidden_source)
-        loss = loss_of(model, cells.states, cells.labels, cells.weights / int(target.sum()), answers, smoothing)
-        if hidden_source is None or cells.source is None:
-            return loss
+        asked, _ = self._ask(model, pairs, target, generator, hidden_source)
+        asked = asked._replace(weights=asked.weights / int(target.sum()))
+        if hidden_source is None:
+            return asked
         labels = pick(pairs.source, places(hidden_source, pairs.source))
-        return loss + loss_of(model, cells.source, labels, evenly(labels), None, smoothing)
+        return asked._replace(source_labels=labels, source_weights=evenly(labels))
 
     def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
         """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
         target = present(pairs)[1]
         total = torch.zeros(target.numel(), dtype=torch.float64, device=pairs.target.device)
         for _ in range(draws):
-            cells = self._read(model, pairs, target, generator, None)
-            for part in in_parts(len(cells.labels), len(answers)):
-                losses = plain(model.logits(cells.states[part]), cells.labels[part], answers, 0.0)
-                total.index_add_(0, cells.at[part], (losses * cells.weights[part]).double())
+            asked, index = self._ask(model, pairs, target, generator, None)
+            states = asked.read(model).target
+            for part in in_parts(len(asked.labels), len(answers)):
+                losses = plain(model.logits(states[part]), asked.labels[part], answers, 0.0)
+                total.index_add_(0, index[part], (losses * asked.weights[part]).double())
         return total.view(target.shape).sum(1) / draws
 
     def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,15 +139,18 @@ class Masked:
         """Model FLOPs of writing a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
-    def _read(
+    def _ask(
         self,
         model: Any,
         pairs: Pairs,
         target: Tensor,
         generator: torch.Generator | None,
         hidden_source: Tensor | None,
-    ) -> "_Cells":
-        """Hide some of the cells ``target`` (b, t), and the given ones of the source (b, s), and read what is left."""
+    ) -> tuple[Asked, Tensor]:
+        """Hide some of the cells ``target`` (b, t), and the given ones of the source (b, s).
+
+        Returns what is asked, each hidden cell with the weight n / k, and the places of these among (b, t): (n,).
+        """
         hidden, weights = self._hide(target, generator)
         source, source_mask = _ended(pairs)
         if hidden_source is not None:
@@ -150,11 +158,10 @@ class Masked:
         written = pairs.target.masked_fill(on_device(hidden, source), MASK)
         canvas = _canvas(written, pairs.target_mask, model.canvas)
         read = None if hidden_source is None else places(F.pad(hidden_source, (0, 1)), source)
-        at = Places(read, places(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source))
-        states = model.hidden(source, canvas, source_mask, None, at)
+        at = places(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source)
         index = places(hidden, source)
-        labels = pick(pairs.target, index)
-        return _Cells(index, states.target, labels, on_device(weights[hidden], source), states.source)
+        labels, weights = pick(pairs.target, index), on_device(weights[hidden], source)
+        return Asked(source, canvas, source_mask, None, at, labels, weights, read), index
 
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""
@@ -173,16 +180,6 @@ class Masked:
         """Which source tokens to hide (b, s): none in half of the rows, ``source_rate`` of them in the others."""
         chosen = torch.rand(len(real), 1, generator=generator) < 0.5
         return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
-
-
-class _Cells(NamedTuple):
-    """The n hidden cells: places among (b, t), states (n, d), labels and weights (n,); the source's states (m, d)."""
-
-    at: Tensor
-    states: Tensor
-    labels: Tensor
-    weights: Tensor
-    source: Tensor | None
 
 
 def _ended(pairs: Pairs) -> tuple[Tensor, Tensor | None]:

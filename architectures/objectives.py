@@ -8,13 +8,16 @@ Targets (b, t) hold no BOS, END where they have one, and padding at the right (`
     Masked reads      the  [M]  [M]  END  [M]    and predicts the hidden cells; the canvas goes on past END
 """
 
-from typing import Any, NamedTuple, Protocol
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from architectures import cross_entropy
-from architectures.family import Flops
+from architectures.family import Flops, Places, States
 from architectures.generate import Decoding
 from architectures.numbers import Amount
 
@@ -39,10 +42,65 @@ class Sent(Pairs):
     masks: tuple[Tensor | None, Tensor | None] | None = None
 
     @classmethod
-    def of(cls, pairs: Pairs, masks: tuple[Tensor | None, Tensor | None]) -> "Sent":
+    def of(cls, pairs: Pairs, masks: tuple[Tensor | None, Tensor | None]) -> Sent:
         sent = cls(*pairs)
         sent.masks = masks
         return sent
+
+
+class Asked(NamedTuple):
+    """What a model reads in training, and what it is to tell: all that a loss takes besides the weights, as tensors.
+
+    ``source`` (b, s) and ``target`` (b, t) with their masks are read as they are. Of the target's states those at
+    ``at`` (n,), counted row by row, predict ``labels`` (n,) with ``weights`` (n,) or (1,); likewise, where there are
+    any, those of the source.
+    """
+
+    source: Tensor
+    target: Tensor
+    source_mask: Tensor | None
+    target_mask: Tensor | None
+    at: Tensor
+    labels: Tensor
+    weights: Tensor
+    source_at: Tensor | None = None
+    source_labels: Tensor | None = None
+    source_weights: Tensor | None = None
+
+    def read(self, model: Any) -> States:
+        """The states that are to predict something: (m, d) of the source, (n, d) of the target."""
+        at = Places(self.source_at, self.at)
+        states: States = model.hidden(self.source, self.target, self.source_mask, self.target_mask, at)
+        return states
+
+    def loss(self, model: Any, answers: Tensor, smoothing: float) -> Tensor:
+        """The weighted sum of negative log-likelihoods in nats, of the target over ``answers`` (v,)."""
+        states = self.read(model)
+        loss = loss_of(model, states.target, self.labels, self.weights, answers, smoothing)
+        if self.source_labels is None or self.source_weights is None or states.source is None:
+            return loss
+        return loss + loss_of(model, states.source, self.source_labels, self.source_weights, None, smoothing)
+
+    def whole(self, answer: int) -> Asked:
+        """The same loss, asked of every position: those that were not asked for weigh nothing.
+
+        So the shapes depend on those of source and target alone. ``answer`` is a token that an answer may use.
+        """
+        count = self.target.numel()
+        at, labels, weights = _filled(count, answer, self.at, self.labels, self.weights)
+        found = self._replace(at=at, labels=labels, weights=weights)
+        if self.source_at is None or self.source_labels is None or self.source_weights is None:
+            return found
+        given = self.source_at, self.source_labels, self.source_weights
+        at, labels, weights = _filled(self.source.numel(), answer, *given)
+        return found._replace(source_at=at, source_labels=labels, source_weights=weights)
+
+
+def _filled(count: int, answer: int, at: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places (n,), labels (n,) and weights (n,) or (1,) as ``count`` of each, the further ones without a weight."""
+    more = count - len(at)
+    weights = weights.expand(len(at))
+    return F.pad(at, (0, more)), F.pad(labels, (0, more), value=answer), F.pad(weights, (0, more))
 
 
 class Objective(Protocol):
@@ -83,6 +141,13 @@ class Objective(Protocol):
     def bound(
         self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
     ) -> Tensor | None: ...
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """An objective that can say what a loss takes before a model reads it: its loss is that of ``asked``."""
+
+    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked: ...
 
 
 def present(pairs: Pairs) -> tuple[Tensor, Tensor]:
