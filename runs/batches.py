@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from tasks.example import PAD, Example
 
@@ -43,7 +44,10 @@ class Gathers(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Sources (b, s) and targets (b, t), int64, right padded with PAD; a mask is None where nothing is padded."""
+    """Sources (b, s) and targets (b, t), int64, right padded with PAD; a mask is None where nothing is padded.
+
+    Lengths are those of the examples, in the order of the rows.
+    """
 
     source: Tensor
     target: Tensor
@@ -71,6 +75,23 @@ class Batch:
     def pinned(self) -> "Batch":
         """The same batch in memory that a device copies from by itself; as it is where there is no such device."""
         return self._each(Tensor.pin_memory) if torch.cuda.is_available() else self
+
+    def even(self, rows: int, width: int, longest: tuple[int, int]) -> "Batch":
+        """The same examples in rectangles of few shapes: rows and widths are multiples, or a width is the longest.
+
+        What is added is padding, rows that hold nothing else included; lengths are those of the examples alone.
+        """
+        count = -(-len(self.target) // rows) * rows
+        changed: dict[str, Any] = {}
+        for name, most in zip(("source", "target"), longest, strict=True):
+            tokens, mask = getattr(self, name), getattr(self, f"{name}_mask")
+            least = tokens.shape[1]
+            more = max(least, min(-(-least // width) * width, most)) - least
+            added = (0, more, 0, count - len(tokens))
+            if any(added):
+                mask = torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask
+                changed |= {name: F.pad(tokens, added, value=PAD), f"{name}_mask": F.pad(mask, added, value=False)}
+        return replace(self, **changed)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         names = ("source", "target", "source_mask", "target_mask")

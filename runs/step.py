@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from architectures.objectives import Pairs, Sent
+from architectures.objectives import Asked, Asks, Pairs, Sent
 from architectures.size import Limits, Size
-from runs import micro, optimizer
+from runs import graphs, micro, optimizer
 from runs.batches import Batch, Stream
+from runs.graphs import Recorder
 from runs.optimizer import Optimizer
 from runs.sections import Training
 from tasks.values import Prepared
@@ -39,6 +41,8 @@ class Stepper:
     device: torch.device
     bf16: bool
     answers: Tensor
+    longest: tuple[int, int] = (0, 0)
+    recorder: Recorder | None = None
     parts: int = 1
 
     @classmethod
@@ -57,7 +61,7 @@ class Stepper:
         """A new model, initialised from ``seed`` alone."""
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
-        return cls(
+        stepper = cls(
             model,
             optimizer.build(model, training, device),
             prepared,
@@ -67,7 +71,21 @@ class Stepper:
             torch.device(device),
             precision == "bf16",
             torch.from_numpy(np.asarray(prepared.answers)).to(device),
+            (limits.source_length, limits.target_length),
         )
+        if graphs.serves(stepper.device, model) and not training.compile and not training.recompute:
+            stepper.record(graphs.cuda_graph)
+        return stepper
+
+    def record(self, record: graphs.Record) -> None:
+        """From now on steps are recorded by ``record`` and replayed, where the objective says what it asks."""
+        if isinstance(self.model.objective, Asks):
+            self.recorder = Recorder(self._told, record)
+
+    def ready(self, batch: Batch) -> Batch:
+        """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
+        even = batch if self.recorder is None else batch.even(graphs.ROWS, graphs.WIDTH, self.longest)
+        return even.pinned()
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: an order that depends on the seed and nothing else of the model."""
@@ -103,10 +121,13 @@ class Stepper:
 
     def _gradient(self, batch: Pairs, number: int) -> Tensor | None:
         """Loss of a batch, its gradient in the parameters; None where memory does not suffice for micro-batches."""
-        _seed(self.device, mixed(self.seed, number))
+        seed = partial(_seed, self.device, mixed(self.seed, number))
         generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
         try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            if self.recorder is not None and self.parts == 1:
+                return self._replayed(self.recorder, batch, generator, seed)
+            seed()
+            with self._autocast():
                 loss: Tensor = self.model.objective.loss(
                     self.model, batch, self.answers, generator, self.native, self.training.label_smoothing
                 )
@@ -116,6 +137,33 @@ class Stepper:
                 raise
             return None
         return loss.detach()
+
+    def _replayed(
+        self, recorder: Recorder, batch: Pairs, generator: torch.Generator, seed: Callable[[], None]
+    ) -> Tensor:
+        """Loss of a batch and its gradient in the parameters, by a recording where there is one."""
+        asked = self.model.objective.asked(self.model, batch, generator, self.native)
+        loss, *gradients = recorder(asked.whole(self._answer), seed)
+        assert loss is not None
+        for parameter, gradient in zip(self.optimizer.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return loss.clone()
+
+    def _told(self, *asked: Any) -> list[Tensor | None]:
+        """The loss of what is asked and the gradients of all parameters: nothing but work on the device."""
+        self.optimizer.zero_grad()
+        with self._autocast(cached=False):
+            loss = Asked(*asked).loss(self.model, self.answers, self.training.label_smoothing)
+        torch.autograd.backward(loss)
+        return [loss.detach(), *(parameter.grad for parameter in self.optimizer.parameters)]
+
+    def _autocast(self, cached: bool = True) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
+
+    @cached_property
+    def _answer(self) -> int:
+        """The first token that an answer may use."""
+        return int(self.answers.int().argmax())
 
 
 def pairs(batch: Batch) -> Pairs:

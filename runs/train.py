@@ -69,6 +69,8 @@ class Training:
         self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
+        if stepper.recorder is not None:
+            stepper.recorder.say = self._say
         self.state = State()
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)
@@ -107,9 +109,9 @@ class Training:
             self._evaluate()
         if self.state.diverged:
             return iter(())
-        batches = self.stream.start(self.state.position)
+        batches = ((self.stepper.ready(batch), after) for batch, after in self.stream.start(self.state.position))
         depth = AHEAD[self.stepper.device.type]
-        return ahead(((batch.pinned(), after) for batch, after in batches), depth) if depth else batches
+        return ahead(batches, depth) if depth else batches
 
     def _step(self, batch: Batch, position: Position) -> None:
         state, begun = self.state, time.perf_counter()

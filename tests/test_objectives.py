@@ -3,9 +3,12 @@
 import contextlib
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from architectures import catalogue, contract, objectives
 from architectures.causal import Causal
@@ -149,6 +152,33 @@ def test_a_training_step_reads_nothing_back_from_a_device(
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
+
+
+class Aboard(TorchDispatchMode):
+    """Fails where a tensor of the host takes part: it would have to be sent to the device."""
+
+    def __torch_dispatch__(self, function: Any, kinds: Any, given: Any = (), named: Any = None) -> Any:
+        found = function(*given, **(named or {}))
+        for tensor in tree_leaves((given, named, found)):
+            assert not isinstance(tensor, torch.Tensor) or tensor.device.type == "meta" or not tensor.ndim, function
+        return found
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize(
+    "name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder", "gpt2", "llama", "bert", "t5"]
+)
+def test_what_is_asked_is_told_on_the_device_alone(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
+    monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
+    subject = contract.subject(catalogue.find(name).build).model.to("meta")
+    source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
+    device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
+    pairs = Sent.of(Pairs(*device), (source_mask, MASK))
+    asked = subject.objective.asked(subject, pairs, torch.Generator().manual_seed(0), native).whole(8)
+    allowed = answers().to("meta")
+    with Aboard():
+        torch.autograd.backward(asked.loss(subject, allowed, 0.0))
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder"])

@@ -1,0 +1,119 @@
+"""A step of a small model on CUDA, recorded once for each shape and replayed as one launch (a CUDA graph).
+
+Its hundreds of kernels take less time than to launch each from Python. A recording reads and writes memory of its own:
+what a step is given is copied there. Before a recording is used it is held to what the step computes without it; where
+recording fails, or differs, the step is done as ever and a line says so.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from runs.capacity import SMALL
+from tasks.errors import one_line
+
+ROWS, WIDTH = 4, 4  # of a batch are multiples of these, so that few shapes are met
+MET = 2  # times that a shape is met before it is recorded
+MOST = 64  # recordings: each keeps the memory that a step takes
+NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
+
+Given = Sequence[Tensor | None]
+Results = list[Tensor | None]
+Step = Callable[..., Results]
+Replay = Callable[[], None]
+Recorded = tuple[Replay, Results]
+Record = Callable[[Callable[[], Results], Callable[[], None]], Recorded]
+
+
+def serves(device: torch.device, model: nn.Module) -> bool:
+    """Whether recording is worth its time: a model on CUDA that is small."""
+    return device.type == "cuda" and sum(p.numel() for p in model.parameters() if p.requires_grad) <= SMALL
+
+
+@dataclass
+class _Kept:
+    inputs: list[Tensor | None]
+    replay: Replay
+    results: Results
+
+
+@dataclass
+class Recorder:
+    """``step`` as a function of tensors, recorded by ``record`` for every shape that comes again.
+
+    ``before`` is called ahead of each computation: it seeds what is drawn on the device. What a call returns is only
+    there until the next one.
+    """
+
+    step: Step
+    record: Record
+    say: Callable[[str], None] = lambda line: None
+    works: bool = True
+    met: Counter[tuple[object, ...]] = field(default_factory=Counter)
+    kept: dict[tuple[object, ...], _Kept] = field(default_factory=dict)
+
+    def __call__(self, given: Given, before: Callable[[], None]) -> Results:
+        shape = tuple(None if tensor is None else (*tensor.shape, tensor.dtype) for tensor in given)
+        self.met[shape] += 1
+        kept = self.kept.get(shape)
+        if kept is None:
+            if not self.works or self.met[shape] <= MET or len(self.kept) >= MOST:
+                before()
+                return self.step(*given)
+            return self._recorded(shape, given, before)
+        for place, tensor in zip(kept.inputs, given, strict=True):
+            if place is not None and tensor is not None:
+                place.copy_(tensor)
+        before()
+        kept.replay()
+        return kept.results
+
+    def _recorded(self, shape: tuple[object, ...], given: Given, before: Callable[[], None]) -> Results:
+        """The step's results, from itself, once a recording of it was made."""
+        before()
+        expected = [None if result is None else result.clone() for result in self.step(*given)]
+        try:
+            inputs = [None if tensor is None else tensor.clone() for tensor in given]
+            replay, results = self.record(lambda: self.step(*inputs), before)
+            before()
+            replay()
+            if far := _differing(results, expected):
+                raise RuntimeError(far)
+        except RuntimeError as error:
+            self.works = False
+            self.kept.clear()
+            self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; training goes on without")
+            return expected
+        self.kept[shape] = _Kept(inputs, replay, results)
+        return expected
+
+
+def _differing(found: Results, expected: Results) -> str:
+    """What is wrong with the results of a recording, in a line; empty: nothing."""
+    for number, (mine, plain) in enumerate(zip(found, expected, strict=True)):
+        if mine is None or plain is None:
+            if mine is not plain:
+                return f"result {number} is there only once"
+            continue
+        error, size = (mine.float() - plain.float()).norm().item(), plain.float().norm().item()
+        if not error <= NEAR * size + 1e-6 and size == size:  # what is no number is so in both
+            return f"result {number} differs by {error:.3g} of {size:.3g}"
+    return ""
+
+
+def cuda_graph(step: Callable[[], Results], before: Callable[[], None]) -> tuple[Replay, Results]:
+    """A recording of ``step`` by CUDA, and the tensors that each replay writes its results to."""
+    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    aside.wait_stream(current)
+    with torch.cuda.stream(aside):  # libraries get ready where nothing is recorded
+        before()
+        step()
+    current.wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    before()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread pins the next batches meanwhile
+        results = step()
+    return graph.replay, results

@@ -1,0 +1,191 @@
+"""Recorded steps are the steps: the same losses and gradients from rectangles of few shapes, replayed or not.
+
+A recording is made by CUDA where there is a GPU; here by a stand-in that computes from the recording's own memory.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from architectures import catalogue
+from architectures.objectives import Asks
+from architectures.size import Limits, Size
+from runs import graphs, optimizer
+from runs.batches import Batch, collate
+from runs.graphs import Recorder
+from runs.sections import Training
+from runs.step import Stepper, pairs
+from tasks.example import PAD, Example
+
+LIMITS = Limits(24, 10, 6)
+NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
+
+
+def recording(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+    before()
+    results = [None if result is None else result.clone() for result in step()]
+
+    def replay() -> None:
+        for place, result in zip(results, step(), strict=True):
+            if place is not None and result is not None:
+                place.copy_(result)
+
+    return replay, results
+
+
+class Held:
+    """Examples in memory."""
+
+    def __init__(self, lengths: list[tuple[int, int]], seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.held = [
+            Example(*(torch.randint(8, 24, (n,), generator=generator).numpy().astype("int32") for n in pair))
+            for pair in lengths
+        ]
+        self.source_lengths, self.target_lengths = torch.tensor(lengths).T.numpy()
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.held[index]
+
+    def epoch(self, seed: int, epoch: int) -> "Held":
+        return self
+
+
+def batch(seed: int, lengths: list[tuple[int, int]]) -> Batch:
+    return collate(Held(lengths, seed), torch.arange(len(lengths)).numpy())
+
+
+def batches() -> Iterator[Batch]:
+    """Batches of two shapes in turn, whose examples and padding differ."""
+    for seed in range(5):
+        yield batch(seed, [(7, 3), (5, 1 + seed % 3), (6, 2)])
+        yield batch(seed, [(9, 5), (1, 6), (3, 3), (9, 4), (2 + seed, 2)])
+
+
+def stepper(name: str, native: bool = True, dropout: float = 0.0) -> Stepper:
+    prepared: Any = None
+    torch.manual_seed(0)
+    model = catalogue.find(name).build(Size(16, 2, 2, 32, dropout=dropout), LIMITS)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    training = Training(optimizer="muon", learning_rate=0.01)
+    answers = torch.ones(24, dtype=torch.bool)
+    answers[:3] = False  # PAD is no answer: what is added must not be asked for it
+    made = optimizer.build(model, training, "cpu")
+    longest = LIMITS.source_length, LIMITS.target_length
+    return Stepper(model, made, prepared, training, native, 0, torch.device("cpu"), False, answers, longest)
+
+
+def test_even_batches_hold_the_same_examples_in_few_shapes() -> None:
+    for given in batches():
+        even = given.even(4, 4, (10, 6))
+        assert even.target.shape[0] % 4 == 0 and even.source.shape[1] in (8, 10) and even.target.shape[1] in (4, 6)
+        assert even.tokens == given.tokens and even.source_lengths is given.source_lengths
+        for side in ("source", "target"):
+            tokens, mask = getattr(even, side), getattr(even, f"{side}_mask")
+            assert mask.sum() == getattr(given, f"{side}_lengths").sum() and bool((tokens[~mask] == PAD).all())
+            rows, width = getattr(given, side).shape
+            assert torch.equal(tokens[:rows, :width], getattr(given, side))
+    whole = batch(0, [(8, 4)] * 4)
+    assert whole.even(4, 4, (10, 6)).target_mask is None
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", [name for name in NAMES if catalogue.find(name).family != "encoder"])
+def test_padding_changes_no_loss(name: str, native: bool) -> None:
+    model = stepper(name, native).model.eval()
+    answers = torch.ones(24, dtype=torch.bool)
+    for given in batches():
+        plain, even = (
+            model.objective.loss(model, pairs(b), answers, None, native) for b in (given, given.even(4, 4, (10, 6)))
+        )
+        torch.testing.assert_close(plain, even)
+
+
+@pytest.mark.parametrize(
+    "native, dropout", [(True, 0.0), (False, 0.0), (True, 0.2)], ids=["native", "target", "dropout"]
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_training_is_training(name: str, native: bool, dropout: float) -> None:
+    plain, recorded = stepper(name, native, dropout), stepper(name, native, dropout)
+    assert isinstance(plain.model.objective, Asks)
+    if dropout:  # which falls on what is asked: with as much of it, never recorded
+        plain.recorder = Recorder(plain._told, recording, works=False)
+    recorded.record(recording)
+    recorder = recorded.recorder
+    assert recorder is not None
+    losses = []
+    for number, given in enumerate(batches()):
+        ready = recorded.ready(given)
+        losses.append((plain.step(ready, number, 0.5), recorded.step(ready, number, 0.5)))
+    assert recorder.works and len(recorder.kept) == 2
+    assert {count for count in recorder.met.values()} == {5}  # two as ever, one that is recorded, two from recordings
+    for expected, found in losses:
+        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found.norm, expected.norm, rtol=1e-3, atol=1e-5)
+    for expected, found in zip(plain.model.parameters(), recorded.model.parameters(), strict=True):
+        assert (found - expected).norm() <= 1e-2 * expected.norm()
+
+
+def squared(x: Tensor, y: Tensor | None) -> graphs.Results:
+    return [x * x, y]
+
+
+def given(number: float) -> tuple[Tensor, None]:
+    return torch.full((3,), number), None
+
+
+def test_only_shapes_that_come_again_are_recorded() -> None:
+    made: list[int] = []
+
+    def noted(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+        made.append(1)
+        return recording(step, before)
+
+    one, seeds = Recorder(squared, noted), []
+    for number in range(graphs.MET + 3):
+        found, nothing = one(given(number), lambda: seeds.append(1))
+        assert found is not None and nothing is None and torch.equal(found, torch.full((3,), float(number) ** 2))
+        assert len(made) == int(number >= graphs.MET)
+    assert len(seeds) >= graphs.MET + 3
+    one((torch.ones(4), None), lambda: None)
+    assert len(made) == 1
+
+
+def test_recordings_are_of_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "MOST", 2)
+    one = Recorder(squared, recording)
+    for size in (1, 2, 3):
+        for _ in range(graphs.MET + 2):
+            found = one((torch.full((size,), 3.0), None), lambda: None)[0]
+            assert found is not None and torch.equal(found, torch.full((size,), 9.0))
+    assert len(one.kept) == 2
+
+
+@pytest.mark.parametrize("fault", ["refused", "differing", "no number", "missing"])
+def test_what_cannot_be_recorded_is_done_as_ever(fault: str) -> None:
+    def broken(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+        if fault == "refused":
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        wrong = {"differing": torch.full((3,), 1.1), "no number": torch.full((3,), torch.nan), "missing": None}
+        return lambda: None, [wrong[fault], None]
+
+    lines: list[str] = []
+    one = Recorder(squared, broken, lines.append)
+    for number in range(graphs.MET + 3):
+        found = one(given(number), lambda: None)[0]
+        assert found is not None and torch.equal(found, torch.full((3,), float(number) ** 2))
+    assert len(lines) == 1 and "\n" not in lines[0] and not one.kept
+
+
+def test_recordings_are_for_small_models_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = torch.nn.Linear(10, 10)
+    assert graphs.serves(torch.device("cuda"), model) and not graphs.serves(torch.device("cpu"), model)
+    monkeypatch.setattr(graphs, "SMALL", 100)
+    assert not graphs.serves(torch.device("cuda"), model)
