@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from architectures.objectives import Asked, Asks, Pairs, Sent
+from architectures.recording import Record, Recorder, cuda_graph
 from architectures.size import Limits, Size
-from runs import graphs, micro, optimizer
+from runs import micro, optimizer
 from runs.batches import Batch, Stream
-from runs.graphs import Recorder
+from runs.capacity import SMALL
 from runs.optimizer import Optimizer
 from runs.sections import Training
 from tasks.values import Prepared
+
+ROWS, WIDTH = 4, 4  # rows and widths of batches are multiples of these where steps are recorded: few shapes are met
 
 
 class Stepped(NamedTuple):
@@ -73,18 +76,18 @@ class Stepper:
             torch.from_numpy(np.asarray(prepared.answers)).to(device),
             (limits.source_length, limits.target_length),
         )
-        if graphs.serves(stepper.device, model) and not training.compile and not training.recompute:
-            stepper.record(graphs.cuda_graph)
+        if _is_launching(stepper.device, stepper.optimizer.parameters, training):
+            stepper.record(cuda_graph)
         return stepper
 
-    def record(self, record: graphs.Record) -> None:
+    def record(self, record: Record) -> None:
         """From now on steps are recorded by ``record`` and replayed, where the objective says what it asks."""
         if isinstance(self.model.objective, Asks):
             self.recorder = Recorder(self._told, record)
 
     def ready(self, batch: Batch) -> Batch:
         """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
-        even = batch if self.recorder is None else batch.even(graphs.ROWS, graphs.WIDTH, self.longest)
+        even = batch if self.recorder is None else batch.even(ROWS, WIDTH, self.longest)
         return even.pinned()
 
     def stream(self, tokens: int) -> Stream:
@@ -164,6 +167,12 @@ class Stepper:
     def _answer(self) -> int:
         """The first token that an answer may use."""
         return int(self.answers.int().argmax())
+
+
+def _is_launching(device: torch.device, trained: Sequence[Tensor], training: Training) -> bool:
+    """Whether a step is mostly launching kernels on a GPU, each by itself: of larger models the kernels take longer."""
+    alone = training.compile is not True and not training.recompute
+    return device.type == "cuda" and alone and sum(parameter.numel() for parameter in trained) <= SMALL
 
 
 def pairs(batch: Batch) -> Pairs:

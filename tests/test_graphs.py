@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures import catalogue
+from architectures import catalogue, recording
 from architectures.objectives import Asks
+from architectures.recording import Recorder
 from architectures.size import Limits, Size
-from runs import graphs, optimizer
+from runs import optimizer
 from runs.batches import Batch, collate
-from runs.graphs import Recorder
 from runs.sections import Training
-from runs.step import Stepper, pairs
+from runs.step import Stepper, _is_launching, pairs
 from tasks.example import PAD, Example
 
 LIMITS = Limits(24, 10, 6)
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
 
 
-def recording(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+def stand_in(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
     before()
     results = [None if result is None else result.clone() for result in step()]
 
@@ -116,8 +116,8 @@ def test_recorded_training_is_training(name: str, native: bool, dropout: float) 
     plain, recorded = stepper(name, native, dropout), stepper(name, native, dropout)
     assert isinstance(plain.model.objective, Asks)
     if dropout:  # which falls on what is asked: with as much of it, never recorded
-        plain.recorder = Recorder(plain._told, recording, works=False)
-    recorded.record(recording)
+        plain.recorder = Recorder(plain._told, stand_in, works=False)
+    recorded.record(stand_in)
     recorder = recorded.recorder
     assert recorder is not None
     losses = []
@@ -133,7 +133,7 @@ def test_recorded_training_is_training(name: str, native: bool, dropout: float) 
         assert (found - expected).norm() <= 1e-2 * expected.norm()
 
 
-def squared(x: Tensor, y: Tensor | None) -> graphs.Results:
+def squared(x: Tensor, y: Tensor | None) -> recording.Results:
     return [x * x, y]
 
 
@@ -144,25 +144,25 @@ def given(number: float) -> tuple[Tensor, None]:
 def test_only_shapes_that_come_again_are_recorded() -> None:
     made: list[int] = []
 
-    def noted(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+    def noted(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
         made.append(1)
-        return recording(step, before)
+        return stand_in(step, before)
 
     one, seeds = Recorder(squared, noted), []
-    for number in range(graphs.MET + 3):
+    for number in range(recording.MET + 3):
         found, nothing = one(given(number), lambda: seeds.append(1))
         assert found is not None and nothing is None and torch.equal(found, torch.full((3,), float(number) ** 2))
-        assert len(made) == int(number >= graphs.MET)
-    assert len(seeds) >= graphs.MET + 3
+        assert len(made) == int(number >= recording.MET)
+    assert len(seeds) >= recording.MET + 3
     one((torch.ones(4), None), lambda: None)
     assert len(made) == 1
 
 
 def test_recordings_are_of_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "MOST", 2)
-    one = Recorder(squared, recording)
+    monkeypatch.setattr(recording, "MOST", 2)
+    one = Recorder(squared, stand_in)
     for size in (1, 2, 3):
-        for _ in range(graphs.MET + 2):
+        for _ in range(recording.MET + 2):
             found = one((torch.full((size,), 3.0), None), lambda: None)[0]
             assert found is not None and torch.equal(found, torch.full((size,), 9.0))
     assert len(one.kept) == 2
@@ -170,7 +170,7 @@ def test_recordings_are_of_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("fault", ["refused", "differing", "no number", "missing"])
 def test_what_cannot_be_recorded_is_done_as_ever(fault: str) -> None:
-    def broken(step: Callable[[], graphs.Results], before: Callable[[], None]) -> graphs.Recorded:
+    def broken(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
         if fault == "refused":
             raise RuntimeError("operation not permitted\nwhen stream is capturing")
         wrong = {"differing": torch.full((3,), 1.1), "no number": torch.full((3,), torch.nan), "missing": None}
@@ -178,14 +178,17 @@ def test_what_cannot_be_recorded_is_done_as_ever(fault: str) -> None:
 
     lines: list[str] = []
     one = Recorder(squared, broken, lines.append)
-    for number in range(graphs.MET + 3):
+    for number in range(recording.MET + 3):
         found = one(given(number), lambda: None)[0]
         assert found is not None and torch.equal(found, torch.full((3,), float(number) ** 2))
     assert len(lines) == 1 and "\n" not in lines[0] and not one.kept
 
 
 def test_recordings_are_for_small_models_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = torch.nn.Linear(10, 10)
-    assert graphs.serves(torch.device("cuda"), model) and not graphs.serves(torch.device("cpu"), model)
-    monkeypatch.setattr(graphs, "SMALL", 100)
-    assert not graphs.serves(torch.device("cuda"), model)
+    cuda, cpu, weights = torch.device("cuda"), torch.device("cpu"), [torch.empty(100), torch.empty(10)]
+    assert _is_launching(cuda, weights, Training())
+    assert not _is_launching(cpu, weights, Training())
+    assert not _is_launching(cuda, weights, Training(compile=True))
+    assert not _is_launching(cuda, weights, Training(recompute=True))
+    monkeypatch.setattr("runs.step.SMALL", 109)
+    assert not _is_launching(cuda, weights, Training())

@@ -1,8 +1,8 @@
-"""A step of a small model on CUDA, recorded once for each shape and replayed as one launch (a CUDA graph).
+"""A step of many small kernels, recorded once for each shape and replayed as one launch (a CUDA graph).
 
-Its hundreds of kernels take less time than to launch each from Python. A recording reads and writes memory of its own:
-what a step is given is copied there. Before a recording is used it is held to what the step computes without it; where
-recording fails, or differs, the step is done as ever and a line says so.
+The kernels of a small model, or of writing a token, take less time than to launch each from Python. A recording reads
+and writes memory of its own: what a step is given is copied there. Before a recording is used it is held to what the
+step computes without it; where recording fails, or differs, the step is done as ever and a line says so.
 """
 
 from collections import Counter
@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from runs.capacity import SMALL
 from tasks.errors import one_line
 
-ROWS, WIDTH = 4, 4  # of a batch are multiples of these, so that few shapes are met
 MET = 2  # times that a shape is met before it is recorded
 MOST = 64  # recordings: each keeps the memory that a step takes
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
@@ -26,11 +24,6 @@ Step = Callable[..., Results]
 Replay = Callable[[], None]
 Recorded = tuple[Replay, Results]
 Record = Callable[[Callable[[], Results], Callable[[], None]], Recorded]
-
-
-def serves(device: torch.device, model: nn.Module) -> bool:
-    """Whether recording is worth its time: a model on CUDA that is small."""
-    return device.type == "cuda" and sum(p.numel() for p in model.parameters() if p.requires_grad) <= SMALL
 
 
 @dataclass
@@ -44,8 +37,8 @@ class _Kept:
 class Recorder:
     """``step`` as a function of tensors, recorded by ``record`` for every shape that comes again.
 
-    ``before`` is called ahead of each computation: it seeds what is drawn on the device. What a call returns is only
-    there until the next one.
+    ``step`` works on the device alone, and to do it again changes nothing. ``before`` is called ahead of each
+    computation: it seeds what is drawn on the device. What a call returns is only there until the next one.
     """
 
     step: Step
@@ -55,7 +48,7 @@ class Recorder:
     met: Counter[tuple[object, ...]] = field(default_factory=Counter)
     kept: dict[tuple[object, ...], _Kept] = field(default_factory=dict)
 
-    def __call__(self, given: Given, before: Callable[[], None]) -> Results:
+    def __call__(self, given: Given, before: Callable[[], None] = lambda: None) -> Results:
         shape = tuple(None if tensor is None else (*tensor.shape, tensor.dtype) for tensor in given)
         self.met[shape] += 1
         kept = self.kept.get(shape)
@@ -85,7 +78,7 @@ class Recorder:
         except RuntimeError as error:
             self.works = False
             self.kept.clear()
-            self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; training goes on without")
+            self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; they are done as ever")
             return expected
         self.kept[shape] = _Kept(inputs, replay, results)
         return expected
