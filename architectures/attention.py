@@ -63,6 +63,22 @@ class KeyValues(NamedTuple):
         return KeyValues(self.keys[index], self.values[index])
 
 
+class Slots(NamedTuple):
+    """Keys and values of one layer, each (b, kv_heads, capacity, head_dim), in memory that stays where it is.
+
+    What comes next is written at ``at`` (1,); keys behind it hold nothing, and a ``View`` has to hide them.
+    """
+
+    keys: Tensor
+    values: Tensor
+    at: Tensor
+
+    def then(self, later: KeyValues) -> KeyValues:
+        self.keys.index_copy_(2, self.at, later.keys.to(self.keys.dtype))
+        self.values.index_copy_(2, self.at, later.values.to(self.values.dtype))
+        return KeyValues(self.keys, self.values)
+
+
 @dataclass(frozen=True)
 class View:
     """What each query may attend to.
@@ -175,7 +191,7 @@ class Attention(nn.Module):
                 self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
         self.output = linear(self.inner, dim, bias, zero=True)
 
-    def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
+    def forward(self, x: Tensor, view: View, past: KeyValues | Slots | None = None) -> tuple[Tensor, KeyValues]:
         """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
         split, own = self._split(self.query_key_value(x)), self.positions
         rotation = view.rotation if own is None else own(view.queries, view.keys).rotation

@@ -6,7 +6,19 @@ from torch import Tensor, nn
 from architectures.attention import View
 from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
-from architectures.family import Cache, Family, Flops, Places, States, count_positions, full, join, straight, truth
+from architectures.family import (
+    Cache,
+    Family,
+    Flops,
+    Places,
+    States,
+    Writer,
+    count_positions,
+    full,
+    join,
+    straight,
+    truth,
+)
 from architectures.numbers import Amount, causal, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
@@ -82,8 +94,11 @@ class DecoderOnly(Family):
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
-        states, cache = extend(self.embedding, self.positions, self.stack, tokens, cache)
+        states, cache = extend(self.writer(), tokens, cache)
         return self.logits(states), cache
+
+    def writer(self) -> Writer:
+        return Writer(self.embedding, self.positions, self.stack)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
@@ -94,15 +109,13 @@ class DecoderOnly(Family):
         return Flops(executed + head, seen + head)
 
 
-def extend(
-    embedding: Embedding, positions: nn.Module, stack: Stack, tokens: Tensor, cache: Cache
-) -> tuple[Tensor, Cache]:
+def extend(writer: Writer, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
     """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
     new, places, present = cache.extend(tokens)
-    geometry = positions(new, places)
+    geometry = writer.positions(new, places)
     latest = tokens.shape[1] == 1
     view = View(
         new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
     )
-    x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
+    x, layers = writer.stack(writer.embedding(tokens, geometry.added), view, cache.layers, cache.memory)
     return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

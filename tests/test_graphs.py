@@ -1,6 +1,6 @@
 """Recorded steps are the steps: the same losses and gradients from rectangles of few shapes, replayed or not.
 
-A recording is made by CUDA where there is a GPU; here by a stand-in that computes from the recording's own memory.
+Recordings are made by CUDA where there is a GPU; here a stand-in takes its place.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from recordings import stand_in
 from torch import Tensor
 
 from architectures import catalogue, recording
@@ -22,18 +23,6 @@ from tasks.example import PAD, Example
 
 LIMITS = Limits(24, 10, 6)
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
-
-
-def stand_in(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
-    before()
-    results = [None if result is None else result.clone() for result in step()]
-
-    def replay() -> None:
-        for place, result in zip(results, step(), strict=True):
-            if place is not None and result is not None:
-                place.copy_(result)
-
-    return replay, results
 
 
 class Held:
