@@ -3,7 +3,7 @@
 Who sees whom is said by a ``View``, never by a subclass.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -100,6 +100,11 @@ class View:
     masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
     sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
+    def late(self, begin: int) -> "View":
+        """The view of the queries from ``begin`` on; its rotation is still that of all keys."""
+        bias = None if self.bias is None else self.bias[:, :, begin:]
+        return replace(self, queries=self.queries[:, begin:], bias=bias, masks={}, sums={})
+
     def plainly_causal(self, window: int | None) -> bool:
         """Whether causality alone decides, so that no mask has to be made."""
         square = self.queries.shape[-1] == self.keys.shape[-1]
@@ -191,10 +196,25 @@ class Attention(nn.Module):
                 self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
         self.output = linear(self.inner, dim, bias, zero=True)
 
-    def forward(self, x: Tensor, view: View, past: KeyValues | Slots | None = None) -> tuple[Tensor, KeyValues]:
-        """Self-attention of x (b, q, d) to ``past`` and itself -> (b, q, d), and all keys and values so far."""
-        split, own = self._split(self.query_key_value(x)), self.positions
+    def forward(
+        self, x: Tensor, view: View, past: KeyValues | Slots | None = None, begin: int = 0
+    ) -> tuple[Tensor, KeyValues]:
+        """Self-attention of x (b, n, d) to ``past`` and itself -> (b, q, d), and all keys and values so far.
+
+        Positions before ``begin`` are looked at, but do not look: q = n - ``begin``.
+        """
+        own, weight, bias = self.positions, self.query_key_value.weight, self.query_key_value.bias
         rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
+        if begin:
+            assert past is None, "who reads on after a cache looks from every position"
+            first, rest = (None, None) if bias is None else (bias[: self.inner], bias[self.inner :])
+            q = self._split(product(x[:, begin:], weight[: self.inner], first))
+            k, v = self._split(product(x, weight[self.inner :], rest)).chunk(2, 1)
+            if rotation is not None:
+                cos, sin = rotation
+                q, k = rotated(q, cos[..., begin:, :], sin[..., begin:, :]), rotated(k, cos, sin)
+            return self._attend(q, KeyValues(k, v), view.late(begin)), KeyValues(k, v)
+        split = self._split(self.query_key_value(x))
         if rotation is None:
             q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
         else:  # queries and keys together
@@ -221,6 +241,11 @@ class Attention(nn.Module):
         own = None if bias is None else bias[: self.inner]
         q = self._split(product(x, weight[: self.inner], own))
         return self._directly(q, memory, view) if isinstance(memory, Tensor) else self._attend(q, memory, view)
+
+    def starts_late(self) -> bool:
+        """Whether ``begin`` is known to a subclass, and nobody counts or watches what every position does."""
+        plain = type(self).forward is Attention.forward and not self._forward_hooks and not self._forward_pre_hooks
+        return plain and "_attend" not in self.__dict__ and not is_in_torch_dispatch_mode()
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
         """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""

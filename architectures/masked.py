@@ -85,7 +85,7 @@ class Masked:
         """
         present = full(pairs.target, pairs.target_mask)
         source, source_mask = _ended(pairs)
-        rows, cells = present.nonzero(as_tuple=True)
+        cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
         steps = torch.arange(model.canvas, device=present.device)
         blank = _canvas(pairs.target, pairs.target_mask, model.canvas)

@@ -13,6 +13,8 @@ from architectures.feedforward import NoFeedForward
 from architectures.norm import NoNorm, Norm, PreNorm, Wiring
 from architectures.numbers import Amount, Pairs
 
+LATE = 0.5  # of positions that do not look, from which it is worth to make their queries no part of one product
+
 
 class AttentionLike(Protocol):
     """Self-attention or what stands in its place: (b, q, d) -> (b, q, d) and what later tokens need; with FLOPs."""
@@ -94,19 +96,22 @@ class Block(nn.Module):
         memory: KeyValues | Tensor | None = None,
         memory_view: View | None = None,
         picked: Tensor | None = None,
+        begin: int = 0,
     ) -> tuple[Tensor, KeyValues]:
         """(b, t, d) -> (b, t, d), and the keys and values that later tokens need.
 
-        With ``picked`` (m,), counted row by row, the feed-forward network reads these positions alone -> (m, d).
+        With ``picked`` (m,), counted row by row, the feed-forward network reads these positions alone -> (m, d). None
+        of them may be before ``begin``, from where on positions look at others.
         """
-        y, seen = self.attention(self.around_attention.before(x), view, past)
-        x = self.around_attention.after(x, self.dropout(y))
+        late: dict[str, Any] = {"begin": begin} if begin else {}
+        y, seen = self.attention(self.around_attention.before(x), view, past, **late)
+        x = self.around_attention.after(x[:, begin:], self.dropout(y))
         if self.cross is not None and self.around_cross is not None:
             assert memory is not None and memory_view is not None
             y = self.cross.cross(self.around_cross.before(x), memory, memory_view)
             x = self.around_cross.after(x, self.dropout(y))
         if picked is not None:
-            x = pick(x, picked)
+            x = pick(x, picked - begin * (1 + picked // (begin + x.shape[1])) if begin else picked)
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), seen
 
@@ -147,7 +152,10 @@ class Stack(nn.Module):
         for layer, block in enumerate(self.blocks):
             before = past[layer] if past else None
             inputs = (x, view, before) if memory is None else (x, view, before, memory.layers[layer], memory.view)
-            last: dict[str, Any] = {"picked": picked} if picked is not None and layer == len(self.blocks) - 1 else {}
+            last: dict[str, Any] = {}
+            if picked is not None and layer == len(self.blocks) - 1:
+                begin = _begin(block, picked, x.shape[1])
+                last = {"picked": picked, "begin": begin} if begin else {"picked": picked}
             if self.recompute and torch.is_grad_enabled():
                 x, kept = checkpoint(_anew, block, *inputs, use_reentrant=False, **last)
             else:
@@ -175,6 +183,15 @@ class Stack(nn.Module):
             last: Any = self.blocks[-1].feedforward
             total = total - last.flops(tokens) + last.flops(picked)
         return total
+
+
+def _begin(block: nn.Module, picked: Tensor, length: int) -> int:
+    """The first position of a row that is picked, if it is worth to begin there; a GPU would have to be waited for."""
+    attention = block.attention if type(block) is Block and block._compiled_call_impl is None else None
+    if not isinstance(attention, Attention) or not attention.starts_late() or picked.device.type != "cpu":
+        return 0
+    begin = min(int((picked % length).min()), length - 1) if len(picked) else length - 1
+    return begin if begin >= LATE * length else 0
 
 
 def pick(x: Tensor, index: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
-from architectures import catalogue
+from architectures import catalogue, looking, stack
+from architectures.attention import Attention, View
 from architectures.contract import LIMITS
 from architectures.family import Places
 from architectures.objectives import Pairs
+from architectures.positions import RelativeBias, Rotary
 
 ONE_SEQUENCE = ["decoder", "prefix-decoder", "encoder", "pooled-encoder", "gpt2", "llama", "bert", "modernbert"]
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
@@ -36,6 +38,74 @@ def test_states_at_some_places_are_those_of_the_whole_pass(name: str, padded: bo
         torch.testing.assert_close(found.target, whole.at(at).target)
         if source is not None and whole.source is not None:
             torch.testing.assert_close(found.source, whole.at(at).source)
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("name", ONE_SEQUENCE)
+def test_the_last_attention_begins_where_states_are_used(
+    name: str, padded: bool, bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pairs = perturbed(name, 0.1), canvas(name, padded_pairs())
+    pairs = pairs if padded else Pairs(pairs.source, pairs.target)
+    rows, width = pairs.target.shape
+    begun: list[int] = []
+    begin = stack._begin
+    monkeypatch.setattr(stack, "_begin", lambda *given: begun.append(begin(*given)) or begun[-1])
+
+    def found(at: Places) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            states = model.hidden(*pairs, at).target.float()
+        wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        loss = (states * torch.linspace(-1, 1, states.shape[-1])).square().sum()
+        return [states, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)]
+
+    for picked in (torch.arange(rows) * width + width - 1, torch.arange(rows * width)):
+        at = Places(None, picked)
+        mine = found(at)
+        with monkeypatch.context() as patch:
+            patch.setattr(stack, "LATE", 2.0)
+            plain = found(at)
+        for one, other in zip(mine, plain, strict=True):
+            assert (one - other).norm() <= (0.02 if bf16 else 1e-5) * other.norm() + 1e-6
+    assert begun[0] > 0 and begun[1] == 0, begun
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "bias", "window", "padding", "prefix", "own positions"])
+def test_late_queries_see_what_they_would_in_a_whole_pass(kind: str, causal: bool) -> None:
+    torch.manual_seed(0)
+    own = Rotary(8) if kind == "own positions" else None
+    attention = Attention(32, 4, 2, bias=True, window=2 if kind == "window" else None, positions=own)
+    torch.nn.init.normal_(attention.output.weight)
+    places = torch.arange(7)[None]
+    geometry = RelativeBias(4, True)(places, places) if kind == "bias" else Rotary(8)(places, places)
+    present = torch.arange(7) < torch.tensor([[7], [6], [3]]) if kind == "padding" else None
+    prefix = torch.tensor([[6], [2], [0]]) if kind == "prefix" else None
+    view = View(places, places, causal, present=present, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
+    x = torch.randn(3, 7, 32)
+    (late, seen), (whole, all_seen) = attention(x, view, None, 5), attention(x, view)
+    torch.testing.assert_close(late, whole[:, 5:])
+    torch.testing.assert_close(seen[:2], all_seen[:2])
+
+
+def test_attention_that_is_watched_or_another_begins_at_the_first_position() -> None:
+    model = perturbed("decoder", 0.1)
+    block, picked = model.stack.blocks[-1], torch.tensor([7, 15])
+    assert stack._begin(block, picked, 8) == 7
+    assert stack._begin(block, picked.to("meta"), 8) == 0
+    assert stack._begin(block, torch.tensor([1, 15]), 8) == 0  # not worth it
+    assert stack._begin(block, picked[:0], 8) == 7
+    with looking.watched(model):
+        assert stack._begin(block, picked, 8) == 0
+    with FlopCounterMode(display=False):
+        assert stack._begin(block, picked, 8) == 0
+    handle = block.attention.register_forward_hook(lambda *given: None)
+    assert stack._begin(block, picked, 8) == 0
+    handle.remove()
+    kind = type(block.attention)
+    block.attention.__class__ = type("Other", (kind,), {"forward": lambda self, *given: kind.forward(self, *given)})
+    assert stack._begin(block, picked, 8) == 0
 
 
 @pytest.mark.parametrize("native", [True, False])
