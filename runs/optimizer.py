@@ -22,6 +22,8 @@ MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Muon's quintic
 NEWTON_SCHULZ_STEPS = 5
+RESTART = 3  # steps after which small matrices, whose errors in bfloat16 grow, are made anew
+WIDE = 1.5  # times as wide as high, and more: then small matrices save multiplications
 
 Shape = tuple[int, int]  # of a logical matrix, the smaller side first
 
@@ -63,9 +65,14 @@ def flops(model: nn.Module, optimizer: str = "muon") -> float:
     """FLOPs of one optimizer step: the matrix products of Newton-Schulz; elementwise work (all of AdamW) counts 0."""
     if optimizer != "muon":
         return 0.0
-    shapes = [piece.shape for matrix in hidden_matrices(model).values() for piece in _pieces(matrix)]
-    products = sum(4.0 * small * small * large + 2.0 * small**3 for small, large in shapes)
-    return NEWTON_SCHULZ_STEPS * products
+    return sum(_flops(*piece.shape) for matrix in hidden_matrices(model).values() for piece in _pieces(matrix))
+
+
+def _flops(small: int, large: int) -> float:
+    """FLOPs of `orthogonalised` for one matrix: wide products (2 small² large) and small ones (2 small³)."""
+    steps = NEWTON_SCHULZ_STEPS
+    wide, square = (2 * steps, steps) if large <= WIDE * small else (4, steps + (steps - 2) + 2 * (steps - 2))
+    return 2.0 * wide * small * small * large + 2.0 * square * small**3
 
 
 @dataclass(frozen=True)
@@ -142,10 +149,29 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     a, b, c = NEWTON_SCHULZ
     x: Tensor = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     x = x.to(_product_dtype(matrices.device))
+    if x.shape[-1] > WIDE * x.shape[-2]:
+        return _by_gram(x)
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
+
+
+def _by_gram(x: Tensor) -> Tensor:
+    """The same steps for wide matrices: what they multiply `x` with depends on `x xᵀ` alone, which is small."""
+    a, b, c = NEWTON_SCHULZ
+    gram, factor = x @ x.mT, None
+    for step in range(1, NEWTON_SCHULZ_STEPS + 1):
+        more = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        more.diagonal(dim1=-2, dim2=-1).add_(a)
+        factor = more if factor is None else more @ factor
+        if step == RESTART:
+            x = factor @ x
+            gram, factor = x @ x.mT, None
+        elif step < NEWTON_SCHULZ_STEPS:
+            gram = more @ gram @ more
+    assert factor is not None, "the last step is not followed by a restart"
+    return factor @ x
 
 
 def _product_dtype(device: torch.device) -> torch.dtype:

@@ -14,6 +14,7 @@ from architectures.attention import Attention
 from architectures.embedding import Embedding, Head
 from architectures.feedforward import GatedFeedForward
 from architectures.positions import RelativeBias
+from runs import optimizer as optimizers
 from runs.optimizer import BETAS, Muon, build, flops, hidden_matrices, orthogonalised, schedule
 
 
@@ -88,6 +89,29 @@ def test_singular_values_come_near_one() -> None:
     assert values.min() > 0.5
     assert values.max() < 1.3
     assert not orthogonalised(torch.zeros(1, 4, 4)).any()
+
+
+@pytest.mark.parametrize("kind", ["drawn", "of low rank", "of all sizes"])
+def test_wide_matrices_are_orthogonalised_alike_by_their_products(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(3)
+    matrices = torch.randn(3, 40, 100, generator=generator)
+    if kind == "of low rank":
+        matrices = 1e-3 * matrices + matrices[:, :, :4] @ matrices[:, :4]
+    if kind == "of all sizes":
+        left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+        matrices = left * torch.logspace(0, -6, 40) @ right
+
+    def found(wide: float, dtype: torch.dtype) -> torch.Tensor:
+        monkeypatch.setattr(optimizers, "WIDE", wide)
+        monkeypatch.setattr(optimizers, "_product_dtype", lambda device: dtype)
+        return orthogonalised(matrices).double()
+
+    exact = found(1e9, torch.float64)
+    size = exact.norm()
+    assert (found(1.5, torch.float64) - exact).norm() < 1e-9 * size
+    assert (found(1.5, torch.float32) - exact).norm() < 1e-3 * size
+    rounded, plain = (float((found(wide, torch.bfloat16) - exact).norm()) for wide in (1.5, 1e9))
+    assert rounded < max(2 * plain, 0.05 * float(size))
 
 
 def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
@@ -224,12 +248,14 @@ def test_zero_grad_and_learning_rate() -> None:
     assert all(p.grad is None for p in module.parameters())
 
 
-def test_flops_are_those_counted() -> None:
+@pytest.mark.parametrize("wide", [0.5, 1.5, 1e9])
+def test_flops_are_those_counted(wide: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "WIDE", wide)
     module = model()
     set_gradients(module, 0)
-    optimizer = build(module, Recipe(), "cpu")
+    made = build(module, Recipe(), "cpu")
     with FlopCounterMode(display=False) as counter:
-        optimizer.step()
+        made.step()
     assert flops(module) == counter.get_total_flops()
     assert flops(module, "adamw") == 0
 
