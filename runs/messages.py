@@ -22,10 +22,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Said:
-    """A line about a run that the user should read: nothing failed, but something was not as usual."""
+    """A line about a run that the user should read: nothing failed, but something was not as usual.
+
+    With ``everywhere`` it is about the machine: what another run has said need not be shown again.
+    """
 
     run: str
     line: str
+    everywhere: bool = False
 
 
 @dataclass(frozen=True)

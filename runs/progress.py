@@ -125,7 +125,7 @@ class Display:
         self.console = console or Console(file=sys.stderr, highlight=False, markup=False)
         live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4) if live else None
-        self.said = self.tracker.clock()
+        self.said, self.shown = self.tracker.clock(), set[str]()
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -140,7 +140,11 @@ class Display:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Said):
-            self._say(f"{event.run}: {event.line}")
+            if not event.everywhere:
+                self._say(f"{event.run}: {event.line}")
+            elif event.line not in self.shown:
+                self.shown.add(event.line)
+                self._say(event.line)
             return
         state = self.tracker.hear(event)
         if isinstance(event, Ended):

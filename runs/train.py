@@ -70,7 +70,7 @@ class Training:
         self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
         if stepper.recorder is not None:
-            stepper.recorder.say = self._say
+            stepper.recorder.say = lambda line: notify(Said(plan.run, line, everywhere=True))
         self.state = State()
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)

@@ -42,7 +42,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     if plan.training.recompute:
         recompute_blocks(stepper.model)
     if plan.training.compile:
-        compile_blocks(stepper.model, Path(plan.cache), lambda line: notify(Said(plan.run, line)))
+        compile_blocks(stepper.model, Path(plan.cache), lambda line: notify(Said(plan.run, line, everywhere=True)))
     machine.reset_peak_memory(plan.device)
     state = Training(plan, stepper, folder, notify, stop).run() if plan.tokens else State(best=math.nan)
     row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}

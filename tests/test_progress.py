@@ -7,7 +7,7 @@ import pytest
 from fake_work import FakePlan
 from rich.console import Console
 
-from runs.messages import Ended, Progress
+from runs.messages import Ended, Progress, Said
 from runs.progress import Display, Tracker, duration
 
 
@@ -90,6 +90,17 @@ def test_plain_lines_without_a_terminal() -> None:
     assert "[red]-decoder-s1 failed: ValueError: [bold]no" in text
     assert "[red]-decoder-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
     assert "at work" not in text  # one run has ended, the next not begun
+
+
+def test_what_is_said_of_the_machine_is_shown_once() -> None:
+    text = io.StringIO()
+    plans = [FakePlan(f"r{i}") for i in range(3)]
+    with Display(plans, 1, Console(file=text)) as display:
+        for plan in plans:
+            display(Said(plan.run, "no compiler here", everywhere=True))
+            display(Said(plan.run, "diverged"))
+    assert text.getvalue().count("no compiler here") == 1
+    assert [f"r{i}: diverged" in text.getvalue() for i in range(3)] == [True] * 3
 
 
 def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:
