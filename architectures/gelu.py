@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-AT_ONCE = 2**16  # elements, so that intermediate results stay in a processor's cache
+AT_ONCE = 2**18  # elements, so that intermediate results stay in a processor's cache
 LINEAR = 2 * math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * LINEAR
+_LINEAR = torch.tensor(LINEAR)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -23,7 +24,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
         return F.gelu(x, approximate="tanh")
     if not (torch.is_grad_enabled() and x.requires_grad):
         z = x.float()
-        return (z * z).mul_(CUBIC).add_(LINEAR).mul_(z).sigmoid_().mul_(z).to(x.dtype)
+        return torch.add(_LINEAR, z * z, alpha=CUBIC).mul_(z).sigmoid_().mul_(z).to(x.dtype)
     y: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -40,9 +41,9 @@ class _Gelu(torch.autograd.Function):
             z, square, chance = buffers[:, : part.stop - begin].unbind()
             z.copy_(flat[part])
             torch.mul(z, z, out=square)
-            torch.mul(square, CUBIC, out=chance).add_(LINEAR).mul_(z).sigmoid_()
+            torch.add(_LINEAR, square, alpha=CUBIC, out=chance).mul_(z).sigmoid_()
             y[part] = z.mul_(chance)
-            slope = square.mul_(3 * CUBIC).add_(LINEAR).mul_(z)
+            slope = torch.add(_LINEAR, square, alpha=3 * CUBIC, out=square).mul_(z)
             derivative[part] = slope.addcmul_(slope, chance, value=-1).add_(chance)
         context.save_for_backward(derivative)
         return y.view(x.shape)
