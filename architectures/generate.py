@@ -5,6 +5,7 @@ Only tokens in ``answers`` (v,) are written. Ties go to the token with the lowes
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,11 @@ from torch import Tensor
 
 from architectures.fixed import Fixed
 from architectures.packing import packing
-from architectures.recording import Record, Recorder, cuda_graph
+from architectures.recording import CudaGraphs, Record, Recorder
 from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
-RECORD: dict[str, Record] = {"cuda": cuda_graph}
+RECORDS: dict[str, Callable[[], Record]] = {"cuda": CudaGraphs}
 LONG = 16  # steps at least for which recording one is worth its time
 LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
 
@@ -112,13 +113,13 @@ class _Writing:
 
     def _fix(self, device: str) -> None:
         """Go on in fixed memory, from which steps are recorded, where as many are left as make up for that."""
-        record = RECORD.get(device)
-        if record is None or self.steps < LONG or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        records = RECORDS.get(device)
+        if records is None or self.steps < LONG or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return
         self.fixed = Fixed.of(self.model, self.cache, self.steps - 1)
         fixed = self.fixed
         if fixed is not None:
-            self.recorder = Recorder(lambda tokens, at: [fixed.decode(tokens, at)], record, warnings.warn)
+            self.recorder = Recorder(lambda tokens, at: [fixed.decode(tokens, at)], records(), warnings.warn)
 
 
 def in_rounds(

@@ -8,6 +8,7 @@ step computes without it; where recording fails, or differs, the step is done as
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from tasks.errors import one_line
 
 MET = 2  # times that a shape is met before it is recorded
-MOST = 64  # recordings: each keeps the memory that a step takes
+MOST = 64  # recordings: each keeps its results
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
 
 Given = Sequence[Tensor | None]
@@ -97,16 +98,23 @@ def _differing(found: Results, expected: Results) -> str:
     return ""
 
 
-def cuda_graph(step: Callable[[], Results], before: Callable[[], None]) -> tuple[Replay, Results]:
-    """A recording of ``step`` by CUDA, and the tensors that each replay writes its results to."""
-    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(current)
-    with torch.cuda.stream(aside):  # libraries get ready where nothing is recorded
+class CudaGraphs:
+    """Records by CUDA. Recordings share their memory: of what one has computed only its results are still of use."""
+
+    def __init__(self) -> None:
+        self.pool: Any = None
+
+    def __call__(self, step: Callable[[], Results], before: Callable[[], None]) -> Recorded:
+        """A replay of ``step``, and the tensors that it writes its results to."""
+        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):  # libraries get ready where nothing is recorded
+            before()
+            step()
+        current.wait_stream(aside)
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        graph = torch.cuda.CUDAGraph()
         before()
-        step()
-    current.wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    before()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread pins the next batches meanwhile
-        results = step()
-    return graph.replay, results
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):  # others pin batches meanwhile
+            results = step()
+        return graph.replay, results

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from architectures.objectives import Asked, Asks, Pairs, Sent
-from architectures.recording import Record, Recorder, cuda_graph
+from architectures.recording import CudaGraphs, Record, Recorder
 from architectures.size import Limits, Size
 from runs import micro, optimizer
 from runs.batches import Batch, Stream
@@ -77,7 +77,7 @@ class Stepper:
             (limits.source_length, limits.target_length),
         )
         if _is_launching(stepper.device, stepper.optimizer.parameters, training):
-            stepper.record(cuda_graph)
+            stepper.record(CudaGraphs())
         return stepper
 
     def record(self, record: Record) -> None:

@@ -42,7 +42,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Fixed | None]:
 
     monkeypatch.setattr(generate, "LONG", 2)
     monkeypatch.setattr(generate, "KEPT", 0.0)  # where rows are dropped, samples are other draws
-    monkeypatch.setitem(generate.RECORD, "cpu", stand_in)
+    monkeypatch.setitem(generate.RECORDS, "cpu", lambda: stand_in)
     monkeypatch.setattr(Fixed, "of", noted)
     return made
 
@@ -58,7 +58,7 @@ def test_it_writes_the_same(
     for decoding in (Decoding(most), Decoding(most, "sample", temperature=2.0)):
         found = written(model, decoding, padded, start)
         with monkeypatch.context() as patch:
-            patch.delitem(generate.RECORD, "cpu")
+            patch.delitem(generate.RECORDS, "cpu")
             assert written(model, decoding, padded, start) == found
         assert any(len(row) == most for row in found)  # so far that recordings were replayed
     usual = not name.startswith("transformers:")
@@ -77,7 +77,7 @@ def test_steps_are_replayed(recorded: list[Fixed | None], monkeypatch: pytest.Mo
         raise RuntimeError("no")
 
     for record in (stand_in, never):
-        monkeypatch.setitem(generate.RECORD, "cpu", record)
+        monkeypatch.setitem(generate.RECORDS, "cpu", lambda record=record: record)
         decoded.clear()
         told = pytest.warns(UserWarning, match="RuntimeError: no;") if record is never else contextlib.nullcontext()
         with torch.no_grad(), told:
