@@ -203,13 +203,11 @@ class Attention(nn.Module):
 
         Positions before ``begin`` are looked at, but do not look: q = n - ``begin``.
         """
-        own, weight, bias = self.positions, self.query_key_value.weight, self.query_key_value.bias
+        own = self.positions
         rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
         if begin:
             assert past is None, "who reads on after a cache looks from every position"
-            first, rest = (None, None) if bias is None else (bias[: self.inner], bias[self.inner :])
-            q = self._split(product(x[:, begin:], weight[: self.inner], first))
-            k, v = self._split(product(x, weight[self.inner :], rest)).chunk(2, 1)
+            q, (k, v, _) = self._queries(x[:, begin:]), self._keys_and_values(x)
             if rotation is not None:
                 cos, sin = rotation
                 q, k = rotated(q, cos[..., begin:, :], sin[..., begin:, :]), rotated(k, cos, sin)
@@ -230,16 +228,11 @@ class Attention(nn.Module):
         """
         if queries is not None and self._looks_directly(memory, queries):
             return memory
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        rest = None if bias is None else bias[self.inner :]
-        k, v = product(memory, weight[self.inner :], rest).chunk(2, -1)
-        return KeyValues(self._split(k), self._split(v))
+        return self._keys_and_values(memory)
 
     def cross(self, x: Tensor, memory: KeyValues | Tensor, view: View) -> Tensor:
         """Cross-attention of x (b, q, d) to what was remembered of a memory -> (b, q, d)."""
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        own = None if bias is None else bias[: self.inner]
-        q = self._split(product(x, weight[: self.inner], own))
+        q = self._queries(x)
         return self._directly(q, memory, view) if isinstance(memory, Tensor) else self._attend(q, memory, view)
 
     def starts_late(self) -> bool:
@@ -255,6 +248,16 @@ class Attention(nn.Module):
 
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
+
+    def _queries(self, x: Tensor) -> Tensor:
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
+
+    def _keys_and_values(self, x: Tensor) -> KeyValues:
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        rest = None if bias is None else bias[self.inner :]
+        k, v = product(x, weight[self.inner :], rest).chunk(2, -1)
+        return KeyValues(self._split(k), self._split(v))
 
     def _looks_directly(self, memory: Tensor, queries: int) -> bool:
         """Whether ``_directly`` takes less time, by measurement, than keys and values do for so few queries."""

@@ -134,18 +134,23 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in catalogue.STOCK])
-def test_a_training_step_reads_nothing_back_from_a_device(
-    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On PyTorch's meta device, whose tensors have no values: what would wait for a value fails."""
+def on_meta(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Sent]:
+    """A model and a batch on PyTorch's meta device, whose tensors have no values: what would wait for one fails."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
     monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
     subject = contract.subject(catalogue.find(name).build).model.to("meta")
     source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
     device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
     pairs = Sent.of(Pairs(*device), (source_mask, MASK))
+    return subject, pairs
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in catalogue.STOCK])
+def test_a_training_step_reads_nothing_back_from_a_device(
+    name: str, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, pairs = on_meta(name, monkeypatch)
     generator, optimizer = torch.Generator().manual_seed(0), build(subject, Training(), "meta")
     for smoothing in (0.0, 0.1):
         loss = subject.objective.loss(subject, pairs, answers().to("meta"), generator, native, smoothing)
@@ -169,12 +174,7 @@ class Aboard(TorchDispatchMode):
     "name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder", "gpt2", "llama", "bert", "t5"]
 )
 def test_what_is_asked_is_told_on_the_device_alone(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
-    monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
-    subject = contract.subject(catalogue.find(name).build).model.to("meta")
-    source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
-    device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
-    pairs = Sent.of(Pairs(*device), (source_mask, MASK))
+    subject, pairs = on_meta(name, monkeypatch)
     asked = subject.objective.asked(subject, pairs, torch.Generator().manual_seed(0), native).whole(8)
     allowed = answers().to("meta")
     with Aboard():
