@@ -4,7 +4,6 @@ Who sees whom is said by a ``View``, never by a subclass.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,70 +12,12 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from architectures import blockwise
 from architectures.initial import linear
+from architectures.key_values import KeyValues, Slots
 from architectures.numbers import Amount
 from architectures.product import product
 from architectures.rotate import rotated
 
 DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
-
-
-class Room:
-    """Memory (b, kv_heads, capacity, head_dim) for keys and values, filled from the front."""
-
-    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
-        shape = (*keys.shape[:2], capacity, keys.shape[3])
-        self.keys, self.values, self.filled = keys.new_empty(shape), values.new_empty(shape), 0
-        self.add(keys, values)
-
-    def add(self, keys: Tensor, values: Tensor) -> None:
-        end = self.filled + keys.shape[2]
-        self.keys[:, :, self.filled : end] = keys
-        self.values[:, :, self.filled : end] = values
-        self.filled = end
-
-    def fits(self, begin: int, end: int) -> bool:
-        """Whether places ``begin`` to ``end`` are there, and the next to be filled: no other cache has taken them."""
-        return self.filled == begin and end <= self.keys.shape[2]
-
-
-class KeyValues(NamedTuple):
-    """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated.
-
-    A value: what comes later may be written into ``room`` behind them, but never over what another one holds.
-    """
-
-    keys: Tensor
-    values: Tensor
-    room: Room | None = None
-
-    def then(self, later: "KeyValues") -> "KeyValues":
-        if torch.is_grad_enabled():
-            return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
-        begin, end = self.keys.shape[2], self.keys.shape[2] + later.keys.shape[2]
-        room = self.room
-        if room is None or not room.fits(begin, end):
-            room = Room(self.keys, self.values, max(2 * end, 64))
-        room.add(later.keys, later.values)
-        return KeyValues(room.keys[:, :, :end], room.values[:, :, :end], room)
-
-    def rows(self, index: Tensor) -> "KeyValues":
-        return KeyValues(self.keys[index], self.values[index])
-
-
-class Slots(NamedTuple):
-    """Keys and values of one layer, each (b, kv_heads, capacity, head_dim), in memory that stays where it is.
-
-    What comes next is written at ``at`` (1,); keys behind it hold nothing, and a ``View`` has to hide them.
-    """
-
-    keys: Tensor
-    values: Tensor
-    at: Tensor
-
-    def then(self, later: KeyValues) -> KeyValues:
-        self.keys.index_copy_(2, self.at, later.keys.to(self.keys.dtype))
-        self.values.index_copy_(2, self.at, later.values.to(self.values.dtype))
-        return KeyValues(self.keys, self.values)
 
 
 @dataclass(frozen=True)
@@ -225,10 +166,12 @@ class Attention(nn.Module):
         """Keys and values of a memory (b, s, d) for cross-attention.
 
         Where no more than so many ``queries`` will ever look, the memory itself if that is cheaper (see ``_directly``).
+        None: they come one after another.
         """
         if queries is not None and self._looks_directly(memory, queries):
             return memory
-        return self._keys_and_values(memory)
+        found = self._keys_and_values(memory)
+        return found.for_singles() if queries is None else found
 
     def cross(self, x: Tensor, memory: KeyValues | Tensor, view: View) -> Tensor:
         """Cross-attention of x (b, q, d) to what was remembered of a memory -> (b, q, d)."""
@@ -295,6 +238,9 @@ class Attention(nn.Module):
         if blockwise.serves(q, seen.keys, dropout):
             scale = self.head_dim**-0.5 if self.scale is None else self.scale
             y = blockwise.attention(q, seen.keys, seen.values, view.additive(self.window), view.looks_back, scale)
+        elif not dropout and seen.serve(q):
+            scale = self.head_dim**-0.5 if self.scale is None else self.scale
+            y = seen.single(q, view.mask(self.window), scale).transpose(1, 2).flatten(2)
         else:
             y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
         z: Tensor = self.output(y)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import KeyValues, View
+from architectures.attention import View
 from architectures.initial import linear
+from architectures.key_values import KeyValues
 from architectures.numbers import Amount
 
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import KeyValues
 from architectures.embedding import Embedding, Head, Product
+from architectures.key_values import KeyValues
 from architectures.numbers import Amount
 from architectures.stack import Memory, Stack, pick
 

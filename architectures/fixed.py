@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from architectures.attention import Attention, Slots, View
+from architectures.attention import Attention, View
 from architectures.family import Cache, Family, Writer
+from architectures.key_values import Slots
 from architectures.stack import Block, Memory, Stack
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import Attention, KeyValues, View
+from architectures.attention import Attention, View
+from architectures.key_values import KeyValues
 from architectures.stack import Block
 
 Axis = Literal["source", "target", "both"]

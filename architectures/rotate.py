@@ -12,7 +12,8 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
     """
-    if torch.compiler.is_compiling():
+    single = x.shape[2] == 1 and not torch.is_grad_enabled()
+    if single or torch.compiler.is_compiling():
         half = x.shape[-1] // 2
         return x * cos.to(x.dtype) + torch.cat([-x[..., half:], x[..., :half]], -1) * sin.to(x.dtype)
     y: Tensor = _Rotation.apply(x, cos.to(x.dtype), sin.to(x.dtype))  # type: ignore[no-untyped-call]

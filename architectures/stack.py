@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from architectures.attention import Attention, KeyValues, View
+from architectures.attention import Attention, View
 from architectures.feedforward import NoFeedForward
+from architectures.key_values import KeyValues
 from architectures.norm import NoNorm, Norm, PreNorm, Wiring
 from architectures.numbers import Amount, Pairs
 

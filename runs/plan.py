@@ -13,11 +13,11 @@ from runs.sections import Training
 from tasks.values import TaskConfig
 
 NUMERICS = {  # by kind of task: raised whenever a change alters what a run of the same settings computes
-    "generation": 8,
+    "generation": 9,
     "classification": 7,
-    "translation": 7,
-    "summarization": 7,
-    "memorization": 5,
+    "translation": 8,
+    "summarization": 8,
+    "memorization": 6,
 }
 
 

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from architectures.attention import KeyValues, View
+from architectures.attention import View
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.family import Joined
 from architectures.generate import left_to_right
+from architectures.key_values import KeyValues
 from architectures.masked import Masked
 from architectures.objectives import log_softmax
 from architectures.stack import Memory

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 import archbench
 from architectures import ablations, assembly, catalogue, contract, size
-from architectures.attention import KeyValues, View
+from architectures.attention import View
 from architectures.averaging import Average
 from architectures.decoder import DecoderOnly
 from architectures.initial import filled
+from architectures.key_values import KeyValues
 from architectures.norm import NoResidual, PreNorm
 from architectures.size import Limits, Size
 from architectures.stack import Block

@@ -97,7 +97,7 @@ def test_masks_are_seen_in_the_weights() -> None:
     present = torch.tensor([[True, True, True, False, True]])
     view = View(places, places, causal=True, present=present)
     q = torch.randn(1, 2, 5, 8)
-    from architectures.attention import KeyValues
+    from architectures.key_values import KeyValues
 
     found = looking.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), view)
     assert (found.triu(1) == 0).all() and (found[..., 3] == 0).all()

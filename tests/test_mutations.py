@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from architectures import catalogue, causal, contract, decoder, encoder, generate, masked
-from architectures.attention import Attention, KeyValues, Room, View
+from architectures.attention import Attention, View
 from architectures.embedding import Embedding, Head
 from architectures.encoder import Canvas
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.family import Cache
 from architectures.feedforward import GatedFeedForward
+from architectures.key_values import KeyValues, Room
 from architectures.masked import Masked
 from architectures.norm import PreNorm
 from architectures.stack import Block

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.attention import KeyValues
 from architectures.embedding import Embedding
+from architectures.key_values import KeyValues
 from architectures.positions import Geometry
 from architectures.stack import Block, Stack
 
@@ -29,7 +29,8 @@ def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
             return inputs
         values = memory.values.clone()
         values[row, :, key] += 1.0
-        return (*inputs[:3], KeyValues(memory.keys, values), *inputs[4:])
+        other = KeyValues(memory.keys, values)
+        return (*inputs[:3], other if memory.room is None else other.for_singles(), *inputs[4:])
 
     with contextlib.ExitStack() as hooks:
         for block in crossing(model):

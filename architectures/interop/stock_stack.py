@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import KeyValues, View
+from architectures.attention import View
+from architectures.key_values import KeyValues
 from architectures.numbers import Amount
 from architectures.stack import Memory, pick
 

@@ -1,0 +1,124 @@
+"""Keys and values that are kept for later queries, and how a single query of each row looks at them on a CPU."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+STEP = 32  # places by which memory grows: few lie idle, and it is seldom copied
+
+
+class Room:
+    """Memory (b, kv_heads, capacity, head_dim) for keys and values, the first ``filled`` places of which are taken.
+
+    What is behind are numbers, whatever they are.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, filled: int) -> None:
+        self.keys, self.values, self.filled = keys, values, filled
+
+    @classmethod
+    def holding(cls, keys: Tensor, values: Tensor, places: int) -> Room:
+        """Room for ``places`` at least, with keys and values at the first of them."""
+        shape = (*keys.shape[:2], -(-places // STEP) * STEP, keys.shape[3])
+        room = cls(keys.new_empty(shape), values.new_empty(shape), 0)
+        room.add(keys, values)
+        room.keys[:, :, room.filled :] = 0.0
+        room.values[:, :, room.filled :] = 0.0
+        return room
+
+    def add(self, keys: Tensor, values: Tensor) -> None:
+        end = self.filled + keys.shape[2]
+        self.keys[:, :, self.filled : end] = keys
+        self.values[:, :, self.filled : end] = values
+        self.filled = end
+
+    def fits(self, begin: int, end: int) -> bool:
+        """Whether places ``begin`` to ``end`` are there, and the next to be filled: no other cache has taken them."""
+        return self.filled == begin and end <= self.keys.shape[2]
+
+    def rows(self, index: Tensor, end: int) -> Room:
+        """A room of its own with the rows at ``index`` (m,), as far as ``end``."""
+        return Room(self.keys[index], self.values[index], end)
+
+    def until(self, end: int) -> KeyValues:
+        return KeyValues(self.keys[:, :, :end], self.values[:, :, :end], self)
+
+
+class KeyValues(NamedTuple):
+    """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated.
+
+    A value: what comes later may be written into ``room`` behind them, but never over what another one holds.
+    """
+
+    keys: Tensor
+    values: Tensor
+    room: Room | None = None
+
+    def then(self, later: KeyValues) -> KeyValues:
+        if torch.is_grad_enabled():
+            return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
+        begin, end = self.keys.shape[2], self.keys.shape[2] + later.keys.shape[2]
+        room = self.room
+        if room is None or not room.fits(begin, end):
+            room = Room.holding(self.keys, self.values, end)
+        room.add(later.keys, later.values)
+        return room.until(end)
+
+    def rows(self, index: Tensor) -> KeyValues:
+        """The rows at ``index`` (m,), repeated or left out as it says."""
+        if self.room is None:
+            return KeyValues(self.keys[index], self.values[index])
+        end = self.keys.shape[2]
+        return self.room.rows(index, end).until(end)
+
+    def for_singles(self) -> KeyValues:
+        """The same as single queries are to look at them: in a room, where that is faster."""
+        end = self.keys.shape[2]
+        return Room.holding(self.keys, self.values, end).until(end) if _is_plain(self.keys) and end else self
+
+    def serve(self, q: Tensor) -> bool:
+        """Whether ``single`` is the faster way for queries (b, h, n, e); who counts FLOPs counts the keys there are."""
+        alone = self.room is not None and q.shape[2] == 1 and q.dtype == self.keys.dtype and _is_plain(q)
+        return alone and not is_in_torch_dispatch_mode()
+
+    def single(self, q: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        """Attention of a query of each row (b, h, 1, e) to all keys -> (b, h, 1, e).
+
+        ``mask`` (1 or b, 1 or h, 1, k) is True at what it may see, or is added to scores. The room is read as a whole,
+        and what lies behind hidden: with a gap after every head a processor reads ahead in vain, and takes longer.
+        """
+        assert self.room is not None
+        (b, h, _, e), end = q.shape, self.keys.shape[2]
+        keys, values = self.room.keys.flatten(0, 1), self.room.values.flatten(0, 1)
+        scores = torch.bmm((q * scale).view(len(keys), -1, e), keys.mT)
+        each = scores.view(b, h, 1, -1)
+        each[..., end:] = float("-inf")
+        if mask is not None and mask.dtype == torch.bool:
+            each[..., :end].masked_fill_(~mask, float("-inf"))
+        elif mask is not None:
+            each[..., :end] += mask
+        return torch.bmm(scores.softmax(-1), values).view(b, h, 1, e)
+
+
+class Slots(NamedTuple):
+    """Keys and values of one layer, each (b, kv_heads, capacity, head_dim), in memory that stays where it is.
+
+    What comes next is written at ``at`` (1,); keys behind it hold nothing, and a ``View`` has to hide them.
+    """
+
+    keys: Tensor
+    values: Tensor
+    at: Tensor
+
+    def then(self, later: KeyValues) -> KeyValues:
+        self.keys.index_copy_(2, self.at, later.keys.to(self.keys.dtype))
+        self.values.index_copy_(2, self.at, later.values.to(self.values.dtype))
+        return KeyValues(self.keys, self.values)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()

@@ -1,0 +1,108 @@
+"""Keys and values in a room: a single query finds what any attention finds, and who holds them keeps what it held."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from architectures.attention import Attention, View
+from architectures.family import straight
+from architectures.key_values import STEP, KeyValues
+
+ROWS, HEADS, CHANNELS = 3, 4, 8
+LENGTHS = (1, STEP - 1, STEP, STEP + 1, 2 * STEP)
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def kept(length: int, heads: int = HEADS, seed: int = 0) -> KeyValues:
+    shape = (ROWS, heads, length, CHANNELS)
+    return KeyValues(drawn(*shape, seed=seed), drawn(*shape, seed=seed + 1))
+
+
+def masks(length: int) -> dict[str, Tensor | None]:
+    """What a query may see, or what is added to its scores; its last key is seen by everyone."""
+    hides = drawn(ROWS, 1, 1, length, seed=7) > 0
+    hides[..., -1] = False
+    return {"none": None, "hides": ~hides, "adds": drawn(1, HEADS, 1, length, seed=8)}
+
+
+@pytest.mark.parametrize("mask", ["none", "hides", "adds"])
+@pytest.mark.parametrize("kv_heads", [HEADS, 2, 1])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_single_query_finds_what_any_attention_finds(length: int, kv_heads: int, mask: str) -> None:
+    seen, q = kept(length, kv_heads).for_singles(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert seen.serve(q)
+    allowed = masks(length)[mask]
+    expected = F.scaled_dot_product_attention(q, seen.keys, seen.values, allowed, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(seen.single(q, allowed, 0.3), expected)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_what_comes_later_or_was_left_out_is_not_seen(length: int) -> None:
+    q, first = drawn(ROWS, HEADS, 1, CHANNELS, seed=5), kept(length)
+    seen = first.for_singles()
+    expected = seen.single(q, None, 1.0)
+    seen.then(KeyValues(1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6), 1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6)))
+    torch.testing.assert_close(seen.single(q, None, 1.0), expected, rtol=0, atol=0)
+    index = torch.tensor([2, 0, 0, 1])
+    picked = seen.rows(index)
+    torch.testing.assert_close(picked.single(q[index], None, 1.0), expected[index], rtol=0, atol=0)
+
+
+def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
+    seen = kept(3).for_singles()
+    one, other = seen.then(kept(1, seed=10)), seen.then(kept(1, seed=20))
+    picked = one.rows(torch.tensor([0, 1, 2]))
+    picked.then(kept(1, seed=30)), one.then(kept(1, seed=40))
+    for found, last in ((one, 10), (other, 20), (picked, 10)):
+        torch.testing.assert_close(found.keys, torch.cat([seen.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
+        torch.testing.assert_close(found.values, torch.cat([seen.values, kept(1, seed=last).values], 2), rtol=0, atol=0)
+
+
+def test_memory_grows_by_few_places_that_lie_idle() -> None:
+    seen = kept(1).for_singles()
+    for length in range(2, 4 * STEP):
+        seen = seen.then(kept(1, seed=length))
+        assert seen.room is not None
+        assert seen.keys.shape[2] == length
+        assert seen.room.keys.shape[2] - length < STEP
+
+
+def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
+    seen, q = kept(5).for_singles(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert not kept(5).serve(q), "without a room"
+    assert not seen.serve(q.expand(-1, -1, 2, -1))
+    assert not seen.serve(q.double())
+    with torch.enable_grad():
+        assert not seen.serve(q)
+        assert kept(5).for_singles().room is None
+    with FlopCounterMode(display=False):
+        assert not seen.serve(q)
+    double = KeyValues(*(each.double() for each in kept(5)[:2]))
+    assert double.for_singles().room is None
+
+
+@pytest.mark.parametrize("given", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
+def test_cross_attention_one_by_one_is_that_of_all_at_once(given: dict[str, bool | int | float]) -> None:
+    torch.manual_seed(0)
+    module = Attention(32, 4, **given)  # type: ignore[arg-type]
+    for parameter in module.parameters():
+        parameter.normal_(0, 0.3)
+    x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), straight(9, torch.device("cpu"))
+    view = View(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
+    expected = module.cross(x, module.remember(memory, 5), View(keys[:, :5], keys, present=view.present))
+    remembered = module.remember(memory)
+    assert isinstance(remembered, KeyValues)
+    assert remembered.room is not None
+    found = torch.cat([module.cross(x[:, [place]], remembered, view) for place in range(5)], 1)
+    torch.testing.assert_close(found, expected)
