@@ -21,6 +21,7 @@ BLOCK = 128  # queries, the last block half as many more or fewer
 WIDE = 256  # where nothing is causal, so that small blocks would skip nothing
 SHORT = 32  # keys, fewer than which are in float32
 STEP = 16  # queries and keys are a multiple of this
+VECTOR = 16  # numbers in float32 that a processor computes at once
 GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
 
@@ -61,7 +62,7 @@ class _Attention(torch.autograd.Function):
                 _each(scores, b, h).add_(low[..., begin:end, :seen])
             elif causal:
                 scores += _triangle(begin, end, kind)
-            weights = scores.softmax(-1)
+            weights = _softmax(scores)
             block = torch.bmm(weights, flat_v[:, :seen])
             out[:, begin:end].copy_(_each(block, b, h)[:, :, : max(0, n - begin)].transpose(1, 2))
             kept.append(weights)
@@ -80,7 +81,7 @@ class _Attention(torch.autograd.Function):
         by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
         for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(q.shape[1], k.shape[1], causal), strict=True)]):
             part = g[:, begin:end]
-            slope = torch._softmax_backward_data(torch.bmm(part, v[:, :seen].mT), weights, -1, q.dtype)
+            slope = _softmax_slope(torch.bmm(part, v[:, :seen].mT), weights)
             if by_mask is not None:
                 by_mask[..., begin:end, :seen] += _summed(_each(slope, b, h)[:, :, : max(0, n - begin), :m], mask_shape)
             by_q[:, begin:end] = torch.bmm(slope, k[:, :seen])
@@ -97,6 +98,22 @@ class _Attention(torch.autograd.Function):
             for x, kind in zip((by_k, by_v), kinds[1:], strict=True)
         )
         return by_q.mul_(scale) if scale != 1.0 else by_q, by_k, by_v, by_mask, None, None
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Over keys; PyTorch's takes ten times as long for rows that do not fill a vector. ``scores`` are written over."""
+    if scores.shape[-1] >= VECTOR:
+        return scores.softmax(-1)
+    chances = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+    return chances.div_(chances.sum(-1, keepdim=True))
+
+
+def _softmax_slope(above: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of scores by that of their softmax, ``above``, which is written over."""
+    if weights.shape[-1] >= VECTOR:
+        return torch._softmax_backward_data(above, weights, -1, weights.dtype)
+    along = above.mul_(weights)
+    return along.addcmul_(weights, along.sum(-1, keepdim=True), value=-1)
 
 
 def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:

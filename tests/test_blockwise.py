@@ -143,3 +143,15 @@ def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
         attention.eval()
         first, second = (attention(x, View(places, places, causal=True))[0] for _ in range(2))
         assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("keys", [1, 2, blockwise.VECTOR - 1, blockwise.VECTOR, blockwise.VECTOR + 1])
+def test_a_softmax_of_few_keys_is_a_softmax(keys: int) -> None:
+    scores = 5 * torch.randn(3, 4, keys, generator=torch.Generator().manual_seed(0))
+    scores = scores.masked_fill(torch.ones(4, keys).triu(1).bool(), float("-inf")).requires_grad_()
+    above = torch.randn(3, 4, keys, generator=torch.Generator().manual_seed(1))
+    expected = scores.softmax(-1)
+    found = blockwise._softmax(scores.detach().clone())
+    torch.testing.assert_close(found, expected)
+    slope = blockwise._softmax_slope(above.clone(), found)
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, scores, above)[0], rtol=1e-5, atol=1e-6)
