@@ -136,3 +136,12 @@ def test_without_gradients_too(shape: tuple[int, ...], biased: bool, monkeypatch
     with torch.no_grad():
         torch.testing.assert_close(product.product(x, weight, bias), F.linear(x, weight, bias), atol=1e-4, rtol=1e-5)
     assert rows and rows[0] % (product.ROUND if rows[0] > product.ROUND else product.FEW) == 0
+
+
+@pytest.mark.usefixtures("bf16")
+def test_a_large_product_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = drawn(65, 24, seed=0).detach().bfloat16(), drawn(40, 24, seed=1)
+    expected = product.product(x, weight)
+    monkeypatch.setattr(product, "rounded", lambda x, rows: pytest.fail("its rows are copied"))
+    monkeypatch.setattr(product, "LARGE", 65 * 24 * 40)
+    torch.testing.assert_close(product.product(x, weight), expected, atol=1e-2, rtol=1e-2)
