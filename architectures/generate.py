@@ -19,7 +19,7 @@ from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
 RECORDS: dict[str, Callable[[], Record]] = {"cuda": CudaGraphs}
-LONG = 16  # steps at least for which recording one is worth its time
+LONG = 64  # steps at least for which recording one is worth its time
 LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
 
 
@@ -114,7 +114,9 @@ class _Writing:
     def _fix(self, device: str) -> None:
         """Go on in fixed memory, from which steps are recorded, where as many are left as make up for that."""
         records = RECORDS.get(device)
-        if records is None or self.steps < LONG or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if records is None or not getattr(records, "work", True) or self.steps < LONG:
+            return
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return
         self.fixed = Fixed.of(self.model, self.cache, self.steps - 1)
         fixed = self.fixed
@@ -159,7 +161,8 @@ def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Dec
         scores, flat = (scores[..., None] + steps).flatten(1).topk(beams, dim=1)
         parent, token = flat // steps.shape[-1], flat % steps.shape[-1]
         written = torch.cat([written.gather(1, parent[..., None].expand(-1, -1, step - 1)), token[..., None]], -1)
-        if all(_settled(done[row][0], scores[row, 0].item(), decoding) for row in range(rows)):
+        opened = scores[:, 0].tolist()
+        if all(_settled(best, score, decoding) for (best, _), score in zip(done, opened, strict=True)):
             break
         cache = cache.rows((parent + torch.arange(rows, device=device)[:, None] * beams).flatten())
         tokens = token.flatten()[:, None]

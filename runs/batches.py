@@ -73,8 +73,8 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pinned(self) -> "Batch":
-        """The same batch in memory that a device copies from by itself; as it is where there is no such device."""
-        return self._each(Tensor.pin_memory) if torch.cuda.is_available() else self
+        """The same batch in memory that a GPU copies from by itself."""
+        return self._each(Tensor.pin_memory)
 
     def even(self, rows: int, width: int, longest: tuple[int, int]) -> "Batch":
         """The same examples in rectangles of few shapes: rows and widths are multiples, or a width is the longest.

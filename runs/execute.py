@@ -169,8 +169,10 @@ class _Director:
         folder = store.run_folder(self.root, plan.run)
         if event.status == "done" and not store.is_finished(folder):
             event = Ended(plan.run, "failed", "the run ended without a finished record")
-        if event.status == "interrupted":
-            self.workers.pop(each.slot).close()  # told to stop, it would stop every later run too
+        told = event.status == "interrupted"  # it would stop every later run too
+        broken = event.status == "failed" and self.gpus  # after an error on a GPU nothing works there in that process
+        if (told or broken) and self.workers.get(each.slot) is each:
+            self.workers.pop(each.slot).close()
         if event.status == "failed":
             self._record_failed(plan, event)
         _remove_if_empty(folder / worker.OUTPUT)

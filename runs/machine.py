@@ -73,6 +73,12 @@ def deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
+def attention(on: str) -> None:
+    """Leave out cuDNN's attention, which PyTorch prefers on recent GPUs: it plans for every shape, up to a second."""
+    if on == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def environment(on: str) -> dict[str, str]:
     """Facts that may explain a difference between two machines."""
     facts = {

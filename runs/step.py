@@ -21,6 +21,7 @@ from runs.optimizer import Optimizer
 from runs.sections import Training
 from tasks.values import Prepared
 
+READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 ROWS, WIDTH = 4, 4  # rows and widths of batches are multiples of these where steps are recorded: few shapes are met
 
 
@@ -76,7 +77,7 @@ class Stepper:
             torch.from_numpy(np.asarray(prepared.answers)).to(device),
             (limits.source_length, limits.target_length),
         )
-        if _is_launching(stepper.device, stepper.optimizer.parameters, training):
+        if _is_launching(stepper.device, stepper.optimizer.parameters, training) and CudaGraphs.work:
             stepper.record(CudaGraphs())
         return stepper
 
@@ -85,10 +86,14 @@ class Stepper:
         if isinstance(self.model.objective, Asks):
             self.recorder = Recorder(self._told, record)
 
+    def forget(self) -> None:
+        """Give recordings and their memory up; steps are done as ever from now on."""
+        self.recorder = None
+
     def ready(self, batch: Batch) -> Batch:
         """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
         even = batch if self.recorder is None else batch.even(ROWS, WIDTH, self.longest)
-        return even.pinned()
+        return even.pinned() if self.device.type == "cuda" else even
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: an order that depends on the seed and nothing else of the model."""
@@ -113,6 +118,7 @@ class Stepper:
         loss = self._gradient(moved, number)
         while loss is None:
             self.optimizer.zero_grad()
+            self.forget()
             micro.release()
             self.split(2 * self.parts)
             loss = self._gradient(moved, number)

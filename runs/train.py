@@ -19,7 +19,7 @@ from runs.ahead import ahead
 from runs.batches import Batch, Position, fixed
 from runs.messages import Interrupted, Notify, Progress, Said
 from runs.plan import Plan
-from runs.step import Stepped, Stepper, mixed, pairs
+from runs.step import READ_STEPS, Stepped, Stepper, mixed, pairs
 from tasks.values import Examples
 
 EVALUATIONS = 12
@@ -29,7 +29,6 @@ VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundre
 SCORING_TOKENS = 8_192  # cells of a batch that is not trained on
 BOUND_DRAWS = 2  # a draw hides half of the tokens: as many losses as a likelihood has
 RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
-READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
 
 AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
 
@@ -101,6 +100,7 @@ class Training:
             if not self.state.best_step:
                 self._say("never better on validation than before training; the untrained weights are scored")
         self._count()
+        self.stepper.forget()
         self.stepper.model.load_state_dict(self.best)
         return self.state
 

@@ -35,6 +35,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     """
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     machine.deterministic(plan.deterministic)
+    machine.attention(plan.device)
     prepared = _prepared(plan)
     if plan.references:
         make_references(plan, prepared, folder.parent.parent, notify, stop)

@@ -155,6 +155,14 @@ def test_each_worker_sees_its_own_gpu(tmp_path: Path) -> None:
     assert sorted(by_worker.values()) == ["4", "7"][: len(by_worker)]
 
 
+@pytest.mark.parametrize("gpus, processes", [(["4"], 3), ([], 1)], ids=["gpu", "cpu"])
+def test_after_a_failure_on_a_gpu_a_new_process_goes_on(tmp_path: Path, gpus: list[str], processes: int) -> None:
+    plans = [FakePlan("r0", "raise", 3.0), FakePlan("r1", "raise", 2.0), FakePlan("r2", "work", 1.0)]
+    outcome = run(plans, tmp_path, jobs=1, gpus=gpus)
+    assert outcome.failed == ("r0", "r1") and outcome.done == ("r2",)
+    assert len({attempts(tmp_path, plan.run)[0][0] for plan in plans}) == processes
+
+
 def test_runs_that_never_began_are_recorded_as_unfinished(tmp_path: Path) -> None:
     run([FakePlan("full", "fill", 9.0), FakePlan("later")], tmp_path, jobs=1)
     assert record(tmp_path, "later") == {**FakePlan("later").row(), "status": "unfinished"}

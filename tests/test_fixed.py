@@ -8,7 +8,7 @@ from recordings import stand_in
 from torch import Tensor
 from whole_models import perturbed
 
-from architectures import catalogue, generate
+from architectures import catalogue, generate, recording
 from architectures.contract import LIMITS
 from architectures.fixed import Fixed
 from architectures.generate import Decoding
@@ -41,6 +41,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Fixed | None]:
         return made[-1]
 
     monkeypatch.setattr(generate, "LONG", 2)
+    monkeypatch.setattr(recording, "MET", 2)
     monkeypatch.setattr(generate, "KEPT", 0.0)  # where rows are dropped, samples are other draws
     monkeypatch.setitem(generate.RECORDS, "cpu", lambda: stand_in)
     monkeypatch.setattr(Fixed, "of", noted)

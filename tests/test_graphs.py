@@ -3,6 +3,8 @@
 Recordings are made by CUDA where there is a GPU; here a stand-in takes its place.
 """
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from architectures.size import Limits, Size
 from runs import optimizer
 from runs.batches import Batch, collate
 from runs.sections import Training
-from runs.step import Stepper, _is_launching, pairs
+from runs.step import ROWS, WIDTH, Stepper, _is_launching, pairs
 from tasks.example import PAD, Example
 
 LIMITS = Limits(24, 10, 6)
@@ -57,18 +59,19 @@ def batches() -> Iterator[Batch]:
         yield batch(seed, [(9, 5), (1, 6), (3, 3), (9, 4), (2 + seed, 2)])
 
 
-def stepper(name: str, native: bool = True, dropout: float = 0.0) -> Stepper:
+def stepper(name: str, native: bool = True, dropout: float = 0.0, device: str = "cpu") -> Stepper:
     prepared: Any = None
     torch.manual_seed(0)
     model = catalogue.find(name).build(Size(16, 2, 2, 32, dropout=dropout), LIMITS)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
+    model.to(device)
     training = Training(optimizer="muon", learning_rate=0.01)
-    answers = torch.ones(24, dtype=torch.bool)
+    answers = torch.ones(24, dtype=torch.bool, device=device)
     answers[:3] = False  # PAD is no answer: what is added must not be asked for it
-    made = optimizer.build(model, training, "cpu")
+    made = optimizer.build(model, training, device)
     longest = LIMITS.source_length, LIMITS.target_length
-    return Stepper(model, made, prepared, training, native, 0, torch.device("cpu"), False, answers, longest)
+    return Stepper(model, made, prepared, training, native, 0, torch.device(device), False, answers, longest)
 
 
 def test_even_batches_hold_the_same_examples_in_few_shapes() -> None:
@@ -118,7 +121,10 @@ def test_asked_of_all_positions_it_is_the_same_loss(name: str, native: bool) -> 
     "native, dropout", [(True, 0.0), (False, 0.0), (True, 0.2)], ids=["native", "target", "dropout"]
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_recorded_training_is_training(name: str, native: bool, dropout: float) -> None:
+def test_recorded_training_is_training(
+    name: str, native: bool, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "MET", 2)
     plain, recorded = stepper(name, native, dropout), stepper(name, native, dropout)
     assert isinstance(plain.model.objective, Asks)
     plain.recorder = Recorder(plain._told, stand_in, works=False)
@@ -144,6 +150,41 @@ def squared(x: Tensor, y: Tensor | None) -> recording.Results:
 
 def given(number: float) -> tuple[Tensor, None]:
     return torch.full((3,), number), None
+
+
+def test_a_run_that_gives_its_recordings_up_frees_them() -> None:
+    one = stepper("decoder")
+    one.record(stand_in)
+    alive = weakref.ref(one.model)
+    one.forget()
+    gc.disable()
+    try:
+        del one
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", NAMES)
+def test_cuda_records_what_the_step_computes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MET", 2)
+    plain, recorded = stepper(name, device="cuda"), stepper(name, device="cuda")
+    recorded.record(recording.CudaGraphs())
+    recorder = recorded.recorder
+    assert recorder is not None
+    for number, given in enumerate(batches()):
+        even = given.even(ROWS, WIDTH, recorded.longest)
+        expected, found = plain.step(even, number, 0.5), recorded.step(recorded.ready(given), number, 0.5)
+        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-3, atol=1e-3)
+    assert recorder.works and len(recorder.kept) == 2
+
+
+def test_noise_is_no_difference_and_what_counts_is() -> None:
+    large, noise = torch.full((4,), 3.0), torch.full((4,), 1e-5)
+    assert not recording._differing([large, -noise], [large, noise])
+    assert recording._differing([large, 100 * noise], [large, noise])
+    assert recording._differing([1.02 * large, noise], [large, noise])
 
 
 def test_only_shapes_that_come_again_are_recorded() -> None:

@@ -161,4 +161,4 @@ def their_words(model: str, theirs: Any, prompts: Tensor, count: int) -> Tensor:
         max_new_tokens=count,
         do_sample=False,
     )
-    return written[:, begin:]
+    return written[:, begin:].cpu()  # as ours are
