@@ -192,8 +192,7 @@ def _filled(cache: Any, rows: int) -> bool:
 
 def _allowed(logits: Tensor, answers: Tensor) -> Tensor:
     """Logits (..., v) in float32 with every token that is no answer made impossible."""
-    hidden = torch.zeros_like(answers, dtype=torch.float32).masked_fill_(~answers, float("-inf"))
-    return logits.float() + hidden  # a row that is added takes a fifth of the time of one that is filled in
+    return logits.float().masked_fill(~answers, float("-inf"))
 
 
 def _choose(logits: Tensor, decoding: Decoding, generator: torch.Generator | None) -> Tensor:

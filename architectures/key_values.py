@@ -14,7 +14,7 @@ STEP = 32  # places by which memory grows: few lie idle, and it is seldom copied
 class Room:
     """Memory (b, kv_heads, capacity, head_dim) for keys and values, the first ``filled`` places of which are taken.
 
-    What is behind are numbers, whatever they are.
+    What is behind are finite numbers, whatever they are.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, filled: int) -> None:
@@ -92,10 +92,10 @@ class KeyValues(NamedTuple):
         and what lies behind hidden: with a gap after every head a processor reads ahead in vain, and takes longer.
         """
         assert self.room is not None
-        (b, h, _, e), end = q.shape, self.keys.shape[2]
+        (b, h, _, e), shared, end = q.shape, self.keys.shape[1], self.keys.shape[2]
         keys, values = self.room.keys.flatten(0, 1), self.room.values.flatten(0, 1)
-        scores = torch.bmm((q * scale).view(len(keys), -1, e), keys.mT)
-        each = scores.view(b, h, 1, -1)
+        scores = torch.bmm((q * scale).view(b * shared, h // shared, e), keys.mT)
+        each = scores.view(b, h, 1, scores.shape[-1])
         each[..., end:] = float("-inf")
         if mask is not None and mask.dtype == torch.bool:
             each[..., :end].masked_fill_(~mask, float("-inf"))

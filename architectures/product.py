@@ -20,7 +20,7 @@ WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
 ROUND = 64  # rows of a product by oneDNN are a multiple of this
 FEW = 8  # or, where there are at most ``ROUND``, of this
-LARGE = 2**29  # multiplications, from which copying the rows would cost more than code for another shape
+LARGE = 2**29  # multiplications in bfloat16, from which copying the rows costs more than code for another shape
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,7 +28,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     On processors for which MKL, that PyTorch multiplies float32 with, keeps to its slow paths, oneDNN multiplies where
     no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``,
-    unless they are ``LARGE`` or somebody counts them, as ``FlopCounterMode`` does.
+    unless they are ``LARGE`` and in bfloat16, or somebody counts them, as ``FlopCounterMode`` does.
     """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return F.linear(x, weight, bias)

@@ -18,7 +18,7 @@ from tasks.errors import one_line
 MET = 8  # times that a shape is met before it is recorded: a recording takes as long as so many replays save
 MOST = 64  # recordings: each keeps its results
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
-NOISE = 1e-4  # or by so much of the size of all results: rounding errors of what would be zero
+NOISE = 1e-5  # or by so much of the size of all results: rounding errors of what would be zero
 
 Given = Sequence[Tensor | None]
 Results = list[Tensor | None]

@@ -47,6 +47,24 @@ class Group:
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(self.runs["architecture"]))
 
+    @cached_property
+    def statuses(self) -> Mapping[str, list[str]]:
+        """How the runs of each architecture ended; "" where that is not known."""
+        ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)
+        return {str(name): each.tolist() for name, each in ended}
+
+    def settings(self, names: Sequence[str] | None = None) -> frozenset[tuple[Any, ...]]:
+        """The settings that these architectures, or all, were trained in."""
+        return frozenset().union(
+            *(self._settings.get(name, ()) for name in (self._settings if names is None else names))
+        )
+
+    @cached_property
+    def _settings(self) -> Mapping[str, frozenset[tuple[Any, ...]]]:
+        rows = self.runs[["architecture", *SETTING]].fillna({"condition": "", "share": 1.0}).drop_duplicates()
+        found = rows.groupby("architecture", sort=False)
+        return {str(name): frozenset(own[SETTING].itertuples(index=False, name=None)) for name, own in found}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -183,6 +201,8 @@ class Comparisons:
         self.groups = list(_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._answers: dict[Group, pd.DataFrame] = {}
         self._placed: dict[str, pd.DataFrame] = {}
         self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
 
@@ -212,7 +232,7 @@ class Comparisons:
     def _compare(self, group: Group, name: str) -> Comparison:
         found = metric(name)
         seeds, samples = self.samples(group, name)
-        pooled = self.pooled(group.runs, name)
+        pooled = self.pooled(group.settings(), name)
         means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
         differences = {
@@ -256,12 +276,11 @@ class Comparisons:
             self._sampled[key] = seeds, marked
         return self._sampled[key]
 
-    def pooled(self, runs: pd.DataFrame, name: str) -> Spread:
-        """The variance between seeds by the metric ``name`` of everything trained in the settings of these runs.
+    def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> Spread:
+        """The variance between seeds by the metric ``name`` of everything trained in these settings.
 
         A setting is a data set under one condition, on one axis and one part of the budget; controls belong to theirs.
         """
-        settings = frozenset(runs[SETTING].fillna({"condition": "", "share": 1.0}).itertuples(index=False, name=None))
         if (settings, name) not in self._pooled:
             scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
             there = [rows for key, rows in self._trained.items() if key in settings]
@@ -326,10 +345,28 @@ class Comparisons:
         there = {each for samples in sets for each in samples}
         return restless(sets, declared & there or there)
 
+    @cached_property
+    def margins(self) -> dict[str, float]:
+        """The margins by metric."""
+        return stated(self.tables)[1]
+
+    def _predictions(self, group: Group) -> pd.DataFrame:
+        """What the group's runs answered."""
+        if group not in self._answers:
+            rows = self.tables["predictions"]
+            self._answers[group] = rows[rows["run"].isin(group.runs["run"])]
+        return self._answers[group]
+
     def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        key = (group, name)
+        if key not in self._found:
+            self._found[key] = self._sample(group, name)
+        return self._found[key]
+
+    def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
-        each = contributions(self.tables["predictions"], {run: float(scores[run]) for run in runs["run"]}, name)
+        each = contributions(self._predictions(group), {run: float(scores[run]) for run in runs["run"]}, name)
         index = next((series.index for series in each.values()), pd.Index([]))
         seeds: dict[str, dict[int, float]] = {}
         samples: dict[str, Sample] = {}

@@ -131,7 +131,7 @@ def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
     for architecture in ladder.architectures:
         for rung in ladder.of(architecture):
             sample = samples[ladder.at(architecture, rung)]
-            pooled = comparisons.pooled(rung.found.group.runs, ladder.base.metric.name)
+            pooled = comparisons.pooled(rung.found.group.settings(), ladder.base.metric.name)
             found.append(
                 Step(
                     architecture,

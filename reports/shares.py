@@ -34,9 +34,7 @@ def shares(comparisons: Comparisons, found: Comparison) -> list[Share]:
     samples = comparisons.samples(group, found.metric.name)[1]
     rows = group.runs.drop_duplicates("architecture").set_index("architecture")
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
-    pooled = {
-        name: comparisons.pooled(own, found.metric.name) for name, own in group.runs.groupby("architecture", sort=False)
-    }
+    pooled = {name: comparisons.pooled(group.settings([name]), found.metric.name) for name in group.architectures}
     tokens = group.runs.groupby("architecture")["train_tokens"].mean().astype(float).to_dict()
     points = [
         Share(

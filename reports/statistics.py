@@ -14,7 +14,7 @@ chosen by simulated coverage and by the false verdicts of whole families.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -228,8 +228,9 @@ def seeds_needed(
     examples = Spread(0.0, math.inf)
     if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
         examples = _example_spread(a.by_example - b.by_example, [a, b])
+    shares = _by_seeds(a, b, pooled)
     for n in range(2, most + 1):
-        total = _total([*_at(n, a, b, pooled), examples])
+        total = _total([*shares(n), examples])
         if math.isnan(total.variance):
             return None
         degrees = min(total.degrees, _fewest(a, b, pooled, n))
@@ -238,13 +239,13 @@ def seeds_needed(
     return None
 
 
-def _at(n: int, a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
-    """The seeds' shares in the variance of a difference, had every architecture ``n`` seeds."""
+def _by_seeds(a: Sample, b: Sample, pooled: Spread) -> Callable[[int], list[Spread]]:
+    """The seeds' shares in the variance of a difference, had every architecture so many seeds."""
     if _varies_more(a, pooled) or _varies_more(b, pooled):
-        own = (_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b))
-        return [Spread(spread.variance / n, n - 1.0) for spread in own]
-    growth = (n - 1) / max(min(len(a.values), len(b.values)) - 1, 1)
-    return [Spread(2 * pooled.variance / n, pooled.degrees * growth)]
+        own = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+        return lambda n: [Spread(spread.variance / n, n - 1.0) for spread in own]
+    most = max(min(len(a.values), len(b.values)) - 1, 1)
+    return lambda n: [Spread(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
 
 
 def _above(t: float, degrees: float) -> float:

@@ -8,7 +8,7 @@ from reports.comparison import Comparisons, Group, oriented
 from reports.contrasts import ALPHA, Contrast, corrected_for_family
 from reports.formatting import listing
 from reports.metrics import metric
-from reports.stated import Pair, stated
+from reports.stated import Pair
 from reports.statistics import (
     POWER,
     Interval,
@@ -38,13 +38,12 @@ class Question:
 
 def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
     """The contrasts that questions of one family are about, corrected for being so many (Holm)."""
-    margins = stated(comparisons.tables)[1]
     found = []
     for one in family:
         samples = comparisons.samples(one.group, one.metric)[1]
-        two = one.group.runs[one.group.runs["architecture"].isin(one.pair)]
-        margin = margins.get(one.metric, math.nan)
-        found.append(contrast(one, samples, comparisons.pooled(two, one.metric), margin, len(family)))
+        pooled = comparisons.pooled(one.group.settings(one.pair), one.metric)
+        margin = comparisons.margins.get(one.metric, math.nan)
+        found.append(contrast(one, samples, pooled, margin, len(family)))
     return corrected_for_family(found)
 
 
@@ -88,22 +87,18 @@ def diverged(group: Group, names: Sequence[str]) -> list[str]:
     """Which runs of these architectures diverged, in words."""
     found = []
     for name in names:
-        runs = group.runs[group.runs["architecture"] == name]
-        count = int((runs["status"] == "diverged").sum())
+        ended = group.statuses.get(name, [])
+        count = ended.count("diverged")
         if count:
-            found.append(f"{f'all {count}' if 1 < count == len(runs) else f'{count} of {len(runs)}'} runs of {name}")
+            found.append(f"{f'all {count}' if 1 < count == len(ended) else f'{count} of {len(ended)}'} runs of {name}")
     return found
 
 
 def _survivor(group: Group, pair: Pair) -> str:
     """The one all of whose runs finished, where every run of the other diverged: two runs or more of each."""
     for name, other in (pair, pair[::-1]):
-        ended = {each: group.runs.loc[group.runs["architecture"] == each, "status"] for each in (name, other)}
-        whole = all(
-            len(ended[each]) > 1 and bool((ended[each] == status).fillna(False).all())
-            for each, status in ((name, "done"), (other, "diverged"))
-        )
-        if whole:
+        done, lost = (group.statuses.get(each, []) for each in (name, other))
+        if len(done) > 1 and len(lost) > 1 and set(done) == {"done"} and set(lost) == {"diverged"}:
             return name
     return ""
 

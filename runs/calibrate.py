@@ -13,14 +13,14 @@ from typing import Any
 
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size
-from runs import store
+from runs import machine, store
 from runs.sections import Task
 from runs.step import READ_STEPS, Stepper
 from tasks.errors import InputError
 from tasks.values import Prepared
 
 SECONDS = 3.0
-WARM_UP = {"cpu": 3, "cuda": 100}  # steps that are not timed: a GPU records shapes that come again
+WARM_UP = {"cpu": 3, "cuda": 500}  # steps that are not timed: on a GPU shapes that come often are recorded in them
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def _measure(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         work.device,
         work.precision,
     )
+    machine.attention(work.device)
     stream = stepper.stream(tokens=2**60)
     for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):
         stepper.step(stepper.ready(batch), 0, 0.1).loss.item()
@@ -102,4 +103,6 @@ def _measure(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         stepped.loss.item()
         if time.perf_counter() - start > SECONDS:
             break
-    return tokens / (time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    stepper.forget()
+    return tokens / seconds

@@ -133,6 +133,18 @@ def test_rotation_turns_back_in_the_backward_pass() -> None:
     assert torch.autograd.gradcheck(lambda x: rotated(x, angles.cos(), angles.sin()), x)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_single_position_is_rotated_alike(rows: int) -> None:
+    x = torch.randn(rows, 2, 5, 8, generator=torch.Generator().manual_seed(0))
+    angles = torch.cat([torch.rand(1, 1, 5, 4, generator=torch.Generator().manual_seed(1))] * 2, -1)
+    expected = rotated(x, angles.cos(), angles.sin())
+    with torch.no_grad():
+        for place in range(5):
+            angle = angles[:, :, [place]]
+            found = rotated(x[:, :, [place]], angle.cos(), angle.sin())
+            torch.testing.assert_close(found, expected[:, :, [place]], rtol=0, atol=0)
+
+
 def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
     attention, places = Attention(8, 2, dropout=0.5).train(), torch.arange(6)[None]
     torch.nn.init.normal_(attention.output.weight)

@@ -66,6 +66,19 @@ def test_it_writes_the_same(
     assert [fixed is not None for fixed in recorded] == [usual] * 2
 
 
+@pytest.mark.parametrize("why", ["recording has failed here before", "few steps"])
+def test_writing_goes_on_in_the_growing_cache(
+    why: str, recorded: list[Fixed | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "few steps":
+        monkeypatch.setattr(generate, "LONG", STEPS + 1)
+    else:
+        monkeypatch.setattr(recording.CudaGraphs, "work", False)
+        monkeypatch.setitem(generate.RECORDS, "cpu", recording.CudaGraphs)
+    written(perturbed("decoder", 0.3).eval(), Decoding(STEPS), False, None)
+    assert not recorded
+
+
 def test_steps_are_replayed(recorded: list[Fixed | None], monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
     decode = Fixed.decode

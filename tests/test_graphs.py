@@ -17,7 +17,7 @@ from architectures import catalogue, recording
 from architectures.objectives import Asks
 from architectures.recording import Recorder
 from architectures.size import Limits, Size
-from runs import optimizer
+from runs import machine, optimizer
 from runs.batches import Batch, collate
 from runs.sections import Training
 from runs.step import ROWS, WIDTH, Stepper, _is_launching, pairs
@@ -163,6 +163,26 @@ def test_a_run_that_gives_its_recordings_up_frees_them() -> None:
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[Batch] = []
+    monkeypatch.setattr(Batch, "pinned", lambda self: pinned.append(self) or self)
+    one, given = stepper("decoder"), next(batches())
+    one.ready(given)
+    assert not pinned
+    one.device = torch.device("cuda")
+    one.ready(given)
+    assert pinned == [given]
+
+
+def test_attention_of_cudnn_is_left_out_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", told.append)
+    machine.attention("cpu")
+    assert not told
+    machine.attention("cuda")
+    assert told == [False]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from whole_models import padded_pairs, perturbed
 
 from architectures.attention import Attention, View
 from architectures.family import straight
@@ -90,6 +91,32 @@ def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual
         assert not seen.serve(q)
     double = KeyValues(*(each.double() for each in kept(5)[:2]))
     assert double.for_singles().room is None
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "encoder-decoder", "llama", "t5"])
+def test_writing_looks_by_single_queries_and_sees_the_same(
+    name: str, padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given = perturbed(name, 0.2).eval(), padded_pairs()
+    mask = given.source_mask if padded else None
+
+    def logits() -> Tensor:
+        cache, found = model.prefill(given.source, mask), []
+        for place in range(given.target.shape[1]):
+            step, cache = model.decode(given.target[:, [place]], cache)
+            found.append(step)
+        return torch.cat(found, 1)
+
+    calls: list[int] = []
+    single = KeyValues.single
+    monkeypatch.setattr(KeyValues, "single", lambda *given: calls.append(1) or single(*given))
+    found = logits()
+    steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
+    depth = len((model.decoder if crosses else model.stack).blocks)
+    assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
+    monkeypatch.setattr(KeyValues, "serve", lambda self, q: False)
+    torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("given", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
