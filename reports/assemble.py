@@ -1,7 +1,9 @@
 """Makes an experiment's report: its tables, figures and page."""
 
+import gc
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +35,7 @@ def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) ->
     gather = _has_runs(root) or not (root / "tables" / "runs.parquet").is_file()
     if gather:
         read_experiment(root)
-    with locked(root, say, REPORT_LOCK):
+    with locked(root, say, REPORT_LOCK), _seldom_collecting():
         return _report(root, gather, anew)
 
 
@@ -51,6 +53,17 @@ def _report(root: Path, gather: bool, anew: bool) -> "tuple[list[Path], Judged]"
         drawn = page.write(judged, root / "report")
         write_json(made, {"from": stamp, "files": [path.name for path in drawn]})
     return drawn + written, judged
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Tables and figures are many objects that live on: to look for garbage among them takes a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _unchanged(made: Path, stamp: str) -> list[Path]:
