@@ -97,7 +97,7 @@ def _reading(facts: Facts) -> str:
     return (
         f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special "
         "tokens and labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its "
-        "task only; greedy answers are those of archbench, token by token."
+        "task only; greedy answers (do_sample=False) are those of archbench, token by token."
     )
 
 

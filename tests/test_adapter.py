@@ -92,7 +92,15 @@ def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> No
         ({"streamer": object()}, "streamer is not supported"),
         ({"eos_token_id": 5}, "eos_token_id = 5 is not supported; 2 is"),
         ({"max_new_tokens": 2}, "2 new tokens were asked for; expected 1 to 1"),
-        ({"num_beams": 2, "do_sample": True}, "give one of them"),
+        ({"num_beams": 2, "do_sample": True}, "pass do_sample=False, or leave num_beams out"),
+        ({"num_beams": 0}, "num_beams = 0; expected a whole number, 1 or more"),
+        ({"num_beams": 2.5}, "num_beams = 2.5; expected a whole number"),
+        ({"num_beams": "4"}, "num_beams = '4'; expected a whole number"),
+        ({"temperature": 0.0, "do_sample": True}, "temperature = 0.0; expected a number above 0"),
+        ({"temperature": float("nan")}, "temperature = nan; expected a number above 0"),
+        ({"top_k": -1}, "top_k = -1; expected a whole number"),
+        ({"top_p": 7.0}, "top_p = 7.0; expected a number above 0, at most 1"),
+        ({"length_penalty": float("inf")}, "length_penalty = inf; expected a number"),
     ]
     for settings, message in wrong:
         with pytest.raises(InputError, match=message):

@@ -250,3 +250,9 @@ def test_a_record_of_another_schema_is_not_drawn(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text('{"schema": 0}')
     with pytest.raises(ValueError, match="not a benchmark of this archbench"):
         bench.read(tmp_path)
+
+
+def test_a_measure_that_no_named_model_has_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("bench", "--shape", "tiny", "--only", "bert,generation", "--out", tmp_path) == 2
+    assert "generation is not measured for bert" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,8 @@ prompt      a  b  BOS  c       source, BOS, and a start where the answer is begu
 returned    a  b  BOS  c  d  END  PAD
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,13 @@ from tasks.example import BOS, END, PAD
 
 HONOURED = {"do_sample", "length_penalty", "max_length", "max_new_tokens", "num_beams", "suppress_tokens"}
 HONOURED |= {"temperature", "top_k", "top_p"}
+NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {  # whether one is in order, and what is expected
+    "num_beams": (lambda n: isinstance(n, int) and n >= 1, "a whole number, 1 or more"),
+    "temperature": (lambda t: 0 < t < math.inf, "a number above 0; do_sample=False takes the likeliest token"),
+    "top_k": (lambda k: isinstance(k, int) and k >= 0, "a whole number, 0 (all tokens) or more"),
+    "top_p": (lambda p: 0 < p <= 1, "a number above 0, at most 1"),
+    "length_penalty": (math.isfinite, "a number"),
+}
 FIXED = {"bos_token_id": BOS, "eos_token_id": END, "pad_token_id": PAD, "decoder_start_token_id": BOS}
 IDLE = {"transformers_version", "use_cache"}
 
@@ -94,10 +103,14 @@ def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> De
     longest = wanted.get("max_new_tokens") or (wanted["max_length"] - prompt if wanted.get("max_length") else room)
     if not 1 <= longest <= room:
         raise InputError(f"generate: {longest} new tokens were asked for; expected 1 to {room} after this prompt")
+    for name, (fits, expected) in NUMBERS.items():
+        value = wanted.get(name)
+        if value is not None and not (isinstance(value, int | float) and not isinstance(value, bool) and fits(value)):
+            raise InputError(f"generate: {name} = {value!r}; expected {expected}")
     beams = wanted.get("num_beams") or 1
     sampled = {key: wanted[key] for key in ("temperature", "top_k", "top_p") if wanted.get(key) is not None}
     if beams > 1 and wanted.get("do_sample"):
-        raise InputError("generate: num_beams with do_sample is not supported; give one of them")
+        raise InputError("generate: beams are not sampled from; pass do_sample=False, or leave num_beams out")
     strategy = "beam" if beams > 1 else "sample" if wanted.get("do_sample") else "greedy"
     penalty = 1.0 if wanted.get("length_penalty") is None else wanted["length_penalty"]
     return Decoding(longest, strategy, beams=beams, length_penalty=penalty, **sampled)

@@ -86,6 +86,8 @@ def planned(request: Request) -> Plan:
         raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}")
     models, measures = _chosen(request.only, name)
     _check_data(request.data)
+    if models == ("bert",) and measures == ("generation",):
+        raise InputError("--only: generation is not measured for bert, which does not write from left to right")
     shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
     pairs = request.pairs if request.pairs is not None else shape.pairs
     return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
