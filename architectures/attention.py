@@ -189,6 +189,11 @@ class Attention(nn.Module):
         projections = 4.0 * queries * self.dim * self.inner + 4.0 * keys * self.dim * shared
         return projections + 4.0 * pairs * self.inner
 
+    @property
+    def scaling(self) -> float:
+        """What queries are multiplied with before they are compared with keys."""
+        return self.head_dim**-0.5 if self.scale is None else self.scale
+
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
@@ -225,8 +230,7 @@ class Attention(nn.Module):
             return x.view(self.kv_heads, b, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
 
         wide, read = by_row(torch.bmm(by_head(q.flatten(1, 2)), keys)), memory[:, None]
-        scale = self.head_dim**-0.5 if self.scale is None else self.scale
-        mixed = blockwise.attention(wide[:, None], read, read, view.additive(self.window), False, scale)
+        mixed = blockwise.attention(wide[:, None], read, read, view.additive(self.window), False, self.scaling)
         y = by_row(torch.bmm(by_head(mixed), values.mT)).view(b, h, n, e)
         if bias is not None:
             y = y + bias[-len(values) * e :].view(-1, 1, e).repeat_interleave(h // self.kv_heads, 0)
@@ -236,11 +240,11 @@ class Attention(nn.Module):
     def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         if blockwise.serves(q, seen.keys, dropout):
-            scale = self.head_dim**-0.5 if self.scale is None else self.scale
-            y = blockwise.attention(q, seen.keys, seen.values, view.additive(self.window), view.looks_back, scale)
+            y = blockwise.attention(
+                q, seen.keys, seen.values, view.additive(self.window), view.looks_back, self.scaling
+            )
         elif not dropout and seen.serve(q):
-            scale = self.head_dim**-0.5 if self.scale is None else self.scale
-            y = seen.single(q, view.mask(self.window), scale).transpose(1, 2).flatten(2)
+            y = seen.single(q, view.mask(self.window), self.scaling).transpose(1, 2).flatten(2)
         else:
             y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
         z: Tensor = self.output(y)

@@ -105,8 +105,7 @@ def without(attention: Attention, head: int) -> Iterator[None]:
 def weights(attention: Attention, queries: Tensor, seen: KeyValues, view: View) -> Tensor:
     """Attention weights (b, heads, q, k) of queries (b, heads, q, e), plainly, in float32."""
     keys = seen.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
-    scale = attention.head_dim**-0.5 if attention.scale is None else attention.scale
-    scores = scale * queries.float() @ keys.float().mT
+    scores = attention.scaling * queries.float() @ keys.float().mT
     mask = view.mask(attention.window)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask

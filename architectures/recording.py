@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tasks.errors import one_line
 
-MET = 8  # times that a shape is met before it is recorded: a recording takes as long as so many replays save
+MET = 8  # times that a shape is met before it is recorded: an estimate of how many replays make up for a recording
 MOST = 64  # recordings: each keeps its results
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
 NOISE = 1e-5  # or by so much of the size of all results: rounding errors of what would be zero

@@ -1,6 +1,6 @@
 """Compiling the repeated block with `torch.compile`, where there is a compiler; its cache is kept between runs.
 
-On a CPU compiling took 16 to 63 s with nothing in the cache, and steps were 1.00 to 1.16 times as fast afterwards
+On a CPU compiling took 16 to 63 s with nothing in the cache, and steps were 0.99 to 1.16 times as fast afterwards
 (docs/performance.md): `PAYS` is a run of about an hour there. On CUDA, where nothing was measured, it is a guess.
 """
 

@@ -8,7 +8,6 @@ that only one micro-batch's activations exist at a time.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
@@ -76,7 +75,6 @@ def by_rows(call: Callable[[Pairs], list[Result]], batch: Pairs) -> list[Result]
 def release() -> None:
     """Give memory that PyTorch holds in reserve back to the GPU, if there is one."""
     if torch.cuda.is_available():
-        gc.collect()
         torch.cuda.empty_cache()
 
 

@@ -159,6 +159,16 @@ def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Pa
         predict.predict(place, "")
 
 
+def test_a_run_says_which_attention_its_device_is_to_have(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
+    told: list[str] = []
+    monkeypatch.setattr(work.machine, "attention", told.append)
+    perform(plan, tmp_path / "once")
+    assert told == ["cpu"]
+
+
 def test_losses_read_late_and_batches_made_ahead_tell_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ SCHEMA = 1
 FILE = "bench.json"
 MEASURES = ("training", "compiled", "labels", "real", "scoring", "generation", "alone", "shares")
 REAL = ("real", "scoring", "shares")  # those that read a task
+LACKING = {"bert": ("generation",)}  # measures that a model does not have: it writes nothing from left to right
 UNASKED = {"tiny": ("compiled",)}  # measures that a shape leaves out unless they are named: compiling takes minutes
 
 Ended = Literal["done", "failed", "interrupted"]
@@ -86,8 +87,8 @@ def planned(request: Request) -> Plan:
         raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}")
     models, measures = _chosen(request.only, name)
     _check_data(request.data)
-    if models == ("bert",) and measures == ("generation",):
-        raise InputError("--only: generation is not measured for bert, which does not write from left to right")
+    if all(measure in LACKING.get(model, ()) for model in models for measure in measures):
+        raise InputError(f"--only: {', '.join(measures)} is not measured for {', '.join(models)}")
     shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
     pairs = request.pairs if request.pairs is not None else shape.pairs
     return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
@@ -193,7 +194,7 @@ def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callab
 
 def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
     """The name of each measure of a model and how it is taken."""
-    wanted = set(plan.measures)
+    wanted = set(plan.measures) - set(LACKING.get(model, ()))
     if wanted & {"training", "compiled"}:
         yield "training", lambda: training.full(setting, model)
     if "labels" in wanted:
@@ -202,7 +203,7 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
         yield "real", lambda: [real.real(setting, model)]
     if "scoring" in wanted:
         yield "scoring", lambda: [inference.scoring(setting, model)]
-    if "generation" in wanted and model != "bert":
+    if "generation" in wanted:
         for rows in inference.BATCHES:
             yield f"generation-{rows}", lambda rows=rows: [inference.generation(setting, model, rows)]  # type: ignore[misc]
     if "alone" in wanted:
