@@ -1,0 +1,249 @@
+"""A CUDA device that is none: its tensors lie on the CPU, but what CUDA refuses is refused.
+
+Tensors of two devices do not mix, a tensor there has no NumPy array, and what is recorded as a graph may neither read a
+value on the host nor copy between host and device. A recording repeats what was done with the memory it was done in,
+so numbers of Python are frozen in it as on a GPU. ``waits`` counts how often the host would have waited.
+
+What it cannot tell: kernels that CUDA lacks or computes otherwise, memory, streams, speed.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+CUDA = torch.device("cuda:0")
+READS = {"_local_scalar_dense", "equal", "masked_select", "nonzero"}  # what is not known before the device is done
+INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
+
+Call = tuple[Any, Any, Any, Any]  # an operator, what it was given, what it gave
+
+
+class State:
+    """How often the host waited, and the tape of what is being recorded."""
+
+    waits = 0
+    tape: list[Call] | None = None
+
+
+class There(Tensor):
+    """A tensor that says it is on the device; its numbers are those of ``held``."""
+
+    held: Tensor
+
+    @staticmethod
+    def __new__(cls, held: Tensor) -> "There":
+        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=CUDA
+        )
+        made.held = held
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _done(func, args, kwargs or {})
+
+    def tolist(self) -> Any:
+        _waited("tolist")
+        return self.held.tolist()
+
+    def pin_memory(self, *device: Any) -> Tensor:
+        raise RuntimeError("cannot pin a tensor of the device")
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """A list is an index that PyTorch would copy to the device without asking anybody."""
+        parts = index if isinstance(index, tuple) else (index,)
+        moved = tuple(torch.tensor(part, device=CUDA) if isinstance(part, list) else part for part in parts)
+        return super().__getitem__(moved)
+
+
+class _Mode(TorchDispatchMode):
+    """Makes tensors there where they are asked for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _done(func, args, kwargs or {})
+
+
+def _done(func: Any, args: Any, kwargs: Any) -> Any:
+    """What an operator does, on the CPU, if CUDA would."""
+    name, wanted = func._schema.name.split("::")[1], kwargs.get("device")
+    tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
+    there, here = ([t for t in tensors if isinstance(t, There) is on] for on in (True, False))
+    goes = bool(there) if wanted is None else torch.device(wanted).type == "cuda"
+    _refused(name, func, args, there, here, goes)
+    kwargs = {key: value for key, value in kwargs.items() if key not in ("non_blocking", "pin_memory")}
+    kwargs |= {} if wanted is None else {"device": torch.device("cpu")}
+    given, named = tree_map(_held, args), tree_map(_held, kwargs)
+    with no_dispatch():
+        found = func(*given, **named)
+    if State.tape is not None and goes:
+        State.tape.append((func, given, named, found))
+    if name == "copy_":
+        return args[0]
+    if not goes:
+        return found
+    written = [value for said, value in zip(func._schema.arguments, args, strict=False) if _writes(said)]
+    if written and func._schema.returns and _writes(func._schema.returns[0]):
+        return written[0]
+    return tree_map(lambda each: There(each) if isinstance(each, Tensor) else each, found)
+
+
+def _refused(name: str, func: Any, args: Any, there: list[Tensor], here: list[Tensor], goes: bool) -> None:
+    """Raise what CUDA would for tensors there and here, and count what the host would wait for."""
+    strange = [each for each in here if each.dim() > 0]  # a single number may be of the host
+    if name in ("_to_copy", "copy_"):
+        crosses = bool(there) is not goes or bool(there and here)
+        if crosses and State.tape is not None:
+            raise RuntimeError(f"{func}: a copy between host and device in a recording")
+        if there and not goes:
+            _waited(str(func))
+        return
+    if name in INDEXED and isinstance(args[0], There):
+        indices = [each for each in tree_flatten(args[1])[0] if isinstance(each, Tensor)]
+        if strange or any(each.dtype == torch.bool for each in indices):
+            _waited(f"{func} with an index that is a mask or of the host")
+        strange = [each for each in strange if not any(each is index for index in indices)]
+    if there and strange:
+        raise RuntimeError(f"{func}: tensors on cuda and on the CPU")
+    if there and name in READS:
+        _waited(str(func))
+
+
+def _waited(what: str) -> None:
+    if State.tape is not None:
+        raise RuntimeError(f"{what}: the host would wait in a recording")
+    State.waits += 1
+
+
+def _held(value: Any) -> Any:
+    return value.held if isinstance(value, There) else value
+
+
+def _writes(said: Any) -> bool:
+    return said.alias_info is not None and said.alias_info.is_write
+
+
+class Graph:
+    """What was done while it was recorded, done again in the same memory."""
+
+    def __init__(self) -> None:
+        self.tape: list[Call] = []
+
+    def replay(self) -> None:
+        with no_dispatch(), torch.no_grad():
+            for func, given, named, found in self.tape:
+                returns = func._schema.returns
+                views = bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
+                if views:
+                    continue  # of memory that is there
+                again = func(*given, **named)
+                if not any(_writes(said) for said in func._schema.arguments):
+                    for place, new in zip(tree_flatten(found)[0], tree_flatten(again)[0], strict=True):
+                        if isinstance(place, Tensor):
+                            place.copy_(new)
+
+
+@contextlib.contextmanager
+def _recorded(graph: Graph, pool: Any = None, capture_error_mode: str = "") -> Iterator[None]:
+    State.tape = graph.tape
+    try:
+        yield
+    finally:
+        State.tape = None
+
+
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """PyTorch's, which chooses a kernel by the device; types have to agree as there."""
+    if torch.is_autocast_enabled("cuda") and q.is_cuda:
+        q, k, v = (each.to(torch.get_autocast_dtype("cuda")) for each in (q, k, v))
+        attn_mask = attn_mask if attn_mask is None or attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
+    if not q.dtype == k.dtype == v.dtype or (attn_mask is not None and attn_mask.dtype not in (torch.bool, q.dtype)):
+        raise RuntimeError("attention: types differ")
+    if enable_gqa:
+        k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], 1) for each in (k, v))
+    scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return torch.dropout(scores.softmax(-1), dropout_p, True).to(v.dtype) @ v
+
+
+def _moved(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+    """``nn.Module.to``: what modules share stays shared, and a parameter keeps what was noted on it."""
+    wanted = kwargs.get("device", args[0] if args else None)
+    if not isinstance(wanted, str | torch.device) or torch.device(wanted).type != "cuda":
+        return _to(module, *args, **kwargs)
+    new: dict[int, Tensor] = {}
+    for each in module.modules():
+        for named in (each._parameters, each._buffers):
+            for name, held in named.items():
+                if held is None or isinstance(held, There):
+                    continue
+                if id(held) not in new:
+                    made: Tensor = There(held.detach().clone())
+                    if isinstance(held, nn.Parameter):
+                        made = nn.Parameter(made, held.requires_grad)
+                        made.__dict__.update(held.__dict__)
+                    new[id(held)] = made
+                named[name] = new[id(held)]
+    return module
+
+
+def _tensor(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
+    made = _plain(data, *args, **kwargs)
+    return made if device is None else made.to(device)
+
+
+_to, _plain = nn.Module.to, torch.tensor
+NAMES: dict[str, Any] = {
+    "is_available": lambda: True,
+    "is_initialized": lambda: True,
+    "device_count": lambda: 1,
+    "current_device": lambda: 0,
+    "get_device_name": lambda *device: "none",
+    "is_bf16_supported": lambda **how: True,
+    "max_memory_allocated": lambda *device: 1,
+    "graph_pool_handle": lambda: object(),
+    "current_stream": mock.MagicMock(),
+    "Stream": mock.MagicMock(),
+    "stream": lambda stream: contextlib.nullcontext(),
+    "set_stream": lambda stream: None,
+    "CUDAGraph": Graph,
+    "graph": _recorded,
+    "_lazy_init": lambda: None,
+} | {name: lambda *args: None for name in ("reset_peak_memory_stats", "synchronize", "manual_seed", "empty_cache")}
+
+
+@contextlib.contextmanager
+def pretended() -> Iterator[None]:
+    """Within, there is a device "cuda"."""
+    with contextlib.ExitStack() as stack:
+        for name, value in NAMES.items():
+            stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        stack.enter_context(mock.patch.object(Tensor, "pin_memory", lambda tensor, *device: tensor))
+        stack.enter_context(mock.patch.object(F, "scaled_dot_product_attention", _attention))
+        stack.enter_context(mock.patch.object(nn.Module, "to", _moved))
+        stack.enter_context(mock.patch.object(torch, "tensor", _tensor))
+        stack.enter_context(_Mode())
+        yield

@@ -1,0 +1,127 @@
+"""Runs on a pretended GPU, and what they came to; run as a program, since PyTorch has to be told before it is imported.
+
+usage: python -m tests.pretended_work LIBRARY FOLDER ARCHITECTURE TASK
+       python -m tests.pretended_work LIBRARY FOLDER MODEL
+
+With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW in
+float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the device, how
+many shapes of steps and of writing were recorded, and what was said.
+"""
+
+import ctypes
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+
+def load(library: str) -> None:
+    """The stand-in for CUDA, ahead of PyTorch itself."""
+    found = importlib.util.find_spec("torch")
+    assert found is not None and found.origin is not None
+    for path in (*(Path(found.origin).parent / "lib" / name for name in ("libc10.so", "libtorch_cpu.so")), library):
+        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+
+
+def main(library: str, folder: str, name: str, task: str = "") -> None:
+    load(library)
+    import torch
+
+    torch.set_num_threads(1)
+    if task:
+        compare(Path(folder), name, task)
+    else:
+        benchmark(Path(folder), name, Path(library).parent / "cache")
+
+
+def benchmark(place: Path, model: str, cache: Path) -> None:
+    from pretended_cuda import pretended
+
+    from runs.bench import suite
+
+    measures = ("training", "labels", "real", "scoring", "generation")
+    request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
+    with pretended():
+        suite.run(request, place, cache, "", str)
+
+
+def compare(folder: Path, architecture: str, task: str) -> None:
+    from pretended_cuda import pretended
+    from tiny_runs import write_data
+
+    from architectures import generate, recording
+
+    place = write_data(folder)
+    with mock.patch.object(recording, "MET", 2), mock.patch.object(generate, "LONG", 3):
+        found = {"cpu": performed(place, "cpu", architecture, task, "float32", nullcontext)}
+        found |= {kind: performed(place, "cuda", architecture, task, kind, pretended) for kind in ("float32", "bf16")}
+    print(json.dumps(found))
+
+
+def performed(
+    place: Path, device: str, architecture: str, task: str, precision: str, around: Callable[[], Any]
+) -> dict[str, Any]:
+    from pretended_cuda import State
+    from tiny_runs import TASKS
+
+    from architectures.recording import CudaGraphs
+    from runs import matrix, spec, store, work
+    from runs.batches import Batch
+    from runs.messages import Said
+    from runs.step import ROWS, WIDTH, Stepper
+
+    optimizer = "adamw" if precision == "float32" else "muon"  # which makes much of rounding
+    training = {"batch_tokens": 250, "learning_rate": 0.01, "optimizer": optimizer, "precision": precision}
+    values = {
+        "name": "pretended",
+        "architectures": [architecture],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": training,
+        "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
+    }
+    root, said, waits, recorded = place / f"{device}-{precision}", [], [], []
+    step, record = Stepper.step, CudaGraphs.__call__
+
+    def counted(stepper: Stepper, *given: Any) -> Any:
+        before, recordings = State.waits, len(recorded)
+        result = step(stepper, *given)
+        if len(recorded) == recordings:  # a recording is compared with the step when it is made
+            waits.append(State.waits - before)
+        return result
+
+    def noted(graphs: CudaGraphs, *given: Any) -> Any:
+        recorded.append(given)
+        return record(graphs, *given)
+
+    def even(stepper: Stepper, batch: Batch) -> Batch:
+        return batch.even(ROWS, WIDTH, stepper.longest)  # as there, since what is hidden is drawn for all of it
+
+    ready = even if device == "cpu" else Stepper.ready
+    watched = mock.patch.multiple(Stepper, ready=ready, step=counted)
+    with around(), watched, mock.patch.object(CudaGraphs, "__call__", noted):
+        cache = place / "cache"
+        experiment = spec.from_dict(values, folder=place)
+        planned = matrix.plan(experiment, device=device, deterministic=False, cache=cache, root=root, say=str)
+        (plan,) = planned.plans
+        for row in planned.datasets:
+            store.write_json(root / "data" / f"{row['dataset']}.json", row)
+        run = root / "runs" / plan.run
+        work.perform(plan, run, lambda told: said.append(told.line) if isinstance(told, Said) else None, lambda: False)
+    return {
+        "scores": store.read_json(run / "scores.json"),
+        "waits": waits,
+        "recorded": len(recorded),
+        "said": said,
+        "device": plan.device,
+        "precision": plan.precision,
+    }
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    main(*sys.argv[1:])

@@ -1,0 +1,108 @@
+"""All that a run does on a GPU, on a device that computes on the CPU and refuses what CUDA would.
+
+See ``pretended_cuda``. What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
+"""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="takes a C++ compiler"),
+    pytest.mark.skipif(torch.version.cuda is not None, reason="PyTorch has CUDA itself"),
+]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tells PyTorch that there is a device."""
+    made, torch_folder = tmp_path_factory.mktemp("library") / "pretended.so", Path(torch.__file__).parent
+    headers = [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include' / 'torch' / 'csrc' / 'api' / 'include'}"]
+    libraries = [f"-L{torch_folder / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{torch_folder / 'lib'}"]
+    source = str(Path(__file__).parent / "pretended_cuda.cpp")
+    subprocess.run(["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(made), *libraries], check=True)
+    return made
+
+
+def performed(library: Path, folder: Path, *what: str) -> str:
+    """What the program printed."""
+    command = [sys.executable, "-m", "tests.pretended_work", str(library), str(folder), *what]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+@pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])
+@pytest.mark.parametrize("architecture", ["decoder", "prefix-decoder", "encoder", "encoder-decoder"])
+def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
+    library: Path, tmp_path: Path, architecture: str, task: str
+) -> None:
+    found = json.loads(performed(library, tmp_path, architecture, task).splitlines()[-1])
+    cpu, there, bf16 = found["cpu"], found["float32"], found["bf16"]
+    assert there["device"] == bf16["device"] == "cuda" and bf16["precision"] == "bf16"
+    assert not cpu["recorded"] and there["recorded"] and bf16["recorded"]
+    for one in (there, bf16):
+        assert one["said"] == cpu["said"]  # a recording that breaks off is told
+        assert len(one["waits"]) > 5 and not any(one["waits"][1:])  # the first learns what an answer may be
+    assert all(math.isfinite(score["value"]) for score in bf16["scores"])
+    for mine, plain in zip(there["scores"], cpu["scores"], strict=True):
+        assert mine["metric"] == plain["metric"]
+        if mine["metric"] == "nll_per_token":
+            assert mine["value"] == pytest.approx(plain["value"], abs=1e-3)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama", "bert", "t5"])
+def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: Path, model: str) -> None:
+    performed(library, tmp_path, model)
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert (found["device"], found["precision"], found["complete"]) == ("cuda", "bf16", True)
+    assert len(found["measures"]) == (4 if model == "bert" else 6)
+    assert not [measure["error"] for measure in found["measures"] if "error" in measure]
+
+
+REFUSED = """
+import sys
+from tests.pretended_work import load
+load(sys.argv[1])
+import torch
+from tests.pretended_cuda import State, pretended
+with pretended():
+    x, graph = torch.arange(4.0).to("cuda"), torch.cuda.CUDAGraph()
+    for wrong in (
+        lambda: x + torch.ones(4),
+        lambda: x.numpy(),
+        lambda: torch.nn.functional.linear(x, torch.ones(2, 4)),
+    ):
+        try:
+            wrong()
+        except (RuntimeError, TypeError):
+            continue
+        raise SystemExit("not refused")
+    assert State.waits == 0 and x.sum().item() == 6.0 and State.waits == 1
+    for wrong in (lambda: x.sum().item(), lambda: x[x > 1], lambda: torch.ones(4).to("cuda"), lambda: x.cpu()):
+        try:
+            with torch.cuda.graph(torch.cuda.CUDAGraph()):
+                wrong()
+        except RuntimeError:
+            continue
+        raise SystemExit("not refused in a recording")
+    factor = 2.0
+    with torch.cuda.graph(graph):
+        y = (x * factor).cumsum(0)
+    x.copy_(torch.ones(4))
+    factor = 3.0
+    graph.replay()
+    assert y.cpu().tolist() == [2.0, 4.0, 6.0, 8.0]  # what the memory holds now, by the factor of then
+"""
+
+
+def test_the_stand_in_refuses_what_cuda_does(library: Path) -> None:
+    subprocess.run([sys.executable, "-c", REFUSED, str(library)], cwd=ROOT, check=True)
