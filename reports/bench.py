@@ -76,11 +76,11 @@ def remarks(record: Row) -> list[str]:
     """What the table has no room for: machine, shape, peaks, compile times, and what failed."""
     shape, facts = record["shape"], record["environment"]
     lines = [
-        f"{facts['processor'] if record['device'] == 'cpu' else facts['device']}, {record['threads']} thread, "
-        f"{record['precision']} training, float32 inference, torch {facts['torch']}, "
+        f"{_machine(record)}, {record['threads']} thread, {record['precision']} training, float32 inference, torch {facts['torch']}, "
         f"transformers {facts['transformers']}",
         f"shape {shape['name']}: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, "
-        f"context {shape['context']}, vocabulary {shape['vocabulary']:,}; {record['pairs']} pairs of samples",
+        f"context {shape['context']}, vocabulary {shape['vocabulary']:,}; "
+        f"{record['pairs']} pair{'s' * (record['pairs'] != 1)} of samples",
     ]
     if facts.get("load") and float(facts["load"]) > float(facts["cores"]):
         lines.append(f"the machine was busy: a load of {facts['load']} on {facts['cores']} cores at the beginning")
@@ -88,7 +88,7 @@ def remarks(record: Row) -> list[str]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")
     lines += [line for found in record["measures"] for line in _remarks(found)]
-    lines.append("brackets: quartiles; ratio: of pairs, over 1 where ours is faster or needs less")
+    lines.append("brackets: quartiles, none where one sample was taken; ratio: of pairs, over 1 where ours is faster or needs less")
     return [*lines, *record["notes"]]
 
 
@@ -97,7 +97,8 @@ def write(record: Row, root: Path) -> list[Path]:
     found = numbers(record)
     if found.empty:
         return []
-    files = drawing.together(panels(found, record["classes"]), columns=min(2, found["model"].nunique()))
+    where = f"shape {record['shape']['name']}, {_machine(record)}"
+    files = drawing.together(panels(found, record["classes"], where), columns=min(2, found["model"].nunique()))
     paths = [root / f"bench.{kind}" for kind in files]
     for path, content in zip(paths, files.values(), strict=True):
         write_bytes(path, content)
@@ -105,20 +106,28 @@ def write(record: Row, root: Path) -> list[Path]:
     return [*paths, root / "bench.csv"]
 
 
-def panels(found: pd.DataFrame, classes: Mapping[str, str]) -> list[Panel]:
-    """A panel for each model, with the ``classes`` of transformers below its name, and all with the same axis."""
+def panels(found: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[Panel]:
+    """A panel for each model, with the ``classes`` of transformers and ``where`` it was measured below its name.
+
+    All have the same axis.
+    """
     lower, upper = min(0.9, found["ratio_lower"].min()), max(1.1, found["ratio_upper"].max())
     limits = (lower / 1.08, upper * 1.08)
     return [
         Panel(
             str(model),
-            f"beside {classes[str(model)]}",
+            f"beside {classes[str(model)]}, {where}",
             1.0 + _ROW * len(rows),
             partial(_draw, rows=rows, limits=limits),
             f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
         )
         for model, rows in found.groupby("model", sort=False)
     ]
+
+
+def _machine(record: Row) -> str:
+    facts = record["environment"]
+    return str(facts["processor"] if record["device"] == "cpu" else facts["device"])
 
 
 def _measured(record: Row) -> Iterable[Row]:
@@ -143,7 +152,9 @@ def _numbers(found: Row) -> Iterable[Row]:
 
 def _line(row: Any) -> list[str]:
     sides = (_quartiles(row, side, row["unit"]) for side in ("ours", "theirs"))
-    ratio = f"{row['ratio_median']:.2f} [{row['ratio_lower']:.2f} to {row['ratio_upper']:.2f}]"
+    ratio = f"{row['ratio_median']:.2f}"
+    if row["samples"] > 1:
+        ratio += f" [{row['ratio_lower']:.2f} to {row['ratio_upper']:.2f}]"
     unit = "MiB" if row["unit"] == "bytes" else str(row["unit"])
     return [str(row["model"]), _label(row), unit, *sides, ratio]
 
@@ -156,7 +167,7 @@ def _label(row: Any) -> str:
 
 def _quartiles(row: Any, side: str, unit: str) -> str:
     middle, lower, upper = (_value(row[f"{side}_{key}"], unit) for key in ("median", "lower", "upper"))
-    return f"{middle} [{lower} to {upper}]"
+    return f"{middle} [{lower} to {upper}]" if row["samples"] > 1 else middle
 
 
 def _value(value: float, unit: str) -> str:

@@ -174,7 +174,7 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
     assert 0.0 < record["measures"][0]["peak_fraction"]["ours"][0] < 1.0
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
-    assert [panel.title for panel in bench.panels(table, CLASSES)] == ["gpt2", "bert"]
+    assert [panel.title for panel in bench.panels(table, CLASSES, "here")] == ["gpt2", "bert"]
 
 
 @pytest.mark.slow
