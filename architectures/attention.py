@@ -17,6 +17,7 @@ from architectures.numbers import Amount
 from architectures.product import product
 from architectures.rotate import rotated
 
+HALVES = (torch.bfloat16, torch.float16)  # in which a GPU's fast kernel shares heads, where nothing is masked
 DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
 
 
@@ -257,6 +258,8 @@ class Attention(nn.Module):
         exact = q.device.type == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
         with torch.autocast(q.device.type, enabled=not exact and torch.is_autocast_enabled(q.device.type)):
             q, k, v = (t.float() if exact else t for t in (q, seen.keys, seen.values))
+            if k.shape[1] != q.shape[1] and not exact and not (mask is None and q.dtype in HALVES):
+                k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
             y = F.scaled_dot_product_attention(
                 q,
                 k,
@@ -265,6 +268,6 @@ class Attention(nn.Module):
                 dropout_p=dropout,
                 is_causal=plain,
                 scale=self.scale,
-                enable_gqa=self.kv_heads != self.heads,
+                enable_gqa=k.shape[1] != q.shape[1],
             )
         return y if torch.is_autocast_enabled(y.device.type) else y.to(came)  # under autocast the product casts

@@ -76,8 +76,8 @@ def remarks(record: Row) -> list[str]:
     """What the table has no room for: machine, shape, peaks, compile times, and what failed."""
     shape, facts = record["shape"], record["environment"]
     lines = [
-        f"{_machine(record)}, {record['threads']} thread, {record['precision']} training, float32 inference, torch {facts['torch']}, "
-        f"transformers {facts['transformers']}",
+        f"{_machine(record)}, {record['threads']} thread, {record['precision']} training, float32 inference, "
+        f"torch {facts['torch']}, transformers {facts['transformers']}",
         f"shape {shape['name']}: width {shape['width']}, {shape['layers']} layers, {shape['heads']} heads, "
         f"context {shape['context']}, vocabulary {shape['vocabulary']:,}; "
         f"{record['pairs']} pair{'s' * (record['pairs'] != 1)} of samples",
@@ -88,7 +88,7 @@ def remarks(record: Row) -> list[str]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")
     lines += [line for found in record["measures"] for line in _remarks(found)]
-    lines.append("brackets: quartiles, none where one sample was taken; ratio: of pairs, over 1 where ours is faster or needs less")
+    lines.append("brackets: quartiles, none of one sample; ratio: of pairs, over 1 where ours is faster or needs less")
     return [*lines, *record["notes"]]
 
 

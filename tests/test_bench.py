@@ -1,6 +1,7 @@
 """The benchmark: both sides do the same work in turn; record, table and figure say what was measured."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,15 @@ def test_a_measure_that_no_named_model_has_is_an_error(tmp_path: Path, capsys: p
     assert status("bench", "--shape", "tiny", "--only", "bert,generation", "--out", tmp_path) == 2
     assert "generation is not measured for bert" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_measured_before_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(suite, "_measure", lambda *given: None)
+    (tmp_path / "bench.json").write_text("measured")
+    os.utime(tmp_path / "bench.json", (0, 0))
+    status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)
+    (kept,) = tmp_path.glob("bench-*.json")
+    assert kept.read_text() == "measured" and str(kept) in capsys.readouterr().err
+    assert json.loads((tmp_path / "bench.json").read_text())["measures"] == []

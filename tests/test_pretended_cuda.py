@@ -41,7 +41,7 @@ def performed(library: Path, folder: Path, *what: str) -> str:
 
 
 @pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])
-@pytest.mark.parametrize("architecture", ["decoder", "prefix-decoder", "encoder", "encoder-decoder"])
+@pytest.mark.parametrize("architecture", ["decoder", "prefix-decoder", "llama", "encoder", "encoder-decoder"])
 def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
     library: Path, tmp_path: Path, architecture: str, task: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -63,7 +64,8 @@ class Plan:
 def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> Ended:
     """Measure what was asked for into ``root/bench.json``, which is written anew after each measure.
 
-    ``failed`` where some measure could not be taken; on ``KeyboardInterrupt`` in a measure those before it stand.
+    ``failed`` where some measure could not be taken; on ``KeyboardInterrupt`` in a measure those before it stand. What
+    was measured into the file before is kept beside it.
     Raises ``InputError`` before anything is measured or written.
     """
     plan = planned(request)
@@ -71,12 +73,22 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
+        if (kept := _put_aside(root / FILE)) is not None:
+            say(f"what was measured before is kept as {kept}")
         store.write_json(root / FILE, record)
         try:
             _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
         except KeyboardInterrupt:
             return "interrupted"
     return "failed" if any("error" in measure for measure in record["measures"]) else "done"
+
+
+def _put_aside(file: Path) -> Path | None:
+    """Rename a file after the moment in which it was written; where it is now, None if there was none."""
+    if not file.is_file():
+        return None
+    moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(file.stat().st_mtime))
+    return file.replace(file.with_stem(f"{file.stem}-{moment}"))
 
 
 def planned(request: Request) -> Plan:
