@@ -26,6 +26,7 @@ LABELS: Final = {
     "compiled": "training, both compiled",
     "labels": "training, one label",
     "real": "training, real task",
+    "grouped": "the same, theirs by length",
     "scoring": "scoring",
     "generation-1": "generation, 1 row",
     "generation-32": "generation, 32 rows",

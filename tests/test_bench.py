@@ -1,5 +1,6 @@
 """The benchmark: both sides do the same work in turn; record, table and figure say what was measured."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -115,7 +116,7 @@ def test_both_sides_find_the_same_likelihoods(setting: Setting, model: str) -> N
 
 @pytest.mark.parametrize("model", MODELS)
 def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: str) -> None:
-    train, batches = setting.prepared.train, real.their_batches(setting, model)
+    train, batches = setting.prepared.train, real.their_batches(setting, model, grouped=model == "gpt2")
     rows = real.their_rows(setting.prepared, TINY)
     for _, (inputs, tokens) in zip(range(3), batches, strict=False):
         read = int(inputs["attention_mask"].sum())
@@ -129,6 +130,15 @@ def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: 
     assert next(real.our_batches(setting)).tokens <= TINY.batch_tokens
     mean = float((train.source_lengths + train.target_lengths).mean())
     assert abs(rows * mean - TINY.batch_tokens) <= mean / 2
+
+
+def test_lengths_that_are_grouped_leave_less_padding(setting: Setting) -> None:
+    def padded(grouped: bool) -> float:
+        batches = itertools.islice(real.their_batches(setting, "t5", grouped), 20)
+        masks = [inputs["attention_mask"].double() for inputs, _ in batches]
+        return float(torch.stack([1.0 - mask.mean() for mask in masks]).mean())
+
+    assert 0.0 < padded(True) < 0.8 * padded(False)
 
 
 def test_operators_are_told_apart() -> None:

@@ -64,7 +64,7 @@ def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: 
     performed(library, tmp_path, model)
     found = json.loads((tmp_path / "bench.json").read_text())
     assert (found["device"], found["precision"], found["complete"]) == ("cuda", "bf16", True)
-    assert len(found["measures"]) == (4 if model == "bert" else 6)
+    assert len(found["measures"]) == (5 if model == "bert" else 7)
     assert not [measure["error"] for measure in found["measures"] if "error" in measure]
 
 

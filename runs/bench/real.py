@@ -28,26 +28,29 @@ DATA = "bench: data"  # the label of reading and collating in a profile
 Features = dict[str, list[int]]
 
 
-def real(setting: Setting, model: str) -> Found:
-    """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones."""
-    sides = dict(zip(("ours", "theirs"), map(_several, works(setting, model)), strict=True))
+def real(setting: Setting, model: str, grouped: bool = False) -> Found:
+    """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones.
+
+    ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
+    """
+    sides = dict(zip(("ours", "theirs"), map(_several, works(setting, model, grouped)), strict=True))
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = {
         "batches": BATCHES,
         "batch_tokens": setting.shape.batch_tokens,
         "their_rows": their_rows(setting.prepared, setting.shape),
     }
-    return found("real", model, "tokens/s", samples, **facts)
+    return found("grouped" if grouped else "real", model, "tokens/s", samples, **facts)
 
 
 def _several(work: Work) -> Work:
     return lambda: sum(work() for _ in range(BATCHES))
 
 
-def works(setting: Setting, model: str) -> tuple[Work, Work]:
+def works(setting: Setting, model: str, grouped: bool = False) -> tuple[Work, Work]:
     """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
-    return _ours(setting, ours), _theirs(setting, model, theirs)
+    return _ours(setting, ours), _theirs(setting, model, theirs, grouped)
 
 
 def _ours(setting: Setting, model: Any) -> Work:
@@ -63,9 +66,9 @@ def _ours(setting: Setting, model: Any) -> Work:
     return work
 
 
-def _theirs(setting: Setting, model: str, theirs: Any) -> Work:
+def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:
     other = TheirStepper(theirs, setting.where)
-    batches = their_batches(setting, model)
+    batches = their_batches(setting, model, grouped)
 
     def work() -> float:
         with record_function(DATA):
@@ -83,8 +86,13 @@ def our_batches(setting: Setting) -> Iterator[Batch]:
     return (batch for batch, _ in stream.start())
 
 
-def their_batches(setting: Setting, model: str) -> Iterator[tuple[dict[str, torch.Tensor], int]]:
-    """Shuffled examples, so many a batch, padded to the longest among them -> inputs and data tokens, without end."""
+def their_batches(setting: Setting, model: str, grouped: bool = False) -> Iterator[tuple[dict[str, torch.Tensor], int]]:
+    """Shuffled examples, so many a batch, padded to the longest among them -> inputs and data tokens, without end.
+
+    ``grouped``: inputs of similar lengths are together, batches of long and short ones in any order.
+    """
+    from transformers.trainer_pt_utils import get_length_grouped_indices
+
     train, rows = setting.prepared.train, their_rows(setting.prepared, setting.shape)
     generator = np.random.default_rng(0)
     drawn = generator.permutation(len(train))[:DRAWN]
@@ -93,10 +101,17 @@ def their_batches(setting: Setting, model: str) -> Iterator[tuple[dict[str, torc
     features = [build(train[int(index)], setting.shape.target_length, generator) for index in drawn]
     lengths = (train.source_lengths + train.target_lengths)[drawn]
     collate, whole = collator(model), len(drawn) // rows * rows
+    widths, order = [len(each["input_ids"]) for each in features], torch.Generator().manual_seed(0)
+
+    def examples() -> NDArray[np.int64]:
+        if grouped:
+            return np.array(get_length_grouped_indices(widths, rows, generator=order))
+        return generator.permutation(len(drawn))
 
     def batches() -> Iterator[tuple[dict[str, torch.Tensor], int]]:
         while True:
-            for part in np.split(generator.permutation(len(drawn))[:whole], whole // rows):
+            parts = np.split(examples()[:whole], whole // rows)
+            for part in (parts[place] for place in generator.permutation(len(parts))):
                 yield collate([dict(features[index]) for index in part]), int(lengths[part].sum())
 
     return batches()

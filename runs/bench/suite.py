@@ -212,7 +212,7 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
     if "labels" in wanted:
         yield "labels", lambda: [training.labelled(setting, model)]
     if "real" in wanted:
-        yield "real", lambda: [real.real(setting, model)]
+        yield "real", lambda: [real.real(setting, model, grouped) for grouped in (False, True)]
     if "scoring" in wanted:
         yield "scoring", lambda: [inference.scoring(setting, model)]
     if "generation" in wanted:
