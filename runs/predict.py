@@ -1,6 +1,7 @@
 """What a finished run says to a text: it continues, classifies, translates or summarizes it."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,56 @@ class Answer:
     cut: int = 0
 
 
-def predict(folder: Path, text: str) -> Answer:
-    """Answer ``text`` with the run in ``folder``.
+@dataclass(frozen=True)
+class Choice:
+    """How to write another way than the run was scored: by beams, or by sampling, which ``seed`` repeats."""
 
-    Raises ``InputError`` where the run is unfinished or damaged, or the text empty.
+    beams: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    def over(self, decoding: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a task with what was chosen in their place; raises ``InputError`` where that has no sense."""
+        drawn = {"--temperature": self.temperature, "--top-k": self.top_k, "--top-p": self.top_p, "--seed": self.seed}
+        asked = [flag for flag, value in drawn.items() if value is not None]
+        if self.beams is not None:
+            if asked:
+                raise InputError(f"{asked[0]}: beam search draws nothing; leave it or --beams out")
+            return {**decoding, "strategy": "beam", "beams": self.beams}
+        if self.temperature is None:
+            if asked:
+                raise InputError(f"{asked[0]}: add --temperature; with 1 tokens are drawn as likely as they are")
+            return decoding
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"--temperature: {self.temperature:g}: expected a number above 0")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0, 1 at most")
+        top = {"top_k": self.top_k or 0, "top_p": 1.0 if self.top_p is None else self.top_p}
+        return {**decoding, "strategy": "sample", "temperature": self.temperature, **top}
+
+
+def predict(folder: Path, text: str, choice: Choice | None = None) -> Answer:
+    """Answer ``text`` with the run in ``folder``, as it was scored unless ``choice`` says otherwise.
+
+    Raises ``InputError`` where the run is unfinished or damaged, the text empty, or nothing can be chosen.
     """
     if not text:
         raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
     run = finished.read(folder)
-    made, answers, tokenizer = run.plan, run.answers, run.tokenizer
+    if choice is not None and run.kind == "classification":
+        raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
+    chosen = choice or Choice()
+    run = replace(run, decoding=chosen.over(run.decoding))
+    made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, chosen.seed or 0
     ids = tokenizer.encode(text)
     if run.kind == "generation":
-        return _continued(run, ids)
+        return _continued(run, ids, seed)
     pairs, cut = _pairs(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
     if run.kind == "classification":
         return _classified(run.model, tokenizer, pairs, answers, cut)
-    return Answer(run.kind, tokenizer.decode(_written(run.model, pairs, answers, run.decoding)), cut=cut)
+    return Answer(run.kind, tokenizer.decode(_written(run.model, pairs, answers, run.decoding, seed)), cut=cut)
 
 
 def _pairs(source: list[int]) -> Pairs:
@@ -53,23 +88,28 @@ def _pairs(source: list[int]) -> Pairs:
 
 @torch.no_grad()
 def _written(
-    model: Any, pairs: Pairs, answers: torch.Tensor, decoding: dict[str, Any], start: torch.Tensor | None = None
+    model: Any,
+    pairs: Pairs,
+    answers: torch.Tensor,
+    decoding: dict[str, Any],
+    seed: int,
+    start: torch.Tensor | None = None,
 ) -> list[int]:
     chosen = {key: value for key, value in decoding.items() if key != "count"}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     found = model.objective.generate(model, pairs, answers, Decoding(**chosen), generator, start)
     return list(map(int, found[0]))
 
 
-def _continued(run: FinishedRun, ids: list[int]) -> Answer:
+def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
     limits, model, answers = run.plan.limits, run.model, run.answers
     if limits.source_length:
         source = _pairs(ids[-limits.source_length :])
-        return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding)))
+        return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
     start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
-    return Answer("generation", run.tokenizer.decode(_written(model, _pairs([]), answers, decoding, start)))
+    return Answer("generation", run.tokenizer.decode(_written(model, _pairs([]), answers, decoding, seed, start)))
 
 
 @torch.no_grad()

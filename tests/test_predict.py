@@ -1,0 +1,87 @@
+"""A text is answered as the run was scored, or by the beams or the sampling that are asked for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import trained, write_data
+
+import archbench
+from architectures.generate import Decoding
+from architectures.objectives import Pairs
+from runs import finished
+from runs.predict import Choice, predict
+from tasks.errors import InputError
+from tasks.example import PAD
+
+TEXT = "red house 3"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    folder, made = write_data(tmp_path_factory.mktemp("data")), dict[tuple[str, str], Path]()
+
+    def place(architecture: str, task: str) -> Path:
+        if (architecture, task) not in made:
+            made[architecture, task] = trained(folder, tmp_path_factory.mktemp("run"), architecture, task)
+        return made[architecture, task]
+
+    return place
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
+def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Path], architecture: str) -> None:
+    place = run(architecture, "turned")
+    found = finished.read(place)
+    source = torch.tensor([found.tokenizer.encode(TEXT)])
+    plain = Decoding(**{key: value for key, value in found.decoding.items() if key != "count"})
+
+    def written(decoding: Decoding, seed: int = 0) -> str:
+        generator, pairs = torch.Generator().manual_seed(seed), Pairs(source, torch.full((1, 1), PAD))
+        with torch.no_grad():
+            tokens = found.model.objective.generate(found.model, pairs, found.answers, decoding, generator)
+        return found.tokenizer.decode(tokens[0].tolist())
+
+    greedy = predict(place, TEXT).text
+    assert predict(place, TEXT, Choice()).text == greedy == written(plain)
+    assert predict(place, TEXT, Choice(beams=3)).text == written(replace(plain, strategy="beam", beams=3))
+    hot = replace(plain, strategy="sample", temperature=3.0, top_k=9)
+    drawn = [predict(place, TEXT, Choice(temperature=3.0, top_k=9, seed=seed)).text for seed in range(4)]
+    assert drawn == [written(hot, seed) for seed in range(4)] and len(set(drawn)) > 1
+    assert predict(place, TEXT, Choice(temperature=1.0, top_k=1)).text == greedy
+    assert predict(place, TEXT, Choice(temperature=2.0, top_p=1e-6)).text == greedy
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice(top_k=5), "--top-k: add --temperature"),
+        (Choice(seed=1), "--seed: add --temperature"),
+        (Choice(beams=2, temperature=1.0), "--temperature: beam search draws nothing"),
+        (Choice(temperature=0.0), "--temperature: 0: expected a number above 0"),
+        (Choice(temperature=1.0, top_p=0.0), "--top-p: 0: expected a number above 0"),
+        (Choice(temperature=float("nan")), "--temperature: nan: expected a number above 0"),
+    ],
+)
+def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice: Choice, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        predict(run("decoder", "turned"), TEXT, choice)
+
+
+def test_a_label_is_not_drawn(run: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    place = run("decoder", "colours")
+    assert archbench._status(["predict", str(place), TEXT, "--beams", "2"]) == 2
+    assert "chooses among labels" in capsys.readouterr().err
+    assert archbench._status(["predict", str(place), TEXT]) == 0
+
+
+def test_the_command_passes_on_what_was_chosen(
+    run: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = run("decoder", "running")
+    given = ["--temperature", "2", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
+    assert archbench._status(["predict", str(place), TEXT, *given]) == 0
+    shown = capsys.readouterr().out.rstrip("\n")
+    assert shown == predict(place, TEXT, Choice(None, 2.0, 7, 0.9, 3)).text.rstrip("\n")
