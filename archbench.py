@@ -259,13 +259,15 @@ def _bench(
 def _predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
-    beams: Annotated[int | None, typer.Option(metavar="N", min=2, help="Search with so many beams.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="Draw tokens; 1: as likely as they are.")
+    beams: Annotated[int | None, typer.Option(metavar="N", min=2, max=1000, help="Beam search with N beams.")] = None,
+    temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=2**31, help="Sample from the N likeliest tokens.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(metavar="N", min=1, help="Draw from the N likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(metavar="P", help="Draw from the likeliest with mass P.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Draw other tokens [0].")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Sample from the likeliest tokens with probability P together.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of sampling [0].")] = None,
 ) -> int:
     """Let a trained run continue, classify, translate or summarize a text, as it was scored or as you say."""
     from runs import store
@@ -274,8 +276,7 @@ def _predict(
     folder = store.find_run(run)
     from runs.predict import Choice, predict  # torch, after what can go wrong without it
 
-    given = (beams, temperature, top_k, top_p, seed)
-    answer = predict(folder, text, Choice(*given) if any(value is not None for value in given) else None)
+    answer = predict(folder, text, Choice(beams, temperature, top_k, top_p, seed))
     if answer.cut:
         _say(f"the last {answer.cut} tokens of the text are beyond the model's source length and were not read")
     typer.echo(visible(answer.text))

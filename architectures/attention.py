@@ -17,7 +17,7 @@ from architectures.numbers import Amount
 from architectures.product import product
 from architectures.rotate import rotated
 
-HALVES = (torch.bfloat16, torch.float16)  # in which a GPU's fast kernel shares heads, where nothing is masked
+HALVES = (torch.bfloat16, torch.float16)  # in which a GPU's fast kernel can share heads, where nothing is masked
 DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
 
 

@@ -26,7 +26,7 @@ LABELS: Final = {
     "compiled": "training, both compiled",
     "labels": "training, one label",
     "real": "training, real task",
-    "grouped": "the same, theirs by length",
+    "grouped": "real task, theirs by length",
     "scoring": "scoring",
     "generation-1": "generation, 1 row",
     "generation-32": "generation, 32 rows",
@@ -98,7 +98,9 @@ def write(record: Row, root: Path) -> list[Path]:
     found = numbers(record)
     if found.empty:
         return []
-    where = f"shape {record['shape']['name']}, {_machine(record)}"
+    data = [record["data"]["name"]] if record["data"] else []
+    facts = [record["shape"]["name"], *data, _machine(record), record["precision"], f"{record['threads']} thread"]
+    where = ", ".join(facts)
     files = drawing.together(panels(found, record["classes"], where), columns=min(2, found["model"].nunique()))
     paths = [root / f"bench.{kind}" for kind in files]
     for path, content in zip(paths, files.values(), strict=True):

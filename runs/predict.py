@@ -30,9 +30,12 @@ class Answer:
     cut: int = 0
 
 
+COLDEST = 0.01  # a temperature by which logits can be divided
+
+
 @dataclass(frozen=True)
 class Choice:
-    """How to write another way than the run was scored: by beams, or by sampling, which ``seed`` repeats."""
+    """How to write another way than the run was scored: by beam search, or by sampling, which ``seed`` repeats."""
 
     beams: int | None = None
     temperature: float | None = None
@@ -42,25 +45,26 @@ class Choice:
 
     def over(self, decoding: dict[str, Any]) -> dict[str, Any]:
         """The settings of a task with what was chosen in their place; raises ``InputError`` where that has no sense."""
-        drawn = {"--temperature": self.temperature, "--top-k": self.top_k, "--top-p": self.top_p, "--seed": self.seed}
-        asked = [flag for flag, value in drawn.items() if value is not None]
+        drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        given = {key: value for key, value in drawn.items() if value is not None}
+        flags = [f"--{key.replace('_', '-')}" for key in given] + ["--seed"] * (self.seed is not None)
         if self.beams is not None:
-            if asked:
-                raise InputError(f"{asked[0]}: beam search draws nothing; leave it or --beams out")
+            if flags:
+                raise InputError(f"{flags[0]}: beam search draws nothing; leave it or --beams out")
             return {**decoding, "strategy": "beam", "beams": self.beams}
-        if self.temperature is None:
-            if asked:
-                raise InputError(f"{asked[0]}: add --temperature; with 1 tokens are drawn as likely as they are")
-            return decoding
-        if not 0 < self.temperature < math.inf:
-            raise InputError(f"--temperature: {self.temperature:g}: expected a number above 0")
+        if flags and self.temperature is None and decoding["strategy"] != "sample":
+            raise InputError(f"{flags[0]}: add --temperature; with 1 tokens are drawn as likely as they are")
+        if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
+            raise InputError(f"--temperature: {self.temperature:g}: expected {COLDEST:g} or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0, 1 at most")
-        top = {"top_k": self.top_k or 0, "top_p": 1.0 if self.top_p is None else self.top_p}
-        return {**decoding, "strategy": "sample", "temperature": self.temperature, **top}
+        return {**decoding, **({"strategy": "sample"} if flags else {}), **given}
 
 
-def predict(folder: Path, text: str, choice: Choice | None = None) -> Answer:
+AS_SCORED = Choice()
+
+
+def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
     """Answer ``text`` with the run in ``folder``, as it was scored unless ``choice`` says otherwise.
 
     Raises ``InputError`` where the run is unfinished or damaged, the text empty, or nothing can be chosen.
@@ -68,11 +72,10 @@ def predict(folder: Path, text: str, choice: Choice | None = None) -> Answer:
     if not text:
         raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
     run = finished.read(folder)
-    if choice is not None and run.kind == "classification":
+    if choice != AS_SCORED and run.kind == "classification":
         raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
-    chosen = choice or Choice()
-    run = replace(run, decoding=chosen.over(run.decoding))
-    made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, chosen.seed or 0
+    run = replace(run, decoding=choice.over(run.decoding))
+    made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, choice.seed or 0
     ids = tokenizer.encode(text)
     if run.kind == "generation":
         return _continued(run, ids, seed)

@@ -20,7 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 CUDA = torch.device("cuda:0")
-READS = {"_local_scalar_dense", "equal", "masked_select", "nonzero"}  # what is not known before the device is done
+READS = {  # what is not known before the device is done
+    *("_local_scalar_dense", "equal", "masked_select", "nonzero"),
+    *("_unique2", "bincount", "repeat_interleave", "unique_consecutive", "unique_dim"),
+}
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 Call = tuple[Any, Any, Any, Any]  # an operator, what it was given, what it gave
@@ -171,13 +174,15 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """PyTorch's, which chooses a kernel by the device; types have to agree as there."""
+    """PyTorch's, which chooses a kernel by the device; types have to agree, and there has to be a fast kernel."""
     if torch.is_autocast_enabled("cuda") and q.is_cuda:
         q, k, v = (each.to(torch.get_autocast_dtype("cuda")) for each in (q, k, v))
         attn_mask = attn_mask if attn_mask is None or attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
     if not q.dtype == k.dtype == v.dtype or (attn_mask is not None and attn_mask.dtype not in (torch.bool, q.dtype)):
         raise RuntimeError("attention: types differ")
     if enable_gqa:
+        if q.is_cuda and (attn_mask is not None or q.dtype == torch.float32):
+            raise RuntimeError("attention: heads are shared where only the slowest kernel does it")
         k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], 1) for each in (k, v))
     scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:

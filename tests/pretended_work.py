@@ -39,9 +39,8 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
-    from pretended_cuda import pretended
-
     from runs.bench import suite
+    from tests.pretended_cuda import pretended
 
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
@@ -50,10 +49,9 @@ def benchmark(place: Path, model: str, cache: Path) -> None:
 
 
 def compare(folder: Path, architecture: str, task: str) -> None:
-    from pretended_cuda import pretended
-    from tiny_runs import write_data
-
     from architectures import generate, recording
+    from tests.pretended_cuda import pretended
+    from tests.tiny_runs import write_data
 
     place = write_data(folder)
     with mock.patch.object(recording, "MET", 2), mock.patch.object(generate, "LONG", 3):
@@ -65,14 +63,13 @@ def compare(folder: Path, architecture: str, task: str) -> None:
 def performed(
     place: Path, device: str, architecture: str, task: str, precision: str, around: Callable[[], Any]
 ) -> dict[str, Any]:
-    from pretended_cuda import State
-    from tiny_runs import TASKS
-
     from architectures.recording import CudaGraphs
     from runs import matrix, spec, store, work
     from runs.batches import Batch
     from runs.messages import Said
     from runs.step import ROWS, WIDTH, Stepper
+    from tests.pretended_cuda import State
+    from tests.tiny_runs import TASKS
 
     optimizer = "adamw" if precision == "float32" else "muon"  # which makes much of rounding
     training = {"batch_tokens": 250, "learning_rate": 0.01, "optimizer": optimizer, "precision": precision}

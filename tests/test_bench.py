@@ -114,9 +114,10 @@ def test_both_sides_find_the_same_likelihoods(setting: Setting, model: str) -> N
     np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0.0)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: str) -> None:
-    train, batches = setting.prepared.train, real.their_batches(setting, model, grouped=model == "gpt2")
+def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: str, grouped: bool) -> None:
+    train, batches = setting.prepared.train, real.their_batches(setting, model, grouped)
     rows = real.their_rows(setting.prepared, TINY)
     for _, (inputs, tokens) in zip(range(3), batches, strict=False):
         read = int(inputs["attention_mask"].sum())
@@ -126,7 +127,8 @@ def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: 
             assert tokens == read - rows  # BOS
         else:  # BOS and the rest of every canvas, of which at most one cell in a target is not
             assert read - rows * (1 + TINY.target_length) < tokens < read - rows
-        assert inputs["attention_mask"].shape == inputs["input_ids"].shape and read < inputs["input_ids"].numel()
+        assert inputs["attention_mask"].shape == inputs["input_ids"].shape
+        assert grouped or read < inputs["input_ids"].numel()
     assert next(real.our_batches(setting)).tokens <= TINY.batch_tokens
     mean = float((train.source_lengths + train.target_lengths).mean())
     assert abs(rows * mean - TINY.batch_tokens) <= mean / 2
@@ -273,9 +275,16 @@ def test_what_was_measured_before_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(suite, "_measure", lambda *given: None)
-    (tmp_path / "bench.json").write_text("measured")
-    os.utime(tmp_path / "bench.json", (0, 0))
-    status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)
-    (kept,) = tmp_path.glob("bench-*.json")
-    assert kept.read_text() == "measured" and str(kept) in capsys.readouterr().err
-    assert json.loads((tmp_path / "bench.json").read_text())["measures"] == []
+    for place in range(2):
+        for name in ("bench.json", "bench.csv"):
+            (tmp_path / name).write_text(f'{{"measures": [{place}]}}')
+            os.utime(tmp_path / name, (0, 0))
+        status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)
+        assert json.loads((tmp_path / "bench.json").read_text())["measures"] == []
+        assert not (tmp_path / "bench.csv").exists()
+    for ending in ("json", "csv"):
+        kept = tmp_path.glob(f"bench-*.{ending}")
+        assert sorted(path.read_text() for path in kept) == ['{"measures": [0]}', '{"measures": [1]}']
+    assert str(tmp_path / "bench-") in capsys.readouterr().err
+    status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)  # nothing was measured
+    assert len(list(tmp_path.glob("bench-*.json"))) == 2

@@ -60,9 +60,10 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
         (Choice(top_k=5), "--top-k: add --temperature"),
         (Choice(seed=1), "--seed: add --temperature"),
         (Choice(beams=2, temperature=1.0), "--temperature: beam search draws nothing"),
-        (Choice(temperature=0.0), "--temperature: 0: expected a number above 0"),
+        (Choice(temperature=0.0), "--temperature: 0: expected 0.01 or more"),
+        (Choice(temperature=1e-39), "expected 0.01 or more"),
         (Choice(temperature=1.0, top_p=0.0), "--top-p: 0: expected a number above 0"),
-        (Choice(temperature=float("nan")), "--temperature: nan: expected a number above 0"),
+        (Choice(temperature=float("nan")), "--temperature: nan: expected 0.01 or more"),
     ],
 )
 def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice: Choice, said: str) -> None:
@@ -85,3 +86,18 @@ def test_the_command_passes_on_what_was_chosen(
     assert archbench._status(["predict", str(place), TEXT, *given]) == 0
     shown = capsys.readouterr().out.rstrip("\n")
     assert shown == predict(place, TEXT, Choice(None, 2.0, 7, 0.9, 3)).text.rstrip("\n")
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--beams", "--top-k"])
+def test_a_number_that_no_machine_takes_is_told(
+    run: Callable[[str, str], Path], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert archbench._status(["predict", str(run("decoder", "turned")), TEXT, flag, str(2**64)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_samples_already_takes_a_seed_alone(run: Callable[[str, str], Path]) -> None:
+    place = run("decoder", "running")
+    assert finished.read(place).decoding["strategy"] == "sample"
+    drawn = [predict(place, TEXT, Choice(seed=seed)).text for seed in range(4)]
+    assert len(set(drawn)) > 1 and drawn[0] == predict(place, TEXT).text

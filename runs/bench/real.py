@@ -21,6 +21,7 @@ from tasks.example import BOS, MASK, PAD, SPECIALS, Example
 from tasks.values import Examples, Prepared
 
 DRAWN = 4096  # examples of theirs that are turned into features before anything is timed
+MEGA = 50  # batches among whose examples similar lengths are looked for, as in the trainer of transformers
 BATCHES = 3  # at least, in a sample: those of long and of short examples cost differently
 ENDLESS = 2**62
 DATA = "bench: data"  # the label of reading and collating in a profile
@@ -50,12 +51,12 @@ def _several(work: Work) -> Work:
 def works(setting: Setting, model: str, grouped: bool = False) -> tuple[Work, Work]:
     """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
-    return _ours(setting, ours), _theirs(setting, model, theirs, grouped)
+    return _ours(setting, ours, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
 
 
-def _ours(setting: Setting, model: Any) -> Work:
+def _ours(setting: Setting, model: Any, seed: int = 0) -> Work:
     mine = stepper(model, setting.where, setting.shape.vocabulary)
-    batches = our_batches(setting)
+    batches = our_batches(setting, seed)
 
     def work() -> float:
         with record_function(DATA):
@@ -80,9 +81,9 @@ def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:
     return work
 
 
-def our_batches(setting: Setting) -> Iterator[Batch]:
+def our_batches(setting: Setting, seed: int = 0) -> Iterator[Batch]:
     """Batches of similar lengths, with ``batch_tokens`` data tokens each, without end."""
-    stream = Stream(setting.prepared.train, setting.shape.batch_tokens, 0, ENDLESS)
+    stream = Stream(setting.prepared.train, setting.shape.batch_tokens, seed, ENDLESS)
     return (batch for batch, _ in stream.start())
 
 
@@ -91,8 +92,6 @@ def their_batches(setting: Setting, model: str, grouped: bool = False) -> Iterat
 
     ``grouped``: inputs of similar lengths are together, batches of long and short ones in any order.
     """
-    from transformers.trainer_pt_utils import get_length_grouped_indices
-
     train, rows = setting.prepared.train, their_rows(setting.prepared, setting.shape)
     generator = np.random.default_rng(0)
     drawn = generator.permutation(len(train))[:DRAWN]
@@ -105,7 +104,9 @@ def their_batches(setting: Setting, model: str, grouped: bool = False) -> Iterat
 
     def examples() -> NDArray[np.int64]:
         if grouped:
-            return np.array(get_length_grouped_indices(widths, rows, generator=order))
+            from transformers.trainer_pt_utils import get_length_grouped_indices
+
+            return np.array(get_length_grouped_indices(widths, rows, MEGA, order))
         return generator.permutation(len(drawn))
 
     def batches() -> Iterator[tuple[dict[str, torch.Tensor], int]]:

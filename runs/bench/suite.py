@@ -73,7 +73,7 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
-        if (kept := _put_aside(root / FILE)) is not None:
+        if (kept := _put_aside(root)) is not None:
             say(f"what was measured before is kept as {kept}")
         store.write_json(root / FILE, record)
         try:
@@ -83,12 +83,28 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
     return "failed" if any("error" in measure for measure in record["measures"]) else "done"
 
 
-def _put_aside(file: Path) -> Path | None:
-    """Rename a file after the moment in which it was written; where it is now, None if there was none."""
-    if not file.is_file():
+def _put_aside(root: Path) -> Path | None:
+    """Rename a record in which something was measured, and what was drawn of it, after the moment when it was written.
+
+    Returns where the record is now, None if there is nothing to keep.
+    """
+    file = root / FILE
+    if not file.is_file() or not _has_measures(file):
         return None
     moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(file.stat().st_mtime))
-    return file.replace(file.with_stem(f"{file.stem}-{moment}"))
+    taken = sum(1 for _ in root.glob(f"{file.stem}-{moment}*{file.suffix}"))
+    name = f"{file.stem}-{moment}" + (f"-{taken + 1}" if taken else "")
+    for each in (file.with_suffix(suffix) for suffix in (".csv", ".svg", ".png")):
+        if each.is_file():
+            each.replace(each.with_stem(name))
+    return file.replace(file.with_stem(name))
+
+
+def _has_measures(file: Path) -> bool:
+    try:
+        return bool(store.read_json(file)["measures"])
+    except (InputError, ValueError, KeyError, TypeError):
+        return True  # whatever it is, it is not ours to write over
 
 
 def planned(request: Request) -> Plan:
@@ -212,7 +228,8 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
     if "labels" in wanted:
         yield "labels", lambda: [training.labelled(setting, model)]
     if "real" in wanted:
-        yield "real", lambda: [real.real(setting, model, grouped) for grouped in (False, True)]
+        yield "real", lambda: [real.real(setting, model)]
+        yield "grouped", lambda: [real.real(setting, model, grouped=True)]
     if "scoring" in wanted:
         yield "scoring", lambda: [inference.scoring(setting, model)]
     if "generation" in wanted:
