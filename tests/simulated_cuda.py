@@ -1,4 +1,4 @@
-"""A CUDA device that is none: its tensors lie on the CPU, but what CUDA refuses is refused.
+"""A simulated CUDA device: its tensors lie on the CPU, but what CUDA refuses is refused.
 
 Tensors of two devices do not mix, a tensor there has no NumPy array, and what is recorded as a graph may neither read a
 value on the host nor copy between host and device. A recording repeats what was done with the memory it was done in,
@@ -241,7 +241,7 @@ NAMES: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def pretended() -> Iterator[None]:
+def simulated() -> Iterator[None]:
     """Within, there is a device "cuda"."""
     with contextlib.ExitStack() as stack:
         for name, value in NAMES.items():

@@ -1,7 +1,7 @@
-"""Runs on a pretended GPU, and what they came to; run as a program, since PyTorch has to be told before it is imported.
+"""Runs on a simulated GPU, and what they came to; run as a program, since PyTorch has to be told before it is imported.
 
-usage: python -m tests.pretended_work LIBRARY FOLDER ARCHITECTURE TASK
-       python -m tests.pretended_work LIBRARY FOLDER MODEL
+usage: python -m tests.simulated_work LIBRARY FOLDER ARCHITECTURE TASK
+       python -m tests.simulated_work LIBRARY FOLDER MODEL
 
 With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW in
 float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the device, how
@@ -40,23 +40,23 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
     from runs.bench import suite
-    from tests.pretended_cuda import pretended
+    from tests.simulated_cuda import simulated
 
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
-    with pretended():
+    with simulated():
         suite.run(request, place, cache, "", str)
 
 
 def compare(folder: Path, architecture: str, task: str) -> None:
     from architectures import generate, recording
-    from tests.pretended_cuda import pretended
+    from tests.simulated_cuda import simulated
     from tests.tiny_runs import write_data
 
     place = write_data(folder)
     with mock.patch.object(recording, "MET", 2), mock.patch.object(generate, "LONG", 3):
         found = {"cpu": performed(place, "cpu", architecture, task, "float32", nullcontext)}
-        found |= {kind: performed(place, "cuda", architecture, task, kind, pretended) for kind in ("float32", "bf16")}
+        found |= {kind: performed(place, "cuda", architecture, task, kind, simulated) for kind in ("float32", "bf16")}
     print(json.dumps(found))
 
 
@@ -68,13 +68,13 @@ def performed(
     from runs.batches import Batch
     from runs.messages import Said
     from runs.step import ROWS, WIDTH, Stepper
-    from tests.pretended_cuda import State
+    from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 
     optimizer = "adamw" if precision == "float32" else "muon"  # which makes much of rounding
     training = {"batch_tokens": 250, "learning_rate": 0.01, "optimizer": optimizer, "precision": precision}
     values = {
-        "name": "pretended",
+        "name": "simulated",
         "architectures": [architecture],
         "budget": {"parameters": 20_000, "tokens": 6_000},
         "model": {"width": 32},

@@ -1,6 +1,6 @@
 """All that a run does on a GPU, on a device that computes on the CPU and refuses what CUDA would.
 
-See ``pretended_cuda``. What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
+See ``simulated_cuda``. What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
 """
 
 import json
@@ -24,17 +24,17 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What tells PyTorch that there is a device."""
-    made, torch_folder = tmp_path_factory.mktemp("library") / "pretended.so", Path(torch.__file__).parent
+    made, torch_folder = tmp_path_factory.mktemp("library") / "simulated.so", Path(torch.__file__).parent
     headers = [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include' / 'torch' / 'csrc' / 'api' / 'include'}"]
     libraries = [f"-L{torch_folder / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{torch_folder / 'lib'}"]
-    source = str(Path(__file__).parent / "pretended_cuda.cpp")
+    source = str(Path(__file__).parent / "simulated_cuda.cpp")
     subprocess.run(["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(made), *libraries], check=True)
     return made
 
 
 def performed(library: Path, folder: Path, *what: str) -> str:
     """What the program printed."""
-    command = [sys.executable, "-m", "tests.pretended_work", str(library), str(folder), *what]
+    command = [sys.executable, "-m", "tests.simulated_work", str(library), str(folder), *what]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended.stdout
@@ -70,11 +70,11 @@ def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: 
 
 REFUSED = """
 import sys
-from tests.pretended_work import load
+from tests.simulated_work import load
 load(sys.argv[1])
 import torch
-from tests.pretended_cuda import State, pretended
-with pretended():
+from tests.simulated_cuda import State, simulated
+with simulated():
     x, graph = torch.arange(4.0).to("cuda"), torch.cuda.CUDAGraph()
     for wrong in (
         lambda: x + torch.ones(4),

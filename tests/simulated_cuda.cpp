@@ -1,4 +1,4 @@
-// Tells PyTorch, which has to be a build for CPUs, that there is a CUDA device: see pretended_cuda.py.
+// Tells PyTorch, which has to be a build for CPUs, that there is a CUDA device: see simulated_cuda.py.
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
