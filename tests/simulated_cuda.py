@@ -30,9 +30,10 @@ Call = tuple[Any, Any, Any, Any]  # an operator, what it was given, what it gave
 
 
 class State:
-    """How often the host waited, and the tape of what is being recorded."""
+    """How often the host waited, the tape of what is being recorded, and whether the slowest attention will do."""
 
     waits = 0
+    any_attention = False
     tape: list[Call] | None = None
 
 
@@ -181,7 +182,7 @@ def _attention(
     if not q.dtype == k.dtype == v.dtype or (attn_mask is not None and attn_mask.dtype not in (torch.bool, q.dtype)):
         raise RuntimeError("attention: types differ")
     if enable_gqa:
-        if q.is_cuda and (attn_mask is not None or q.dtype == torch.float32):
+        if q.is_cuda and not State.any_attention and (attn_mask is not None or q.dtype == torch.float32):
             raise RuntimeError("attention: heads are shared where only the slowest kernel does it")
         k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], 1) for each in (k, v))
     scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
