@@ -261,9 +261,7 @@ def _predict(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
     beams: Annotated[int | None, typer.Option(metavar="N", min=2, max=1000, help="Beam search with N beams.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=2**31, help="Sample from the N likeliest tokens.")
-    ] = None,
+    top_k: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sample from the N likeliest tokens.")] = None,
     top_p: Annotated[
         float | None, typer.Option(metavar="P", help="Sample from the likeliest tokens with probability P together.")
     ] = None,

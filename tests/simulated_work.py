@@ -121,5 +121,4 @@ def performed(
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     main(*sys.argv[1:])

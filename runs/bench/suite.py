@@ -65,8 +65,7 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
     """Measure what was asked for into ``root/bench.json``, which is written anew after each measure.
 
     ``failed`` where some measure could not be taken; on ``KeyboardInterrupt`` in a measure those before it stand. What
-    was measured into the file before is kept beside it.
-    Raises ``InputError`` before anything is measured or written.
+    was measured into the file before is kept beside it. Raises ``InputError`` before anything is measured or written.
     """
     plan = planned(request)
     with _one_thread():
