@@ -14,8 +14,10 @@ from typing import Any, Final, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from reports.layout import PAD, settle
@@ -25,7 +27,7 @@ from reports.palette import INK, PAPER, QUIET, label, looks
 PANEL_WIDTH: Final = 4.9
 _ROOM: Final = PANEL_WIDTH - 2 * PAD
 _AROUND: Final = 0.8  # above and below a data area, without the label below
-_KEY_ROW, _KEY_MARK = 0.25, 0.7
+_KEY_MARK: Final = 0.7
 _TITLE_SIZE, _LINE = 10.5, 14  # points
 _STYLE: Final[Mapping[str, Any]] = {
     "font.family": FONT,
@@ -105,13 +107,14 @@ def _canvas(panels: Sequence[Panel], columns: int, key: Sequence[str]) -> Canvas
     spaces = [_KEY_MARK + width(name) for name in names] or [1.0]
     room = columns * PANEL_WIDTH
     across = len(spaces) if sum(spaces) <= room else max(1, int(room / max(spaces)))
-    tall = sum(heights) + _KEY_ROW * -(-len(names) // across)
-    canvas = Canvas(figsize=(room, tall), layout="constrained")
-    parts = canvas.subfigures(len(heights), columns, squeeze=False, height_ratios=heights)
-    drawn = [(_draw(part, panel), panel.whole) for part, panel in zip(parts.flat, panels, strict=False)]
-    if names:
-        _key(canvas, key, names, across)
-    settle(canvas, drawn, columns)
+    canvas = Canvas(figsize=(room, sum(heights)))
+    FigureCanvasAgg(canvas)  # measures text
+    above = [_key(canvas, key, names, across)] if names else []
+    canvas.set_figheight(sum(above) + sum(heights))
+    grid = GridSpec(len(above) + len(heights), columns, height_ratios=[*above, *heights])
+    places = [(len(above) + place // columns, place % columns) for place in range(len(panels))]
+    parts = [canvas.add_subfigure(grid[row, column]) for row, column in places]
+    settle(canvas, [(_draw(part, panel), panel.whole) for part, panel in zip(parts, panels, strict=True)], columns)
     return canvas
 
 
@@ -140,12 +143,14 @@ def _draw(part: SubFigure, panel: Panel) -> Axes:
     return axes
 
 
-def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], across: int) -> None:
+def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], across: int) -> float:
+    """Put a key at the top; return the height in inches that it takes."""
     marks = [
         Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=PAPER, markersize=8, linewidth=1.8)
         for look in looks(architectures).values()
     ]
-    canvas.legend(marks, names, loc="outside upper left", ncols=across, frameon=False, borderaxespad=0.4)
+    key = canvas.legend(marks, names, loc="upper left", ncols=across, frameon=False, borderaxespad=0.4)
+    return float(key.get_window_extent().height / canvas.dpi)
 
 
 def _bytes(canvas: Canvas, kind: Kind) -> bytes:

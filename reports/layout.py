@@ -7,7 +7,6 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure as Canvas
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
@@ -22,32 +21,36 @@ def settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int) ->
 
     ``drawn`` has the axes of each panel, alone in its subfigure, and the height in inches that the panel wants.
     """
-    layout = ConstrainedLayoutEngine(w_pad=0, h_pad=0, hspace=0, wspace=0)
-    layout.execute(canvas)
+    _align(drawn)
     for _ in range(_PASSES):
-        layout.execute(canvas)
         lack = LEAST_WIDTH - _align(drawn)
         if lack > 0:
             canvas.set_figwidth(canvas.get_figwidth() + columns * (lack + 0.01))
         elif not any([_thin(axis) for axes, _ in drawn for axis in (axes.xaxis, axes.yaxis)]):
             break
-    canvas.set_layout_engine("none")
     for axes, _ in drawn:
         _keep_inside(axes)
 
 
 def _align(drawn: Sequence[tuple[Axes, float]]) -> float:
     """Give all data areas the same place across their panels, and each its own height; return their width in inches."""
-    boxes = [axes.get_position(original=True) for axes, _ in drawn]
+    around = [_around(axes) for axes, _ in drawn]
     wide, _ = _inches(drawn[0][0])
-    left, right = max(box.x0 for box in boxes) + PAD / wide, min(box.x1 for box in boxes) - PAD / wide
-    for (axes, height), box in zip(drawn, boxes, strict=True):
+    left, right = PAD + max(left for left, _, _, _ in around), PAD + max(right for _, right, _, _ in around)
+    for (axes, height), (_, _, below, above) in zip(drawn, around, strict=True):
         _, tall = _inches(axes)
-        bottom, top = box.y0 + 1 - (height - PAD) / tall, box.y1 - PAD / tall
-        axes.set_position((left, bottom, right - left, top - bottom))
-        axes.set_in_layout(True)
-        axes.apply_aspect()
-    return float((right - left) * wide)
+        bottom, top = tall - height + PAD + below, tall - PAD - above
+        axes.set_position((left / wide, bottom / tall, (wide - left - right) / wide, (top - bottom) / tall))
+    return wide - left - right
+
+
+def _around(axes: Axes) -> tuple[float, float, float, float]:
+    """Inches that ticks, labels and the heading take to the left and right of the data area, below and above it."""
+    area, whole = axes.bbox, axes.get_tightbbox(for_layout_only=True)
+    assert whole is not None
+    sides = area.x0 - whole.x0, whole.x1 - area.x1, area.y0 - whole.y0, whole.y1 - area.y1
+    left, right, below, above = (float(side) / _dpi(axes) for side in sides)
+    return left, right, below, above
 
 
 def _thin(axis: Axis) -> bool:
