@@ -39,13 +39,16 @@ class _Kept:
 class Recorder:
     """``step`` as a function of tensors, recorded by ``record`` for every shape that comes again.
 
-    ``step`` works on the device alone, and to do it again changes nothing. ``before`` is called ahead of each
-    computation: it seeds what is drawn on the device. What a call returns is only there until the next one.
+    ``step`` works on the device alone, and to do it again alters nothing but ``changed``, which lies where it lies and
+    is put back for that. ``before`` is called ahead of each computation: it seeds what is drawn on the device. A call
+    returns the first results, ``kept_results`` of them (None: all), which are only there until the next one.
     """
 
     step: Step
     record: Record
     say: Callable[[str], None] = lambda line: None
+    changed: Sequence[Tensor] = ()
+    kept_results: int | None = None
     works: bool = True
     met: Counter[tuple[object, ...]] = field(default_factory=Counter)
     kept: dict[tuple[object, ...], _Kept] = field(default_factory=dict)
@@ -57,37 +60,54 @@ class Recorder:
         if kept is None:
             if not self.works or self.met[shape] <= MET or len(self.kept) >= MOST:
                 before()
-                return self.step(*given)
+                return self.step(*given)[: self.kept_results]
             return self._recorded(shape, given, before)
-        for place, tensor in zip(kept.inputs, given, strict=True):
-            if place is not None and tensor is not None:
-                place.copy_(tensor)
+        _put(given, kept.inputs)
         before()
         kept.replay()
         return kept.results
 
     def _recorded(self, shape: tuple[object, ...], given: Given, before: Callable[[], None]) -> Results:
         """The step's results, from itself, once a recording of it was made."""
-        before()
-        expected = [None if result is None else result.clone() for result in self.step(*given)]
-        try:
-            inputs = [None if tensor is None else tensor.clone() for tensor in given]
-            replay, results = self.record(lambda: self.step(*inputs), before)
+        begun = _copies(self.changed)
+
+        def anew() -> None:
+            _put(begun, self.changed)
             before()
+
+        before()
+        expected = _copies(self.step(*given))
+        after = _copies(self.changed)
+        try:
+            inputs = _copies(given)
+            replay, results = self.record(lambda: self.step(*inputs), anew)
+            anew()
             replay()
-            if far := _differing(results, expected):
+            if far := _differing(results, expected) or _differing(self.changed, after):
                 raise RuntimeError(far)
         except RuntimeError as error:
             self.works = False
             self.kept.clear()
+            _put(after, self.changed)
             self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; they are done as ever")
-            return expected
-        self.kept[shape] = _Kept(inputs, replay, results)
-        return expected
+        else:
+            self.kept[shape] = _Kept(inputs, replay, results[: self.kept_results])
+        return expected[: self.kept_results]
 
 
-def _differing(found: Results, expected: Results) -> str:
-    """What is wrong with the results of a recording, in a line; empty: nothing."""
+def _copies(tensors: Given) -> Results:
+    return [None if tensor is None else tensor.detach().clone() for tensor in tensors]
+
+
+@torch.no_grad()
+def _put(tensors: Given, places: Given) -> None:
+    for place, tensor in zip(places, tensors, strict=True):
+        if place is not None and tensor is not None:
+            place.copy_(tensor)
+
+
+def _differing(found: Given, expected: Results) -> str:
+    """What is wrong with what a recording gives or leaves behind, in a line; empty: nothing."""
     whole = sum(plain.float().square().sum().item() for plain in expected if plain is not None) ** 0.5
     for number, (mine, plain) in enumerate(zip(found, expected, strict=True)):
         if mine is None or plain is None:

@@ -123,25 +123,31 @@ class Muon:
         }
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
+    def step(self, factor: float | Tensor) -> None:
+        """Update all matrices that have a gradient at `factor` times the rate; a tensor () may be in a recording."""
         for shape, pieces in self.groups.items():
             active = [index for index, piece in enumerate(pieces) if piece.matrix.grad is not None]
             if len(active) == len(pieces):
                 self._update(pieces, self.momentum[shape], factor)
             elif active:
-                momentum = self.momentum[shape][active]
+                each = [self.momentum[shape][index] for index in active]
+                momentum = torch.stack(each)
                 self._update([pieces[index] for index in active], momentum, factor)
-                self.momentum[shape][active] = momentum
+                torch._foreach_copy_(each, momentum.unbind())
 
-    def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float) -> None:
+    def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float | Tensor) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""
         rate = self.learning_rate * factor
+        scale = -0.2 * math.sqrt(max(pieces[0].shape)) * rate
         gradients = torch.stack([piece.view(piece.matrix.grad) for piece in pieces if piece.matrix.grad is not None])
         momentum.lerp_(gradients, 1 - MOMENTUM)
         update = orthogonalised(gradients.lerp_(momentum, MOMENTUM)).to(momentum.dtype)
         views = [piece.view(piece.matrix) for piece in pieces]
         torch._foreach_mul_(views, 1 - rate * self.weight_decay)
-        torch._foreach_add_(views, update.unbind(), alpha=-rate * 0.2 * math.sqrt(max(pieces[0].shape)))
+        if isinstance(scale, Tensor):
+            torch._foreach_add_(views, (update * scale).unbind())
+        else:
+            torch._foreach_add_(views, update.unbind(), alpha=scale)
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
@@ -185,7 +191,8 @@ class Optimizer:
     """Muon and AdamW as one. Its state is complete from the beginning, so that nothing can be missing on resume."""
 
     def __init__(self, matrices: dict[str, nn.Parameter], rest: dict[str, nn.Parameter], recipe: Recipe) -> None:
-        self.recipe, self.factor, self.rest = recipe, 1.0, rest
+        self.recipe, self.rest = recipe, rest
+        self.factor: float | Tensor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
         self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay)
         self.adamw = _adamw(list(rest.values()), recipe) if rest else None
@@ -194,14 +201,16 @@ class Optimizer:
         """Update all parameters that have a gradient."""
         self.muon.step(self.factor)
         if self.adamw is not None:
+            for group in self.adamw.param_groups:
+                group["capturable"] = isinstance(self.factor, Tensor)
             self.adamw.step()
 
     def zero_grad(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def set_learning_rate(self, factor: float) -> None:
-        """Learn with `factor` times the recipe's rate from the next step on."""
+    def set_learning_rate(self, factor: float | Tensor) -> None:
+        """Learn with `factor` times the recipe's rate from the next step on; a tensor () may be in a recording."""
         self.factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
             group["lr"] = self.recipe.learning_rate * factor

@@ -48,6 +48,7 @@ class Stepper:
     longest: tuple[int, int] = (0, 0)
     recorder: Recorder | None = None
     parts: int = 1
+    updating: bool = False
 
     @classmethod
     def build(
@@ -84,7 +85,8 @@ class Stepper:
     def record(self, record: Record) -> None:
         """From now on steps are recorded by ``record`` and replayed, where the objective says what it asks."""
         if isinstance(self.model.objective, Asks):
-            self.recorder = Recorder(self._told, record)
+            changed = [*self.optimizer.parameters, *self.optimizer.state().values(), *self.model.buffers()]
+            self.recorder = Recorder(self._told, record, changed=changed, kept_results=len(Stepped._fields))
 
     def forget(self) -> None:
         """Give recordings and their memory up; steps are done as ever from now on."""
@@ -113,58 +115,77 @@ class Stepper:
         """
         if not self.model.training:
             self.model.train()
-        self.optimizer.set_learning_rate(optimizer.schedule(progress, self.training.warmup))
+        rate = optimizer.schedule(progress, self.training.warmup)
         moved = Sent.of(pairs(batch.to(self.device, non_blocking=True)), (batch.source_mask, batch.target_mask))
-        loss = self._gradient(moved, number)
-        while loss is None:
+        stepped = self._tried(moved, number, rate)
+        while stepped is None:
             self.optimizer.zero_grad()
             self.forget()
             micro.release()
             self.split(2 * self.parts)
-            loss = self._gradient(moved, number)
+            stepped = self._tried(moved, number, rate)
+        return stepped
+
+    def _tried(self, batch: Pairs, number: int, rate: float) -> Stepped | None:
+        """The step on a batch; None where memory does not suffice for the gradient of its micro-batches."""
+        self.updating = False
+        try:
+            if self.recorder is not None and self.parts == 1:
+                return self._replayed(self.recorder, batch, number, rate)
+            loss = self._gradient(batch, number)
+        except (RuntimeError, MemoryError) as error:
+            if self.updating or self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
+                raise
+            return None
+        return Stepped(loss, self._update(rate))
+
+    def _gradient(self, batch: Pairs, number: int) -> Tensor:
+        """Loss of a batch, and its gradient in the parameters."""
+        self._seed(number)
+        with self._autocast():
+            loss: Tensor = self.model.objective.loss(
+                self.model, batch, self.answers, self._drawn(number), self.native, self.training.label_smoothing
+            )
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    def _update(self, rate: float | Tensor) -> Tensor:
+        """Change the weights by their gradient, at ``rate`` times the recipe's; return its norm."""
+        self.updating = True
+        self.optimizer.set_learning_rate(rate)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return Stepped(loss, norm)
+        return norm
 
-    def _gradient(self, batch: Pairs, number: int) -> Tensor | None:
-        """Loss of a batch, its gradient in the parameters; None where memory does not suffice for micro-batches."""
-        seed = partial(_seed, self.device, mixed(self.seed, number))
-        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
-        try:
-            if self.recorder is not None and self.parts == 1:
-                return self._replayed(self.recorder, batch, generator, seed)
-            seed()
-            with self._autocast():
-                loss: Tensor = self.model.objective.loss(
-                    self.model, batch, self.answers, generator, self.native, self.training.label_smoothing
-                )
-            torch.autograd.backward(loss)
-        except (RuntimeError, MemoryError) as error:
-            if self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
-                raise
-            return None
-        return loss.detach()
+    def _replayed(self, recorder: Recorder, batch: Pairs, number: int, rate: float) -> Stepped:
+        """The step on a batch by a recording, where there is one of its shape."""
+        asked = self.model.objective.asked(self.model, batch, self._drawn(number), self.native)
+        rates = torch.full((), rate, device=self.device)
+        loss, norm = recorder([rates, *asked.whole(self._answer)], partial(self._seed, number))
+        assert loss is not None and norm is not None
+        return Stepped(loss.clone(), norm.clone())
 
-    def _replayed(
-        self, recorder: Recorder, batch: Pairs, generator: torch.Generator, seed: Callable[[], None]
-    ) -> Tensor:
-        """Loss of a batch and its gradient in the parameters, by a recording where there is one."""
-        asked = self.model.objective.asked(self.model, batch, generator, self.native)
-        loss, *gradients = recorder(asked.whole(self._answer), seed)
-        assert loss is not None
-        for parameter, gradient in zip(self.optimizer.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        return loss.clone()
-
-    def _told(self, *asked: Any) -> list[Tensor | None]:
-        """The loss of what is asked and the gradients of all parameters: nothing but work on the device."""
+    def _told(self, rate: Tensor, *asked: Any) -> list[Tensor | None]:
+        """The step on what is asked, nothing but work on the device: loss, norm and the gradients as they were used."""
         self.optimizer.zero_grad()
         with self._autocast(cached=False):
             loss = Asked(*asked).loss(self.model, self.answers, self.training.label_smoothing)
         torch.autograd.backward(loss)
-        return [loss.detach(), *(parameter.grad for parameter in self.optimizer.parameters)]
+        gradients = [parameter.grad for parameter in self.optimizer.parameters]
+        return [loss.detach(), self._update(rate), *gradients]
+
+    def _drawn(self, number: int) -> torch.Generator:
+        """What an objective draws from in step ``number``."""
+        return torch.Generator().manual_seed(mixed(self.seed, number, 1))
+
+    def _seed(self, number: int) -> None:
+        """Seed what dropout of step ``number`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
+        seed = mixed(self.seed, number)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _autocast(self, cached: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
@@ -184,13 +205,6 @@ def _is_launching(device: torch.device, trained: Sequence[Tensor], training: Tra
 def pairs(batch: Batch) -> Pairs:
     """The tensors of a batch, as objectives take them."""
     return Pairs(batch.source, batch.target, batch.source_mask, batch.target_mask)
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed the generator that dropout on ``device`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
 
 
 def mixed(*numbers: int) -> int:

@@ -30,9 +30,11 @@ Call = tuple[Any, Any, Any, Any]  # an operator, what it was given, what it gave
 
 
 class State:
-    """How often the host waited, the tape of what is being recorded, and whether the slowest attention will do."""
+    """How often the host waited and gave the device something to do, the tape of what is being recorded, and whether
+    the slowest attention will do.
+    """
 
-    waits = 0
+    waits = launches = 0
     any_attention = False
     tape: list[Call] | None = None
 
@@ -89,6 +91,7 @@ def _done(func: Any, args: Any, kwargs: Any) -> Any:
     given, named = tree_map(_held, args), tree_map(_held, kwargs)
     with no_dispatch():
         found = func(*given, **named)
+    State.launches += goes and not (func._schema.returns and _is_view(func._schema.returns[0]))
     if State.tape is not None and goes:
         State.tape.append((func, given, named, found))
     if name == "copy_":
@@ -132,6 +135,10 @@ def _held(value: Any) -> Any:
     return value.held if isinstance(value, There) else value
 
 
+def _is_view(said: Any) -> bool:
+    return said.alias_info is not None and not said.alias_info.is_write
+
+
 def _writes(said: Any) -> bool:
     return said.alias_info is not None and said.alias_info.is_write
 
@@ -145,9 +152,7 @@ class Graph:
     def replay(self) -> None:
         with no_dispatch(), torch.no_grad():
             for func, given, named, found in self.tape:
-                returns = func._schema.returns
-                views = bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
-                if views:
+                if func._schema.returns and _is_view(func._schema.returns[0]):
                     continue  # of memory that is there
                 again = func(*given, **named)
                 if not any(_writes(said) for said in func._schema.arguments):

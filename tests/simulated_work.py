@@ -4,8 +4,8 @@ usage: python -m tests.simulated_work LIBRARY FOLDER ARCHITECTURE TASK
        python -m tests.simulated_work LIBRARY FOLDER MODEL
 
 With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW in
-float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the device, how
-many shapes of steps and of writing were recorded, and what was said.
+float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the device and
+how much it gave the device to do, how many shapes of steps and of writing were recorded, and what was said.
 """
 
 import ctypes
@@ -83,13 +83,15 @@ def performed(
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
     root, said, waits, recorded = place / f"{device}-{precision}", [], [], []
+    launches: list[int] = []
     step, record = Stepper.step, CudaGraphs.__call__
 
     def counted(stepper: Stepper, *given: Any) -> Any:
-        before, recordings = State.waits, len(recorded)
+        before, launched, recordings = State.waits, State.launches, len(recorded)
         result = step(stepper, *given)
         if len(recorded) == recordings:  # a recording is compared with the step when it is made
             waits.append(State.waits - before)
+            launches.append(State.launches - launched)
         return result
 
     def noted(graphs: CudaGraphs, *given: Any) -> Any:
@@ -113,6 +115,7 @@ def performed(
     return {
         "scores": store.read_json(run / "scores.json"),
         "waits": waits,
+        "launches": launches,
         "recorded": len(recorded),
         "said": said,
         "device": plan.device,

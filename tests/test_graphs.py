@@ -127,7 +127,9 @@ def test_recorded_training_is_training(
     monkeypatch.setattr(recording, "MET", 2)
     plain, recorded = stepper(name, native, dropout), stepper(name, native, dropout)
     assert isinstance(plain.model.objective, Asks)
-    plain.recorder = Recorder(plain._told, stand_in, works=False)
+    plain.record(stand_in)
+    assert plain.recorder is not None
+    plain.recorder.works = False
     recorded.record(stand_in)
     recorder = recorded.recorder
     assert recorder is not None
@@ -142,6 +144,8 @@ def test_recorded_training_is_training(
         torch.testing.assert_close(found.norm, expected.norm, rtol=1e-4, atol=1e-5)
     for expected, found in zip(plain.model.parameters(), recorded.model.parameters(), strict=True):
         assert (found - expected).norm() <= 1e-4 * expected.norm()
+    for name, state in plain.optimizer.state().items():
+        assert (recorded.optimizer.state()[name] - state).norm() <= 1e-3 * state.norm(), name
 
 
 def squared(x: Tensor, y: Tensor | None) -> recording.Results:
@@ -224,6 +228,47 @@ def test_only_shapes_that_come_again_are_recorded() -> None:
     assert len(made) == 1
 
 
+def test_what_a_step_changes_is_changed_once() -> None:
+    """Whatever was done to record it."""
+    weight = torch.zeros(2)
+
+    def grown(x: Tensor) -> recording.Results:
+        weight.add_(x)
+        return [weight.sum(), x * x]
+
+    one = Recorder(grown, stand_in, changed=[weight], kept_results=1)
+    for number in range(1, recording.MET + 4):
+        (found,) = one([torch.ones(2)])
+        assert weight.tolist() == [number, number] and found is not None and found.item() == 2 * number
+    assert len(one.kept) == 1
+
+
+@pytest.mark.parametrize("fault", ["refused", "result", "change"])
+def test_a_recording_that_fails_leaves_what_the_step_did(fault: str) -> None:
+    weight, lines = torch.zeros(2), []
+
+    def grown(x: Tensor) -> recording.Results:
+        weight.add_(x)
+        return [weight.sum()]
+
+    def broken(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
+        before()
+        (total,) = step()
+        before()
+        if fault == "refused":
+            weight.fill_(torch.nan)
+            raise RuntimeError("operation not permitted when stream is capturing")
+        assert total is not None
+        wrong = total + (fault == "result")
+        return lambda: weight.add_(2.0 if fault == "change" else 1.0) and None, [wrong]
+
+    one = Recorder(grown, broken, lines.append, changed=[weight])
+    for number in range(1, recording.MET + 4):
+        (found,) = one([torch.ones(2)])
+        assert weight.tolist() == [number, number] and found is not None and found.item() == 2 * number
+    assert len(lines) == 1 and not one.kept
+
+
 def test_recordings_are_of_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "MOST", 2)
     one = Recorder(squared, stand_in)
@@ -232,6 +277,22 @@ def test_recordings_are_of_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> 
             found = one((torch.full((size,), 3.0), None), lambda: None)[0]
             assert found is not None and torch.equal(found, torch.full((size,), 9.0))
     assert len(one.kept) == 2
+
+
+def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin again would change some of them twice."""
+
+    def short() -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    for recorded in (True, False):
+        one, given = stepper("decoder"), next(batches())
+        if recorded:
+            one.record(stand_in)
+        monkeypatch.setattr(one.optimizer, "step", short)
+        with pytest.raises(torch.OutOfMemoryError):
+            one.step(one.ready(given), 0, 0.5)
+        assert one.parts == 1
 
 
 @pytest.mark.parametrize("fault", ["refused", "differing", "no number", "missing"])

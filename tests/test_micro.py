@@ -47,7 +47,6 @@ def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
     one.model.train()
     loss = one._gradient(pairs(batch()), 3)
-    assert loss is not None
     return loss, {name: p.grad.clone() for name, p in one.model.named_parameters() if p.grad is not None}
 
 

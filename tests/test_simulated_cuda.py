@@ -52,6 +52,7 @@ def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
     for one in (there, bf16):
         assert one["said"] == cpu["said"]  # a recording that breaks off is told
         assert len(one["waits"]) > 5 and not any(one["waits"][1:])  # the first learns what an answer may be
+        assert 5 * min(one["launches"]) < max(one["launches"])  # but for what a recording reads and gives
     assert all(math.isfinite(score["value"]) for score in bf16["scores"])
     for mine, plain in zip(there["scores"], cpu["scores"], strict=True):
         assert mine["metric"] == plain["metric"]
