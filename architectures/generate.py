@@ -19,7 +19,7 @@ from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
 RECORDS: dict[str, Callable[[], Record]] = {"cuda": CudaGraphs}
-LONG = 64  # steps at least for which recording one is worth its time
+LONG = 32  # steps at least for which recording one is worth its time, which is that of some 6: an estimate
 LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
 
 

@@ -5,6 +5,7 @@ and writes memory of its own: what a step is given is copied there. Before a rec
 step computes without it; where recording fails, or differs, the step is done as ever and a line says so.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from tasks.errors import one_line
 
-MET = 8  # times that a shape is met before it is recorded: an estimate of how many replays make up for a recording
+MET = 2  # times that a shape is met before it is recorded: most that come again come often
 MOST = 64  # recordings: each keeps its results
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
 NOISE = 1e-5  # or by so much of the size of all results: rounding errors of what would be zero
@@ -108,13 +109,16 @@ def _put(tensors: Given, places: Given) -> None:
 
 def _differing(found: Given, expected: Results) -> str:
     """What is wrong with what a recording gives or leaves behind, in a line; empty: nothing."""
-    whole = sum(plain.float().square().sum().item() for plain in expected if plain is not None) ** 0.5
+    numbers, norms = [], []
     for number, (mine, plain) in enumerate(zip(found, expected, strict=True)):
-        if mine is None or plain is None:
-            if mine is not plain:
-                return f"result {number} is there only once"
-            continue
-        error, size = (mine.float() - plain.float()).norm().item(), plain.float().norm().item()
+        if (mine is None) is not (plain is None):
+            return f"result {number} is there only once"
+        if mine is not None and plain is not None:
+            numbers.append(number)
+            norms.append(torch.stack([(mine.float() - plain.float()).norm(), plain.float().norm()]))
+    read = torch.stack(norms).tolist() if norms else []  # at once: to read one waits for the device
+    whole = math.hypot(*(size for _, size in read))
+    for number, (error, size) in zip(numbers, read, strict=True):
         if not error <= max(NEAR * size, NOISE * whole) + 1e-6 and size == size:  # what is no number is so in both
             return f"result {number} differs by {error:.3g} of {size:.3g}"
     return ""

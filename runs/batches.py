@@ -21,6 +21,7 @@ Indices = NDArray[np.int64]
 Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 
 POOL = 512  # batches' worth of examples that are arranged by length together
+EVEN = 8  # widths of batches of few shapes are multiples of this
 
 
 class Examples(Protocol):
@@ -76,17 +77,18 @@ class Batch:
         """The same batch in memory that a GPU copies from by itself."""
         return self._each(Tensor.pin_memory)
 
-    def even(self, rows: int, width: int, longest: tuple[int, int]) -> "Batch":
-        """The same examples in rectangles of few shapes: rows and widths are multiples, or a width is the longest.
+    def even(self, longest: tuple[int, int]) -> "Batch":
+        """The same examples in rectangles of few shapes: two numbers of rows and of columns between powers of two.
 
-        What is added is padding, rows that hold nothing else included; lengths are those of the examples alone.
+        No width is beyond the ``longest``. What is added is padding, rows that hold nothing else included; lengths are
+        those of the examples alone.
         """
-        count = -(-len(self.target) // rows) * rows
+        count = _even(len(self.target), 1)
         changed: dict[str, Any] = {}
         for name, most in zip(("source", "target"), longest, strict=True):
             tokens, mask = getattr(self, name), getattr(self, f"{name}_mask")
             least = tokens.shape[1]
-            more = max(least, min(-(-least // width) * width, most)) - least
+            more = max(least, min(_even(least, EVEN), most)) - least
             added = (0, more, 0, count - len(tokens))
             if any(added):
                 mask = torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask
@@ -97,6 +99,12 @@ class Batch:
         names = ("source", "target", "source_mask", "target_mask")
         changed = {name: None if (t := getattr(self, name)) is None else change(t) for name in names}
         return replace(self, **changed)  # type: ignore[arg-type]  # the values have their fields' types
+
+
+def _even(count: int, least: int) -> int:
+    """``count`` rounded up to a multiple of ``least`` and of a quarter of the next power of two."""
+    step = max(least, 1 << max((count - 1).bit_length() - 2, 0))
+    return -(-count // step) * step
 
 
 def collate(examples: Examples, indices: Indices) -> Batch:

@@ -22,7 +22,7 @@ from runs.sections import Training
 from tasks.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
-ROWS, WIDTH = 4, 4  # rows and widths of batches are multiples of these where steps are recorded: few shapes are met
+LAUNCHING = 2e11  # FLOPs of a step up to which a GPU waits for its kernels to be launched: an estimate
 
 
 class Stepped(NamedTuple):
@@ -94,7 +94,7 @@ class Stepper:
 
     def ready(self, batch: Batch) -> Batch:
         """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
-        even = batch if self.recorder is None else batch.even(ROWS, WIDTH, self.longest)
+        even = batch if self.recorder is None else batch.even(self.longest)
         return even.pinned() if self.device.type == "cuda" else even
 
     def stream(self, tokens: int) -> Stream:
@@ -197,9 +197,11 @@ class Stepper:
 
 
 def _is_launching(device: torch.device, trained: Sequence[Tensor], training: Training) -> bool:
-    """Whether a step is mostly launching kernels on a GPU, each by itself: of larger models the kernels take longer."""
+    """Whether a step is mostly launching kernels on a GPU, each by itself: those of more work take longer."""
     alone = training.compile is not True and not training.recompute
-    return device.type == "cuda" and alone and sum(parameter.numel() for parameter in trained) <= SMALL
+    parameters = sum(parameter.numel() for parameter in trained)
+    small = parameters <= SMALL and 6.0 * parameters * training.batch_tokens <= LAUNCHING
+    return device.type == "cuda" and alone and small
 
 
 def pairs(batch: Batch) -> Pairs:

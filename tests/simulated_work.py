@@ -50,12 +50,12 @@ def benchmark(place: Path, model: str, cache: Path) -> None:
 
 
 def compare(folder: Path, architecture: str, task: str) -> None:
-    from architectures import generate, recording
+    from architectures import generate
     from tests.simulated_cuda import simulated
     from tests.tiny_runs import write_data
 
     place = write_data(folder)
-    with mock.patch.object(recording, "MET", 2), mock.patch.object(generate, "LONG", 3):
+    with mock.patch.object(generate, "LONG", 3):
         found = {"cpu": performed(place, "cpu", architecture, task, "float32", nullcontext)}
         found |= {kind: performed(place, "cuda", architecture, task, kind, simulated) for kind in ("float32", "bf16")}
     print(json.dumps(found))
@@ -68,7 +68,7 @@ def performed(
     from runs import matrix, spec, store, work
     from runs.batches import Batch
     from runs.messages import Said
-    from runs.step import ROWS, WIDTH, Stepper
+    from runs.step import Stepper
     from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 
@@ -99,7 +99,7 @@ def performed(
         return record(graphs, *given)
 
     def even(stepper: Stepper, batch: Batch) -> Batch:
-        return batch.even(ROWS, WIDTH, stepper.longest)  # as there, since what is hidden is drawn for all of it
+        return batch.even(stepper.longest)  # as there, since what is hidden is drawn for all of it
 
     ready = even if device == "cpu" else Stepper.ready
     watched = mock.patch.multiple(Stepper, ready=ready, step=counted)

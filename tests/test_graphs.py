@@ -18,9 +18,9 @@ from architectures.objectives import Asks
 from architectures.recording import Recorder
 from architectures.size import Limits, Size
 from runs import machine, optimizer
-from runs.batches import Batch, collate
+from runs.batches import Batch, _even, collate
 from runs.sections import Training
-from runs.step import ROWS, WIDTH, Stepper, _is_launching, pairs
+from runs.step import Stepper, _is_launching, pairs
 from tasks.example import PAD, Example
 
 LIMITS = Limits(24, 10, 6)
@@ -76,16 +76,23 @@ def stepper(name: str, native: bool = True, dropout: float = 0.0, device: str = 
 
 def test_even_batches_hold_the_same_examples_in_few_shapes() -> None:
     for given in batches():
-        even = given.even(4, 4, (10, 6))
-        assert even.target.shape[0] % 4 == 0 and even.source.shape[1] in (8, 10) and even.target.shape[1] in (4, 6)
+        even = given.even((10, 6))
+        assert even.target.shape[0] in (3, 6) and even.source.shape[1] in (8, 10) and even.target.shape[1] == 6
         assert even.tokens == given.tokens and even.source_lengths is given.source_lengths
         for side in ("source", "target"):
             tokens, mask = getattr(even, side), getattr(even, f"{side}_mask")
             assert mask.sum() == getattr(given, f"{side}_lengths").sum() and bool((tokens[~mask] == PAD).all())
             rows, width = getattr(given, side).shape
             assert torch.equal(tokens[:rows, :width], getattr(given, side))
-    whole = batch(0, [(8, 4)] * 4)
-    assert whole.even(4, 4, (10, 6)).target_mask is None
+    whole = batch(0, [(8, 6)] * 4)
+    assert whole.even((10, 6)).target_mask is None
+
+
+def test_shapes_are_few_and_hold_little_more() -> None:
+    found = {count: _even(count, 1) for count in range(1, 4097)}
+    assert all(count <= even <= 1.5 * count for count, even in found.items())
+    assert len(set(found.values())) == 2 * 12  # of twelve doublings
+    assert all(_even(count, 8) == max(even, -(-count // 8) * 8) for count, even in found.items())
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -95,7 +102,7 @@ def test_padding_changes_no_loss(name: str, native: bool) -> None:
     answers = torch.ones(24, dtype=torch.bool)
     for given in batches():
         plain, even = (
-            model.objective.loss(model, pairs(b), answers, None, native) for b in (given, given.even(4, 4, (10, 6)))
+            model.objective.loss(model, pairs(b), answers, None, native) for b in (given, given.even((10, 6)))
         )
         torch.testing.assert_close(plain, even)
 
@@ -106,7 +113,7 @@ def test_asked_of_all_positions_it_is_the_same_loss(name: str, native: bool) -> 
     one = stepper(name, native)
     model, weights = one.model.eval(), list(one.model.parameters())
     for seed, given in enumerate(batches()):
-        even = pairs(given.even(4, 4, one.longest))
+        even = pairs(given.even(one.longest))
         plain = model.objective.loss(model, even, one.answers, torch.Generator().manual_seed(seed), native)
         asked = model.objective.asked(model, even, torch.Generator().manual_seed(seed), native).whole(one._answer)
         assert len(asked.at) == len(asked.labels) == len(asked.weights) == asked.target.numel()
@@ -198,7 +205,7 @@ def test_cuda_records_what_the_step_computes(name: str, monkeypatch: pytest.Monk
     recorder = recorded.recorder
     assert recorder is not None
     for number, given in enumerate(batches()):
-        even = given.even(ROWS, WIDTH, recorded.longest)
+        even = given.even(recorded.longest)
         expected, found = plain.step(even, number, 0.5), recorded.step(recorded.ready(given), number, 0.5)
         torch.testing.assert_close(found.loss, expected.loss, rtol=1e-3, atol=1e-3)
     assert recorder.works and len(recorder.kept) == 2
@@ -317,5 +324,8 @@ def test_recordings_are_for_small_models_on_a_gpu(monkeypatch: pytest.MonkeyPatc
     assert not _is_launching(cpu, weights, Training())
     assert not _is_launching(cuda, weights, Training(compile=True))
     assert not _is_launching(cuda, weights, Training(recompute=True))
-    monkeypatch.setattr("runs.step.SMALL", 109)
+    with monkeypatch.context() as less:
+        less.setattr("runs.step.SMALL", 109)
+        assert not _is_launching(cuda, weights, Training())
+    monkeypatch.setattr("runs.step.LAUNCHING", 6 * 110 * Training().batch_tokens - 1)
     assert not _is_launching(cuda, weights, Training())
