@@ -94,7 +94,7 @@ class Stepper:
 
     def ready(self, batch: Batch) -> Batch:
         """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
-        even = batch if self.recorder is None else batch.even(self.longest)
+        even = batch if self._recorder is None else batch.even(self.longest)
         return even.pinned() if self.device.type == "cuda" else even
 
     def stream(self, tokens: int) -> Stream:
@@ -130,8 +130,8 @@ class Stepper:
         """The step on a batch; None where memory does not suffice for the gradient of its micro-batches."""
         self.updating = False
         try:
-            if self.recorder is not None and self.parts == 1:
-                return self._replayed(self.recorder, batch, number, rate)
+            if self._recorder is not None:
+                return self._replayed(self._recorder, batch, number, rate)
             loss = self._gradient(batch, number)
         except (RuntimeError, MemoryError) as error:
             if self.updating or self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
@@ -189,6 +189,11 @@ class Stepper:
 
     def _autocast(self, cached: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
+
+    @property
+    def _recorder(self) -> Recorder | None:
+        """What records steps, while they are in one part and nothing has shown that it cannot."""
+        return self.recorder if self.recorder is not None and self.recorder.works and self.parts == 1 else None
 
     @cached_property
     def _answer(self) -> int:

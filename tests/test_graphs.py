@@ -124,6 +124,14 @@ def test_asked_of_all_positions_it_is_the_same_loss(name: str, native: bool) -> 
             assert (mine - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6
 
 
+class Unrecorded(Recorder):
+    """Does the step itself every time."""
+
+    def __call__(self, given: recording.Given, before: Callable[[], None] = lambda: None) -> recording.Results:
+        before()
+        return self.step(*given)[: self.kept_results]
+
+
 @pytest.mark.parametrize(
     "native, dropout", [(True, 0.0), (False, 0.0), (True, 0.2)], ids=["native", "target", "dropout"]
 )
@@ -134,9 +142,7 @@ def test_recorded_training_is_training(
     monkeypatch.setattr(recording, "MET", 2)
     plain, recorded = stepper(name, native, dropout), stepper(name, native, dropout)
     assert isinstance(plain.model.objective, Asks)
-    plain.record(stand_in)
-    assert plain.recorder is not None
-    plain.recorder.works = False
+    plain.recorder = Unrecorded(plain._told, stand_in, kept_results=2)
     recorded.record(stand_in)
     recorder = recorded.recorder
     assert recorder is not None
@@ -174,6 +180,24 @@ def test_a_run_that_gives_its_recordings_up_frees_them() -> None:
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_where_recording_fails_batches_and_steps_are_as_ever() -> None:
+    """Neither are batches padded any more, nor is a loss asked of every position."""
+
+    def refused(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    one, lines, given = stepper("decoder"), [], batch(0, [(7, 3), (5, 1), (6, 2)])
+    one.record(refused)
+    assert one.recorder is not None
+    one.recorder.say = lines.append
+    for number in range(recording.MET + 1):
+        assert one.ready(given) is not given
+        one.step(one.ready(given), number, 0.5)
+    assert len(lines) == 1 and one.ready(given) is given
+    one._told = None  # type: ignore[assignment,method-assign]
+    one.step(given, recording.MET + 1, 0.5)
 
 
 def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
