@@ -7,7 +7,8 @@ step computes without it; where recording fails, or differs, the step is done as
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.errors import one_line
 MET = 2  # times that a shape is met before it is recorded: most that come again come often
 MOST = 64  # recordings: each keeps its results
 NEAR = 1e-2  # a recording's results differ from the step's by at most so much, relatively: kernels may be others
+ALIKE = 0.3  # and what it changes is changed as by the step: an optimizer makes more of small differences
 NOISE = 1e-5  # or by so much of the size of all results: rounding errors of what would be zero
 
 Given = Sequence[Tensor | None]
@@ -40,15 +42,16 @@ class _Kept:
 class Recorder:
     """``step`` as a function of tensors, recorded by ``record`` for every shape that comes again.
 
-    ``step`` works on the device alone, and to do it again alters nothing but ``changed``, which lies where it lies and
-    is put back for that. ``before`` is called ahead of each computation: it seeds what is drawn on the device. A call
-    returns the first results, ``kept_results`` of them (None: all), which are only there until the next one.
+    ``step`` works on the device alone, and to do it again alters nothing but ``changed``, tensors by kind, which lie
+    where they lie and are put back for that. ``before`` is called ahead of each computation: it seeds what is drawn on
+    the device. A call returns the first results, ``kept_results`` of them (None: all), which are only there until the
+    next one.
     """
 
     step: Step
     record: Record
     say: Callable[[str], None] = lambda line: None
-    changed: Sequence[Tensor] = ()
+    changed: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     kept_results: int | None = None
     works: bool = True
     met: Counter[tuple[object, ...]] = field(default_factory=Counter)
@@ -70,30 +73,58 @@ class Recorder:
 
     def _recorded(self, shape: tuple[object, ...], given: Given, before: Callable[[], None]) -> Results:
         """The step's results, from itself, once a recording of it was made."""
-        begun = _copies(self.changed)
+        places = [tensor for tensors in self.changed.values() for tensor in tensors]
+        try:
+            begun = _copies(places)
+        except RuntimeError as error:
+            self._give_up(error)
+            before()
+            return self.step(*given)[: self.kept_results]
 
         def anew() -> None:
-            _put(begun, self.changed)
+            _put(begun, places)
             before()
 
         before()
-        expected = _copies(self.step(*given))
-        after = _copies(self.changed)
+        found = self.step(*given)
+        try:
+            expected, after = _copies(found), _copies(places)
+        except RuntimeError as error:
+            self._give_up(error)
+            return found[: self.kept_results]
         try:
             inputs = _copies(given)
             replay, results = self.record(lambda: self.step(*inputs), anew)
             anew()
             replay()
-            if far := _differing(results, expected) or _differing(self.changed, after):
+            if far := _differing(results, expected) or self._otherwise(begun, after):
                 raise RuntimeError(far)
         except RuntimeError as error:
-            self.works = False
-            self.kept.clear()
-            _put(after, self.changed)
-            self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; they are done as ever")
+            _put(after, places)
+            self._give_up(error)
         else:
             self.kept[shape] = _Kept(inputs, replay, results[: self.kept_results])
         return expected[: self.kept_results]
+
+    def _give_up(self, error: BaseException) -> None:
+        self.works = False
+        self.kept.clear()
+        while error.__context__ is not None:  # to end a recording that broke off is an error as well
+            error = error.__context__
+        self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; they are done as ever")
+
+    def _otherwise(self, begun: Results, after: Results) -> str:
+        """What the recording changes otherwise than the step, which brought ``begun`` to ``after``; empty: nothing."""
+        pairs = zip(begun, after, strict=True)
+        for kind, tensors in self.changed.items():
+            norms = []
+            for now, (old, new) in zip(tensors, pairs, strict=False):
+                assert old is not None and new is not None
+                norms.append(torch.stack([(now - new).float().norm(), (new - old).float().norm()]))
+            error, size = torch.stack(norms).norm(dim=0).tolist() if norms else (0.0, 0.0)
+            if not error <= ALIKE * size and size == size:
+                return f"{kind} changed by {size:.3g}, and {error:.3g} otherwise"
+        return ""
 
 
 def _copies(tensors: Given) -> Results:
@@ -131,26 +162,34 @@ class CudaGraphs:
     """
 
     work = True
+    aside: Any = None  # the stream to record on: libraries keep memory for each that they meet
 
     def __init__(self) -> None:
         self.pool: Any = None
 
     def __call__(self, step: Callable[[], Results], before: Callable[[], None]) -> Recorded:
         """A replay of ``step``, and the tensors that it writes its results to."""
-        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream()
+        CudaGraphs.aside = aside = CudaGraphs.aside or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(current)
-        with torch.cuda.stream(aside):  # libraries get ready where nothing is recorded
-            before()
-            step()
-        current.wait_stream(aside)
+        try:
+            with torch.cuda.stream(aside):  # libraries get ready where nothing is recorded
+                before()
+                step()
+        finally:
+            current.wait_stream(aside)
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         before()
         try:  # meanwhile other threads pin batches
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=aside, capture_error_mode="thread_local"):
                 results = step()
         except BaseException:
             CudaGraphs.work = False
             torch.cuda.set_stream(current)  # a recording that breaks off stays on its own
+            with suppress(RuntimeError):  # and the generator goes on as if it were recorded
+                at = torch.cuda.current_device()
+                fresh = torch.Generator(f"cuda:{at}").graphsafe_get_state()
+                torch.cuda.default_generators[at].graphsafe_set_state(fresh)
             raise
         return graph.replay, results

@@ -37,11 +37,13 @@ def _align(drawn: Sequence[tuple[Axes, float]]) -> float:
     around = [_around(axes) for axes, _ in drawn]
     wide, _ = _inches(drawn[0][0])
     left, right = PAD + max(left for left, _, _, _ in around), PAD + max(right for _, right, _, _ in around)
+    room = wide - left - right
     for (axes, height), (_, _, below, above) in zip(drawn, around, strict=True):
         _, tall = _inches(axes)
         bottom, top = tall - height + PAD + below, tall - PAD - above
-        axes.set_position((left / wide, bottom / tall, (wide - left - right) / wide, (top - bottom) / tall))
-    return wide - left - right
+        axes.set_position((left / wide, bottom / tall, max(room, LEAST_WIDTH) / wide, (top - bottom) / tall))
+        axes.apply_aspect()
+    return room
 
 
 def _around(axes: Axes) -> tuple[float, float, float, float]:

@@ -22,7 +22,7 @@ from runs.sections import Training
 from tasks.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
-LAUNCHING = 2e11  # FLOPs of a step up to which a GPU waits for its kernels to be launched: an estimate
+LAUNCHING = {"bf16": 2e11, "float32": 2e10}  # FLOPs of a step, about, for whose launches a GPU waits: estimates
 
 
 class Stepped(NamedTuple):
@@ -78,14 +78,16 @@ class Stepper:
             torch.from_numpy(np.asarray(prepared.answers)).to(device),
             (limits.source_length, limits.target_length),
         )
-        if _is_launching(stepper.device, stepper.optimizer.parameters, training) and CudaGraphs.work:
+        if _is_launching(stepper.device, stepper.optimizer.parameters, training, precision) and CudaGraphs.work:
             stepper.record(CudaGraphs())
         return stepper
 
     def record(self, record: Record) -> None:
         """From now on steps are recorded by ``record`` and replayed, where the objective says what it asks."""
         if isinstance(self.model.objective, Asks):
-            changed = [*self.optimizer.parameters, *self.optimizer.state().values(), *self.model.buffers()]
+            changed = {"weights": self.optimizer.parameters, "buffers": list(self.model.buffers())}
+            for name, tensor in self.optimizer.state().items():
+                changed.setdefault(name.rsplit(".", 1)[-1], []).append(tensor)
             self.recorder = Recorder(self._told, record, changed=changed, kept_results=len(Stepped._fields))
 
     def forget(self) -> None:
@@ -94,7 +96,7 @@ class Stepper:
 
     def ready(self, batch: Batch) -> Batch:
         """A batch as ``step`` takes it, made ready ahead of it: in few shapes where steps are recorded, and pinned."""
-        even = batch if self._recorder is None else batch.even(self.longest)
+        even = batch if self.recorder is None else batch.even(self.longest)
         return even.pinned() if self.device.type == "cuda" else even
 
     def stream(self, tokens: int) -> Stream:
@@ -130,8 +132,8 @@ class Stepper:
         """The step on a batch; None where memory does not suffice for the gradient of its micro-batches."""
         self.updating = False
         try:
-            if self._recorder is not None:
-                return self._replayed(self._recorder, batch, number, rate)
+            if self.recorder is not None and self.recorder.works and self.parts == 1:
+                return self._replayed(self.recorder, batch, number, rate)
             loss = self._gradient(batch, number)
         except (RuntimeError, MemoryError) as error:
             if self.updating or self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
@@ -141,6 +143,7 @@ class Stepper:
 
     def _gradient(self, batch: Pairs, number: int) -> Tensor:
         """Loss of a batch, and its gradient in the parameters."""
+        self.optimizer.zero_grad()  # a recording that broke off may have left some
         self._seed(number)
         with self._autocast():
             loss: Tensor = self.model.objective.loss(
@@ -190,22 +193,17 @@ class Stepper:
     def _autocast(self, cached: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
 
-    @property
-    def _recorder(self) -> Recorder | None:
-        """What records steps, while they are in one part and nothing has shown that it cannot."""
-        return self.recorder if self.recorder is not None and self.recorder.works and self.parts == 1 else None
-
     @cached_property
     def _answer(self) -> int:
         """The first token that an answer may use."""
         return int(self.answers.int().argmax())
 
 
-def _is_launching(device: torch.device, trained: Sequence[Tensor], training: Training) -> bool:
+def _is_launching(device: torch.device, trained: Sequence[Tensor], training: Training, precision: str) -> bool:
     """Whether a step is mostly launching kernels on a GPU, each by itself: those of more work take longer."""
     alone = training.compile is not True and not training.recompute
     parameters = sum(parameter.numel() for parameter in trained)
-    small = parameters <= SMALL and 6.0 * parameters * training.batch_tokens <= LAUNCHING
+    small = parameters <= SMALL and 6.0 * parameters * training.batch_tokens <= LAUNCHING[precision]
     return device.type == "cuda" and alone and small
 
 

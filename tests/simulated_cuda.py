@@ -162,7 +162,7 @@ class Graph:
 
 
 @contextlib.contextmanager
-def _recorded(graph: Graph, pool: Any = None, capture_error_mode: str = "") -> Iterator[None]:
+def _recorded(graph: Graph, pool: Any = None, stream: Any = None, capture_error_mode: str = "") -> Iterator[None]:
     State.tape = graph.tape
     try:
         yield

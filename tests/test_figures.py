@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from reports import drawing, figures, tables
 from reports.comparison import Cell, Comparison, Group
 from reports.contrasts import Contrast
 from reports.figures import Figure
+from reports.inside_panels import attention
 from reports.judgement import judge
 from reports.lettering import width, wrapped
 from reports.metrics import metric
@@ -246,6 +247,33 @@ def test_labels_of_ticks_do_not_touch(make: Make, count: int, columns: int) -> N
                 boxes = tick_labels(axis)
                 assert boxes
                 assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(10, 40), (40, 20), (3, 3)])
+def test_labels_of_a_map_do_not_touch(queries: int, keys: int) -> None:
+    """Its cells are square, so that the data area takes less than its place."""
+
+    def maps(count: int) -> tuple[drawing.Panel, ...]:
+        weights = [[1 / keys] * keys] * queries
+        draw = partial(attention, weights=weights, queries=["asks"] * queries, keys=["key"] * keys)
+        return (drawing.Panel("a map", "", 4.4, draw, ""),) * count
+
+    for canvas in laid_out(maps, 2, 2):
+        for axis in (axis for axes in canvas.axes for axis in (axes.xaxis, axes.yaxis)):
+            boxes = tick_labels(axis)
+            assert len(boxes) > 2
+            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_a_label_that_fills_the_panel_widens_the_canvas() -> None:
+    def draw(axes: Axes) -> None:
+        axes.barh([0, 1], [1, 2])
+        axes.set_yticks([0, 1], ["W" * 60, "short"])
+
+    (canvas,) = laid_out(lambda count: (drawing.Panel("a title", "", 2, draw, ""),) * count, 1, 1)[:1]
+    (axes,) = (axes for axes in canvas.axes if axes.axison)
+    assert 1.9 <= axes.bbox.width / canvas.dpi < 2.1
+    assert all(canvas.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x0 for box in tick_labels(axes.yaxis))
 
 
 @PANELS

@@ -148,8 +148,8 @@ def test_recorded_training_is_training(
     assert recorder is not None
     losses = []
     for number, given in enumerate(batches()):
-        ready = recorded.ready(given)
-        losses.append((plain.step(ready, number, 0.5), recorded.step(ready, number, 0.5)))
+        ready, progress = recorded.ready(given), 0.1 * number
+        losses.append((plain.step(ready, number, progress), recorded.step(ready, number, progress)))
     assert recorder.works and len(recorder.kept) == 2 and not plain.recorder.kept
     assert {count for count in recorder.met.values()} == {5}  # two as ever, one that is recorded, two from recordings
     for expected, found in losses:
@@ -182,22 +182,92 @@ def test_a_run_that_gives_its_recordings_up_frees_them() -> None:
         gc.enable()
 
 
-def test_where_recording_fails_batches_and_steps_are_as_ever() -> None:
-    """Neither are batches padded any more, nor is a loss asked of every position."""
+def test_where_recording_fails_steps_are_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the recording has left behind: the losses and weights are those of steps that nobody records."""
 
     def refused(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
-        raise RuntimeError("operation not permitted when stream is capturing")
+        before()
+        update = one.optimizer.step
+        monkeypatch.setattr(one.optimizer, "step", broken)
+        try:
+            step()
+        finally:
+            monkeypatch.setattr(one.optimizer, "step", update)
+        raise AssertionError
 
-    one, lines, given = stepper("decoder"), [], batch(0, [(7, 3), (5, 1), (6, 2)])
+    def broken() -> None:
+        try:
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+        finally:
+            raise RuntimeError("to end it failed as well")  # as PyTorch says it
+
+    plain, one, lines = stepper("decoder"), stepper("decoder"), []
     one.record(refused)
     assert one.recorder is not None
     one.recorder.say = lines.append
-    for number in range(recording.MET + 1):
-        assert one.ready(given) is not given
-        one.step(one.ready(given), number, 0.5)
-    assert len(lines) == 1 and one.ready(given) is given
+    for number in range(recording.MET + 3):
+        given = one.ready(batch(number, [(7, 3), (5, 1), (6, 2)]))
+        expected, found = plain.step(given, number, 0.1 * number), one.step(given, number, 0.1 * number)
+        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.norm, expected.norm, rtol=1e-3, atol=1e-4)
+    assert len(lines) == 1 and "operation not permitted" in lines[0] and not one.recorder.kept
     one._told = None  # type: ignore[assignment,method-assign]
-    one.step(given, recording.MET + 1, 0.5)
+    one.step(given, recording.MET + 3, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["begun", "done"])
+def test_memory_that_lacks_for_a_recording_costs_the_recording_alone(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, one, copies = stepper("decoder"), stepper("decoder"), recording._copies
+    one.record(stand_in)
+    calls: list[int] = []
+
+    def short(tensors: recording.Given) -> recording.Results:
+        calls.append(1)
+        if len(calls) == {"begun": 1, "done": 2}[kind]:
+            raise torch.OutOfMemoryError("out of memory")
+        return copies(tensors)
+
+    monkeypatch.setattr(recording, "_copies", short)
+    for number in range(recording.MET + 2):
+        given = one.ready(batch(number, [(7, 3), (5, 1), (6, 2)]))
+        expected, found = plain.step(given, number, 0.1), one.step(given, number, 0.1)
+        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-4, atol=1e-4)
+    assert one.parts == 1 and one.recorder is not None and not one.recorder.works
+
+
+@pytest.mark.parametrize("fault", ["nothing", "twice", "backwards", "state"])
+@pytest.mark.parametrize("steps", [3, 60])
+def test_a_recording_that_changes_otherwise_is_not_used(
+    fault: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After many steps as well, when one changes weights by little of their size."""
+    monkeypatch.setattr(recording, "MET", steps)
+    one = stepper("decoder")
+
+    def faulty(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
+        replay, results = stand_in(step, before)
+        weights, state = one.optimizer.parameters, list(one.optimizer.state().values())
+
+        @torch.no_grad()
+        def wrong() -> None:
+            begun, kept = [w.clone() for w in weights], [s.clone() for s in state]
+            replay()
+            for weight, old in zip(weights, begun, strict=True):
+                by = {"nothing": -1.0, "twice": 1.0, "backwards": -2.0, "state": 0.0}[fault]
+                weight += by * (weight - old)
+            for place, old in zip(state, kept, strict=True):
+                if fault == "state":
+                    place.copy_(old)
+
+        return wrong, results
+
+    one.record(faulty)
+    assert one.recorder is not None
+    for number in range(steps + 1):
+        one.step(one.ready(batch(number, [(7, 3), (5, 1), (6, 2)])), number, 0.1 + 0.01 * number)
+    assert not one.recorder.works and not one.recorder.kept
 
 
 def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +300,12 @@ def test_cuda_records_what_the_step_computes(name: str, monkeypatch: pytest.Monk
     assert recorder is not None
     for number, given in enumerate(batches()):
         even = given.even(recorded.longest)
-        expected, found = plain.step(even, number, 0.5), recorded.step(recorded.ready(given), number, 0.5)
+        expected = plain.step(even, number, 0.1 * number)
+        found = recorded.step(recorded.ready(given), number, 0.1 * number)
         torch.testing.assert_close(found.loss, expected.loss, rtol=1e-3, atol=1e-3)
     assert recorder.works and len(recorder.kept) == 2
+    for mine, other in zip(recorded.model.parameters(), plain.model.parameters(), strict=True):
+        assert (mine - other).norm() <= 1e-2 * other.norm()
 
 
 def test_noise_is_no_difference_and_what_counts_is() -> None:
@@ -267,7 +340,7 @@ def test_what_a_step_changes_is_changed_once() -> None:
         weight.add_(x)
         return [weight.sum(), x * x]
 
-    one = Recorder(grown, stand_in, changed=[weight], kept_results=1)
+    one = Recorder(grown, stand_in, changed={"weight": [weight]}, kept_results=1)
     for number in range(1, recording.MET + 4):
         (found,) = one([torch.ones(2)])
         assert weight.tolist() == [number, number] and found is not None and found.item() == 2 * number
@@ -293,7 +366,7 @@ def test_a_recording_that_fails_leaves_what_the_step_did(fault: str) -> None:
         wrong = total + (fault == "result")
         return lambda: weight.add_(2.0 if fault == "change" else 1.0) and None, [wrong]
 
-    one = Recorder(grown, broken, lines.append, changed=[weight])
+    one = Recorder(grown, broken, lines.append, changed={"weight": [weight]})
     for number in range(1, recording.MET + 4):
         (found,) = one([torch.ones(2)])
         assert weight.tolist() == [number, number] and found is not None and found.item() == 2 * number
@@ -344,12 +417,14 @@ def test_what_cannot_be_recorded_is_done_as_ever(fault: str) -> None:
 
 def test_recordings_are_for_small_models_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, cpu, weights = torch.device("cuda"), torch.device("cpu"), [torch.empty(100), torch.empty(10)]
-    assert _is_launching(cuda, weights, Training())
-    assert not _is_launching(cpu, weights, Training())
-    assert not _is_launching(cuda, weights, Training(compile=True))
-    assert not _is_launching(cuda, weights, Training(recompute=True))
+    assert _is_launching(cuda, weights, Training(), "bf16")
+    assert not _is_launching(cpu, weights, Training(), "bf16")
+    assert not _is_launching(cuda, weights, Training(compile=True), "bf16")
+    assert not _is_launching(cuda, weights, Training(recompute=True), "bf16")
     with monkeypatch.context() as less:
         less.setattr("runs.step.SMALL", 109)
-        assert not _is_launching(cuda, weights, Training())
-    monkeypatch.setattr("runs.step.LAUNCHING", 6 * 110 * Training().batch_tokens - 1)
-    assert not _is_launching(cuda, weights, Training())
+        assert not _is_launching(cuda, weights, Training(), "bf16")
+    limits = {"bf16": 6 * 110 * Training().batch_tokens, "float32": 6 * 110 * Training().batch_tokens - 1}
+    monkeypatch.setattr("runs.step.LAUNCHING", limits)
+    assert _is_launching(cuda, weights, Training(), "bf16")
+    assert not _is_launching(cuda, weights, Training(), "float32")
