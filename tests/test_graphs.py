@@ -244,19 +244,18 @@ def test_a_recording_that_changes_otherwise_is_not_used(
 ) -> None:
     """After many steps as well, when one changes weights by little of their size."""
     monkeypatch.setattr(recording, "MET", steps)
-    one = stepper("decoder")
+    one, lines = stepper("decoder"), []
+    by = {"nothing": -1.0, "twice": 1.0, "backwards": -2.0, "state": 0.0}[fault]
 
     def faulty(step: Callable[[], recording.Results], before: Callable[[], None]) -> recording.Recorded:
         replay, results = stand_in(step, before)
         weights, state = one.optimizer.parameters, list(one.optimizer.state().values())
 
-        @torch.no_grad()
         def wrong() -> None:
-            begun, kept = [w.clone() for w in weights], [s.clone() for s in state]
+            begun, kept = [w.detach().clone() for w in weights], [s.clone() for s in state]
             replay()
             for weight, old in zip(weights, begun, strict=True):
-                by = {"nothing": -1.0, "twice": 1.0, "backwards": -2.0, "state": 0.0}[fault]
-                weight += by * (weight - old)
+                weight.data += by * (weight.data - old)
             for place, old in zip(state, kept, strict=True):
                 if fault == "state":
                     place.copy_(old)
@@ -265,9 +264,10 @@ def test_a_recording_that_changes_otherwise_is_not_used(
 
     one.record(faulty)
     assert one.recorder is not None
+    one.recorder.say = lines.append
     for number in range(steps + 1):
         one.step(one.ready(batch(number, [(7, 3), (5, 1), (6, 2)])), number, 0.1 + 0.01 * number)
-    assert not one.recorder.works and not one.recorder.kept
+    assert not one.recorder.works and not one.recorder.kept and "changed by" in lines[0]
 
 
 def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
