@@ -113,6 +113,7 @@ class Recorder:
             error = error.__context__
         self.say(f"steps are not recorded as CUDA graphs: {one_line(error)}; they are done as ever")
 
+    @torch.no_grad()
     def _otherwise(self, begun: Results, after: Results) -> str:
         """What the recording changes otherwise than the step, which brought ``begun`` to ``after``; empty: nothing."""
         pairs = zip(begun, after, strict=True)

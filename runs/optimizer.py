@@ -138,7 +138,7 @@ class Muon:
     def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float | Tensor) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""
         rate = self.learning_rate * factor
-        scale = -0.2 * math.sqrt(max(pieces[0].shape)) * rate
+        scale = -rate * 0.2 * math.sqrt(max(pieces[0].shape))
         gradients = torch.stack([piece.view(piece.matrix.grad) for piece in pieces if piece.matrix.grad is not None])
         momentum.lerp_(gradients, 1 - MOMENTUM)
         update = orthogonalised(gradients.lerp_(momentum, MOMENTUM)).to(momentum.dtype)
