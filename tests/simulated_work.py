@@ -3,9 +3,9 @@
 usage: python -m tests.simulated_work LIBRARY FOLDER ARCHITECTURE TASK
        python -m tests.simulated_work LIBRARY FOLDER MODEL
 
-With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW in
-float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the device and
-how much it gave the device to do, how many shapes of steps and of writing were recorded, and what was said.
+With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW and by
+Muon in float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the
+device and how much it gave the device to do, how many shapes of steps and of writing were recorded, and what was said.
 """
 
 import ctypes
@@ -17,6 +17,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
+
+RUNS = [
+    *(("cpu", "adamw", "float32"), ("cuda", "adamw", "float32")),
+    *(("cpu", "muon", "float32"), ("cuda", "muon", "float32"), ("cuda", "muon", "bf16")),
+]
 
 
 def load(library: str) -> None:
@@ -56,13 +61,23 @@ def compare(folder: Path, architecture: str, task: str) -> None:
 
     place = write_data(folder)
     with mock.patch.object(generate, "LONG", 3):
-        found = {"cpu": performed(place, "cpu", architecture, task, "float32", nullcontext)}
-        found |= {kind: performed(place, "cuda", architecture, task, kind, simulated) for kind in ("float32", "bf16")}
+        found = {
+            f"{device} {optimizer} {precision}": performed(
+                place, device, architecture, task, optimizer, precision, simulated if device == "cuda" else nullcontext
+            )
+            for device, optimizer, precision in RUNS
+        }
     print(json.dumps(found))
 
 
 def performed(
-    place: Path, device: str, architecture: str, task: str, precision: str, around: Callable[[], Any]
+    place: Path,
+    device: str,
+    architecture: str,
+    task: str,
+    optimizer: str,
+    precision: str,
+    around: Callable[[], Any],
 ) -> dict[str, Any]:
     from architectures.recording import CudaGraphs
     from runs import matrix, spec, store, work
@@ -72,7 +87,6 @@ def performed(
     from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 
-    optimizer = "adamw" if precision == "float32" else "muon"  # which makes much of rounding
     training = {"batch_tokens": 250, "learning_rate": 0.01, "optimizer": optimizer, "precision": precision}
     values = {
         "name": "simulated",
@@ -82,7 +96,7 @@ def performed(
         "training": training,
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    root, said, waits, recorded = place / f"{device}-{precision}", [], [], []
+    root, said, waits, recorded = place / f"{device}-{optimizer}-{precision}", [], [], []
     launches: list[int] = []
     step, record = Stepper.step, CudaGraphs.__call__
 
