@@ -201,8 +201,6 @@ class Optimizer:
         """Update all parameters that have a gradient."""
         self.muon.step(self.factor)
         if self.adamw is not None:
-            for group in self.adamw.param_groups:
-                group["capturable"] = isinstance(self.factor, Tensor)
             self.adamw.step()
 
     def zero_grad(self) -> None:
@@ -213,7 +211,7 @@ class Optimizer:
         """Learn with `factor` times the recipe's rate from the next step on; a tensor () may be in a recording."""
         self.factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
-            group["lr"] = self.recipe.learning_rate * factor
+            group["lr"], group["capturable"] = self.recipe.learning_rate * factor, isinstance(factor, Tensor)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a later step depends on besides parameters and gradients; the tensors are the live ones."""

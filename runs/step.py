@@ -48,7 +48,7 @@ class Stepper:
     longest: tuple[int, int] = (0, 0)
     recorder: Recorder | None = None
     parts: int = 1
-    updating: bool = False
+    updating: bool = False  # from where on a step cannot be begun again
 
     @classmethod
     def build(
