@@ -78,9 +78,15 @@ class Stepper:
             torch.from_numpy(np.asarray(prepared.answers)).to(device),
             (limits.source_length, limits.target_length),
         )
-        if _is_launching(stepper.device, stepper.optimizer.parameters, training, precision) and CudaGraphs.work:
-            stepper.record(CudaGraphs())
+        stepper.record_launching()
         return stepper
+
+    def record_launching(self) -> None:
+        """From now on steps are recorded as CUDA graphs, where they are mostly launching kernels."""
+        precision = "bf16" if self.bf16 else "float32"
+        launching = _is_launching(self.device, self.optimizer.parameters, self.training, precision)
+        if launching and CudaGraphs.work:
+            self.record(CudaGraphs())
 
     def record(self, record: Record) -> None:
         """From now on steps are recorded by ``record`` and replayed, where the objective says what it asks."""

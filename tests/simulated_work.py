@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,13 +45,14 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
-    from runs.bench import suite
+    from runs.bench import shapes, sides, suite
     from tests.simulated_cuda import State, simulated
 
     State.any_attention = True  # transformers shares heads under a mask
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
-    with simulated():
+    short = replace(shapes.SHAPES["tiny"], seconds=0.0)
+    with simulated(), mock.patch.object(sides, "WARM", 12), mock.patch.dict(shapes.SHAPES, tiny=short):
         suite.run(request, place, cache, "", str)
 
 

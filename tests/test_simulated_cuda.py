@@ -72,6 +72,8 @@ def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: 
     assert (found["device"], found["precision"], found["complete"]) == ("cuda", "bf16", True)
     assert len(found["measures"]) == (5 if model == "bert" else 7)
     assert not [measure["error"] for measure in found["measures"] if "error" in measure]
+    trained = {measure["measure"]: measure["recorded"] for measure in found["measures"] if "recorded" in measure}
+    assert trained == dict.fromkeys(("training", "labels", "real", "grouped"), True)
 
 
 REFUSED = """

@@ -82,7 +82,7 @@ def _step(side: str, model: str, shape: str, device: str) -> Callable[[], Any]:
     chosen, where = shapes.SHAPES[shape], Where(device, machine.precision("auto", device) == "bf16")
     batch = windows.full(model, chosen, chosen.rows).to(device)
     if side == "ours":
-        mine = stepper(shapes.ours(model, chosen).to(device), where, chosen.vocabulary)
+        mine = stepper(shapes.ours(model, chosen).to(device), where, chosen)
         return lambda: mine.step(batch, 0, PROGRESS).loss.item()
     inputs = windows.moved(windows.their_inputs(model, batch), device)
     other = TheirStepper(shapes.theirs(model, chosen).to(device), where)

@@ -15,8 +15,9 @@ from runs.batches import Batch, Stream
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import Found, Setting, found
 from runs.bench.shapes import Shape
-from runs.bench.sides import PROGRESS, TheirStepper, stepper
+from runs.bench.sides import PROGRESS, TheirStepper, is_recorded, stepper, warm
 from runs.bench.windows import IGNORED
+from runs.step import Stepper
 from tasks.example import BOS, MASK, PAD, SPECIALS, Example
 from tasks.values import Examples, Prepared
 
@@ -34,9 +35,11 @@ def real(setting: Setting, model: str, grouped: bool = False) -> Found:
 
     ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
     """
-    sides = dict(zip(("ours", "theirs"), map(_several, works(setting, model, grouped)), strict=True))
-    samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
+    mine, *works = sides(setting, model, grouped)
+    several = dict(zip(("ours", "theirs"), map(_several, works), strict=True))
+    samples = alternate(several, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = {
+        "recorded": is_recorded(mine),
         "batches": BATCHES,
         "batch_tokens": setting.shape.batch_tokens,
         "their_rows": their_rows(setting.prepared, setting.shape),
@@ -48,23 +51,23 @@ def _several(work: Work) -> Work:
     return lambda: sum(work() for _ in range(BATCHES))
 
 
-def works(setting: Setting, model: str, grouped: bool = False) -> tuple[Work, Work]:
-    """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
+def sides(setting: Setting, model: str, grouped: bool = False, recorded: bool = True) -> tuple[Stepper, Work, Work]:
+    """Our stepper, and a step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
-    return _ours(setting, ours, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
+    mine = stepper(ours, setting.where, setting.shape, recorded)
+    return mine, _ours(setting, mine, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
 
 
-def _ours(setting: Setting, model: Any, seed: int = 0) -> Work:
-    mine = stepper(model, setting.where, setting.shape.vocabulary)
+def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
     batches = our_batches(setting, seed)
 
     def work() -> float:
         with record_function(DATA):
-            batch = next(batches)
+            batch = mine.ready(next(batches))
         mine.step(batch, 0, PROGRESS).loss.item()
         return batch.tokens
 
-    return work
+    return warm(mine, work)
 
 
 def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:

@@ -10,11 +10,14 @@ from torch import Tensor
 from architectures.objectives import Pairs
 from runs import optimizer
 from runs.batches import Batch
+from runs.bench.pairing import Work
+from runs.bench.shapes import Shape
 from runs.sections import Training
 from runs.step import Stepper, mixed, pairs
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
 PROGRESS = 0.5  # into the budget, of every step: one learning rate
+WARM = 100  # steps that are not measured, where steps are recorded: what a run of thousands spends on recordings
 CLOSE = {"float32": 1e-4, "bf16": 1e-2}  # nats, or part of a loss over 1: how far two may be apart
 
 Inputs = Mapping[str, Tensor]
@@ -40,20 +43,40 @@ class Where:
             torch.cuda.synchronize()
 
 
-def stepper(model: Any, where: Where, vocabulary: int) -> Stepper:
-    """Our training step around a model that is there; every token may be answered, the target alone is learnt."""
+def stepper(model: Any, where: Where, shape: Shape, recorded: bool = True) -> Stepper:
+    """Our training step around a model that is there; every token may be answered, the target alone is learnt.
+
+    On a GPU it is ``recorded`` where it would be in a run.
+    """
+    training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
-    return Stepper(
+    made = Stepper(
         model=model,
-        optimizer=optimizer.build(model, TRAINING, where.device),
+        optimizer=optimizer.build(model, training, where.device),
         prepared=unread,
-        training=TRAINING,
+        training=training,
         native=False,
         seed=0,
         device=torch.device(where.device),
         bf16=where.bf16,
-        answers=every_token(vocabulary, where.device),
+        answers=every_token(shape.vocabulary, where.device),
+        longest=(shape.source_length, shape.target_length),
     )
+    if recorded:
+        made.record_launching()
+    return made
+
+
+def warm(made: Stepper, work: Work) -> Work:
+    """``work``, which takes steps of ``made``, once most shapes that it meets are recorded, where steps are."""
+    for _ in range(WARM if made.recorder is not None else 0):
+        work()
+    return work
+
+
+def is_recorded(made: Stepper) -> bool:
+    """Whether steps were replayed: a recording that differs from the step, or fails, is not used."""
+    return made.recorder is not None and made.recorder.works and bool(made.recorder.kept)
 
 
 class TheirStepper:
