@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from architectures.initial import linear
 from architectures.numbers import Amount
+from architectures.product import Linear, activated, product
 
 Activation = Callable[[Tensor], Tensor]
 VECTOR = 32  # bfloat16 numbers that a processor computes at once; the rest of a row it computes one by one
@@ -28,7 +29,10 @@ class FeedForward(nn.Module):
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down(self.dropout(self.activation(self.up(x))))
+        hidden = _activated(x, self.up, self.activation)
+        if hidden is None:
+            hidden = self.activation(self.up(x))
+        y: Tensor = self.down(self.dropout(hidden))
         return y
 
     def flops(self, tokens: Amount) -> Amount:
@@ -60,12 +64,26 @@ class GatedFeedForward(nn.Module):
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = _halves(self.gate_up(x))
-        y: Tensor = self.down(self.dropout(self.activation(gate) * up))
+        count = self.down.in_features
+        hidden = _activated(x, self.gate_up, self.activation, count)
+        if hidden is None:
+            gate, up = _halves(self.gate_up(x))
+            hidden = self.activation(gate) * up
+        else:
+            weight, bias = self.gate_up.weight, self.gate_up.bias
+            hidden.mul_(product(x, weight[count:], None if bias is None else bias[count:]))
+        y: Tensor = self.down(self.dropout(hidden))
         return y
 
     def flops(self, tokens: Amount) -> Amount:
         return 6.0 * tokens * self.down.in_features * self.down.out_features
+
+
+def _activated(x: Tensor, layer: nn.Module, activation: Activation, count: int | None = None) -> Tensor | None:
+    """The first ``count`` outputs of a layer, activated in one go, where nobody watches it and that is faster."""
+    if type(layer) is not Linear or layer._forward_hooks or layer._forward_pre_hooks:
+        return None
+    return activated(x, layer.weight[:count], None if layer.bias is None else layer.bias[:count], activation)
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
