@@ -25,6 +25,8 @@ from architectures.objectives import (
 from architectures.stack import pick
 from tasks.example import BOS, MASK
 
+CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one is computed from stays in the cache
+
 
 @dataclass(frozen=True)
 class Masked:
@@ -39,7 +41,6 @@ class Masked:
 
     suffix: bool = False
     source_rate: float = 0.15
-    canvases: int = 128
 
     bounded = True
 
@@ -89,8 +90,9 @@ class Masked:
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
         steps = torch.arange(model.canvas, device=present.device)
         blank = _canvas(pairs.target, pairs.target_mask, model.canvas)
-        for start in range(0, len(rows), self.canvases):
-            row, cell = rows[start : start + self.canvases], cells[start : start + self.canvases]
+        at_once = CANVASES.get(present.device.type, max(CANVASES.values()))
+        for start in range(0, len(rows), at_once):
+            row, cell = rows[start : start + at_once], cells[start : start + at_once]
             canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
             mask = None if source_mask is None else source_mask[row]
             at = Places(None, torch.arange(len(row), device=row.device) * model.canvas + cell)

@@ -92,7 +92,7 @@ class Scorer:
         """-log p of every target in nats (n,), and the any-order bound on it where the objective has one."""
         nats, done = np.zeros(len(examples)), 0
         bound = np.zeros(len(examples)) if self._bounded() else None
-        for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS)):
+        for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
             self._pause(done, len(examples))
             moved = pairs(batch.to(self.device))
             nats[index] = -micro.fitting(self.model, partial(self._likelihood, moved)).cpu().numpy()

@@ -464,5 +464,5 @@ def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_pat
     subsets = []
     for plan in plans[:2]:
         stepper = work._stepper(plan, work._prepared(plan))
-        subsets.append(train._fixed_subset(stepper.prepared.validation, plan.tokens))
+        subsets.append(train._fixed_subset(stepper.prepared.validation, plan.tokens, plan.device))
     assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))

@@ -54,7 +54,7 @@ def scoring(setting: Setting, model: str) -> Found:
 def our_scores(model: Any, examples: Examples, count: int, vocabulary: int, device: str) -> Scores:
     """Log-likelihoods (count,) in nats as our scoring loop finds them: similar lengths together."""
     scores, answers = np.zeros(count), every_token(vocabulary, device)
-    for index, batch in fixed(examples, np.arange(count), SCORING_TOKENS):
+    for index, batch in fixed(examples, np.arange(count), SCORING_TOKENS[device]):
         scores[index] = model.objective.log_likelihood(model, pairs(batch.to(device)), answers)[0].cpu().numpy()
     return scores
 
