@@ -81,7 +81,7 @@ class GatedFeedForward(nn.Module):
 
 def _activated(x: Tensor, layer: nn.Module, activation: Activation, count: int | None = None) -> Tensor | None:
     """The first ``count`` outputs of a layer, activated in one go, where nobody watches it and that is faster."""
-    if type(layer) is not Linear or layer._forward_hooks or layer._forward_pre_hooks:
+    if torch.is_grad_enabled() or type(layer) is not Linear or layer._forward_hooks or layer._forward_pre_hooks:
         return None
     return activated(x, layer.weight[:count], None if layer.bias is None else layer.bias[:count], activation)
 
