@@ -5,7 +5,6 @@ a small product takes. Batches of text hardly ever repeat their shape, so rows a
 """
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from architectures.gelu import gelu_tanh
 from architectures.packing import packed
 
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
 ROUND = 64  # rows of a product by oneDNN are a multiple of this
 FEW = 8  # or, where there are at most ``ROUND``, of this
-PLAIN = "none", ""
-ACTIVATIONS = (
-    (F.relu, ("relu", "")),
-    (F.silu, ("swish", "")),
-    (F.gelu, ("gelu", "none")),
-    (gelu_tanh, ("gelu", "tanh")),
-)
 LARGE = 2**29  # multiplications in bfloat16, from which copying the rows costs more than code for another shape
 
 
@@ -52,36 +43,13 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if pack is not None and rows == 1:
             row = x.reshape(1, -1)
             return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
-        if pack is not None or _is_worth(rows, weight):
-            return _by_onednn(x, rows, weight, pack, bias, PLAIN)
+        if pack is not None or (rows >= ROWS and rows * weight.numel() >= WORTH):
+            added = _whole(rows) - rows
+            filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
+            matrix = weight if pack is None else pack
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
+            return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
     return F.linear(x, weight, bias)
-
-
-def activated(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """``activation(product(x, weight, bias))`` where oneDNN does it while it writes, which saves a pass; else None."""
-    told = next((name for known, name in ACTIVATIONS if known is activation), None)
-    rows = x.numel() // max(x.shape[-1], 1)
-    if told is None or rows < FEW or torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
-        return None
-    if not _chooses(x, weight):
-        return None
-    pack = packed(weight, rows)
-    return _by_onednn(x, rows, weight, pack, bias, told) if pack is not None or _is_worth(rows, weight) else None
-
-
-def _is_worth(rows: int, weight: Tensor) -> bool:
-    """Whether oneDNN is faster though the weight lies as it is."""
-    return rows >= ROWS and rows * weight.numel() >= WORTH
-
-
-def _by_onednn(
-    x: Tensor, rows: int, weight: Tensor, pack: Tensor | None, bias: Tensor | None, activation: tuple[str, str]
-) -> Tensor:
-    added = _whole(rows) - rows
-    filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
-    matrix, (name, algorithm) = weight if pack is None else pack, activation
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, name, [], algorithm)
-    return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
 
 
 def in_bf16(x: Tensor) -> bool:

@@ -52,7 +52,7 @@ def benchmark(place: Path, model: str, cache: Path) -> None:
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
     short = replace(shapes.SHAPES["tiny"], seconds=0.0)
-    with simulated(), mock.patch.object(sides, "WARM", 12), mock.patch.dict(shapes.SHAPES, tiny=short):
+    with simulated(), mock.patch.dict(sides.WARM_UP, cuda=12), mock.patch.dict(shapes.SHAPES, tiny=short):
         suite.run(request, place, cache, "", str)
 
 

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from architectures import contract
+from architectures import contract, feedforward
 from architectures.attention import Attention
 from architectures.decoder import DecoderOnly
 from architectures.embedding import Embedding, Head
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import FeedForward, NoFeedForward
+from architectures.feedforward import Activation, FeedForward, GatedFeedForward, NoFeedForward
+from architectures.gelu import gelu_tanh
 from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
 from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
 from architectures.size import Limits, Size, count
@@ -110,3 +111,32 @@ def test_order_reaches_an_encoder_through_positions_alone() -> None:
         differences[positions] = (model(source.flip(1), canvas) - model(source, canvas)).abs().max().item()
     assert differences.pop("none") < 1e-4
     assert min(differences.values()) > 1e-3
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("activation", [F.silu, gelu_tanh, F.relu, nn.Identity()])
+def test_halves_of_a_gated_network_come_to_the_same_apart(
+    activation: Activation, biased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network, x = GatedFeedForward(24, 40, activation, biased), torch.randn(3, 7, 24)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    expected, given, made = network(x).detach(), x.clone(), []
+    count = lambda x, weight, bias: made.append(len(weight)) or F.linear(x, weight, bias)  # noqa: E731
+    monkeypatch.setattr(feedforward, "product", count)
+    monkeypatch.setattr(feedforward, "APART", 21)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
+        assert made == [40, 40] and torch.equal(x, given)
+        network(x[:2])  # of fewer rows
+        with torch.autocast("cpu", torch.bfloat16):
+            network(x)
+        assert network.double()(x.double()).dtype == torch.float64
+    assert len(made) == 2
+    network.float()(x)
+    seen: list[torch.Tensor] = []
+    network.gate_up.register_forward_hook(lambda module, given, y: seen.append(y))
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
+    assert len(made) == 2 and seen[0].shape == (3, 7, 80)  # whoever watches sees the whole

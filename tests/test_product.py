@@ -12,7 +12,6 @@ from whole_models import padded_pairs, perturbed
 
 from architectures import product
 from architectures.contract import LIMITS
-from architectures.feedforward import Activation, FeedForward, GatedFeedForward
 from tasks.example import END
 
 
@@ -149,65 +148,3 @@ def test_a_large_product_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     found = product.product(x, weight)
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
     torch.testing.assert_close(torch.autograd.grad(found.float().sum(), weight)[0], slope, atol=0.1, rtol=1e-2)
-
-
-@pytest.fixture
-def onednn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without gradients oneDNN multiplies float32, whoever made the processor and however small a product is."""
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("PyTorch without oneDNN")
-    monkeypatch.setattr(product, "onednn_is_faster", lambda: True)
-    monkeypatch.setattr(product, "WORTH", 0)
-    with torch.no_grad():
-        yield
-
-
-KNOWN = [known for known, _ in product.ACTIVATIONS]
-
-
-@pytest.mark.parametrize("activation", KNOWN)
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("shape", [(8, 24), (5, 13, 24), (3, 50, 24)])
-@pytest.mark.usefixtures("onednn")
-def test_an_activation_on_the_way_is_the_one_afterwards(
-    shape: tuple[int, ...], biased: bool, activation: Activation
-) -> None:
-    x, weight, bias = drawn(*shape, seed=0), drawn(40, 24, seed=1), drawn(40, seed=2) if biased else None
-    found = product.activated(x, weight, bias, activation)
-    assert found is not None
-    torch.testing.assert_close(found, activation(F.linear(x, weight, bias)), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.usefixtures("onednn")
-def test_elsewhere_activations_come_afterwards() -> None:
-    x, weight = drawn(16, 24, seed=0), drawn(40, 24, seed=1)
-    assert product.activated(x, weight, None, torch.tanh) is None
-    assert product.activated(x[: product.FEW - 1], weight, None, F.relu) is None
-    assert product.activated(x.double(), weight.double(), None, F.relu) is None
-    with torch.autocast("cpu", torch.bfloat16):
-        assert product.activated(x, weight, None, F.relu) is None
-    with FlopCounterMode(display=False):
-        assert product.activated(x, weight, None, F.relu) is None
-    with torch.enable_grad():
-        assert product.activated(x, weight, None, F.relu) is None
-
-
-@pytest.mark.parametrize("activation", [*KNOWN, torch.tanh])
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("kind", [FeedForward, GatedFeedForward])
-@pytest.mark.usefixtures("onednn")
-def test_a_feed_forward_network_writes_the_same_without_gradients(
-    kind: type[FeedForward] | type[GatedFeedForward], biased: bool, activation: Activation
-) -> None:
-    torch.manual_seed(0)
-    network, x = kind(24, 40, activation, biased), drawn(3, 7, 24, seed=0)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter)
-    with torch.enable_grad():
-        expected = network(x)
-    torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
-    seen: list[Tensor] = []
-    watched = network.up if isinstance(network, FeedForward) else network.gate_up
-    watched.register_forward_hook(lambda module, given, y: seen.append(y))
-    torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
-    torch.testing.assert_close(seen, [F.linear(x, watched.weight, watched.bias)], atol=1e-4, rtol=1e-5)

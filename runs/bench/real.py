@@ -15,7 +15,7 @@ from runs.batches import Batch, Stream
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import Found, Setting, found
 from runs.bench.shapes import Shape
-from runs.bench.sides import PROGRESS, TheirStepper, is_recorded, stepper, warm
+from runs.bench.sides import PROGRESS, TheirStepper, is_recorded, stepper, warmed_up
 from runs.bench.windows import IGNORED
 from runs.step import Stepper
 from tasks.example import BOS, MASK, PAD, SPECIALS, Example
@@ -35,9 +35,9 @@ def real(setting: Setting, model: str, grouped: bool = False) -> Found:
 
     ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
     """
-    mine, *works = sides(setting, model, grouped)
-    several = dict(zip(("ours", "theirs"), map(_several, works), strict=True))
-    samples = alternate(several, setting.pairs, setting.shape.seconds, setting.where.settled)
+    mine, *works = steps(setting, model, grouped)
+    sides = dict(zip(("ours", "theirs"), map(_several, works), strict=True))
+    samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = {
         "recorded": is_recorded(mine),
         "batches": BATCHES,
@@ -51,7 +51,7 @@ def _several(work: Work) -> Work:
     return lambda: sum(work() for _ in range(BATCHES))
 
 
-def sides(setting: Setting, model: str, grouped: bool = False, recorded: bool = True) -> tuple[Stepper, Work, Work]:
+def steps(setting: Setting, model: str, grouped: bool = False, recorded: bool = True) -> tuple[Stepper, Work, Work]:
     """Our stepper, and a step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
     mine = stepper(ours, setting.where, setting.shape, recorded)
@@ -67,7 +67,7 @@ def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
         mine.step(batch, 0, PROGRESS).loss.item()
         return batch.tokens
 
-    return warm(mine, work)
+    return warmed_up(mine, work)
 
 
 def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:

@@ -8,7 +8,7 @@ from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from runs.bench.pairing import Work
-from runs.bench.real import DATA, sides
+from runs.bench.real import DATA, steps
 from runs.bench.setting import Found, Setting
 
 STEPS = 4
@@ -38,7 +38,7 @@ def shares(setting: Setting, model: str) -> Found:
     ``between`` is what no operator that computes accounts for: Python, dispatch, views, and on a GPU waiting. A profile
     slows both sides down; of a step that is replayed it names no operators, so that none is.
     """
-    _, ours, theirs = sides(setting, model, recorded=False)
+    _, ours, theirs = steps(setting, model, recorded=False)
     parts = {"ours": _shares(ours, setting), "theirs": _shares(theirs, setting)}
     return {"measure": "shares", "model": model, "unit": "fraction of a step", "shares": parts, "steps": STEPS}
 

@@ -12,12 +12,12 @@ from runs import optimizer
 from runs.batches import Batch
 from runs.bench.pairing import Work
 from runs.bench.shapes import Shape
+from runs.calibrate import WARM_UP
 from runs.sections import Training
 from runs.step import Stepper, mixed, pairs
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
 PROGRESS = 0.5  # into the budget, of every step: one learning rate
-WARM = 100  # steps that are not measured, where steps are recorded: what a run of thousands spends on recordings
 CLOSE = {"float32": 1e-4, "bf16": 1e-2}  # nats, or part of a loss over 1: how far two may be apart
 
 Inputs = Mapping[str, Tensor]
@@ -67,15 +67,15 @@ def stepper(model: Any, where: Where, shape: Shape, recorded: bool = True) -> St
     return made
 
 
-def warm(made: Stepper, work: Work) -> Work:
-    """``work``, which takes steps of ``made``, once most shapes that it meets are recorded, where steps are."""
-    for _ in range(WARM if made.recorder is not None else 0):
+def warmed_up(made: Stepper, work: Work) -> Work:
+    """``work``, done so often that most shapes which it meets are recorded, where steps of ``made`` are."""
+    for _ in range(WARM_UP[made.device.type] if made.recorder is not None else 0):
         work()
     return work
 
 
 def is_recorded(made: Stepper) -> bool:
-    """Whether steps were replayed: a recording that differs from the step, or fails, is not used."""
+    """Whether steps of any shape are replayed: a recording that differs from the step, or fails, is not used."""
     return made.recorder is not None and made.recorder.works and bool(made.recorder.kept)
 
 

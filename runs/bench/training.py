@@ -17,7 +17,7 @@ from runs.batches import Batch
 from runs.bench import windows
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import DisagreementError, Found, Setting, found
-from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, is_recorded, our_loss, stepper, their_loss, warm
+from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, is_recorded, our_loss, stepper, their_loss, warmed_up
 from runs.compiled import compile_blocks
 from runs.step import Stepper
 
@@ -85,7 +85,7 @@ def workers(setting: Setting, both: Both, recorded: bool = True) -> tuple[Steppe
         mine.step(both.batch, 0, PROGRESS).loss.item()
         return both.batch.tokens
 
-    return mine, warm(mine, ours), (lambda: _trained(other, both, None), other)
+    return mine, warmed_up(mine, ours), (lambda: _trained(other, both, None), other)
 
 
 def checked(setting: Setting, model: str, both: Both) -> dict[str, list[float]]:
