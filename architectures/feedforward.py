@@ -78,11 +78,11 @@ class GatedFeedForward(nn.Module):
 
     def _is_apart(self, x: Tensor) -> bool:
         """Whether gate and up are better computed each by itself: without gradients they are multiplied in place."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() < APART * x.shape[-1]:
+            return False
         layer = self.gate_up
         plain = x.dtype == torch.float32 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        unwatched = type(layer) is Linear and not layer._forward_hooks and not layer._forward_pre_hooks
-        unwatched = unwatched and not torch.compiler.is_compiling()  # for any number of rows
-        return plain and unwatched and not torch.is_grad_enabled() and x.numel() >= APART * x.shape[-1]
+        return plain and type(layer) is Linear and not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
