@@ -122,9 +122,14 @@ def test_halves_of_a_gated_network_come_to_the_same_apart(
     network, x = GatedFeedForward(24, 40, activation, biased), torch.randn(3, 7, 24)
     for parameter in network.parameters():
         nn.init.normal_(parameter)
-    expected, given, made = network(x).detach(), x.clone(), []
-    count = lambda x, weight, bias: made.append(len(weight)) or F.linear(x, weight, bias)  # noqa: E731
-    monkeypatch.setattr(feedforward, "product", count)
+    expected, given = network(x).detach(), x.clone()
+    made: list[int] = []
+
+    def counted(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        made.append(len(weight))
+        return F.linear(x, weight, bias)
+
+    monkeypatch.setattr(feedforward, "product", counted)
     monkeypatch.setattr(feedforward, "APART", 21)
     with torch.no_grad():
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
