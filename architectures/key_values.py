@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-STEP = 32  # places by which memory grows: few lie idle, and it is seldom copied
+STEP = 16  # places by which memory grows: few lie idle, and it is seldom copied
 
 
 class Room:
