@@ -21,7 +21,6 @@ from architectures.stack import Block
 from tasks.errors import InputError
 
 RECORDED = (
-    "torch",
     "transformers",
     "tokenizers",
     "numpy",
@@ -92,6 +91,7 @@ def environment(on: str) -> dict[str, str]:
     }
     if on == "cuda":
         facts |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+    facts["torch"] = str(torch.__version__)  # names the build, which the package's own version may not
     return facts | {name: importlib.metadata.version(name) for name in RECORDED}
 
 

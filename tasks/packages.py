@@ -45,11 +45,11 @@ MEANINGS = {
     "after connection broken": "the package registry cannot be reached",
     "DO NOT MATCH THE HASHES": "what arrived has another SHA-256: cut off or changed on the way",
     "IncompleteRead": "the download broke off",
-    "Download failed after": "the download broke off",
+    "error: incomplete-download": "the download broke off",
     "Max retries exceeded": "the package registry does not answer as it should",
     "Read timed out": "the package registry does not answer in time",
 }
-AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "Download failed after")
+AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "error: incomplete-download")  # before pip 25.1; since
 
 
 @dataclass(frozen=True)

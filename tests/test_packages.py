@@ -169,6 +169,31 @@ def test_why_pip_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output:
     assert str(caught.value) == f"pip could not download some==1 ({reason})"
 
 
+BROKEN_OFF = {
+    "24.0": "ERROR: Exception:\nTraceback\nConnection broken: IncompleteRead(50 bytes read, 50 more expected)",
+    "25.1.1": "error: incomplete-download\n\nDownload failed because not enough bytes were received (50 kB/100 kB)\n"
+    "hint: Consider using --resume-retries to enable download resumption.",
+    "26.3": "WARNING: Attempting to resume incomplete download (50 kB/100 kB, attempt 5)\nerror: incomplete-download\n\n"
+    "Download failed after 6 attempts because not enough bytes were received (50 kB/100 kB)",
+}
+
+
+@pytest.mark.parametrize("pip", BROKEN_OFF)
+def test_what_breaks_off_is_asked_for_again_by_every_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pip: str
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 1, "", BROKEN_OFF[pip])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(InputError, match=r"pip could not download some==1 \(the download broke off\)"):
+        packages.download(Package("some==1"), tmp_path)
+    assert len(calls) == packages.ATTEMPTS
+
+
 def pinned(monkeypatch: pytest.MonkeyPatch, module: object, rows: list[Row]) -> None:
     """Let a module expect the rows of a stand-in archive."""
     monkeypatch.setattr(module, "EXTRACT", replace(module.EXTRACT, sha256=packages.digest(rows)))  # type: ignore[attr-defined]
