@@ -173,7 +173,7 @@ BROKEN_OFF = {
     "24.0": "ERROR: Exception:\nTraceback\nConnection broken: IncompleteRead(50 bytes read, 50 more expected)",
     "25.1.1": "error: incomplete-download\n\nDownload failed because not enough bytes were received (50 kB/100 kB)\n"
     "hint: Consider using --resume-retries to enable download resumption.",
-    "26.3": "WARNING: Attempting to resume incomplete download (50 kB/100 kB, attempt 5)\nerror: incomplete-download\n\n"
+    "26.3": "WARNING: Attempting to resume incomplete download (attempt 5)\nerror: incomplete-download\n\n"
     "Download failed after 6 attempts because not enough bytes were received (50 kB/100 kB)",
 }
 
