@@ -70,7 +70,7 @@ def short_of_memory(one: Stepper, rows: int, error: Exception) -> None:
 
     def refuse(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
         if len(target) > rows:
-            raise error
+            raise type(error)(*error.args)  # one error for each: with it goes what its traceback holds
         return hidden(self, source, target, *masks)
 
     one.model.__class__ = type("Refusing", (type(one.model),), {"hidden": refuse})
