@@ -86,12 +86,12 @@ def environment(on: str) -> dict[str, str]:
         "processor": _processor(),
         "device": torch.cuda.get_device_name() if on == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
+        "torch": str(torch.__version__),  # names the build, which the package's own version may not
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
     }
     if on == "cuda":
         facts |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
-    facts["torch"] = str(torch.__version__)  # names the build, which the package's own version may not
     return facts | {name: importlib.metadata.version(name) for name in RECORDED}
 
 

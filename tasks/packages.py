@@ -49,7 +49,7 @@ MEANINGS = {
     "Max retries exceeded": "the package registry does not answer as it should",
     "Read timed out": "the package registry does not answer in time",
 }
-AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "error: incomplete-download")  # before pip 25.1; since
+AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "error: incomplete-download")  # the last since pip 25.1
 
 
 @dataclass(frozen=True)
