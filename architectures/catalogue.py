@@ -3,6 +3,7 @@
 Whatever code of a user raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
 """
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -10,13 +11,13 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from architectures import ablations, sources, variants
+from architectures import ablations, shared_state, sources, variants
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
@@ -95,16 +96,12 @@ def ablated() -> list[str]:
 def find(name: str, folder: Path | None = None) -> Variant:
     """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``).
 
-    A variant file is run as Python code, and only when it is named here. Raises ``InputError``.
+    A variant file is run as Python code, and only when it is named here. Raises ``InputError``, also where the code
+    changes what all architectures share.
     """
-    try:
-        path = (folder or Path()) / Path(name).expanduser()
-    except RuntimeError as error:  # no such user
-        raise InputError(f'architectures: "{name}": {error}') from error
+    path = _path(name, folder)
     if name.endswith(".py"):
-        if not name.isprintable():
-            raise InputError(f"architectures: {name!r}: the file's name has control characters; rename it")
-        return _from_file(name, path)
+        return _from_file(path)
     if name in STOCK:
         from architectures.interop import stock  # transformers takes seconds to import
 
@@ -117,13 +114,74 @@ def find(name: str, folder: Path | None = None) -> Variant:
     if own is not None:
         module = importlib.import_module(own)
         return _checked(name.replace("_", "-"), module, inspect.getsource(module), own=True)
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        if entry.name == name:
+    entry = _entry(name)
+    if entry is not None:
+        with _alone(f"architectures: {name} of another package ({entry.value})"):
             module = _loaded(entry)
-            return _checked(name, module, sources.text(module, _offered_with(entry)))
+            return _checked(name, module, sources.text(_file(module, name), _offered_with(entry)))
     if path.is_dir():
         raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
     raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
+
+
+def is_foreign(name: str) -> bool:
+    """Whether an architecture is code of the user or of another package, which gets a process of its own."""
+    return name.endswith(".py") or (
+        not _is_folder(name) and name.replace("_", "-") not in _own() and bool(_entry(name))
+    )
+
+
+def foreign_text(name: str, folder: Path | None = None) -> str:
+    """The text of a foreign variant, as ``Variant.text`` has it, without running it. Raises ``InputError``."""
+    path = _path(name, folder)
+    if name.endswith(".py"):
+        return sources.text(_there(path))
+    entry = _entry(name)
+    file = sources.module_file(entry.module) if entry is not None else None
+    if entry is None or file is None:
+        raise InputError(f"architectures: {name} of another package: there is no module {entry and entry.module}")
+    return sources.text(file, _offered_with(entry))
+
+
+def _path(name: str, folder: Path | None) -> Path:
+    """Where an architecture would be, if its name is a path. Raises ``InputError`` for a name that cannot be one."""
+    if name.endswith(".py") and not name.isprintable():
+        raise InputError(f"architectures: {name!r}: the file's name has control characters; rename it")
+    try:
+        return (folder or Path()) / Path(name).expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f'architectures: "{name}": {error}') from error
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such variant file")
+    return path
+
+
+def _entry(name: str) -> importlib.metadata.EntryPoint | None:
+    """What an installed package offers under this name."""
+    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return next((entry for entry in entries if entry.name == name), None)
+
+
+@contextlib.contextmanager
+def _alone(place: object) -> Iterator[None]:
+    """Raises ``InputError`` where the code of ``place`` changes classes, functions or settings that others use."""
+    before = shared_state.snapshot()
+    yield
+    changed = shared_state.changes(before)
+    if changed:
+        raise InputError(
+            f"{place}: loading it changes {shared_state.listed(changed)}, which other architectures use too; "
+            "make a class or function of your own instead"
+        )
+
+
+def _file(module: ModuleType, name: str) -> Path:
+    if module.__file__ is None:
+        raise InputError(f"architectures: {name} of another package: its module {module.__name__} has no file")
+    return Path(module.__file__)
 
 
 def _hint(name: str, path: Path) -> str:
@@ -178,9 +236,14 @@ def _offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
     return {entry.module.partition(".")[0], *(name for name in names if not name.startswith("__editable__"))}
 
 
-def _from_file(name: str, path: Path) -> Variant:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such variant file")
+def _from_file(path: Path) -> Variant:
+    with _alone(_there(path)):
+        module = _module(path)
+        return _checked(path.stem.replace("_", "-"), module, sources.text(path))
+
+
+def _module(path: Path) -> ModuleType:
+    """The module in a variant file, after its code has run."""
     spec = importlib.util.spec_from_file_location(f"variant_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -192,7 +255,7 @@ def _from_file(name: str, path: Path) -> Variant:
             raise
         line = getattr(error, "lineno", None) or _line_in(error, str(spec.origin))
         raise InputError(f"{path}:{line or 1}: the variant file fails: {one_line(error)}") from error
-    return _checked(path.stem.replace("_", "-"), module, sources.text(module))
+    return module
 
 
 def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Variant:

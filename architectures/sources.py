@@ -7,14 +7,14 @@ and from a plain file: but for the standard library, archbench and installed dis
 import ast
 import hashlib
 import importlib.util
-import inspect
 import sys
 import sysconfig
+import tokenize
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from tasks.errors import InputError
+from tasks.errors import InputError, one_line
 
 OURS = {"archbench", "architectures", "reports", "runs", "tasks"}
 MAIN = {"__main__", "__mp_main__"}
@@ -22,30 +22,53 @@ STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
 MARK = "# SHA-256 of the other modules that it consists of: "
 
 
-def text(module: ModuleType, offered: Collection[str] = ()) -> str:
-    """The source of a variant's module, with a last line that stands for the other modules, where there are any.
+def text(path: Path, offered: Collection[str] = ()) -> str:
+    """The source of a variant's file, with a last line that stands for the other modules, where there are any.
 
-    ``offered`` are the top-level modules and packages of the distribution that offers it. Raises ``InputError`` for a
-    copy, as a run keeps one, whose last line no longer tells the other modules as they are.
+    Nothing is imported. ``offered`` are the top-level modules and packages of the distribution that offers it. Raises
+    ``InputError`` where the file cannot be read as Python source, and for a copy, as a run keeps one, whose last line
+    does not match the other modules as they are now.
     """
-    source = _source(module)
+    source = _source(path)
     own, mark, _ = source.rpartition(f"\n{MARK}")
     body = f"{own}\n" if mark else source
-    others = _others(Path(inspect.getfile(module)).resolve(), offered)
+    others = _others(path.resolve(), offered)
     found = f"{body.rstrip()}\n\n{MARK}{_digest(others)}\n" if others else body
     if mark and found != source:
         raise InputError(
-            f"{module.__file__}: modules that it imports have changed since this copy was made; use them as they were, "
+            f"{path}: modules that it imports have changed since this copy was made; use them as they were, "
             "or delete its last line"
         )
     return found
 
 
-def _source(module: ModuleType) -> str:
+def module_file(name: str) -> Path | None:
+    """The file of a module with a dotted name, found without importing it; None where there is none."""
+    top, *inner = name.split(".")
     try:
-        return inspect.getsource(module)
-    except OSError:  # an empty file has none
-        return ""
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inner and spec.origin:
+        return Path(spec.origin)
+    for folder in map(Path, spec.submodule_search_locations or ()):
+        base = folder.joinpath(*inner)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _source(path: Path) -> str:
+    """The text of a Python file in the encoding that it declares."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as Python source: {one_line(error)}") from error
+    return source if source.endswith("\n") or not source else f"{source}\n"
 
 
 def loaded() -> dict[str, bytes]:
@@ -53,12 +76,19 @@ def loaded() -> dict[str, bytes]:
 
     What a variant loads in ways that its text does not show is among them.
     """
-    files = {}
+    return {name: _content(path) for name, path in _loaded()}
+
+
+def loaded_files() -> list[str]:
+    """The paths of the files that ``loaded`` gives."""
+    return [str(path) for _, path in _loaded()]
+
+
+def _loaded() -> Iterator[tuple[str, Path]]:
     for name, module in list(sys.modules.items()):
         file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
         if file and name.partition(".")[0] not in OURS | MAIN and not _is_installed(Path(file)):
-            files[name] = _content(Path(file))
-    return files
+            yield name, Path(file)
 
 
 def _others(own: Path, offered: Collection[str]) -> dict[str, bytes]:

@@ -44,13 +44,13 @@ class Calibration:
     def __init__(self, root: Path, say: Callable[[str], None]) -> None:
         self.path, self.say = root / "calibration.json", say
 
-    def rate(self, work: Work, variant: Variant, size: Size, limits: Limits) -> float:
-        """Data tokens per second in training; the first answer stands for good. Raises ``InputError``."""
+    def rate(self, work: Work, variant: Variant, size: Size, measure: Callable[[], float]) -> float:
+        """Data tokens per second in training; what ``measure`` says first stands for good. Raises ``InputError``."""
         known = self._known(work.task.name)
         key = work.key(variant, size)
         if key not in known:
             self.say(f"{work.task.name}: measuring the training speed of {variant.name}")
-            known[key] = {"architecture": variant.name, "tokens_per_second": _measure(work, variant, size, limits)}
+            known[key] = {"architecture": variant.name, "tokens_per_second": measure()}
             store.write_sealed(self.path, known)
         return float(known[key]["tokens_per_second"])
 
@@ -78,7 +78,8 @@ class Calibration:
         return None
 
 
-def _measure(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
+def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
+    """Data tokens per second of a few seconds of training."""
     stepper = Stepper.build(
         variant.build,
         size,

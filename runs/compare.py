@@ -6,15 +6,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from runs import capacity, compliance, disk, store
+from runs import capacity, disk, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
 from runs.spec import Experiment
 from tasks.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from runs.isolation import Architectures
     from runs.matrix import Matrix
     from runs.places import Entry
 
@@ -45,10 +46,9 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
 
     ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
     """
-    check(experiment, setting, say)
-    with store.locked(root, say):
+    with found(experiment, setting, say) as architectures, store.locked(root, say):
         while True:
-            matrix, device, jobs = planned(experiment, root, setting, say)
+            matrix, device, jobs = planned(experiment, root, setting, say, architectures)
             if matrix.untuned:
                 say(f"tuning on validation first: {', '.join(matrix.untuned)}")
             else:
@@ -61,19 +61,21 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
             if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
                 break
         if outcome.signal is None and not outcome.full:
-            outcome = replace(outcome, errors=_complete_references(matrix, root))
+            outcome = replace(outcome, errors=_complete_references(matrix, root, architectures))
     return outcome
 
 
-def planned(experiment: Experiment, root: Path, setting: Setting, say: Say) -> "tuple[Matrix, str, int]":
+def planned(
+    experiment: Experiment, root: Path, setting: Setting, say: Say, architectures: "Architectures"
+) -> "tuple[Matrix, str, int]":
     """The runs, the kind of device, the number of workers."""
     from runs import machine
     from runs.matrix import plan
 
     device = machine.device(setting.device)
-    kept = cache()
+    where: dict[str, Any] = {"cache": cache(), "root": root, "say": say, "architectures": architectures}
     with _one_thread():
-        matrix = plan(experiment, device=device, deterministic=setting.deterministic, cache=kept, root=root, say=say)
+        matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
     return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
 
 
@@ -84,29 +86,34 @@ def _largest(matrix: "Matrix") -> int:
     return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in matrix.plans), default=0)
 
 
-def check(experiment: Experiment, setting: Setting, say: Say) -> None:
-    """Finds the device and every variant, before any data are fetched or anything is written.
+@contextlib.contextmanager
+def found(experiment: Experiment, setting: Setting, say: Say) -> "Iterator[Architectures]":
+    """The architectures of an experiment, checked before any data are fetched or anything is written.
 
     Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
     """
-    from architectures import catalogue
     from runs import machine
+    from runs.isolation import Architectures
 
     machine.device(setting.device)
+    with Architectures(Path(experiment.folder), cache()) as architectures:
+        _check(experiment, architectures, say)
+        yield architectures
+
+
+def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
     stated = (*experiment.tasks, *experiment.conditions)
     places = dict.fromkeys(place for task in stated for place in task.architectures)
     for place in places:
         if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
-            say(f"{place}: running the code in this file, here and in every worker")
-    variants = {place: catalogue.find(place, Path(experiment.folder)) for place in places}
+            say(f"{place}: running the code in this file, in processes of its own")
+    variants = {place: architectures.find(place) for place in places}
     for task in stated:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
     for place, variant in variants.items():
-        if not variant.own and variant.pretrained is None:
-            tasks = [task for task in stated if place in task.architectures]
-            lengths = sorted({(task.source_length, task.target_length) for task in tasks})
-            with _one_thread():
-                compliance.hold(variant, cache(), say, lengths)
+        tasks = [task for task in stated if place in task.architectures]
+        lengths = sorted({(task.source_length, task.target_length) for task in tasks})
+        architectures.check_contract(variant, say, lengths)
 
 
 def _apart(task: str, names: dict[str, str]) -> None:
@@ -185,16 +192,14 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
     }
 
 
-def _complete_references(matrix: "Matrix", root: Path) -> tuple[str, ...]:
+def _complete_references(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
     """Makes the reference rows whose runs were finished before; a line for each data set where that fails."""
-    from runs.work import missing_references
-
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
                 with _one_thread():
-                    missing_references((plan,), root)
+                    architectures.make_references(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")
     return tuple(errors)

@@ -2,14 +2,16 @@
 
 import contextlib
 import hashlib
+import importlib
 import importlib.metadata
 import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from runs import store
@@ -145,18 +147,24 @@ def _key(variant: "Variant", lengths: tuple[int, ...] = ()) -> str:
 
     That is its text, code that it may have loaded besides, our code, and the versions below it.
     """
-    import architectures
     from architectures import sources
 
-    digest = hashlib.sha256()
-    root = Path(architectures.__path__[0])
-    ours = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
+    return digest([variant.text, repr(lengths)], ("architectures",), sources.loaded())
+
+
+def digest(texts: Sequence[str], folders: Sequence[str], files: Mapping[str, bytes] = MappingProxyType({})) -> str:
+    """SHA-256 of texts, of our code in ``folders``, of further files and of the versions that both depend on."""
+    hashed = hashlib.sha256()
+    ours: dict[str, bytes] = {}
+    for folder in folders:
+        (root,) = importlib.import_module(folder).__path__
+        ours |= {f"{folder}/{path.relative_to(root)}": path.read_bytes() for path in sorted(Path(root).rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
-    texts = [variant.text.encode(), repr(lengths).encode(), *(word.encode() for word in versions)]
-    files = [*sorted(sources.loaded().items()), *ours.items()]
-    for part in (*texts, *(part for name, text in files for part in (name.encode(), text))):
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
+    named = [*sorted(files.items()), *ours.items()]
+    words = (word.encode() for word in (*texts, *versions))
+    for part in (*words, *(part for name, content in named for part in (name.encode(), content))):
+        hashed.update(len(part).to_bytes(8, "big") + part)
+    return hashed.hexdigest()
 
 
 def _is_remembered(cache: Path, key: str) -> bool:

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 
-from runs import store, worker
+from runs import child, store, worker
 from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
 from runs.worker import Worker
 
@@ -25,15 +25,6 @@ __all__ = ["Ended", "Event", "Interrupted", "Outcome", "Plan", "Progress", "exec
 ERROR = "error.txt"
 GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
 POLL_SECONDS = 0.2
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # glibc: keep what is freed, else every large tensor is made of new pages that the kernel has to clear
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-}
 
 
 @dataclass(frozen=True)
@@ -140,14 +131,26 @@ class _Director:
             each = self.workers.get(slot)
             if each is not None and each.plan is not None:
                 continue
-            plan = self.waiting.popleft()
+            plan = self._next(each)
             folder = store.run_folder(self.root, plan.run)
+            if each is not None and not each.may_take(plan):
+                each.close()
+                each = None
             if each is None:
                 each = self.workers[slot] = worker.start(self.work, slot, folder, self._environment(slot))
             each.assign(plan, folder)
 
+    def _next(self, each: Worker | None) -> Plan:
+        """The first run that waits; for a worker with a user's code the first of that code in the same stage."""
+        stage = self.waiting[0].stage
+        fitting = (plan for plan in self.waiting if each and each.code and plan.stage == stage and each.may_take(plan))
+        plan = next(fitting, self.waiting[0])
+        self.waiting.remove(plan)
+        return plan
+
     def _environment(self, slot: int) -> Mapping[str, str]:
-        return {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else ONE_THREAD
+        visible = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        return child.ONE_THREAD | visible
 
     def _hear(self) -> None:
         """Takes one message from every worker that has one, or notices its death."""
@@ -184,10 +187,8 @@ class _Director:
         status = each.close()
         del self.workers[each.slot]
         if each.plan:
-            how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            how += ", as the system ends what takes too much memory" if status == -signal.SIGKILL else ""
             output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
-            self._end(each, Ended(each.plan.run, "failed", f"worker died ({how})", output))
+            self._end(each, Ended(each.plan.run, "failed", f"worker died ({child.how(status)})", output))
 
     def _record_failed(self, plan: Plan, event: Ended) -> None:
         folder = store.run_folder(self.root, plan.run)

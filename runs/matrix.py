@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from architectures import catalogue
 from runs import as_is, machine
 from runs.calibrate import Calibration
+from runs.isolation import Architectures
 from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
 from runs.planner import Planner
@@ -40,11 +40,25 @@ class Matrix:
         return tuple(dict.fromkeys(plan.task.name for plan in self.later))
 
 
-def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Path, root: Path, say: Say) -> Matrix:
+def plan(
+    experiment: Experiment,
+    *,
+    device: str,
+    deterministic: bool,
+    cache: Path,
+    root: Path,
+    say: Say,
+    architectures: Architectures | None = None,
+) -> Matrix:
     """Prepare the data, fit every size and name every run; raises ``InputError`` before anything is trained.
 
     What a match by time needs to measure is measured once and kept in ``root``; so are the outcomes of trials.
+    ``architectures`` finds the experiment's; None: only while it is planned.
     """
+    if architectures is None:
+        with Architectures(Path(experiment.folder), cache) as opened:
+            where: dict[str, Any] = {"cache": cache, "root": root, "say": say, "architectures": opened}
+            return plan(experiment, device=device, deterministic=deterministic, **where)
     places: list[Placed] = []
     later: list[Placed] = []
     datasets = []
@@ -52,12 +66,11 @@ def plan(experiment: Experiment, *, device: str, deterministic: bool, cache: Pat
     setting = Setting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        folder = Path(experiment.folder)
-        pretrained = [variant for place in task.architectures if (variant := catalogue.find(place, folder)).pretrained]
+        pretrained = [found for place in task.architectures if (found := architectures.find(place)).pretrained]
         if len(pretrained) < len(task.architectures):
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
             datasets.append(dataset_row(prepared, task.primary))
-            planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root)
+            planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
             places += planner.trials()
             places += planner.placed()
             later += planner.later()

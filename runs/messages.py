@@ -54,6 +54,11 @@ class Plan(Protocol):
     def run(self) -> str: ...
 
     @property
+    def code(self) -> str:
+        """The user's variant whose code the run imports, "" where it is archbench's own."""
+        ...
+
+    @property
     def expected_seconds(self) -> float: ...
 
     @property

@@ -75,6 +75,12 @@ class Plan:
     heads: int | None = None  # of the model, where they are not those of the size
     breaks: str = ""  # checks of the contract that the variant is known to fail
     predictions: int = 0  # bytes of their table, at most
+    foreign: bool = False  # the variant is code of the user or of another package
+
+    @property
+    def code(self) -> str:
+        """The variant whose code must share no process with other architectures; "" for those of archbench."""
+        return self.variant if self.foreign else ""
 
     @property
     def limits(self) -> Limits:

@@ -4,16 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from architectures import catalogue
 from architectures.catalogue import Variant
-from architectures.size import Limits, count, heads
-from runs import compiled, disk, optimizer
+from architectures.size import Limits, Size
+from runs import compiled, disk, isolation
 from runs.calibrate import Calibration
 from runs.fitted import Fitted
+from runs.isolation import Architectures
 from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
 from runs.sections import Experiment, Task, Training
@@ -37,13 +35,16 @@ class Planner:
         setting: Setting,
         calibration: Calibration,
         root: Path,
+        architectures: Architectures,
     ) -> None:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
-        self.root = root
+        self.root, self.architectures = root, architectures
         self.variants = self._variants(task)
         self.conditions = [each for each in experiment.conditions if each.name == task.name]
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        self.fitted = Fitted(self.variants[0][1], prepared, setting.device, calibration, self.limits)
+        first, measurements = self.variants[0][1], architectures.measurements
+        where = setting.device, calibration, self.limits
+        self.fitted = Fitted(first, prepared, *where, measurements, setting.cache)
 
     def trials(self) -> list[Placed]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
@@ -117,7 +118,7 @@ class Planner:
                 yield one, Entry(one.run, task.name, "", match, "control", name, task.share)
 
     def _variants(self, task: Task) -> list[tuple[str, Variant]]:
-        found = [(place, catalogue.find(place, Path(self.experiment.folder))) for place in task.architectures]
+        found = [(place, self.architectures.find(place)) for place in task.architectures]
         return [(place, variant) for place, variant in found if variant.pretrained is None]
 
     def _recipe(self, task: Task, variant: Variant) -> Training:
@@ -154,11 +155,11 @@ class Planner:
                 f"tokens {tokens / self._whole:.1f} times; give more data or fewer tokens, or allow more epochs"
             )
 
-    def _scoring_flops(self, model: Any) -> float:
+    def _scoring_flops(self, variant: Variant, size: Size) -> float:
         """What likelihoods and answers of the test examples take, doubled for float32."""
         test = self.prepared.test
-        source, target = test.source_lengths.astype(float), test.target_lengths.astype(float)
-        return 4.0 * float(np.sum(model.objective.answer_flops(model, source, target)))
+        lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        return 4.0 * self.architectures.measurements(variant).answer_flops(size, self.limits, lengths)
 
     def _plan(
         self,
@@ -174,14 +175,14 @@ class Planner:
     ) -> Plan:
         size, tokens = self.fitted.size(task, variant, match), self.fitted.tokens(task, variant, match)
         self._check_epochs(task, variant, tokens)
-        model = self.fitted.blank(variant, size)
-        flops = tokens * self.fitted.cost(task)(model)
-        stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens
-        scoring = 0.0 if trial else self._scoring_flops(model)
+        measured, flops = self.architectures.measurements(variant), tokens * self.fitted.cost(task, variant, size)
+        update = measured.optimizer_flops(size, self.limits, training.optimizer)
+        stepping = update * tokens / training.batch_tokens
+        scoring = 0.0 if trial else self._scoring_flops(variant, size)
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
-            variant=str(Path(self.experiment.folder, place).resolve()) if place.endswith(".py") else place,
+            variant=isolation.code(place, variant),
             variant_text=variant.text,
             family=variant.family,
             task=self.prepared.config,
@@ -189,10 +190,10 @@ class Planner:
             vocabulary=self.limits.vocabulary,
             seed=seed,
             match=match,
-            supervision=self.fitted.supervision(task, model, self.task.supervision),
+            supervision=self.fitted.supervision(task, variant, size, self.task.supervision),
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
-            counts=count(model),
+            counts=measured.counts(size, self.limits),
             targets=self.fitted.targets(task, match),
             tokens=tokens,
             flops=flops,
@@ -206,7 +207,8 @@ class Planner:
             description=variant.document,
             references=references,
             trial=trial,
-            heads=heads(model),
+            heads=measured.heads(size, self.limits),
             breaks=", ".join(variant.breaks),
             predictions=0 if trial else self._predictions,
+            foreign=catalogue.is_foreign(place),
         )

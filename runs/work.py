@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import save
 
-from architectures import catalogue
+from architectures import catalogue, shared_state
 from runs import machine, optimizer, store
 from runs.compiled import compile_blocks, recompute_blocks
 from runs.messages import Notify, Said
@@ -36,6 +36,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     machine.deterministic(plan.deterministic)
     machine.attention(plan.device)
+    shared = shared_state.snapshot() if plan.foreign else {}
     prepared = _prepared(plan)
     if plan.references:
         make_references(plan, prepared, folder.parent.parent, notify, stop)
@@ -55,15 +56,24 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
         scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
         validation = scorer.score(scorer.validation(), answering=False)
         if plan.trial:
+            _check_shared_state(shared)
             _write_scores({"validation": validation}, folder)
             store.write_record(folder, {**row, "status": "done", "error": ""})
         else:
             scored = scorer.score(prepared.test)
+            _check_shared_state(shared)
             _write_scores({"test": scored, "validation": validation}, folder)
             _write_predictions(scored, folder)
             _write_environment(plan, folder, scored.scores)
             store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
+    """Fails the run of a variant whose code has changed what it computes with: its numbers would not be comparable."""
+    changed = shared_state.changes(before)
+    if changed:
+        raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
 
 
 def make_references(
@@ -97,11 +107,10 @@ def _references(plan: Plan, root: Path) -> Path:
     return root / "references" / f"{plan.task.name}.json"
 
 
-def missing_references(plans: tuple[Plan, ...], root: Path) -> None:
-    """Make what is missing of the reference rows where the runs that make them were finished before."""
-    for plan in plans:
-        if plan.references and not has_references(plan, root):
-            make_references(plan, _prepared(plan), root)
+def missing_references(plan: Plan, root: Path) -> None:
+    """Make the reference rows where they are missing and the run that makes them was finished before."""
+    if plan.references and not has_references(plan, root):
+        make_references(plan, _prepared(plan), root)
 
 
 def _prepared(plan: Plan) -> Prepared:

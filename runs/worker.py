@@ -1,9 +1,6 @@
 """A process that does one run after another for ``runs.execute``, with one thread, and never outlives it."""
 
 import contextlib
-import ctypes
-import importlib
-import json
 import os
 import queue
 import signal
@@ -14,34 +11,38 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from runs import store
+from runs import child, store
 from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
 from tasks.errors import one_line
 
 OUTPUT = "output.txt"
 EVERY_SECONDS = 0.1
-Work = Callable[[Plan, Path, Notify, Callable[[], bool]], None]
-
-# The parent's search path decides which modules a worker sees; the parent's main module is not run again.
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from runs.worker import main; main(*sys.argv[2:])"
 
 
 @dataclass
 class Worker:
-    """The parent's end of a worker. ``plan`` is the run it is at; ``slot`` decides its GPU."""
+    """The parent's end of a worker. ``plan`` is the run it is at; ``slot`` decides its GPU.
+
+    ``code`` is the user's variant that it has imported: from then on it does the runs of no other architecture.
+    """
 
     process: subprocess.Popen[bytes]
     connection: Connection
     slot: int
     plan: Plan | None = None
+    code: str = ""
+
+    def may_take(self, plan: Plan) -> bool:
+        """Whether no code that it has imported could change this run."""
+        return self.code in ("", plan.code)
 
     def assign(self, plan: Plan, folder: Path) -> None:
         """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
-        self.plan = plan
+        self.plan, self.code = plan, plan.code
         self._send((plan, str(folder.absolute())))
 
     def ask_to_stop(self) -> None:
@@ -55,11 +56,7 @@ class Worker:
     def close(self) -> int:
         """Lets the worker end, or makes it; its exit status, negative for a signal."""
         self.connection.close()
-        try:
-            return self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return child.ended(self.process)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):
@@ -68,28 +65,13 @@ class Worker:
 
 def start(work: str, slot: int, folder: Path, environment: Mapping[str, str]) -> Worker:
     """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``."""
-    ours, theirs = Pipe()
-    search = json.dumps([os.path.abspath(part) for part in sys.path])
-    arguments = [sys.executable, "-P", "-c", _START, search, str(theirs.fileno()), str(os.getpid()), work]
-    with open(folder / OUTPUT, "ab") as output, theirs:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **environment},
-            pass_fds=[theirs.fileno()],
-        )
-    return Worker(process, ours, slot)
+    with open(folder / OUTPUT, "ab") as output:
+        return Worker(*child.start("runs.worker:serve", (work,), environment, output), slot)
 
 
-def main(handle: str, parent: str, work: str) -> None:
+def serve(connection: Connection, work: str) -> None:
     """The life of a worker: takes runs from the connection until it closes."""
-    _die_with(int(parent))
-    os.set_inheritable(int(handle), False)
-    connection = Connection(int(handle))
     stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says what happens
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     jobs: queue.SimpleQueue[tuple[Plan, str]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
@@ -115,7 +97,7 @@ def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable
     _redirect(folder / OUTPUT)
     try:
         notify(Progress(plan.run, "data"))
-        _loaded(work)(plan, folder, notify, stop)
+        child.loaded(work)(plan, folder, notify, stop)
     except Interrupted:
         return Ended(plan.run, "interrupted")
     except Exception as error:
@@ -125,14 +107,6 @@ def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable
         sys.stdout.flush()
         sys.stderr.flush()
     return Ended(plan.run, "done")
-
-
-def _loaded(work: str) -> Work:
-    module, _, function = work.partition(":")
-    found: Work = getattr(importlib.import_module(module), function)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-    return found
 
 
 def _notifier(connection: Connection) -> Notify:
@@ -167,12 +141,3 @@ def _redirect(path: Path) -> None:
     with open(path, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-
-
-def _die_with(parent: int) -> None:
-    """Has the kernel (Linux) end this process when its parent ends; elsewhere ``_listen`` does, a moment later."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)

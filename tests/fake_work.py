@@ -25,6 +25,7 @@ class FakePlan:
     vocabulary: int = 64
     predictions: int = 10_000
     snapshots: int = 0
+    code: str = ""
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

@@ -42,7 +42,10 @@ def modules(tmp_path: Path) -> Iterator[Modules]:
 
 
 def text(name: str, modules: Modules) -> str:
-    return catalogue.find(name, modules.folder).text
+    """The text of a variant, which is the same before its code has run."""
+    before = catalogue.foreign_text(name, modules.folder)
+    assert catalogue.find(name, modules.folder).text == before
+    return before
 
 
 def test_a_file_that_imports_nothing_of_its_own_is_its_text(modules: Modules) -> None:

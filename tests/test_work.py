@@ -14,7 +14,7 @@ import tiny_runs
 import torch
 
 from architectures import catalogue
-from architectures.size import Limits, Size
+from architectures.size import Size
 from runs import predict, spec, store, train, work
 from runs.batches import Batch
 from runs.messages import Event, Interrupted, Said
@@ -415,11 +415,10 @@ def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
 
     measured: list[int] = []
 
-    def measure(*_: object) -> float:
+    def measure() -> float:
         measured.append(1)
         return 1_234.5
 
-    monkeypatch.setattr(calibrate, "_measure", measure)
     said: list[str] = []
     kept = calibrate.Calibration(tmp_path, said.append)
     monkeypatch.setattr(calibrate.Work, "key", lambda *_: "key")
@@ -428,7 +427,7 @@ def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
     decoder, size = catalogue.find("decoder"), Size(8, 2, 1, 1)
 
     def rate() -> float:
-        return kept.rate(timed, decoder, size, Limits(16, 4, 4))
+        return kept.rate(timed, decoder, size, measure)
 
     def spoil() -> None:
         text = kept.path.read_text()
