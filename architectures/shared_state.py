@@ -14,8 +14,8 @@ import torch
 
 OURS = frozenset({"archbench", "architectures", "reports", "runs", "tasks"})
 WATCHED = OURS | {"builtins", "functools", "itertools", "math", "numpy", "random", "torch"}
-CODE = (FunctionType, BuiltinFunctionType, MethodDescriptorType, property, staticmethod, classmethod)
-CODE += (np.ufunc, type(np.argmax))
+FUNCTIONS: tuple[type, ...] = (FunctionType, BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.argmax))
+CODE = (*FUNCTIONS, property, staticmethod, classmethod)
 PLAIN = (bool, int, float, complex, str, bytes, type(None), tuple, frozenset)
 CONTAINERS = (dict, list, set)
 

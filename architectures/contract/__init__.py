@@ -16,6 +16,7 @@ from architectures.contract.learning import (
     training_reads_as_scoring_does,
 )
 from architectures.contract.lengths import long_texts_are_read_alike, texts_of
+from architectures.contract.outside import nothing_shared_is_changed
 from architectures.contract.parameters import (
     a_plan_is_the_model,
     building_is_repeatable,
@@ -67,6 +68,7 @@ __all__ = [
     "limits_are_reached",
     "long_texts_are_read_alike",
     "no_look_ahead",
+    "nothing_shared_is_changed",
     "padding_is_invisible",
     "parameters_are_counted",
     "property_of",

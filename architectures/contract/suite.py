@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures.contract import answers, caching, learning, lengths, parameters, passes
+from architectures.contract import answers, caching, learning, lengths, outside, parameters, passes
 from architectures.contract.subject import BrokenError, Build, Subject, subject
 from architectures.patience import limited
 from tasks.errors import is_signalled, one_line
@@ -20,6 +20,7 @@ from tasks.errors import is_signalled, one_line
 Check = Callable[[Subject], str | None]
 
 CHECKS: tuple[Check, ...] = (
+    outside.nothing_shared_is_changed,
     answers.limits_are_reached,
     answers.scoring_is_still,
     learning.training_reads_as_scoring_does,

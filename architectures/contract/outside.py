@@ -1,0 +1,28 @@
+"""The check of what a variant does outside of its own model."""
+
+import contextlib
+
+import torch
+
+from architectures import shared_state
+from architectures.contract.subject import LIMITS, SIZE, Subject, allowed, fresh, nats, require, sequences
+from architectures.generate import Decoding
+from architectures.objectives import Pairs
+
+
+def nothing_shared_is_changed(case: Subject) -> None:
+    """Building, training, scoring and writing change no class, function, constant or setting that others use.
+
+    A patched class, `torch.nn.functional.silu = ...` or `torch.set_default_dtype` would change every other architecture
+    in the same process. Subclass or wrap what should differ, and keep it inside the model.
+    """
+    before = shared_state.snapshot()
+    with contextlib.suppress(Exception):  # what fails is another property's to name
+        model = fresh(case.build, size=SIZE, limits=LIMITS).train()
+        pairs = Pairs(sequences(2, 4), sequences(2, 3, seed=1))
+        model.objective.loss(model, pairs, allowed(), torch.Generator().manual_seed(0)).backward()
+        nats(Subject(case.build, model.eval()), pairs, allowed())
+        with torch.no_grad():
+            model.objective.generate(model, pairs, allowed(), Decoding(max_tokens=3))
+    changed = shared_state.changes(before)
+    require(not changed, f"these have changed: {shared_state.listed(changed)}")
