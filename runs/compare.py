@@ -46,7 +46,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
 
     ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
     """
-    with found(experiment, setting, say) as architectures, store.locked(root, say):
+    with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
         while True:
             matrix, device, jobs = planned(experiment, root, setting, say, architectures)
             if matrix.untuned:
@@ -87,7 +87,7 @@ def _largest(matrix: "Matrix") -> int:
 
 
 @contextlib.contextmanager
-def found(experiment: Experiment, setting: Setting, say: Say) -> "Iterator[Architectures]":
+def checked_architectures(experiment: Experiment, setting: Setting, say: Say) -> "Iterator[Architectures]":
     """The architectures of an experiment, checked before any data are fetched or anything is written.
 
     Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runs import disk, store
-from runs.compare import Say, Setting, found, planned
+from runs.compare import Say, Setting, checked_architectures, planned
 from runs.messages import Plan
 from runs.progress import duration
 from runs.spec import Experiment
@@ -20,7 +20,7 @@ NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 
 def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> str:
     """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
-    with found(experiment, setting, say) as architectures:
+    with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]

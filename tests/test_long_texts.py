@@ -6,7 +6,7 @@ import pytest
 
 from architectures import catalogue, contract
 from runs import compare
-from runs.spec import from_dict
+from runs.spec import Experiment, from_dict
 from tasks.errors import InputError
 
 AHEAD = '''"""A decoder that looks ahead {what}."""
@@ -57,9 +57,14 @@ def test_compare_checks_at_the_lengths_of_its_tasks(tmp_path: Path, monkeypatch:
         experiment = from_dict({**values, "tasks": [{**task, "context": context}]})
         if refused:
             with pytest.raises(InputError, match=r"texts_are_read_alike: logits before position .* of 320"):
-                compare.check(experiment, compare.Setting(), lambda line: None)
+                check(experiment)
         else:
-            compare.check(experiment, compare.Setting(), lambda line: None)
+            check(experiment)
+
+
+def check(experiment: Experiment) -> None:
+    with compare.checked_architectures(experiment, compare.Setting(), lambda line: None):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -105,20 +105,20 @@ def test_a_wrong_variant_is_told_before_anything_else(
     assert not (folder / "results").exists()
 
 
-def test_a_variant_file_is_told_before_it_is_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "tells.py").write_text('"""Tells."""\nimport sys\nprint("run now", file=sys.stderr)\nsys.exit(3)\n')
     with pytest.raises(SystemExit):
         archbench.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
-    told, run, mistake = capsys.readouterr().err.splitlines()
-    assert told == f"{folder / 'tells.py'}: running the code in this file, here and in every worker"
+    told, run, mistake = capfd.readouterr().err.splitlines()
+    assert told == f"{folder / 'tells.py'}: running the code in this file, in processes of its own"
     assert run == "run now" and mistake.startswith("archbench: ")
 
 
 def test_a_variant_file_that_holds_the_contract_is_taken(folder: Path) -> None:
     data = {"name": "x", "architectures": ["one.py", "encoder"], "tasks": [{"data": "phrases-en-de"}]}
-    compare.check(
-        from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}}), compare.Setting(), lambda line: None
-    )
+    experiment = from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}})
+    with compare.checked_architectures(experiment, compare.Setting(), lambda line: None) as architectures:
+        assert architectures.find("one.py").name == "one"
 
 
 @pytest.mark.parametrize("wrong", ["width = 24\nheads = 8", "width = 33"])
