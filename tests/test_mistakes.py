@@ -242,18 +242,29 @@ def test_damaged_tables_are_told(
     ("number", "status", "says"),
     [("SIGTERM", 143, "archbench: ended; run"), ("SIGINT", 130, "archbench: interrupted; run")],
 )
+@pytest.mark.parametrize(
+    ("command", "process"),
+    [(["check", "ended.py"], "getpid()"), (["compare", "mine.toml", "--architectures", "ended.py"], "getppid()")],
+    ids=["in this process", "while another one is waited for"],
+)
 def test_a_signal_is_no_mistake_of_a_variant(
-    folder: Path, capsys: pytest.CaptureFixture[str], number: str, status: int, says: str
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    number: str,
+    status: int,
+    says: str,
+    command: list[str],
+    process: str,
 ) -> None:
-    """A signal in the middle of a variant's code, which handles every exit, ends the command."""
+    """A signal to the command in the middle of a variant's code, which handles every exit, ends the command."""
     (folder / "ended.py").write_text(
-        '"""Is ended."""\nimport os, signal\n'
+        '"""Is ended."""\nimport os, signal, time\n'
         "def build(size, limits):\n"
-        f"    try:\n        os.kill(os.getpid(), signal.{number})\n"
+        f"    try:\n        os.kill(os.{process}, signal.{number})\n        time.sleep(60)\n"
         "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
     )
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["compare", "mine.toml", "--architectures", "ended.py"])
+        archbench.main(command)
     assert ended.value.code == status
     assert f"{says} the same command again" in capsys.readouterr().err
 
