@@ -34,7 +34,7 @@ def snapshot() -> dict[Place, object]:
 
     Takes some 0.03 s. The values are kept alive, so that none of their addresses is used again.
     """
-    found: dict[Place, object] = {("torch settings", name): read() for name, read in SETTINGS.items()}
+    found: dict[Place, object] = {("torch settings", name): _setting(read) for name, read in SETTINGS.items()}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in WATCHED and isinstance(module, ModuleType):
             found[(name,)] = module
@@ -56,6 +56,14 @@ def listed(names: list[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
+
+
+def _setting(read: Callable[[], Any]) -> object:
+    """A setting's value; what torch raises where settings of its older and its newer interface disagree."""
+    try:
+        return read()
+    except RuntimeError as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def _entries(name: str, module: ModuleType) -> Iterator[tuple[Place, object]]:

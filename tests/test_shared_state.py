@@ -104,6 +104,18 @@ def test_a_setting_of_torch_is_named(case: str) -> None:
     assert changed == [f"torch settings.{name}"]
 
 
+def test_settings_that_contradict_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where precision was set by torch's older and by its newer interface, torch refuses to say what it is."""
+    before = shared_state.snapshot()
+    name = "torch.get_float32_matmul_precision()"
+
+    def refuse() -> str:
+        raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setitem(shared_state.SETTINGS, name, refuse)
+    assert f"torch settings.{name}" in shared_state.changes(before)
+
+
 def test_a_hook_of_all_modules_is_noticed() -> None:
     before = shared_state.snapshot()
     hook = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
