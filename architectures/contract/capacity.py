@@ -16,7 +16,6 @@ from architectures.contract.counter import is_product
 from architectures.contract.subject import (
     LIMITS,
     SIZE,
-    Build,
     Subject,
     allowed,
     fresh,
@@ -26,6 +25,7 @@ from architectures.contract.subject import (
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size, count, embedding_parameters, mutable_buffers
 
+AXES = ("vocabulary", "source_length", "target_length")
 PER_TOKEN = 2  # tables a token may have a row of: one that it is looked up in, and the output matrix
 PER_POSITION = 2
 ROWS_BESIDE = 4  # rows of tables that no token or position accounts for: segments, a first position
@@ -41,28 +41,38 @@ def tables_are_lookups(case: Subject) -> None:
     a straight line, two for each token (input and output) and two for each position; four rows, as for segments, may
     stand beside. No product reads one before the output head.
     """
-    left_out_is_explained(case.build, SIZE, LIMITS)
-    names = _left_out(case.build(SIZE, LIMITS))
-    grown = {
-        axis: _left_out(fresh(case.build, limits=replace(LIMITS, **{axis: 2 * getattr(LIMITS, axis)})))
-        for axis in ("vocabulary", "source_length", "target_length")
-    }
-    for name, size in names.items():
-        rates = {axis: (sizes.get(name, 0) - size) / getattr(LIMITS, axis) for axis, sizes in grown.items()}
-        steep = {axis: rate for axis, rate in rates.items() if not 0 <= rate <= SIZE.dim}
-        require(
-            not steep, f"the table {name} grows by {_listed(steep)}; `dim` is {SIZE.dim}: leave it out of `tables()`"
-        )
-        rest = size - sum(rate * getattr(LIMITS, axis) for axis, rate in rates.items())
-        message = f"{rest:.0f} of the {size} numbers of the table {name} belong to no token and no position"
-        require(0 <= rest <= ROWS_BESIDE * SIZE.dim, f"{message}; leave it out of `tables()`")
+    grown = {axis: [_left_out(_at(case, axis, times)) for times in (2, 3)] for axis in AXES}
+    for name, size in _left_out(case.model).items():
+        sizes = {axis: [size, *(table.get(name, 0) for table in tables)] for axis, tables in grown.items()}
+        _grows_evenly(name, sizes)
+    left_out_is_explained(case.model, SIZE, LIMITS)
     _are_looked_up(case)
 
 
-def left_out_is_explained(build: Build, size: Size, limits: Limits) -> None:
+def _at(case: Subject, axis: str, times: int) -> nn.Module:
+    """The model with one of its limits several times as large."""
+    model: nn.Module = fresh(case.build, limits=replace(LIMITS, **{axis: times * getattr(LIMITS, axis)}))
+    return model
+
+
+def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
+    """Requires a table to have a row for each token or position; ``sizes`` at once, twice, three times each limit."""
+    advice = "leave it out of `tables()`"
+    for axis, (once, twice, thrice) in sizes.items():
+        rate = (twice - once) / getattr(LIMITS, axis)
+        growth = f"the table {name} has {once}, {twice}, {thrice} numbers at once, twice, three times the {axis}"
+        require(thrice - twice == twice - once, f"{growth}: no straight line; {advice}")
+        message = f"{growth}: {rate:g} for each, and `dim` is {SIZE.dim}"
+        require(0 <= rate <= SIZE.dim, f"{message}; {advice}")
+    size = sizes["vocabulary"][0]
+    rest = size - sum(twice - once for once, twice, _ in sizes.values())
+    message = f"{rest} of the {size} numbers of the table {name} belong to no token and no position"
+    require(rest <= ROWS_BESIDE * SIZE.dim, f"{message}; {advice}")
+
+
+def left_out_is_explained(model: nn.Module, size: Size, limits: Limits) -> None:
     """Requires what `parameters` leaves out to be no more than tokens and positions account for."""
-    with torch.device("meta"):
-        found = count(build(size, limits)).embedding_parameters
+    found = count(model).embedding_parameters
     tokens, positions = limits.vocabulary * (PER_TOKEN * size.dim + 1), limits.length * PER_POSITION * size.dim
     most = tokens + positions + ROWS_BESIDE * size.dim
     message = (
@@ -184,9 +194,7 @@ def _step(model: Any, native: bool, seed: int) -> None:
 
 
 def _batch(seed: int) -> Pairs:
-    return Pairs(
-        sequences(3, LIMITS.source_length, seed=2 * seed), sequences(3, LIMITS.target_length, seed=2 * seed + 1)
-    )
+    return Pairs(sequences(3, 5, seed=2 * seed), sequences(3, LIMITS.target_length, seed=2 * seed + 1))
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:
@@ -217,10 +225,6 @@ def _left_out(model: nn.Module) -> dict[str, int]:
     """Elements of each table, by its first name."""
     left_out = embedding_parameters(model)
     return {name: weight.numel() for name, weight in model.named_parameters() if id(weight) in left_out}
-
-
-def _listed(rates: dict[str, float]) -> str:
-    return ", ".join(f"{rate:g} numbers for each unit of `{axis}`" for axis, rate in rates.items())
 
 
 def _shapes(shapes: list[tuple[int, ...]]) -> str:

@@ -79,10 +79,12 @@ class Trace:
 class Mixing:
     """A module's call that multiplied activations with each other: ``flops`` of these products.
 
-    ``inputs`` and ``outputs`` (b, n, d) are the hidden states that went in and came out.
+    ``inputs`` and ``outputs`` (b, n, d) are the hidden states that went in and came out. ``is_self_attention``: the
+    module is the attention of a shared block, and so reads nothing but ``inputs``.
     """
 
     flops: int
+    is_self_attention: bool
     inputs: Tensor
     outputs: Tensor
 
@@ -106,6 +108,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.total, self.is_forward = 0, True
         self.mixing: list[Mixing] = []
         self._calls: list[_Call] = []
+        self._attentions = {id(block.attention) for block in model.modules() if isinstance(block, Block)}
         self._traces = {_key(tensor): Trace(Origin.DATA) for tensor in given if tensor is not None}
         for tensor in (*model.parameters(), *model.buffers()):
             self._traces[_key(tensor)] = Trace(Origin.WEIGHTS)
@@ -174,13 +177,15 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_product(self, count: int, operands: list[Tensor], sizes: list[int], before: list[Trace]) -> bool:
         """Whether ``count`` results are more than the elements of each operand, or vectors meet a matrix of weights."""
+        if sorted(sizes)[-2] == 1 or all(trace.origin == Origin.CONSTANT for trace in before):
+            return False  # a number times a tensor, or angles of positions
         if count > max(sizes):
             return True
         heavy = [
             size == count and (trace.outer is not None or (trace.origin == Origin.WEIGHTS and _is_matrix(operand)))
             for operand, size, trace in zip(operands, sizes, before, strict=True)
         ]
-        return any(heavy) and 1 < min(sizes) < count
+        return any(heavy) and min(sizes) < count
 
     def _reduced(self, name: str, before: list[Trace]) -> Outer | None:
         """Counts the broadcast products whose terms are added up here."""
@@ -210,7 +215,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return  # a block's own products, outside of its self-attention, are those of cross-attention
         outputs = next((x for x in tree_leaves(result) if _is_states(x)), None)
         if call.inputs is not None and outputs is not None and outputs.shape[:2] == call.inputs.shape[:2]:
-            self.mixing.append(Mixing(call.flops, call.inputs, outputs))
+            self.mixing.append(Mixing(call.flops, id(module) in self._attentions, call.inputs, outputs))
         elif self._calls:
             self._calls[-1].flops += call.flops
 
