@@ -255,8 +255,9 @@ class Attention(nn.Module):
         """The kernel of PyTorch for a device, on a CPU in float32: (b, h, q, e)."""
         plain, came = view.plainly_causal(self.window), q.dtype
         mask = None if plain else view.mask(self.window)
-        exact = q.device.type == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
-        with torch.autocast(q.device.type, enabled=not exact and torch.is_autocast_enabled(q.device.type)):
+        device = "cpu" if q.is_meta else q.device.type  # the meta device, on which plans are counted, has no autocast
+        exact = device == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
+        with torch.autocast(device, enabled=not exact and torch.is_autocast_enabled(device)):
             q, k, v = (t.float() if exact else t for t in (q, seen.keys, seen.values))
             if k.shape[1] != q.shape[1] and not exact and not (mask is None and q.dtype in HALVES):
                 k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
@@ -270,4 +271,4 @@ class Attention(nn.Module):
                 scale=self.scale,
                 enable_gqa=k.shape[1] != q.shape[1],
             )
-        return y if torch.is_autocast_enabled(y.device.type) else y.to(came)  # under autocast the product casts
+        return y if torch.is_autocast_enabled(device) else y.to(came)  # under autocast the product casts

@@ -61,7 +61,7 @@ class _Total(torch.autograd.Function):
         answers: Tensor | None,
         smoothing: float,
     ) -> Tensor:
-        device, count = states.device.type, len(states)
+        device, count = "cpu" if states.is_meta else states.device.type, len(states)  # plans are counted as on a CPU
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
         x, w = rounded(states, count) if in_bf16(states) else states.to(kind), matrix.to(kind)
         weights = weights.expand(count)

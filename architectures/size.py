@@ -1,8 +1,9 @@
 """Sizes and limits of a model, and how its parameters are counted."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from architectures.attention import Attention
 from architectures.averaging import Average
@@ -41,10 +42,33 @@ class Limits:
 
 @dataclass(frozen=True)
 class Counts:
-    """Unique trainable scalars: ``parameters`` without, ``embedding_parameters`` of the tables and output matrix."""
+    """Unique trainable scalars: ``parameters`` without, ``embedding_parameters`` of the tables and output matrix.
+
+    ``buffers`` are the elements of all buffers, saved or not.
+    """
 
     parameters: int
     embedding_parameters: int
+    buffers: int = 0
+
+
+@runtime_checkable
+class MutableBuffers(Protocol):
+    """A module with buffers that training changes, such as running statistics: their names in this module."""
+
+    def mutable_buffers(self) -> list[str]: ...
+
+
+def mutable_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers that modules declare to be changed by training, by their names in the model."""
+    buffers = dict(model.named_buffers())
+    declared = (
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if isinstance(module, MutableBuffers)
+        for name in module.mutable_buffers()
+    )
+    return {name: buffers[name] for name in declared}
 
 
 def embedding_parameters(model: nn.Module) -> set[int]:
@@ -56,9 +80,11 @@ def count(model: nn.Module) -> Counts:
     """Count unique trainable scalars (shared ones once); norms, biases and relative-bias tables count as parameters."""
     left_out = embedding_parameters(model)
     sizes = [(id(p) in left_out, p.numel()) for p in model.parameters() if p.requires_grad]
+    buffers = sum(buffer.numel() for buffer in model.buffers())
     return Counts(
         parameters=sum(n for embedding, n in sizes if not embedding),
         embedding_parameters=sum(n for embedding, n in sizes if embedding),
+        buffers=buffers,
     )
 
 

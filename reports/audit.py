@@ -19,6 +19,7 @@ AXES: Final = {
 }
 _FURTHER: Final = {
     "embedding_parameters": ("embedding parameters", formatting.number),
+    "buffers": ("buffers", formatting.number),
     "depth": ("depth", formatting.count),
     "hidden": ("feed-forward width", formatting.count),
     "train_loss_tokens": ("tokens with loss", formatting.number),
@@ -33,6 +34,7 @@ _OF_RUN: Final = {
     "seed": ("seed", formatting.count),
     "parameters": ("parameters", formatting.count),
     "embedding_parameters": ("embedding parameters", formatting.count),
+    "buffers": ("buffers", formatting.count),
     "width": ("width", formatting.count),
     "heads": ("heads", formatting.count),
     "depth": ("depth", formatting.count),
@@ -59,7 +61,7 @@ def budget(group: Group) -> Grid:
     name no target); any other axis is compared with the first architecture's.
     """
     axes = [axis for axis in AXES if known(group.runs, axis)]
-    further = {key: value for key, value in _FURTHER.items() if known(group.runs, key)}
+    further = {key: value for key, value in _FURTHER.items() if _is_shown(group.runs, key)}
     held = _held(group)
     head = [name("architecture"), *(Entry(AXES[axis][0], "held equal" if axis in held else "") for axis in axes)]
     head += [Entry(title) for title, _ in further.values()]
@@ -79,11 +81,16 @@ def _held(group: Group) -> tuple[str, ...]:
 
 def every_run(group: Group) -> Grid:
     """A row for each run of the group."""
-    shown = {key: value for key, value in _OF_RUN.items() if known(group.runs, key)}
+    shown = {key: value for key, value in _OF_RUN.items() if _is_shown(group.runs, key)}
     head = (name("run"), *(Entry(title) for title, _ in shown.values()), name("device"), name("status"))
     columns = [_column(group.runs[key], form) for key, (_, form) in shown.items()]
     texts = [[name(plain(value)) for value in group.runs[key]] for key in ("run", "device", "status")]
     return Grid(head, tuple(zip(texts[0], *columns, *texts[1:], strict=True)))
+
+
+def _is_shown(runs: pd.DataFrame, column: str) -> bool:
+    """Whether a column has numbers; of buffers, which hardly any architecture has, one that is not 0."""
+    return known(runs, column) and (column != "buffers" or bool((runs[column] > 0).any()))
 
 
 def off_budget(group: Group) -> list[str]:

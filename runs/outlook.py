@@ -46,7 +46,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _table(matrix: "Matrix") -> list[list[str]]:
     head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding"]
-    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
+    head += ["buffers", "width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
     rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
@@ -54,7 +54,7 @@ def _table(matrix: "Matrix") -> list[list[str]]:
         keys = ("dataset", "architecture", "role", "condition", "match", "planned_tokens", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(found) for found in alike.values())]
-    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}}
+    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
     return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
@@ -62,7 +62,8 @@ def _table(matrix: "Matrix") -> list[list[str]]:
 
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     row = rows[0]
-    counts = [f"{row[key]:,}" for key in ("parameters", "embedding_parameters", "width", "heads", "depth", "hidden")]
+    sizes = ("parameters", "embedding_parameters", "buffers", "width", "heads", "depth", "hidden")
+    counts = [f"{row[key]:,}" for key in sizes]
     recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
     budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import compute_faults
 import faults
 import pytest
 from faults import CAUSAL, THREE, Plant, ask, both, causally, change, everywhere, memory_with, patch
 from torch import nn
 from torch.nn import functional as F
 
-from architectures import catalogue, causal, contract, decoder, encoder, generate, masked
+from architectures import catalogue, causal, contract, decoder, encoder, encoder_decoder, generate, masked
 from architectures.attention import Attention, View
 from architectures.embedding import Embedding, Head
 from architectures.encoder import Canvas
@@ -315,7 +316,7 @@ FAULTS = (
         "FLOPs by formula, ",
         patch(Block, "flops", faults.without_cross),
         ("encoder-decoder",),
-        ("long_texts_are_read_alike",),
+        ("training_flops_are_counted", "visible_flops_are_counted", "long_texts_are_read_alike"),
     ),
     Fault(
         "FLOPs of the output matrix forgotten",
@@ -323,6 +324,7 @@ FAULTS = (
         "FLOPs by formula, ",
         patch(Head, "flops", lambda original: lambda self, outputs: 0.0 * outputs),
         THREE,
+        ("training_flops_are_counted",),
     ),
     Fault(
         "FLOPs of one example at a time",
@@ -332,10 +334,94 @@ FAULTS = (
         THREE,
     ),
     Fault(
+        "a width in the formula",
+        "flops_are_counted",
+        "source 5, target 4: .* FLOPs by formula, ",
+        patch(GatedFeedForward, "flops", compute_faults.narrow_formula),
+        THREE,
+        ("training_flops_are_counted",),
+    ),
+    Fault(
+        "a product written as a sum",
+        "flops_are_counted",
+        "source 5, target 4: .* FLOPs by formula, ",
+        compute_faults.down_by(compute_faults.PRODUCTS["broadcast and summed"]),
+        THREE,
+        ("training_flops_are_counted", "visible_flops_are_counted"),
+    ),
+    Fault(
+        "backward pass forgotten",
+        "training_flops_are_counted",
+        "native supervision: .* FLOPs of training by formula, ",
+        both(*(patch(module, "tripled", lambda original: lambda forward: forward) for module in (causal, masked))),
+        THREE,
+    ),
+    Fault(
+        "a second pass in training",
+        "training_flops_are_counted",
+        "native supervision: .* FLOPs of training by formula, ",
+        everywhere("hidden", compute_faults.twice_in_training),
+        THREE,
+    ),
+    Fault(
+        "a second pass over padded batches",
+        "training_flops_are_counted",
+        "padded to source 5, target 6: .* FLOPs by formula, ",
+        everywhere("hidden", compute_faults.twice_where_padded),
+        THREE,
+    ),
+    Fault(
+        "positions with a loss left out",
+        "training_flops_are_counted",
+        "native supervision: .* FLOPs of training by formula, ",
+        both(
+            *(
+                patch(kind, "loss_tokens", lambda original: lambda *inputs: original(*inputs) / 2)
+                for kind in (causal.Causal, Masked)
+            )
+        ),
+        THREE,
+    ),
+    Fault(
+        "half of the visible pairs",
+        "visible_flops_are_counted",
+        "model FLOPs are declared as .* of the executed ones; with the pairs that attention uses they are ",
+        both(
+            patch(decoder, "causal", compute_faults.half_of_pairs),
+            patch(encoder, "mutual", compute_faults.half_of_pairs),
+            patch(encoder_decoder, "mutual", compute_faults.half_of_pairs),
+        ),
+        ("encoder-decoder", "decoder", "encoder"),
+    ),
+    Fault(
+        "a window that is declared and not used",
+        "visible_flops_are_counted",
+        "source 80, target 60: model FLOPs are declared as .* of the executed ones; with the pairs that ",
+        compute_faults.UNUSED_WINDOW,
+        THREE,
+    ),
+    Fault(
         "layers in a plain list",
         "everything_is_registered",
         "not registered: extra",
         change(lambda model: setattr(model, "extra", [nn.Linear(4, 4)])),
+        THREE,
+    ),
+    *(
+        Fault(
+            f"weights in {place}",
+            "every_tensor_is_counted",
+            r"tensors of shape \(32, 32\) ",
+            compute_faults.weights_from(hold),
+            THREE,
+        )
+        for place, hold in compute_faults.HOLDERS.items()
+    ),
+    Fault(
+        "trained weights in a closure",
+        "every_tensor_is_counted",
+        r"tensors of shape \(32, 32\) get a gradient and are no parameters of the model",
+        compute_faults.weights_from(compute_faults.trained_in_a_closure),
         THREE,
     ),
     Fault(
@@ -385,6 +471,34 @@ FAULTS = (
         "parameters_are_counted",
         "the vocabulary changes `parameters`",
         patch(Embedding, "tables", lambda original: lambda self: []),
+        THREE,
+    ),
+    Fault(
+        "matrices declared as tables",
+        "tables_are_lookups",
+        "numbers of the table .*down.weight belong to no token and no position",
+        compute_faults.declare_tables(compute_faults.last_matrices),
+        THREE,
+    ),
+    Fault(
+        "a memory declared as a table",
+        "tables_are_lookups",
+        "numbers of the table .*positions.weight belong to no token and no position",
+        change(compute_faults.long_memory),
+        ("gpt2", "encoder", "encoder-decoder"),
+    ),
+    Fault(
+        "a matrix with a row for each token",
+        "tables_are_lookups",
+        "products read the tables .*matrix .* before the output head",
+        change(compute_faults.matrix_for_tokens),
+        ("gpt2",),
+    ),
+    Fault(
+        "statistics of batches",
+        "training_changes_no_buffer",
+        "a training step changes the buffers embedding.norm.mean",
+        compute_faults.statistics_by(compute_faults.Statistics),
         THREE,
     ),
     Fault(

@@ -9,6 +9,13 @@ from architectures.contract.answers import (
     writing_follows_scoring,
 )
 from architectures.contract.caching import caches_are_values, forward_is_prefill_and_decode
+from architectures.contract.capacity import every_tensor_is_counted, tables_are_lookups, training_changes_no_buffer
+from architectures.contract.compute import (
+    flops_are_counted,
+    planned,
+    training_flops_are_counted,
+    visible_flops_are_counted,
+)
 from architectures.contract.learning import (
     a_batch_can_be_learned,
     bfloat16_is_near,
@@ -30,7 +37,6 @@ from architectures.contract.passes import (
     an_empty_source_is_none,
     cross_attention_reads_the_source,
     embedding_enters_once,
-    flops_are_counted,
     inputs_are_only_read,
     no_look_ahead,
     padding_is_invisible,
@@ -59,6 +65,7 @@ __all__ = [
     "cross_attention_reads_the_source",
     "embedding_enters_once",
     "every_parameter_gets_a_gradient",
+    "every_tensor_is_counted",
     "everything_is_registered",
     "explanation",
     "flops_are_counted",
@@ -71,6 +78,7 @@ __all__ = [
     "nothing_shared_is_changed",
     "padding_is_invisible",
     "parameters_are_counted",
+    "planned",
     "property_of",
     "results",
     "rows_are_apart",
@@ -79,11 +87,15 @@ __all__ = [
     "size_is_used",
     "source_matters",
     "subject",
+    "tables_are_lookups",
     "target_matters",
     "texts_of",
     "the_end_is_scored",
     "ties_hold",
+    "training_changes_no_buffer",
+    "training_flops_are_counted",
     "training_reads_as_scoring_does",
+    "visible_flops_are_counted",
     "weights_survive_saving",
     "writing_follows_scoring",
 ]

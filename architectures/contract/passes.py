@@ -1,11 +1,7 @@
-"""Checks of one forward pass: who sees what, what goes in, and what it costs."""
-
-from collections.abc import Callable
+"""Checks of one forward pass: who sees what, and what goes in."""
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from architectures.contract.inside import changed_memory, crossing, embedded
 from architectures.contract.subject import LIMITS, Subject, allowed, equal, nats, padded, require, sequences, stacked
@@ -188,36 +184,6 @@ def embedding_enters_once(case: Subject) -> str | None:
             equal(found, expected, f"{what}, input of the first block, beside the embedding made from its parts")
             read = True
     return None if read else "its blocks are not the shared ones"
-
-
-@torch.no_grad()
-def flops_are_counted(case: Subject) -> None:
-    """The executed FLOPs agree within 1% with PyTorch's counter, for several lengths; those of a batch are their sum.
-
-    Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and whatever holds it adds them up:
-    a part that is forgotten trains longer than its rivals.
-    """
-    shapes = ((5, 4), (0, 6), (7, 1))
-    for s, t in shapes:
-        source, target = sequences(2, s), sequences(2, t, seed=1)
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            case.model(source if s else None, target)
-        executed, counted = 2 * case.model.flops(s, t, t).executed, counter.get_total_flops()
-        message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {counted} executed"
-        require(abs(executed - counted) <= 0.01 * counted, message)
-        visible = 2 * case.model.flops(s, t, t).model
-        require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are said to be visible")
-    _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
-    _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
-    _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
-
-
-def _sums(flops: Callable[..., float], shapes: tuple[tuple[int, int], ...]) -> None:
-    """Requires FLOPs of arrays of lengths to be the FLOPs of each."""
-    together = torch.as_tensor(flops(*torch.tensor(shapes, dtype=torch.float64).numpy().T))
-    apart = torch.tensor([float(flops(float(s), float(t))) for s, t in shapes], dtype=torch.float64)
-    message = f"FLOPs of many examples at once are {together.tolist()}, one by one {apart.tolist()}"
-    require(together.shape == apart.shape and bool(torch.allclose(together.double(), apart)), message)
 
 
 def _once(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures.contract import answers, caching, learning, lengths, outside, parameters, passes
+from architectures.contract import answers, caching, capacity, compute, learning, lengths, outside, parameters, passes
 from architectures.contract.subject import BrokenError, Build, Subject, subject
 from architectures.patience import limited
 from tasks.errors import is_signalled, one_line
@@ -39,12 +39,17 @@ CHECKS: tuple[Check, ...] = (
     answers.the_end_is_scored,
     answers.likelihood_sums_to_one,
     answers.writing_follows_scoring,
-    passes.flops_are_counted,
+    compute.flops_are_counted,
+    compute.training_flops_are_counted,
+    compute.visible_flops_are_counted,
     lengths.long_texts_are_read_alike,
     parameters.everything_is_registered,
+    capacity.every_tensor_is_counted,
     parameters.building_is_repeatable,
     parameters.a_plan_is_the_model,
     parameters.parameters_are_counted,
+    capacity.tables_are_lookups,
+    capacity.training_changes_no_buffer,
     parameters.size_is_used,
     parameters.weights_survive_saving,
     parameters.ties_hold,

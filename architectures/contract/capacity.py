@@ -1,0 +1,235 @@
+"""Checks of what a budget of parameters leaves out: tables, buffers, and tensors that nobody counts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from architectures.contract.counter import is_product
+from architectures.contract.subject import (
+    LIMITS,
+    SIZE,
+    Subject,
+    allowed,
+    fresh,
+    require,
+    sequences,
+)
+from architectures.objectives import Pairs
+from architectures.size import Limits, Size, count, embedding_parameters, mutable_buffers
+
+AXES = ("vocabulary", "source_length", "target_length")
+PER_TOKEN = 2  # tables a token may have a row of: one that it is looked up in, and the output matrix
+PER_POSITION = 2
+ROWS_BESIDE = 4  # rows of tables that no token or position accounts for: segments, a first position
+FEW = 16  # numbers of a constant that is no weight, such as a factor
+FEW_IN_ALL = 64
+
+
+def tables_are_lookups(case: Subject) -> None:
+    """A table left out of `parameters` has a row of at most `dim` numbers for each token or position, and is looked up.
+
+    The budget leaves tables out because the task decides their size. A matrix of a layer, or a memory of a fixed number
+    of rows, is capacity that rivals pay for: leave it out of `tables()`. Tables grow with the vocabulary or a length in
+    a straight line, two for each token (input and output) and two for each position; four rows, as for segments, may
+    stand beside. No product reads one before the output head.
+    """
+    grown = {axis: [_left_out(_at(case, axis, times)) for times in (2, 3)] for axis in AXES}
+    for name, size in _left_out(case.model).items():
+        sizes = {axis: [size, *(table.get(name, 0) for table in tables)] for axis, tables in grown.items()}
+        _grows_evenly(name, sizes)
+    left_out_is_explained(case.model, SIZE, LIMITS)
+    _are_looked_up(case)
+
+
+def _at(case: Subject, axis: str, times: int) -> nn.Module:
+    """The model with one of its limits several times as large."""
+    model: nn.Module = fresh(case.build, limits=replace(LIMITS, **{axis: times * getattr(LIMITS, axis)}))
+    return model
+
+
+def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
+    """Requires a table to have a row for each token or position; ``sizes`` at once, twice, three times each limit."""
+    advice = "leave it out of `tables()`"
+    for axis, (once, twice, thrice) in sizes.items():
+        rate = (twice - once) / getattr(LIMITS, axis)
+        growth = f"the table {name} has {once}, {twice}, {thrice} numbers at once, twice, three times the {axis}"
+        require(thrice - twice == twice - once, f"{growth}: no straight line; {advice}")
+        message = f"{growth}: {rate:g} for each, and `dim` is {SIZE.dim}"
+        require(0 <= rate <= SIZE.dim, f"{message}; {advice}")
+    size = sizes["vocabulary"][0]
+    rest = size - sum(twice - once for once, twice, _ in sizes.values())
+    message = f"{rest} of the {size} numbers of the table {name} belong to no token and no position"
+    require(rest <= ROWS_BESIDE * SIZE.dim, f"{message}; {advice}")
+
+
+def left_out_is_explained(model: nn.Module, size: Size, limits: Limits) -> None:
+    """Requires what `parameters` leaves out to be no more than tokens and positions account for."""
+    found = count(model).embedding_parameters
+    tokens, positions = limits.vocabulary * (PER_TOKEN * size.dim + 1), limits.length * PER_POSITION * size.dim
+    most = tokens + positions + ROWS_BESIDE * size.dim
+    message = (
+        f"tables have {found:,} numbers; {limits.vocabulary} tokens and {limits.length} positions explain {most:,}"
+    )
+    require(found <= most, f"{message}; leave other weights out of `tables()`")
+
+
+def every_tensor_is_counted(case: Subject) -> None:
+    """Every tensor that takes part in the loss is a parameter, a registered buffer, an input or computed from these.
+
+    Weights in a list, a dictionary, a closure, a global, a default argument or an attribute that begins with an
+    underscore are capacity that no budget counts, that no checkpoint saves, and that stays behind when a model moves.
+    Use `nn.Parameter`, `nn.ModuleList` or `register_buffer`, and compute constants in the pass that needs them.
+    """
+    model = case.model.train()
+    _step(model, native=True, seed=0)  # what is made in the first pass and kept is there from the second on
+    for native in (True, False):
+        with TensorWatch(model) as watch:
+            loss = _loss(model, native, seed=1, watch=watch)
+        own = {id(parameter) for parameter in model.parameters()}
+        strange = [tuple(leaf.shape) for leaf in _leaves(loss) if id(leaf) not in own]
+        message = f"tensors of shape {_shapes(strange)} get a gradient and are no parameters of the model"
+        require(not strange, f"{message}; make each an `nn.Parameter` of its module")
+        _are_constants(watch.unknown)
+
+
+def training_changes_no_buffer(case: Subject) -> str | None:
+    """A training step changes no buffer, unless the module that has it says so in `mutable_buffers()`.
+
+    Buffers are counted apart from parameters. One that training writes to learns beside the optimizer: statistics of
+    batches, a memory, weights that are updated by hand. Make it a parameter, or declare it: `mutable_buffers()` returns
+    the names of the module's buffers that change, and the check reports them.
+    """
+    model = case.model.train()
+    before = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    for seed, native in enumerate((True, False)):
+        _step(model, native, seed)
+    after = dict(model.named_buffers())
+    changed = {name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name))}
+    declared = mutable_buffers(model)
+    surprising = sorted(changed - declared.keys())
+    require(not surprising, f"a training step changes the buffers {', '.join(surprising)}; declare or register them")
+    if not declared:
+        return None
+    sizes = (f"{name} ({declared[name].numel():,} numbers)" for name in sorted(declared))
+    return f"the model declares that training changes {', '.join(sizes)}"
+
+
+class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within this context, notes in ``unknown`` every tensor that an operator reads and that was not known before.
+
+    Known are the model's parameters and buffers, what ``gives`` was told, and the results of operators.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unknown: list[tuple[str, Tensor]] = []
+        self._known: dict[int, Any] = {}  # memory, and what keeps its address from being used again
+        self.gives((*model.parameters(), *model.buffers()))
+
+    def gives(self, tensors: Iterable[object]) -> None:
+        for tensor in tensors:
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self._known[storage._cdata] = storage
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        for operand in tree_leaves((args, kwargs)):
+            if isinstance(operand, Tensor) and operand.untyped_storage()._cdata not in self._known:
+                self.unknown.append((str(func), operand))
+                self.gives([operand])
+        result = func(*args, **kwargs)
+        self.gives(tree_leaves(result))
+        return result
+
+
+class _ProductsOf(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within this context, notes the products that read some tensors by their memory."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names = {tensor.untyped_storage()._cdata: name for name, tensor in tensors.items()}
+        self.read: dict[str, str] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if is_product(func):
+            for operand in tree_leaves((args, kwargs or {})):
+                name = self.names.get(operand.untyped_storage()._cdata) if isinstance(operand, Tensor) else None
+                if name is not None:
+                    self.read[name] = str(func)
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _are_looked_up(case: Subject) -> None:
+    left_out = embedding_parameters(case.model)
+    tables = {name: weight for name, weight in case.model.named_parameters() if id(weight) in left_out}
+    pairs = _batch(seed=0)
+    with _ProductsOf(tables) as watch:
+        case.model.train().hidden(pairs.source, pairs.target)
+    found = ", ".join(f"{name} ({operator})" for name, operator in watch.read.items())
+    require(not watch.read, f"products read the tables {found} before the output head; leave them out of `tables()`")
+
+
+def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None) -> Tensor:
+    pairs, answers = _batch(seed), allowed()
+    if watch is not None:
+        watch.gives((*pairs, answers))
+    loss: Tensor = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(seed), native=native)
+    return loss
+
+
+def _step(model: Any, native: bool, seed: int) -> None:
+    """A training step, but for the optimizer's."""
+    torch.autograd.backward(_loss(model, native, seed))
+    model.zero_grad()
+
+
+def _batch(seed: int) -> Pairs:
+    return Pairs(sequences(3, 5, seed=2 * seed), sequences(3, LIMITS.target_length, seed=2 * seed + 1))
+
+
+def _leaves(loss: Tensor) -> list[Tensor]:
+    """The tensors at which the graph of a loss ends: those that ``backward`` gives a gradient."""
+    found: dict[int, Tensor] = {}
+    seen, waiting = set(), deque([loss.grad_fn])
+    while waiting:
+        node: Any = waiting.popleft()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        waiting.extend(following for following, _ in node.next_functions)
+    return list(found.values())
+
+
+def _are_constants(unknown: list[tuple[str, Tensor]]) -> None:
+    """Requires tensors that were neither given nor computed to be a few numbers."""
+    large = [f"{tuple(tensor.shape)} ({operator})" for operator, tensor in unknown if tensor.numel() > FEW]
+    message = f"read, but neither parameter, buffer, input nor computed: tensors of shape {', '.join(large)}"
+    require(not large, f"{message}; register them")
+    total = sum(tensor.numel() for _, tensor in unknown)
+    require(total <= FEW_IN_ALL, f"{total} numbers are read that are neither parameters, buffers, inputs nor computed")
+
+
+def _left_out(model: nn.Module) -> dict[str, int]:
+    """Elements of each table, by its first name."""
+    left_out = embedding_parameters(model)
+    return {name: weight.numel() for name, weight in model.named_parameters() if id(weight) in left_out}
+
+
+def _shapes(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _same(first: Tensor | None, second: Tensor | None) -> bool:
+    return first is not None and second is not None and first.dtype == second.dtype and torch.equal(first, second)

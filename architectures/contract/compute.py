@@ -1,0 +1,291 @@
+"""Checks of FLOPs: what budgets are matched on is what really runs, forward and backward, at sizes that are planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from architectures.contract.capacity import left_out_is_explained
+from architectures.contract.counter import Mixing, counted
+from architectures.contract.subject import (
+    LIMITS,
+    SIZE,
+    BrokenError,
+    Subject,
+    allowed,
+    fresh,
+    require,
+    sequences,
+    subject,
+)
+from architectures.objectives import Asked, Asks, Pairs
+from architectures.size import Limits, Size
+
+OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
+SIZES = (SIZE, OTHER_SIZE)
+SHORT, LONG = (5, LIMITS.target_length), (80, 60)  # tokens of source and target
+TOLERANCE = 0.01  # of FLOPs
+ROWS = 384  # of a batch; so many that the number of positions with a loss, where it is random, is near its mean
+FEW_ROWS = 4  # of a planned model's batch
+MOST_ROWS, MOST_TOKENS = 2**14, 2**20  # of a batch from which positions with a loss are drawn
+LOSS_TOLERANCE = 0.1  # of their number: five standard errors or more
+LONGEST = 1024  # tokens of source or target for which visible pairs are measured
+PAIRS = 20_000_000  # of positions, in all layers, that are tried to measure how many are visible
+
+
+@dataclass(frozen=True)
+class Measured:
+    """FLOPs of one training step on a batch, forward and backward, as they were executed.
+
+    ``mixing``: those of the forward pass that multiplied activations with each other, for each call of a module;
+    ``shares``: the share of (query, key) pairs that this call uses, 1 where that cannot be seen.
+    """
+
+    total: int
+    mixing: tuple[int, ...]
+    shares: tuple[float, ...] = ()
+
+    def visible(self, shares: tuple[float, ...]) -> float:
+        """The share of ``total`` that remains if attention counts only the pairs that it uses."""
+        unused = sum(flops * (1.0 - share) for flops, share in zip(self.mixing, shares, strict=True))
+        return 1.0 - 3.0 * unused / self.total  # the backward pass has two products for each
+
+
+def flops_are_counted(case: Subject) -> None:
+    """The executed FLOPs of a forward pass are within 1% of those counted, at two sizes and several lengths.
+
+    Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and whatever holds it adds them up:
+    a part that is left out trains longer than its rivals. Counted is every product of matrices or vectors, also one
+    that is written as a broadcast multiplication and a sum, or runs in training only. Take widths from the weights
+    (`linear.in_features`), not from numbers in the code, and FLOPs of arrays of lengths as those of each.
+    """
+    shapes = ((5, 4), (0, 6), (7, 1))
+    for each in (case, subject(case.build, size=OTHER_SIZE)):
+        for s, t in shapes:
+            _forward_is_counted(each, s, t)
+    _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
+    _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
+    _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
+
+
+def training_flops_are_counted(case: Subject) -> None:
+    """A training step, forward and backward, executes at most 1% more FLOPs than are counted for it, at two sizes.
+
+    `objective.training_flops` is what a budget of FLOPs spends. Measured is one step on the loss that training uses,
+    with source loss and without, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer or a
+    backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
+    """
+    for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
+        model = subject(case.build, size=size).model
+        for native in (True, False):
+            declared = ROWS * model.objective.training_flops(model, float(s), float(t), native).executed
+            found = measured(model, _pairs(ROWS, s, t), native).total
+            _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found)
+    _is_no_more_when_padded(case)
+
+
+@torch.no_grad()
+def _forward_is_counted(case: Subject, s: int, t: int) -> None:
+    source, target = sequences(2, s), sequences(2, t, seed=1)
+    with counted(case.model, (source, target)) as counter:
+        case.model(source if s else None, target)
+    flops = case.model.flops(s, t, t)
+    executed, found = 2 * flops.executed, counter.total
+    message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {found} executed"
+    require(abs(executed - found) <= TOLERANCE * found, f"{message}; `flops` has to count what runs")
+    visible = 2 * flops.model
+    require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are said to be visible")
+
+
+def visible_flops_are_counted(case: Subject) -> None:
+    """Model FLOPs count at least every (query, key) pair that attention uses, in short texts and in longer ones.
+
+    Budgets match model FLOPs, which leave out what a mask hides. A pair is used where the gradient of a module's output
+    at one position in its input at another is not zero. Declare the pairs that the mask shows (`pairs(self.window)`),
+    and count products with weights in full; a smaller share than is used trains longer than its rivals.
+    """
+    for s, t in (SHORT, LONG):
+        limits = replace(LIMITS, source_length=s + 2, target_length=t)
+        model = subject(case.build, limits=limits).model
+        found = measured(model, _pairs(s + t + 1, s, t), native=False, uses=True)
+        _share_is_declared(model, (s, t), False, found.visible(found.shares))
+
+
+def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:
+    """The check of FLOPs and tables for one planned size: without memory for weights where the model allows that."""
+
+    def planned_flops_are_counted(case: Subject) -> None:
+        """At the planned size and lengths, FLOPs and visible pairs are those declared, and tables are explained.
+
+        A formula may be right for small models alone. What `objective.training_flops` says has to be what a step on a
+        model of this size executes; take every width and length from the model.
+        """
+        with torch.device("meta"):
+            left_out_is_explained(case.build(size, limits), size, limits)
+        shapes = {(limits.source_length, limits.target_length)}
+        shapes.add(((limits.source_length + 1) // 2, (limits.target_length + 1) // 2))
+        for lengths in sorted(shapes, reverse=True):
+            _plan_is_counted(case, size, limits, lengths, native)
+        _plan_is_visible(case, size, limits, native)
+
+    return planned_flops_are_counted
+
+
+def measured(model: Any, pairs: Pairs, native: bool, limits: Limits = LIMITS, uses: bool = False) -> Measured:
+    """FLOPs of one training step on a batch; where ``uses``, the pairs that attention uses are measured as well."""
+    answers = allowed(limits=limits).to(pairs.target.device)
+    with counted(model, pairs) as counter:
+        loss = model.objective.loss(model.train(), pairs, answers, torch.Generator().manual_seed(0), native=native)
+        counter.is_forward = False
+        loss.backward(retain_graph=uses)
+    shares = tuple(_used(call) for call in counter.mixing) if uses else ()
+    model.zero_grad()
+    return Measured(counter.total, tuple(call.flops for call in counter.mixing), shares)
+
+
+def _used(call: Mixing) -> float:
+    """The share of pairs of positions whose output has a gradient in its input; row i of the batch tries one output.
+
+    1 where that cannot be seen: without a gradient, or where positions read something else than each other, as in
+    cross-attention. Where rows are fewer than positions, no more than half of a row's share may lie between.
+    """
+    length = call.inputs.shape[1]
+    rows = torch.arange(min(len(call.inputs), length))
+    if call.outputs.grad_fn is None:
+        return 1.0
+    outputs = call.outputs[rows, ((rows + 0.5) * length / len(rows)).long()]
+    direction = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0))
+    (slopes,) = torch.autograd.grad(outputs, call.inputs, direction, retain_graph=True, allow_unused=True)
+    pairs = 0 if slopes is None else int(slopes[rows].ne(0).any(-1).sum())
+    if pairs <= len(rows) and not call.is_self_attention:
+        return 1.0
+    missed = 0.0 if len(rows) == length else 0.5 / len(rows)
+    return max(0.0, pairs / (len(rows) * length) - missed)
+
+
+def _is_no_more_when_padded(case: Subject) -> None:
+    """Requires a padded batch, also under bfloat16 autocast, to execute at most the FLOPs of its widths."""
+    pairs, (s, t) = _padded(*SHORT), SHORT
+    declared = ROWS * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
+    for half in (False, True):
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                found = measured(case.model, pairs, native=True).total
+        except RuntimeError:
+            if half:
+                return  # a check of its own says what does not go with bfloat16
+            raise
+        what = f"padded to source {s}, target {t}{', in bfloat16' if half else ''}"
+        message = f"{what}: {declared:.0f} FLOPs by formula, {found} executed"
+        require(found <= (1 + TOLERANCE) * declared, f"{message}; padding must not cost a pass of its own")
+
+
+def _padded(source: int, target: int) -> Pairs:
+    """A batch of rows that lack up to two tokens of these lengths."""
+    generator, full = torch.Generator().manual_seed(0), _pairs(ROWS, source, target)
+    masks = (
+        torch.arange(width) < width - torch.randint(3, (ROWS, 1), generator=generator) for width in (source, target)
+    )
+    return Pairs(full.source, full.target, *masks)
+
+
+def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool) -> None:
+    """Requires a step of the planned model to execute what it declares, given how many positions have a loss."""
+    (model, pairs, found), (s, t) = _step(case, size, limits, lengths, native), lengths
+    rows, objective = len(pairs.target), model.objective
+    declared = rows * float(objective.training_flops(model, float(s), float(t), native).executed)
+    says_losses = isinstance(objective, Asks)
+    if says_losses:
+        more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
+        declared += 3.0 * (more - fewer) * _surplus(model, pairs, native)
+        many = Pairs(*(tokens[:1].expand(_many(lengths), -1) for tokens in pairs[:2]))
+        expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
+        message = (
+            f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
+        )
+        require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
+    _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found.total)
+
+
+def _surplus(model: Any, pairs: Pairs, native: bool) -> float:
+    """How many more positions of a batch have a loss than ``loss_tokens`` says; none of its draws is left to chance."""
+    asked: Asked = model.objective.asked(model, pairs, torch.Generator().manual_seed(0), native)
+    rows, s, t = (float(count) for count in (*pairs.source.shape, pairs.target.shape[1]))
+    expected = rows * float(model.objective.loss_tokens(s, t, model, native))
+    return len(asked.at) + (0 if asked.source_at is None else len(asked.source_at)) - expected
+
+
+def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) -> None:
+    """Requires the planned model to declare the pairs that a narrow model, as deep, is seen to use."""
+    s, t = lengths = min(limits.source_length, LONGEST), min(limits.target_length, LONGEST)
+    model, _, step = _step(case, size, limits, lengths, native)
+    narrow = subject(
+        case.build, size=replace(SIZE, depth=size.depth), limits=replace(limits, vocabulary=LIMITS.vocabulary)
+    ).model
+    rows = max(8, min(s + t + 1, PAIRS // ((s + t + 1) ** 2 * size.depth)))
+    shares = measured(narrow, _pairs(rows, s, t), native, uses=True).shares
+    calls = f"{len(step.mixing)} calls that mix positions, {len(shares)} where `size.dim` is {SIZE.dim}"
+    require(len(shares) == len(step.mixing), f"{_named(size)}: {calls}; build the same layers at every width")
+    _share_is_declared(model, lengths, native, step.visible(shares))
+
+
+def _step(
+    case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool
+) -> tuple[Any, Pairs, Measured]:
+    """A planned model, a batch of these lengths, and what a step on it executes; on the meta device if that works."""
+    try:
+        with torch.device("meta"):
+            model = case.build(size, limits)
+            rows = FEW_ROWS if isinstance(model.objective, Asks) else _many(lengths)
+            pairs = Pairs(*(torch.zeros(rows, length, dtype=torch.long) for length in lengths))
+        return model, pairs, measured(model, pairs, native, limits)
+    except BrokenError:
+        raise
+    except Exception:  # values are read, or an operator does without the meta device
+        model = fresh(case.build, size=size, limits=limits)
+        pairs = _pairs(FEW_ROWS if isinstance(model.objective, Asks) else ROWS, *lengths)
+        return model, pairs, measured(model, pairs, native, limits)
+
+
+def _many(lengths: tuple[int, int]) -> int:
+    """Rows of a batch that takes no memory for a model."""
+    return max(FEW_ROWS, min(MOST_ROWS, MOST_TOKENS // (sum(lengths) + 1)))
+
+
+def _share_is_declared(model: Any, lengths: tuple[int, int], native: bool, used: float) -> None:
+    s, t = lengths
+    flops = model.objective.training_flops(model, float(s), float(t), native)
+    declared = float(flops.model / flops.executed)
+    message = f"source {s}, target {t}: model FLOPs are declared as {declared:.1%} of the executed ones"
+    require(
+        declared >= (1 - TOLERANCE) * used,
+        f"{message}; with the pairs that attention uses they are {used:.1%}; count every pair that the mask shows",
+    )
+
+
+def _is_no_more(where: str, declared: float, found: float) -> None:
+    message = f"{where}: {declared:.0f} FLOPs of training by formula, {found:.0f} executed"
+    require(found <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
+
+
+def _pairs(rows: int, source: int, target: int) -> Pairs:
+    return Pairs(sequences(rows, source), sequences(rows, target, seed=1))
+
+
+def _named(size: Size) -> str:
+    return f"width {size.dim}, heads {size.heads}, depth {size.depth}, hidden {size.hidden}"
+
+
+def _supervision(native: bool) -> str:
+    return "native supervision" if native else "target supervision"
+
+
+def _sums(flops: Callable[..., Any], shapes: tuple[tuple[int, int], ...]) -> None:
+    """Requires FLOPs of arrays of lengths to be the FLOPs of each."""
+    together = torch.as_tensor(flops(*torch.tensor(shapes, dtype=torch.float64).numpy().T))
+    apart = torch.tensor([float(flops(float(s), float(t))) for s, t in shapes], dtype=torch.float64)
+    message = f"FLOPs of many examples at once are {together.tolist()}, one by one {apart.tolist()}"
+    require(together.shape == apart.shape and bool(torch.allclose(together.double(), apart)), message)

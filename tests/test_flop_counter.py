@@ -1,0 +1,98 @@
+"""FLOPs are counted by what runs: every way to write a product counts, and what is no product does not."""
+
+import pytest
+import torch
+from compute_faults import PRODUCTS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from architectures.contract.counter import counted
+from architectures.contract.subject import BrokenError
+from architectures.positions import Alibi, RelativeBias, Rotary, Sinusoidal
+from architectures.rotate import rotated
+
+ROWS, WIDTH, OUT = 6, 5, 7
+TERMS = {"addr": ROWS * OUT}  # a single column
+
+
+def flops(run, *parameters: Tensor, given: tuple[Tensor, ...] = ()) -> int:
+    """FLOPs of a pass and its backward pass in the given parameters."""
+    model = nn.Module()
+    model.weights = nn.ParameterList(parameters)
+    with counted(model, given) as counter:
+        result = run(*given, *model.weights)
+        result.backward(torch.randn(result.shape))
+    return counter.total
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_way_to_write_a_product_counts_as_one(name: str) -> None:
+    x, matrix = torch.randn(ROWS, WIDTH), torch.rand(OUT, WIDTH) + 0.5
+    model = nn.Module()
+    model.matrix = nn.Parameter(matrix)
+    with torch.no_grad(), counted(model, (x,)) as counter:
+        PRODUCTS[name](x, model.matrix)
+    assert counter.total == 2 * TERMS.get(name, ROWS * WIDTH * OUT)
+
+
+@pytest.mark.parametrize("name", ["broadcast and summed", "summed over another axis", "repeated, then summed"])
+def test_a_product_written_as_a_sum_has_a_backward_pass(name: str) -> None:
+    x, matrix = torch.randn(ROWS, WIDTH), torch.randn(OUT, WIDTH)
+    plain = flops(lambda a, b: a @ b.T, nn.Parameter(x), nn.Parameter(matrix))
+    written = flops(PRODUCTS[name], nn.Parameter(x), nn.Parameter(matrix))
+    assert plain == 6 * ROWS * WIDTH * OUT and written >= plain
+
+
+@pytest.mark.parametrize("name", sorted({*PRODUCTS} - {"cdist", "addr"}))
+def test_ways_to_write_a_product_are_products(name: str) -> None:
+    x, matrix = torch.randn(ROWS, WIDTH), torch.rand(OUT, WIDTH) + 0.5
+    assert torch.allclose(PRODUCTS[name](x, matrix), x @ matrix.T, atol=1e-5)
+
+
+def manual_norm(x: Tensor, weight: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() * weight
+
+
+def places(n: int) -> tuple[Tensor, Tensor]:
+    index = torch.arange(n)[None]
+    return index, index
+
+
+ELEMENTWISE = {
+    "norm": lambda x, weight: F.layer_norm(x, x.shape[-1:], weight),
+    "norm written out": manual_norm,
+    "softmax": lambda x, weight: (x * weight).softmax(-1),
+    "gate": lambda x, weight: F.silu(x * weight) * x,
+    "mask": lambda x, weight: torch.where(torch.ones(9, 8).tril().bool(), x * weight, 0.0),
+    "mean over positions": lambda x, weight: (x * weight * torch.rand(4, 9, 1)).mean(1),
+    "embedding": lambda x, weight: F.embedding(torch.arange(8) % 3, weight[:, None]) + x[:, :8, :1],
+    "sinusoids": lambda x, weight: x * weight + Sinusoidal(8)(*places(9)).added,
+    "rotation": lambda x, weight: rotated((x * weight)[:, None], *Rotary(8)(*places(9)).rotation),
+    "ALiBi": lambda x, weight: (x[..., :1] * weight[0] + Alibi(2)(*places(9)).bias[:, 0]).softmax(-1),
+    "buckets": lambda x, weight: x * weight + RelativeBias(8, True)(*places(9)).bias.mean(1)[0, :, :1],
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_what_is_no_product_does_not_count(name: str) -> None:
+    x, weight = torch.randn(4, 9, 8), nn.Parameter(torch.randn(8))
+    assert flops(ELEMENTWISE[name], weight, given=(x,)) == 0
+
+
+def test_an_operator_of_someone_else_is_refused() -> None:
+    @torch.library.custom_op("archbench_tests::product", mutates_args=())
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x @ y
+
+    message = r"archbench_tests.product.* is not PyTorch's: its FLOPs cannot be counted"
+    with pytest.raises(BrokenError, match=message), torch.no_grad(), counted(nn.Module(), ()):
+        product(torch.ones(2, 2), torch.ones(2, 2))
+
+
+@torch.no_grad()
+def test_inference_mode_hides_nothing() -> None:
+    x, weight = torch.randn(ROWS, WIDTH), torch.randn(OUT, WIDTH)
+    with counted(nn.Module(), (x, weight)) as counter, torch.inference_mode():
+        F.linear(x, weight)
+    assert counter.total == 2 * ROWS * WIDTH * OUT
