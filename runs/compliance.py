@@ -37,8 +37,8 @@ def told(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
     What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. An ablation is
-    held to what it says of itself: the properties that it breaks have to fail. ``trials`` (None: the usual ones) says on
-    how many inputs each property is tried. Raises ``InputError`` for a checkpoint.
+    held to what it says of itself: the properties that it breaks have to fail. ``trials`` (None: the usual ones) says
+    on how many inputs each property is tried. Raises ``InputError`` for a checkpoint.
     """
     from architectures import contract
 

@@ -35,6 +35,7 @@ SUMS = (  # words, of which so many are allowed, the most tokens, targets at a t
 )
 LONGEST = 66  # tokens of a target whose likelihood is shared out: an encoder takes a pass for each
 SIGMAS = 5.0
+BEAMED = 6  # sources that are answered by beams
 
 
 @torch.no_grad()
@@ -206,10 +207,13 @@ def sampling_follows_scoring(case: Subject) -> None:
     scale = sum(first.values())
     chances = {_cut(text): p / scale for text, p in first.items()}
     _as_often(written(small, many, answers, heated), chances, "samples at temperature 2")
-    best = _cut(max(mass, key=lambda text: mass[text]))
     wide = Decoding(max_tokens=2, strategy="beam", beams=len(texts), length_penalty=0.0)
-    beams = [tuple(row.tolist()) for row in written(small, source.expand(3, -1), answers, wide)]
-    require(beams == [best] * 3, f"{len(texts)} beams write {beams[0]}, the likeliest answer is {best}")
+    sources = sequences(BEAMED, 4, seed=2, limits=limits)
+    for row, text in enumerate(written(small, sources, answers, wide)):
+        scores = [nats(small, Pairs(sources[row : row + 1], torch.tensor([each])), answers).item() for each in texts]
+        best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])
+        found = tuple(text.tolist())
+        require(found == best, f"{len(texts)} beams write {found}, the likeliest answer is {best}")
     greedy = _rows(small, answers, "greedy")
     require(_rows(small, answers, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
 

@@ -43,17 +43,26 @@ class Batch:
         found = logits[row if len(logits) > 1 else 0]
         return found if mask is None else found[mask[row]]
 
+    def with_source(self) -> list[int]:
+        """Some rows that have a source."""
+        return [row for row in self.some() if self.lengths[row][0]]
+
+    def without_source(self) -> list[int]:
+        """The rows that have none."""
+        return [row for row, (source, _) in enumerate(self.lengths) if not source]
+
     def some(self, most: int = 3) -> list[int]:
         """The first row, the last, and some between."""
         count = len(self.pairs.target)
         return sorted({int(x) for x in torch.linspace(0, count - 1, min(most, count)).round().tolist()})
 
     def other_padding(self, seed: int) -> Pairs:
-        """The batch with other tokens where there is padding."""
+        """The batch with other tokens where there is padding, in every row that has a source."""
         source, target, source_mask, target_mask = self.pairs
+        kept = torch.tensor([not length for length, _ in self.lengths])[:, None]
         return Pairs(
-            _replaced(source, None if source_mask is None else ~source_mask, seed),
-            _replaced(target, None if target_mask is None else ~target_mask, seed + 1),
+            _replaced(source, None if source_mask is None else ~(source_mask | kept), seed),
+            _replaced(target, None if target_mask is None else ~(target_mask | kept), seed + 1),
             source_mask,
             target_mask,
         )
@@ -128,5 +137,5 @@ def _side(lengths: list[int], layout: str, bound: int, seed: int, limits: Limits
 def _replaced(tokens: Tensor, where: Tensor | None, seed: int) -> Tensor:
     if where is None:
         return tokens
-    noise = sequences(*tokens.shape, seed=seed)
+    noise = sequences(tokens.shape[0], tokens.shape[1], seed=seed)
     return torch.where(where, noise, tokens)

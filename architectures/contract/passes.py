@@ -135,7 +135,7 @@ def _padded_rows(case: Subject) -> None:
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
     for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
-        for row in batch.some():
+        for row in batch.with_source():
             where = f"of row {row} of a batch ({batch.name}), read alone with its padding and without"
             for mode in EXACT:
                 found = batch.real(logits_of(roomy, batch.row(row), mode), row)
@@ -144,7 +144,7 @@ def _padded_rows(case: Subject) -> None:
         found, expected = (
             logits_of(roomy, pairs, TRAINING_BFLOAT16) for pairs in (batch.pairs, batch.other_padding(seed=5))
         )
-        for row in batch.some():
+        for row in batch.with_source():
             what = f"logits of row {row} of a batch ({batch.name}) with other padding{TRAINING_BFLOAT16.note}"
             equal(batch.real(found, row)[None], batch.real(expected, row)[None], what)
 
@@ -153,7 +153,7 @@ def _padded_examples(case: Subject) -> None:
     """Requires likelihoods of rows with their padding to be those without it, and losses not to depend on it."""
     answers, limits = allowed(limits=case.limits), case.limits
     for batch in examples(case.trials, limits):
-        for row in batch.some():
+        for row in batch.with_source():
             found, expected = (nats(case, pairs, answers) for pairs in (batch.row(row), batch.stripped(row)))
             equal(found, expected, f"likelihood of row {row} of a batch ({batch.name}) with its padding and without")
         for native in (False, True):
@@ -177,6 +177,14 @@ def an_empty_source_is_none(case: Subject) -> None:
         expected = logits(case, None, target, None)
         equal(logits(case, noise[:, :0], target, None), expected, f"{what}, logits of a source of no tokens")
         equal(logits(case, noise, target, nothing), expected, f"{what}, logits of a source of padding")
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest + 3, longest + 3)
+    for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
+        for row in batch.without_source():
+            for mode in EXACT:
+                found = batch.real(logits_of(roomy, batch.row(row), mode), row)
+                alone = logits_of(roomy, batch.stripped(row), mode)[0]
+                equal(found[None], alone[None], f"logits{mode.note} of a row without a source ({batch.name})")
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor
 MOST = 100_000  # values that are looked at
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 KNOWN = {"architectures", "tasks", "runs", "reports", "torch", "numpy", "transformers", *sys.stdlib_module_names}
+INSTALLED = ("site-packages", "dist-packages")  # folders of libraries
 CHANGING = {"_forward_hooks", "_backward_hooks", "_is_full_backward_hook"}  # bookkeeping of modules
 
 
@@ -154,7 +155,11 @@ def _of_object(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def _is_own(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] not in KNOWN
+    """Whether a module is the user's: no known library, and not installed beside them."""
+    if module is None or module.partition(".")[0] in KNOWN:
+        return False
+    place = getattr(sys.modules.get(module), "__file__", None)
+    return place is None or not any(folder in place for folder in INSTALLED)
 
 
 def _key(key: object) -> str:
