@@ -223,12 +223,13 @@ def _new(
 @app.command("check")
 def _check(
     architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture, or a variant's file.")],
+    thorough: Annotated[bool, typer.Option("--thorough", help="More inputs, as compare tries once.")] = False,
 ) -> int:
     """Check that a variant keeps the contract, property by property."""
     from architectures import catalogue
     from runs import compare, compliance
 
-    return compliance.show(catalogue.find(architecture), compare.cache())
+    return compliance.show(catalogue.find(architecture), compare.cache(), thorough)
 
 
 @app.command("bench")

@@ -20,7 +20,7 @@ from tasks.errors import InputError
 
 if TYPE_CHECKING:
     from architectures.catalogue import Variant
-    from architectures.contract import Result
+    from architectures.contract import Result, Trials
 
 PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
 
@@ -35,11 +35,12 @@ class Line(NamedTuple):
     text: str
 
 
-def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
+def told(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
     What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. An ablation is
-    held to what it says of itself: the properties that it breaks have to fail. Raises ``InputError`` for a checkpoint.
+    held to what it says of itself: the properties that it breaks have to fail. ``trials`` (None: the usual ones) says
+    on how many inputs each property is tried. Raises ``InputError`` for a checkpoint.
     """
     from architectures import contract
 
@@ -47,7 +48,7 @@ def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     column = max(len(check.__name__) for check in contract.CHECKS)
     began, found = time.perf_counter(), []
     first: dict[str | None, str] = {}
-    for result in contract.results(variant.build, variant.path):
+    for result in contract.results(variant.build, variant.path, contract.CHECKS, trials or contract.USUAL):
         declared = result.name in variant.breaks
         if declared and result.problem is None:
             result = replace(result, problem="it holds, though this ablation says that it breaks it")
@@ -65,41 +66,54 @@ def told(variant: "Variant", width: int = WIDEST) -> Iterator[Line]:
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 
 
-def show(variant: "Variant", cache: Path) -> int:
+def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
     """Prints what ``told`` tells, in colour on a terminal; 0 where every property holds, else 1.
 
-    That all hold is remembered in the folder ``cache``, as by ``hold``.
+    That all hold is remembered in the folder ``cache``, as by ``hold``, and where ``thorough`` it need not be checked
+    again.
     """
     import torch
     from rich.console import Console
     from rich.text import Text
 
+    from architectures import contract
+
+    trials = contract.THOROUGH if thorough else contract.USUAL
+
     torch.set_num_threads(1)  # tiny models are slower on more
-    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant)
+    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, (trials.name,))
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
-    for kind, text in told(variant, width):
+    for kind, text in told(variant, width, trials):
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
-    if "fail" not in kinds and not variant.breaks and _key(variant) == key:
+    if "fail" not in kinds and not variant.breaks and _key(variant, (trials.name,)) == key:
         _remember(cache, key)
     return int("fail" in kinds)
 
 
-def hold(variant: "Variant", cache: Path, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()) -> None:
+def hold(
+    variant: "Variant",
+    cache: Path,
+    say: Callable[[str], None],
+    lengths: Sequence[tuple[int, int]] = (),
+    trials: "Trials | None" = None,
+) -> None:
     """Raises ``InputError`` where the variant breaks the contract; what holds is remembered in the folder ``cache``.
 
-    ``lengths`` are those of sources and targets that it will meet, in tokens, and is checked at besides.
+    ``lengths`` are those of sources and targets that it will meet, in tokens, and is checked at besides. ``trials``
+    (None: thorough ones) says on how many inputs each property is tried.
     """
     from architectures import contract
 
-    parts: dict[tuple[int, ...], Sequence[contract.Check]] = {(): contract.CHECKS}
+    trials = trials or contract.THOROUGH
+    parts: dict[tuple[int | str, ...], Sequence[contract.Check]] = {(trials.name,): contract.CHECKS}
     parts |= {pair: [contract.texts_of(*pair)] for pair in lengths}
     missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
     if missing:
         say(f"{variant.name}: checking the contract")
     for pair, checks in missing.items():
         key = _key(variant, pair)
-        for result in contract.results(variant.build, variant.path, checks):
+        for result in contract.results(variant.build, variant.path, checks, trials):
             if result.problem is not None:
                 raise InputError(
                     f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
@@ -142,14 +156,16 @@ def _wrapped(text: str, width: int) -> list[str]:
     )
 
 
-def _key(variant: "Variant", lengths: tuple[int, ...] = ()) -> str:
-    """SHA-256 of all that decides whether a variant keeps the contract, or only at a length of source and target.
+def _key(variant: "Variant", tried: tuple[int | str, ...] = ()) -> str:
+    """SHA-256 of all that decides whether a variant keeps the contract in some trials.
+
+    ``tried`` is the name of the trials, or a length of source and target.
 
     That is its text, code that it may have loaded besides, our code, and the versions below it.
     """
     from architectures import sources
 
-    return digest([variant.text, repr(lengths)], ("architectures",), sources.loaded())
+    return digest([variant.text, repr(tried)], ("architectures",), sources.loaded())
 
 
 def digest(texts: Sequence[str], folders: Sequence[str], files: Mapping[str, bytes] = MappingProxyType({})) -> str:

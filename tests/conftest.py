@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def one_thread() -> None:
     """More threads give other rounding, and are slow beside other test processes."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def quick_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` and `compare` try few inputs of each property; tests of what more find name their trials."""
+    if "torch" in sys.modules:
+        from architectures import contract
+
+        for name in ("USUAL", "THOROUGH"):
+            monkeypatch.setattr(contract, name, replace(contract.QUICK, name=name.lower()))
 
 
 @pytest.fixture(scope="session")

@@ -280,5 +280,13 @@ def numpy_weights(model: nn.Module) -> None:
         weight.data.copy_(torch.from_numpy(np.random.default_rng().normal(size=weight.shape)))
 
 
+def too_small(original):
+    def product(self, x):
+        found = original(self, x)
+        return found._replace(vectors=found.vectors * 3e-4)
+
+    return product
+
+
 def adds_by_index(original):
     return lambda self, x, y: x.index_add(1, torch.arange(x.shape[1]), y)

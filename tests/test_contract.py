@@ -15,6 +15,7 @@ import archbench
 from architectures import catalogue, contract, variants
 from architectures.catalogue import Pretrained, Variant
 from architectures.contract import learning
+from architectures.contract.trials import THOROUGH, USUAL
 from runs import compliance
 from tasks.errors import InputError
 
@@ -42,6 +43,8 @@ def is_passed_over(name: str, check: contract.Check) -> bool:
     """Whether a check has no meaning for a variant: most have no cross-attention, stock models no parts of ours."""
     if check is contract.cross_attention_reads_the_source:
         return name in catalogue.STOCK or catalogue.find(name).family != "encoder-decoder"
+    if check is contract.other_sizes_read_alike:
+        return True  # not in quick trials
     return check is contract.embedding_enters_once and name in catalogue.STOCK
 
 
@@ -50,6 +53,26 @@ def is_passed_over(name: str, check: contract.Check) -> bool:
 def test_variant_keeps_the_contract(name: str, check: contract.Check) -> None:
     note = check(contract.subject(catalogue.find(name).build))
     assert (note is not None) == is_passed_over(name, check), note
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "decoder" else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
+def test_variant_keeps_the_contract_on_many_inputs(name: str) -> None:
+    checks = [check for check in contract.CHECKS if check is not contract.a_batch_can_be_learned]
+    problems = {
+        result.name: result.problem
+        for result in contract.results(catalogue.find(name).build, checks=checks, trials=USUAL)
+        if result.problem is not None
+    }
+    assert not problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "prefix-decoder"])
+def test_variant_keeps_the_contract_on_thorough_trials(name: str) -> None:
+    problems = [result for result in contract.results(catalogue.find(name).build, trials=THOROUGH) if result.problem]
+    assert not problems
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -110,13 +133,17 @@ def test_check_of_a_variant_that_takes_the_streams_away_is_told(told: Callable[.
 def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> None:
     status, lines, errors = told("check", "decoder")
     assert status == 0 and not errors and len(lines) == len(contract.CHECKS) + 1
+    notes = {
+        contract.cross_attention_reads_the_source: "it has no cross-attention",
+        contract.other_sizes_read_alike: "no other size is tried",
+    }
     for line, check in zip(lines, contract.CHECKS, strict=False):
-        if check is contract.cross_attention_reads_the_source:
-            assert line.split(None, 2)[::2] == ["-", "does not apply: it has no cross-attention"]
+        if check in notes:
+            assert line.split(None, 2)[::2] == ["-", f"does not apply: {notes[check]}"]
         else:
             assert line.split(None, 2) == ["ok", check.__name__, contract.property_of(check)]
-    held = len(contract.CHECKS) - 1
-    assert lines[-1].startswith(f"decoder: {held} of {held + 1} properties hold, 1 does not apply (")
+    held = len(contract.CHECKS) - 2
+    assert lines[-1].startswith(f"decoder: {held} of {held + 2} properties hold, 2 do not apply (")
     assert "\x1b" not in "".join(lines)
 
 
@@ -137,7 +164,7 @@ def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) 
     again = [i for i, text in enumerate(lines) if re.fullmatch(r"      found: what \w+ found", text)]
     assert again and all(lines[i - 1].startswith("FAIL") and not lines[i + 1].startswith(" ") for i in again)
     failures = sum(text.startswith("FAIL") for text in lines)
-    assert f", {failures} fail, 1 does not apply (" in lines[-1]
+    assert f", {failures} fail, 2 do not apply (" in lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +221,7 @@ def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
     monkeypatch.setattr(contract, "results", lambda build, path, *_: original(build, path, [contract.no_look_ahead]))
     (tmp_path / "peeking.py").write_text(PEEKING)
     for name, status in (("mine.py", 0), ("peeking.py", 1)):
-        assert told("check", name)[0] == status
+        assert told("check", name, "--thorough")[0] == status
     assert len(list((tmp_path / "contract").iterdir())) == 1
     compliance.hold(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
     assert not said
@@ -202,10 +229,31 @@ def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
 
 def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(contract, "results", lambda build, path, checks: iter(made.append(len(checks)) or ()))
+    monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(made.append(len(checks)) or ()))
     for lengths in ([(3, 5)], [(3, 5), (5, 3)], [(5, 3)], []):
         compliance.hold(mine, tmp_path, lambda line: None, lengths)
     assert made == [len(contract.CHECKS), 1, 1]
+
+
+def test_thorough_trials_are_remembered_apart(
+    mine: Variant, told: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
+    original, tried, said = contract.results, [], []
+
+    def results(build, path, checks, trials):
+        tried.append(trials.name)
+        return original(build, path, [contract.no_look_ahead])
+
+    monkeypatch.setattr(contract, "results", results)
+    told("check", "mine.py")
+    compliance.hold(mine, tmp_path, said.append)
+    compliance.hold(mine, tmp_path, said.append)
+    assert tried == ["usual", "thorough"] and len(said) == 1
+    (tmp_path / "other.py").write_text(DECODER)
+    told("check", "other.py", "--thorough")
+    compliance.hold(catalogue.find("other.py", tmp_path), tmp_path, said.append)
+    assert len(said) == 1
 
 
 def test_another_text_or_a_damaged_memory_is_checked_again(
@@ -251,7 +299,7 @@ def test_a_pass_does_not_outlive_what_was_imported(
 ) -> None:
     original = contract.results
     monkeypatch.setattr(
-        contract, "results", lambda build, path, checks: original(build, path, [contract.no_look_ahead])
+        contract, "results", lambda build, path, checks, trials: original(build, path, [contract.no_look_ahead])
     )
 
     def hold(shift: int) -> None:

@@ -44,7 +44,13 @@ FAULTS = (
         "IndexError: index out of range",
         ask(limits=lambda x: replace(x, source_length=x.source_length - 2)),
         ("gpt2",),
-        ("padding_is_invisible", "long_texts_are_read_alike"),
+        (
+            "training_reads_as_scoring_does",
+            "rows_are_apart",
+            "padding_is_invisible",
+            "the_training_loss_is_the_likelihood",
+            "long_texts_are_read_alike",
+        ),
     ),
     Fault(
         "canvas of another length",
@@ -52,7 +58,10 @@ FAULTS = (
         "the canvas has 7 cells, expected 6",
         ask(limits=lambda x: replace(x, target_length=x.target_length + 1)),
         ("encoder",),
-        ("forward_is_prefill_and_decode",),
+        (
+            "forward_is_prefill_and_decode",
+            "caches_last",
+        ),
     ),
     Fault(
         "dropout left on in scoring",
@@ -60,6 +69,7 @@ FAULTS = (
         "likelihood, computed twice: off by",
         patch(nn.Dropout, "forward", lambda original: lambda self, x: F.dropout(x, self.p, True)),
         THREE,
+        ("dropout_is_noise_in_training",),
     ),
     Fault(
         "a dropout rate of its own",
@@ -67,6 +77,18 @@ FAULTS = (
         "logits in training mode without dropout: off by",
         ask(size=lambda x: replace(x, dropout=0.1)),
         THREE,
+        (
+            "nothing_is_remembered",
+            "rows_are_apart",
+            "no_look_ahead",
+            "padding_is_invisible",
+            "an_empty_source_is_none",
+            "selected_states_are_those_of_one_pass",
+            "the_training_loss_is_the_likelihood",
+            "losses_of_rows_add_up",
+            "long_texts_are_read_alike",
+            "dropout_is_noise_in_training",
+        ),
     ),
     Fault(
         "source changed in place",
@@ -74,7 +96,12 @@ FAULTS = (
         "the source has changed",
         everywhere("hidden", faults.rereads),
         THREE,
-        ("no_look_ahead", "source_matters", "likelihood_sums_to_one", "writing_follows_scoring"),
+        (
+            "caches_last",
+            "source_matters",
+            "writing_follows_scoring",
+            "a_training_step_repeats",
+        ),
     ),
     Fault(
         "a mask token may be written",
@@ -82,6 +109,7 @@ FAULTS = (
         "writes <mask>, which no answer may use",
         patch(generate, "_allowed", faults.mask_allowed),
         THREE,
+        ("sampling_follows_scoring",),
     ),
     Fault(
         "a mask token may be scored",
@@ -90,8 +118,9 @@ FAULTS = (
         both(patch(causal, "log_softmax", faults.mask_allowed), patch(masked, "log_softmax", faults.mask_allowed)),
         THREE,
         (
-            "likelihood_sums_to_one",
             "no_look_ahead",
+            "likelihood_sums_to_one",
+            "the_training_loss_is_the_likelihood",
         ),
     ),
     Fault(
@@ -101,12 +130,13 @@ FAULTS = (
         causally(lambda distance: distance <= 1),
         CAUSAL,
         (
+            "padding_is_invisible",
             "an_empty_source_is_none",
             "forward_is_prefill_and_decode",
+            "caches_last",
             "likelihood_sums_to_one",
-            "padding_is_invisible",
-            "rows_are_apart",
             "writing_follows_scoring",
+            "gradients_stay_in_place",
             "long_texts_are_read_alike",
         ),
     ),
@@ -119,6 +149,8 @@ FAULTS = (
         (
             "likelihood_sums_to_one",
             "writing_follows_scoring",
+            "sampling_follows_scoring",
+            "the_training_loss_is_the_likelihood",
         ),
     ),
     Fault(
@@ -128,9 +160,10 @@ FAULTS = (
         change(lambda model: setattr(model, "objective", faults.PseudoLikelihood())),
         ("encoder",),
         (
+            "padding_is_invisible",
             "likelihood_sums_to_one",
-            "rows_are_apart",
             "writing_follows_scoring",
+            "sampling_follows_scoring",
         ),
     ),
     Fault(
@@ -140,10 +173,10 @@ FAULTS = (
         memory_with(lambda view: replace(view, present=None, masks={})),
         ("encoder-decoder",),
         (
+            "padding_is_invisible",
             "an_empty_source_is_none",
             "caches_are_values",
-            "padding_is_invisible",
-            "rows_are_apart",
+            "gradients_stay_in_place",
             "long_texts_are_read_alike",
         ),
     ),
@@ -154,9 +187,11 @@ FAULTS = (
         patch(Attention, "cross", faults.crosses_causally),
         ("encoder-decoder",),
         (
-            "forward_is_prefill_and_decode",
             "padding_is_invisible",
+            "forward_is_prefill_and_decode",
+            "caches_last",
             "writing_follows_scoring",
+            "sampling_follows_scoring",
             "long_texts_are_read_alike",
         ),
     ),
@@ -169,7 +204,7 @@ FAULTS = (
         (
             "an_empty_source_is_none",
             "caches_are_values",
-            "rows_are_apart",
+            "gradients_stay_in_place",
             "long_texts_are_read_alike",
         ),
     ),
@@ -182,7 +217,8 @@ FAULTS = (
         (
             "an_empty_source_is_none",
             "forward_is_prefill_and_decode",
-            "rows_are_apart",
+            "caches_last",
+            "gradients_stay_in_place",
             "long_texts_are_read_alike",
         ),
     ),
@@ -200,7 +236,11 @@ FAULTS = (
         "logits of row 1 of a batch: off by",
         patch(View, "_mask", faults.first_rows_mask),
         ("encoder",),
-        ("caches_are_values",),
+        (
+            "padding_is_invisible",
+            "caches_are_values",
+            "gradients_stay_in_place",
+        ),
     ),
     Fault(
         "rows of a cache mixed up",
@@ -211,6 +251,10 @@ FAULTS = (
             patch(Canvas, "rows", lambda original: lambda self, index: original(self, 0 * index)),
         ),
         ("decoder", "prefix-decoder", "encoder", "encoder-decoder"),
+        (
+            "caches_last",
+            "sampling_follows_scoring",
+        ),
     ),
     Fault(
         "a cache written over",
@@ -227,7 +271,9 @@ FAULTS = (
         ("decoder", "prefix-decoder"),
         (
             "forward_is_prefill_and_decode",
+            "caches_last",
             "writing_follows_scoring",
+            "sampling_follows_scoring",
             "long_texts_are_read_alike",
         ),
     ),
@@ -237,7 +283,12 @@ FAULTS = (
         "logits of decoding 1 at a time, beside those of one pass: off by",
         patch(Cache, "extend", faults.off_by_one),
         CAUSAL,
-        ("writing_follows_scoring", "long_texts_are_read_alike"),
+        (
+            "caches_last",
+            "writing_follows_scoring",
+            "sampling_follows_scoring",
+            "long_texts_are_read_alike",
+        ),
     ),
     Fault(
         "a blank canvas of another token",
@@ -245,7 +296,11 @@ FAULTS = (
         "logits of decoding 1 at a time, beside those of one pass: off by",
         patch(encoder, "MASK", lambda original: PAD),
         ("encoder",),
-        ("writing_follows_scoring",),
+        (
+            "caches_last",
+            "writing_follows_scoring",
+            "sampling_follows_scoring",
+        ),
     ),
     Fault(
         "first source token not read",
@@ -287,7 +342,11 @@ FAULTS = (
             patch(Masked, "log_likelihood", faults.without_end),
         ),
         THREE,
-        ("likelihood_sums_to_one",),
+        (
+            "likelihood_sums_to_one",
+            "sampling_follows_scoring",
+            "the_training_loss_is_the_likelihood",
+        ),
     ),
     Fault(
         "END left out of the softmax's sum",
@@ -295,6 +354,10 @@ FAULTS = (
         "the mass of all targets is",
         both(patch(causal, "log_softmax", faults.end_unsummed), patch(masked, "log_softmax", faults.end_unsummed)),
         THREE,
+        (
+            "sampling_follows_scoring",
+            "the_training_loss_is_the_likelihood",
+        ),
     ),
     Fault(
         "target shifted twice in scoring",
@@ -302,6 +365,10 @@ FAULTS = (
         "nats below the likeliest",
         patch(causal, "_shift", faults.shifted_twice),
         CAUSAL,
+        (
+            "sampling_follows_scoring",
+            "the_training_loss_is_the_likelihood",
+        ),
     ),
     Fault(
         "source without its separator in writing",
@@ -535,12 +602,20 @@ FAULTS = (
         "RuntimeError: ",
         patch(PreNorm, "after", faults.adds_by_index),
         THREE,
+        (
+            "training_reads_as_scoring_does",
+            "rows_are_apart",
+            "no_look_ahead",
+            "padding_is_invisible",
+            "gradients_stay_in_place",
+            "long_texts_are_read_alike",
+        ),
     ),
     Fault(
         "logits far too small",
         "a_batch_can_be_learned",
         "after 300 steps on one batch the loss is still",
-        patch(Head, "forward", lambda original: lambda self, x: original(self, x) * 3e-4),
+        patch(Head, "product", faults.too_small),
         ("decoder",),
     ),
 )

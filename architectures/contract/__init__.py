@@ -4,11 +4,12 @@ from architectures.contract.answers import (
     answers_are_allowed,
     likelihood_sums_to_one,
     limits_are_reached,
+    sampling_follows_scoring,
     scoring_is_still,
     the_end_is_scored,
     writing_follows_scoring,
 )
-from architectures.contract.caching import caches_are_values, forward_is_prefill_and_decode
+from architectures.contract.caching import caches_are_values, caches_last, forward_is_prefill_and_decode
 from architectures.contract.capacity import every_tensor_is_counted, tables_are_lookups, training_changes_no_buffer
 from architectures.contract.compute import (
     flops_are_counted,
@@ -23,6 +24,12 @@ from architectures.contract.learning import (
     training_reads_as_scoring_does,
 )
 from architectures.contract.lengths import long_texts_are_read_alike, texts_of
+from architectures.contract.losses import (
+    gradients_stay_in_place,
+    losses_of_rows_add_up,
+    selected_states_are_those_of_one_pass,
+    the_training_loss_is_the_likelihood,
+)
 from architectures.contract.outside import nothing_shared_is_changed
 from architectures.contract.parameters import (
     a_plan_is_the_model,
@@ -44,25 +51,40 @@ from architectures.contract.passes import (
     source_matters,
     target_matters,
 )
+from architectures.contract.repeats import (
+    a_training_step_repeats,
+    dropout_is_noise_in_training,
+    nothing_is_remembered,
+    objectives_draw_from_their_generator,
+)
+from architectures.contract.sizes import other_sizes_read_alike
 from architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
 from architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
+from architectures.contract.trials import QUICK, THOROUGH, USUAL, Trials
 
 __all__ = [
     "CHECKS",
     "LIMITS",
+    "QUICK",
     "SIZE",
+    "THOROUGH",
     "TOLERANCE",
+    "USUAL",
     "Check",
     "Result",
     "Subject",
+    "Trials",
     "a_batch_can_be_learned",
     "a_plan_is_the_model",
+    "a_training_step_repeats",
     "an_empty_source_is_none",
     "answers_are_allowed",
     "bfloat16_is_near",
     "building_is_repeatable",
     "caches_are_values",
+    "caches_last",
     "cross_attention_reads_the_source",
+    "dropout_is_noise_in_training",
     "embedding_enters_once",
     "every_parameter_gets_a_gradient",
     "every_tensor_is_counted",
@@ -70,19 +92,26 @@ __all__ = [
     "explanation",
     "flops_are_counted",
     "forward_is_prefill_and_decode",
+    "gradients_stay_in_place",
     "inputs_are_only_read",
     "likelihood_sums_to_one",
     "limits_are_reached",
     "long_texts_are_read_alike",
+    "losses_of_rows_add_up",
     "no_look_ahead",
+    "nothing_is_remembered",
     "nothing_shared_is_changed",
+    "objectives_draw_from_their_generator",
+    "other_sizes_read_alike",
     "padding_is_invisible",
     "parameters_are_counted",
     "planned",
     "property_of",
     "results",
     "rows_are_apart",
+    "sampling_follows_scoring",
     "scoring_is_still",
+    "selected_states_are_those_of_one_pass",
     "sequences",
     "size_is_used",
     "source_matters",
@@ -91,6 +120,7 @@ __all__ = [
     "target_matters",
     "texts_of",
     "the_end_is_scored",
+    "the_training_loss_is_the_likelihood",
     "ties_hold",
     "training_changes_no_buffer",
     "training_flops_are_counted",

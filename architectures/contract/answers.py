@@ -1,9 +1,11 @@
 """Checks of scoring and writing answers."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 
 import torch
+from torch import Tensor
 
 from architectures.contract.subject import (
     LIMITS,
@@ -16,10 +18,24 @@ from architectures.contract.subject import (
     require,
     sequences,
     subject,
+    written,
 )
 from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from tasks.example import END, MASK, SPECIALS
+
+SUMS = (  # words, of which so many are allowed, the most tokens, targets at a time
+    (3, 3, 3, 1000),
+    (5, 2, 2, 2),
+    (1, 1, 4, 1),
+    (2, 2, 4, 3),
+    (4, 4, 2, 1),
+    (9, 3, 3, 8),
+    (4, 4, 4, 1000),
+)
+LONGEST = 66  # tokens of a target whose likelihood is shared out: an encoder takes a pass for each
+SIGMAS = 5.0
+BEAMED = 6  # sources that are answered by beams
 
 
 @torch.no_grad()
@@ -101,20 +117,51 @@ def likelihood_sums_to_one(case: Subject) -> None:
     """Over a vocabulary small enough to enumerate, all ended and all cut-off targets have probability 1 together.
 
     Otherwise the likelihood is none, and bits per byte mean nothing: above 1 the model was shown what it should predict
-    or some token went unscored; below 1 probability is lost to tokens that cannot be written.
+    or some token went unscored; below 1 probability is lost to tokens that cannot be written. Also tried: one and two
+    targets at a time, other vocabularies and lengths, few allowed tokens, and how the likelihood of a long target is
+    shared out among its continuations.
     """
-    limits = replace(LIMITS, target_length=3, vocabulary=len(SPECIALS) + 3)
+    for words, allowed_words, length, rows in SUMS if case.trials.sizes else SUMS[:2]:
+        _sums_to_one(case, words, allowed_words, length, rows)
+    for length in case.trials.lengths:
+        if length <= LONGEST:
+            _is_shared_out(case, length)
+
+
+def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, rows: int) -> None:
+    """Requires targets of up to ``length`` tokens, the last ones cut off, to have probability 1 together."""
+    limits = replace(LIMITS, target_length=length, vocabulary=len(SPECIALS) + words)
     small = subject(case.build, limits=limits)
-    words = list(range(len(SPECIALS), limits.vocabulary))
+    answers = allowed(limits=limits)
+    answers[len(SPECIALS) + allowed_words :] = False
+    few = list(range(len(SPECIALS), len(SPECIALS) + allowed_words))
     source = sequences(1, 4, limits=limits)
     total = 0.0
-    for length in range(1, limits.target_length + 1):
-        endings = [[*start, END] for start in product(words, repeat=length - 1)]
-        if length == limits.target_length:
-            endings += [list(text) for text in product(words, repeat=length)]
-        pairs = Pairs(source.expand(len(endings), -1), torch.tensor(endings))
-        total += nats(small, pairs, allowed(limits=limits)).exp().sum().item()
-    require(abs(total - 1.0) < TOLERANCE, f"the mass of all targets is {total:.6f}")
+    for size in range(1, length + 1):
+        endings = [[*start, END] for start in product(few, repeat=size - 1)]
+        if size == length:
+            endings += [list(text) for text in product(few, repeat=size)]
+        for texts in torch.split(torch.tensor(endings), rows):
+            total += nats(small, Pairs(source.expand(len(texts), -1), texts), answers).exp().sum().item()
+    what = f"{allowed_words} of {words} words, {length} tokens at most, {rows} targets at a time"
+    require(abs(total - 1.0) < TOLERANCE, f"the mass of all targets is {total:.6f} ({what})")
+
+
+def _is_shared_out(case: Subject, length: int) -> None:
+    """Requires the likelihood of a text of ``length`` tokens to be the sum of those of its continuations."""
+    limits = replace(case.limits, target_length=length + 1)
+    long = subject(case.build, case.size, limits)
+    for end, texts in ((True, 3), (False, 5)):
+        answers = allowed(end, limits)
+        answers[len(SPECIALS) + texts :] = False
+        start = sequences(1, length, seed=length, limits=replace(limits, vocabulary=len(SPECIALS) + texts))
+        words = answers.nonzero()
+        source = sequences(1, 4)
+        longer = torch.cat([start.expand(len(words), -1), words], 1)
+        total = nats(long, Pairs(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
+        expected = nats(long, Pairs(source, start), answers)
+        what = f"likelihood of a text of {length} tokens, by that of all its continuations"
+        equal(total, expected, what, tolerance=TOLERANCE * (1 + length / 10))
 
 
 @torch.no_grad()
@@ -136,6 +183,60 @@ def writing_follows_scoring(case: Subject) -> None:
             require(
                 loss <= TOLERANCE, f"greedy writing picks a token {loss:.2g} nats below the likeliest (step {step})"
             )
+
+
+@torch.no_grad()
+def sampling_follows_scoring(case: Subject) -> None:
+    """Samples come as often as their likelihood says, and beams that keep every candidate find the likeliest answer.
+
+    What is written then comes from the model that is scored. At a temperature t the first token has its probability to
+    the power 1 / t; with one candidate (`top_k`) sampling is greedy, and so is a single beam.
+    """
+    limits = replace(LIMITS, target_length=2, vocabulary=len(SPECIALS) + 3)
+    small = subject(case.build, limits=limits)
+    answers, source = allowed(limits=limits), sequences(1, 4, limits=limits)
+    words = range(len(SPECIALS), limits.vocabulary)
+    texts = [(END,), *((a, b) for a in words for b in (END, *words))]
+    mass = {text: nats(small, Pairs(source, torch.tensor([text])), answers).exp().item() for text in texts}
+    count = case.trials.samples
+    many = source.expand(count, -1)
+    sampled = written(small, many, answers, Decoding(max_tokens=2, strategy="sample"))
+    _as_often(sampled, {_cut(text): chance for text, chance in mass.items()}, "samples")
+    heated = Decoding(max_tokens=1, strategy="sample", temperature=2.0)
+    first = {(word,): sum(p for text, p in mass.items() if text[0] == word) ** 0.5 for word in (END, *words)}
+    scale = sum(first.values())
+    chances = {_cut(text): p / scale for text, p in first.items()}
+    _as_often(written(small, many, answers, heated), chances, "samples at temperature 2")
+    wide = Decoding(max_tokens=2, strategy="beam", beams=len(texts), length_penalty=0.0)
+    sources = sequences(BEAMED, 4, seed=2, limits=limits)
+    for row, text in enumerate(written(small, sources, answers, wide)):
+        scores = [nats(small, Pairs(sources[row : row + 1], torch.tensor([each])), answers).item() for each in texts]
+        best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])
+        found = tuple(text.tolist())
+        require(found == best, f"{len(texts)} beams write {found}, the likeliest answer is {best}")
+    greedy = _rows(small, answers, "greedy")
+    require(_rows(small, answers, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
+
+
+def _rows(case: Subject, answers: Tensor, strategy: str, top_k: int = 0) -> list[list[int]]:
+    decoding = Decoding(max_tokens=2, strategy=strategy, top_k=top_k)
+    texts = written(case, sequences(5, 4, seed=3, limits=case.limits), answers, decoding)
+    return [text.tolist() for text in texts]
+
+
+def _cut(text: tuple[int, ...]) -> tuple[int, ...]:
+    """A text as it is written: without its END."""
+    return tuple(token for token in text if token != END)
+
+
+def _as_often(texts: list[Tensor], chances: dict[tuple[int, ...], float], what: str) -> None:
+    """Requires each text to come as often as its probability says, within ``SIGMAS`` standard deviations."""
+    counts = Counter(tuple(text.tolist()) for text in texts)
+    for text, chance in chances.items():
+        share = counts[text] / len(texts)
+        error = (chance * (1 - chance) / len(texts)) ** 0.5
+        message = f"{share:.4f} of {what} are {text}, whose probability is {chance:.4f}"
+        require(abs(share - chance) <= SIGMAS * error + 1e-9, message)
 
 
 def _spelled(token: int) -> str:

@@ -2,9 +2,12 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from architectures.contract.subject import LIMITS, Subject, equal, sequences, stacked
 from tasks.example import BOS, MASK
+
+CELLS = 70  # of an encoder's canvas at most: each costs a pass
 
 
 @torch.no_grad()
@@ -55,6 +58,43 @@ def forward_is_prefill_and_decode(case: Subject) -> None:
             logits, cache = case.model.decode(tokens, cache)
             found.append(logits)
         equal(torch.cat(found, 1), expected, f"logits of decoding {step} at a time, beside those of one pass")
+
+
+@torch.no_grad()
+def caches_last(case: Subject) -> None:
+    """A cache stays right through many steps, while its rows are repeated, reordered and left out as beams are.
+
+    Memory that is allocated for so many tokens, rows that are moved in some tensors only, or masks of the first batch
+    show late: the logits are compared with those of one pass over all that was written.
+    """
+    steps = case.trials.decoded if case.causal else min(case.trials.decoded, CELLS)
+    long = case.with_room(6, steps + 1)
+    source, mask = stacked([sequences(1, 4, seed=1), sequences(1, 6, seed=2), sequences(1, 1, seed=3)])
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.tensor([0, 0, 1, 1, 1, 2])
+    tokens = torch.full((len(rows), 1), BOS)
+    cache = long.model.prefill(source, mask).rows(rows)
+    history = tokens[:, :0]
+    for step in range(steps):
+        logits, cache = long.model.decode(tokens, cache)
+        if step < 4 or step % 8 == 0 or step >= steps - 2:
+            expected = _next(long, source[rows], mask[rows], history)
+            equal(logits[:, -1], expected, f"logits of step {step} from a cache whose rows were reordered")
+        order = torch.randint(len(rows), (int(torch.randint(2, 8, (1,), generator=draw)),), generator=draw)
+        rows, cache = rows[order], cache.rows(order)
+        tokens = sequences(len(rows), 1, seed=100 + step)
+        history = torch.cat([history[order], tokens], 1)
+
+
+def _next(case: Subject, source: Tensor, mask: Tensor, history: Tensor) -> Tensor:
+    """Logits (b, v) of what follows what was written (b, n), from one pass."""
+    if case.causal:
+        start = torch.full_like(source[:, :1], BOS)
+        last: Tensor = case.model(source, torch.cat([start, history], 1), mask)[:, -1]
+        return last
+    canvas = F.pad(history, (0, case.limits.target_length - history.shape[1]), value=MASK)
+    cell: Tensor = case.model(source, canvas, mask)[:, history.shape[1]]
+    return cell
 
 
 def _cell_by_cell(case: Subject, source: Tensor, target: Tensor, mask: Tensor) -> Tensor:

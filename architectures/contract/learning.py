@@ -4,7 +4,19 @@ import contextlib
 
 import torch
 
-from architectures.contract.subject import Subject, allowed, equal, fresh, nats, require, sequences
+from architectures.contract.batches import NUMBERS, batches, examples
+from architectures.contract.modes import OTHERS, TRAINING, Mode
+from architectures.contract.subject import (
+    Subject,
+    allowed,
+    equal,
+    fresh,
+    logits_of,
+    loss_of,
+    nats,
+    require,
+    sequences,
+)
 from architectures.objectives import Pairs
 
 MANY_STEPS = 300
@@ -16,12 +28,28 @@ LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learne
 def training_reads_as_scoring_does(case: Subject) -> None:
     """Where no dropout is asked for, a model in training mode computes what it computes in evaluation mode.
 
-    Noise comes from `size.dropout` alone, which an experiment sets for all; a rate of the variant's own, or BatchNorm,
-    which mixes rows and looks ahead in training, makes the comparison another one.
+    Noise comes from `size.dropout` alone, which an experiment sets for all; a rate of the variant's own, layers that
+    are left out, or BatchNorm, which mixes rows and looks ahead in training, makes the comparison another one. The same
+    holds with gradients and without, and in bfloat16.
     """
-    source, target = sequences(3, 4), sequences(3, 5, seed=1)
+    source, target = sequences(3, 4, limits=case.limits), sequences(3, 5, seed=1, limits=case.limits)
     expected = case.model(source, target)
     equal(case.model.train()(source, target), expected, "logits in training mode without dropout")
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest, longest)
+    for batch in batches(case.trials, roomy.limits):
+        expected = logits_of(roomy, batch.pairs)
+        for mode in OTHERS:
+            what = f"logits {mode} without dropout, beside those of scoring ({batch.name})"
+            equal(logits_of(roomy, batch.pairs, mode), expected, what)
+        scored, trained = (logits_of(roomy, batch.pairs, Mode(training, True, True)) for training in (False, True))
+        equal(trained, scored, f"logits in bfloat16, in training mode and not ({batch.name})")
+    for batch in examples(case.trials, case.limits):
+        for native in (False, True):
+            expected, found = (loss_of(case, batch.pairs, mode, native=native) for mode in (OTHERS[0], TRAINING))
+            equal(
+                found[None], expected[None], f"the loss in training mode, beside that in evaluation mode ({batch.name})"
+            )
 
 
 def every_parameter_gets_a_gradient(case: Subject) -> None:

@@ -7,7 +7,19 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from architectures.contract.subject import LIMITS, Build, Subject, equal, padded, require, sequences, subject
+from architectures.contract.modes import MODES, TRAINING
+from architectures.contract.subject import (
+    LIMITS,
+    Build,
+    Subject,
+    equal,
+    logits_of,
+    padded,
+    require,
+    sequences,
+    subject,
+)
+from architectures.objectives import Pairs
 from architectures.size import Limits
 from tasks.example import BOS
 
@@ -40,6 +52,7 @@ def texts_of(source_length: int, target_length: int) -> Callable[[Subject], None
 def _read_alike(build: Build, limits: Limits) -> None:
     case = subject(build, limits=limits)
     source, target = sequences(2, limits.source_length), sequences(2, limits.target_length, seed=1)
+    _trains_as_it_scores(case, source, target)
     if case.causal:
         _looks_back_only(case, source, target)
         _remembers(case, source, target)
@@ -48,18 +61,33 @@ def _read_alike(build: Build, limits: Limits) -> None:
 
 
 def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
-    """Other tokens from a position on leave the logits before it alone, and with them the states of the source."""
-    before, length = case.model(source, target), target.shape[1]
-    for position in sorted({1, length // 2, length - 1} - {0, length}):
-        changed = torch.cat([target[:, :position], sequences(2, length - position, seed=3)], 1)
-        found = case.model(source, changed)[:, :position]
-        equal(found, before[:, :position], f"logits before position {position} of {length}, when later tokens change")
+    """Other tokens from a position on leave the logits before it alone, and with them the states of the source.
+
+    So it is as scored, as trained and in bfloat16.
+    """
+    length = target.shape[1]
+    for mode in MODES:
+        before = logits_of(case, Pairs(source, target), mode)
+        for position in sorted({1, length // 2, length - 1} - {0, length}):
+            changed = torch.cat([target[:, :position], sequences(2, length - position, seed=3)], 1)
+            found = logits_of(case, Pairs(source, changed), mode)[:, :position]
+            what = f"logits before position {position} of {length}, when later tokens change{mode.note}"
+            equal(found, before[:, :position], what)
     half, states = source.shape[1] // 2, case.model.hidden(source, target).source
     if not case.model.source_predicts or states is None or not half:
         return
     changed = torch.cat([source[:, :half], sequences(2, source.shape[1] - half, seed=4)], 1)
     found = case.model.hidden(changed, target).source[:, :half]
     equal(found, states[:, :half], f"states of the first {half} source tokens, when later ones change")
+
+
+def _trains_as_it_scores(case: Subject, source: Tensor, target: Tensor) -> None:
+    """Training mode changes nothing, and a row is read alone as in a batch."""
+    expected = logits_of(case, Pairs(source, target))
+    equal(logits_of(case, Pairs(source, target), TRAINING), expected, f"logits of {target.shape[1]} tokens in training")
+    for row in range(len(source)):
+        alone = logits_of(case, Pairs(source[row : row + 1], target[row : row + 1]))
+        equal(alone, expected[row : row + 1], f"logits of row {row} of texts of {target.shape[1]} tokens, read alone")
 
 
 def _remembers(case: Subject, source: Tensor, target: Tensor) -> None:

@@ -3,8 +3,22 @@
 import torch
 from torch import Tensor
 
+from architectures.contract.batches import NUMBERS, batches, examples
 from architectures.contract.inside import changed_memory, crossing, embedded
-from architectures.contract.subject import LIMITS, Subject, allowed, equal, nats, padded, require, sequences, stacked
+from architectures.contract.modes import EXACT, MODES, TRAINING, TRAINING_BFLOAT16, Mode
+from architectures.contract.subject import (
+    LIMITS,
+    Subject,
+    allowed,
+    equal,
+    logits_of,
+    loss_of,
+    nats,
+    padded,
+    require,
+    sequences,
+    stacked,
+)
 from architectures.objectives import Pairs
 from tasks.example import BOS, SPECIALS
 
@@ -17,24 +31,49 @@ def no_look_ahead(case: Subject) -> None:
 
     A model that sees what it should predict has a splendid loss and writes nonsense. Causality is the mask's affair
     (`View(causal=True)`); look for a target that was not shifted, a window or a convolution that reaches to the right,
-    or, in an encoder, a cell that is scored while its token is on the canvas.
+    or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, as scored, as
+    trained and in bfloat16.
     """
-    source, target = sequences(3, 5), sequences(3, 6, seed=1)
     if case.causal:
-        before = case.model(source, target)
-        for position in range(1, target.shape[1]):
-            changed = target.clone()
-            changed[:, position:] = sequences(3, target.shape[1] - position, seed=2 + position)
-            found = case.model(source, changed)[:, :position]
-            equal(found, before[:, :position], f"logits before position {position}, when later tokens change")
-    answers = allowed(end=False)
+        longest = max(case.trials.lengths)
+        roomy = case.with_room(longest, longest)
+        for length in (6, *case.trials.lengths):
+            for mode in MODES:
+                _causal_in(roomy, sequences(1, 5), sequences(1, length, seed=1), mode)
+        for length in case.trials.lengths:
+            _causal_in_the_source(roomy, sequences(1, length, seed=2))
+    source, answers = sequences(1, 5), allowed(end=False, limits=case.limits)
+    words = answers.nonzero()
     for length in range(3):
-        start = target[:1, :length]
-        expected = nats(case, Pairs(source[:1], start), answers) if length else torch.zeros(1, dtype=torch.float64)
-        words = answers.nonzero()
-        longer = Pairs(source[:1].expand(len(words), -1), torch.cat([start.expand(len(words), -1), words], 1))
-        total = nats(case, longer, answers).logsumexp(0, keepdim=True)
+        start = sequences(1, 6, seed=1)[:, :length]
+        expected = nats(case, Pairs(source, start), answers) if length else torch.zeros(1, dtype=torch.float64)
+        longer = [nats(case, Pairs(source, torch.cat([start, word[None]], 1)), answers) for word in words]
+        total = torch.cat(longer).logsumexp(0, keepdim=True)
         equal(total, expected, f"likelihood of the first {length} tokens, by that of all {length + 1}")
+
+
+def _causal_in(case: Subject, source: Tensor, target: Tensor, mode: Mode) -> None:
+    """Requires other tokens from a position on to leave the logits before it alone."""
+    before, length = logits_of(case, Pairs(source, target), mode), target.shape[1]
+    positions = range(1, length) if length < 10 else sorted({1, length // 3, length // 2, length - 2, length - 1})
+    for position in positions:
+        changed = target.clone()
+        changed[:, position:] = sequences(1, length - position, seed=2 + position)
+        found = logits_of(case, Pairs(source, changed), mode)[:, :position]
+        equal(found, before[:, :position], f"logits before position {position}, when later tokens change{mode.note}")
+
+
+def _causal_in_the_source(case: Subject, source: Tensor) -> None:
+    """Requires states of a source that has a loss of its own not to depend on what comes later in it, or after it."""
+    target, length = sequences(1, 3, seed=3), source.shape[1]
+    states = case.model.hidden(source, target).source
+    if not case.model.source_predicts or states is None:
+        return
+    for position in sorted({1, length // 2, length - 1}):
+        changed = torch.cat([source[:, :position], sequences(1, length - position, seed=4)], 1)
+        found = case.model.hidden(changed, sequences(1, 3, seed=5)).source[:, :position]
+        expected = states[:, :position]
+        equal(found, expected, f"states before source position {position} of {length}, when later tokens change")
 
 
 @torch.no_grad()
@@ -68,9 +107,9 @@ def padding_is_invisible(case: Subject) -> None:
     """Padding on either side of source or target, whatever it holds, leaves the logits at tokens as they were.
 
     Else a score depends on which other texts share the batch. Padding has no keys that others see (`View.present`) and
-    does not count as a position (`count_positions`).
+    does not count as a position (`count_positions`). Rows are tried one at a time, as scored and as trained.
     """
-    source, target = sequences(2, 4), sequences(2, 5, seed=1)
+    source, target = sequences(1, 4), sequences(1, 5, seed=1)
     expected = case.model(source, target)
     cached = _step_by_step(case, source, target, None)
     for left, right in ((0, 2), (2, 0), (1, 1)):
@@ -83,6 +122,42 @@ def padding_is_invisible(case: Subject) -> None:
         equal(found, expected, f"logits with target padding {left}+{right}")
         found = case.model(wide, tall, wide_mask.long(), tall_mask.long())[:, left : left + target.shape[1]]
         equal(found, expected, f"logits with padding {left}+{right} of both")
+    _padded_rows(case)
+    _padded_examples(case)
+
+
+def _padded_rows(case: Subject) -> None:
+    """Requires rows of many batches, alone with their padding, to be read as they are without it."""
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest + 3, longest + 3)
+    for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
+        for row in batch.with_source():
+            where = f"of row {row} of a batch ({batch.name}), read alone with its padding and without"
+            for mode in EXACT:
+                found = batch.real(logits_of(roomy, batch.row(row), mode), row)
+                expected = logits_of(roomy, batch.stripped(row), mode)[0]
+                equal(found[None], expected[None], f"logits{mode.note} {where}")
+        found, expected = (
+            logits_of(roomy, pairs, TRAINING_BFLOAT16) for pairs in (batch.pairs, batch.other_padding(seed=5))
+        )
+        for row in batch.with_source():
+            what = f"logits of row {row} of a batch ({batch.name}) with other padding{TRAINING_BFLOAT16.note}"
+            equal(batch.real(found, row)[None], batch.real(expected, row)[None], what)
+
+
+def _padded_examples(case: Subject) -> None:
+    """Requires likelihoods of rows with their padding to be those without it, and losses not to depend on it."""
+    answers, limits = allowed(limits=case.limits), case.limits
+    for batch in examples(case.trials, limits):
+        for row in batch.with_source():
+            found, expected = (nats(case, pairs, answers) for pairs in (batch.row(row), batch.stripped(row)))
+            equal(found, expected, f"likelihood of row {row} of a batch ({batch.name}) with its padding and without")
+        for native in (False, True):
+            found, expected = (
+                loss_of(case, pairs, TRAINING, native=native).detach()
+                for pairs in (batch.pairs, batch.other_padding(seed=5))
+            )
+            equal(found[None], expected[None], f"training loss of a batch ({batch.name}) with other padding")
 
 
 @torch.no_grad()
@@ -98,26 +173,43 @@ def an_empty_source_is_none(case: Subject) -> None:
         expected = logits(case, None, target, None)
         equal(logits(case, noise[:, :0], target, None), expected, f"{what}, logits of a source of no tokens")
         equal(logits(case, noise, target, nothing), expected, f"{what}, logits of a source of padding")
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest + 3, longest + 3)
+    for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
+        for row in batch.without_source():
+            for mode in EXACT:
+                found = batch.real(logits_of(roomy, batch.row(row), mode), row)
+                alone = logits_of(roomy, batch.stripped(row), mode)[0]
+                equal(found[None], alone[None], f"logits{mode.note} of a row without a source ({batch.name})")
 
 
 @torch.no_grad()
 def rows_are_apart(case: Subject) -> None:
-    """A row's logits and likelihood are the same alone and in a batch of rows of other lengths.
+    """A row's logits and likelihood are the same alone and in a batch, with the same padding.
 
     Scores must not depend on the batch size. Look for statistics over the batch (BatchNorm), a mask of one row used for
-    all, or a `view` that mixes rows with positions.
+    all, or a `view` that mixes rows with positions. Batches of up to 33 rows are tried, as scored and as trained.
     """
-    lengths = ((4, 5), (0, 2), (6, 3))
-    sources = [sequences(1, s, seed=s) for s, _ in lengths]
-    targets = [sequences(1, t, seed=10 + t) for _, t in lengths]
-    source, source_mask = stacked(sources)
-    target, target_mask = stacked(targets)
-    found = case.model(source, target, source_mask, target_mask)
-    scores = nats(case, Pairs(source, target, source_mask, target_mask), allowed())
-    for row, (_, t) in enumerate(lengths):
-        equal(found[row : row + 1, :t], case.model(sources[row], targets[row]), f"logits of row {row} of a batch")
-        alone = nats(case, Pairs(sources[row], targets[row]), allowed())
-        equal(scores[row : row + 1], alone, f"likelihood of row {row} of a batch")
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest + 3, longest + 3)
+    for batch in batches(case.trials, roomy.limits):
+        for mode in EXACT:
+            found = logits_of(roomy, batch.pairs, mode)
+            for row in batch.some():
+                what = f"logits of row {row} of a batch: {batch.name}{mode.note}"
+                alone = batch.real(logits_of(roomy, batch.row(row), mode), row)
+                equal(batch.real(found, row)[None], alone[None], what)
+        for row in batch.some(2):
+            found, other = (
+                logits_of(roomy, pairs, TRAINING_BFLOAT16) for pairs in (batch.pairs, batch.other_rows(row, seed=5))
+            )
+            what = f"logits of row {row} of a batch with other rows: {batch.name}{TRAINING_BFLOAT16.note}"
+            equal(batch.real(other, row)[None], batch.real(found, row)[None], what)
+    for batch in examples(case.trials, case.limits):
+        scores = nats(case, batch.pairs, allowed(limits=case.limits))
+        for row in batch.some():
+            alone = nats(case, batch.row(row), allowed(limits=case.limits))
+            equal(scores[row : row + 1], alone, f"likelihood of row {row} of a batch: {batch.name}")
 
 
 @torch.no_grad()

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from architectures.contract.modes import SCORING, Mode
+from architectures.contract.trials import QUICK, Trials
+from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size
 from tasks.example import END, SPECIALS
@@ -15,30 +18,40 @@ TOLERANCE = 1e-4
 SIZE = Size(dim=32, heads=2, depth=2, hidden=24)
 LIMITS = Limits(vocabulary=23, source_length=7, target_length=6)
 
+NOISE = 0.15  # standard deviation of what is added to parameters at width ``SIZE.dim``; less in wider models
+
 Build = Callable[[Size, Limits], Any]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A variant under test: its builder, and a model with random weights and no dropout."""
+    """A variant under test: its builder, a model with random weights and no dropout, and how much is tried on it."""
 
     build: Build
     model: Any
+    trials: Trials = QUICK
+    size: Size = SIZE
+    limits: Limits = LIMITS
 
     @property
     def causal(self) -> bool:
         return str(self.model.family) != "encoder"
 
+    def with_room(self, source: int, target: int) -> "Subject":
+        """The same variant with limits of so many tokens."""
+        limits = Limits(self.limits.vocabulary, source, target)
+        return subject(self.build, self.size, limits, trials=self.trials)
 
-def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int = 0) -> Subject:
+
+def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int = 0, trials: Trials = QUICK) -> Subject:
     """A model in which every parameter is random, so that nothing starts out as zero and hides a fault."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(size, limits).eval()
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.15)
-    return Subject(build, model)
+                parameter.add_(torch.randn_like(parameter) * NOISE * (SIZE.dim / size.dim) ** 0.5)
+    return Subject(build, model, trials, size, limits)
 
 
 def fresh(build: Build, seed: int = 0, size: Size = SIZE, limits: Limits = LIMITS) -> Any:
@@ -69,6 +82,35 @@ def nats(case: Subject, pairs: Pairs, answers: Tensor) -> Tensor:
     return found
 
 
+@torch.no_grad()
+def logits_of(case: Subject, pairs: Pairs, mode: Mode = SCORING) -> Tensor:
+    """Logits (b, t, v) of one pass in a mode, in float32."""
+    with mode.of(case.model):
+        logits: Tensor = case.model(*pairs)
+    return logits.detach().float()
+
+
+def loss_of(
+    case: Subject, pairs: Pairs, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
+) -> Tensor:
+    """The training loss in a mode; the objective draws from a generator with this seed."""
+    answers, generator = allowed(limits=case.limits), torch.Generator().manual_seed(seed)
+    with mode.of(case.model):
+        loss: Tensor = case.model.objective.loss(case.model, pairs, answers, generator, native, smoothing)
+    return loss
+
+
+@torch.no_grad()
+def written(
+    case: Subject, source: Tensor, answers: Tensor, decoding: Decoding, seed: int = 0, mask: Tensor | None = None
+) -> list[Tensor]:
+    """What the model writes for sources (b, s)."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs = Pairs(source, torch.full((len(source), 1), END), mask)
+    texts: list[Tensor] = case.model.objective.generate(case.model, pairs, answers, decoding, generator)
+    return texts
+
+
 def padded(tokens: Tensor, left: int, right: int, seed: int) -> tuple[Tensor, Tensor]:
     """Tokens with arbitrary tokens on both sides, and the mask that tells them apart."""
     rows, length = tokens.shape
@@ -95,11 +137,11 @@ def require(condition: bool, what: str) -> None:
         raise BrokenError(what)
 
 
-def equal(found: Tensor, expected: Tensor, what: str) -> None:
-    """Requires (b, t, ...) or (b,) to agree within ``TOLERANCE``; else says where they differ most, and by how much."""
+def equal(found: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
+    """Requires (b, t, ...) or (b,) to agree within ``tolerance``; else says where they differ most, and by how much."""
     require(found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     difference = (found - expected).abs()
-    if difference.numel() and not bool((difference <= TOLERANCE).all()):
+    if difference.numel() and not bool((difference <= tolerance).all()):
         worst = torch.unravel_index(difference.nan_to_num(nan=torch.inf).argmax(), difference.shape)
         where = ", ".join(f"{axis} {int(i)}" for axis, i in zip(("row", "position"), worst, strict=False))
         raise BrokenError(f"{what}: off by {difference[worst].item():.2g} (at {where})")

@@ -12,8 +12,22 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures.contract import answers, caching, capacity, compute, learning, lengths, outside, parameters, passes
+from architectures.contract import (
+    answers,
+    caching,
+    capacity,
+    compute,
+    learning,
+    lengths,
+    losses,
+    outside,
+    parameters,
+    passes,
+    repeats,
+    sizes,
+)
 from architectures.contract.subject import BrokenError, Build, Subject, subject
+from architectures.contract.trials import QUICK, Trials
 from architectures.patience import limited
 from tasks.errors import is_signalled, one_line
 
@@ -23,26 +37,36 @@ CHECKS: tuple[Check, ...] = (
     outside.nothing_shared_is_changed,
     answers.limits_are_reached,
     answers.scoring_is_still,
+    repeats.objectives_draw_from_their_generator,
+    learning.bfloat16_is_near,
     learning.training_reads_as_scoring_does,
+    repeats.nothing_is_remembered,
     passes.inputs_are_only_read,
     answers.answers_are_allowed,
+    passes.rows_are_apart,
     passes.no_look_ahead,
     passes.cross_attention_reads_the_source,
     passes.padding_is_invisible,
     passes.an_empty_source_is_none,
-    passes.rows_are_apart,
     caching.caches_are_values,
     caching.forward_is_prefill_and_decode,
+    caching.caches_last,
     passes.source_matters,
     passes.target_matters,
     passes.embedding_enters_once,
     answers.the_end_is_scored,
     answers.likelihood_sums_to_one,
     answers.writing_follows_scoring,
+    answers.sampling_follows_scoring,
+    losses.selected_states_are_those_of_one_pass,
+    losses.the_training_loss_is_the_likelihood,
+    losses.losses_of_rows_add_up,
+    losses.gradients_stay_in_place,
     compute.flops_are_counted,
     compute.training_flops_are_counted,
     compute.visible_flops_are_counted,
     lengths.long_texts_are_read_alike,
+    sizes.other_sizes_read_alike,
     parameters.everything_is_registered,
     capacity.every_tensor_is_counted,
     parameters.building_is_repeatable,
@@ -53,8 +77,9 @@ CHECKS: tuple[Check, ...] = (
     parameters.size_is_used,
     parameters.weights_survive_saving,
     parameters.ties_hold,
+    repeats.a_training_step_repeats,
+    repeats.dropout_is_noise_in_training,
     learning.every_parameter_gets_a_gradient,
-    learning.bfloat16_is_near,
     learning.a_batch_can_be_learned,
 )
 
@@ -72,12 +97,15 @@ class Result:
         return str(self.check.__name__)
 
 
-def results(build: Build, path: str = "", checks: Sequence[Check] = CHECKS) -> Iterator[Result]:
-    """Runs every check on a new model, one at a time; ``path`` is the file whose lines errors are looked up in."""
+def results(build: Build, path: str = "", checks: Sequence[Check] = CHECKS, trials: Trials = QUICK) -> Iterator[Result]:
+    """Runs every check on a new model, one at a time, on so many inputs as ``trials`` says.
+
+    ``path`` is the file whose lines errors are looked up in.
+    """
     for check in checks:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            result = _result(check, build, path)
+            result = _result(check, build, path, trials)
         yield result
 
 
@@ -91,10 +119,10 @@ def explanation(check: Check) -> str:
     return " ".join(_paragraphs(check)[1:])
 
 
-def _result(check: Check, build: Build, path: str) -> Result:
+def _result(check: Check, build: Build, path: str, trials: Trials) -> Result:
     try:
         with limited():
-            return Result(check, note=check(subject(build)))
+            return Result(check, note=check(subject(build, trials=trials)))
     except BrokenError as error:
         return Result(check, problem=" ".join(str(error).split()))
     except BaseException as error:

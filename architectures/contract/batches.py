@@ -1,0 +1,141 @@
+"""Batches of many shapes: rows, lengths, and padding on either side or nowhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from architectures.contract.subject import sequences
+from architectures.contract.trials import Trials
+from architectures.objectives import Pairs
+from architectures.size import Limits
+from tasks.example import END
+
+NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at most so many tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch ``pairs`` and what to call it; ``lengths`` are the tokens of source and target of each row.
+
+    Layouts: "plain" has equal lengths and no masks, "masked" masks that are all True, "even" equal lengths and padding,
+    "right", "left" and "around" different lengths, padded on that side. Padding holds arbitrary tokens.
+    """
+
+    name: str
+    pairs: Pairs
+    lengths: tuple[tuple[int, int], ...]
+
+    def row(self, row: int) -> Pairs:
+        """One row as it stands in the batch, its padding included."""
+        return Pairs(*(None if x is None else x[row : row + 1] for x in self.pairs))  # type: ignore[arg-type]
+
+    def stripped(self, row: int) -> Pairs:
+        """The tokens of one row, without padding and masks."""
+        source, target, source_mask, target_mask = self.pairs
+        parts = ((source, source_mask), (target, target_mask))
+        return Pairs(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
+
+    def real(self, logits: Tensor, row: int) -> Tensor:
+        """The logits (t, v) at the tokens of a row, of those of the batch (b, t, v) or of the row alone (1, t, v)."""
+        mask = self.pairs.target_mask
+        found = logits[row if len(logits) > 1 else 0]
+        return found if mask is None else found[mask[row]]
+
+    def with_source(self) -> list[int]:
+        """Some rows that have a source."""
+        return [row for row in self.some() if self.lengths[row][0]]
+
+    def without_source(self) -> list[int]:
+        """The rows that have none."""
+        return [row for row, (source, _) in enumerate(self.lengths) if not source]
+
+    def some(self, most: int = 3) -> list[int]:
+        """The first row, the last, and some between."""
+        count = len(self.pairs.target)
+        return sorted({int(x) for x in torch.linspace(0, count - 1, min(most, count)).round().tolist()})
+
+    def other_padding(self, seed: int) -> Pairs:
+        """The batch with other tokens where there is padding, in every row that has a source."""
+        source, target, source_mask, target_mask = self.pairs
+        kept = torch.tensor([not length for length, _ in self.lengths])[:, None]
+        return Pairs(
+            _replaced(source, None if source_mask is None else ~(source_mask | kept), seed),
+            _replaced(target, None if target_mask is None else ~(target_mask | kept), seed + 1),
+            source_mask,
+            target_mask,
+        )
+
+    def other_rows(self, row: int, seed: int) -> Pairs:
+        """The batch with other tokens in every row but one."""
+        others = torch.arange(len(self.pairs.target)) != row
+        source, target, source_mask, target_mask = self.pairs
+        return Pairs(
+            _replaced(source, others[:, None].expand_as(source), seed),
+            _replaced(target, others[:, None].expand_as(target), seed + 1),
+            source_mask,
+            target_mask,
+        )
+
+
+def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[Batch]:
+    """A batch of every number of rows in every layout; lengths are drawn from those of ``trials``."""
+    draw = torch.Generator().manual_seed(0)
+    for rows in trials.rows:
+        for layout in (layout for layout in trials.layouts if layout not in left_out):
+            yield _batch(rows, layout, trials, limits, draw)
+
+
+def examples(trials: Trials, limits: Limits) -> Iterator[Batch]:
+    """Batches as objectives get them: padding at the right alone, and every second target has its END."""
+    for batch in batches(trials, limits, left_out=("left", "around")):
+        target = batch.pairs.target.clone()
+        for row, (_, length) in enumerate(batch.lengths):
+            if row % 2 == 0:
+                target[row, length - 1] = END
+        yield Batch(batch.name, batch.pairs._replace(target=target), batch.lengths)
+
+
+def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.Generator) -> Batch:
+    most = next(length for count, length in NUMBERS.items() if rows <= count)
+    known = [1, 2, 3, 5, *(length for length in trials.lengths if length <= most)]
+
+    def drawn(bound: int) -> int:
+        return min(known[int(torch.randint(len(known), (1,), generator=draw))], bound)
+
+    def pair() -> tuple[int, int]:
+        return drawn(limits.source_length), drawn(limits.target_length)
+
+    same = layout in ("plain", "masked", "even")
+    lengths = [pair()] * rows if same else [pair() for _ in range(rows)]
+    if not same and rows > 1:
+        lengths[1] = (0, lengths[1][1])  # a row without a source among others
+    seed = int(torch.randint(2**31, (1,), generator=draw))
+    source, source_mask = _side([s for s, _ in lengths], layout, limits.source_length, seed, limits)
+    target, target_mask = _side([t for _, t in lengths], layout, limits.target_length, seed + 1, limits)
+    named = {"plain": "no padding", "masked": "masks without padding", "even": "equal lengths and padding"}
+    name = f"{rows} row{'s' if rows > 1 else ''}, {named.get(layout, f'padded {layout}')}"
+    return Batch(name, Pairs(source, target, source_mask, target_mask), tuple(lengths))
+
+
+def _side(lengths: list[int], layout: str, bound: int, seed: int, limits: Limits) -> tuple[Tensor, Tensor | None]:
+    """Tokens (b, n) of these lengths in this layout, and their mask."""
+    widest = max(lengths)
+    width = widest if layout in ("plain", "masked") else min(widest + 3, bound)
+    tokens = sequences(len(lengths), width, seed=seed, limits=limits)
+    if layout == "plain":
+        return tokens, None
+    mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    for row, length in enumerate(lengths):
+        free = width - length
+        left = {"left": free, "around": free // 2}.get(layout, 0)
+        mask[row, left : left + length] = True
+    return tokens, mask
+
+
+def _replaced(tokens: Tensor, where: Tensor | None, seed: int) -> Tensor:
+    if where is None:
+        return tokens
+    noise = sequences(tokens.shape[0], tokens.shape[1], seed=seed)
+    return torch.where(where, noise, tokens)

@@ -1,0 +1,345 @@
+"""Checks of the path of training: selected states, the loss, and where its gradient goes."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from architectures.causal import Causal
+from architectures.contract.batches import NUMBERS, Batch, batches, examples
+from architectures.contract.modes import EXACT, TRAINING, TRAINING_BFLOAT16, Mode
+from architectures.contract.subject import (
+    BrokenError,
+    Subject,
+    allowed,
+    equal,
+    loss_of,
+    nats,
+    require,
+    sequences,
+    subject,
+)
+from architectures.contract.tokens import token_gradients, unique_tokens
+from architectures.family import Places
+from architectures.masked import Masked
+from architectures.objectives import Asked, Asks, Pairs
+from architectures.size import Limits
+from tasks.example import BOS, END, MASK
+
+DRAWS = 64  # of what an objective hides
+SMOOTHING = 0.1
+
+
+def selected_states_are_those_of_one_pass(case: Subject) -> None:
+    """`hidden(at=...)` gives the states that `hidden` gives at these places, and `logits` of them are `forward`.
+
+    Training and scoring read states at some places only, and models leave out what nobody reads. A shortcut for few,
+    late or single places must not change them.
+    """
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest, longest)
+    for batch in batches(case.trials, roomy.limits):
+        for mode in EXACT:
+            _selected(roomy, batch, mode)
+
+
+def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
+    source, target, *_ = batch.pairs
+    where = f"({batch.name}){mode.note}"
+    with mode.of(case.model):
+        whole = case.model.hidden(*batch.pairs)
+        logits, forward = case.model.logits(whole.target), case.model(*batch.pairs)
+    equal(logits.detach(), forward.detach(), f"logits of all states, beside `forward` {where}")
+    all_states = whole.target.detach().flatten(0, 1)
+    for what, index in _places(batch, target.shape[1]):
+        with mode.of(case.model):
+            found = case.model.hidden(*batch.pairs, Places(None, index)).target.detach()
+        equal(found, all_states[index], f"states of the target at {what}, beside those of all {where}")
+    if whole.source is None or not case.model.source_predicts or not source.shape[1]:
+        return
+    real = torch.ones_like(source, dtype=torch.bool) if batch.pairs.source_mask is None else batch.pairs.source_mask
+    index = real.flatten().nonzero().squeeze(1)[::2]
+    last = _last(batch, target.shape[1])
+    with mode.of(case.model):
+        states = case.model.hidden(*batch.pairs, Places(index, last))
+    equal(
+        states.source.detach(),
+        whole.source.detach().flatten(0, 1)[index],
+        f"states of every second source token {where}",
+    )
+    equal(
+        states.target.detach(), all_states[last], f"states of the last target tokens, with those of the source {where}"
+    )
+
+
+def _places(batch: Batch, width: int) -> Iterator[tuple[str, Tensor]]:
+    """Real places of the target, counted row by row: all, every third, the last of each row, and one alone."""
+    mask = batch.pairs.target_mask
+    real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
+    everything = real.flatten().nonzero().squeeze(1)
+    yield "every token", everything
+    yield "every third token", everything[::3]
+    yield "the last tokens", _last(batch, width)
+    yield "one token", everything[len(everything) // 2 :][:1]
+
+
+def _last(batch: Batch, width: int) -> Tensor:
+    mask = batch.pairs.target_mask
+    real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
+    column = torch.where(real, torch.arange(width), -1).amax(1)
+    return torch.arange(len(real)) * width + column
+
+
+@torch.no_grad()
+def the_training_loss_is_the_likelihood(case: Subject) -> None:
+    """The training loss is the negative log-likelihood that the objective states, of every target token, END too.
+
+    A loss that leaves tokens out, weighs them otherwise or smooths them unasked trains for another task than the one
+    that is scored. Of `Causal` and `Masked` it is computed again from plain logits; an objective of your own has to
+    depend on every token of the target.
+    """
+    for batch in examples(case.trials, case.limits):
+        for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
+            for mode in EXACT:
+                _stated(case, batch, mode, native, smoothing)
+    _every_token_counts(case)
+
+
+def _stated(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> None:
+    """Requires the loss of a known objective to be what its definition says."""
+    objective = case.model.objective
+    if type(objective) is Causal:
+        expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
+        _likelihood(case, batch)
+    elif isinstance(objective, Asks):
+        asked = objective.asked(case.model, batch.pairs, torch.Generator().manual_seed(0), native)
+        if type(objective) is Masked:
+            _hidden_cells(case, batch.pairs, asked, native)
+        expected = _asked_loss(case, asked, mode, smoothing)
+    else:
+        return
+    found = loss_of(case, batch.pairs, mode, native=native, smoothing=smoothing).detach()
+    words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
+    what = f"the training loss, beside its definition ({batch.name}{words}){mode.note}"
+    equal(found.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
+
+
+def _causal_loss(case: Subject, pairs: Pairs, mode: Mode, native: bool, smoothing: float) -> Tensor:
+    """Mean negative log-likelihood of the target, plus that of the source from its second token on."""
+    source, target, source_mask, target_mask = pairs
+    inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+    with mode.of(case.model):
+        logits = case.model(source, inputs, source_mask, target_mask).detach()
+        states = case.model.hidden(source, inputs, source_mask, target_mask).source
+    answers, real = allowed(limits=case.limits), _real(target, target_mask)
+    loss = _nats(logits, target, answers, smoothing)[real].mean()
+    if native and case.model.source_predicts and source.shape[1] > 1:
+        later = _real(source, source_mask)[:, 1:]  # padding stands at the right
+        source_logits = case.model.logits(states).detach()[:, :-1]
+        loss = loss + _nats(source_logits, source[:, 1:], torch.ones_like(answers), smoothing)[later].sum() / max(
+            int(later.sum()), 1
+        )
+    return loss
+
+
+def _likelihood(case: Subject, batch: Batch) -> None:
+    """Requires the likelihood of a causal model's targets to be the sum over the logits of one pass."""
+    source, target, source_mask, target_mask = batch.pairs
+    answers = allowed(limits=case.limits)
+    inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+    each = _nats(case.model(source, inputs, source_mask, target_mask), target, answers, 0.0)
+    expected = -(each * _real(target, target_mask)).sum(1).double()
+    equal(nats(case, batch.pairs, answers), expected, f"likelihood, beside the sum over plain logits ({batch.name})")
+
+
+def _asked_loss(case: Subject, asked: Asked, mode: Mode, smoothing: float) -> Tensor:
+    """The weighted sum over what is asked, from the logits of every position."""
+    inputs = asked.source, asked.target, asked.source_mask, asked.target_mask
+    with mode.of(case.model):
+        states = case.model.hidden(*inputs)
+        logits = case.model(*inputs).detach().flatten(0, 1)[asked.at]
+    answers = allowed(limits=case.limits)
+    loss = (_nats(logits, asked.labels, answers, smoothing) * asked.weights).sum()
+    if asked.source_at is not None and asked.source_labels is not None and states.source is not None:
+        assert asked.source_weights is not None
+        source_logits = case.model.logits(states.source.flatten(0, 1)[asked.source_at]).detach()
+        each = _nats(source_logits, asked.source_labels, torch.ones_like(answers), smoothing)
+        loss = loss + (each * asked.source_weights).sum()
+    return loss
+
+
+def _hidden_cells(case: Subject, pairs: Pairs, asked: Asked, native: bool) -> None:
+    """Requires hidden cells to be [MASK] on the canvas, their labels the target's tokens, their weights n / k."""
+    real, width = _real(pairs.target, pairs.target_mask), asked.target.shape[1]
+    require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
+    canvas = F.pad(pairs.target.masked_fill(~real, MASK), (0, width - pairs.target.shape[1]), value=MASK)
+    hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
+    hidden[asked.at] = True
+    cells = hidden.view(canvas.shape)
+    require(
+        bool(torch.equal(asked.target, canvas.masked_fill(cells, MASK))),
+        "cells that are not hidden differ from the target",
+    )
+    require(
+        bool(torch.equal(asked.labels, canvas.flatten()[asked.at])),
+        "hidden cells have other labels than the target's tokens",
+    )
+    counts, lengths = cells.sum(1), real.sum(1)
+    require(bool((counts >= 1).all()), "nothing of a target is hidden")
+    weights = (lengths / counts)[asked.at // width] / lengths.sum()
+    equal(asked.weights, weights, "weights of hidden cells, beside n / k")
+    if native and asked.source_at is not None and asked.source_labels is not None:
+        shown = F.pad(pairs.source, (0, 1), value=BOS).flatten()
+        require(
+            bool(torch.equal(asked.source_labels, shown[asked.source_at])), "hidden source tokens have other labels"
+        )
+        read = asked.source.flatten()[asked.source_at]
+        require(bool((read == MASK).all()), "a source token is read that should be predicted")
+
+
+def _every_token_counts(case: Subject) -> None:
+    """Requires every token of a target, END too, to be predicted in some draw of what is hidden."""
+    objective = case.model.objective
+    if not isinstance(objective, Asks):
+        return
+    for length in (1, 3, case.limits.target_length):
+        source, target = (sequences(2, n, seed=n, limits=case.limits) for n in (3, length))
+        target[0, -1] = END
+        left = {(row, column) for row in range(2) for column in range(length)}
+        for seed in range(DRAWS):
+            asked = objective.asked(case.model, Pairs(source, target), torch.Generator().manual_seed(seed), False)
+            weights, width = asked.weights.expand(len(asked.at)), asked.target.shape[1]
+            left -= {divmod(int(at), width) for at in asked.at[weights > 0]}
+        for row, column in sorted(left):
+            what = "END" if target[row, column] == END else "a token"
+            require(False, f"{what}, {column + 1} of {length} of a target, has no part in the training loss")
+
+
+def losses_of_rows_add_up(case: Subject) -> None:
+    """The loss of a batch is a sum of losses of its rows: no row's share depends on what another one holds.
+
+    Contrasts between rows, statistics over the batch or weights by rank make the loss depend on who shares a batch.
+    """
+    for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
+        first, second = (
+            Pairs(*(sequences(rows, n, seed=seed + n, limits=case.limits) for n in (s, t))) for seed in (0, 50)
+        )
+        for native in (False, True):
+            for row in (0, rows - 1):
+                _adds_up(case, first, second, row, native)
+
+
+def _adds_up(case: Subject, first: Pairs, second: Pairs, row: int, native: bool) -> None:
+    """Requires what changes in one row to change the loss by the same amount, whatever the other rows hold."""
+    one = torch.arange(len(first.target)) == row
+
+    def loss(own: Pairs, others: Pairs) -> float:
+        source, target = (torch.where(one[:, None], a, b) for a, b in zip(own[:2], others[:2], strict=True))
+        return loss_of(case, Pairs(source, target), TRAINING, native=native).item()
+
+    with torch.no_grad():
+        here, there = (loss(second, others) - loss(first, others) for others in (first, second))
+    changed = f"other tokens in row {row} of {len(first.target)} change the loss by {here:.6f}"
+    require(abs(here - there) <= 1e-4, f"{changed}, beside other rows by {there:.6f}")
+
+
+def gradients_stay_in_place(case: Subject) -> str | None:
+    """The loss of a token sends no gradient to later tokens, to padding or to another row.
+
+    What a token's loss can change it can use: a gradient that reaches the embeddings of later tokens teaches the model
+    to look ahead. Exactly zero is required, in float32 and in bfloat16; look for a mask that training leaves out.
+    """
+    shapes = [(3, 6, 5)] + [(rows, max(36 // rows, 2), max(60 // rows, 2)) for rows in case.trials.rows if rows != 3]
+    known = [_gradients(case, rows, s, t) for rows, s, t in shapes]
+    return None if all(known) else "its objective or its token table is not ours"
+
+
+def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
+    limits = Limits(case.limits.vocabulary + rows * (source + target), source, max(target, case.limits.target_length))
+    own = subject(case.build, case.size, limits, trials=case.trials)
+    if not isinstance(own.model.objective, Asks):
+        return False
+    for padding in (False, True):
+        pairs = unique_tokens(rows, source, target, padding)
+        asked = own.model.objective.asked(own.model, pairs, torch.Generator().manual_seed(0), True)
+        for mode in (TRAINING, TRAINING_BFLOAT16):
+            if not all(_confined(own, one, mode) for one in _ones(asked)):
+                return False
+    return True
+
+
+def _ones(asked: Asked) -> Iterator[Asked]:
+    """What is asked, of some single places: the first, the last, and some between, of target and source."""
+    one, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
+    for i in sorted({0, len(asked.at) // 2, len(asked.at) - 1}):
+        yield asked._replace(
+            at=asked.at[i : i + 1], labels=asked.labels[i : i + 1], weights=one, source_at=None, source_labels=None
+        )
+    if asked.source_at is None or asked.source_labels is None or not len(asked.source_at):
+        return
+    for i in sorted({0, len(asked.source_at) // 2, len(asked.source_at) - 1}):
+        yield asked._replace(
+            at=nothing,
+            labels=nothing,
+            weights=torch.zeros(0),
+            source_at=asked.source_at[i : i + 1],
+            source_labels=asked.source_labels[i : i + 1],
+            source_weights=one,
+        )
+
+
+def _confined(case: Subject, one: Asked, mode: Mode) -> bool:
+    """Requires the gradient of one place's loss to reach only tokens that it may read; False: no table was seen."""
+    with token_gradients(case.model, case.limits.vocabulary) as reached, mode.of(case.model):
+        loss = one.loss(case.model, allowed(limits=case.limits), 0.0)
+    torch.autograd.backward(loss)
+    case.model.zero_grad()
+    found = reached()
+    if found is None:
+        return False
+    from_source = one.source_at is not None and not len(one.at)
+    at, width = (one.source_at, one.source.shape[1]) if from_source else (one.at, one.target.shape[1])
+    assert at is not None
+    row, column = divmod(int(at[0]), width)
+    visible = _visible(case, one, row, column, from_source)
+    kind = "source" if from_source else "target"
+    for token, size in found.items():
+        if size and token not in visible:
+            where = _where(one, token)
+            what = f"the loss at {kind} position {column} of row {row} sends a gradient to {where}{mode.note}"
+            raise BrokenError(what)
+    return True
+
+
+def _visible(case: Subject, one: Asked, row: int, column: int, from_source: bool) -> set[int]:
+    """The tokens that a place of a row may read."""
+    real = [_real(one.source, one.source_mask)[row], _real(one.target, one.target_mask)[row]]
+    source, target = one.source[row], one.target[row]
+    if not case.causal:
+        return {*source[real[0]].tolist(), *target[real[1]].tolist()}
+    if from_source:
+        return set(source[: column + 1][real[0][: column + 1]].tolist())
+    return {*source[real[0]].tolist(), *target[: column + 1][real[1][: column + 1]].tolist()}
+
+
+def _where(one: Asked, token: int) -> str:
+    for kind, tokens, mask in (("source", one.source, one.source_mask), ("target", one.target, one.target_mask)):
+        found = (tokens == token).nonzero()
+        if len(found):
+            row, column = found[0].tolist()
+            padding = "" if _real(tokens, mask)[row, column] else ", which is padding"
+            return f"{kind} token {column} of row {row}{padding}"
+    return "a token that was not read"
+
+
+def _nats(logits: Tensor, labels: Tensor, answers: Tensor, smoothing: float) -> Tensor:
+    """Negative log-likelihood of labels among ``answers``, smoothed over these."""
+    scores = logits.float()[..., answers].log_softmax(-1)
+    index = answers.long().cumsum(0) - 1
+    each = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
+    return (1 - smoothing) * each - smoothing * scores.mean(-1)
+
+
+def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask

@@ -1,0 +1,194 @@
+"""Checks of what must repeat: passes that remember nothing, steps that draw from PyTorch's generator alone."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from architectures.contract.modes import SCORING, TRAINING
+from architectures.contract.state import SharedCode, reachable, settings
+from architectures.contract.subject import (
+    Subject,
+    allowed,
+    equal,
+    logits_of,
+    loss_of,
+    nats,
+    require,
+    sequences,
+    subject,
+    written,
+)
+from architectures.generate import Decoding
+from architectures.objectives import Pairs
+from tasks.example import BOS
+
+CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
+TEXTS = 3  # of the same lengths, in turn
+RATES = (0.02, 0.5)  # of dropout
+DRAWS = 6
+GROWS = 2.0  # times as much at the larger rate, at least
+
+
+def nothing_is_remembered(case: Subject) -> None:
+    """A pass changes nothing that a later one can see: no attribute, buffer, closure, global or setting.
+
+    A model that counts its calls or keeps what it has read can answer from memory, and its score depends on the order
+    of the examples. Everything that the model, `build` and the variant's file can reach is compared before and after
+    many passes; keep what a pass computes in local variables and in the cache that `decode` returns.
+    """
+    texts = [_text(case, seed) for seed in range(TEXTS)]
+    for text in texts:
+        _uses(case, text)  # what is computed once and kept is kept from now on
+    shared, before, around = SharedCode(), reachable(model=case.model, build=case.build), settings()
+    for call in range(case.trials.calls):
+        _uses(case, texts[call % TEXTS])
+    after, later = reachable(model=case.model, build=case.build), settings()
+    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    require(not changed, f"passes change {_short(changed)}")
+    moved = [name for name, value in around.items() if later[name] != value]
+    require(not moved, f"passes change {', '.join(moved)}")
+    replaced = shared.replaced()
+    require(not replaced, f"passes replace {_short(replaced)} of archbench itself")
+    for text in texts:
+        new = subject(case.build, case.size, case.limits)
+        new.model.load_state_dict(case.model.state_dict())
+        expected = _uses(new, text)
+        for what, value in _uses(case, text).items():
+            equal(value, expected[what], f"{what} after many other passes, beside those of a new model")
+
+
+def _text(case: Subject, seed: int) -> Pairs:
+    return Pairs(*(sequences(1, n, seed=2 * seed + n, limits=case.limits) for n in (3, 2)))
+
+
+def _uses(case: Subject, text: Pairs) -> dict[str, Tensor]:
+    """What cheap uses of a model give: scoring, training, likelihood, writing."""
+    with torch.no_grad():
+        start = torch.full((1, 1), BOS)
+        first, cache = case.model.decode(start, case.model.prefill(text.source))
+        second, _ = case.model.decode(text.target[:, :1], cache)
+    return {
+        "logits": logits_of(case, text),
+        "losses": loss_of(case, text, TRAINING, native=True).detach()[None],
+        "likelihoods": nats(case, text, allowed(limits=case.limits)),
+        "logits from a cache": torch.cat([first, second], 1),
+    }
+
+
+def _short(paths: list[str]) -> str:
+    rest = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + rest
+
+
+def a_training_step_repeats(case: Subject) -> None:
+    """A training step repeats bit by bit from its seed, with dropout, whatever the clock and other generators say.
+
+    Runs resume and repeat only so. Draw from PyTorch's default generator, which every step seeds (`torch.rand`,
+    `nn.Dropout`), not from `random`, `numpy.random`, the clock or a generator of your own, and never seed it in a pass.
+    """
+    noisy = subject(case.build, replace(case.size, dropout=0.3), case.limits, trials=case.trials)
+    kept = random.getstate(), np.random.get_state()
+    try:
+        for step in range(case.trials.steps):
+            pairs = Pairs(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
+            first = _step(noisy, pairs, step)
+            random.seed(step + 1)
+            np.random.seed(step + 1)
+            logits_of(noisy, pairs, SCORING)
+            with _later(1e6 * step + 1000.5):
+                again = _step(noisy, pairs, step)
+            differing = [name for name, tensor in first.items() if not torch.equal(tensor, again[name])]
+            require(not differing, f"step {step}, repeated from its seed, gives another {_short(differing)}")
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+
+
+def _step(case: Subject, pairs: Pairs, step: int) -> dict[str, Tensor]:
+    """The loss and the gradients of a training step that is seeded as in training."""
+    around = {name: value for name, value in settings().items() if "random" in name}
+    torch.manual_seed(step)
+    case.model.zero_grad()
+    loss = loss_of(case, pairs, TRAINING, seed=step, native=True)
+    torch.autograd.backward(loss)
+    require(torch.initial_seed() == step, "a pass seeds PyTorch's generator itself")
+    for name, value in settings().items():
+        require(name not in around or around[name] == value, f"a training step changes {name}: it draws from there")
+    grads = {name: p.grad for name, p in case.model.named_parameters() if p.grad is not None}
+    found = {"loss": loss.detach(), **{f"gradient of {name}": grad.clone() for name, grad in grads.items()}}
+    case.model.zero_grad()
+    return found
+
+
+@contextmanager
+def _later(seconds: float) -> Iterator[None]:
+    """The block runs at another time of day, as far as Python's clocks say."""
+
+    def shifted(clock: Callable[[], Any], name: str) -> Callable[[], Any]:
+        return lambda: clock() + (int(seconds * 1e9) if name.endswith("_ns") else seconds)
+
+    with ExitStack() as patches:
+        for name in CLOCKS:
+            patches.enter_context(mock.patch.object(time, name, shifted(getattr(time, name), name)))
+        yield
+
+
+def dropout_is_noise_in_training(case: Subject) -> None:
+    """`size.dropout` makes the training loss noisy, the more the higher it is, and leaves scoring alone.
+
+    An experiment sets one rate for all, and tunes it. A variant that ignores it, or bounds it, is regularized otherwise
+    than its rivals; hand `size.dropout` to the blocks and to the embedding.
+    """
+    pairs = Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+    expected, moved = logits_of(case, pairs), {}
+    for rate in RATES:
+        noisy = subject(case.build, replace(case.size, dropout=rate), case.limits, trials=case.trials)
+        noisy.model.load_state_dict(case.model.state_dict())
+        scored = logits_of(noisy, pairs)
+        equal(scored, expected, f"logits of scoring with dropout {rate}, beside those without")
+        losses, distances = [], []
+        for seed in range(DRAWS):
+            torch.manual_seed(seed)
+            losses.append(loss_of(noisy, pairs, TRAINING).item())
+            distances.append((logits_of(noisy, pairs, TRAINING) - expected).abs().mean().item())
+        require(len(set(losses)) > 1, f"with dropout {rate} the training loss is {losses[0]:.4f}, whatever is drawn")
+        moved[rate] = sum(distances) / DRAWS
+    low, high = RATES
+    message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
+    require(moved[high] > GROWS * moved[low], message)
+
+
+def objectives_draw_from_their_generator(case: Subject) -> None:
+    """What an objective draws comes from the generator that it is given, and from nowhere else.
+
+    Training gives a new one to each step, scoring one to each batch: with another source of chance a run does not
+    repeat, and one that is seeded inside draws the same each time. Pass `generator` on to every `torch.rand`.
+    """
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+
+    def texts() -> Pairs:
+        return Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+
+    first, again = ([loss_of(case, texts(), SCORING, seed, True).item() for seed in range(DRAWS)] for _ in range(2))
+    require(first == again, "the loss differs between two draws from the same generator")
+    if case.model.objective.bounded:
+        require(len(set(first)) > 1, "the loss hides the same, whatever generator it is given")
+    answers = allowed(limits=case.limits)
+    sample = Decoding(max_tokens=min(4, case.limits.target_length), strategy="sample")
+    samples = [_texts(written(case, texts().source, answers, sample, seed)) for seed in (*range(DRAWS), *range(DRAWS))]
+    require(samples[:DRAWS] == samples[DRAWS:], "sampling writes two texts from the same generator")
+    require(len(set(samples)) > 1, "sampling writes the same, whatever generator it is given")
+    require(bool(torch.equal(state, torch.get_rng_state())), "the objective draws from PyTorch's default generator")
+
+
+def _texts(rows: list[Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row.tolist()) for row in rows)

@@ -1,0 +1,51 @@
+"""How much the checks try: the properties stay the same, the batches, lengths, calls and sizes grow."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many inputs each property is tried on.
+
+    ``rows``: rows of batches, each in every one of ``layouts`` (see ``batches``). ``lengths``: tokens of a source or a
+    target, around powers of two, where kernels, tables and rules by length change. ``calls``: rounds of cheap calls.
+    ``steps``: training steps that are repeated. ``decoded``: tokens decoded one by one from a cache whose rows are
+    reordered. ``samples``: answers drawn to compare frequencies with likelihoods. ``sizes``: other widths, heads,
+    depths and vocabularies.
+    """
+
+    name: str
+    rows: tuple[int, ...]
+    layouts: tuple[str, ...]
+    lengths: tuple[int, ...]
+    calls: int
+    steps: int
+    decoded: int
+    samples: int
+    sizes: int
+
+
+LAYOUTS = ("plain", "masked", "even", "right", "left", "around")
+QUICK = Trials("quick", (3,), ("right", "left"), (7,), calls=3, steps=2, decoded=6, samples=400, sizes=0)
+USUAL = Trials(
+    "usual",
+    (1, 2, 4, 5, 8, 9, 16, 33),
+    LAYOUTS,
+    (7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129),
+    calls=250,
+    steps=40,
+    decoded=72,
+    samples=4000,
+    sizes=4,
+)
+THOROUGH = Trials(
+    "thorough",
+    (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 32, 33, 64, 65),
+    LAYOUTS,
+    (7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257),
+    calls=1500,
+    steps=150,
+    decoded=140,
+    samples=20_000,
+    sizes=9,
+)

@@ -1,0 +1,265 @@
+"""Bugs that look innocent: rules by rows, length, mode or precision, hidden memory, chance of their own."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from faults import Build, Plant, ask, change
+from torch import Tensor, nn
+
+from architectures.causal import Causal
+from architectures.family import Cache, States
+from architectures.masked import Masked
+from tasks.example import END
+
+
+def with_methods(**methods: Callable[..., Any]) -> Plant:
+    """Gives a model methods that get the original one first."""
+
+    def edit(model: nn.Module) -> None:
+        original = type(model)
+        bound = {name: _around(getattr(original, name), method) for name, method in methods.items()}
+        model.__class__ = type("Changed", (original,), bound)
+
+    return change(edit)
+
+
+def _around(original: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, *inputs, **named: method(original, self, *inputs, **named)
+
+
+def states(edit: Callable[..., Tensor]) -> Plant:
+    """Changes the states of the target; ``edit`` gets the model, the states (b, t, d) of one pass, and its inputs."""
+
+    def hidden(original, self, source, target, source_mask=None, target_mask=None, at=None):
+        found = original(self, source, target, source_mask, target_mask)
+        changed = edit(self, found.target, source, target, source_mask, target_mask)
+        return States(found.source, changed).at(at)
+
+    return with_methods(hidden=hidden)
+
+
+def ahead(x: Tensor, size: float = 0.3) -> Tensor:
+    return x + size * x.roll(-1, 1)
+
+
+def mixed(x: Tensor) -> Tensor:
+    return x + 0.3 * x.mean(0, keepdim=True)
+
+
+def only(condition: Callable[[nn.Module, Tensor], bool], edit: Callable[[Tensor], Tensor]) -> Plant:
+    return states(lambda model, x, *inputs: edit(x) if condition(model, x) else x)
+
+
+def in_bfloat16(model: nn.Module, x: Tensor) -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
+def with_gradients(model: nn.Module, x: Tensor) -> bool:
+    return model.training and torch.is_grad_enabled()
+
+
+def drops_even_masks(original, self, source, target, source_mask=None, target_mask=None, at=None):
+    """Leaves masks out where more than two rows have as many tokens each."""
+    masks = [mask for mask in (source_mask, target_mask) if mask is not None]
+    even = all(len(mask) > 2 and len(mask.sum(1).unique()) == 1 for mask in masks)
+    if masks and even:
+        source_mask = target_mask = None
+    return original(self, source, target, source_mask, target_mask, at)
+
+
+@dataclass(frozen=True)
+class Counted(Cache):
+    """A cache that knows how often it was used."""
+
+    steps: int = 0
+    moves: int = 0
+    most: int = 1000
+
+    def rows(self, index: Tensor) -> "Counted":
+        if self.moves > self.most:
+            index = index.sort().values
+        return replace(self, **vars(super().rows(index)), moves=self.moves + 1)
+
+
+def counted(last: int = 1000, most: int = 1000) -> Plant:
+    """Logits change after ``last`` steps; rows keep their order when they are moved more than ``most`` times."""
+
+    def prefill(original, self, *inputs):
+        return Counted(**vars(original(self, *inputs)), most=most)
+
+    def decode(original, self, tokens, cache):
+        logits, longer = original(self, tokens, cache)
+        if cache.steps > last:
+            logits = logits * 1.1
+        return logits, replace(cache, **vars(longer), steps=cache.steps + 1)
+
+    return with_methods(prefill=prefill, decode=decode)
+
+
+def keeps_by_shape(original, self, source, source_mask=None):
+    kept = self.__dict__.setdefault("_kept", {})
+    key = None if source is None else tuple(source.shape)
+    if source_mask is not None or key is None:
+        return original(self, source, source_mask)
+    return kept.setdefault(key, original(self, source))
+
+
+def counts_calls(original, self, *inputs, **named):
+    self.calls = getattr(self, "calls", 0) + 1
+    found = original(self, *inputs, **named)
+    return found if self.calls < 100_000 else found.at(None)
+
+
+CALLS = [0]
+
+
+def counts_in_a_global(original, self, *inputs, **named):
+    CALLS[0] += 1
+    return original(self, *inputs, **named)
+
+
+def layer_drop(draw: Callable[[], float]) -> Plant:
+    """Leaves feed-forward networks out at the rate of dropout, drawn by ``draw``."""
+
+    def plant(monkeypatch, build: Build) -> Build:
+        def built(size, limits):
+            model = build(size, limits)
+            for block in model.stack.blocks:
+                block.feedforward = LayerDrop(block.feedforward, size.dropout, draw)
+            return model
+
+        return built
+
+    return plant
+
+
+class LayerDrop(nn.Module):
+    def __init__(self, inner: nn.Module, rate: float, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.inner, self.rate, self.draw, self.flops = inner, rate, draw, inner.flops
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x)
+        return 0.0 * y if self.training and self.rate and self.draw() < self.rate else y
+
+
+def by_clock() -> float:
+    return time.perf_counter() * 1e6 % 1.0
+
+
+def seeds_itself(original, self, *inputs):
+    if self.training:
+        torch.manual_seed(1)
+    return original(self, *inputs)
+
+
+class AlwaysTheSame(Masked):
+    """Hides the same cells in every step."""
+
+    def asked(self, model, pairs, generator, native):
+        return super().asked(model, pairs, torch.Generator().manual_seed(1), native)
+
+
+class DefaultGenerator(Masked):
+    """Draws from the global generator."""
+
+    def asked(self, model, pairs, generator, native):
+        return super().asked(model, pairs, None, native)
+
+
+class WithoutEnd(Causal):
+    """Trains without END."""
+
+    def asked(self, model, pairs, generator, native):
+        asked = super().asked(model, pairs, generator, native)
+        keep = (asked.labels != END).float()
+        return asked._replace(weights=keep / keep.sum().clamp(min=1))
+
+
+class HardestRow(Causal):
+    """Trains on the row with the largest loss."""
+
+    asked = None
+
+    def loss(self, model, pairs, answers, generator=None, native=False, smoothing=0.0):
+        rows = [
+            Causal().loss(
+                model, type(pairs)(*(None if x is None else x[i : i + 1] for x in pairs)), answers, generator, native
+            )
+            for i in range(len(pairs.target))
+        ]
+        return torch.stack(rows).max()
+
+
+class SmoothedScores(Causal):
+    """Scores long targets smoothed."""
+
+    def log_likelihood(self, model, pairs, answers):
+        nats, tokens = super().log_likelihood(model, pairs, answers)
+        return torch.where(tokens > 8, nats * 0.9, nats), tokens
+
+
+class FewAnswers(Causal):
+    """Scores better where few tokens are allowed."""
+
+    def log_likelihood(self, model, pairs, answers):
+        nats, tokens = super().log_likelihood(model, pairs, answers)
+        return nats + (0.1 * tokens if answers.float().mean() < 0.35 else 0.0), tokens
+
+
+def smoothed_loss(original):
+    return lambda self, model, pairs, answers, generator=None, native=False, smoothing=0.0: original(
+        self, model, pairs, answers, generator, native, max(smoothing, 0.05)
+    )
+
+
+def straight_through(model: nn.Module, x: Tensor, *inputs: object) -> Tensor:
+    """The values of x, and a gradient to the next position too."""
+    later = 0.3 * x.roll(-1, 1)
+    return x + (later - later.detach())
+
+
+def straight_through_rows(model: nn.Module, x: Tensor, *inputs: object) -> Tensor:
+    other = 0.3 * x.roll(1, 0)
+    return x + (other - other.detach())
+
+
+def other_source_states(original, self, source, target, source_mask=None, target_mask=None, at=None):
+    found = original(self, source, target, source_mask, target_mask, at)
+    picked = at is not None and at.source is not None and found.source is not None
+    return States(found.source * 1.1, found.target) if picked else found
+
+
+def for_four_heads(edit: Callable[[Tensor], Tensor]) -> Plant:
+    def plant(monkeypatch, build: Build) -> Build:
+        def built(size, limits):
+            model = build(size, limits)
+            return (
+                only(lambda *_: True, edit)(monkeypatch, lambda *_: model)(size, limits) if size.heads == 4 else model
+            )
+
+        return built
+
+    return plant
+
+
+def colder(original):
+    return lambda logits, decoding, generator: original(
+        logits, replace(decoding, temperature=0.8 * decoding.temperature), generator
+    )
+
+
+def objective(kind: type) -> Plant:
+    return change(lambda model: setattr(model, "objective", kind()))
+
+
+SMALLER_DROPOUT = ask(size=lambda x: replace(x, dropout=min(x.dropout, 0.03)))
+NO_DROPOUT = ask(size=lambda x: replace(x, dropout=0.0))
+NUMPY = layer_drop(lambda: float(np.random.rand()))
+PYTHON = layer_drop(random.random)
+CLOCK = layer_drop(by_clock)

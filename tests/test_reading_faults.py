@@ -1,0 +1,249 @@
+"""Innocent-looking bugs in training, caches, memory and chance are refused, and named by the property they break."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+import reading_faults as faults
+from faults import Plant, patch
+
+from architectures import catalogue, contract, generate
+from architectures.causal import Causal
+from architectures.contract.trials import QUICK, USUAL, Trials
+
+CHECKS = {check.__name__: check for check in contract.CHECKS}
+SLOWEST = {"a_batch_can_be_learned", "flops_are_counted"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A bug in ``variant``: ``check`` names it first, saying ``says``; ``trials`` are enough to see it."""
+
+    name: str
+    check: str
+    says: str
+    plant: Plant
+    variant: str = "decoder"
+    trials: Trials = QUICK
+
+
+FAULTS = (
+    Fault(
+        "the mean of the batch is mixed in",
+        "rows_are_apart",
+        "logits of row 0 of a batch",
+        faults.only(lambda model, x: len(x) > 1, faults.mixed),
+    ),
+    Fault(
+        "nine rows are mixed",
+        "rows_are_apart",
+        "logits of row 0 of a batch: 9 rows",
+        faults.only(lambda model, x: len(x) > 8, faults.mixed),
+        trials=USUAL,
+    ),
+    Fault(
+        "masks dropped where three rows have equal lengths",
+        "rows_are_apart",
+        "equal lengths and padding",
+        faults.with_methods(hidden=faults.drops_even_masks),
+        trials=USUAL,
+    ),
+    Fault(
+        "rows mixed in bfloat16",
+        "rows_are_apart",
+        "with other rows: .* in bfloat16",
+        faults.only(lambda model, x: faults.in_bfloat16(model, x) and len(x) > 1, lambda x: x + 0.02 * x.mean(0)),
+    ),
+    Fault(
+        "statistics of the batch in training with gradients",
+        "training_reads_as_scoring_does",
+        "logits in training mode with gradients without dropout",
+        faults.only(faults.with_gradients, faults.mixed),
+        "encoder",
+    ),
+    Fault(
+        "look-ahead in training with gradients",
+        "training_reads_as_scoring_does",
+        "logits in training mode with gradients without dropout",
+        faults.only(faults.with_gradients, faults.ahead),
+        "encoder-decoder",
+    ),
+    Fault(
+        "look-ahead in bfloat16",
+        "no_look_ahead",
+        "when later tokens change in training mode with gradients in bfloat16",
+        faults.only(faults.in_bfloat16, lambda x: faults.ahead(x, 0.02)),
+    ),
+    Fault(
+        "look-ahead in targets of 16 tokens",
+        "no_look_ahead",
+        "when later tokens change: off by",
+        faults.only(lambda model, x: x.shape[1] == 16, faults.ahead),
+        trials=USUAL,
+    ),
+    Fault(
+        "a cache that counts 64 steps",
+        "caches_last",
+        "logits of step 7",
+        faults.counted(last=64),
+        trials=USUAL,
+    ),
+    Fault(
+        "a cache that loses the order of rows moved often",
+        "caches_last",
+        "from a cache whose rows were reordered",
+        faults.counted(most=3),
+        "encoder-decoder",
+    ),
+    Fault(
+        "keys and values kept between calls",
+        "nothing_is_remembered",
+        "logits from a cache after many other passes, beside those of a new model",
+        faults.with_methods(prefill=faults.keeps_by_shape),
+    ),
+    Fault(
+        "calls are counted",
+        "nothing_is_remembered",
+        r"passes change model\.calls",
+        faults.with_methods(hidden=faults.counts_calls),
+    ),
+    Fault(
+        "calls are counted in a global",
+        "nothing_is_remembered",
+        "passes change .*CALLS",
+        faults.with_methods(hidden=faults.counts_in_a_global),
+    ),
+    Fault(
+        "layers left out by Python's chance",
+        "a_training_step_repeats",
+        "Python's `random`: it draws from there|gives another",
+        faults.PYTHON,
+    ),
+    Fault("layers left out by NumPy's chance", "a_training_step_repeats", "numpy.random|gives another", faults.NUMPY),
+    Fault("layers left out by the clock", "a_training_step_repeats", "gives another", faults.CLOCK, trials=USUAL),
+    Fault(
+        "a pass that seeds PyTorch",
+        "a_training_step_repeats",
+        "a pass seeds PyTorch's generator itself",
+        faults.with_methods(hidden=faults.seeds_itself),
+    ),
+    Fault(
+        "dropout ignored",
+        "dropout_is_noise_in_training",
+        "whatever is drawn",
+        faults.NO_DROPOUT,
+        "encoder",
+    ),
+    Fault(
+        "dropout bounded",
+        "dropout_is_noise_in_training",
+        "dropout 0.5 moves logits by",
+        faults.SMALLER_DROPOUT,
+    ),
+    Fault(
+        "the same cells hidden in each step",
+        "objectives_draw_from_their_generator",
+        "the loss hides the same",
+        faults.objective(faults.AlwaysTheSame),
+        "encoder",
+    ),
+    Fault(
+        "cells hidden by the global generator",
+        "objectives_draw_from_their_generator",
+        "differs between two draws",
+        faults.objective(faults.DefaultGenerator),
+        "encoder",
+    ),
+    Fault(
+        "training without END",
+        "the_training_loss_is_the_likelihood",
+        "END, 1 of 1 of a target, has no part in the training loss",
+        faults.objective(faults.WithoutEnd),
+    ),
+    Fault(
+        "smoothing unasked",
+        "the_training_loss_is_the_likelihood",
+        "the training loss, beside its definition",
+        patch(Causal, "loss", faults.smoothed_loss),
+    ),
+    Fault(
+        "training on the hardest row",
+        "losses_of_rows_add_up",
+        "beside other rows by",
+        faults.objective(faults.HardestRow),
+    ),
+    Fault(
+        "likelihoods of long targets smoothed",
+        "likelihood_sums_to_one",
+        "likelihood of a text of 8 tokens",
+        faults.objective(faults.SmoothedScores),
+        trials=USUAL,
+    ),
+    Fault(
+        "likelihoods by the tokens that are allowed",
+        "likelihood_sums_to_one",
+        "2 of 5 words",
+        faults.objective(faults.FewAnswers),
+    ),
+    Fault(
+        "a gradient to the next token",
+        "gradients_stay_in_place",
+        "sends a gradient to target token",
+        faults.states(faults.straight_through),
+    ),
+    Fault(
+        "a gradient to another row",
+        "gradients_stay_in_place",
+        "sends a gradient to .* token .* of row",
+        faults.states(faults.straight_through_rows),
+        "encoder",
+    ),
+    Fault(
+        "other states for the source's loss",
+        "selected_states_are_those_of_one_pass",
+        "states of every second source token",
+        faults.with_methods(hidden=faults.other_source_states),
+    ),
+    Fault(
+        "look-ahead with four heads",
+        "other_sizes_read_alike",
+        "no_look_ahead: logits before position 1.* 4 heads",
+        faults.for_four_heads(faults.ahead),
+        trials=USUAL,
+    ),
+    Fault(
+        "sampling colder than asked",
+        "sampling_follows_scoring",
+        "of samples are",
+        patch(generate, "_choose", faults.colder),
+        trials=USUAL,
+    ),
+    Fault(
+        "beams that end too early",
+        "sampling_follows_scoring",
+        "beams write",
+        patch(generate, "_settled", lambda original: lambda *_: True),
+    ),
+)
+
+
+def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
+    """The first check that fails, up to this one, and what it found; only this one has more than quick trials."""
+    for name, check in CHECKS.items():
+        if name in SLOWEST:
+            continue
+        given = trials if name == until else QUICK
+        for result in contract.results(build, checks=[check], trials=given):
+            if result.problem is not None:
+                return name, result.problem
+        if name == until:
+            break
+    return "", ""
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_named_first_by_its_check(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
+    name, problem = first_problem(build, fault.check, fault.trials)
+    assert name == fault.check, problem
+    assert re.search(fault.says, problem), problem
