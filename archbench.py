@@ -54,7 +54,7 @@ def compare(
     experiment: "str | Path | Mapping[str, Any] | Experiment",
     out: str | Path | None = None,
     *,
-    architectures: Sequence[str] | None = None,
+    architectures: Sequence[str | Path] | None = None,
     tasks: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     match: str | Sequence[str] | None = None,
@@ -71,12 +71,14 @@ def compare(
     from reports import build, ledger, tables
     from runs import spec
     from runs.compare import Setting, run
+    from runs.validation import validated
 
     picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    call = _call(experiment, out=out, **picked, device=device, jobs=jobs, deterministic=deterministic)
+    setting = validated(Setting, {"device": device, "jobs": jobs, "deterministic": deterministic})
     chosen = spec.override(_experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root = _root(chosen, out)
-    outcome = run(chosen, root, Setting(device, jobs, deterministic), call, _say, ledger.digest())
+    call = _call(experiment, out=out, **picked, **setting.model_dump())
+    outcome = run(chosen, root, setting, call, _say, ledger.digest())
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
@@ -154,7 +156,7 @@ def _compare(
         seeds=seeds,
         match=_listed(match),
     )
-    root, setting = _root(chosen, out), Setting(device, jobs, deterministic)
+    root, setting = _root(chosen, out), Setting(device=device, jobs=jobs, deterministic=deterministic)
     if dry_run:
         typer.echo(outlook(chosen, root, setting, _say))
         return 0
@@ -425,17 +427,23 @@ def _terminable() -> Iterator[None]:
 
 def _experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
     from runs import spec
+    from runs.validation import shown
+    from tasks.errors import InputError
 
     if isinstance(given, spec.Experiment):
         return given
     if isinstance(given, Mapping):
         return spec.from_dict(given)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"experiment: {shown(given)}: expected a file, the name of a preset or a dictionary")
+    given = os.fspath(given)
     return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
 
 
 def _call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
     """The call of ``compare`` as Python code, options at their default left out."""
-    given = {name: value for name, value in options.items() if value is not None and value != OMITTED.get(name)}
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
+    given = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
     return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in given.items())])})"
 
 
@@ -460,8 +468,11 @@ def _root(experiment: "Experiment", out: str | Path | None) -> Path:
 
 def _place(option: str, given: str | Path | None) -> Path | None:
     """The folder that an option names; the empty text would silently be the current one."""
+    from runs.validation import shown
     from tasks.errors import InputError
 
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise InputError(f"{option}: {shown(given)}: expected a folder")
     if given is not None and not str(given):
         raise InputError(f"{option}: is empty; name a folder")
     return None if given is None else Path(given)
