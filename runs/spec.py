@@ -35,7 +35,7 @@ from runs.sections import (
     Training,
 )
 from runs.validation import nearest, shown, validated
-from tasks.errors import InputError
+from tasks.errors import InputError, irregular
 
 __all__ = [
     "AS_IS",
@@ -60,6 +60,8 @@ __all__ = [
 def load(path: str | Path) -> Experiment:
     """The experiment in a TOML file; raises ``InputError`` naming the file and the line or key."""
     path = Path(path)
+    if unreadable := irregular(path):
+        raise InputError(f"{path}: {unreadable}")
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -67,6 +69,8 @@ def load(path: str | Path) -> Experiment:
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no path has a NUL character
+        raise InputError(f"{shown(str(path))}: cannot be read: {error}") from None
     return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
 
 

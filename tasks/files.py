@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.dataset import CHUNK, Table, Text
-from tasks.errors import InputError, shortened
+from tasks.errors import InputError, irregular, shortened
 
 OTHER_NAMES = {  # that data sets give what we call by the name before: told to whoever gave none, never taken unasked
     "text": ("document", "article", "dialogue", "sentence", "content"),
@@ -136,6 +136,8 @@ def existing(name: str, folder: Path) -> Path:
         return path
     if os.path.isdir(path):
         raise InputError(f'data: "{name}" is a folder; name a file')
+    if unreadable := irregular(path):
+        raise InputError(f'data: "{name}" {unreadable}')
     beside = [other.name for other in path.parent.iterdir() if other.is_file()] if os.path.isdir(path.parent) else []
     near = get_close_matches(path.name[:LONGEST_NAME], beside, 1)
     hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
