@@ -1,8 +1,10 @@
 """The front door of archbench: the command line, and ``compare`` for notebooks."""
 
+import codecs
 import contextlib
 import errno
 import importlib.metadata
+import io
 import os
 import shlex
 import signal
@@ -89,6 +91,8 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the exit status."""
+    if arguments is None:
+        _use_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _terminable():
@@ -102,6 +106,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         os._exit(status)  # a variant's thread would hold up the end
     sys.exit(status)
+
+
+def _use_utf8() -> None:
+    """Makes any text printable, and starts again in Python's UTF-8 mode where names of files can be ASCII only.
+
+    Workers inherit the mode by the environment.
+    """
+    ascii_only = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
+    if ascii_only and not sys.flags.utf8_mode and sys.executable:
+        command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONUTF8": "1"})
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of the experiment's, by commas.")]
