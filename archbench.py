@@ -108,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name or path begins.")]
+
+
 def _use_utf8() -> None:
     """Makes any text printable, and starts again in Python's UTF-8 mode where names of files can be ASCII only.
 
@@ -277,7 +280,7 @@ def _bench(
 
 @app.command("predict")
 def _predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
     beams: Annotated[int | None, typer.Option(metavar="N", min=2, max=1000, help="Beam search with N beams.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
@@ -305,7 +308,7 @@ def _predict(
 
 @app.command("inspect")
 def _inspect(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example with a wrong guess].")
     ] = None,
@@ -334,7 +337,7 @@ def _inspect(
 
 @app.command("export")
 def _export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
 ) -> int:
     """Save a trained run so that transformers loads it."""
