@@ -1,8 +1,10 @@
 """The front door of archbench: the command line, and ``compare`` for notebooks."""
 
+import codecs
 import contextlib
 import errno
 import importlib.metadata
+import io
 import os
 import shlex
 import signal
@@ -54,7 +56,7 @@ def compare(
     experiment: "str | Path | Mapping[str, Any] | Experiment",
     out: str | Path | None = None,
     *,
-    architectures: Sequence[str] | None = None,
+    architectures: Sequence[str | Path] | None = None,
     tasks: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     match: str | Sequence[str] | None = None,
@@ -71,12 +73,14 @@ def compare(
     from reports import build, ledger, tables
     from runs import spec
     from runs.compare import Setting, run
+    from runs.validation import validated
 
     picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    call = _call(experiment, out=out, **picked, device=device, jobs=jobs, deterministic=deterministic)
+    setting = validated(Setting, {"device": device, "jobs": jobs, "deterministic": deterministic})
     chosen = spec.override(_experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root = _root(chosen, out)
-    outcome = run(chosen, root, Setting(device, jobs, deterministic), call, _say, ledger.digest())
+    call = _call(experiment, out=out, **picked, **setting.model_dump())
+    outcome = run(chosen, root, setting, call, _say, ledger.digest())
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
@@ -87,6 +91,8 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the exit status."""
+    if arguments is None:
+        _use_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _terminable():
@@ -100,6 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         os._exit(status)  # a variant's thread would hold up the end
     sys.exit(status)
+
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name or path begins.")]
+
+
+def _use_utf8() -> None:
+    """Makes any text printable, and starts again in Python's UTF-8 mode where names of files can be ASCII only.
+
+    Workers inherit the mode by the environment.
+    """
+    ascii_only = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
+    if ascii_only and not sys.flags.utf8_mode and sys.executable:
+        command = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONUTF8": "1"})
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of the experiment's, by commas.")]
@@ -154,7 +176,7 @@ def _compare(
         seeds=seeds,
         match=_listed(match),
     )
-    root, setting = _root(chosen, out), Setting(device, jobs, deterministic)
+    root, setting = _root(chosen, out), Setting(device=device, jobs=jobs, deterministic=deterministic)
     if dry_run:
         typer.echo(outlook(chosen, root, setting, _say))
         return 0
@@ -258,7 +280,7 @@ def _bench(
 
 @app.command("predict")
 def _predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
     beams: Annotated[int | None, typer.Option(metavar="N", min=2, max=1000, help="Beam search with N beams.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
@@ -286,7 +308,7 @@ def _predict(
 
 @app.command("inspect")
 def _inspect(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example with a wrong guess].")
     ] = None,
@@ -315,7 +337,7 @@ def _inspect(
 
 @app.command("export")
 def _export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name begins.")],
+    run: Run,
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
 ) -> int:
     """Save a trained run so that transformers loads it."""
@@ -425,17 +447,23 @@ def _terminable() -> Iterator[None]:
 
 def _experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
     from runs import spec
+    from runs.validation import shown
+    from tasks.errors import InputError
 
     if isinstance(given, spec.Experiment):
         return given
     if isinstance(given, Mapping):
         return spec.from_dict(given)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"experiment: {shown(given)}: expected a file, the name of a preset or a dictionary")
+    given = os.fspath(given)
     return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
 
 
 def _call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
     """The call of ``compare`` as Python code, options at their default left out."""
-    given = {name: value for name, value in options.items() if value is not None and value != OMITTED.get(name)}
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
+    given = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
     return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in given.items())])})"
 
 
@@ -460,8 +488,11 @@ def _root(experiment: "Experiment", out: str | Path | None) -> Path:
 
 def _place(option: str, given: str | Path | None) -> Path | None:
     """The folder that an option names; the empty text would silently be the current one."""
+    from runs.validation import shown
     from tasks.errors import InputError
 
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise InputError(f"{option}: {shown(given)}: expected a folder")
     if given is not None and not str(given):
         raise InputError(f"{option}: is empty; name a folder")
     return None if given is None else Path(given)

@@ -23,7 +23,7 @@ from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.patience import limited
 from architectures.size import Limits, Size
-from tasks.errors import InputError, is_signalled, one_line
+from tasks.errors import InputError, irregular, is_signalled, one_line
 
 FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
@@ -154,6 +154,8 @@ def _path(name: str, folder: Path | None) -> Path:
 
 
 def _there(path: Path) -> Path:
+    if unreadable := irregular(path):
+        raise InputError(f"{path}: {unreadable}")
     if not path.is_file():
         raise InputError(f"{path}: there is no such variant file")
     return path

@@ -23,7 +23,7 @@ class Causal:
     same, whatever their lengths: else a label would drown in the text before it.
     """
 
-    bounded = False
+    estimated = bounded = False
 
     def loss(
         self,
@@ -94,7 +94,9 @@ class Causal:
         """Model FLOPs of reading a source and writing a target token by token from a cache."""
         return model.flops(source, target, target).model  # type: ignore[no-any-return]
 
-    def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
+    def estimate(
+        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
+    ) -> Tensor | None:
         """None: the likelihood is what was trained."""
         return None
 

@@ -35,14 +35,19 @@ class Masked:
     For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
     expectation is the mean over all orders of writing, which bounds -log p where the order is drawn at random, not from
     left to right. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
-    states that writing from left to right meets (2410.01600). With native supervision half of the sources have
+    states that writing from left to right meets (2410.01600); each of them is predicted from the same beginning, so
+    that the loss is no bound on the likelihood in any order. With native supervision half of the sources have
     ``source_rate`` of their tokens hidden as well and predicted (1810.04805), with a weight equal to the target's.
     """
 
     suffix: bool = False
     source_rate: float = 0.15
 
-    bounded = True
+    estimated = True
+
+    @property
+    def bounded(self) -> bool:
+        return not self.suffix
 
     def loss(
         self,
@@ -67,8 +72,13 @@ class Masked:
         labels = pick(pairs.source, places(hidden_source, pairs.source))
         return asked._replace(source_labels=labels, source_weights=evenly(labels))
 
-    def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
-        """Estimate, over ``draws`` of what is hidden, of the any-order bound on -log p of each target: nats (b,)."""
+    def estimate(
+        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
+    ) -> Tensor | None:
+        """The mean weighted loss of each target over ``draws`` of what is hidden: nats (b,).
+
+        It estimates the any-order bound on -log p; where suffixes are hidden it bounds nothing.
+        """
         target = present(pairs)[1]
         total = torch.zeros(target.numel(), dtype=torch.float64, device=pairs.target.device)
         for _ in range(draws):

@@ -106,7 +106,15 @@ def _filled(count: int, answer: int, at: Tensor, labels: Tensor, weights: Tensor
 class Objective(Protocol):
     """The training loss, the exact likelihood and the writing of a target, for one way of hiding it."""
 
-    bounded: bool
+    @property
+    def estimated(self) -> bool:
+        """Whether validation in training takes ``estimate``: the exact likelihood takes a pass for each token."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the estimate is of a bound on -log p."""
+        ...
 
     def loss(
         self,
@@ -138,7 +146,7 @@ class Objective(Protocol):
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount: ...
 
-    def bound(
+    def estimate(
         self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
     ) -> Tensor | None: ...
 

@@ -166,12 +166,21 @@ class Comparison:
 
     @property
     def bounded(self) -> tuple[str, ...]:
-        """The architectures that are trained on a bound of the likelihood that is compared here."""
+        """The architectures whose checkpoints were chosen by a bound on the likelihood that is compared here."""
+        return self._chosen_by("masked")
+
+    @property
+    def unbounded(self) -> tuple[str, ...]:
+        """The architectures whose checkpoints were chosen by a masked loss that bounds nothing."""
+        return self._chosen_by("suffix")
+
+    def _chosen_by(self, objective: str) -> tuple[str, ...]:
+        """The architectures with this objective, unless no other has the likelihood that is compared here."""
         runs = self.group.runs
         if self.metric.name != "bits_per_byte" or "objective" not in runs:
             return ()
-        masked = (runs["objective"] == "masked").fillna(False)
-        return tuple(runs.loc[masked, "architecture"].unique()) if not masked.all() else ()
+        chosen = (runs["objective"] == objective).fillna(False)
+        return tuple(runs.loc[chosen, "architecture"].unique()) if not chosen.all() else ()
 
     @cached_property
     def tokens_per_parameter(self) -> float:

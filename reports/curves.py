@@ -12,7 +12,8 @@ from reports.statistics import Floats
 
 MOST_POINTS: Final = 120
 BOUND_SUFFIX: Final = "_bound"
-_METRICS: Final = ("nll_per_token", "nll_per_token_bound")
+MASKED_LOSS: Final = "masked_loss"
+_METRICS: Final = ("nll_per_token", "nll_per_token_bound", MASKED_LOSS)
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Curve:
     @property
     def bound(self) -> bool:
         return self.metric.endswith(BOUND_SUFFIX)
+
+    @property
+    def masked(self) -> bool:
+        """Whether it is a loss over hidden cells that bounds nothing."""
+        return self.metric == MASKED_LOSS
 
 
 def learning_curves(curves: pd.DataFrame, group: Group, axis: str) -> list[Curve]:

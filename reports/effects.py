@@ -4,7 +4,7 @@ Contrasts of architectures stay within one condition. Here the same architecture
 names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -86,15 +86,19 @@ def _same(base: Comparison, change: Change, name: str) -> bool:
     common = one.keys() & two.keys()
     if base.metric.name == other.metric.name and common and all(one[seed] == two[seed] for seed in common):
         return True
-    return change.retuned and _setting(base, name) == _setting(other, name) is not None
+    return change.retuned and _setting(base, name, common) == _setting(other, name, common) is not None
 
 
-def _setting(found: Comparison, name: str) -> tuple[str, ...] | None:
-    """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say."""
+def _setting(found: Comparison, name: str, seeds: Collection[int]) -> tuple[str, ...] | None:
+    """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say.
+
+    Of these seeds, where there are any: where FLOPs are held equal, each seed has its own number of tokens.
+    """
     runs = found.group.runs
     if not set(SETTING) <= set(runs):
         return None
-    rows = runs.loc[(runs["architecture"] == name).fillna(False), list(SETTING)].astype(str)
+    chosen = (runs["architecture"] == name).fillna(False) & (runs["seed"].isin(list(seeds)) if seeds else True)
+    rows = runs.loc[chosen, list(SETTING)].astype(str)
     return tuple(sorted(set(map("|".join, rows.itertuples(index=False)))))
 
 

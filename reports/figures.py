@@ -47,6 +47,9 @@ _CURVES: Final = (
     "reached."
 )
 _BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
+_MASKED: Final = (
+    " Dotted lines are a loss over hidden ends of targets: it bounds no likelihood and compares with no line."
+)
 _BROKEN: Final = (
     " The loss of {names} is not that of a model that predicts, as the verdicts say, and is no better for it."
 )
@@ -71,7 +74,7 @@ _DEPTH: Final = (
 )
 _TRIALS: Final = (
     "The best validation loss of every trial against its learning rate; large marks are the chosen points.{dropout} "
-    "Losses of encoders are any-order bounds where targets are longer than a token: compare points within an "
+    "Losses of encoders are no exact likelihoods where targets are longer than a token: compare points within an "
     "architecture, not between architectures."
 )
 _DROPOUT: Final = " Dashed lines are trials with dropout."
@@ -187,7 +190,7 @@ def _headline_rows(found: Comparison) -> list[dict[str, object]]:
 
 def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis: str) -> Figure:
     drawn, frames, named = [], [], []
-    bounds, broken = False, list[str]()
+    bounds, masked, broken = False, False, list[str]()
     for comparison in headlines:
         lines = learning_curves(tables["curves"], comparison.group, axis)
         if not lines:
@@ -198,11 +201,13 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis:
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
         named += [line.architecture for line in lines]
         bounds = bounds or any(line.bound for line in lines)
+        masked = masked or any(line.masked for line in lines)
         broken += breaking(comparison)
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
     said = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
-    caption = _CURVES.format(bounds=_BOUNDS if bounds else "", broken=said)
+    notes = (_BOUNDS if bounds else "") + (_MASKED if masked else "")
+    caption = _CURVES.format(bounds=notes, broken=said)
     return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from reports import formatting
 from reports.comparison import CHECKPOINT, Comparison, Comparisons, Group
 from reports.conditions import condition
-from reports.curves import BOUND_SUFFIX
+from reports.curves import BOUND_SUFFIX, MASKED_LOSS
 from reports.metrics import Metric, metric
 from reports.tables import Tables
 from reports.verdicts import reference_label
@@ -215,7 +215,7 @@ def _cell(found: Comparison, architecture: str) -> Entry:
     if len(cell.values) < cell.planned:
         seeds = f"{len(cell.values)} of {cell.planned} seeds"
     if not cell.values:
-        scored = found.scored and not found.metric.name.endswith(BOUND_SUFFIX)
+        scored = found.scored and not found.metric.name.endswith((BOUND_SUFFIX, MASKED_LOSS))
         return Entry(formatting.MISSING, seeds if scored else "", "quiet")
     shown = found.detectable(architecture)
     if 0 < shown <= found.metric.extent:

@@ -62,6 +62,7 @@ ROUGE: Final = ("rouge_1", "rouge_2", "rouge_l")
 RECORDED: Final = (*ROUGE, "stored_bits")  # what each example gives stands in the table of predictions
 _RANGES: Final = {
     **dict.fromkeys(("bits_per_byte", "bits_per_byte_bound", "nll_per_token", "nll_per_token_bound"), (0.0, math.inf)),
+    "masked_loss": (0.0, math.inf),
     **dict.fromkeys(("accuracy", "macro_f1", "exact_match", *ROUGE), (0.0, 1.0)),
     **dict.fromkeys(("repetition", "distinct_2", "copied"), (0.0, 1.0)),
     **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
@@ -82,6 +83,8 @@ _METRICS: Final = (
     Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable "
            "under one tokenizer only"),
     Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
+    Metric("masked_loss", "nats per token, masked loss", "", "the loss over hidden ends of the targets, each cell "
+           "predicted from the same beginning; it bounds no likelihood and compares with none"),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
     Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
     Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),

@@ -79,9 +79,12 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
-    """Validation loss against what was spent: thin lines are seeds, thick ones means, dashed ones bounds."""
+    """Validation loss against what was spent: thin lines are seeds, thick ones means.
+
+    Bounds are dashed, losses that bound nothing dotted.
+    """
     for curve in found:
-        look, dashes = looks[curve.architecture], (0, (4, 1.6)) if curve.bound else "-"
+        look, dashes = looks[curve.architecture], _dashes(curve)
         seeds = [np.column_stack(seed) for seed in curve.seeds]
         axes.add_collection(LineCollection(seeds, colors=look.colour, alpha=0.3, linewidths=0.7, linestyles=[dashes]))
         x, y = curve.mean
@@ -96,6 +99,12 @@ def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=RULE, linewidth=0.6)
+
+
+def _dashes(curve: Curve) -> str | tuple[int, tuple[float, float]]:
+    if curve.masked:
+        return (0, (1.0, 1.4))
+    return (0, (4.0, 1.6)) if curve.bound else "-"
 
 
 def cost(

@@ -254,6 +254,11 @@ def cautions(found: Comparison) -> list[str]:
             f"{listing(found.bounded)} had rates and checkpoints chosen by a bound on this likelihood, the others by "
             "the likelihood itself."
         )
+    if found.unbounded:
+        notes.append(
+            f"{listing(found.unbounded)}: learning rate and checkpoint were selected on the masked loss, which is no "
+            "bound on this likelihood."
+        )
     best = found.classical
     if best and found.none_above_classical:
         name, score = best

@@ -4,13 +4,16 @@ import contextlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from runs import capacity, disk, store
 from runs.execute import Outcome, execute
 from runs.progress import Display
+from runs.sections import Flag, Section, Whole
 from runs.spec import Experiment
 from tasks.errors import InputError, one_line
 
@@ -22,13 +25,12 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Section):
     """Where and how an experiment runs; ``jobs`` None: one for each core or GPU."""
 
     device: str = "auto"
-    jobs: int | None = None
-    deterministic: bool = False
+    jobs: Annotated[Whole, Field(ge=1)] | None = None
+    deterministic: Flag = False
 
 
 def cache() -> Path:

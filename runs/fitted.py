@@ -2,15 +2,28 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size
 from runs import budget, machine
 from runs.calibrate import Calibration, Work
 from runs.measurements import Measurements
+from runs.reading import Cost, Floats, Reading
 from runs.sections import HELD, Task
 from tasks.values import Prepared
+
+KEPT = 0.9 * budget.TOLERANCE  # of FLOPs that may be missed, where tokens are held equal too
+READINGS = 16  # orders of the data that are kept at a time: each has an index for every example
+
+
+class Order(NamedTuple):
+    """What the order of a run's batches depends on, besides the data."""
+
+    seed: int
+    batch_tokens: int
 
 
 class Fitted:
@@ -33,6 +46,7 @@ class Fitted:
         self.calibration, self.limits, self.measurements = calibration, limits, measurements
         self.lengths = budget.sample_lengths(prepared.train)
         self._sizes: dict[tuple[Any, ...], Size] = {}
+        self._readings: dict[Order, Reading] = {}
 
     def cost(self, task: Task, variant: Variant, size: Size) -> float:
         """Model FLOPs of training on a data token under the task's supervision."""
@@ -76,17 +90,61 @@ class Fitted:
             tokens *= self.cost(task, first, reference) / self.cost(task, variant, size)
         return max(1, round(tokens * task.share))
 
-    def targets(self, task: Task, match: str) -> dict[str, float]:
-        """The reference's figures on the axes that the match holds equal."""
+    def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
+        """The training tokens of the run that reads the data in this order.
+
+        They are those of ``tokens`` unless the match holds FLOPs equal: then the run's own batches are to cost what
+        the reference's do. Where the match holds tokens equal too, both miss by half of what these batches cost more or
+        less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may miss tokens by more.
+        """
+        expected = self.tokens(task, variant, match)
+        if "flops" not in HELD[match] or variant.name == self.first.name:
+            return expected
+        cost = self._example_cost(task, variant, self.size(task, variant, match))
+        target, reading = self._reference_flops(task, match, order), self._reading(order)
+        if "tokens" not in HELD[match]:
+            return reading.tokens(target, cost)
+        excess = reading.flops(expected, cost) / target - 1
+        if abs(excess) <= budget.TOLERANCE / 2:
+            return expected
+        kept = float(np.clip(excess / 2, -KEPT, KEPT))
+        return reading.tokens(target * (1 + kept), cost)
+
+    def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
+        """The figures of the reference, reading in the same order, on the axes that the match holds equal."""
         first, reference = self.reference(task)
-        tokens = self.tokens(task, first, match)
         figures = {
             "parameters": float(self.measurements(first).counts(reference, self.limits).parameters),
-            "tokens": float(tokens),
-            "flops": tokens * self.cost(task, first, reference),
+            "tokens": float(self.tokens(task, first, match)),
+            "flops": self._reference_flops(task, match, order) if "flops" in HELD[match] else 0.0,
             "seconds": (task.budget.seconds or 0.0) * task.share,
         }
         return {axis: figures[axis] for axis in HELD[match]}
+
+    def _reference_flops(self, task: Task, match: str, order: Order) -> float:
+        """What the reference's training costs when it reads the data in this order."""
+        first, reference = self.reference(task)
+        cost = self._example_cost(task, first, reference)
+        return self._reading(order).flops(self.tokens(task, first, match), cost)
+
+    def _reading(self, order: Order) -> Reading:
+        if order not in self._readings:
+            while len(self._readings) >= READINGS:
+                del self._readings[next(iter(self._readings))]
+            self._readings[order] = Reading(self.prepared.train, order.batch_tokens, order.seed)
+        return self._readings[order]
+
+    def _example_cost(self, task: Task, variant: Variant, size: Size) -> Cost:
+        """Measures the model FLOPs of training on each example, once for all examples of the same lengths."""
+        native, measurements = task.supervision == "native", self.measurements(variant)
+
+        def cost(source: Floats, target: Floats) -> Floats:
+            columns = target.max(initial=0.0) + 1.0
+            pairs, place = np.unique(source * columns + target, return_inverse=True)
+            lengths = pairs // columns, pairs % columns
+            return measurements.example_flops(size, self.limits, lengths, native)[place]
+
+        return cost
 
     def _rate(self, task: Task, variant: Variant, size: Size) -> float:
         work = Work(self.prepared, task, self.device, self.precision(task))

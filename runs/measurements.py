@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from architectures.catalogue import Variant
 from architectures.size import Counts, Limits, Size, count, heads
@@ -55,6 +56,10 @@ class Measurements:
     def flops_per_token(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> float:
         """Model FLOPs of training on a data token of examples with these source and target lengths."""
         return float(self._ask("flops_per_token", size, limits, lengths, native))
+
+    def example_flops(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> NDArray[np.float64]:
+        """Model FLOPs (n,) of training on each of n examples with these source and target lengths."""
+        return np.array(self._ask("example_flops", size, limits, lengths, native), np.float64)
 
     def has_one_loss(self, size: Size, limits: Limits, lengths: Lengths) -> bool:
         """Whether native and target supervision ask for a loss at the same tokens."""
@@ -111,6 +116,13 @@ def _flops_per_token(variant: Variant, size: Size, limits: Limits, lengths: Leng
     return budget.flops_per_token(lengths, native)(_blank(variant, size, limits))
 
 
+def _example_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> list[float]:
+    model = _blank(variant, size, limits)
+    flops = model.objective.training_flops(model, *lengths, native).model
+    found: list[float] = np.broadcast_to(flops, lengths[0].shape).tolist()
+    return found
+
+
 def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> bool:
     model = _blank(variant, size, limits)
     native, target = (model.objective.loss_tokens(*lengths, model, native) for native in (True, False))
@@ -145,6 +157,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "counts": _counts,
     "heads": _heads,
     "flops_per_token": _flops_per_token,
+    "example_flops": _example_flops,
     "has_one_loss": _has_one_loss,
     "answer_flops": _answer_flops,
     "optimizer_flops": _optimizer_flops,

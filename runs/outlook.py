@@ -63,7 +63,7 @@ def _table(matrix: "Matrix") -> list[list[str]]:
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
         row = {**rows[entry.run], **asdict(entry)}
-        keys = ("dataset", "architecture", "role", "condition", "match", "planned_tokens", "learning_rate", "dropout")
+        keys = ("dataset", "architecture", "role", "condition", "match", "share", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(found) for found in alike.values())]
     plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
@@ -77,7 +77,9 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     sizes = ("parameters", "embedding_parameters", "buffers", "width", "heads", "depth", "hidden")
     counts = [f"{row[key]:,}" for key in sizes]
     recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
-    budget = [f"{row['planned_tokens']:,}", f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
+    tokens = sorted({each["planned_tokens"] for each in rows})
+    planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
+    budget = [planned, f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
     return [*what, str(len(rows)), *counts, *recipe, *budget]
 

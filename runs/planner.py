@@ -10,7 +10,7 @@ from architectures.catalogue import Variant
 from architectures.size import Limits, Size
 from runs import compiled, disk, isolation
 from runs.calibrate import Calibration
-from runs.fitted import Fitted
+from runs.fitted import Fitted, Order
 from runs.isolation import Architectures
 from runs.places import Entry, Placed
 from runs.plan import Plan, Setting
@@ -173,8 +173,10 @@ class Planner:
         trial: bool = False,
         references: bool = False,
     ) -> Plan:
-        size, tokens = self.fitted.size(task, variant, match), self.fitted.tokens(task, variant, match)
-        self._check_epochs(task, variant, tokens)
+        size = self.fitted.size(task, variant, match)
+        self._check_epochs(task, variant, self.fitted.tokens(task, variant, match))
+        order = Order(seed, training.batch_tokens)
+        tokens = self.fitted.run_tokens(task, variant, match, order)
         measured, flops = self.architectures.measurements(variant), tokens * self.fitted.cost(task, variant, size)
         update = measured.optimizer_flops(size, self.limits, training.optimizer)
         stepping = update * tokens / training.batch_tokens
@@ -194,7 +196,7 @@ class Planner:
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
             counts=measured.counts(size, self.limits),
-            targets=self.fitted.targets(task, match),
+            targets=self.fitted.targets(task, match, order),
             tokens=tokens,
             flops=flops,
             optimizer_flops=stepping,

@@ -124,6 +124,11 @@ def _check_tuning(task: Task, place: str) -> None:
     for key in ("learning_rate", "dropout"):
         if task.retuned and key in task.fixed:
             raise InputError(f"{place}: training.{key} and tuning are given; state it, or let it be found")
+    check_tuning_seeds(task)
+
+
+def check_tuning_seeds(task: Task) -> None:
+    """Raises ``InputError`` where a trial and a reported run of ``task`` would have the same seed."""
     shared = sorted(set(task.tuning.seeds) & set(task.seeds)) if task.tuning else []
     if shared:
         raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; give another")

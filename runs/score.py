@@ -18,10 +18,11 @@ from runs.messages import Interrupted, Progress
 from runs.step import mixed, pairs
 from runs.train import SCORING_TOKENS
 from tasks import task
+from tasks.intervals import ratio_score
 from tasks.splits import Pairs, Subset, Windows
 from tasks.values import Examples, Outputs, Prepared, Score
 
-BOUND_DRAWS = 16
+DRAWS = 16
 ANSWER_ROWS = 128
 VALIDATION_EXAMPLES = 32
 
@@ -58,11 +59,12 @@ class Scorer:
     def score(self, examples: Examples, answering: bool = True) -> Scored:
         """Likelihoods of all examples, answers to the first of them; raises ``Interrupted`` when asked to stop."""
         begun = time.perf_counter()
-        nats, bound = self._likelihoods(examples)
+        nats, estimate = self._likelihoods(examples)
         middle = time.perf_counter()
         answers = self._answers(examples) if answering else []
         seconds = time.perf_counter() - middle
-        outputs = self._outputs(examples, nats, bound, answers)
+        bounded = self.model.objective.bounded
+        outputs = self._outputs(examples, nats, estimate if bounded else None, answers)
         lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
         flops = [
             float(self.model.objective.answer_flops(self.model, float(source), length))
@@ -70,7 +72,7 @@ class Scorer:
         ]
         return Scored(
             outputs,
-            tuple(task.measure(self.prepared, outputs)),
+            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if bounded else estimate)),
             score_seconds=middle - begun,
             generate_seconds=seconds,
             generated_tokens=int(sum(lengths)),
@@ -81,26 +83,26 @@ class Scorer:
         """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
         examples = self.prepared.validation
         assert isinstance(examples, Pairs | Windows)
-        wanted = VALIDATION_EXAMPLES if self._bounded() else self.prepared.config.test_examples
+        wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
         order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
         return Subset(examples, np.sort(order[:wanted]))
 
-    def _bounded(self) -> bool:
-        return bool(self.model.objective.bounded) and self.prepared.config.target_length > 1
+    def _estimated(self) -> bool:
+        return bool(self.model.objective.estimated) and self.prepared.config.target_length > 1
 
     def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """-log p of every target in nats (n,), and the any-order bound on it where the objective has one."""
+        """-log p of every target in nats (n,), and the objective's estimate (n,) where it has one."""
         nats, done = np.zeros(len(examples)), 0
-        bound = np.zeros(len(examples)) if self._bounded() else None
+        estimate = np.zeros(len(examples)) if self._estimated() else None
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
             self._pause(done, len(examples))
             moved = pairs(batch.to(self.device))
             nats[index] = -micro.fitting(self.model, partial(self._likelihood, moved)).cpu().numpy()
-            if bound is not None:
-                found = micro.fitting(self.model, partial(self._bound, moved, number))
-                bound[index] = found.cpu().numpy()
+            if estimate is not None:
+                found = micro.fitting(self.model, partial(self._estimate, moved, number))
+                estimate[index] = found.cpu().numpy()
             done += len(index)
-        return nats, bound
+        return nats, estimate
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
         """What the model writes for the first examples, at the task's fixed decoding."""
@@ -127,9 +129,9 @@ class Scorer:
         found: Tensor = self.model.objective.log_likelihood(self.model, batch, self.answers)[0]
         return found
 
-    def _bound(self, batch: objectives.Pairs, number: int) -> Tensor:
+    def _estimate(self, batch: objectives.Pairs, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(mixed(self.seed, number))
-        found: Tensor = self.model.objective.bound(self.model, batch, self.answers, generator, BOUND_DRAWS)
+        found: Tensor = self.model.objective.estimate(self.model, batch, self.answers, generator, DRAWS)
         return found
 
     def _written(self, number: int, decoding: generate.Decoding, batch: objectives.Pairs) -> list[Tensor]:
@@ -167,6 +169,13 @@ class Scorer:
         self.notify(float(done), float(total))
         if self.stop():
             raise Interrupted
+
+
+def _masked_loss(outputs: Outputs, estimate: NDArray[np.float64] | None) -> list[Score]:
+    """The mean loss over hidden ends of the targets in nats per target token, where the objective has that."""
+    if estimate is None:
+        return []
+    return [ratio_score("masked_loss", estimate, outputs.tokens.astype(np.float64))]
 
 
 def progress(run: str, notify: Callable[[Progress], None]) -> Callable[[float, float], None]:

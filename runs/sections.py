@@ -1,7 +1,9 @@
 """The tables of an experiment file and their values: types, ranges and nothing that looks beyond one table."""
 
 import codecs
+import os
 import re
+from numbers import Integral
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
@@ -24,6 +26,7 @@ HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
 AS_IS = "none"  # the match of checkpoints, which are scored without training
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
+MOST_SEEDS = 10_000  # that a number of seeds may mean
 TUNING_SEED = 1_000  # of trials: none of the reported runs has it by default
 MARGINS = {  # differences that matter, by metric
     "accuracy": 0.02,
@@ -63,15 +66,43 @@ def _plain_name(name: str) -> str:
 
 
 def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = (isinstance(value, Integral) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    )
+    return int(value) if whole else value  # type: ignore[call-overload]  # both kinds convert
+
+
+def _flag(value: object) -> object:
+    """A NumPy truth value as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _listed(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+    """A list, a range or a NumPy array as the tuple that strict validation expects."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(plain) if isinstance(plain, list | range) else plain
 
 
 def _one_or_list(value: object) -> object:
     return (value,) if isinstance(value, str) else _listed(value)
+
+
+def _seeds_or_count(value: object) -> object:
+    """Seeds as they are; a number of seeds as that many, from 0."""
+    count = _whole(_listed(value))
+    if not isinstance(count, int) or isinstance(count, bool):
+        return count
+    if not 1 <= count <= MOST_SEEDS:
+        raise ValueError(f"{count}: expected at least 1" if count < 1 else f"{count}: expected at most {MOST_SEEDS}")
+    return tuple(range(count))
+
+
+def _texts(value: object) -> object:
+    """A list of names and paths with the paths as text."""
+    listed = _listed(value)
+    if not isinstance(listed, tuple):
+        return listed
+    return tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in listed)
 
 
 def _data(value: object, _: object) -> Data:
@@ -110,15 +141,17 @@ def _encoding(name: str) -> str:
 Name = Annotated[str, AfterValidator(_plain_name)]
 Word = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Names = Annotated[tuple[Word, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
-Seeds = Annotated[
-    tuple[Annotated[Whole, Field(ge=0, lt=2**31)], ...],
-    BeforeValidator(_listed),
-    Field(min_length=1),
-    AfterValidator(_unique),
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
+SeedsOrCount = Annotated[
+    tuple[Seed, ...], BeforeValidator(_seeds_or_count), Field(min_length=1), AfterValidator(_unique)
 ]
+Architectures = Annotated[tuple[Word, ...], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_unique)]
+Axes = Annotated[tuple[Word, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
 Matches = Annotated[tuple[Match, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
 Pair = Annotated[tuple[Word, Word], BeforeValidator(_listed), AfterValidator(_unique)]
 Contrasts = Annotated[tuple[Pair, ...], BeforeValidator(_listed), AfterValidator(_unique)]
@@ -271,6 +304,15 @@ class ExperimentEntry(Section):
     controls: Annotated[bool | tuple[str, ...], WrapValidator(_controls)] = False
     contrasts: Contrasts | None = None
     margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
+
+
+class Overrides(Section):
+    """What the command line or a call says instead of an experiment; ``seeds`` may be how many, from 0."""
+
+    architectures: Architectures | None = None
+    tasks: Names | None = None
+    seeds: SeedsOrCount | None = None
+    match: Axes | None = None
 
 
 class Task(Section):

@@ -17,9 +17,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from runs.resolve import check_task, is_path, resolve
+from runs.resolve import check_task, check_tuning_seeds, is_path, resolve
 from runs.sections import (
     AS_IS,
     DEFAULT_CONTRASTS,
@@ -30,11 +30,12 @@ from runs.sections import (
     Budget,
     Experiment,
     Model,
+    Overrides,
     Task,
     Training,
 )
-from runs.validation import nearest, shown
-from tasks.errors import InputError
+from runs.validation import nearest, shown, validated
+from tasks.errors import InputError, irregular
 
 __all__ = [
     "AS_IS",
@@ -55,12 +56,12 @@ __all__ = [
     "presets",
 ]
 
-Item = TypeVar("Item")
-
 
 def load(path: str | Path) -> Experiment:
     """The experiment in a TOML file; raises ``InputError`` naming the file and the line or key."""
     path = Path(path)
+    if unreadable := irregular(path):
+        raise InputError(f"{path}: {unreadable}")
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -68,6 +69,8 @@ def load(path: str | Path) -> Experiment:
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no path has a NUL character
+        raise InputError(f"{shown(str(path))}: cannot be read: {error}") from None
     return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
 
 
@@ -95,30 +98,35 @@ def from_dict(data: Mapping[str, Any], *, origin: str = "experiment", folder: st
 def override(
     experiment: Experiment,
     *,
-    architectures: Sequence[str] | None = None,
+    architectures: Sequence[str | Path] | None = None,
     tasks: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     match: str | Sequence[str] | None = None,
 ) -> Experiment:
     """``experiment`` with what the command line says instead: it wins over every task's own settings.
 
-    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. Paths of
-    variant files start at the current folder here.
+    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy
+    integers and arrays, ranges and tuples serve as well as lists. Paths of variant files start at the current folder
+    here. Raises ``InputError`` that names the argument.
     """
-    chosen = _chosen(experiment, tasks) if tasks is not None else experiment.tasks
+    given = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    wanted = validated(Overrides, given)
+    chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
-    if architectures is not None:
-        general["architectures"] = _distinct("architectures", [_here(item) for item in architectures])
-    if seeds is not None:
-        general["seeds"] = _seeds(seeds)
-    if match is not None:
-        chosen = tuple(_matched(task, match) for task in chosen)
+    if wanted.architectures is not None:
+        general["architectures"] = tuple(_here(place) for place in wanted.architectures)
+    if wanted.seeds is not None:
+        general["seeds"] = wanted.seeds
+    if wanted.match is not None:
+        chosen = tuple(_matched(task, wanted.match) for task in chosen)
     names = [task.name for task in chosen]
     conditions = [_at_most(task, general) for task in experiment.conditions if task.name in names]
     changed = {
         "tasks": tuple(task.model_copy(update=general) for task in chosen),
         "conditions": tuple(task for task in conditions if task is not None),
     }
+    for task in (*changed["tasks"], *changed["conditions"]):
+        check_tuning_seeds(task)
     return experiment.model_copy(update={**general, **changed})
 
 
@@ -142,37 +150,19 @@ def _here(architecture: str) -> str:
 def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
     names = [task.name for task in experiment.tasks]
     kinds = [task.kind for task in experiment.tasks]
-    for word in _distinct("tasks", wanted):
+    for word in wanted:
         if word not in names and word not in kinds:
             raise InputError(f"tasks: no task {shown(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
     return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
 
 
-def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(seeds, int):
-        if seeds < 1:
-            raise InputError(f"seeds: {seeds}: expected at least 1")
-        return tuple(range(seeds))
-    return _distinct("seeds", seeds)
-
-
-def _matched(task: Task, match: str | Sequence[str]) -> Task:
-    axes = _distinct("match", [match] if isinstance(match, str) else match)
+def _matched(task: Task, axes: Sequence[str]) -> Task:
     for axis in axes:
         if axis not in MATCHES:
-            raise InputError(f"match: unknown axis {shown(axis)}{nearest(str(axis), MATCHES)}")
+            raise InputError(f"match: unknown axis {shown(axis)}{nearest(axis, MATCHES)}")
     task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
     check_task(task, f"tasks.{task.name}")
     return task
-
-
-def _distinct(option: str, items: Sequence[Item]) -> tuple[Item, ...]:
-    if not items:
-        raise InputError(f"{option}: is empty; give at least one")
-    for position, item in enumerate(items):
-        if item in items[:position]:
-            raise InputError(f"{option}: {shown(item)} is given twice")
-    return tuple(items)
 
 
 def _preset_lines() -> Iterator[tuple[str, str]]:

@@ -319,23 +319,43 @@ def check_writable(folder: Path) -> None:
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:
-    """The run that ``text`` means: its folder, or a unique prefix of its name under ``root``; else ``InputError``."""
-    folder = Path(text)
-    if (folder / RECORD).is_file():
-        return folder
-    found = sorted(path for path in root.glob("*/runs/*") if path.name.startswith(text) and path.is_dir())
-    exact = [path for path in found if path.name == text]
-    found = exact or found
+    """The run that ``text`` means: its folder, or the only run that its name or path begins; else ``InputError``.
+
+    A name is looked up under ``root``. A path goes through the folder of an experiment, or through the ``runs`` in it,
+    anywhere: ``out/phrases-dec`` and ``out/runs/phrases-dec`` mean ``out/runs/phrases-decoder-s0-...``, and ``out``
+    alone the run of an experiment that has only one.
+    """
+    path = Path(text)
+    if (path / RECORD).is_file():
+        return path
+    folders = [folder for folder in root.glob("*/runs/*") if folder.is_dir()]
+    named = [folder for folder in folders if folder.name.startswith(text)]
+    beside = [folder for folder in _runs_in(path.parent) if folder.name.startswith(path.name)]
+    found = sorted({folder.resolve(): folder for folder in (*named, *(_runs_in(path) or beside))}.values())
+    found = [folder for folder in found if folder.name == path.name] or found
     if len(found) == 1:
         return found[0]
     if not found:
-        known = sorted(path.name for path in root.glob("*/runs/*") if path.is_dir())
-        hint = (
-            f"there are {', '.join(known[:3])}" + (", ..." if len(known) > 3 else "") if known else "there is none yet"
-        )
-        raise InputError(f"no run {text!r}: no such run folder, and no run under {root} begins so; {hint}")
-    some = ", ".join(str(path) for path in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise InputError(f"no run {text!r}: no such run folder, and no run {_other_runs(path, root)}")
+    some = ", ".join(str(folder) for folder in found[:5]) + (", ..." if len(found) > 5 else "")
     raise InputError(f"{len(found)} runs begin with {text!r}: {some}; give more of the name")
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs that were started in the folder of an experiment, or in the ``runs`` in it."""
+    inside = folder / "runs" if (folder / "runs").is_dir() else folder
+    if not os.path.isdir(inside):
+        return []
+    return [each for each in inside.iterdir() if os.path.isfile(each / RECORD)]  # false where access is denied
+
+
+def _other_runs(path: Path, root: Path) -> str:
+    """Where no run was found, and the names of some that are there."""
+    beside = _runs_in(path.parent)
+    known = sorted(folder.name for folder in beside or root.glob("*/runs/*") if folder.is_dir())
+    where = f"in {path.parent}" if beside else f"under {root}"
+    some = f"there are {', '.join(known[:3])}{', ...' if len(known) > 3 else ''}" if known else "there is none yet"
+    return f"{where} begins so; {some}"
 
 
 def _sweep(root: Path, folders: Sequence[str]) -> None:

@@ -186,7 +186,7 @@ class Training:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
         state, metric = self.state, self._metric()
         state.evaluated = state.step * EVALUATIONS // self.steps
-        value = validation_loss(self.stepper, self.validation, bound=metric != "nll_per_token")
+        value = validation_loss(self.stepper, self.validation, estimate=metric != "nll_per_token")
         self._point("validation", metric, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
@@ -200,9 +200,11 @@ class Training:
             store.write_bytes(self.snapshots / f"{step:08d}.safetensors", save(_copied(self.stepper.model)))
 
     def _metric(self) -> str:
-        """Exact for causal objectives and for targets of one token; the bound that is trained elsewhere."""
-        single = self.stepper.prepared.config.target_length == 1
-        return "nll_per_token_bound" if self.stepper.model.objective.bounded and not single else "nll_per_token"
+        """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""
+        objective, single = self.stepper.model.objective, self.stepper.prepared.config.target_length == 1
+        if not objective.estimated or single:
+            return "nll_per_token"
+        return "nll_per_token_bound" if objective.bounded else "masked_loss"
 
     def _point(self, split: str, metric: str, value: float) -> None:
         self._count()
@@ -231,16 +233,16 @@ class Training:
 
 
 @torch.no_grad()
-def validation_loss(stepper: Stepper, batches: list[Batch], bound: bool) -> float:
-    """Negative log-likelihood per target token in nats, or its any-order bound over the same draws every time."""
+def validation_loss(stepper: Stepper, batches: list[Batch], estimate: bool) -> float:
+    """Negative log-likelihood per target token in nats, or the objective's estimate over the same draws every time."""
     model = stepper.model.eval()
     nats, tokens = 0.0, 0
 
     def measured(moved: Pairs, number: int) -> Tensor:
         with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
-            if bound:
+            if estimate:
                 generator = torch.Generator().manual_seed(mixed(0, number))
-                found: Tensor = model.objective.bound(model, moved, stepper.answers, generator, BOUND_DRAWS)
+                found: Tensor = model.objective.estimate(model, moved, stepper.answers, generator, BOUND_DRAWS)
                 return found
             nats: Tensor = model.objective.log_likelihood(model, moved, stepper.answers)[0]
             return -nats

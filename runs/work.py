@@ -14,6 +14,7 @@ import pandas as pd
 from safetensors.torch import save
 
 from architectures import catalogue, shared_state
+from architectures.objectives import Objective
 from runs import machine, optimizer, store
 from runs.compiled import compile_blocks, recompute_blocks
 from runs.messages import Notify, Said
@@ -146,8 +147,15 @@ def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
         "validation_loss": state.best,
-        "objective": type(stepper.model.objective).__name__.lower(),
+        "objective": _objective(stepper.model.objective),
     }
+
+
+def _objective(objective: Objective) -> str:
+    """``causal``, ``masked``, or ``suffix`` where the estimate that is trained and validated on bounds nothing."""
+    if not objective.estimated:
+        return "causal"
+    return "masked" if objective.bounded else "suffix"
 
 
 def _scored(scored: Scored) -> dict[str, Any]:

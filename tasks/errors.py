@@ -1,6 +1,15 @@
 """What went wrong with the user's input, or in code that is not ours, in one line; what signals raise."""
 
 import signal
+import stat
+from pathlib import Path
+
+IRREGULAR = (
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+    (stat.S_ISSOCK, "socket"),
+)
 
 
 class InputError(ValueError):
@@ -21,6 +30,21 @@ def is_signalled(error: BaseException) -> bool:
     """
     own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return isinstance(error, Signalled) or (own and isinstance(error, KeyboardInterrupt))
+
+
+def irregular(path: Path) -> str:
+    """``is a pipe; ...`` where reading ``path`` might never end: a pipe, a device or a socket; else empty.
+
+    A link to a regular file is one, and so is a file that the shell redirects into ``/dev/stdin``.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # nothing there: whoever opens it says so
+        return ""
+    for is_kind, kind in IRREGULAR:
+        if is_kind(mode):
+            return f"is a {kind}, which cannot be read twice; save its content as a file and name that file"
+    return ""
 
 
 def shortened(text: str, most: int = 60) -> str:

@@ -7,6 +7,7 @@ order mark and Windows line ends are tolerated.
 import codecs
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.dataset import CHUNK, Table, Text
-from tasks.errors import InputError, shortened
+from tasks.errors import InputError, irregular, shortened
+from tasks.tsv_quoting import Quoted, is_quoted
 
 OTHER_NAMES = {  # that data sets give what we call by the name before: told to whoever gave none, never taken unasked
     "text": ("document", "article", "dialogue", "sentence", "content"),
@@ -42,6 +44,7 @@ class _Tabs(csv.excel_tab):
 
 FORMATS: dict[str, type[csv.Dialect]] = {".csv": _Commas, ".tsv": _Tabs}
 TABLES = (*FORMATS, ".jsonl")
+REVISIONS = {".tsv": 2}  # raised whenever files of the suffix are read otherwise
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
 
 
 def table(path: Path, encoding: str, columns: Columns) -> Table:
-    """Two columns of a ``.csv``, ``.tsv`` (without quoting) or ``.jsonl`` file; cells without surrounding space."""
+    """Two columns of a ``.csv``, ``.tsv`` or ``.jsonl`` file; cells without surrounding space."""
     rows = (
         _json_rows(path, encoding, columns) if path.suffix.lower() == ".jsonl" else _cell_rows(path, encoding, columns)
     )
@@ -136,6 +139,8 @@ def existing(name: str, folder: Path) -> Path:
         return path
     if os.path.isdir(path):
         raise InputError(f'data: "{name}" is a folder; name a file')
+    if unreadable := irregular(path):
+        raise InputError(f'data: "{name}" {unreadable}')
     beside = [other.name for other in path.parent.iterdir() if other.is_file()] if os.path.isdir(path.parent) else []
     near = get_close_matches(path.name[:LONGEST_NAME], beside, 1)
     hint = f'; did you mean "{Path(name).parent / near[0]}"?' if near else ""
@@ -188,9 +193,10 @@ def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
 
 def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:
     csv.field_size_limit(LONGEST)
+    dialect = _dialect(path, codec(encoding))
     with _reading(path, codec(encoding), newline="") as file:
         lines = _Lines(file)
-        reader = csv.reader(lines, FORMATS[path.suffix.lower()])
+        reader = csv.reader(lines, dialect)
         try:
             header = [cell.strip() for cell in next(reader, [])]
             first, second = (_column(column, header, path) for column in columns)
@@ -199,12 +205,27 @@ def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]
                 if row and len(row) != len(header):
                     raise InputError(
                         f"data: {path.name} {lines.place()} has {len(row)} fields where the header has "
-                        f"{len(header)} ({shortened(', '.join(header), 200)})"
+                        f"{len(header)} ({shortened(', '.join(header), 200)}){_quoting_hint(row, dialect)}"
                     )
                 lines.quoted = False
                 yield (row[first], row[second]) if row else ("", "")
         except csv.Error as error:
             raise InputError(f"data: {path.name} {lines.place()} is not well-formed: {error}") from error
+
+
+def _dialect(path: Path, name: str) -> type[csv.Dialect]:
+    suffix = path.suffix.lower()
+    if suffix == ".tsv":
+        with _reading(path, name, newline="") as file:
+            return Quoted if is_quoted(file) else _Tabs
+    return FORMATS[suffix]
+
+
+def _quoting_hint(row: Iterable[str], dialect: type[csv.Dialect]) -> str:
+    """What to do where a cell may have been quoted and the file as a whole is not."""
+    if dialect is not _Tabs or not any('"' in cell for cell in row):
+        return ""
+    return "; quotes in a .tsv are text unless a csv writer wrote the whole file: write it anew, or as .jsonl"
 
 
 @dataclass
@@ -275,6 +296,8 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     value = row[column]
     if isinstance(value, dict | list):
         raise InputError(f'columns: column "{column}" in {place} is no text')
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f'columns: column "{column}" in {place} is {value}, no text; write null, or leave the row out')
     text = "" if value is None else str(value)
     if any("\ud800" <= sign <= "\udfff" for sign in text):
         raise InputError(f'columns: column "{column}" in {place} is no text: it has half of a surrogate pair')

@@ -4,6 +4,7 @@ No code of a data set is ever run. The hub is asked once, with a short limit, wh
 that fails at once instead of after many retries.
 """
 
+import math
 import re
 import shutil
 import sys
@@ -88,6 +89,8 @@ def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
         name = _labels(flat.features[columns[1]])
         cells = flat.with_format("arrow")[:]
         first, second = (cells.column(column).to_pylist() for column in columns)
+        _check_finite(first, columns[0], split)
+        _check_finite(second, columns[1], split)
         pairs = [(_text(a), name(b)) for a, b in zip(first, second, strict=True)]
         if any(target for _, target in pairs):
             found[split] = Table([a for a, _ in pairs], [b for _, b in pairs])
@@ -213,6 +216,13 @@ def _labels(feature: Any) -> Callable[[Any], str]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
+
+
+def _check_finite(values: list[Any], column: str, split: str) -> None:
+    """Raises ``InputError`` where a value is NaN or infinite, which as text would be a word."""
+    for row, value in enumerate(values):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f'columns: column "{column}" of {split} is {value} in row {row}, no text; choose another')
 
 
 def _line(error: BaseException) -> str:

@@ -231,7 +231,9 @@ def _version(config: TaskConfig) -> Any:
 def _content(config: TaskConfig, name: str) -> list[str]:
     path = files.existing(name, Path(config.folder))
     with path.open("rb") as file:
-        return [path.suffix, hashlib.file_digest(file, "sha256").hexdigest()]
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    revision = files.REVISIONS.get(path.suffix.lower())
+    return [path.suffix, digest] if revision is None else [f"{path.suffix} {revision}", digest]
 
 
 def _hash(value: Any) -> str:

@@ -78,7 +78,7 @@ def _is_file(data: str, folder: Path) -> bool:
     """Built-in names come first; a name with a suffix or a folder in it, or of a file that is there, is a file."""
     if builtin.known(data):
         return False
-    return bool(Path(data).suffix) or "/" in data or os.path.isfile(folder / data)
+    return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
 
 def _columns(kind: str, given: Mapping[str, str]) -> tuple[str, ...]:

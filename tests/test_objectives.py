@@ -89,7 +89,7 @@ def test_the_bound_is_the_mean_over_all_orders() -> None:
         orders = list(itertools.permutations(range(3)))
         exact = sum(nats(cell, list(order[:i])) for order in orders for i, cell in enumerate(order)) / len(orders)
         pairs = Pairs(SOURCE[:1].expand(200, -1), target.expand(200, -1))
-        found = Masked().bound(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
+        found = Masked().estimate(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
     assert found == pytest.approx(exact, rel=0.02)
 
 
@@ -198,8 +198,8 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
     subject = model(name).eval()
 
     def found() -> torch.Tensor:
-        if subject.objective.bounded:
-            return subject.objective.bound(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
+        if subject.objective.estimated:
+            return subject.objective.estimate(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
         return subject.objective.log_likelihood(subject, PADDED, answers())[0]
 
     with torch.no_grad():

@@ -247,6 +247,9 @@ def folder(tmp_path: Path) -> Path:
         "bad.jsonl": b'{"text": "a", "label": "x"}\nnot json\n',
         "list.jsonl": b'{"text": ["a"], "label": "x"}\n',
         "array.jsonl": b'["a", "x"]\n',
+        "nan.jsonl": b'{"text": "a", "label": "x"}\n{"text": NaN, "label": "x"}\n',
+        "infinite.jsonl": b'{"text": "a", "label": -Infinity}\n',
+        "huge.jsonl": b'{"text": "a", "label": 1e999}\n',
         "key.jsonl": b'{"text": "a", "label": "x"}\n{"text": "a"}\n',
         "latin.txt": "one\ntwo\ndré\n".encode("latin-1"),
         "latin.tsv": "text\tlabel\nein Bär\tx\n".encode("latin-1"),
@@ -302,6 +305,9 @@ MISTAKES = [
         {},
         "encoding: latin.tsv is not utf-8: byte 0xe4 at 16 (line 2); state its encoding",
     ),
+    ("classification", "nan.jsonl", {}, 'columns: column "text" in nan.jsonl line 2 is nan, no text; write null'),
+    ("classification", "infinite.jsonl", {}, 'columns: column "label" in infinite.jsonl line 1 is -inf, no text'),
+    ("classification", "huge.jsonl", {}, 'columns: column "label" in huge.jsonl line 1 is inf, no text'),
     ("classification", "train.tsv", {"encoding": "utf-9"}, 'encoding: unknown encoding "utf-9"'),
     (
         "translation",
@@ -478,6 +484,14 @@ def test_hub_text_is_read_row_by_row_and_its_end_split_off(tmp_path: Path, local
     assert test == "".join(f"train {n}\n" for n in range(95, 100))
     split = tables(load("classification", "hub:a/b/single", tmp_path, open_hub=local_hub))
     assert [len(table) for table in split] == [90, 5, 5]
+
+
+def test_hub_values_that_are_no_numbers_are_no_text() -> None:
+    from datasets import Dataset as Rows
+
+    source = hub.Source({"train": Rows.from_dict({"text": ["a", "b"], "label": [1.5, float("nan")]})}, "hub:a/b")
+    with pytest.raises(InputError, match=r'column "label" of train is nan in row 1, no text'):
+        hub.tables(source, ("text", "label"))
 
 
 def test_hub_columns_that_are_not_there(tmp_path: Path, local_hub: hub.Open) -> None:

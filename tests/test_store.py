@@ -136,6 +136,25 @@ def test_a_run_is_found_by_folder_name_or_unique_prefix(tmp_path: Path) -> None:
     assert store.find_run(second.name, tmp_path) == second
 
 
+def test_a_run_is_found_by_the_beginning_of_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = run(tmp_path / "mine", "trec-decoder-s0-aaaa")
+    encoder = run(tmp_path / "mine", "trec-encoder-s0-bbbb")
+    alone = run(tmp_path / "other", "trec-decoder-s0-cccc")
+    (tmp_path / "mine" / "runs" / "trec-decoder-notes").mkdir()  # no run
+    monkeypatch.chdir(tmp_path)
+    for text in ("mine/runs/trec-d", "mine/trec-d", "./mine/runs/trec-decoder-s0", str(tmp_path / "mine" / "trec-d")):
+        assert store.find_run(text).resolve() == decoder
+    assert store.find_run("other").resolve() == store.find_run("other/runs").resolve() == alone
+    monkeypatch.chdir(tmp_path / "mine")
+    assert store.find_run("trec-e").resolve() == store.find_run("runs/trec-e").resolve() == encoder
+    with pytest.raises(InputError, match=r"2 runs begin with '\.\./mine': "):
+        store.find_run("../mine")
+    with pytest.raises(InputError, match=r"2 runs begin with 'runs/trec': runs/trec-decoder-s0-aaaa, runs/trec-enc"):
+        store.find_run("runs/trec")
+    with pytest.raises(InputError, match=r"no run '\.\./mine/x': .*in \.\./mine begins so; there are trec-decoder-s0"):
+        store.find_run("../mine/x")
+
+
 def test_no_run_and_many_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none yet"):
         store.find_run("x", tmp_path)

@@ -31,7 +31,7 @@ from architectures.interop.quiet import quiet
 from architectures.interop.shape import Shape
 from architectures.positions import Learned
 from architectures.size import Limits, Size
-from tasks.errors import InputError
+from tasks.errors import InputError, irregular
 from tasks.example import LABEL, SPECIALS
 
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
@@ -111,6 +111,9 @@ def _check_files(path: Path) -> None:
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise InputError(f"architectures: {path} {what}; expected a .py file or a checkpoint's folder{hint}")
+    for file in _deciding(path):
+        if unreadable := irregular(file):
+            raise InputError(f"{file}: {unreadable}")
     if not (path / "config.json").is_file():
         raise InputError(f"architectures: {path} holds no checkpoint of transformers: there is no config.json in it")
     if _kind(path) == "archbench":
@@ -288,10 +291,14 @@ def _length(folder: _Folder, model: Any) -> int | None:
     return model.positions.weight.shape[0] - len(before) - len(after) + int(shared)
 
 
+def _deciding(path: Path) -> list[Path]:
+    """The files in the checkpoint's folder that decide what it computes."""
+    return sorted(file for pattern in ("*.json", "*.safetensors", "*.txt", "*.model") for file in path.glob(pattern))
+
+
 def _digests(path: Path) -> dict[str, str]:
     """SHA-256 of every file that decides what the checkpoint computes."""
-    files = sorted([*path.glob("*.json"), *path.glob("*.safetensors"), *path.glob("*.txt"), *path.glob("*.model")])
-    states = [(file, file.stat()) for file in files]
+    states = [(file, file.stat()) for file in _deciding(path)]
     return {file.name: _digest(file, state.st_size, state.st_mtime_ns) for file, state in states}
 
 

@@ -7,6 +7,7 @@ import torch
 
 from architectures.interop import bert, gpt2, llama, modernbert, t5
 from architectures.interop.agreement import agree
+from architectures.interop.hooks import refuse_attached
 from architectures.interop.shape import Config, Shape, pull, push
 from architectures.interop.structure import difference
 from tasks.errors import InputError
@@ -21,11 +22,12 @@ def from_transformers(model: Any, canvas: int = 1) -> Any:
     ``ours(input_ids, decoder_input_ids, attention_mask)``. Logits are equal at real positions, where theirs count
     positions over tokens only. ``canvas``: cells that an encoder writes to.
 
-    Raises ``InputError`` for another class, a configuration that asks for what we do not have, or a model with tensors
-    that ours has no place for. Only of an untied BERT a tensor stays behind, an output bias that it holds and never
-    reads.
+    Raises ``InputError`` for another class, a configuration that asks for what we do not have, a model with tensors
+    that ours has no place for, or one with hooks, parametrizations or replaced forward methods. Only of an untied BERT
+    a tensor stays behind, an output bias that it holds and never reads.
     """
     shape = _shape(type(model).__name__)
+    refuse_attached(model)
     tied = is_tied(model)
     ours = shape.build(model.config, tied)
     if ours.family == "encoder":

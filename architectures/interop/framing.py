@@ -32,6 +32,10 @@ class Framed:
     direct: bool = False
 
     @property
+    def estimated(self) -> bool:
+        return bool(self.inner.estimated)
+
+    @property
     def bounded(self) -> bool:
         return bool(self.inner.bounded)
 
@@ -66,8 +70,10 @@ class Framed:
         )
         return found
 
-    def bound(self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int) -> Tensor | None:
-        found: Tensor | None = self.inner.bound(self._read(model), self._framed(pairs), answers, generator, draws)
+    def estimate(
+        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
+    ) -> Tensor | None:
+        found: Tensor | None = self.inner.estimate(self._read(model), self._framed(pairs), answers, generator, draws)
         return found
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:

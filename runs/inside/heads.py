@@ -161,14 +161,14 @@ def _repeated(subject: Subject) -> list[tuple[list[int], list[int]]]:
 
 
 def losses(subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]) -> Tensor:
-    """Loss of each example in nats per target token (n,): exact, or a bound over the same draws every time."""
+    """Loss of each example in nats per target token (n,): exact, or estimated over the same draws every time."""
     model, moved = subject.run.model, batch(pairs)
     lengths = torch.tensor([len(target) for _, target in pairs])
     with torch.no_grad():
         if subject.exact:
             nats = -model.objective.log_likelihood(model, moved, subject.run.answers)[0]
         else:
-            nats = model.objective.bound(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
+            nats = model.objective.estimate(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
     found: Tensor = nats / lengths
     return found
 

@@ -38,13 +38,14 @@ class Subject:
 
     @property
     def exact(self) -> bool:
-        """Whether losses are exact likelihoods, else any-order bounds: as in training."""
-        return not self.run.model.objective.bounded or self.run.plan.limits.target_length == 1
+        """Whether losses are exact likelihoods, else the objective's estimates: as in training."""
+        return not self.run.model.objective.estimated or self.run.plan.limits.target_length == 1
 
     @property
     def loss_name(self) -> str:
         """What a loss of this run is, in nats."""
-        return "nats per target token" + ("" if self.exact else ", any-order bound")
+        estimate = "any-order bound" if self.run.model.objective.bounded else "masked loss"
+        return "nats per target token" + ("" if self.exact else f", {estimate}")
 
 
 def read(folder: Path, text: str | None = None, right: str | None = None) -> Subject:

@@ -1,0 +1,34 @@
+"""Names and texts in any script serve under any locale and any encoding of the output."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import ROOT
+
+from architectures import catalogue
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [(ASCII, "ünï漢"), ({"PYTHONIOENCODING": "latin-1"}, "ünï\\u6f22"), ({"PYTHONIOENCODING": "utf-8"}, "ünï漢")],
+)
+def test_a_variant_whose_name_is_not_ascii_is_checked(environment: dict[str, str], shown: str, tmp_path: Path) -> None:
+    folder = tmp_path / "dïr"
+    folder.mkdir()
+    (folder / "ünï漢.py").write_text(catalogue.find("decoder").text, encoding="utf-8")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "archbench", "check", os.fsencode("./ünï漢.py")],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "ARCHBENCH_CACHE": str(tmp_path), **inherited, **environment},
+        capture_output=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    assert f"{shown}: 29 of 30 properties hold".encode(encoding) in ended.stdout

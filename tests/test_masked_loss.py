@@ -1,0 +1,109 @@
+"""The loss over hidden ends of a target bounds no likelihood, and nothing says that it does."""
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+import tiny_runs
+import torch
+
+from architectures import catalogue, contract
+from architectures.masked import Masked, _ended
+from architectures.objectives import Pairs
+from reports import figures, tables
+from reports.judgement import judge
+from reports.metrics import metric
+from reports.tables import Tables
+from reports.verdicts import cautions
+from runs import spec, work
+from tasks.example import MASK
+
+EXPERIMENT = {
+    "name": "tiny",
+    "architectures": ["suffix-encoder", "encoder"],
+    "budget": {"parameters": 20_000, "tokens": 3_000},
+    "model": {"width": 32},
+    "training": {"batch_tokens": 400, "precision": "float32"},
+    "tasks": [{"kind": "generation", "name": "running", "data": "things.txt", "context": 32, "test_examples": 4}],
+}
+
+
+@torch.no_grad()
+def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -> None:
+    """Over all targets of two tokens: a bound would be at or above -log p of the mixture over orders."""
+    encoder = contract.subject(catalogue.find("suffix-encoder").build).model
+    vocabulary = contract.LIMITS.vocabulary
+    allowed = torch.ones(vocabulary, dtype=torch.bool)
+    tokens = range(8, 16)
+    source, _ = _ended(Pairs(contract.sequences(1, 5), torch.zeros(1, 1, dtype=torch.long)))
+
+    def nats(target: Sequence[int], cell: int, known: Sequence[int]) -> float:
+        canvas = torch.full((1, encoder.canvas), MASK)
+        canvas[0, list(known)] = torch.tensor([target[place] for place in known], dtype=torch.long)
+        return -float(encoder(source, canvas)[0, cell].log_softmax(-1)[target[cell]])
+
+    below_left_to_right = below_mixture = 0
+    for target in itertools.product(tokens, tokens):
+        forward = nats(target, 0, ()) + nats(target, 1, (0,))
+        backward = nats(target, 1, ()) + nats(target, 0, (1,))
+        mixture = -math.log((math.exp(-forward) + math.exp(-backward)) / 2)
+        any_order = (forward + backward) / 2
+        masked_loss = nats(target, 1, (0,)) + (nats(target, 0, ()) + nats(target, 1, ())) / 2
+        assert any_order >= mixture - 1e-5
+        below_left_to_right += masked_loss < forward - 1e-4
+        below_mixture += masked_loss < mixture - 1e-4
+        if target == (8, 9):
+            pairs = Pairs(contract.sequences(1, 5).expand(400, -1), torch.tensor([target]).expand(400, -1))
+            drawn = torch.Generator().manual_seed(0)
+            found = Masked(suffix=True).estimate(encoder, pairs, allowed, drawn, draws=10)
+            assert found is not None and found.mean().item() == pytest.approx(masked_loss, rel=0.02)
+    assert below_left_to_right and below_mixture
+    assert Masked().bounded and not Masked(suffix=True).bounded and Masked(suffix=True).estimated
+
+
+def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "things.txt").write_text("\n".join(f"house {n} and car {n * n}" for n in range(200)))
+    plans = tiny_runs.planned(spec.from_dict(EXPERIMENT, folder=tmp_path), tmp_path, tmp_path).plans
+    found = {}
+    for plan in plans:
+        place = tmp_path / "runs" / plan.run
+        work.perform(plan, place, lambda progress: None, lambda: False)
+        curves = pd.read_csv(place / "curves.csv")
+        scores = {row["metric"] for row in json.loads((place / "scores.json").read_text())}
+        record = json.loads((place / "record.json").read_text())
+        losses = set(curves.loc[curves["split"] == "validation", "metric"])
+        found[plan.architecture] = (losses, record["objective"], scores & {"bits_per_byte_bound", "masked_loss"})
+    assert found == {
+        "encoder": ({"nll_per_token_bound"}, "masked", {"bits_per_byte_bound"}),
+        "suffix-encoder": ({"masked_loss"}, "suffix", {"masked_loss"}),
+    }
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """Tables of a comparison whose encoder hides ends of the target."""
+    root = tmp_path_factory.mktemp("store")
+    synthetic.write_store(root, [synthetic.SHAKESPEARE])
+    found = tables.collect(root)
+    encoders = found["runs"]["architecture"] == "encoder"
+    found["runs"].loc[encoders, "objective"] = "suffix"
+    for name in ("curves", "scores"):
+        bound = found[name]["metric"].isin(["nll_per_token_bound", "bits_per_byte_bound"])
+        found[name].loc[bound, "metric"] = "masked_loss"
+    return found
+
+
+def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:
+    (curves,) = (figure for figure in figures.figures(judge(reported)) if figure.name == "curves_tokens")
+    assert "Dotted lines are a loss over hidden ends" in curves.caption and "any-order" not in curves.caption
+    assert set(curves.numbers["metric"]) == {"nll_per_token", "masked_loss"}
+    (primary,) = judge(reported).first
+    notes = " ".join(cautions(primary))
+    assert "encoder: learning rate and checkpoint were selected on the masked loss, which is no bound" in notes
+    assert "chosen by a bound" not in notes
+    assert metric("masked_loss").better == "" and "bounds no likelihood" in metric("masked_loss").meaning
