@@ -78,6 +78,7 @@ def planned(
     where: dict[str, Any] = {"cache": cache(), "root": root, "say": say, "architectures": architectures}
     with _one_thread():
         matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
+    architectures.check_plans((*matrix.plans, *matrix.later), say)
     return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
 
 

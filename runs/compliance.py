@@ -21,6 +21,7 @@ from tasks.errors import InputError
 if TYPE_CHECKING:
     from architectures.catalogue import Variant
     from architectures.contract import Result, Trials
+    from architectures.size import Limits, Size
 
 PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
 
@@ -121,6 +122,15 @@ def hold(
                 )
         if _key(variant, pair) == key:
             _remember(cache, key)
+
+
+def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) -> None:
+    """Raises ``InputError`` where the variant breaks the contract at the size and lengths of a planned run."""
+    from architectures import contract
+
+    for result in contract.results(variant.build, variant.path, [contract.planned(size, limits, native)]):
+        if result.problem is not None:
+            raise InputError(f"{variant.path}: breaks the contract at the size of its runs: {result.problem}")
 
 
 def _need_code(variant: "Variant") -> None:

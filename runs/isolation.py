@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -65,6 +66,15 @@ class Architectures:
         if process is not None and not process.knows("contract", self.cache, tuple(lengths)):
             say(f"{variant.name}: checking the contract")
             process.ask("contract", self.cache, tuple(lengths))
+
+    def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
+        """Raises ``InputError`` where a foreign variant computes more than it declares, at the size of its runs."""
+        for plan in {(plan.code, plan.size, plan.limits, plan.native): plan for plan in plans if plan.foreign}.values():
+            process = self._processes[plan.code]
+            question = "planned", replace(plan.size, dropout=0.0), plan.limits, plan.native
+            if not process.knows(*question):
+                say(f"{plan.architecture}: counting the FLOPs of a training step at the size of its runs")
+                process.ask(*question)
 
     def make_references(self, plan: Plan, root: Path) -> None:
         """Makes the reference rows of a data set where they are missing; ``plan`` is of the run that makes them."""
@@ -207,6 +217,10 @@ def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]])
     compliance.hold(variant, cache, lambda line: None, lengths)
 
 
+def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:
+    compliance.hold_plan(variant, size, limits, native)
+
+
 def _references(variant: Variant, plan: Plan, root: Path) -> None:
     work.missing_references(plan, root)
 
@@ -214,6 +228,7 @@ def _references(variant: Variant, plan: Plan, root: Path) -> None:
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "describe": _describe,
     "contract": _contract,
+    "planned": _planned,
     "references": _references,
 }
 

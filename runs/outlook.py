@@ -45,20 +45,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:
-    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding"]
-    head += [
-        "buffers",
-        "width",
-        "heads",
-        "depth",
-        "hidden",
-        "rate",
-        "dropout",
-        "share",
-        "tokens",
-        "FLOPs",
-        "time a run",
-    ]
+    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding", "buffers"]
+    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
     rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:

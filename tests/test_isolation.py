@@ -190,3 +190,26 @@ def test_an_own_architecture_is_measured_here(folder: Path) -> None:
         assert architectures.find("decoder").build.__module__ == "architectures.variants.decoder"
         with pytest.raises(AssertionError, match="mine is built in its own process only"):
             architectures.find("mine.py").build(None, None)  # type: ignore[arg-type]
+
+
+def test_work_that_only_a_planned_size_does_is_refused(folder: Path) -> None:
+    """A second network from a width on that no small model of the contract has, left out of the FLOPs."""
+    more = (
+        "\n\nclass Wider(GatedFeedForward):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x) + super().forward(x * 2)\n"
+    )
+    built = (
+        'model = catalogue.find("decoder").build(size, limits)\n'
+        "    if size.hidden > 60:\n"
+        "        for block in model.stack.blocks:\n"
+        "            block.feedforward = Wider(size.dim, size.hidden)\n"
+        "    return model"
+    )
+    text = VARIANT.replace('return catalogue.find("decoder").build(size, limits)', built) + more
+    (folder / "mine.py").write_text(
+        text.replace("import os\n", "import os\nfrom architectures.feedforward import GatedFeedForward\n")
+    )
+    with pytest.raises(InputError, match=r"mine.py: breaks the contract at the size of its runs: .* FLOPs of training"):
+        compared(folder)
+    assert not (folder / "out" / "runs").exists()

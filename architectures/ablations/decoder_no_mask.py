@@ -11,8 +11,11 @@ from architectures.size import Limits, Size
 BREAKS = (
     "no_look_ahead",
     "forward_is_prefill_and_decode",  # these follow from the first
+    "caches_last",
     "likelihood_sums_to_one",
     "writing_follows_scoring",
+    "sampling_follows_scoring",
+    "gradients_stay_in_place",
     "long_texts_are_read_alike",
 )
 

@@ -1,0 +1,96 @@
+"""What no budget counts is counted apart, declared, and shown: buffers."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from compute_faults import DeclaredStatistics, Statistics, statistics_by
+from torch import nn
+
+from architectures import catalogue, contract
+from architectures.contract.capacity import training_changes_no_buffer
+from architectures.size import Counts, count, mutable_buffers
+from reports import audit
+from runs import outlook
+from runs.places import Entry
+
+
+def test_buffers_are_counted_saved_or_not() -> None:
+    model = nn.Linear(3, 2)
+    model.register_buffer("saved", torch.zeros(4, 5))
+    model.register_buffer("unsaved", torch.zeros(7), persistent=False)
+    assert count(model) == Counts(parameters=8, embedding_parameters=0, buffers=27)
+
+
+def test_built_in_families_have_no_buffers() -> None:
+    for name in ("decoder", "encoder", "encoder-decoder"):
+        assert count(catalogue.find(name).build(contract.SIZE, contract.LIMITS)).buffers == 0
+
+
+def test_declared_buffers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = statistics_by(DeclaredStatistics)(monkeypatch, catalogue.find("decoder").build)
+    (result,) = contract.results(build, checks=[training_changes_no_buffer])
+    assert result.problem is None
+    assert result.note == "the model declares that training changes embedding.norm.mean (32 numbers)"
+    undeclared = statistics_by(Statistics)(monkeypatch, catalogue.find("decoder").build)
+    assert not mutable_buffers(undeclared(contract.SIZE, contract.LIMITS))
+
+
+def group(buffers: list[int]) -> SimpleNamespace:
+    runs = {"run": ["a", "b"], "device": "cpu", "status": "done", "embedding_parameters": [5, 5], "buffers": buffers}
+    return SimpleNamespace(runs=pd.DataFrame(runs))
+
+
+@pytest.mark.parametrize(("buffers", "is_shown"), [([0, 0], False), ([0, 128], True)])
+def test_the_page_shows_buffers_where_there_are_any(buffers: list[int], is_shown: bool) -> None:
+    head = [entry.text for entry in audit.every_run(group(buffers)).head]
+    assert ("buffers" in head) == is_shown
+    if is_shown:
+        assert head.index("buffers") == head.index("embedding parameters") + 1
+
+
+@pytest.mark.parametrize("buffers", [0, 1280])
+def test_a_dry_run_shows_buffers_where_there_are_any(buffers: int) -> None:
+    row = dict.fromkeys(("run", "dataset", "architecture", "match"), "x")
+    row |= dict.fromkeys(("parameters", "embedding_parameters", "width", "heads", "depth", "hidden"), 8)
+    row |= dict.fromkeys(("learning_rate", "dropout", "planned_tokens", "expected_flops", "expected_seconds"), 1)
+    plan = SimpleNamespace(run="x", row=lambda: {**row, "buffers": buffers})
+    entry = Entry("x", "x", "", "parameters", "compared", "decoder", 1)
+    table = outlook._table(SimpleNamespace(plans=[plan], entries=[entry]))
+    shown = dict(zip(*table, strict=True))
+    assert shown.get("buffers") == (f"{buffers:,}" if buffers else None)
+
+
+def test_a_buffer_that_training_replaces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Replaces(Statistics):
+        def forward(self, x):
+            if self.training:
+                self.mean = self.mean + 1
+            return x
+
+    build = statistics_by(Replaces)(monkeypatch, catalogue.find("decoder").build)
+    (result,) = contract.results(build, checks=[training_changes_no_buffer])
+    assert result.problem is not None and "embedding.norm.mean" in result.problem
+
+
+def test_few_numbers_may_be_constants() -> None:
+    def built(count: int):
+        constant = torch.ones(count, device="cpu")
+
+        class Scales(nn.Module):
+            def forward(self, x):
+                return x * constant.mean()
+
+        def build(size, limits):
+            model = catalogue.find("decoder").build(size, replace(limits))
+            model.embedding.norm = Scales()
+            return model
+
+        return build
+
+    problems = [
+        next(contract.results(built(count), checks=[contract.every_tensor_is_counted])).problem for count in (1, 16, 17)
+    ]
+    assert problems[:2] == [None, None] and problems[2] is not None and "(17,)" in problems[2]
