@@ -68,17 +68,19 @@ class Causal:
     def generate(
         self,
         model: Any,
-        pairs: Pairs,
+        source: Tensor,
+        source_mask: Tensor | None,
         answers: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
     ) -> list[Tensor]:
-        """Write targets for the sources -> token ids of each row, END left out; ``pairs.target`` is not looked at.
+        """Write a target for each source (b, s) -> token ids of each row, END left out.
 
-        ``start`` (b, m): tokens that the targets begin with, which are not returned (from left to right only).
+        ``source_mask`` (b, s) is None without padding. ``start`` (b, m): tokens that the targets begin with, which are
+        not returned (from left to right only).
         """
-        return left_to_right(model, pairs.source, pairs.source_mask, answers, decoding, generator, start)
+        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example: three times the forward pass."""

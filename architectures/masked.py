@@ -95,7 +95,7 @@ class Masked:
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
         """
         present = full(pairs.target, pairs.target_mask)
-        source, source_mask = _ended(pairs)
+        source, source_mask = _ended(pairs.source, pairs.source_mask)
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
         steps = torch.arange(model.canvas, device=present.device)
@@ -116,24 +116,26 @@ class Masked:
         present = full(pairs.target, pairs.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
-        source, source_mask = _ended(pairs)
+        source, source_mask = _ended(pairs.source, pairs.source_mask)
         canvas = _canvas(pairs.target.masked_fill(late, MASK), pairs.target_mask, model.canvas)
         return Pairs(source, canvas, source_mask, None)
 
     def generate(
         self,
         model: Any,
-        pairs: Pairs,
+        source: Tensor,
+        source_mask: Tensor | None,
         answers: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
     ) -> list[Tensor]:
-        """Write targets for the sources -> token ids of each row, END left out; ``pairs.target`` is not looked at.
+        """Write a target for each source (b, s) -> token ids of each row, END left out.
 
-        ``start`` (b, m): tokens that the targets begin with, which are not returned (from left to right only).
+        ``source_mask`` (b, s) is None without padding. ``start`` (b, m): tokens that the targets begin with, which are
+        not returned (from left to right only).
         """
-        source, source_mask = _ended(pairs)
+        source, source_mask = _ended(source, source_mask)
         if decoding.strategy == "confident":
             return in_rounds(model, source, source_mask, answers, decoding)
         return left_to_right(model, source, source_mask, answers, decoding, generator, start)
@@ -164,7 +166,7 @@ class Masked:
         Returns what is asked, each hidden cell with the weight n / k, and the places of these among (b, t): (n,).
         """
         hidden, weights = self._hide(target, generator)
-        source, source_mask = _ended(pairs)
+        source, source_mask = _ended(pairs.source, pairs.source_mask)
         if hidden_source is not None:
             source = source.masked_fill(on_device(F.pad(hidden_source, (0, 1)), source), MASK)
         written = pairs.target.masked_fill(on_device(hidden, source), MASK)
@@ -194,12 +196,10 @@ class Masked:
         return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
 
 
-def _ended(pairs: Pairs) -> tuple[Tensor, Tensor | None]:
-    """The source with BOS behind it (b, s + 1), where an encoder's canvas begins, and its mask."""
-    source = torch.cat([pairs.source, torch.full_like(pairs.target[:, :1], BOS)], 1)
-    if pairs.source_mask is None:
-        return source, None
-    return source, F.pad(pairs.source_mask, (0, 1), value=True)
+def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The source (b, s) with BOS behind it (b, s + 1), where an encoder's canvas begins, and its mask."""
+    source = F.pad(source, (0, 1), value=BOS)
+    return source, None if source_mask is None else F.pad(source_mask, (0, 1), value=True)
 
 
 def _canvas(cells: Tensor, mask: Tensor | None, length: int) -> Tensor:

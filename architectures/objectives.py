@@ -104,7 +104,11 @@ def _filled(count: int, answer: int, at: Tensor, labels: Tensor, weights: Tensor
 
 
 class Objective(Protocol):
-    """The training loss, the exact likelihood and the writing of a target, for one way of hiding it."""
+    """The training loss, the exact likelihood and the writing of a target, for one way of hiding it.
+
+    ``loss``, ``log_likelihood`` and ``bound`` read targets; ``generate`` gets sources alone, so that no answer can be
+    copied from its reference.
+    """
 
     @property
     def estimated(self) -> bool:
@@ -133,7 +137,8 @@ class Objective(Protocol):
     def generate(
         self,
         model: Any,
-        pairs: Pairs,
+        source: Tensor,
+        source_mask: Tensor | None,
         answers: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,

@@ -121,6 +121,15 @@ def collate(examples: Examples, indices: Indices) -> Batch:
     return Batch(source, target, source_mask, target_mask, source_lengths, target_lengths)
 
 
+def collate_sources(examples: Examples, indices: Indices) -> tuple[Tensor, Tensor | None]:
+    """The sources (b, s) at `indices` (b,), in that order, and their mask: what an answer is written from."""
+    if isinstance(examples, Gathers):
+        tokens = examples.gather(indices)[0]
+    else:
+        tokens = np.concatenate([examples[int(index)].source for index in indices])
+    return _pad(tokens, examples.source_lengths[indices])
+
+
 def _pad(tokens: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
     """Joined sequences as a (b, longest) rectangle and its mask, which is None where all are equally long."""
     longest = int(lengths.max())

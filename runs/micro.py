@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from architectures.family import Places, States
-from architectures.objectives import Pairs
 
 Result = TypeVar("Result")
 MOST = 4096  # micro-batches of one batch
@@ -56,20 +55,24 @@ def fitting(model: Any, call: Callable[[], Result]) -> Result:
             model.__dict__["hidden"] = before
 
 
-def by_rows(call: Callable[[Pairs], list[Result]], batch: Pairs) -> list[Result]:
-    """What ``call`` makes of a batch, a result for each row; where memory does not suffice, of half the rows at a time.
+def by_rows(
+    call: Callable[[Tensor, Tensor | None], list[Result]], source: Tensor, source_mask: Tensor | None
+) -> list[Result]:
+    """What ``call`` makes of sources (b, s) and their mask, a result for each row.
+
+    Where memory does not suffice, it gets half the rows at a time.
 
     Raises what PyTorch raises where a single row does not fit.
     """
     try:
-        return call(batch)
+        return call(source, source_mask)
     except (RuntimeError, MemoryError) as error:
-        if len(batch.target) < 2 or not is_out_of_memory(error):
+        if len(source) < 2 or not is_out_of_memory(error):
             raise
     release()
-    middle = len(batch.target) // 2
-    halves = [[None if part is None else part[rows] for part in batch] for rows in (slice(middle), slice(middle, None))]
-    return [result for half in halves for result in by_rows(call, Pairs(*half))]  # type: ignore[arg-type]
+    halves = (slice(len(source) // 2), slice(len(source) // 2, None))
+    parts = [(source[rows], None if source_mask is None else source_mask[rows]) for rows in halves]
+    return [result for part in parts for result in by_rows(call, *part)]
 
 
 def release() -> None:

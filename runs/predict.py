@@ -12,7 +12,6 @@ from architectures.objectives import Pairs
 from runs import finished
 from runs.finished import FinishedRun
 from tasks.errors import InputError
-from tasks.example import PAD
 from tasks.tokenizers import Tokenizer
 
 
@@ -79,20 +78,21 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
     ids = tokenizer.encode(text)
     if run.kind == "generation":
         return _continued(run, ids, seed)
-    pairs, cut = _pairs(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
+    source, cut = _source(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
     if run.kind == "classification":
-        return _classified(run.model, tokenizer, pairs, answers, cut)
-    return Answer(run.kind, tokenizer.decode(_written(run.model, pairs, answers, run.decoding, seed)), cut=cut)
+        return _classified(run.model, tokenizer, source, answers, cut)
+    return Answer(run.kind, tokenizer.decode(_written(run.model, source, answers, run.decoding, seed)), cut=cut)
 
 
-def _pairs(source: list[int]) -> Pairs:
-    return Pairs(torch.tensor([source], dtype=torch.long), torch.full((1, 1), PAD))
+def _source(ids: list[int]) -> torch.Tensor:
+    """A batch (1, s) of one source."""
+    return torch.tensor([ids], dtype=torch.long)
 
 
 @torch.no_grad()
 def _written(
     model: Any,
-    pairs: Pairs,
+    source: torch.Tensor,
     answers: torch.Tensor,
     decoding: dict[str, Any],
     seed: int,
@@ -100,25 +100,25 @@ def _written(
 ) -> list[int]:
     chosen = {key: value for key, value in decoding.items() if key != "count"}
     generator = torch.Generator().manual_seed(seed)
-    found = model.objective.generate(model, pairs, answers, Decoding(**chosen), generator, start)
-    return list(map(int, found[0]))
+    (written,) = model.objective.generate(model, source, None, answers, Decoding(**chosen), generator, start)
+    return list(map(int, written))
 
 
 def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
     limits, model, answers = run.plan.limits, run.model, run.answers
     if limits.source_length:
-        source = _pairs(ids[-limits.source_length :])
+        source = _source(ids[-limits.source_length :])
         return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
     start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
-    return Answer("generation", run.tokenizer.decode(_written(model, _pairs([]), answers, decoding, seed, start)))
+    return Answer("generation", run.tokenizer.decode(_written(model, _source([]), answers, decoding, seed, start)))
 
 
 @torch.no_grad()
-def _classified(model: Any, tokenizer: Tokenizer, pairs: Pairs, answers: torch.Tensor, cut: int) -> Answer:
+def _classified(model: Any, tokenizer: Tokenizer, source: torch.Tensor, answers: torch.Tensor, cut: int) -> Answer:
     ids = answers.nonzero().squeeze(1)
-    many = Pairs(pairs.source.expand(len(ids), -1), ids[:, None])
+    many = Pairs(source.expand(len(ids), -1), ids[:, None])
     nats, _ = model.objective.log_likelihood(model, many, answers)
     ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from architectures import generate, objectives
 from runs import micro
-from runs.batches import fixed
+from runs.batches import collate_sources, fixed
 from runs.messages import Interrupted, Progress
 from runs.step import mixed, pairs
 from runs.train import SCORING_TOKENS
@@ -57,12 +57,15 @@ class Scorer:
 
     @torch.no_grad()
     def score(self, examples: Examples, answering: bool = True) -> Scored:
-        """Likelihoods of all examples, answers to the first of them; raises ``Interrupted`` when asked to stop."""
+        """Answers to the first examples, likelihoods of all; raises ``Interrupted`` when asked to stop.
+
+        Answers come first: a model that keeps the targets of its likelihoods has none to copy yet.
+        """
         begun = time.perf_counter()
-        nats, estimate = self._likelihoods(examples)
-        middle = time.perf_counter()
         answers = self._answers(examples) if answering else []
-        seconds = time.perf_counter() - middle
+        middle = time.perf_counter()
+        nats, estimate = self._likelihoods(examples)
+        end = time.perf_counter()
         bounded = self.model.objective.bounded
         outputs = self._outputs(examples, nats, estimate if bounded else None, answers)
         lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
@@ -73,8 +76,8 @@ class Scorer:
         return Scored(
             outputs,
             (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if bounded else estimate)),
-            score_seconds=middle - begun,
-            generate_seconds=seconds,
+            score_seconds=end - middle,
+            generate_seconds=middle - begun,
             generated_tokens=int(sum(lengths)),
             inference_flops=float(np.mean(flops)) if flops else 0.0,
         )
@@ -105,7 +108,7 @@ class Scorer:
         return nats, estimate
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
-        """What the model writes for the first examples, at the task's fixed decoding."""
+        """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""
         chosen = task.decoding(self.prepared)
         count = min(chosen.count, len(examples))
         decoding = generate.Decoding(
@@ -118,10 +121,12 @@ class Scorer:
             length_penalty=chosen.length_penalty,
         )
         answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
-        for number, (index, batch) in enumerate(self._answer_batches(examples, count)):
+        for number, rows in enumerate(_answer_batches(examples, count)):
             self._pause(number * ANSWER_ROWS, count)
-            written = micro.by_rows(partial(self._written, number, decoding), pairs(batch.to(self.device)))
-            for row, tokens in zip(index, written, strict=True):
+            source, mask = collate_sources(examples, rows)
+            source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
+            written = micro.by_rows(partial(self._written, number, decoding), source, mask)
+            for row, tokens in zip(rows, written, strict=True):
                 answers[row] = tokens.cpu().numpy().astype(np.int32)
         return answers
 
@@ -134,16 +139,14 @@ class Scorer:
         found: Tensor = self.model.objective.estimate(self.model, batch, self.answers, generator, DRAWS)
         return found
 
-    def _written(self, number: int, decoding: generate.Decoding, batch: objectives.Pairs) -> list[Tensor]:
+    def _written(
+        self, number: int, decoding: generate.Decoding, source: Tensor, source_mask: Tensor | None
+    ) -> list[Tensor]:
         generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
-        found: list[Tensor] = self.model.objective.generate(self.model, batch, self.answers, decoding, generator)
-        return found
-
-    def _answer_batches(self, examples: Examples, count: int) -> list[Any]:
-        """Batches of similar source length; a whole-window task has no source, and then any batch will do."""
-        order = np.argsort(examples.source_lengths[:count], kind="stable")
-        parts = [order[start : start + ANSWER_ROWS] for start in range(0, count, ANSWER_ROWS)]
-        return [batch for part in parts for batch in fixed(examples, part, 2**30)]
+        written: list[Tensor] = self.model.objective.generate(
+            self.model, source, source_mask, self.answers, decoding, generator
+        )
+        return written
 
     def _outputs(
         self,
@@ -169,6 +172,16 @@ class Scorer:
         self.notify(float(done), float(total))
         if self.stop():
             raise Interrupted
+
+
+def _answer_batches(examples: Examples, count: int) -> list[NDArray[np.int64]]:
+    """Which of the first ``count`` examples are answered together: those of similar source length.
+
+    Targets have no say in it: the shape and the order of a batch must not give away what is in them. A whole-window
+    task has no source, and then any batch will do.
+    """
+    order = np.argsort(examples.source_lengths[:count], kind="stable")
+    return [order[start : start + ANSWER_ROWS] for start in range(0, count, ANSWER_ROWS)]
 
 
 def _masked_loss(outputs: Outputs, estimate: NDArray[np.float64] | None) -> list[Score]:

@@ -39,8 +39,6 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     machine.attention(plan.device)
     shared = shared_state.snapshot() if plan.foreign else {}
     prepared = _prepared(plan)
-    if plan.references:
-        make_references(plan, prepared, folder.parent.parent, notify, stop)
     stepper = _stepper(plan, prepared)
     if plan.training.recompute:
         recompute_blocks(stepper.model)
@@ -52,22 +50,32 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     _write_facts(plan, prepared, stepper, state, folder)
     if state.diverged:
         notify(Said(plan.run, f"diverged, which is a result: {state.diverged}"))
-        store.write_record(folder, {**row, "status": "diverged", "error": state.diverged})
+        row |= {"status": "diverged", "error": state.diverged}
     else:
         scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
-        validation = scorer.score(scorer.validation(), answering=False)
-        if plan.trial:
-            _check_shared_state(shared)
-            _write_scores({"validation": validation}, folder)
-            store.write_record(folder, {**row, "status": "done", "error": ""})
-        else:
-            scored = scorer.score(prepared.test)
-            _check_shared_state(shared)
-            _write_scores({"test": scored, "validation": validation}, folder)
-            _write_predictions(scored, folder)
-            _write_environment(plan, folder, scored.scores)
-            store.write_record(folder, {**row, **_scored(scored), "status": "done", "error": ""})
+        row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
+    if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
+        make_references(plan, prepared, folder.parent.parent, notify, stop)
+    store.write_record(folder, row)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]) -> dict[str, Any]:
+    """Score the validation split and, except for a trial, the test split; returns what this adds to the run's row.
+
+    ``shared`` is what all architectures share, from before the variant's code ran.
+    """
+    validation = scorer.score(scorer.validation(), answering=False)
+    if plan.trial:
+        _check_shared_state(shared)
+        _write_scores({"validation": validation}, folder)
+        return {}
+    scored = scorer.score(scorer.prepared.test)
+    _check_shared_state(shared)
+    _write_scores({"test": scored, "validation": validation}, folder)
+    _write_predictions(scored, folder)
+    _write_environment(plan, folder, scored.scores)
+    return _scored(scored)
 
 
 def _check_shared_state(before: dict[shared_state.Place, object]) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from architectures.attention import View
+from architectures.causal import Causal
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
@@ -252,9 +253,30 @@ def shifted_twice(original):
     return lambda target: original(original(target))
 
 
+def copies_what_was_scored(monkeypatch, build):
+    """Likelihoods keep their targets, and writing returns them."""
+    known = {}
+
+    def scored(original):
+        def log_likelihood(self, model, pairs, answers):
+            known.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
+            return original(self, model, pairs, answers)
+
+        return log_likelihood
+
+    def written(original):
+        def generate(self, model, source, *given):
+            rows = original(self, model, source, *given)
+            return [known.get(tuple(s.tolist()), row) for s, row in zip(source, rows, strict=True)]
+
+        return generate
+
+    return both(patch(Causal, "log_likelihood", scored), patch(Causal, "generate", written))(monkeypatch, build)
+
+
 def writes_without_separator(original):
-    def written(self, model, pairs, answers, decoding, generator=None, start=None):
-        return left_to_right(model, pairs.source, pairs.source_mask, answers, decoding, generator, start)
+    def written(self, model, source, source_mask, answers, decoding, generator=None, start=None):
+        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
 
     return written
 

@@ -15,7 +15,6 @@ from tiny_runs import trained, write_data
 
 import archbench
 from architectures.generate import Decoding
-from architectures.objectives import Pairs
 from runs import export, finished, predict, store
 from runs.finished import FinishedRun
 from runs.usage import AUTO
@@ -56,7 +55,7 @@ def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str,
             logits = run.model(source, torch.cat([torch.tensor([[BOS]]), after], 1))[:, 1:]
         found["logits"].append(logits[0])
         decoding = Decoding(run.decoding["max_tokens"])
-        (ids,) = run.model.objective.generate(run.model, Pairs(source, source[:, :1]), run.answers, decoding)
+        (ids,) = run.model.objective.generate(run.model, source, None, run.answers, decoding)
         found["written"].append([*ids.tolist(), END][: decoding.max_tokens])
     return found
 
@@ -177,7 +176,7 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     (written,) = theirs.generate(**(given or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
     empty = torch.zeros(1, 0, dtype=torch.long)
     decoding = Decoding(run.plan.limits.target_length - len(text))
-    (ours,) = run.model.objective.generate(run.model, Pairs(empty, ids), run.answers, decoding, start=ids[:, 1:])
+    (ours,) = run.model.objective.generate(run.model, empty, None, run.answers, decoding, start=ids[:, 1:])
     assert written == ours.tolist() and len(written) == 10
     exported.printed(made.usage)
 

@@ -12,7 +12,6 @@ from architectures import catalogue, generate, recording
 from architectures.contract import LIMITS
 from architectures.fixed import Fixed
 from architectures.generate import Decoding
-from architectures.objectives import Pairs
 
 NAMES = [name for name in catalogue.names() if catalogue.find(name).family != "encoder"]
 STEPS = 6
@@ -22,12 +21,12 @@ START = torch.randint(8, LIMITS.vocabulary, (5, 2), generator=torch.Generator().
 
 
 def written(model: object, decoding: Decoding, padded: bool, start: Tensor | None) -> list[list[int]]:
-    pairs = Pairs(SOURCE.masked_fill(~MASK, 0), SOURCE, MASK) if padded else Pairs(SOURCE, SOURCE)
+    source, mask = (SOURCE.masked_fill(~MASK, 0), MASK) if padded else (SOURCE, None)
     answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        found = model.objective.generate(model, pairs, answers, decoding, generator, start)  # type: ignore[attr-defined]
-    return [row.tolist() for row in found]
+        rows = model.objective.generate(model, source, mask, answers, decoding, generator, start)  # type: ignore[attr-defined]
+    return [row.tolist() for row in rows]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def write(name: str, decoding: Decoding, answers: torch.Tensor, seed: int = 0, s
     model = contract.subject(catalogue.find(name).build).model
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        found = model.objective.generate(model, Pairs(SOURCE, SOURCE[:, :1]), answers, decoding, generator, start)
+        found = model.objective.generate(model, SOURCE, None, answers, decoding, generator, start)
     return [row.tolist() for row in found], model
 
 
@@ -71,10 +71,10 @@ def test_looking_seldom_at_which_rows_are_finished_changes_nothing(
 def test_samples_follow_the_model() -> None:
     answers = allowed(*WORDS)
     model = contract.subject(catalogue.find("decoder").build).model
-    many = Pairs(SOURCE[:1].expand(6000, -1), SOURCE[:1, :1])
-    decoding = Decoding(max_tokens=1, strategy="sample")
+    many, decoding = SOURCE[:1].expand(6000, -1), Decoding(max_tokens=1, strategy="sample")
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        found = torch.cat(model.objective.generate(model, many, answers, decoding, torch.Generator().manual_seed(0)))
+        found = torch.cat(model.objective.generate(model, many, None, answers, decoding, generator))
     for word in WORDS:
         expected = torch.tensor(likelihood(model, 0, [word], answers)).exp().item()
         assert (found == word).float().mean().item() == pytest.approx(expected, abs=0.03)
@@ -101,7 +101,7 @@ def test_confident_cells_come_first_and_one_round_is_all_at_once() -> None:
     found, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), answers)
     from architectures.masked import _canvas, _ended
 
-    source, _ = _ended(Pairs(SOURCE, SOURCE[:, :1]))
+    source, _ = _ended(SOURCE, None)
     with torch.no_grad():
         blank = _canvas(torch.zeros(3, 0, dtype=torch.long), None, model.canvas)
         logits = model(source, blank).masked_fill(~answers, float("-inf"))

@@ -73,6 +73,14 @@ FAULTS = (
         ("dropout_is_noise_in_training",),
     ),
     Fault(
+        "answers copied from targets that were scored",
+        "scoring_is_still",
+        "an answer is another one once its target was scored",
+        faults.copies_what_was_scored,
+        CAUSAL,
+        ("writing_follows_scoring",),
+    ),
+    Fault(
         "a dropout rate of its own",
         "training_reads_as_scoring_does",
         "logits in training mode without dropout: off by",

@@ -10,11 +10,9 @@ from tiny_runs import trained, write_data
 
 import archbench
 from architectures.generate import Decoding
-from architectures.objectives import Pairs
 from runs import finished
 from runs.predict import Choice, predict
 from tasks.errors import InputError
-from tasks.example import PAD
 
 TEXT = "red house 3"
 
@@ -39,9 +37,9 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
     plain = Decoding(**{key: value for key, value in found.decoding.items() if key != "count"})
 
     def written(decoding: Decoding, seed: int = 0) -> str:
-        generator, pairs = torch.Generator().manual_seed(seed), Pairs(source, torch.full((1, 1), PAD))
+        generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            tokens = found.model.objective.generate(found.model, pairs, found.answers, decoding, generator)
+            tokens = found.model.objective.generate(found.model, source, None, found.answers, decoding, generator)
         return found.tokenizer.decode(tokens[0].tolist())
 
     greedy = predict(place, TEXT).text

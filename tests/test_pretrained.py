@@ -81,7 +81,7 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
         expected = scores.gather(1, written[:, None]).sum()
         assert abs(nats[row] - expected) < 1e-4
     greedy = Decoding(max_tokens=5)
-    found = model.objective.generate(model, Pairs(source[:2], target[:2], mask[:2]), answers, greedy)
+    found = model.objective.generate(model, source[:2], mask[:2], answers, greedy)
     for (text, _), tokens in zip(rows, found, strict=False):
         wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
         assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()

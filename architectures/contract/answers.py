@@ -53,25 +53,28 @@ def limits_are_reached(case: Subject) -> None:
     require(bool(loss.isfinite()), f"the training loss of the longest example is {loss.item()}")
     score = nats(case, pairs, words)
     require(bool(score.isfinite().all()), f"the likelihood of the longest target is {score[0].item()}")
-    written = model.objective.generate(model, pairs, words, Decoding(max_tokens=LIMITS.target_length))
+    written = model.objective.generate(model, pairs.source, None, words, Decoding(max_tokens=LIMITS.target_length))
     lengths = [len(row) for row in written]
     require(lengths == [LIMITS.target_length] * 2, f"targets of {LIMITS.target_length} tokens came out as {lengths}")
 
 
 @torch.no_grad()
 def scoring_is_still(case: Subject) -> None:
-    """With dropout configured, scoring twice gives the same: evaluation draws nothing and remembers nothing.
+    """With dropout configured, scoring and writing twice give the same: evaluation draws and remembers nothing.
 
     Dropout belongs to training alone (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
-    between calls: what a pass leaves behind would change the next score.
+    between calls: what a pass leaves behind would change the next score, and a target that was scored could come back
+    as an answer.
     """
     noisy, answers = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
     pairs, others = (Pairs(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
     state = torch.get_rng_state()
+    written = _greedy(noisy, sequences(3, 4), answers)  # each time a new copy: a model may change what it reads
     first = nats(noisy, pairs, answers)
     nats(noisy, others, answers)
-    noisy.model.objective.generate(noisy.model, others, answers, Decoding(max_tokens=3))
+    _greedy(noisy, others.source, answers)
     equal(nats(noisy, pairs, answers), first, "likelihood, computed twice")
+    require(_greedy(noisy, sequences(3, 4), answers) == written, "an answer is another one once its target was scored")
     require(bool(torch.equal(state, torch.get_rng_state())), "scoring draws from the global random generator")
 
 
@@ -84,11 +87,12 @@ def answers_are_allowed(case: Subject) -> None:
     """
     few = torch.zeros(LIMITS.vocabulary, dtype=torch.bool)
     few[[END, len(SPECIALS), len(SPECIALS) + 2]] = True
-    pairs = Pairs(sequences(16, 5), sequences(16, 1))
+    source = sequences(16, 5)
     strategies = ("greedy", "sample", "beam") if case.causal else ("greedy", "sample", "beam", "confident")
     for strategy in strategies:
         decoding = Decoding(max_tokens=5, strategy=strategy, temperature=3.0, beams=3, rounds=3)
-        written = case.model.objective.generate(case.model, pairs, few, decoding, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        written = case.model.objective.generate(case.model, source, None, few, decoding, generator)
         require(len(written) == 16 and all(len(row) <= 5 for row in written), f"{strategy} writes too much")
         found = {int(token) for row in written for token in row}
         wrong = [_spelled(token) for token in sorted(found) if not few[token] or token == END]
@@ -173,8 +177,7 @@ def writing_follows_scoring(case: Subject) -> None:
     """
     source, answers, steps = sequences(3, 5), allowed(end=False), 3
     words = answers.nonzero()
-    pairs = Pairs(source, sequences(3, 1))
-    written = case.model.objective.generate(case.model, pairs, answers, Decoding(max_tokens=steps))
+    written = case.model.objective.generate(case.model, source, None, answers, Decoding(max_tokens=steps))
     for row, text in enumerate(written):
         for step in range(steps):
             candidates = torch.cat([text[:step].expand(len(words), -1), words], 1)
@@ -237,6 +240,11 @@ def _as_often(texts: list[Tensor], chances: dict[tuple[int, ...], float], what: 
         error = (chance * (1 - chance) / len(texts)) ** 0.5
         message = f"{share:.4f} of {what} are {text}, whose probability is {chance:.4f}"
         require(abs(share - chance) <= SIGMAS * error + 1e-9, message)
+
+
+def _greedy(case: Subject, source: Tensor, answers: Tensor) -> list[list[int]]:
+    """Token ids that are written greedily for each source (b, s)."""
+    return [row.tolist() for row in written(case, source, answers, Decoding(max_tokens=3))]
 
 
 def _spelled(token: int) -> str:

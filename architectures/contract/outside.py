@@ -23,6 +23,6 @@ def nothing_shared_is_changed(case: Subject) -> None:
         model.objective.loss(model, pairs, allowed(), torch.Generator().manual_seed(0)).backward()
         nats(Subject(case.build, model.eval()), pairs, allowed())
         with torch.no_grad():
-            model.objective.generate(model, pairs, allowed(), Decoding(max_tokens=3))
+            model.objective.generate(model, pairs.source, None, allowed(), Decoding(max_tokens=3))
     changed = shared_state.changes(before)
     require(not changed, f"these have changed: {shared_state.listed(changed)}")

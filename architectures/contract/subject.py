@@ -106,8 +106,7 @@ def written(
 ) -> list[Tensor]:
     """What the model writes for sources (b, s)."""
     generator = torch.Generator().manual_seed(seed)
-    pairs = Pairs(source, torch.full((len(source), 1), END), mask)
-    texts: list[Tensor] = case.model.objective.generate(case.model, pairs, answers, decoding, generator)
+    texts: list[Tensor] = case.model.objective.generate(case.model, source, mask, answers, decoding, generator)
     return texts
 
 

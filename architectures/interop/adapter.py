@@ -27,7 +27,6 @@ from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2Se
 
 from architectures.interop import prompts
 from architectures.interop.configuration import ArchbenchConfig, variant
-from architectures.objectives import Pairs
 from architectures.size import Limits, Size
 from tasks.errors import InputError
 from tasks.example import BOS
@@ -86,13 +85,15 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
     def _init_weights(self, module: Any) -> None:
         """The variant has drawn its initial weights."""
 
-    def _write(self, pairs: Pairs, start: Tensor | None, prompt: Tensor, settings: dict[str, Any]) -> Tensor:
-        """Token ids (b, n) of ``prompt`` (b, p) and what the objective writes after it."""
+    def _write(
+        self, sources: tuple[Tensor, Tensor | None], start: Tensor | None, prompt: Tensor, settings: dict[str, Any]
+    ) -> Tensor:
+        """Token ids (b, n) of ``prompt`` (b, p) and what the objective writes after it, from sources and their mask."""
         config, generator = settings.pop("generation_config", None), settings.pop("generator", None)
         decoding = prompts.decoding(config or self.generation_config, settings, prompt.shape[1], self._room(start))
         answers = prompts.answers(config or self.generation_config, settings, self.config.vocab_size)
         written = self.model.objective.generate(
-            self.model, pairs, answers.to(prompt.device), decoding, generator, start
+            self.model, *sources, answers.to(prompt.device), decoding, generator, start
         )
         return prompts.continued(prompt, written, decoding.max_tokens)
 
@@ -122,7 +123,7 @@ class ArchbenchForCausalLM(ArchbenchModel):
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
         tokens = prompts.given(input_ids, settings)
         parts = prompts.split(tokens, attention_mask)
-        return self._write(parts.pairs(), parts.start(), tokens, settings)
+        return self._write(parts.sources(), parts.start(), tokens, settings)
 
 
 class ArchbenchForMaskedLM(ArchbenchModel):
@@ -142,7 +143,7 @@ class ArchbenchForMaskedLM(ArchbenchModel):
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
         tokens = prompts.given(input_ids, settings)
         parts = prompts.split(tokens, attention_mask)
-        return self._write(parts.pairs(), parts.start(), tokens, settings)
+        return self._write(parts.sources(), parts.start(), tokens, settings)
 
 
 class ArchbenchForSeq2SeqLM(ArchbenchModel):
@@ -174,8 +175,8 @@ class ArchbenchForSeq2SeqLM(ArchbenchModel):
         """Token ids (b, n): BOS or ``decoder_input_ids`` (b, t), what was written, END where it ended, and padding."""
         source = prompts.given(input_ids, settings)
         begun = source.new_full((len(source), 1), BOS) if decoder_input_ids is None else decoder_input_ids
-        pairs = Pairs(source, begun, None if attention_mask is None else attention_mask.bool())
-        return self._write(pairs, begun[:, 1:] if begun.shape[1] > 1 else None, begun, settings)
+        mask = None if attention_mask is None else attention_mask.bool()
+        return self._write((source, mask), begun[:, 1:] if begun.shape[1] > 1 else None, begun, settings)
 
 
 CLASSES: dict[str, Any] = {

@@ -59,16 +59,18 @@ class Framed:
     def generate(
         self,
         model: Any,
-        pairs: Pairs,
+        source: Tensor,
+        source_mask: Tensor | None,
         answers: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
     ) -> list[Tensor]:
-        found: list[Tensor] = self.inner.generate(
-            self._read(model), self._framed(pairs), answers, decoding, generator, start
+        source, source_mask = self._between(source), self._longer(source_mask)
+        written: list[Tensor] = self.inner.generate(
+            self._read(model), source, source_mask, answers, decoding, generator, start
         )
-        return found
+        return written
 
     def estimate(
         self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
@@ -96,13 +98,15 @@ class Framed:
         return Continued(model) if self.direct else model
 
     def _framed(self, pairs: Pairs) -> Pairs:
-        rows = len(pairs.source)
-        before, after = (torch.tensor(side).to(pairs.source).expand(rows, -1) for side in (self.before, self.after))
-        source = torch.cat([before, pairs.source, after], 1)
-        framed = pairs._replace(source=source, source_mask=self._longer(pairs.source_mask))
+        framed = pairs._replace(source=self._between(pairs.source), source_mask=self._longer(pairs.source_mask))
         if not isinstance(pairs, Sent) or pairs.masks is None:
             return framed
         return Sent.of(framed, (self._longer(pairs.masks[0]), pairs.masks[1]))
+
+    def _between(self, source: Tensor) -> Tensor:
+        """Sources (b, s) between their special tokens."""
+        before, after = (torch.tensor(side).to(source).expand(len(source), -1) for side in (self.before, self.after))
+        return torch.cat([before, source, after], 1)
 
     def _longer(self, mask: Tensor | None) -> Tensor | None:
         return None if mask is None else F.pad(mask, (len(self.before), len(self.after)), value=True)

@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from architectures.family import States, full, truth
 from architectures.generate import Decoding
-from architectures.objectives import Pairs
 from tasks.errors import InputError
 from tasks.example import BOS, END, PAD
 
@@ -54,11 +53,11 @@ class Prompts:
             whole[:, :last] = torch.where(self.read[:, :last, None], states.source, whole[:, :last])
         return whole
 
-    def pairs(self) -> Pairs:
-        """The sources."""
+    def sources(self) -> tuple[Tensor, Tensor | None]:
+        """The sources (b, s) and their mask, None without padding."""
         last, _ = self._edges()
         mask = self.read[:, :last]
-        return Pairs(self.tokens[:, :last], self.tokens[:, :1], None if bool(mask.all()) else mask)
+        return self.tokens[:, :last], None if bool(mask.all()) else mask
 
     def start(self) -> Tensor | None:
         """What stands after BOS (b, m), None where nothing does; raises ``InputError`` where m differs."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from architectures.generate import Decoding
-from architectures.objectives import Pairs
 from runs.batches import Batch, collate, fixed
 from runs.bench.pairing import alternate
 from runs.bench.setting import DisagreementError, Found, Setting, found
@@ -142,8 +141,7 @@ def our_words(model: Any, prompts: Tensor, count: int) -> Tensor:
     """Exactly ``count`` tokens for every prompt (b, s), END never -> (b, count)."""
     answers = every_token(len(model.embedding.weight), str(prompts.device))
     answers[END] = False
-    given = Pairs(prompts, torch.full((len(prompts), 1), PAD, device=prompts.device))
-    return torch.stack(model.objective.generate(model, given, answers, Decoding(max_tokens=count)))
+    return torch.stack(model.objective.generate(model, prompts, None, answers, Decoding(max_tokens=count)))
 
 
 @torch.no_grad()

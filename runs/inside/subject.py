@@ -134,10 +134,10 @@ def answer(run: FinishedRun, source: list[int]) -> list[int]:
     from architectures.generate import Decoding
 
     limits = run.plan.limits
-    pairs = Pairs(torch.tensor([source], dtype=torch.long), torch.full((1, 1), PAD))
+    given = torch.tensor([source], dtype=torch.long)
     with torch.no_grad():
-        (found,) = run.model.objective.generate(run.model, pairs, run.answers, Decoding(limits.target_length))
-    tokens = [int(token) for token in found]
+        (written,) = run.model.objective.generate(run.model, given, None, run.answers, Decoding(limits.target_length))
+    tokens = [int(token) for token in written]
     return tokens + [END] * (run.ends and len(tokens) < limits.target_length)
 
 
