@@ -23,7 +23,7 @@ class Operator:
             for rule in self.rules:
                 for edit in rule(module):
                     key = (edit.path, edit.start, edit.end, edit.after)
-                    if key not in seen:
+                    if key not in seen and edit.before != edit.after:
                         seen.add(key)
                         yield edit
 

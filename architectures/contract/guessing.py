@@ -1,0 +1,63 @@
+"""Checks of a model that guesses: with all parameters zero its logits are equal, and every score is known."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from architectures.contract.subject import Subject, allowed, equal, require, sequences, stacked
+from architectures.objectives import Pairs
+
+DRAWS = 3
+
+
+@torch.no_grad()
+def guessing_costs_the_same_everywhere(case: Subject) -> None:
+    """With equal logits a token costs the logarithm of the number of answers: in training, in scores and in bounds.
+
+    Losses and likelihoods are nats per token over the tokens that an answer may use, in every architecture. A weight
+    that is left out, a sum over other tokens or a mean in place of a sum makes them other quantities.
+    """
+    for parameter in case.model.parameters():
+        parameter.zero_()
+    pairs, answers, objective = _pairs(), allowed(), case.model.objective
+    tokens, nats = pairs.target_mask.sum(1), math.log(int(answers.sum()))  # type: ignore[union-attr]
+    for smoothing in (0.0, 0.1):
+        for seed in range(4):
+            generator = torch.Generator().manual_seed(seed)
+            loss = objective.loss(case.model, pairs, answers, generator, smoothing=smoothing)
+            equal(loss[None], torch.tensor([nats]), f"training loss of a model that guesses, smoothed by {smoothing}")
+    scores, counts = objective.log_likelihood(case.model, pairs, answers)
+    require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
+    _costs(-scores, tokens, nats, "likelihood")
+    bound = objective.bound(case.model, pairs, answers, torch.Generator().manual_seed(0), DRAWS)
+    if bound is not None:
+        _costs(bound, tokens, nats, "bound")
+
+
+@torch.no_grad()
+def sources_cost_as_much_as_targets(case: Subject) -> str | None:
+    """With native supervision every token of the source that is predicted costs the logarithm of the vocabulary."""
+    if not case.model.source_predicts:
+        return "it predicts nothing of its source"
+    for parameter in case.model.parameters():
+        parameter.zero_()
+    pairs, answers = _pairs(), allowed()
+    expected = math.log(int(answers.sum())) + math.log(len(answers))
+    losses = [
+        case.model.objective.loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
+        for seed in range(8)
+    ]
+    found = max(losses)  # an encoder may hide nothing of the sources
+    require(abs(found - expected) < 1e-3, f"the loss of a model that guesses is {found:.4f}, expected {expected:.4f}")
+    return None
+
+
+def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
+    equal(found.double(), tokens.double() * nats, f"{what} of a model that guesses")
+
+
+def _pairs() -> Pairs:
+    source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 7, seed=2)])
+    target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 1, seed=5)])
+    return Pairs(source, target, source_mask, target_mask)
