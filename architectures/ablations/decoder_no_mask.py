@@ -13,6 +13,7 @@ BREAKS = (
     "forward_is_prefill_and_decode",  # these follow from the first
     "likelihood_sums_to_one",
     "writing_follows_scoring",
+    "beams_find_the_likeliest",
     "long_texts_are_read_alike",
 )
 

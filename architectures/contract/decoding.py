@@ -1,4 +1,4 @@
-"""Checks of how an answer is chosen: beams, samples, rounds, and targets that are begun."""
+"""Checks of decoding: beam search, sampling, rounds, and answers with a given start."""
 
 from dataclasses import replace
 from itertools import product
@@ -11,88 +11,75 @@ from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from tasks.example import END, MASK, SPECIALS
 
-SAMPLES = 600
-FREQUENCY = 0.09  # of a token, by which samples of ``SAMPLES`` rows may miss its probability: over four deviations
-
 
 @torch.no_grad()
 def beams_find_the_likeliest(case: Subject) -> None:
-    """With as many beams as there are texts, beam search writes the one with the highest score of all.
+    """With enough beams for every text, beam search writes the one with the highest score.
 
-    Scores are log-likelihoods divided by length ** length_penalty, END counted. A search that leaves END out, exchanges
-    the caches of its hypotheses or forgets one writes a worse text than the model knows.
+    Scores are log-likelihoods divided by length ** length_penalty; the length counts END. A search that leaves END out
+    or exchanges the caches of its hypotheses writes a text with a lower score.
     """
     limits = replace(LIMITS, target_length=3, vocabulary=len(SPECIALS) + 3)
     small, answers = subject(case.build, limits=limits), allowed(limits=limits)
     texts = _texts(range(len(SPECIALS), limits.vocabulary), limits.target_length)
-    source = sequences(2, 4, limits=limits)
+    source = sequences(8, 4, limits=limits)
     pairs = Pairs(source, source[:, :1])
-    scores = [_scores(small, row, texts, answers) for row in source.split(1)]
+    scores = [_scores(small, row, texts, answers) for row in torch.split(source, 1)]
     for penalty in (0.0, 1.0, 3.0):
         decoding = Decoding(limits.target_length, "beam", beams=3**limits.target_length, length_penalty=penalty)
         written = small.model.objective.generate(small.model, pairs, answers, decoding)
         for row, text in enumerate(written):
             ranked = scores[row] / torch.tensor([len(each) for each in texts]) ** penalty
             ended = text.tolist() + [END] * (len(text) < limits.target_length)
+            require(ended in texts, f"beam search writes {ended}, which is no possible answer")
             loss = (ranked.max() - ranked[texts.index(ended)]).item()
-            require(loss <= TOLERANCE, f"length penalty {penalty:g}: beams write a text that scores {loss:.2g} less")
+            message = f"length penalty {penalty:g}: beam search writes a text whose score is {loss:.2g} below the best"
+            require(loss <= TOLERANCE, message)
 
 
 @torch.no_grad()
-def samples_follow_the_likelihood(case: Subject) -> None:
-    """Samples come as often as their likelihood says, at a temperature too, and from the given generator alone.
+def samples_are_drawn_as_configured(case: Subject) -> None:
+    """Samples come from the given generator alone, a new one each time; the coldest settings are greedy.
 
-    Every row and every step draws anew. Nearly no temperature, one token to choose from (`top_k`) and nearly no mass
-    (`top_p`) are greedy.
+    A temperature near zero, one candidate (`top_k`) and hardly any mass (`top_p`) leave the likeliest token alone. The
+    same seed gives the same samples; the next call with the same generator gives others.
     """
-    source, answers, objective = sequences(1, 5), allowed(end=False), case.model.objective
-    words = answers.nonzero()
-    logits = nats(case, Pairs(source.expand(len(words), -1), words), answers)
-    many = Pairs(source.expand(SAMPLES, -1), source[:, :1].expand(SAMPLES, -1))
-    generator, state = torch.Generator().manual_seed(0), torch.get_rng_state()
-    for temperature in (1.0, 2.5):
-        decoding = Decoding(1, "sample", temperature=temperature)
-        rows = objective.generate(case.model, many, answers, decoding, generator)
-        drawn = torch.bincount(torch.cat(rows), minlength=len(answers))[answers] / SAMPLES
-        off = (drawn - (logits / temperature).softmax(0)).abs().max().item()
-        require(off < FREQUENCY, f"at temperature {temperature:g} a token is drawn {off:.2g} too often or too seldom")
-    few, room = Pairs(sequences(3, 5), sequences(3, 1)), LIMITS.target_length
-    warm = Decoding(room, "sample", temperature=3.0)
-    first, again, later = (
-        _listed(case, few, answers, warm, generator.manual_seed(1) if reset else generator)
-        for reset in (True, True, False)
-    )
+    pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
+    warm, generator, state = Decoding(room, "sample", temperature=3.0), torch.Generator(), torch.get_rng_state()
+    first = _listed(case, pairs, answers, warm, generator.manual_seed(1))
+    later = _listed(case, pairs, answers, warm, generator)
+    again = _listed(case, pairs, answers, warm, generator.manual_seed(1))
     require(first == again, "samples under one seed differ")
     require(first != later, "a generator gives the same samples again")
-    greedy = _listed(case, few, answers, Decoding(room), None)
-    for setting in ({"temperature": 1e-4}, {"top_k": 1}, {"top_p": 1e-4}):
-        cold = _listed(case, few, answers, replace(warm, **setting), generator)  # type: ignore[arg-type]
-        require(cold == greedy, f"samples with {setting} are not the greedy answer")
+    greedy = _listed(case, pairs, answers, Decoding(room))
+    for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
+        found = _listed(case, pairs, answers, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
+        require(found == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
     require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
 
 
 @torch.no_grad()
-def what_is_begun_is_continued(case: Subject) -> None:
-    """Writing goes on from a given start as it does from its own tokens, greedily and by beams of one.
+def a_given_start_is_continued(case: Subject) -> None:
+    """Writing continues a given start as it continues the same tokens of its own, greedily and with one beam.
 
-    Nothing else happens where a user gives the beginning of an answer. The start is read, not written again.
+    A user may give the first tokens of an answer (`start`). They are read, and are no part of what is returned.
     """
     pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
-    whole = torch.tensor(_listed(case, pairs, answers, Decoding(room), None))
+    whole = torch.tensor(_listed(case, pairs, answers, Decoding(room)))
     for strategy in ("greedy", "beam"):
         for known in (1, 3):
             decoding = Decoding(room - known, strategy, beams=1)
             rows = case.model.objective.generate(case.model, pairs, answers, decoding, None, whole[:, :known])
             found = [row.tolist() for row in rows]
-            message = f"{strategy} writing from the first {known} tokens goes on with {found[0]}"
-            require(found == whole[:, known:].tolist(), f"{message}, not {whole[0, known:].tolist()}")
+            message = f"{strategy} writing from the first {known} tokens continues with {found[0]}"
+            require(found == whole[:, known:].tolist(), f"{message}, not with {whole[0, known:].tolist()}")
 
 
 @torch.no_grad()
 def rounds_fill_confident_cells_first(case: Subject) -> str | None:
-    """In rounds an encoder fills, of the cells that are open, those of whose token it is most sure.
+    """Writing in rounds fills the open cells whose likeliest tokens have the highest probabilities.
 
-    In one round all cells are filled from one pass; in as many rounds as cells, one cell at a time.
+    One round fills all cells from one pass; as many rounds as cells fill one cell at a time (Mask-Predict, 1904.09324).
     """
     if case.causal:
         return "it writes from left to right alone"
@@ -101,7 +88,7 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
     shown = case.model.objective.shown(case.model, pairs._replace(target=torch.full((3, cells), MASK))).source
     for rounds in (1, cells):
         decoding = Decoding(cells, "confident", rounds=rounds)
-        found = _listed(case, pairs, answers, decoding, None)
+        found = _listed(case, pairs, answers, decoding)
         expected = _filled(case, shown, answers, cells // rounds)
         require(found == expected, f"{rounds} rounds write {found[0]}, expected {expected[0]}")
     return None
@@ -133,7 +120,7 @@ def _scores(case: Subject, source: Tensor, texts: list[list[int]], answers: Tens
 
 
 def _listed(
-    case: Subject, pairs: Pairs, answers: Tensor, decoding: Decoding, generator: torch.Generator | None
+    case: Subject, pairs: Pairs, answers: Tensor, decoding: Decoding, generator: torch.Generator | None = None
 ) -> list[list[int]]:
     rows = case.model.objective.generate(case.model, pairs, answers, decoding, generator)
     return [row.tolist() for row in rows]

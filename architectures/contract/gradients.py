@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from architectures.contract.subject import Subject, allowed, require, sequences, stacked
 from architectures.objectives import Pairs
 
-STEP, LEAST = 2e-4, 1e-3  # of a parameter's length, and in all, to both sides: the loss is in float32
+STEPS = (2e-4, 4e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within the longer one
+LEAST = 5.0
+ROUNDING = 2e-7  # of the loss, which is in float32
 SLACK = 0.03  # of the larger derivative: what rounding and curvature account for
 BATCHES = 4
 SMALL = 3e-3  # derivatives below are not compared by their ratio
@@ -17,26 +19,24 @@ SMALL = 3e-3  # derivatives below are not compared by their ratio
 def gradients_are_those_of_the_loss(case: Subject) -> None:
     """Moving any parameter a little changes the training loss by what its gradient says.
 
-    A `detach()`, a `torch.no_grad()` or a backward pass of your own that leaves out a term trains another model than
-    the one that is scored, though every parameter still gets some gradient.
+    Look for a `detach()`, a `torch.no_grad()`, or a backward pass of your own that leaves a term out: every parameter
+    may still get some gradient, and training minimises something else.
     """
     loss = _loss(case)
     case.model.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     for name, parameter in case.model.named_parameters():
         if parameter.grad is None:
             continue
         for along in _directions(parameter):
-            expected, found = (parameter.grad * along).sum().item(), _slope(case, parameter, along)
-            message = f"the loss changes by {found:.3g} along {name}, its gradient says {expected:.3g}"
-            require(abs(found - expected) <= SMALL + SLACK * max(abs(found), abs(expected)), message)
+            _is_slope(case, parameter, along, name)
 
 
 def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
     """Every row and every column of every linear layer gets a gradient from the loss.
 
-    Queries, keys and values, or a gate and what it multiplies, often share a matrix: where one of them is never used,
-    or another layer's is used in its place, the matrix still gets some gradient.
+    Queries, keys and values often share a matrix, and so do the halves of a gated network: where one part is never
+    used, or another layer's is used in its place, the matrix as a whole still gets a gradient.
     """
     layers = {name: layer for name, layer in case.model.named_modules() if isinstance(layer, nn.Linear)}
     if not layers:
@@ -74,14 +74,26 @@ def _directions(parameter: nn.Parameter) -> Iterator[Tensor]:
             yield along / along.norm()
 
 
-@torch.no_grad()
-def _slope(case: Subject, parameter: nn.Parameter, along: Tensor) -> float:
-    """The derivative of the loss along a unit vector, by central differences."""
-    kept, losses = parameter.clone(), []
-    step = max(STEP * kept.norm().item(), LEAST)
-    for sign in (1.0, -1.0):
-        parameter.copy_(kept + sign * step * along)
-        with torch.enable_grad():
-            losses.append(_loss(case).item())
-    parameter.copy_(kept)
-    return (losses[0] - losses[1]) / (2 * step)
+def _is_slope(case: Subject, parameter: nn.Parameter, along: Tensor, name: str) -> None:
+    """Requires the gradient along a unit vector to be the slope of the loss, by one of ``STEPS``."""
+    assert parameter.grad is not None
+    expected, found = (parameter.grad * along).sum().item(), 0.0
+    for share in STEPS:
+        step = share * max(parameter.detach().norm().item(), LEAST)
+        ahead, behind = (_moved(case, parameter, sign * step * along) for sign in (1.0, -1.0))
+        found = (ahead - behind) / (2 * step)
+        slack = SMALL + SLACK * max(abs(found), abs(expected)) + ROUNDING * abs(ahead) / step
+        if abs(found - expected) <= slack:
+            return
+    require(False, f"the loss changes by {found:.3g} along {name}, its gradient says {expected:.3g}")
+
+
+def _moved(case: Subject, parameter: nn.Parameter, by: Tensor) -> float:
+    """The loss with a parameter moved."""
+    kept = parameter.detach().clone()
+    with torch.no_grad():
+        parameter.copy_(kept + by)
+    loss = _loss(case).item()
+    with torch.no_grad():
+        parameter.copy_(kept)
+    return loss

@@ -1,4 +1,4 @@
-"""Checks of a model that guesses: with all parameters zero its logits are equal, and every score is known."""
+"""Checks of a uniform model: with all parameters zero its logits are equal, so every loss and score is known."""
 
 import math
 
@@ -12,11 +12,11 @@ DRAWS = 3
 
 
 @torch.no_grad()
-def guessing_costs_the_same_everywhere(case: Subject) -> None:
-    """With equal logits a token costs the logarithm of the number of answers: in training, in scores and in bounds.
+def a_uniform_model_has_known_losses(case: Subject) -> None:
+    """With all parameters zero, loss, likelihood and bound are log(number of allowed tokens) nats per token.
 
-    Losses and likelihoods are nats per token over the tokens that an answer may use, in every architecture. A weight
-    that is left out, a sum over other tokens or a mean in place of a sum makes them other quantities.
+    So they mean the same in every architecture. Look for a missing weight, a softmax over other tokens, or a mean in
+    place of a sum.
     """
     for parameter in case.model.parameters():
         parameter.zero_()
@@ -26,7 +26,7 @@ def guessing_costs_the_same_everywhere(case: Subject) -> None:
         for seed in range(4):
             generator = torch.Generator().manual_seed(seed)
             loss = objective.loss(case.model, pairs, answers, generator, smoothing=smoothing)
-            equal(loss[None], torch.tensor([nats]), f"training loss of a model that guesses, smoothed by {smoothing}")
+            equal(loss[None], torch.tensor([nats]), f"training loss of a uniform model with smoothing {smoothing}")
     scores, counts = objective.log_likelihood(case.model, pairs, answers)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
@@ -36,10 +36,14 @@ def guessing_costs_the_same_everywhere(case: Subject) -> None:
 
 
 @torch.no_grad()
-def sources_cost_as_much_as_targets(case: Subject) -> str | None:
-    """With native supervision every token of the source that is predicted costs the logarithm of the vocabulary."""
+def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
+    """With all parameters zero, native supervision adds log(vocabulary) nats per predicted source token to the loss.
+
+    Native supervision (`native=True`) is a mean over the predicted tokens of the source. A source that has no loss, or
+    a sum in place of a mean, makes it weigh nothing, or more than the target.
+    """
     if not case.model.source_predicts:
-        return "it predicts nothing of its source"
+        return "it has no loss on its source"
     for parameter in case.model.parameters():
         parameter.zero_()
     pairs, answers = _pairs(), allowed()
@@ -48,13 +52,13 @@ def sources_cost_as_much_as_targets(case: Subject) -> str | None:
         case.model.objective.loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
         for seed in range(8)
     ]
-    found = max(losses)  # an encoder may hide nothing of the sources
-    require(abs(found - expected) < 1e-3, f"the loss of a model that guesses is {found:.4f}, expected {expected:.4f}")
+    found = max(losses)  # a draw may hide no source token
+    require(abs(found - expected) < 1e-3, f"the loss of a uniform model is {found:.4f}, expected {expected:.4f}")
     return None
 
 
 def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
-    equal(found.double(), tokens.double() * nats, f"{what} of a model that guesses")
+    equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
 
 
 def _pairs() -> Pairs:
