@@ -85,3 +85,21 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": "tests", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mutations", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_few_mutants_of_the_decoder_are_refused() -> None:
+    done = run("--sample", "5", "--seed", "3", "--variants", "decoder", "--at-least", "1")
+    assert done.returncode == 0, done.stdout
+    assert "refused  " in done.stdout and "SURVIVED" not in done.stdout
+
+
+def test_a_survivor_lowers_the_score_and_changes_the_status() -> None:
+    """What a window of more tokens than any text hides is never seen: only its FLOPs differ."""
+    done = run("--operator", "window ignored", "--most", "0", "--variants", "modernbert", "--at-least", "1")
+    assert done.returncode == 1 and "survives in modernbert" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sample_of_mutants_is_refused() -> None:
+    done = run("--sample", "25", "--seed", "0", "--at-least", "0.75")
+    assert done.returncode == 0, done.stdout

@@ -17,7 +17,7 @@ def main() -> int:
     trials.prepared()
     known = trials.originals(given.variants)
     outcomes = []
-    for mutant in _drawn(given):
+    for mutant in _drawn(given, known):
         outcome = score.Outcome(mutant, tuple(trials.tried(mutant.edit, known)))
         outcomes.append(outcome)
         print(f"{_state(outcome):10}  {mutant.operator.name}: {mutant}", flush=True)
@@ -41,9 +41,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _drawn(given: argparse.Namespace) -> list[score.Mutant]:
+def _drawn(given: argparse.Namespace, known: dict[str, trials.Original]) -> list[score.Mutant]:
     if given.sample:
-        return score.sample(given.sample, given.seed)
+        return score.sample(
+            given.sample, given.seed, lambda edit: any(trials.runs(original, edit) for original in known.values())
+        )
     operators = [one for one in OPERATORS if not given.operator or one.name in given.operator]
     return score.mutants(given.most or None, given.seed, operators)
 

@@ -1,7 +1,7 @@
 """The mutation score: edits that the contract refuses, of those that change what a variant computes."""
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +82,12 @@ def mutants(most: int | None = None, seed: int = 0, operators: Sequence[Operator
     return made
 
 
-def sample(size: int, seed: int) -> list[Mutant]:
-    """One mutant each of so many operators, drawn by ``seed``."""
+def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
+    """One mutant each of so many operators, drawn by ``seed`` among the edits of code that ``runs``."""
     drawn, parsed = random.Random(seed), modules()
-    operators = drawn.sample(OPERATORS, min(size, len(OPERATORS)))
-    return [Mutant(operator, drawn.choice(list(operator.edits(parsed)))) for operator in operators]
+    every = [(operator, [edit for edit in operator.edits(parsed) if runs(edit)]) for operator in OPERATORS]
+    usable = [(operator, edits) for operator, edits in every if edits]
+    return [Mutant(operator, drawn.choice(edits)) for operator, edits in drawn.sample(usable, min(size, len(usable)))]
 
 
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:

@@ -83,9 +83,9 @@ def tried(edit: Edit | None, known: dict[str, Original]) -> list[Verdict]:
 
     First up to ``EACH`` variants of every family; where it changes none of them, the others until it changes one.
     """
-    runs = [name for name, original in known.items() if edit is None or _runs(original, edit)]
-    first = [name for place, name in enumerate(runs) if _rank(known, runs[: place + 1]) <= EACH]
-    later = [name for name in runs if name not in first]
+    names = [name for name, original in known.items() if edit is None or runs(original, edit)]
+    first = [name for place, name in enumerate(names) if _rank(known, names[: place + 1]) <= EACH]
+    later = [name for name in names if name not in first]
 
     def judge(out: BinaryIO) -> None:
         changed = False
@@ -145,7 +145,8 @@ def _verdict(name: str, original: Original) -> Verdict:
     return Verdict(name, changed)
 
 
-def _runs(original: Original, edit: Edit) -> bool:
+def runs(original: Original, edit: Edit) -> bool:
+    """Whether a variant runs the edited function."""
     return (edit.path, edit.function) in original.functions
 
 
