@@ -2,6 +2,7 @@
 #
 #   make compare ARGS="--preset smoke"        any arguments of `archbench compare`
 #   make test ARGS="-m slow"                  any arguments of pytest
+#   make mutants ARGS="--most 2"              the mutation score of the contract, by two edits of each kind
 #   make compare PYTHON=python3.12            another Python, 3.11 or later
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check audit clean
+.PHONY: compare test check mutants audit clean
 
 compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
@@ -22,6 +23,9 @@ check: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: .venv/installed-test
+	PYTHONPATH=tests $(BIN)/python -m mutations $(ARGS)
 
 audit: .venv/installed
 	$(PIP) install pip-audit

@@ -47,7 +47,7 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
     assert any(line.startswith("x     no_look_ahead ") and "broken, as this ablation has to" in line for line in lines)
-    assert "8 are broken as they have to be" in lines[-1]
+    assert "9 are broken as they have to be" in lines[-1]
     (tmp_path / "mine.py").write_text(catalogue.find("decoder-no-mask").text)
     mine = catalogue.find("mine.py", tmp_path)
     assert mine.breaks == ()

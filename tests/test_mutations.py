@@ -49,6 +49,8 @@ FAULTS = (
             "training_reads_as_scoring_does",
             "rows_are_apart",
             "padding_is_invisible",
+            "a_uniform_model_has_known_losses",
+            "a_uniform_model_has_a_known_source_loss",
             "the_training_loss_is_the_likelihood",
             "long_texts_are_read_alike",
         ),
@@ -62,6 +64,7 @@ FAULTS = (
         (
             "forward_is_prefill_and_decode",
             "caches_last",
+            "rounds_fill_confident_cells_first",
         ),
     ),
     Fault(
@@ -97,6 +100,7 @@ FAULTS = (
             "losses_of_rows_add_up",
             "long_texts_are_read_alike",
             "dropout_is_noise_in_training",
+            "gradients_are_those_of_the_loss",
         ),
     ),
     Fault(
@@ -110,6 +114,7 @@ FAULTS = (
             "source_matters",
             "likelihood_sums_to_one",
             "writing_follows_scoring",
+            "beams_find_the_likeliest",
             "a_training_step_repeats",
         ),
     ),
@@ -119,7 +124,10 @@ FAULTS = (
         "writes <mask>, which no answer may use",
         patch(generate, "_allowed", faults.mask_allowed),
         THREE,
-        ("sampling_follows_scoring",),
+        (
+            "sampling_follows_scoring",
+            "beams_find_the_likeliest",
+        ),
     ),
     Fault(
         "a mask token may be scored",
@@ -130,6 +138,8 @@ FAULTS = (
         (
             "no_look_ahead",
             "likelihood_sums_to_one",
+            "a_uniform_model_has_known_losses",
+            "beams_find_the_likeliest",
             "the_training_loss_is_the_likelihood",
         ),
     ),
@@ -146,6 +156,8 @@ FAULTS = (
             "caches_last",
             "likelihood_sums_to_one",
             "writing_follows_scoring",
+            "beams_find_the_likeliest",
+            "a_given_start_is_continued",
             "gradients_stay_in_place",
             "long_texts_are_read_alike",
         ),
@@ -160,6 +172,7 @@ FAULTS = (
             "likelihood_sums_to_one",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
             "the_training_loss_is_the_likelihood",
         ),
     ),
@@ -172,8 +185,10 @@ FAULTS = (
         (
             "padding_is_invisible",
             "likelihood_sums_to_one",
+            "a_uniform_model_has_known_losses",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
         ),
     ),
     Fault(
@@ -202,6 +217,8 @@ FAULTS = (
             "caches_last",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
+            "a_given_start_is_continued",
             "long_texts_are_read_alike",
         ),
     ),
@@ -263,6 +280,8 @@ FAULTS = (
         (
             "caches_last",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
+            "a_given_start_is_continued",
         ),
     ),
     Fault(
@@ -283,6 +302,7 @@ FAULTS = (
             "caches_last",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
             "long_texts_are_read_alike",
         ),
     ),
@@ -296,6 +316,8 @@ FAULTS = (
             "caches_last",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
+            "a_given_start_is_continued",
             "long_texts_are_read_alike",
         ),
     ),
@@ -309,6 +331,7 @@ FAULTS = (
             "caches_last",
             "writing_follows_scoring",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
         ),
     ),
     Fault(
@@ -354,6 +377,7 @@ FAULTS = (
         (
             "likelihood_sums_to_one",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
             "the_training_loss_is_the_likelihood",
         ),
     ),
@@ -364,7 +388,9 @@ FAULTS = (
         both(patch(causal, "log_softmax", faults.end_unsummed), patch(masked, "log_softmax", faults.end_unsummed)),
         THREE,
         (
+            "a_uniform_model_has_known_losses",
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
             "the_training_loss_is_the_likelihood",
         ),
     ),
@@ -376,6 +402,7 @@ FAULTS = (
         CAUSAL,
         (
             "sampling_follows_scoring",
+            "beams_find_the_likeliest",
             "the_training_loss_is_the_likelihood",
         ),
     ),
@@ -384,6 +411,60 @@ FAULTS = (
         "writing_follows_scoring",
         "nats below the likeliest",
         patch(Masked, "generate", faults.writes_without_separator),
+        ("encoder",),
+        (
+            "beams_find_the_likeliest",
+            "rounds_fill_confident_cells_first",
+        ),
+    ),
+    Fault(
+        "bound summed over draws",
+        "a_uniform_model_has_known_losses",
+        "bound of a uniform model: off by",
+        patch(Masked, "bound", lambda original: lambda self, *inputs: original(self, *inputs) * inputs[-1]),
+        ("encoder",),
+    ),
+    Fault(
+        "source loss counted twice",
+        "a_uniform_model_has_a_known_source_loss",
+        "the loss of a uniform model is 9.",
+        patch(causal.Causal, "asked", faults.source_twice),
+        ("decoder",),
+        ("the_training_loss_is_the_likelihood",),
+    ),
+    Fault(
+        "length penalty ignored",
+        "beams_find_the_likeliest",
+        "beam search writes a text whose score is",
+        patch(
+            generate, "_finish", lambda original: lambda done, scores, written, _: original(done, scores, written, 1)
+        ),
+        THREE,
+    ),
+    Fault(
+        "top_p ignored",
+        "samples_are_drawn_as_configured",
+        "samples with top_p = 0.0001 are not the greedy answer",
+        patch(generate, "truncate", lambda original: lambda logits, top_k=0, top_p=1.0: original(logits, top_k)),
+        THREE,
+    ),
+    Fault(
+        "start of an answer ignored",
+        "a_given_start_is_continued",
+        "greedy writing from the first 1 tokens continues with",
+        both(
+            patch(causal, "left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
+            patch(masked, "left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
+        ),
+        THREE,
+    ),
+    Fault(
+        "one round, whatever was configured",
+        "rounds_fill_confident_cells_first",
+        "6 rounds write",
+        patch(
+            masked, "in_rounds", lambda original: lambda *inputs: original(*inputs[:-1], replace(inputs[-1], rounds=1))
+        ),
         ("encoder",),
     ),
     Fault(
@@ -508,6 +589,13 @@ FAULTS = (
         THREE,
     ),
     Fault(
+        "layers drawn under a fixed seed",
+        "initial_weights_follow_the_seed",
+        "drawn from a generator with a fixed seed: ",
+        change(faults.fixed_weights),
+        THREE,
+    ),
+    Fault(
         "a weight read while building",
         "a_plan_is_the_model",
         "cannot be called on meta tensors",
@@ -597,12 +685,27 @@ FAULTS = (
         "parameters that never get a gradient: idle.weight",
         change(lambda model: setattr(model, "idle", nn.Linear(4, 4, bias=False))),
         THREE,
+        ("every_part_of_a_matrix_is_trained",),
     ),
     Fault(
         "embedding detached",
         "every_parameter_gets_a_gradient",
         "parameters that never get a gradient: embedding.weight",
         patch(Embedding, "forward", lambda original: lambda self, *inputs: original(self, *inputs).detach()),
+        THREE,
+    ),
+    Fault(
+        "half of a matrix unused",
+        "every_part_of_a_matrix_is_trained",
+        r"24 of 48 rows of [\w.]+.gate_up.weight never get a gradient",
+        patch(GatedFeedForward, "forward", faults.gate_alone),
+        THREE,
+    ),
+    Fault(
+        "residual stream detached",
+        "gradients_are_those_of_the_loss",
+        "its gradient says",
+        patch(PreNorm, "after", lambda original: lambda self, x, y: original(self, x.detach(), y)),
         THREE,
     ),
     Fault(

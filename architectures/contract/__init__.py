@@ -17,6 +17,15 @@ from architectures.contract.compute import (
     training_flops_are_counted,
     visible_flops_are_counted,
 )
+from architectures.contract.decoding import (
+    a_given_start_is_continued,
+    beams_find_the_likeliest,
+    rounds_fill_confident_cells_first,
+    samples_are_drawn_as_configured,
+)
+from architectures.contract.gradients import every_part_of_a_matrix_is_trained, gradients_are_those_of_the_loss
+from architectures.contract.guessing import a_uniform_model_has_a_known_source_loss, a_uniform_model_has_known_losses
+from architectures.contract.initial_weights import initial_weights_follow_the_seed
 from architectures.contract.learning import (
     a_batch_can_be_learned,
     bfloat16_is_near,
@@ -75,10 +84,14 @@ __all__ = [
     "Subject",
     "Trials",
     "a_batch_can_be_learned",
+    "a_given_start_is_continued",
     "a_plan_is_the_model",
     "a_training_step_repeats",
+    "a_uniform_model_has_a_known_source_loss",
+    "a_uniform_model_has_known_losses",
     "an_empty_source_is_none",
     "answers_are_allowed",
+    "beams_find_the_likeliest",
     "bfloat16_is_near",
     "building_is_repeatable",
     "caches_are_values",
@@ -87,12 +100,15 @@ __all__ = [
     "dropout_is_noise_in_training",
     "embedding_enters_once",
     "every_parameter_gets_a_gradient",
+    "every_part_of_a_matrix_is_trained",
     "every_tensor_is_counted",
     "everything_is_registered",
     "explanation",
     "flops_are_counted",
     "forward_is_prefill_and_decode",
+    "gradients_are_those_of_the_loss",
     "gradients_stay_in_place",
+    "initial_weights_follow_the_seed",
     "inputs_are_only_read",
     "likelihood_sums_to_one",
     "limits_are_reached",
@@ -108,7 +124,9 @@ __all__ = [
     "planned",
     "property_of",
     "results",
+    "rounds_fill_confident_cells_first",
     "rows_are_apart",
+    "samples_are_drawn_as_configured",
     "sampling_follows_scoring",
     "scoring_is_still",
     "selected_states_are_those_of_one_pass",

@@ -1,0 +1,126 @@
+"""Checks of decoding: beam search, sampling, rounds, and answers with a given start."""
+
+from dataclasses import replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from architectures.contract.subject import LIMITS, TOLERANCE, Subject, allowed, nats, require, sequences, subject
+from architectures.generate import Decoding
+from architectures.objectives import Pairs
+from tasks.example import END, MASK, SPECIALS
+
+
+@torch.no_grad()
+def beams_find_the_likeliest(case: Subject) -> None:
+    """With enough beams for every text, beam search writes the one with the highest score.
+
+    Scores are log-likelihoods divided by length ** length_penalty; the length counts END. A search that leaves END out
+    or exchanges the caches of its hypotheses writes a text with a lower score.
+    """
+    limits = replace(LIMITS, target_length=3, vocabulary=len(SPECIALS) + 3)
+    small, answers = subject(case.build, limits=limits), allowed(limits=limits)
+    texts = _texts(range(len(SPECIALS), limits.vocabulary), limits.target_length)
+    source = sequences(8, 4, limits=limits)
+    pairs = Pairs(source, source[:, :1])
+    scores = [_scores(small, row, texts, answers) for row in torch.split(source, 1)]
+    for penalty in (0.0, 1.0, 3.0):
+        decoding = Decoding(limits.target_length, "beam", beams=3**limits.target_length, length_penalty=penalty)
+        written = small.model.objective.generate(small.model, pairs, answers, decoding)
+        for row, text in enumerate(written):
+            ranked = scores[row] / torch.tensor([len(each) for each in texts]) ** penalty
+            ended = text.tolist() + [END] * (len(text) < limits.target_length)
+            require(ended in texts, f"beam search writes {ended}, which is no possible answer")
+            loss = (ranked.max() - ranked[texts.index(ended)]).item()
+            message = f"length penalty {penalty:g}: beam search writes a text whose score is {loss:.2g} below the best"
+            require(loss <= TOLERANCE, message)
+
+
+@torch.no_grad()
+def samples_are_drawn_as_configured(case: Subject) -> None:
+    """Samples come from the given generator alone, a new one each time; the coldest settings are greedy.
+
+    A temperature near zero, one candidate (`top_k`) and hardly any mass (`top_p`) leave the likeliest token alone. The
+    same seed gives the same samples; the next call with the same generator gives others.
+    """
+    pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
+    warm, generator, state = Decoding(room, "sample", temperature=3.0), torch.Generator(), torch.get_rng_state()
+    first = _listed(case, pairs, answers, warm, generator.manual_seed(1))
+    later = _listed(case, pairs, answers, warm, generator)
+    again = _listed(case, pairs, answers, warm, generator.manual_seed(1))
+    require(first == again, "samples under one seed differ")
+    require(first != later, "a generator gives the same samples again")
+    greedy = _listed(case, pairs, answers, Decoding(room))
+    for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
+        found = _listed(case, pairs, answers, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
+        require(found == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
+    require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
+
+
+@torch.no_grad()
+def a_given_start_is_continued(case: Subject) -> None:
+    """Writing continues a given start as it continues the same tokens of its own, greedily and with one beam.
+
+    A user may give the first tokens of an answer (`start`). They are read, and are no part of what is returned.
+    """
+    pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
+    whole = torch.tensor(_listed(case, pairs, answers, Decoding(room)))
+    for strategy in ("greedy", "beam"):
+        for known in (1, 3):
+            decoding = Decoding(room - known, strategy, beams=1)
+            rows = case.model.objective.generate(case.model, pairs, answers, decoding, None, whole[:, :known])
+            found = [row.tolist() for row in rows]
+            message = f"{strategy} writing from the first {known} tokens continues with {found[0]}"
+            require(found == whole[:, known:].tolist(), f"{message}, not with {whole[0, known:].tolist()}")
+
+
+@torch.no_grad()
+def rounds_fill_confident_cells_first(case: Subject) -> str | None:
+    """Writing in rounds fills the open cells whose likeliest tokens have the highest probabilities.
+
+    One round fills all cells from one pass; as many rounds as cells fill one cell at a time (Mask-Predict, 1904.09324).
+    """
+    if case.causal:
+        return "it writes from left to right alone"
+    source, answers, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
+    pairs = Pairs(source, source[:, :1])
+    shown = case.model.objective.shown(case.model, pairs._replace(target=torch.full((3, cells), MASK))).source
+    for rounds in (1, cells):
+        decoding = Decoding(cells, "confident", rounds=rounds)
+        found = _listed(case, pairs, answers, decoding)
+        expected = _filled(case, shown, answers, cells // rounds)
+        require(found == expected, f"{rounds} rounds write {found[0]}, expected {expected[0]}")
+    return None
+
+
+def _filled(case: Subject, source: Tensor, answers: Tensor, at_once: int) -> list[list[int]]:
+    """Canvases that are filled ``at_once`` cells a pass, the surest first."""
+    canvas = torch.full((len(source), LIMITS.target_length), MASK)
+    while (canvas == MASK).any():
+        logits = case.model(source, canvas).masked_fill(~answers, -torch.inf)
+        sure, token = logits.softmax(-1).max(-1)
+        cells = sure.masked_fill(canvas != MASK, -1.0).topk(at_once).indices
+        canvas = canvas.scatter(1, cells, token.gather(1, cells))
+    return [row.tolist() for row in canvas]
+
+
+def _texts(words: range, length: int) -> list[list[int]]:
+    """All texts of at most ``length`` tokens, END counted, and those that are cut off there."""
+    ended = [[*text, END] for size in range(length) for text in product(words, repeat=size)]
+    return [*ended, *(list(text) for text in product(words, repeat=length))]
+
+
+def _scores(case: Subject, source: Tensor, texts: list[list[int]], answers: Tensor) -> Tensor:
+    """Log-likelihoods of texts (n,) for one source (1, s)."""
+    width = max(map(len, texts))
+    mask = torch.tensor([[place < len(text) for place in range(width)] for text in texts])
+    target = torch.tensor([text + [END] * (width - len(text)) for text in texts])
+    return nats(case, Pairs(source.expand(len(texts), -1), target, None, mask), answers)
+
+
+def _listed(
+    case: Subject, pairs: Pairs, answers: Tensor, decoding: Decoding, generator: torch.Generator | None = None
+) -> list[list[int]]:
+    rows = case.model.objective.generate(case.model, pairs, answers, decoding, generator)
+    return [row.tolist() for row in rows]

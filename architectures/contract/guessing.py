@@ -1,0 +1,67 @@
+"""Checks of a uniform model: with all parameters zero its logits are equal, so every loss and score is known."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from architectures.contract.subject import Subject, allowed, equal, require, sequences, stacked
+from architectures.objectives import Pairs
+
+DRAWS = 3
+
+
+@torch.no_grad()
+def a_uniform_model_has_known_losses(case: Subject) -> None:
+    """With all parameters zero, loss, likelihood and bound are log(number of allowed tokens) nats per token.
+
+    So they mean the same in every architecture. Look for a missing weight, a softmax over other tokens, or a mean in
+    place of a sum.
+    """
+    for parameter in case.model.parameters():
+        parameter.zero_()
+    pairs, answers, objective = _pairs(), allowed(), case.model.objective
+    tokens, nats = pairs.target_mask.sum(1), math.log(int(answers.sum()))  # type: ignore[union-attr]
+    for smoothing in (0.0, 0.1):
+        for seed in range(4):
+            generator = torch.Generator().manual_seed(seed)
+            loss = objective.loss(case.model, pairs, answers, generator, smoothing=smoothing)
+            equal(loss[None], torch.tensor([nats]), f"training loss of a uniform model with smoothing {smoothing}")
+    scores, counts = objective.log_likelihood(case.model, pairs, answers)
+    require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
+    _costs(-scores, tokens, nats, "likelihood")
+    bound = objective.bound(case.model, pairs, answers, torch.Generator().manual_seed(0), DRAWS)
+    if bound is not None:
+        _costs(bound, tokens, nats, "bound")
+
+
+@torch.no_grad()
+def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
+    """With all parameters zero, native supervision adds log(vocabulary) nats per predicted source token to the loss.
+
+    Native supervision (`native=True`) is a mean over the predicted tokens of the source. A source that has no loss, or
+    a sum in place of a mean, makes it weigh nothing, or more than the target.
+    """
+    if not case.model.source_predicts:
+        return "it has no loss on its source"
+    for parameter in case.model.parameters():
+        parameter.zero_()
+    pairs, answers = _pairs(), allowed()
+    expected = math.log(int(answers.sum())) + math.log(len(answers))
+    losses = [
+        case.model.objective.loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
+        for seed in range(8)
+    ]
+    found = max(losses)  # a draw may hide no source token
+    require(abs(found - expected) < 1e-3, f"the loss of a uniform model is {found:.4f}, expected {expected:.4f}")
+    return None
+
+
+def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
+    equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
+
+
+def _pairs() -> Pairs:
+    source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 7, seed=2)])
+    target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 1, seed=5)])
+    return Pairs(source, target, source_mask, target_mask)

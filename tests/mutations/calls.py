@@ -1,0 +1,152 @@
+"""What a call keeps, changes or draws: caches, inputs, state, generators, modes."""
+
+from mutations.operator import PARTS, Operator, applied, each
+from mutations.patterns import at_start, keyword
+
+ROWS = r"rows\b"
+_WITH_DROPOUT = "size = __import__('dataclasses').replace(size, dropout={0})"
+_CALLS = "(1.0 + 0.01 * (self.__dict__.setdefault('calls', []).append(0) or len(self.calls)))"
+
+OPERATORS = (
+    Operator(
+        "rows of a cache exchanged",
+        "a cache's rows are those that the index names",
+        (
+            *each([("_x[index]", "{_x}[0 * index]"), ("_x[index]", "{_x}[index.flip(0)]")], ROWS),
+            *each([("_x.rows(index)", "{_x}.rows(0 * index)")], ROWS),
+            *each([("x is None or shared", "True"), ("self.present is None", "True")], r"Cache\.rows"),
+            *each(
+                [
+                    ("parent + torch.arange(rows, device=device)[:, None] * beams", "parent"),
+                    ("written.gather(1, _i)", "written"),
+                    ("torch.arange(rows, device=device).repeat_interleave(beams)", "torch.arange(rows).repeat(beams)"),
+                    ("tokens.repeat_interleave(beams, 0)", "tokens.repeat(beams, 1)"),
+                    ("rows.nonzero().squeeze(1)", "rows.nonzero().squeeze(1).flip(0)"),
+                    ("torch.zeros_like(tokens[:, 0])", "torch.arange(len(tokens)) * 0"),
+                ]
+            ),
+        ),
+    ),
+    Operator(
+        "cache changed in place",
+        "decoding leaves its cache as it was",
+        each(
+            [
+                ("self.filled == begin and end <= self.keys.shape[2]", "end <= self.keys.shape[2]"),
+                ("Room(self.keys[index], self.values[index], end)", "Room(self.keys, self.values, end)"),
+                ("torch.is_grad_enabled()", "False"),
+            ],
+            r"^key_values:(Room|KeyValues)",
+        ),
+    ),
+    Operator(
+        "layer's cache exchanged",
+        "every layer reads its own keys and values",
+        each([("past[layer]", "past[0]"), ("memory.layers[layer]", "memory.layers[0]")]),
+    ),
+    Operator(
+        "state kept between calls",
+        "a call leaves nothing behind",
+        (
+            *applied(f"{{y}} * {_CALLS}", PARTS),
+            *applied(f"{{y}} * ({_CALLS} if self.training else 1.0)", PARTS),
+        ),
+    ),
+    Operator(
+        "training mode computes otherwise",
+        "training and scoring read alike",
+        applied("{y} * (1.1 if self.training else 1.0)", PARTS),
+    ),
+    Operator(
+        "gradient mode computes otherwise",
+        "training and scoring read alike",
+        applied("{y} * (1.1 if torch.is_grad_enabled() else 1.0)", PARTS),
+    ),
+    Operator(
+        "inputs changed in place",
+        "a batch is only read",
+        (
+            at_start(
+                "source is None or source.clamp_(max=12)",
+                r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.(hidden|prefill|encode)$",
+                "source",
+            ),
+            at_start("target.clamp_(max=12)", r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.hidden$", "target"),
+            at_start(
+                "source_mask is None or source_mask.fill_(True)",
+                r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.(hidden|prefill)$",
+                "source_mask",
+            ),
+            at_start("tokens.clamp_(max=12)", r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.decode$", "tokens"),
+            at_start(
+                "pairs.target.clamp_(max=12)", r":(Causal|Masked)\.(asked|log_likelihood|generate|bound)$", "pairs"
+            ),
+            at_start("answers[6] = False", r":(Causal|Masked)\.(loss|log_likelihood|generate)$", "answers"),
+            *each([("_x.masked_fill(_a, _b)", "{_x}.masked_fill_({_a}, {_b})")]),
+            *each([("x + y", "x.add_(y)")], r"^norm:"),
+        ),
+    ),
+    Operator(
+        "generator ignored",
+        "the given generator decides every draw",
+        (
+            keyword("torch.rand", "generator", "None"),
+            *each(
+                [
+                    ("self._hide(target, generator)", "self._hide(target, None)"),
+                    ("self._hide_source(source, generator)", "self._hide_source(source, None)"),
+                ]
+            ),
+        ),
+    ),
+    Operator(
+        "seed reused",
+        "every call and every row draws anew",
+        (
+            keyword("torch.rand", "generator", "torch.Generator().manual_seed(0)"),
+            *each(
+                [
+                    (
+                        "torch.rand(len(_a), 1, generator=generator)",
+                        "torch.rand(1, 1, generator=generator).expand(len({_a}), 1)",
+                    ),
+                    (
+                        "torch.rand(real.shape, generator=generator)",
+                        "torch.rand(real[:1].shape, generator=generator).expand(real.shape)",
+                    ),
+                    (
+                        "torch.rand(len(_a), 1, generator=generator, dtype=torch.float64)",
+                        "torch.rand(1, 1, generator=generator, dtype=torch.float64).expand(len({_a}), 1)",
+                    ),
+                ]
+            ),
+        ),
+    ),
+    Operator(
+        "dropout left out",
+        "training uses the dropout that was configured",
+        (
+            *each([("self.dropout(_x)", "{_x}"), ("self.dropout if self.training else 0.0", "0.0")]),
+            *each([("nn.Dropout(_p)", "nn.Dropout(0.0)")], PARTS),
+            at_start(_WITH_DROPOUT.format("0.0"), r":build$", "size"),
+        ),
+    ),
+    Operator(
+        "dropout in scoring",
+        "scoring draws nothing",
+        each(
+            [
+                ("self.dropout(_x)", "torch.dropout({_x}, self.dropout.p, True)"),
+                ("self.dropout if self.training else 0.0", "self.dropout"),
+            ]
+        ),
+    ),
+    Operator(
+        "dropout of its own",
+        "dropout is the rate that was configured",
+        (
+            *each([("nn.Dropout(_p)", "nn.Dropout(0.1)")], PARTS),
+            at_start(_WITH_DROPOUT.format("0.1"), r":build$", "size"),
+        ),
+    ),
+)

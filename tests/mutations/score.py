@@ -1,0 +1,117 @@
+"""The mutation score: edits that the contract refuses, of those that change what a variant computes."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutations.operator import Operator
+from mutations.operators import OPERATORS
+from mutations.patterns import Edit, Module
+from mutations.trials import ROOT, Verdict
+
+FILES = (
+    *("attention", "averaging", "causal", "cross_entropy", "decoder", "embedding", "encoder", "encoder_decoder"),
+    *("family", "feedforward", "generate", "initial", "key_values", "masked", "norm", "numbers", "objectives"),
+    *("positions", "rms", "rotate", "size", "stack"),
+)
+VARIANTS = (
+    *("decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5", "llama", "modernbert", "t5-gated"),
+    *("prefix-decoder", "suffix-encoder", "pooled-encoder", "shared-encoder-decoder"),
+    *("decoder-alibi", "decoder-sinusoidal", "decoder-average"),
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An edit, and the operator that made it."""
+
+    operator: Operator
+    edit: Edit
+
+    def __str__(self) -> str:
+        after = " ".join(self.edit.after.split())
+        before = " ".join(self.edit.before.split())
+        change = f"`{before}` -> `{after}`" if before else f"before it `{after}`"
+        return f"{self.edit.path}:{self.edit.line} ({self.edit.function}): {change}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdicts on a mutant: refused where every variant that it changes is refused."""
+
+    mutant: Mutant
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def changed(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.changed is not None]
+
+    @property
+    def survivors(self) -> list[Verdict]:
+        return [verdict for verdict in self.changed if verdict.check is None]
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.changed) and not self.survivors
+
+    @property
+    def by_error(self) -> bool:
+        """Whether nothing but raised errors refused it."""
+        return self.refused and all(verdict.by_error for verdict in self.changed)
+
+
+def modules() -> list[Module]:
+    """The components, families, objectives and variants whose faults the contract has to find."""
+    folder = ROOT / "architectures"
+    variants = sorted(path for path in (folder / "variants").glob("*.py") if path.stem != "__init__")
+    paths: list[Path] = [*(folder / f"{name}.py" for name in FILES), *variants]
+    return [Module(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]
+
+
+def mutants(most: int | None = None, seed: int = 0, operators: Sequence[Operator] = OPERATORS) -> list[Mutant]:
+    """The edits of every operator, at most so many of each, drawn by ``seed``."""
+    parsed = modules()
+    drawn = random.Random(seed)
+    made = []
+    for operator in operators:
+        edits = list(operator.edits(parsed))
+        if most is not None and len(edits) > most:
+            edits = sorted(drawn.sample(edits, most), key=lambda edit: (edit.path, edit.start, edit.after))
+        made += [Mutant(operator, edit) for edit in edits]
+    return made
+
+
+def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
+    """One mutant each of so many operators, drawn by ``seed`` among the edits of code that ``runs``."""
+    drawn, parsed = random.Random(seed), modules()
+    every = [(operator, [edit for edit in operator.edits(parsed) if runs(edit)]) for operator in OPERATORS]
+    usable = [(operator, edits) for operator, edits in every if edits]
+    return [Mutant(operator, drawn.choice(edits)) for operator, edits in drawn.sample(usable, min(size, len(usable)))]
+
+
+def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """A row in Markdown for each operator, and one for all."""
+    outcomes = list(outcomes)
+    yield "| operator | property that it breaks | mutants | equivalent | refused | by an error | survived | score |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for operator in OPERATORS:
+        own = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
+        if own:
+            yield _row(operator.name, operator.breaks, own)
+    yield _row("**all**", "", outcomes)
+
+
+def score(outcomes: Iterable[Outcome]) -> float:
+    """Share of refused mutants among those that change a variant."""
+    changing = [outcome for outcome in outcomes if outcome.changed]
+    return sum(outcome.refused for outcome in changing) / max(len(changing), 1)
+
+
+def _row(name: str, breaks: str, outcomes: list[Outcome]) -> str:
+    changing = [outcome for outcome in outcomes if outcome.changed]
+    refused = sum(outcome.refused for outcome in changing)
+    errors = sum(outcome.by_error for outcome in changing)
+    share = f"{score(outcomes):.0%}" if changing else ""
+    counts = f"{len(outcomes)} | {len(outcomes) - len(changing)} | {refused} | {errors} | {len(changing) - refused}"
+    return f"| {name} | {breaks} | {counts} | {share} |"

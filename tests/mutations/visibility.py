@@ -1,0 +1,241 @@
+"""Who sees what: masks, windows, axes, positions, sources and targets."""
+
+from mutations.operator import PARTS, Operator, applied, each
+from mutations.patterns import at_start, expression, keyword
+
+FAMILIES = r"^(decoder|encoder|encoder_decoder|family):"
+_OTHER_AXIS = each(
+    [
+        ("_x.sum(1)", "{_x}.sum(0)"),
+        ("_x.sum(1, keepdim=True)", "{_x}.sum(0, keepdim=True)"),
+        ("_x.sum(-1, keepdim=True)", "{_x}.sum(-2, keepdim=True)"),
+        ("_x.any(1)", "{_x}.any(0)"),
+        ("_x.any(-1, keepdim=True)", "{_x}.any(-2, keepdim=True)"),
+        ("_x.mean(1, keepdim=True)", "{_x}.mean(0, keepdim=True)"),
+        ("_x.softmax(-1)", "{_x}.softmax(-2)"),
+        ("_x.log_softmax(-1)", "{_x}.log_softmax(0)"),
+        ("_x.cumsum(1)", "{_x}.cumsum(0)"),
+        ("_x.cumsum(-1)", "{_x}.cumsum(0)"),
+        ("_x.argsort(1)", "{_x}.argsort(0)"),
+        ("_x.argsort(dim=1, stable=True)", "{_x}.argsort(dim=0, stable=True)"),
+        ("_x.argmax(-1)", "{_x}.argmax(0)"),
+        ("_x.permute(0, 3, 1, 2)", "{_x}.permute(0, 3, 2, 1)"),
+    ]
+)
+_RESHAPED = each(
+    [
+        ("y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)", "y.view(len(y), -1, y.shape[1], self.head_dim)"),
+        ("_x.transpose(1, 2).flatten(2)", "{_x}.reshape(len({_x}), {_x}.shape[2], -1)"),
+        (
+            "states.view(*target.shape, states.shape[-1])",
+            "states.view(*target.T.shape, states.shape[-1]).transpose(0, 1)",
+        ),
+        ("_x.T.nonzero(as_tuple=True)", "{_x}.nonzero(as_tuple=True)"),
+    ]
+)
+_NORM_AXES = tuple(
+    expression(pattern, replacement.replace("AXIS", axis))
+    for axis in ("0", "-2")
+    for pattern, replacement in (
+        (
+            "F.layer_norm(x, _s, _w, _b, _e)",
+            "F.layer_norm(x - x.mean(AXIS, keepdim=True), {_s}, {_w}, {_b}, {_e})",
+        ),
+        ("rms_norm(x, _w, _e)", "rms_norm(x - x.mean(AXIS, keepdim=True), {_w}, {_e})"),
+    )
+)
+_HIDE_SECOND = "if {0} is not None and {0}.shape[1] > 1:\n    {0} = torch.cat([{0}[:, :1], {0}[:, :1], {0}[:, 2:]], 1)"
+_HIDE_LATE = "if {0} is not None:\n    {0} = torch.cat([{0}[:, :20], 0 * {0}[:, 20:] + 5], 1)"
+
+OPERATORS = (
+    Operator(
+        "causal flag flipped",
+        "nothing is predicted from what comes later",
+        (keyword("View", "causal", "not {value}"),),
+    ),
+    Operator(
+        "causal mask shifted",
+        "a position sees itself and what is before it, no more and no less",
+        each(
+            [
+                ("distance <= 0", "distance <= 1"),
+                ("distance <= 0", "distance < 0"),
+                ("self.keys < self.prefix", "self.keys <= self.prefix"),
+                ("self.causal and not self.latest", "False"),
+                ("tokens.shape[1] == 1", "tokens.shape[1] >= 1"),
+            ]
+        ),
+    ),
+    Operator(
+        "padding attended",
+        "padding changes nothing",
+        (
+            keyword("View", "present", "None"),
+            *each(
+                [
+                    ("self.present[:, None, :]", "torch.ones_like(self.present)[:, None, :]"),
+                    ("visible & reached", "reached"),
+                    ("visible & near", "near"),
+                    ("self.present is None and _a and _b and _c", "{_a} and {_b} and {_c}"),
+                    ("self.causal and square and not self._needs_mask(window)", "self.causal and square"),
+                    ("Cache(layers, present, _p, _n)", "Cache(layers, None, {_p}, {_n})"),
+                    ("Cache(layers, present, _p, _n, _m)", "Cache(layers, None, {_p}, {_n}, {_m})"),
+                    ("truth(source_mask)", "None"),
+                    ("truth(target_mask)", "None"),
+                    ("_mean(x, present)", "_mean(x, None)"),
+                    ("(order < hidden) & real", "order < hidden"),
+                    ("noise.masked_fill(~real, 2.0)", "noise"),
+                    ("cells.masked_fill(~mask, MASK)", "cells"),
+                    ("F.pad(pairs.source_mask, (0, 1), value=True)", "F.pad(pairs.source_mask, (0, 1), value=False)"),
+                    ("mask.cpu()", "mask.cpu() | True"),
+                ]
+            ),
+        ),
+    ),
+    Operator(
+        "mask value weakened",
+        "what a mask hides has no influence",
+        each([('float("-inf")', "-1.0")], r"^(attention|key_values):"),
+    ),
+    Operator(
+        "window ignored",
+        "a window hides what is farther away, and FLOPs count what is seen",
+        each(
+            [
+                ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
+                ("distance.abs() <= window", "distance.abs() < window"),
+                ("view.additive(self.window)", "view.additive(None)"),
+                ("view.mask(self.window)", "view.mask(None)"),
+                ("view.plainly_causal(self.window)", "view.plainly_causal(None)"),
+                ("pairs(self.attention.window)", "pairs(None)"),
+            ]
+        ),
+    ),
+    Operator("another axis", "rows and positions are computed each by itself", _OTHER_AXIS),
+    Operator("reshaped, not transposed", "rows, positions and heads keep apart", _RESHAPED),
+    Operator("norm over batch or time", "a norm reads the channels of one position", _NORM_AXES),
+    Operator(
+        "rows mixed",
+        "a row is computed alike alone and in a batch",
+        applied("{y} + 0.1 * {y}.roll(1, 0)", PARTS),
+    ),
+    Operator(
+        "positions mixed",
+        "a position reads others through attention alone",
+        (*applied("{y} + 0.1 * {y}.roll(1, -2)", PARTS), *applied("{y} + 0.1 * {y}.cumsum(-2)", PARTS)),
+    ),
+    Operator(
+        "order of concatenation exchanged",
+        "what comes first stands first",
+        each([("torch.cat([_a, _b], _d)", "torch.cat([{_b}, {_a}], {_d})")], "^(?!rotate)"),
+    ),
+    Operator(
+        "positions off by one",
+        "positions go on where the source ended, alike in one pass and from a cache",
+        (
+            *each(
+                [
+                    ("straight(_a, _b)", "straight({_a}, {_b}) + 1"),
+                    ("count_positions(_a)", "count_positions({_a}) + 1"),
+                ],
+                FAMILIES,
+            ),
+            *each(
+                [
+                    ("self.lengths[:, None] + count", "self.lengths[:, None] + count + 1"),
+                    ("new[:, -1] + 1", "new[:, -1] + 2"),
+                    ("places[:, -1] + 1", "places[:, -1] + 2"),
+                    ("present.sum(1)", "present.sum(1) + 1"),
+                    ("_x.cumsum(1) - 1", "{_x}.cumsum(1)"),
+                ],
+                FAMILIES,
+            ),
+        ),
+    ),
+    Operator(
+        "positions count padding",
+        "positions count tokens, not padding",
+        each(
+            [
+                ("count_positions(_a)", "straight({_a}.shape[1], {_a}.device).expand({_a}.shape)"),
+                ("present.sum(1)", "present.sum(1) * 0 + present.shape[1]"),
+            ],
+            FAMILIES,
+        ),
+    ),
+    Operator(
+        "queries and keys exchanged",
+        "queries and keys each have their own positions",
+        each(
+            [
+                ("queries[..., None]", "keys[..., None]"),
+                ("queries[:, None, :, None]", "keys[:, None, :, None]"),
+                ("nn.functional.embedding(queries, self.weight)", "nn.functional.embedding(keys, self.weight)"),
+                ("own(view.queries, view.keys)", "own(view.keys, view.keys)"),
+                ("own(view.queries, view.keys)", "own(view.queries - view.queries[:, :1], view.keys)"),
+                (
+                    "keys[:, None, :] - queries[:, :, None]",
+                    "keys[:, None, :] - torch.arange(queries.shape[1])[:, None]",
+                ),
+            ],
+            r"^(positions|attention):",
+        ),
+    ),
+    Operator(
+        "states of other positions",
+        "a state is that of the position it was asked for",
+        each(
+            [
+                ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
+                ("pick(_a, _b)", "pick({_a}, {_b}.roll(1))"),
+                ("place[row, column]", "column"),
+                ("picked - begin * (1 + picked // (begin + x.shape[1]))", "(picked - begin).clamp(min=0)"),
+                ("x[:, self.source_width :]", "x[:, : x.shape[1] - self.source_width]"),
+                ("x[:, width:]", "x[:, width:].roll(1, 1)"),
+                ("logits[:, -1]", "logits[:, 0]"),
+                ("F.pad(later, (1, 0))", "F.pad(later, (0, 1))"),
+                ("F.pad(later, (0, 1))", "F.pad(later, (1, 0))"),
+                ("cell[:, None]", "cell[:, None] + 1"),
+                ("cos[..., begin:, :]", "cos[..., : cos.shape[-2] - begin, :]"),
+                ("torch.stack(outputs, 1)", "torch.stack(outputs[::-1], 1)"),
+            ]
+        ),
+    ),
+    Operator(
+        "source not read",
+        "every token of the source is read",
+        (
+            at_start(
+                _HIDE_SECOND.format("source"),
+                r":(DecoderOnly|EncoderOnly)\.(hidden|prefill)|:EncoderDecoder\.encode",
+                "source",
+            ),
+            at_start(
+                _HIDE_LATE.format("source"),
+                r":(DecoderOnly|EncoderOnly)\.(hidden|prefill)|:EncoderDecoder\.encode",
+                "source",
+            ),
+            *each(
+                [
+                    (
+                        "block.cross.remember(memory, queries)",
+                        "block.cross.remember(memory[:1].expand_as(memory), queries)",
+                    ),
+                    ("block.cross.remember(memory, queries)", "block.cross.remember(memory.flip(1), queries)"),
+                    (
+                        "block.cross.remember(memory, queries)",
+                        "block.cross.remember(memory[:, :1].expand_as(memory), queries)",
+                    ),
+                ]
+            ),
+        ),
+    ),
+    Operator(
+        "target not read",
+        "every token that was written is read",
+        (
+            at_start(_HIDE_SECOND.format("target"), r":\w+\.hidden$", "target"),
+            at_start(_HIDE_LATE.format("target"), r":\w+\.hidden$", "target"),
+        ),
+    ),
+)
