@@ -6,7 +6,17 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from architectures.contract.subject import LIMITS, TOLERANCE, Subject, allowed, nats, require, sequences, subject
+from architectures.contract.subject import (
+    LIMITS,
+    TOLERANCE,
+    Subject,
+    allowed,
+    nats,
+    require,
+    sequences,
+    subject,
+    written,
+)
 from architectures.generate import Decoding
 from architectures.objectives import Pairs
 from tasks.example import END, MASK, SPECIALS
@@ -23,12 +33,10 @@ def beams_find_the_likeliest(case: Subject) -> None:
     small, answers = subject(case.build, limits=limits), allowed(limits=limits)
     texts = _texts(range(len(SPECIALS), limits.vocabulary), limits.target_length)
     source = sequences(8, 4, limits=limits)
-    pairs = Pairs(source, source[:, :1])
     scores = [_scores(small, row, texts, answers) for row in torch.split(source, 1)]
     for penalty in (0.0, 1.0, 3.0):
         decoding = Decoding(limits.target_length, "beam", beams=3**limits.target_length, length_penalty=penalty)
-        written = small.model.objective.generate(small.model, pairs, answers, decoding)
-        for row, text in enumerate(written):
+        for row, text in enumerate(written(small, source, answers, decoding)):
             ranked = scores[row] / torch.tensor([len(each) for each in texts]) ** penalty
             ended = text.tolist() + [END] * (len(text) < limits.target_length)
             require(ended in texts, f"beam search writes {ended}, which is no possible answer")
@@ -44,16 +52,16 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
     A temperature near zero, one candidate (`top_k`) and hardly any mass (`top_p`) leave the likeliest token alone. The
     same seed gives the same samples; the next call with the same generator gives others.
     """
-    pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
+    source, answers, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
     warm, generator, state = Decoding(room, "sample", temperature=3.0), torch.Generator(), torch.get_rng_state()
-    first = _listed(case, pairs, answers, warm, generator.manual_seed(1))
-    later = _listed(case, pairs, answers, warm, generator)
-    again = _listed(case, pairs, answers, warm, generator.manual_seed(1))
+    first = _listed(case, source, answers, warm, generator.manual_seed(1))
+    later = _listed(case, source, answers, warm, generator)
+    again = _listed(case, source, answers, warm, generator.manual_seed(1))
     require(first == again, "samples under one seed differ")
     require(first != later, "a generator gives the same samples again")
-    greedy = _listed(case, pairs, answers, Decoding(room))
+    greedy = _listed(case, source, answers, Decoding(room))
     for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
-        found = _listed(case, pairs, answers, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
+        found = _listed(case, source, answers, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
         require(found == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
     require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
 
@@ -64,12 +72,12 @@ def a_given_start_is_continued(case: Subject) -> None:
 
     A user may give the first tokens of an answer (`start`). They are read, and are no part of what is returned.
     """
-    pairs, answers, room = Pairs(sequences(3, 5), sequences(3, 1)), allowed(end=False), LIMITS.target_length
-    whole = torch.tensor(_listed(case, pairs, answers, Decoding(room)))
+    source, answers, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
+    whole = torch.tensor(_listed(case, source, answers, Decoding(room)))
     for strategy in ("greedy", "beam"):
         for known in (1, 3):
             decoding = Decoding(room - known, strategy, beams=1)
-            rows = case.model.objective.generate(case.model, pairs, answers, decoding, None, whole[:, :known])
+            rows = case.model.objective.generate(case.model, source, None, answers, decoding, None, whole[:, :known])
             found = [row.tolist() for row in rows]
             message = f"{strategy} writing from the first {known} tokens continues with {found[0]}"
             require(found == whole[:, known:].tolist(), f"{message}, not with {whole[0, known:].tolist()}")
@@ -84,11 +92,10 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
     if case.causal:
         return "it writes from left to right alone"
     source, answers, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    pairs = Pairs(source, source[:, :1])
-    shown = case.model.objective.shown(case.model, pairs._replace(target=torch.full((3, cells), MASK))).source
+    shown = case.model.objective.shown(case.model, Pairs(source, torch.full((3, cells), MASK))).source
     for rounds in (1, cells):
         decoding = Decoding(cells, "confident", rounds=rounds)
-        found = _listed(case, pairs, answers, decoding)
+        found = _listed(case, source, answers, decoding)
         expected = _filled(case, shown, answers, cells // rounds)
         require(found == expected, f"{rounds} rounds write {found[0]}, expected {expected[0]}")
     return None
@@ -120,7 +127,7 @@ def _scores(case: Subject, source: Tensor, texts: list[list[int]], answers: Tens
 
 
 def _listed(
-    case: Subject, pairs: Pairs, answers: Tensor, decoding: Decoding, generator: torch.Generator | None = None
+    case: Subject, source: Tensor, answers: Tensor, decoding: Decoding, generator: torch.Generator | None = None
 ) -> list[list[int]]:
-    rows = case.model.objective.generate(case.model, pairs, answers, decoding, generator)
+    rows = case.model.objective.generate(case.model, source, None, answers, decoding, generator)
     return [row.tolist() for row in rows]

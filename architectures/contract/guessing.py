@@ -13,7 +13,7 @@ DRAWS = 3
 
 @torch.no_grad()
 def a_uniform_model_has_known_losses(case: Subject) -> None:
-    """With all parameters zero, loss, likelihood and bound are log(number of allowed tokens) nats per token.
+    """With all parameters zero, loss, likelihood and estimate are log(number of allowed tokens) nats per token.
 
     So they mean the same in every architecture. Look for a missing weight, a softmax over other tokens, or a mean in
     place of a sum.
@@ -30,9 +30,9 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     scores, counts = objective.log_likelihood(case.model, pairs, answers)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
-    bound = objective.bound(case.model, pairs, answers, torch.Generator().manual_seed(0), DRAWS)
-    if bound is not None:
-        _costs(bound, tokens, nats, "bound")
+    estimate = objective.estimate(case.model, pairs, answers, torch.Generator().manual_seed(0), DRAWS)
+    if estimate is not None:
+        _costs(estimate, tokens, nats, "estimate")
 
 
 @torch.no_grad()

@@ -152,9 +152,9 @@ def _likelihood(build: Build) -> Iterator[tuple[str, Tensor]]:
         for what, answers in (("all", _answers()), ("few", few)):
             for place, value in enumerate(model.objective.log_likelihood(model, pairs, answers)):
                 yield f"{name}, {what} {place}", value
-        bound = model.objective.bound(model, pairs, _answers(), torch.Generator().manual_seed(0), 3)
-        if bound is not None:
-            yield f"{name}, bound", bound
+        estimate = model.objective.estimate(model, pairs, _answers(), torch.Generator().manual_seed(0), 3)
+        if estimate is not None:
+            yield f"{name}, estimate", estimate
         yield f"{name}, again", model.objective.log_likelihood(model, pairs, _answers())[0]
         yield f"{name}, answers", few
         yield f"{name}, target", pairs.target
@@ -178,7 +178,8 @@ def _writing(build: Build) -> Iterator[tuple[str, Tensor]]:
     )
     for place, (decoding, begun) in enumerate(settings):
         generator = torch.Generator().manual_seed(1)
-        rows = model.objective.generate(model, pairs, _answers(), decoding, generator, begun)
+        given = pairs.source, pairs.source_mask, _answers(), decoding, generator, begun
+        rows = model.objective.generate(model, *given)
         for row, text in enumerate(rows):
             yield f"{decoding.strategy} {place} row {row}", text
         yield f"{decoding.strategy} {place} generator", torch.rand(1, generator=generator)

@@ -78,9 +78,7 @@ OPERATORS = (
                 "source_mask",
             ),
             at_start("tokens.clamp_(max=12)", r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.decode$", "tokens"),
-            at_start(
-                "pairs.target.clamp_(max=12)", r":(Causal|Masked)\.(asked|log_likelihood|generate|bound)$", "pairs"
-            ),
+            at_start("pairs.target.clamp_(max=12)", r":(Causal|Masked)\.(asked|log_likelihood|estimate)$", "pairs"),
             at_start("answers[6] = False", r":(Causal|Masked)\.(loss|log_likelihood|generate)$", "answers"),
             *each([("_x.masked_fill(_a, _b)", "{_x}.masked_fill_({_a}, {_b})")]),
             *each([("x + y", "x.add_(y)")], r"^norm:"),

@@ -86,7 +86,7 @@ OPERATORS = (
                     ("(order < hidden) & real", "order < hidden"),
                     ("noise.masked_fill(~real, 2.0)", "noise"),
                     ("cells.masked_fill(~mask, MASK)", "cells"),
-                    ("F.pad(pairs.source_mask, (0, 1), value=True)", "F.pad(pairs.source_mask, (0, 1), value=False)"),
+                    ("F.pad(source_mask, (0, 1), value=True)", "F.pad(source_mask, (0, 1), value=False)"),
                     ("mask.cpu()", "mask.cpu() | True"),
                 ]
             ),
