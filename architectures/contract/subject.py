@@ -18,7 +18,7 @@ TOLERANCE = 1e-4
 SIZE = Size(dim=32, heads=2, depth=2, hidden=24)
 LIMITS = Limits(vocabulary=23, source_length=7, target_length=6)
 
-NOISE = 0.15  # standard deviation of what is added to parameters at width ``SIZE.dim``; less in wider models
+NOISE = 0.15  # standard deviation of what is added to parameters; less in wider or deeper models than ``SIZE``
 
 Build = Callable[[Size, Limits], Any]
 
@@ -50,8 +50,14 @@ def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int 
         model = build(size, limits).eval()
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * NOISE * (SIZE.dim / size.dim) ** 0.5)
+                parameter.add_(torch.randn_like(parameter) * NOISE * _noise_scale(size))
     return Subject(build, model, trials, size, limits)
+
+
+def _noise_scale(size: Size) -> float:
+    """At most 1; less where logits would grow with width and depth, and rounding errors with them."""
+    larger = size.dim * size.depth / (SIZE.dim * SIZE.depth)
+    return float(max(1.0, larger) ** -0.5)
 
 
 def fresh(build: Build, seed: int = 0, size: Size = SIZE, limits: Limits = LIMITS) -> Any:
