@@ -15,14 +15,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runs.store import FINISHED, MANIFEST, RECORD, Row, changed, is_sealed, read_experiment, read_sealed
+from runs.store import FINISHED, MANIFEST, RECORD, Row, changed, is_sealed, other_run, read_about, read_experiment
 
 
 class Folder:
     """Reads the records under one experiment's folder.
 
-    `damaged` names each run's files that cannot be read, or have changed since the run was finished: they are not used.
-    `unread` has the files about data sets of which the same is true, as far as they were asked for.
+    `damaged` names each run's files that cannot be read, are another run's, or have changed since the run was finished:
+    they are not used. `displaced` gives, for each run whose folder holds another one, that other run; nothing of it is
+    used. `unread` has the files about data sets that cannot be used, as far as they were read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -30,8 +31,10 @@ class Folder:
         self.root = root
         self.experiment: Row = read_experiment(root)
         sealed = is_sealed(root / "experiment.json")
-        seals = {run: _changed(root / "runs" / run, sealed) for run in self.runs() if _is_name(run)}
+        places = {run: root / "runs" / run for run in self.runs() if _is_name(run)}
+        seals = {run: _changed(place, sealed) for run, place in places.items()}
         self.damaged: defaultdict[str, list[str]] = defaultdict(list, seals)
+        self.displaced = {run: other for run, place in places.items() if (other := _other(place))}
         self.unread: list[str] = []
 
     def runs(self) -> list[str]:
@@ -48,7 +51,8 @@ class Folder:
         A run may have been recorded under another experiment or axis, so its labels here (`rows`) prevail.
         """
         record, plan = self._of(run, RECORD), self._of(run, PLAN)
-        row: Row = {"run": run, "status": "failed" if RECORD in self.damaged[run] else "unfinished"}
+        is_lost = run in self.displaced or RECORD in self.damaged[run]
+        row: Row = {"run": run, "status": "failed" if is_lost else "unfinished"}
         labels = self.experiment.get("rows")
         parts = (_planned(plan), record, labels.get(run) if isinstance(labels, dict) else None)
         for part in parts:
@@ -56,11 +60,17 @@ class Folder:
         broken = {"status": "failed"} if self.damaged[run] and row["status"] == "done" else {}
         return row | broken | {"run": run}
 
+    def fault(self, run: str) -> str:
+        """Why files of the run are not used, in a line; empty where all are."""
+        if run in self.displaced:
+            return f"its folder holds the run {self.displaced[run]}, of which nothing is used"
+        return f"{', '.join(self.damaged[run])}: damaged, cannot be read" if self.damaged[run] else ""
+
     def rows(self, run: str, name: str) -> list[Row]:
         """The rows of one of the run's JSON files: a list of rows, or a mapping read as rows of key and value."""
         loaded = self._of(run, name)
         if isinstance(loaded, dict):
-            return [{"key": key, "value": value} for key, value in loaded.items()]
+            return [{"key": key, "value": value} for key, value in loaded.items() if key != "run"]
         return [row for row in loaded if isinstance(row, dict)] if isinstance(loaded, list) else []
 
     def frame(self, run: str, name: str) -> pd.DataFrame:
@@ -69,7 +79,7 @@ class Folder:
         if path is None or not path.is_file() or self._is_damaged(run, name):
             return pd.DataFrame()
         try:
-            frame = _csv(path) if path.suffix == ".csv" else pq.ParquetFile(path).read().to_pandas()
+            frame = _csv(path, run) if path.suffix == ".csv" else _parquet(path, run)
         except (ValueError, OSError, csv.Error, pa.ArrowException):
             self.damaged[run].append(name)
             return pd.DataFrame()
@@ -127,22 +137,24 @@ class Folder:
     def _sealed(self, path: Path) -> Any:
         """The JSON in `path`; None, and noted, where it is not as it was written."""
         try:
-            return read_sealed(path)
+            return read_about(path)
         except ValueError:
             self.unread.append(str(path.relative_to(self.root)))
             return None
 
     def _is_damaged(self, run: str, name: str) -> bool:
         """Where the list of a run's files is not to be trusted, only what it was is said, nothing that it gave."""
-        return bool({name, *(() if name in (RECORD, PLAN) else (MANIFEST,))} & set(self.damaged[run]))
+        vouching = () if name in (RECORD, PLAN) else (MANIFEST,)
+        return run in self.displaced or bool({name, *vouching} & set(self.damaged[run]))
 
     def _of(self, run: str, name: str) -> Any:
         path = self._path(run, name)
         if path is None or self._is_damaged(run, name):
             return None
         loaded = _load(path)
-        if loaded is None and path.is_file():
+        if _named(loaded) - {run} or (loaded is None and path.is_file()):
             self.damaged[run].append(name)
+            return None
         return loaded
 
 
@@ -190,16 +202,45 @@ def _changed(folder: Path, sealed: bool) -> list[str]:
         return [Path(error.filename or MANIFEST).name]
 
 
+def _other(folder: Path) -> str:
+    """The other run that a folder holds; empty where it holds its own, or what it holds cannot be read."""
+    try:
+        return other_run(folder)
+    except OSError:
+        return ""
+
+
+def _named(loaded: Any) -> set[str]:
+    """The runs that the rows of a JSON file name."""
+    rows = loaded if isinstance(loaded, list) else [loaded]
+    return {str(row["run"]) for row in rows if isinstance(row, dict) and "run" in row}
+
+
 def _finished(folder: Path) -> bool:
     row = _load(folder / RECORD)
     return isinstance(row, dict) and row.get("status") in FINISHED
 
 
-def _csv(path: Path) -> pd.DataFrame:
-    """The whole rows of a CSV file as text; a run that was killed may have left half a row."""
+def _csv(path: Path, run: str) -> pd.DataFrame:
+    """The whole rows of a CSV file as text; a run that was killed may have left half a row.
+
+    Raises ValueError where a row names another run than `run`.
+    """
     with open(path, newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file) if path.stat().st_size else [[]]
-    return pd.DataFrame([row for row in rows if len(row) == len(head)], columns=head)
+    frame = pd.DataFrame([row for row in rows if len(row) == len(head)], columns=head)
+    if "run" in frame and (frame["run"] != run).any():
+        raise ValueError("rows of another run")
+    return frame
+
+
+def _parquet(path: Path, run: str) -> pd.DataFrame:
+    """The rows of a Parquet file; raises ValueError where its metadata name another run than `run`."""
+    table = pq.ParquetFile(path).read()
+    if (table.schema.metadata or {}).get(b"run", run.encode()) != run.encode():
+        raise ValueError("rows of another run")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _flat(value: Any, prefix: str = "") -> Row:

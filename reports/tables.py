@@ -106,8 +106,8 @@ def collect(root: Path) -> Tables:
         rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
         curves.append(folder.frame(run, "curves.csv"))
         predictions.append(folder.frame(run, "predictions.parquet"))
-        if damaged := folder.damaged[run]:
-            record = {**record, "error": f"{', '.join(damaged)}: damaged, cannot be read"}
+        if fault := folder.fault(run):
+            record = {**record, "error": fault}
         rows["runs"].append(record)
     tables = {name: _frame(name, pd.DataFrame(found, dtype=object)) for name, found in rows.items()}
     tables["curves"] = _frame("curves", _joined(curves))

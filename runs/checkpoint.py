@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
+
+from runs.weights import packed, unpacked
 
 FORMAT = "archbench checkpoint"
 VERSION = 2
@@ -53,7 +54,7 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
         shutil.rmtree(leftover, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
     try:
-        _write(aside, run, {f"{part}.safetensors": _packed(tensors[part]) for part in PARTS}, state)
+        _write(aside, run, {f"{part}.safetensors": packed(tensors[part], run) for part in PARTS}, state)
         _read(aside, run)
         before = _saved(folder)
         aside.rename(folder / f"{int(before[-1].name) + 1 if before else 1:06d}")
@@ -90,11 +91,6 @@ def _saved(folder: Path) -> list[Path]:
     return sorted(names, key=lambda path: int(path.name))
 
 
-def _packed(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors in the safetensors format; ones that share memory (tied weights) are written out each."""
-    return safetensors.torch.save({name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()})
-
-
 def _write(place: Path, run: str, files: dict[str, bytes], state: Mapping[str, Any]) -> None:
     files = {**files, "state.json": json.dumps(dict(state)).encode()}
     digests = {name: _digest(raw) for name, raw in files.items()}
@@ -115,7 +111,7 @@ def _read(place: Path, run: str) -> Checkpoint:
     if missing:
         raise DamagedError(f"{min(missing)} is missing")
     try:
-        tensors = {part: safetensors.torch.load(contents[f"{part}.safetensors"]) for part in PARTS}
+        tensors = {part: unpacked(contents[f"{part}.safetensors"], run) for part in PARTS}
         state = json.loads(contents["state.json"])
     except (SafetensorError, ValueError, RecursionError) as error:
         raise DamagedError(f"its parts are not what a checkpoint has: {error}") from None

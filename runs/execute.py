@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 
-from runs import child, store, worker
+from runs import child, misplaced, store, worker
 from runs.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
 from runs.worker import Worker
 
@@ -66,6 +66,9 @@ def execute(
     them. ``notify`` hears of all progress in this process; it must not raise.
     """
     unique = {plan.run: plan for plan in plans}
+    for run in unique:
+        if line := misplaced.set_aside(root, run):
+            notify(Said(run, line))
     skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run), weights=True))
     waiting = [plan for run, plan in unique.items() if run not in skipped]
     for run in skipped:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load
 
 from architectures import catalogue
 from architectures.catalogue import Variant
 from runs import plan, store
+from runs.weights import unpacked
 from tasks.errors import InputError, one_line
 from tasks.tokenizers import Tokenizer, load_tokenizer
 
@@ -34,7 +34,8 @@ class FinishedRun:
 
 
 def read(folder: Path) -> FinishedRun:
-    """The run in ``folder``; raises ``InputError`` where it is unfinished or damaged: its files were written whole."""
+    """The run in ``folder``; raises ``InputError`` where it is another run, unfinished or damaged."""
+    store.check_own(folder)
     different = store.changed(folder, weights=True)
     if different:
         raise InputError(f"{folder}: this run is damaged ({different[0]} has changed); run its compare command again")
@@ -55,7 +56,7 @@ def _read(folder: Path) -> FinishedRun:
     variant = _variant(folder, made)
     model = variant.builder(tokenizer.labels)(made.size, made.limits)
     if variant.pretrained is None:
-        model.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
     kind, ends, decoding = str(facts["kind"]), bool(facts["ends"]), dict(facts["decoding"])
     return FinishedRun(made, variant, kind, ends, decoding, tokenizer, model.eval(), answers)
 

@@ -19,7 +19,7 @@ NUMERICS = {  # by kind of task: raised whenever a change alters what a run of t
     "summarization": 10,
     "memorization": 8,
 }
-
+LABELS = ("experiment", "architecture", "family", "task", "dataset", "seed", "match")
 
 EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all around it; for expected times only
 
@@ -160,9 +160,9 @@ class Plan:
         }
 
     def labels(self) -> dict[str, Any]:
-        """The part of the row that depends on the experiment in which the run stands."""
+        """The part of the row that says which run this is, and what depends on the experiment in which it stands."""
         row = self.row()
-        return {key: row[key] for key in row if key in ("experiment", "match") or key.startswith("target_")}
+        return {key: row[key] for key in row if key in LABELS or key.startswith("target_")}
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "training": self.training.model_dump(mode="json")}
@@ -176,4 +176,5 @@ def from_json(value: Mapping[str, Any]) -> Plan:
         "size": Size(**value["size"]),
         "counts": Counts(**value["counts"]),
     }
-    return Plan(**{**value, **parts})
+    known = {key: part for key, part in value.items() if key != "run"}  # the name follows from the plan
+    return Plan(**{**known, **parts})

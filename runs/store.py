@@ -7,7 +7,8 @@
     DIR/runs/<run>/manifest.json   size and SHA-256 of each of them, once the run is finished
 
 Every file is written under another name and renamed when it is complete and on the disk, so that whatever has its
-name is whole.
+name is whole. What is sealed names what it is about, the record its run and cards and rows their data set, and is
+compared with the name of its folder or file: an intact record in another's place is of no use.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tasks.errors import InputError
 
@@ -29,6 +30,7 @@ SCHEMA = 1
 FINISHED = ("done", "diverged")
 RECORD, MANIFEST = "record.json", "manifest.json"
 SEAL = {"sha256", "sealed"}  # the keys of a sealed file
+HEADER = 2**27  # bytes of the header of weights that are read, at most
 UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run is finished
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
@@ -110,6 +112,19 @@ def read_sealed(path: Path) -> Any:
     return found["sealed"]
 
 
+def read_about(path: Path) -> Any:
+    """What ``read_sealed`` gives for the card or the reference rows of the data set that the file is named after.
+
+    Raises ``InputError`` also where they are of another data set.
+    """
+    value = read_sealed(path)
+    rows = value if isinstance(value, list) else [value]
+    others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
+    if others:
+        raise InputError(f"{path}: is about the data set {min(others)}; delete it and run compare again")
+    return value
+
+
 def _is_whole(found: Any) -> bool:
     """Whether a value is what ``write_sealed`` writes, unchanged."""
     return isinstance(found, dict) and found.keys() == SEAL and found["sha256"] == _digest(found["sealed"])
@@ -187,18 +202,66 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
     write_text(folder / RECORD, text)
 
 
+def own_name(folder: Path) -> str:
+    """The run whose place ``folder`` is, by its name: that of a link, not of what it leads to; of "." the folder's."""
+    return os.path.basename(os.path.abspath(folder))
+
+
+def other_run(folder: Path) -> str:
+    """The run that the record in ``folder`` names where that is not the folder's own name; else empty.
+
+    The manifest seals the record with all other files, so that they are of the run that it names. Raises ``OSError``
+    where the record cannot be read now.
+    """
+    return _other(_row(folder), folder)
+
+
+def check_own(folder: Path) -> None:
+    """Raises ``InputError`` where the record in ``folder`` is another run's."""
+    if other := other_run(folder):
+        raise InputError(
+            f"{folder}: holds the run {other}; give the folder that run's name, or run its compare command again"
+        )
+
+
+def _other(row: Row, folder: Path) -> str:
+    """The run that a record names where it is not the folder's own; empty without a name."""
+    named = str(row.get("run") or "")
+    return "" if named == own_name(folder) else named
+
+
+def _row(folder: Path) -> Row:
+    """The record in ``folder``; empty where there is none or it cannot be read as one."""
+    path = folder / RECORD
+    try:
+        row = _loaded(path) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def run_of_weights(file: BinaryIO) -> str:
+    """The run that weights in the safetensors format name in their header, which is all that is read; else empty."""
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        header = json.loads(file.read(min(length, HEADER)))
+        return str(header["__metadata__"]["run"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return ""
+
+
 def changed(folder: Path, weights: bool = False) -> list[str]:
     """The files of a finished run that are not as they were when it was finished; none where it never was.
 
-    Weights, which are large, are compared by their size alone unless ``weights``. Raises ``OSError`` where a file
-    cannot be read now: it may be as it was.
+    Weights, which are large, are compared by their size and the run that they name alone unless ``weights``. Raises
+    ``OSError`` where a file cannot be read now: it may be as it was.
     """
     if not (folder / MANIFEST).is_file():
         return []
     seals = _seals(folder / MANIFEST)
     if RECORD not in seals:
         return [MANIFEST]
-    return [name for name, seal in seals.items() if not _is_as_sealed(folder / name, *seal, weights)]
+    return [name for name, seal in seals.items() if not _is_as_sealed(folder, name, seal, weights)]
 
 
 def _seals(manifest: Path) -> dict[str, tuple[int, str]]:
@@ -213,28 +276,28 @@ def _seals(manifest: Path) -> dict[str, tuple[int, str]]:
 
 
 def read_record(folder: Path) -> Row | None:
-    """The row of the run in ``folder``, None where it never started; raises ``InputError`` on a broken one."""
+    """The row of the run in ``folder``, None where it never started.
+
+    Raises ``InputError`` on a broken one, and on that of another run.
+    """
     path = folder / RECORD
     if not path.is_file():
         return None
     row = read_json(path)
     if not isinstance(row, dict):
         raise InputError(f"{path}: not a record; delete it and run compare again")
+    check_own(folder)
     return row
 
 
 def read_intact(folder: Path, weights: bool = False) -> Row:
-    """The row of the run in ``folder``; empty where it never started or is damaged, and so has to be done again.
+    """The row of the run in ``folder``; empty where it has to be done: it never started, is damaged or another run.
 
-    Weights are compared by their size alone unless ``weights``. Raises ``OSError`` where a file cannot be read now: a
-    run of hours is not done again for that.
+    Weights are compared as in ``changed``. Raises ``OSError`` where a file cannot be read now: a run of hours is not
+    done again for that.
     """
-    path = folder / RECORD
-    try:
-        row = _loaded(path) if path.is_file() else {}
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(row, dict):
+    row = _row(folder)
+    if _other(row, folder):
         return {}
     sealed = (folder / MANIFEST).is_file()
     return row if sealed == (row.get("status") in FINISHED) and not changed(folder, weights) else {}
@@ -392,10 +455,14 @@ def _seal(path: Path) -> list[object]:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
 
 
-def _is_as_sealed(path: Path, size: int, digest: str, weights: bool) -> bool:
-    if not path.is_file() or path.stat().st_size != size:
+def _is_as_sealed(folder: Path, name: str, seal: tuple[int, str], weights: bool) -> bool:
+    path = folder / name
+    if not path.is_file() or path.stat().st_size != seal[0]:
         return False
-    return (path.suffix == ".safetensors" and not weights) or _seal(path) == [size, digest]
+    if weights or path.suffix != ".safetensors":
+        return _seal(path) == list(seal)
+    with path.open("rb") as file:
+        return run_of_weights(file) in ("", own_name(folder))  # those of an older archbench name no run
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from architectures.objectives import Pairs
@@ -20,6 +19,7 @@ from runs.batches import Batch, Position, fixed
 from runs.messages import Interrupted, Notify, Progress, Said
 from runs.plan import Plan
 from runs.step import READ_STEPS, Stepped, Stepper, mixed, pairs
+from runs.weights import packed
 from tasks.values import Examples
 
 EVALUATIONS = 12
@@ -197,7 +197,9 @@ class Training:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
         step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
-            store.write_bytes(self.snapshots / f"{step:08d}.safetensors", save(_copied(self.stepper.model)))
+            store.write_bytes(
+                self.snapshots / f"{step:08d}.safetensors", packed(self.stepper.model.state_dict(), self.plan.run)
+            )
 
     def _metric(self) -> str:
         """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""

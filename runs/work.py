@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import save
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from architectures import catalogue, shared_state
 from architectures.objectives import Objective
@@ -22,11 +23,12 @@ from runs.plan import Plan
 from runs.score import Scored, Scorer, progress
 from runs.step import Stepper
 from runs.train import State, Training
+from runs.weights import packed
 from tasks import metrics, task
 from tasks.errors import InputError
 from tasks.values import Outputs, Prepared, Score
 
-CURVES = ("step", "tokens", "flops", "seconds", "split", "metric", "value")
+CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value")
 
 
 def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
@@ -68,12 +70,12 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
     validation = scorer.score(scorer.validation(), answering=False)
     if plan.trial:
         _check_shared_state(shared)
-        _write_scores({"validation": validation}, folder)
+        _write_scores(plan, {"validation": validation}, folder)
         return {}
     scored = scorer.score(scorer.prepared.test)
     _check_shared_state(shared)
-    _write_scores({"test": scored, "validation": validation}, folder)
-    _write_predictions(scored, folder)
+    _write_scores(plan, {"test": scored, "validation": validation}, folder)
+    _write_predictions(plan, scored, folder)
     _write_environment(plan, folder, scored.scores)
     return _scored(scored)
 
@@ -106,7 +108,7 @@ def make_references(
 def has_references(plan: Plan, root: Path) -> bool:
     """Whether the reference rows of the plan's data set, as it is now, are there."""
     try:
-        rows = store.read_sealed(_references(plan, root))
+        rows = store.read_about(_references(plan, root))
         return bool(rows) and all(row.get("data") == plan.data for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False
@@ -179,13 +181,14 @@ def _scored(scored: Scored) -> dict[str, Any]:
 
 def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State, folder: Path) -> None:
     """Everything that reading the run back takes, and its curves."""
-    store.write_json(folder / "plan.json", plan.to_json())
+    store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
     if catalogue.is_code(plan.variant):
         store.write_text(folder / "variant.py", plan.variant_text)
     store.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
     store.write_json(
         folder / "task.json",
         {
+            "run": plan.run,
             "kind": prepared.kind,
             "ends": prepared.ends,
             "answers": np.flatnonzero(prepared.answers).tolist(),
@@ -193,13 +196,12 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
         },
     )
     if plan.tokens:  # a checkpoint keeps its weights
-        weights = {name: tensor.cpu().clone() for name, tensor in stepper.model.state_dict().items()}
-        store.write_bytes(folder / "model.safetensors", save(weights))
+        store.write_bytes(folder / "model.safetensors", packed(stepper.model.state_dict(), plan.run))
     _write_environment(plan, folder)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(state.curves)
+    writer.writerows({"run": plan.run, **point} for point in state.curves)
     store.write_text(folder / "curves.csv", text.getvalue())
 
 
@@ -207,18 +209,20 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
     """Facts about the machine, and how the scores were computed where a library has settings for that."""
     signed = metrics.signatures(score.metric for score in scores)
     facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
-    store.write_json(folder / "environment.json", facts)
+    store.write_json(folder / "environment.json", {"run": plan.run, **facts})
 
 
-def _write_scores(found: Mapping[str, Scored], folder: Path) -> None:
-    rows = [{"split": split, **asdict(score)} for split, scored in found.items() for score in scored.scores]
+def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
+    named = [(split, score) for split, scored in splits.items() for score in scored.scores]
+    rows = [{"run": plan.run, "split": split, **asdict(score)} for split, score in named]
     store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "each"} for row in rows])
 
 
-def _write_predictions(scored: Scored, folder: Path) -> None:
-    table = io.BytesIO()
-    _predictions(scored.outputs, scored.scores).to_parquet(table, index=False)
-    store.write_bytes(folder / "predictions.parquet", table.getvalue())
+def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
+    table = pa.Table.from_pandas(_predictions(scored.outputs, scored.scores), preserve_index=False)
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "run": plan.run}), file)
+    store.write_bytes(folder / "predictions.parquet", file.getvalue())
 
 
 def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:

@@ -153,4 +153,4 @@ def test_a_dry_run_by_kind_plans_without_training(
 def test_records_hold_no_more_than_their_columns(compared: tuple[Path, Path]) -> None:
     for run in (compared[1] / "runs").iterdir():
         rows = store.read_json(run / "scores.json")
-        assert all(set(row) == {"split", "metric", "value", "lower", "upper", "n"} for row in rows)
+        assert all(set(row) == {"run", "split", "metric", "value", "lower", "upper", "n"} for row in rows)

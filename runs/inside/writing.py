@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from architectures.attention import Attention
@@ -13,8 +12,10 @@ from architectures.embedding import Embedding, Head
 from architectures.feedforward import FeedForward, GatedFeedForward
 from architectures.generate import truncate
 from architectures.objectives import log_softmax
+from runs import store
 from runs.inside import heads
 from runs.inside.subject import Pair, Subject, answer, batch, spelled
+from runs.weights import unpacked
 from tasks.errors import InputError
 from tasks.example import BOS
 
@@ -88,7 +89,7 @@ def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
     try:
         for file in sorted((folder / "snapshots").glob("*.safetensors")):
             try:
-                model.load_state_dict(load_file(file))
+                model.load_state_dict(unpacked(file.read_bytes(), store.own_name(folder)))
             except Exception as error:
                 raise InputError(f"{file}: this snapshot is damaged; delete it, or run its compare again") from error
             found.append(_answered(subject, f"step {int(file.stem):,}"))
