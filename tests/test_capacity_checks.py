@@ -31,8 +31,8 @@ def test_built_in_families_have_no_buffers() -> None:
 
 def test_declared_buffers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     build = statistics_by(DeclaredStatistics)(monkeypatch, catalogue.find("decoder").build)
-    (result,) = contract.results(build, checks=[training_changes_no_buffer])
-    assert result.problem is None
+    result, remembered = contract.results(build, checks=[training_changes_no_buffer, contract.nothing_is_remembered])
+    assert result.problem is None and remembered.problem is None
     assert result.note == "the model declares that training changes embedding.norm.mean (32 numbers)"
     undeclared = statistics_by(Statistics)(monkeypatch, catalogue.find("decoder").build)
     assert not mutable_buffers(undeclared(contract.SIZE, contract.LIMITS))
