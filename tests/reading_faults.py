@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from faults import Build, Plant, ask, change
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from architectures.causal import Causal
@@ -159,6 +160,17 @@ def seeds_itself(original, self, *inputs):
     if self.training:
         torch.manual_seed(1)
     return original(self, *inputs)
+
+
+def replaces_shared_code(monkeypatch, build: Build) -> Build:
+    """A model whose pass gives another function the name of a known one."""
+    monkeypatch.setattr(F, "silu", F.silu)  # puts it back
+
+    def built(size, limits):
+        F.silu = F.gelu
+        return build(size, limits)
+
+    return built
 
 
 class AlwaysTheSame(Masked):

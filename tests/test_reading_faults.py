@@ -28,6 +28,7 @@ class Fault:
 
 
 FAULTS = (
+    Fault("a shared function replaced", "nothing_shared_is_changed", "silu", faults.replaces_shared_code),
     Fault(
         "the mean of the batch is mixed in",
         "rows_are_apart",

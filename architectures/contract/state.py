@@ -58,31 +58,6 @@ def settings() -> dict[str, str]:
     }
 
 
-class SharedCode:
-    """The functions, classes and constants of archbench itself, to see whether one was replaced."""
-
-    def __init__(self) -> None:
-        self.values = dict(_shared())
-
-    def replaced(self) -> list[str]:
-        """The names of what is another object now."""
-        now = dict(_shared())
-        return [name for name, value in self.values.items() if now.get(name) is not value]
-
-
-def _shared() -> Iterator[tuple[str, object]]:
-    for name, module in sorted(sys.modules.items()):
-        if name.partition(".")[0] not in ("architectures", "tasks") or module is None:
-            continue
-        for key, value in list(vars(module).items()):
-            if key.startswith("__") or isinstance(value, PLAIN):
-                continue
-            yield f"{name}.{key}", value
-            if isinstance(value, type) and value.__module__ == name:
-                own = ((k, v) for k, v in list(vars(value).items()) if callable(v))
-                yield from ((f"{name}.{key}.{k}", v) for k, v in own)
-
-
 def _fingerprint(value: Any) -> str:
     if isinstance(value, Tensor):
         return _tensor(value)
