@@ -23,7 +23,7 @@ class Operator:
             for rule in self.rules:
                 for edit in rule(module):
                     key = (edit.path, edit.start, edit.end, edit.after)
-                    if key not in seen and edit.before != edit.after:
+                    if key not in seen and not edit.is_empty:
                         seen.add(key)
                         yield edit
 

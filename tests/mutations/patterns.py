@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 WILDCARD = re.compile("_[a-z]")
 ATOMS = (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant, ast.List)
+PARENTHESES = str.maketrans("", "", "()")
 OUTSIDE = (ast.JoinedStr,)  # nodes inside have wrong positions in Python 3.11
 
 
@@ -28,6 +29,11 @@ class Edit:
     end: int
     before: str
     after: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the code stays the same but for parentheses."""
+        return self.before.translate(PARENTHESES) == self.after.translate(PARENTHESES)
 
     def applied(self, source: str) -> str:
         data = source.encode()
