@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from architectures import catalogue, sources
+from architectures import catalogue, contract, sources
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size
 from runs import child, compliance, measurements, store, work
@@ -63,9 +63,10 @@ class Architectures:
     ) -> None:
         """Raises ``InputError`` where a foreign variant breaks the contract, at ``lengths`` of its tasks too."""
         process = self._processes.get(variant.path)
-        if process is not None and not process.knows("contract", self.cache, tuple(lengths)):
-            say(f"{variant.name}: checking the contract")
-            process.ask("contract", self.cache, tuple(lengths))
+        question = "contract", self.cache, tuple(lengths), contract.THOROUGH
+        if process is not None and not process.knows(*question):
+            say(f"{variant.name}: checking the contract, thoroughly since its text is new: a minute or two")
+            process.ask(*question)
 
     def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
         """Raises ``InputError`` where a foreign variant computes more than it declares, at the size of its runs."""
@@ -213,8 +214,8 @@ def _describe(variant: Variant) -> dict[str, str]:
     return {key: getattr(variant, key) for key in DESCRIBED}
 
 
-def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]]) -> None:
-    compliance.hold(variant, cache, lambda line: None, lengths)
+def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]], trials: contract.Trials) -> None:
+    compliance.hold(variant, cache, lambda line: None, lengths, trials)
 
 
 def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checked_before import as_if_checked
 from fake_work import FakePlan
 
 from architectures import shared_state
@@ -64,8 +63,6 @@ def processes(folder: Path) -> list[str]:
 
 def compared(folder: Path, say: Callable[[str], None] = lambda line: None) -> tuple[int, Path]:
     experiment = spec.from_dict(EXPERIMENT, folder=folder)
-    lengths = {(task.source_length, task.target_length) for task in experiment.tasks}
-    as_if_checked("mine.py", folder, folder / "cache", lengths)
     outcome = compare.run(experiment, folder / "out", compare.Setting(device="cpu", jobs=1), "", say)
     return outcome.status, folder / "out" / "runs"
 
