@@ -42,6 +42,7 @@ class FakePlan:
             "supervision": "native",
             "parameters": 50_000,
             "embedding_parameters": 9_000,
+            "buffers": 0,
             "planned_tokens": 100_000,
             "expected_flops": 3e10,
             "width": 32,
