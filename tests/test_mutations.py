@@ -664,7 +664,6 @@ FAULTS = (
         "a training step changes the buffers embedding.norm.mean",
         compute_faults.statistics_by(compute_faults.Statistics),
         THREE,
-        ("nothing_is_remembered",),
     ),
     Fault(
         "random numbers that are not saved",
