@@ -418,10 +418,10 @@ FAULTS = (
         ),
     ),
     Fault(
-        "bound summed over draws",
+        "estimate summed over draws",
         "a_uniform_model_has_known_losses",
-        "bound of a uniform model: off by",
-        patch(Masked, "bound", lambda original: lambda self, *inputs: original(self, *inputs) * inputs[-1]),
+        "estimate of a uniform model: off by",
+        patch(Masked, "estimate", lambda original: lambda self, *inputs: original(self, *inputs) * inputs[-1]),
         ("encoder",),
     ),
     Fault(
