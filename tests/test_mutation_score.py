@@ -98,6 +98,12 @@ def test_a_score_that_is_too_low_changes_the_status() -> None:
     assert done.returncode == 1 and "| **all** |" in done.stdout, done.stderr
 
 
+def test_a_variant_that_the_contract_refuses_unedited_has_no_score() -> None:
+    """Every edit of it would count as refused."""
+    done = run("--sample", "1", "--variants", "decoder-no-mask")
+    assert done.returncode == 1 and "decoder-no-mask breaks the contract unedited (no_look_ahead" in done.stderr
+
+
 @pytest.mark.slow
 def test_a_sample_of_mutants_is_refused() -> None:
     done = run("--sample", "25", "--seed", "0", "--at-least", "0.75")

@@ -21,13 +21,16 @@ LIMITS = Limits(vocabulary=29, source_length=9, target_length=7)
 LABEL = Limits(vocabulary=29, source_length=9, target_length=1)
 LONG = Limits(vocabulary=29, source_length=90, target_length=12)
 CHANGE = 1e-3  # of the largest value: ten times the contract's tolerance for a value of 1
+FAILED = "raises"
 ERROR = torch.tensor(float("nan"))
 
 
 def behaviour(build: Build) -> Values:
-    """Named results of every probe; an exception is a result too."""
+    """Named results of every probe on unedited code; an exception of edited code is a result too."""
     results = list(_results(build))
     assert len(results) == len(dict(results)), "two results have one name"
+    failed = [name for name, _ in results if f": {FAILED} " in name]
+    assert not failed, f"probes of unedited code fail and would see no edit: {failed}"
     return dict(results)
 
 
@@ -50,7 +53,7 @@ def _results(build: Build) -> Iterator[tuple[str, Tensor]]:
                 for name, value in probe(build):
                     yield f"{label}: {name}", value.detach().clone()
             except Exception as error:
-                yield f"{label}: {type(error).__name__}", ERROR
+                yield f"{label}: {FAILED} {type(error).__name__}: {error}", ERROR
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:

@@ -58,10 +58,13 @@ class Original:
 
 
 def originals(names: Sequence[str]) -> dict[str, Original]:
-    """The built-in variants and ablations of these names, unedited, measured in a child."""
+    """The built-in variants and ablations of these names, unedited, measured in a child.
+
+    Raises ``RuntimeError`` where the contract refuses one, or a probe fails on it: a score would mean nothing.
+    """
 
     def measure(out: BinaryIO) -> None:
-        from architectures import catalogue
+        from architectures import catalogue, contract
         from mutations.behaviour import behaviour
 
         found = {}
@@ -69,6 +72,8 @@ def originals(names: Sequence[str]) -> dict[str, Original]:
             with _recorded() as functions:
                 variant = catalogue.find(name)
                 values = behaviour(variant.build)
+            broken = [result.name for result in contract.results(variant.build) if result.problem is not None]
+            assert not broken, f"{name} breaks the contract unedited ({', '.join(broken)}): every edit would be refused"
             found[name] = Original(variant.family, values, frozenset(functions))
         pickle.dump(found, out)
 
