@@ -10,7 +10,12 @@ from architectures.contract.answers import (
     writing_follows_scoring,
 )
 from architectures.contract.caching import caches_are_values, caches_last, forward_is_prefill_and_decode
-from architectures.contract.capacity import every_tensor_is_counted, tables_are_lookups, training_changes_no_buffer
+from architectures.contract.capacity import (
+    constants_are_few,
+    every_tensor_is_counted,
+    tables_are_lookups,
+    training_changes_no_buffer,
+)
 from architectures.contract.compute import (
     flops_are_counted,
     planned,
@@ -96,6 +101,7 @@ __all__ = [
     "building_is_repeatable",
     "caches_are_values",
     "caches_last",
+    "constants_are_few",
     "cross_attention_reads_the_source",
     "dropout_is_noise_in_training",
     "embedding_enters_once",

@@ -84,6 +84,7 @@ CHECKS: tuple[Check, ...] = (
     parameters.parameters_are_counted,
     capacity.tables_are_lookups,
     capacity.training_changes_no_buffer,
+    capacity.constants_are_few,
     parameters.size_is_used,
     initial_weights.initial_weights_follow_the_seed,
     parameters.weights_survive_saving,
