@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from compute_faults import DeclaredStatistics, Statistics, reservoir, statistics_by
+from compute_faults import DeclaredStatistics, Statistics, complex_network, reservoir, statistics_by
 from faults import change
 from torch import nn
 
@@ -133,3 +133,12 @@ def test_constant_weights_in_a_buffer_are_refused(monkeypatch: pytest.MonkeyPatc
 def test_buffers_grow_with_tokens_or_are_small(shape: Callable[..., tuple[int, ...]], holds: bool) -> None:
     (result,) = contract.results(with_buffer(shape), checks=[contract.constants_are_few])
     assert (result.problem is None) == holds, result.problem
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_complex_parameters_are_refused(is_counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = change(complex_network(4 if is_counted else 1))(monkeypatch, catalogue.find("decoder").build)
+    checks = [contract.flops_are_counted, contract.parameters_are_counted]
+    flops, parameters = (result.problem for result in contract.results(build, checks=checks))
+    assert (flops is None) == is_counted, flops
+    assert parameters is not None and "stack.blocks.0.feedforward.matrix" in parameters
