@@ -67,6 +67,7 @@ from architectures.contract.passes import (
 )
 from architectures.contract.repeats import (
     a_training_step_repeats,
+    changed_weights_are_used,
     dropout_is_noise_in_training,
     nothing_is_remembered,
     objectives_draw_from_their_generator,
@@ -101,6 +102,7 @@ __all__ = [
     "building_is_repeatable",
     "caches_are_values",
     "caches_last",
+    "changed_weights_are_used",
     "constants_are_few",
     "cross_attention_reads_the_source",
     "dropout_is_noise_in_training",

@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     learning.bfloat16_is_near,
     learning.training_reads_as_scoring_does,
     repeats.nothing_is_remembered,
+    repeats.changed_weights_are_used,
     passes.inputs_are_only_read,
     answers.answers_are_allowed,
     passes.rows_are_apart,
