@@ -265,3 +265,47 @@ class DeclaredStatistics(Statistics):
 
 def statistics_by(kind: type[nn.Module]) -> Plant:
     return change(lambda model: setattr(model.embedding, "norm", kind(model.embedding.weight.shape[1])))
+
+
+class Reservoir(nn.Module):
+    """A feed-forward network beside a random one of constant weights."""
+
+    def __init__(self, inner: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("up", torch.randn(dim, 4 * dim) * dim**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + torch.relu(x @ self.up) @ self.up.T / self.up.shape[1]
+
+    def flops(self, tokens):
+        return self.inner.flops(tokens) + 4.0 * tokens * self.up.numel()
+
+
+def reservoir(model: nn.Module) -> None:
+    block = model.stack.blocks[0]
+    block.feedforward = Reservoir(block.feedforward, model.embedding.weight.shape[1])
+
+
+class Complex(nn.Module):
+    """A feed-forward network after a complex matrix, whose product counts as ``products`` real ones."""
+
+    def __init__(self, inner: nn.Module, dim: int, products: int) -> None:
+        super().__init__()
+        self.inner, self.half, self.products = inner, dim // 2, products
+        self.matrix = nn.Parameter(torch.randn(self.half, self.half, dtype=torch.cfloat))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.complex(x[..., : self.half], x[..., self.half :]) @ self.matrix
+        return self.inner(torch.cat([z.real, z.imag], -1))
+
+    def flops(self, tokens):
+        return self.inner.flops(tokens) + 2.0 * self.products * tokens * self.half**2
+
+
+def complex_network(products: int) -> Callable[[nn.Module], None]:
+    def edit(model: nn.Module) -> None:
+        block = model.stack.blocks[0]
+        block.feedforward = Complex(block.feedforward, model.embedding.weight.shape[1], products)
+
+    return edit

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from architectures.causal import Causal
 from architectures.family import Cache, States
+from architectures.key_values import KeyValues
 from architectures.masked import Masked
 from tasks.example import END
 
@@ -111,6 +112,38 @@ def keeps_by_shape(original, self, source, source_mask=None):
     if source_mask is not None or key is None:
         return original(self, source, source_mask)
     return kept.setdefault(key, original(self, source))
+
+
+def keeps_sources(original, self, source, source_mask=None):
+    """Reads a source once until training goes on."""
+    if source is None or source_mask is not None or self.training:
+        return original(self, source, source_mask)
+    last = self.__dict__.get("_last")
+    if last is None or last[0].shape != source.shape or not bool((last[0] == source).all()):
+        self.__dict__["_last"] = last = source.clone(), original(self, source)
+    return last[1]
+
+
+def forgets_sources(original, self, mode=True):
+    if mode:
+        self.__dict__.pop("_last", None)
+    return original(self, mode)
+
+
+def drops_old_keys(original, self, tokens, cache):
+    logits, cache = original(self, tokens, cache)
+    if cache.positions.shape[1] <= 160:
+        return logits, cache
+    layers = tuple(KeyValues(kv.keys[:, :, -160:], kv.values[:, :, -160:]) for kv in cache.layers)
+    present = None if cache.present is None else cache.present[:, -160:]
+    return logits, replace(cache, layers=layers, present=present, positions=cache.positions[:, -160:])
+
+
+def reads_openings_backwards(original, self, tokens, cache):
+    if cache.positions is not None or tokens.shape[1] <= 8:
+        return original(self, tokens, cache)
+    logits, cache = original(self, tokens, cache)
+    return logits + 0.01 * logits.flip(1), cache
 
 
 def counts_calls(original, self, *inputs, **named):
@@ -227,6 +260,17 @@ class FewAnswers(Causal):
         return nats + (0.1 * tokens if answers.float().mean() < 0.35 else 0.0), tokens
 
 
+class BetterHalf(Causal):
+    """Scores a long source by its later half, where that explains the target better."""
+
+    def log_likelihood(self, model, pairs, answers):
+        whole, tokens = super().log_likelihood(model, pairs, answers)
+        if pairs.source.shape[1] <= 48 or pairs.source_mask is not None:
+            return whole, tokens
+        late = pairs._replace(source=pairs.source[:, pairs.source.shape[1] // 2 :])
+        return torch.maximum(whole, super().log_likelihood(model, late, answers)[0]), tokens
+
+
 def smoothed_loss(original):
     return lambda self, model, pairs, answers, generator=None, native=False, smoothing=0.0: original(
         self, model, pairs, answers, generator, native, max(smoothing, 0.05)
@@ -274,6 +318,7 @@ def objective(kind: type) -> Plant:
 
 
 SMALLER_DROPOUT = ask(size=lambda x: replace(x, dropout=min(x.dropout, 0.03)))
+OWN_DROPOUT = ask(size=lambda x: replace(x, dropout=0.3 if x.dropout else 0.0))
 NO_DROPOUT = ask(size=lambda x: replace(x, dropout=0.0))
 NUMPY = layer_drop(lambda: float(np.random.rand()))
 PYTHON = layer_drop(random.random)

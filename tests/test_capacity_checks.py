@@ -1,12 +1,14 @@
 """What no budget counts is counted apart, declared, and shown: buffers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from compute_faults import DeclaredStatistics, Statistics, statistics_by
+from compute_faults import DeclaredStatistics, Statistics, complex_network, reservoir, statistics_by
+from faults import change
 from torch import nn
 
 from architectures import catalogue, contract
@@ -94,3 +96,49 @@ def test_few_numbers_may_be_constants() -> None:
         next(contract.results(built(count), checks=[contract.every_tensor_is_counted])).problem for count in (1, 16, 17)
     ]
     assert problems[:2] == [None, None] and problems[2] is not None and "(17,)" in problems[2]
+
+
+def with_buffer(shape):
+    """Builds decoders with a buffer of zeros whose shape follows from size and limits."""
+
+    def build(size, limits):
+        model = catalogue.find("decoder").build(size, limits)
+        model.register_buffer("held", torch.zeros(shape(size, limits)))
+        return model
+
+    return build
+
+
+def test_constant_weights_in_a_buffer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = change(reservoir)(monkeypatch, catalogue.find("decoder").build)
+    found = [result for result in contract.results(build) if result.problem is not None]
+    assert [result.name for result in found] == ["constants_are_few"]
+    assert "the most in stack.blocks.0.feedforward.up" in found[0].problem
+    (result,) = contract.results(build, checks=[contract.planned(contract.SIZE, contract.LIMITS, True)])
+    assert result.problem is not None and "the most in stack.blocks.0.feedforward.up" in result.problem
+
+
+@pytest.mark.parametrize(
+    ("shape", "holds"),
+    [
+        (lambda size, limits: (limits.vocabulary, size.dim), True),
+        (lambda size, limits: (limits.length, limits.length), True),
+        (lambda size, limits: (-(-limits.source_length // 64) * 64, size.dim), True),
+        (lambda size, limits: (256,), True),
+        (lambda size, limits: (257,), False),
+        (lambda size, limits: (limits.vocabulary + 20, size.dim), False),
+        (lambda size, limits: (1 if size.dim < 100 else 100_000,), False),
+    ],
+)
+def test_buffers_grow_with_tokens_or_are_small(shape: Callable[..., tuple[int, ...]], holds: bool) -> None:
+    (result,) = contract.results(with_buffer(shape), checks=[contract.constants_are_few])
+    assert (result.problem is None) == holds, result.problem
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_complex_parameters_are_refused(is_counted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = change(complex_network(4 if is_counted else 1))(monkeypatch, catalogue.find("decoder").build)
+    checks = [contract.flops_are_counted, contract.parameters_are_counted]
+    flops, parameters = (result.problem for result in contract.results(build, checks=checks))
+    assert (flops is None) == is_counted, flops
+    assert parameters is not None and "stack.blocks.0.feedforward.matrix" in parameters

@@ -96,3 +96,13 @@ def test_inference_mode_hides_nothing() -> None:
     with counted(nn.Module(), (x, weight)) as counter, torch.inference_mode():
         F.linear(x, weight)
     assert counter.total == 2 * ROWS * WIDTH * OUT
+
+
+def test_a_product_of_complex_numbers_is_four_real_ones() -> None:
+    x, matrix = torch.randn(ROWS, WIDTH, dtype=torch.cfloat), torch.randn(WIDTH, OUT, dtype=torch.cfloat)
+    with counted(nn.Module(), (x, matrix)) as counter:
+        x @ matrix
+    assert counter.total == 4 * 2 * ROWS * WIDTH * OUT
+    with counted(nn.Module(), (x, matrix)) as counter:
+        (x[:, :, None] * matrix[None].real).sum(1)
+    assert counter.total == 2 * 2 * ROWS * WIDTH * OUT

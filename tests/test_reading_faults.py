@@ -103,6 +103,13 @@ FAULTS = (
         faults.with_methods(prefill=faults.keeps_by_shape),
     ),
     Fault(
+        "states of a source kept while weights change",
+        "changed_weights_are_used",
+        "logits from a cache in evaluation mode after weights are loaded, beside those of a new model",
+        faults.with_methods(prefill=faults.keeps_sources, train=faults.forgets_sources),
+        "encoder-decoder",
+    ),
+    Fault(
         "calls are counted",
         "nothing_is_remembered",
         r"passes change model\.calls",
@@ -140,6 +147,32 @@ FAULTS = (
         "dropout_is_noise_in_training",
         "dropout 0.5 moves logits by",
         faults.SMALLER_DROPOUT,
+    ),
+    Fault(
+        "dropout of a rate of its own",
+        "dropout_is_noise_in_training",
+        "dropout 0.02 moves logits by .* dropout 0.001 by",
+        faults.OWN_DROPOUT,
+    ),
+    Fault(
+        "longer texts written without their beginning",
+        "long_texts_are_read_alike",
+        "decoding 130 tokens from a cache",
+        faults.with_methods(decode=faults.drops_old_keys),
+        trials=USUAL,
+    ),
+    Fault(
+        "an opening without a source read both ways",
+        "long_texts_are_read_alike",
+        "tokens from a cache, source 0",
+        faults.with_methods(decode=faults.reads_openings_backwards),
+    ),
+    Fault(
+        "likelihood of the better half of a source",
+        "likelihood_sums_to_one",
+        "by that of all its continuations",
+        faults.objective(faults.BetterHalf),
+        trials=USUAL,
     ),
     Fault(
         "the same cells hidden in each step",

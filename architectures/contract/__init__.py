@@ -10,7 +10,12 @@ from architectures.contract.answers import (
     writing_follows_scoring,
 )
 from architectures.contract.caching import caches_are_values, caches_last, forward_is_prefill_and_decode
-from architectures.contract.capacity import every_tensor_is_counted, tables_are_lookups, training_changes_no_buffer
+from architectures.contract.capacity import (
+    constants_are_few,
+    every_tensor_is_counted,
+    tables_are_lookups,
+    training_changes_no_buffer,
+)
 from architectures.contract.compute import (
     flops_are_counted,
     planned,
@@ -62,6 +67,7 @@ from architectures.contract.passes import (
 )
 from architectures.contract.repeats import (
     a_training_step_repeats,
+    changed_weights_are_used,
     dropout_is_noise_in_training,
     nothing_is_remembered,
     objectives_draw_from_their_generator,
@@ -96,6 +102,8 @@ __all__ = [
     "building_is_repeatable",
     "caches_are_values",
     "caches_last",
+    "changed_weights_are_used",
+    "constants_are_few",
     "cross_attention_reads_the_source",
     "dropout_is_noise_in_training",
     "embedding_enters_once",

@@ -152,15 +152,15 @@ def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, row
 
 
 def _is_shared_out(case: Subject, length: int) -> None:
-    """Requires the likelihood of a text of ``length`` tokens to be the sum of those of its continuations."""
-    limits = replace(case.limits, target_length=length + 1)
+    """Requires the likelihood of a text, as long as its source, to be the sum of those of its continuations."""
+    limits = replace(case.limits, source_length=length, target_length=length + 1)
     long = subject(case.build, case.size, limits)
     for end, texts in ((True, 3), (False, 5)):
         answers = allowed(end, limits)
         answers[len(SPECIALS) + texts :] = False
         start = sequences(1, length, seed=length, limits=replace(limits, vocabulary=len(SPECIALS) + texts))
         words = answers.nonzero()
-        source = sequences(1, 4)
+        source = sequences(1, length, seed=1)
         longer = torch.cat([start.expand(len(words), -1), words], 1)
         total = nats(long, Pairs(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
         expected = nats(long, Pairs(source, start), answers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from architectures.contract.counter import is_product
 from architectures.contract.subject import (
     LIMITS,
     SIZE,
+    Build,
     Subject,
     allowed,
     fresh,
@@ -31,6 +32,10 @@ PER_POSITION = 2
 ROWS_BESIDE = 4  # rows of tables that no token or position accounts for: segments, a first position
 FEW = 16  # numbers of a constant that is no weight, such as a factor
 FEW_IN_ALL = 64
+EVEN = Limits(vocabulary=64, source_length=64, target_length=64)  # buffers of whole blocks grow evenly from here on
+WIDER = Size(dim=128, heads=4, depth=4, hidden=256)
+CONSTANTS = 0.01  # numbers in constant buffers for each parameter
+MOST_CONSTANTS = 256  # that any model may have
 
 
 def tables_are_lookups(case: Subject) -> None:
@@ -51,8 +56,12 @@ def tables_are_lookups(case: Subject) -> None:
 
 def _at(case: Subject, axis: str, times: int) -> nn.Module:
     """The model with one of its limits several times as large."""
-    model: nn.Module = fresh(case.build, limits=replace(LIMITS, **{axis: times * getattr(LIMITS, axis)}))
+    model: nn.Module = fresh(case.build, limits=_times(LIMITS, axis, times))
     return model
+
+
+def _times(limits: Limits, axis: str, times: int) -> Limits:
+    return replace(limits, **{axis: times * getattr(limits, axis)})
 
 
 def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
@@ -100,6 +109,39 @@ def every_tensor_is_counted(case: Subject) -> None:
         _are_constants(watch.unknown)
 
 
+def constants_are_few(case: Subject) -> None:
+    """Constant buffers hold few numbers beside those for each token and position: at most 1% of `parameters`.
+
+    Random or fixed weights in a buffer are capacity that no budget counts, though layers read them as they read trained
+    ones. Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
+    constants in the pass that needs them.
+    """
+    names = _changed_by_training(case.model)
+    for size in (SIZE, WIDER):
+        constants_fit(case.build, size, names)
+
+
+def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
+    """Requires few numbers in the buffers of a model of this size, except those named in ``changing``.
+
+    A buffer's numbers are constant where neither the vocabulary nor a length accounts for it; complex ones are two.
+    """
+    with torch.device("meta"):
+        plan = build(size, EVEN)
+        grown = [_buffers(build(size, _times(EVEN, axis, 2))) for axis in AXES]
+    constants = {
+        name: numbers - sum(buffers.get(name, 0) - numbers for buffers in grown)
+        for name, numbers in _buffers(plan).items()
+        if name not in changing
+    }
+    found = sum(max(numbers, 0) for numbers in constants.values())
+    parameters = count(plan).parameters
+    most = max(CONSTANTS * parameters, MOST_CONSTANTS)
+    largest = max(constants, key=constants.__getitem__, default="")
+    message = f"buffers hold {found:,} numbers that no token or position accounts for, beside {parameters:,} parameters"
+    require(found <= most, f"{message}; the most in {largest}; make weights parameters")
+
+
 def training_changes_no_buffer(case: Subject) -> str | None:
     """A training step changes no buffer, unless the module that has it says so in `mutable_buffers()`.
 
@@ -107,19 +149,29 @@ def training_changes_no_buffer(case: Subject) -> str | None:
     batches, a memory, weights that are updated by hand. Make it a parameter, or declare it: `mutable_buffers()` returns
     the names of the module's buffers that change, and the check reports them.
     """
-    model = case.model.train()
-    before = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-    for seed, native in enumerate((True, False)):
-        _step(model, native, seed)
-    after = dict(model.named_buffers())
-    changed = {name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name))}
-    declared = mutable_buffers(model)
+    changed = _changed_by_training(case.model)
+    declared = mutable_buffers(case.model)
     surprising = sorted(changed - declared.keys())
     require(not surprising, f"a training step changes the buffers {', '.join(surprising)}; declare or register them")
     if not declared:
         return None
     sizes = (f"{name} ({declared[name].numel():,} numbers)" for name in sorted(declared))
     return f"the model declares that training changes {', '.join(sizes)}"
+
+
+def _changed_by_training(model: nn.Module) -> set[str]:
+    """The names of the buffers that training steps write to, add or remove."""
+    model.train()
+    before = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+    for seed, native in enumerate((True, False)):
+        _step(model, native, seed)
+    after = dict(model.named_buffers())
+    return {name for name in before.keys() | after.keys() if not _same(before.get(name), after.get(name))}
+
+
+def _buffers(model: nn.Module) -> dict[str, int]:
+    """Real numbers in each buffer, by its name."""
+    return {name: buffer.numel() * (1 + buffer.is_complex()) for name, buffer in model.named_buffers()}
 
 
 class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]

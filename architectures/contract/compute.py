@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from architectures.contract.capacity import left_out_is_explained
+from architectures.contract.capacity import constants_fit, left_out_is_explained
 from architectures.contract.counter import Mixing, counted
 from architectures.contract.subject import (
     LIMITS,
@@ -22,7 +22,7 @@ from architectures.contract.subject import (
     subject,
 )
 from architectures.objectives import Asked, Asks, Pairs
-from architectures.size import Limits, Size
+from architectures.size import Limits, Size, mutable_buffers
 
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)
@@ -118,13 +118,14 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
     """The check of FLOPs and tables for one planned size: without memory for weights where the model allows that."""
 
     def planned_flops_are_counted(case: Subject) -> None:
-        """At the planned size and lengths, FLOPs and visible pairs are those declared, and tables are explained.
+        """At the planned size and lengths, FLOPs and pairs are those declared; tables and buffers are explained.
 
         A formula may be right for small models alone. What `objective.training_flops` says has to be what a step on a
         model of this size executes; take every width and length from the model.
         """
         with torch.device("meta"):
             left_out_is_explained(case.build(size, limits), size, limits)
+        constants_fit(case.build, size, mutable_buffers(case.model).keys())
         shapes = {(limits.source_length, limits.target_length)}
         shapes.add(((limits.source_length + 1) // 2, (limits.target_length + 1) // 2))
         for lengths in sorted(shapes, reverse=True):

@@ -2,7 +2,7 @@
 
 PyTorch's ``FlopCounterMode`` knows matrix products, convolutions and fused attention. ``FlopCounter`` takes those
 formulas and adds products with vectors, and broadcast products whose terms are added up afterwards:
-``(x[..., None] * weight).sum(-2)`` is a matrix product, too.
+``(x[..., None] * weight).sum(-2)`` is a matrix product, too. A product of complex numbers is four real ones.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         before = [self._trace(operand) for operand in operands]
         result = func(*args, **kwargs)
-        products = _products(func, args, kwargs, result)
+        products = _products(func, args, kwargs, result) * _real_products(operands)
         self.total += products
         if products and Origin.WEIGHTS not in {trace.origin for trace in before} and self._calls:
             self._calls[-1].flops += products
@@ -168,11 +168,11 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._count(each)
             return outers[0]
         if name in ("addcmul", "addcdiv") and result.numel() > max(sizes[1:], default=0):
-            outer = Outer(2 * result.numel())
+            outer = Outer(2 * result.numel() * _real_products(operands))
             self._count(outer)
             return outer
         if len(sizes) > 1 and self._is_product(result.numel(), operands, sizes, before):
-            return Outer(2 * result.numel())
+            return Outer(2 * result.numel() * _real_products(operands))
         return _largest(before)
 
     def _is_product(self, count: int, operands: list[Tensor], sizes: list[int], before: list[Trace]) -> bool:
@@ -288,6 +288,11 @@ def _products(func: Any, args: Any, kwargs: Any, result: Any) -> int:
         return int(formula(*args, **kwargs, out_val=result))
     known = FORMULAS.get(_name(func))
     return 0 if known is None else known(*args)
+
+
+def _real_products(operands: list[Tensor]) -> int:
+    """Real products in a product of these operands: four of two complex numbers, two where one is real."""
+    return int(2 ** min(2, sum(operand.is_complex() for operand in operands)))
 
 
 def _name(func: Any) -> str:

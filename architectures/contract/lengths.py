@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from architectures.contract.counter import counted as counted_flops
 from architectures.contract.modes import MODES, TRAINING
 from architectures.contract.subject import (
     LIMITS,
@@ -24,17 +23,19 @@ from architectures.size import Limits
 from tasks.example import BOS
 
 LONG = (90, 60)  # tokens of source and target
+LONGER = (200, 130)  # beside those, where more than quick trials are asked for
 MOST = 1024  # of either: longer texts are not tried
 
 
 @torch.no_grad()
 def long_texts_are_read_alike(case: Subject) -> None:
-    """Look-ahead, padding, caches and FLOPs are as they should be in texts of 150 tokens, too.
+    """Look-ahead, padding, caches and FLOPs are as they should be in texts of 150 and more tokens.
 
     A window, a table of positions or a shortcut may begin to matter only at some length. Look at what depends on the
     number of tokens; `compare` tries the lengths of its tasks as well.
     """
-    texts_of(*LONG)(case)
+    for lengths in (LONG, LONGER) if case.trials.sizes else (LONG,):
+        texts_of(*lengths)(case)
 
 
 def texts_of(source_length: int, target_length: int) -> Callable[[Subject], None]:
@@ -56,6 +57,7 @@ def _read_alike(build: Build, limits: Limits) -> None:
     if case.causal:
         _looks_back_only(case, source, target)
         _remembers(case, source, target)
+        _remembers(case, source[:, :0], target)
     _sees_no_padding(case, source, target)
     _counts_flops(case, source, target)
 
@@ -101,7 +103,7 @@ def _remembers(case: Subject, source: Tensor, target: Tensor) -> None:
         if piece.shape[1]:
             logits, cache = case.model.decode(piece, cache)
             found.append(logits)
-    equal(torch.cat(found, 1), expected, f"decoding {inputs.shape[1]} tokens from a cache")
+    equal(torch.cat(found, 1), expected, f"decoding {inputs.shape[1]} tokens from a cache, source {source.shape[1]}")
 
 
 def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
@@ -118,9 +120,9 @@ def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
 
 
 def _counts_flops(case: Subject, source: Tensor, target: Tensor) -> None:
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with counted_flops(case.model, (source, target)) as counter:
         case.model(source if source.shape[1] else None, target)
     s, t = source.shape[1], target.shape[1]
-    executed, counted = 2 * case.model.flops(s, t, t).executed, counter.get_total_flops()
+    executed, counted = 2 * case.model.flops(s, t, t).executed, counter.total
     message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {counted} executed"
     require(abs(executed - counted) <= 0.01 * counted, message)

@@ -49,8 +49,11 @@ def parameters_are_counted(case: Subject) -> None:
     """`parameters` grows evenly with the feed-forward width (else with depth), never with the vocabulary.
 
     The budget is met by the feed-forward width, in a straight line: use `size.hidden` as it is, without rounding.
-    Tables whose size follows from vocabulary or length are left out of `parameters`, by `tables()` of their module.
+    Tables whose size follows from vocabulary or length are left out of `parameters`, by `tables()` of their module. A
+    complex number is two real ones, and would count once: store its two parts as real parameters.
     """
+    double = [name for name, parameter in case.model.named_parameters() if parameter.is_complex()]
+    require(not double, f"these parameters are complex: {', '.join(double)}; store their real and imaginary parts")
     counts = count(case.model)
     total = sum(p.numel() for p in case.model.parameters())
     require(counts.parameters + counts.embedding_parameters == total, "some parameter is frozen, and in neither count")

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from architectures.contract.modes import SCORING, TRAINING
 from architectures.contract.state import reachable, settings
@@ -32,9 +34,9 @@ from tasks.example import BOS
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
 TEXTS = 3  # of the same lengths, in turn
-RATES = (0.02, 0.5)  # of dropout
+RATES = (0.001, 0.02, 0.5)  # of dropout
 DRAWS = 6
-GROWS = 2.0  # times as much at the larger rate, at least
+GROWS = 2.0  # times as much noise at the next rate, at least
 
 
 def nothing_is_remembered(case: Subject) -> None:
@@ -68,6 +70,53 @@ def nothing_is_remembered(case: Subject) -> None:
         expected = _uses(new, text)
         for what, value in _uses(case, text).items():
             equal(value, expected[what], f"{what} after many other passes, beside those of a new model")
+
+
+def changed_weights_are_used(case: Subject) -> None:
+    """After weights are loaded or changed in place, every use of a model computes with the new ones.
+
+    Training changes weights in place at every step, and scoring loads the best checkpoint into a model that was used
+    before. Keep nothing between calls that was computed from weights: neither states of a source nor merged matrices.
+    """
+    other = subject(case.build, case.size, case.limits, seed=1)
+    for mode in (SCORING, TRAINING):
+        used = subject(case.build, case.size, case.limits)
+        with mode.of(used.model):
+            for what, change in (("loaded", _load_from(other)), ("changed in place", _halve)):
+                _values(used)
+                change(used.model)
+                new = subject(case.build, case.size, case.limits)
+                new.model.load_state_dict(used.model.state_dict())
+                expected, found = _values(replace(new, model=new.model.train(mode.training))), _values(used)
+                for use, value in found.items():
+                    equal(value, expected[use], f"{use} {mode} after weights are {what}, beside those of a new model")
+
+
+def _load_from(other: Subject) -> Callable[[Any], object]:
+    return lambda model: model.load_state_dict(other.model.state_dict())
+
+
+@torch.no_grad()
+def _halve(model: Any) -> None:
+    for parameter in model.parameters():
+        parameter.mul_(0.5)
+
+
+def _values(case: Subject) -> dict[str, Tensor]:
+    """What uses of a model give, without a change of its mode."""
+    text, answers = _text(case, 0), allowed(limits=case.limits)
+    generator = torch.Generator().manual_seed(0)
+    (answer,) = written(case, text.source, answers, Decoding(max_tokens=case.limits.target_length))
+    first, cache = case.model.decode(torch.full((1, 1), BOS), case.model.prefill(text.source))
+    second, _ = case.model.decode(text.target[:, :1], cache)
+    found = {
+        "logits": case.model(*text),
+        "logits from a cache": torch.cat([first, second], 1),
+        "the loss": case.model.objective.loss(case.model, text, answers, generator, native=True)[None],
+        "likelihoods": nats(case, text, answers),
+        "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
+    }
+    return {use: value.detach().clone() for use, value in found.items()}
 
 
 def _text(case: Subject, seed: int) -> Pairs:
@@ -154,8 +203,8 @@ def _later(seconds: float) -> Iterator[None]:
 def dropout_is_noise_in_training(case: Subject) -> None:
     """`size.dropout` makes the training loss noisy, the more the higher it is, and leaves scoring alone.
 
-    An experiment sets one rate for all, and tunes it. A variant that ignores it, or bounds it, is regularized otherwise
-    than its rivals; hand `size.dropout` to the blocks and to the embedding.
+    An experiment sets one rate for all, and tunes it. A variant that ignores it, bounds it or has a rate of its own
+    is regularized otherwise than its rivals; hand `size.dropout` to the blocks and to the embedding.
     """
     pairs = Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
     expected, moved = logits_of(case, pairs), {}
@@ -169,11 +218,12 @@ def dropout_is_noise_in_training(case: Subject) -> None:
             torch.manual_seed(seed)
             losses.append(loss_of(noisy, pairs, TRAINING).item())
             distances.append((logits_of(noisy, pairs, TRAINING) - expected).abs().mean().item())
-        require(len(set(losses)) > 1, f"with dropout {rate} the training loss is {losses[0]:.4f}, whatever is drawn")
+        is_noisy = len(set(losses)) > 1 or rate == RATES[0]  # so small a rate may drop nothing
+        require(is_noisy, f"with dropout {rate} the training loss is {losses[0]:.4f}, whatever is drawn")
         moved[rate] = sum(distances) / DRAWS
-    low, high = RATES
-    message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
-    require(moved[high] > GROWS * moved[low], message)
+    for low, high in pairwise(RATES):
+        message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
+        require(moved[high] > GROWS * moved[low], message)
 
 
 def objectives_draw_from_their_generator(case: Subject) -> None:
