@@ -323,3 +323,13 @@ NO_DROPOUT = ask(size=lambda x: replace(x, dropout=0.0))
 NUMPY = layer_drop(lambda: float(np.random.rand()))
 PYTHON = layer_drop(random.random)
 CLOCK = layer_drop(by_clock)
+
+
+def best_of_draws(original: Callable[..., Any]) -> Callable[..., Any]:
+    """An estimate that is the lowest of its draws."""
+
+    def estimate(self, model, pairs, answers, generator, draws):
+        single = [original(self, model, pairs, answers, generator, 1) for _ in range(draws)]
+        return torch.stack(single).amin(0)
+
+    return estimate

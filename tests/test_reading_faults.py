@@ -10,6 +10,7 @@ from faults import Plant, patch
 from architectures import catalogue, contract, generate
 from architectures.causal import Causal
 from architectures.contract.trials import QUICK, USUAL, Trials
+from architectures.masked import Masked
 
 CHECKS = {check.__name__: check for check in contract.CHECKS}
 SLOWEST = {"a_batch_can_be_learned", "flops_are_counted"}
@@ -28,6 +29,13 @@ class Fault:
 
 
 FAULTS = (
+    Fault(
+        "the best of the draws taken for their mean",
+        "estimates_are_means_of_draws",
+        "estimate over 3 draws, beside the mean of single draws: off by",
+        patch(Masked, "estimate", faults.best_of_draws),
+        "encoder",
+    ),
     Fault("a shared function replaced", "nothing_shared_is_changed", "silu", faults.replaces_shared_code),
     Fault(
         "the mean of the batch is mixed in",

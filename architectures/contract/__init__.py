@@ -29,7 +29,11 @@ from architectures.contract.decoding import (
     samples_are_drawn_as_configured,
 )
 from architectures.contract.gradients import every_part_of_a_matrix_is_trained, gradients_are_those_of_the_loss
-from architectures.contract.guessing import a_uniform_model_has_a_known_source_loss, a_uniform_model_has_known_losses
+from architectures.contract.guessing import (
+    a_uniform_model_has_a_known_source_loss,
+    a_uniform_model_has_known_losses,
+    estimates_are_means_of_draws,
+)
 from architectures.contract.initial_weights import initial_weights_follow_the_seed
 from architectures.contract.learning import (
     a_batch_can_be_learned,
@@ -107,6 +111,7 @@ __all__ = [
     "cross_attention_reads_the_source",
     "dropout_is_noise_in_training",
     "embedding_enters_once",
+    "estimates_are_means_of_draws",
     "every_parameter_gets_a_gradient",
     "every_part_of_a_matrix_is_trained",
     "every_tensor_is_counted",

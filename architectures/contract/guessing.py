@@ -57,6 +57,23 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
     return None
 
 
+@torch.no_grad()
+def estimates_are_means_of_draws(case: Subject) -> str | None:
+    """An estimate over several draws is the mean of estimates over one draw each, from the same generator.
+
+    A mean in expectation is what other architectures report. Another mean over the draws (of probabilities, the best of
+    them) is lower by as much as the draws differ.
+    """
+    pairs, answers, objective = _pairs(), allowed(), case.model.objective
+    together, apart = (torch.Generator().manual_seed(0) for _ in range(2))
+    estimate = objective.estimate(case.model, pairs, answers, together, DRAWS)
+    if estimate is None:
+        return "its likelihood is what is trained"
+    single = [objective.estimate(case.model, pairs, answers, apart, 1) for _ in range(DRAWS)]
+    equal(estimate, torch.stack(single).mean(0), f"estimate over {DRAWS} draws, beside the mean of single draws")
+    return None
+
+
 def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
     equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
 
