@@ -139,7 +139,10 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
     entry = _entry(name)
     file = sources.module_file(entry.module) if entry is not None else None
     if entry is None or file is None:
-        raise InputError(f"architectures: {name} of another package: there is no module {entry and entry.module}")
+        where = entry.value if entry is not None else name
+        raise InputError(
+            f"architectures: {name} of another package ({where}) cannot be loaded: there is no such module"
+        )
     return sources.text(file, _offered_with(entry))
 
 

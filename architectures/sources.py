@@ -67,7 +67,8 @@ def _source(path: Path) -> str:
         with tokenize.open(path) as file:
             source = file.read()
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as Python source: {one_line(error)}") from error
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(f"{path}:{line}: the variant file fails: {one_line(error)}") from error
     return source if source.endswith("\n") or not source else f"{source}\n"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from architectures import catalogue, contract, sources
+from architectures import catalogue, contract, patience, sources
 from architectures.catalogue import Variant
 from architectures.size import Limits, Size
 from runs import child, compliance, measurements, store, work
@@ -120,8 +120,9 @@ class _Process:
         if kept and key in self.kept.answers:
             return self.kept.answers[key]
         if self._connection is None:
-            call, arguments_of_call = "runs.isolation:serve", (self.place, str(self.folder))
-            self._process, self._connection = child.start(call, arguments_of_call, child.ONE_THREAD, STANDARD_ERROR)
+            given = self.place, str(self.folder), str(patience.SECONDS)
+            started = child.start("runs.isolation:serve", given, child.ONE_THREAD, STANDARD_ERROR)
+            self._process, self._connection = started
         answer, problem = self._exchanged(question, arguments)
         if problem:
             raise InputError(problem)
@@ -183,8 +184,12 @@ class _Kept:
                 store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 
-def serve(connection: Connection, place: str, folder: str) -> None:
-    """The life of a variant's process: answers questions; asked for nothing more, it says what modules were loaded."""
+def serve(connection: Connection, place: str, folder: str, seconds: str) -> None:
+    """The life of a variant's process: answers questions; asked for nothing more, it says what modules were loaded.
+
+    ``seconds`` is the limit to each piece of the variant's work.
+    """
+    patience.SECONDS = float(seconds)
     while (asked := connection.recv()) is not None:
         question, arguments = asked
         connection.send(_attempt(place, Path(folder), question, arguments))

@@ -7,12 +7,17 @@ import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
 from commands import EXPERIMENT, ROOT, RUNS, compare, said, scores, start, write
 
 from runs import disk
+
+if TYPE_CHECKING:
+    from runs.matrix import Matrix
+    from runs.spec import Experiment
 
 
 @pytest.fixture(scope="module")
@@ -207,19 +212,25 @@ def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> Non
     assert compare(tmp_path, tmp_path / "out")[0] == 0
 
 
-def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -> None:
+def planned(experiment: "Experiment", root: Path) -> "Matrix":
     from runs import compare as comparing
+
+    setting = comparing.Setting(jobs=1)
+    with comparing.checked_architectures(experiment, setting, lambda line: None) as architectures:
+        return comparing.planned(experiment, root, setting, lambda line: None, architectures)[0]
+
+
+def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -> None:
     from runs import spec
 
     experiment = spec.load(folder / "small.toml")
-    matrix, _, _ = comparing.planned(experiment, folder / "other", comparing.Setting(jobs=1), lambda line: None)
+    matrix = planned(experiment, folder / "other")
     taken = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
     assert len(matrix.plans) == RUNS
     assert taken < disk.needed(matrix.plans, jobs=1) < 20 * taken
 
 
 def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
-    from runs import compare as comparing
     from runs import spec
 
     draw = random.Random(0)
@@ -231,6 +242,6 @@ def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
     file = write(tmp_path, long)
     (tmp_path / "long.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     assert compare(tmp_path, tmp_path / "out", "--jobs", "1")[0] == 0
-    matrix, _, _ = comparing.planned(spec.load(file), tmp_path / "other", comparing.Setting(jobs=1), lambda line: None)
+    matrix = planned(spec.load(file), tmp_path / "other")
     taken = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert 10e6 < taken < disk.needed(matrix.plans, jobs=1) < 5 * taken

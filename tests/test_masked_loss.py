@@ -40,7 +40,7 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
     vocabulary = contract.LIMITS.vocabulary
     allowed = torch.ones(vocabulary, dtype=torch.bool)
     tokens = range(8, 16)
-    source, _ = _ended(Pairs(contract.sequences(1, 5), torch.zeros(1, 1, dtype=torch.long)))
+    source, _ = _ended(contract.sequences(1, 5), None)
 
     def nats(target: Sequence[int], cell: int, known: Sequence[int]) -> float:
         canvas = torch.full((1, encoder.canvas), MASK)

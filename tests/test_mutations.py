@@ -51,6 +51,7 @@ FAULTS = (
             "padding_is_invisible",
             "a_uniform_model_has_known_losses",
             "a_uniform_model_has_a_known_source_loss",
+            "likelihood_sums_to_one",
             "the_training_loss_is_the_likelihood",
             "long_texts_are_read_alike",
         ),
@@ -81,7 +82,12 @@ FAULTS = (
         "an answer is another one once its target was scored",
         faults.copies_what_was_scored,
         CAUSAL,
-        ("writing_follows_scoring",),
+        (
+            "writing_follows_scoring",
+            "sampling_follows_scoring",
+            "beams_find_the_likeliest",
+            "a_given_start_is_continued",
+        ),
     ),
     Fault(
         "a dropout rate of its own",
@@ -91,6 +97,7 @@ FAULTS = (
         THREE,
         (
             "nothing_is_remembered",
+            "changed_weights_are_used",
             "rows_are_apart",
             "no_look_ahead",
             "padding_is_invisible",
@@ -423,6 +430,7 @@ FAULTS = (
         "estimate of a uniform model: off by",
         patch(Masked, "estimate", lambda original: lambda self, *inputs: original(self, *inputs) * inputs[-1]),
         ("encoder",),
+        ("estimates_are_means_of_draws",),
     ),
     Fault(
         "source loss counted twice",
@@ -504,7 +512,7 @@ FAULTS = (
         "source 5, target 4: .* FLOPs by formula, ",
         compute_faults.down_by(compute_faults.PRODUCTS["broadcast and summed"]),
         THREE,
-        ("training_flops_are_counted", "visible_flops_are_counted"),
+        ("training_flops_are_counted", "visible_flops_are_counted", "long_texts_are_read_alike"),
     ),
     Fault(
         "backward pass forgotten",
@@ -601,6 +609,14 @@ FAULTS = (
         "cannot be called on meta tensors",
         change(lambda model: model.embedding.weight[0, 0].item()),
         THREE,
+        ("constants_are_few",),
+    ),
+    Fault(
+        "constant weights in a buffer",
+        "constants_are_few",
+        "the most in stack.blocks.0.feedforward.up",
+        change(compute_faults.reservoir),
+        ("decoder",),
     ),
     Fault(
         "look-ahead by twenty positions",

@@ -5,7 +5,7 @@ That they hold the contract is tested where every name in the catalogue is, in `
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def test_size_and_costs_are_those_of_our_model(name: str) -> None:
     found, expected = (budget.blank(catalogue.find(n).build, SIZE, LIMITS) for n in (name, ours(name)))
     assert all(p.device.type == "meta" for p in found.parameters())
     assert layers(found) == layers(expected) == SIZE.depth * (2 if ours(name) == "t5" else 1)
-    assert count(found) == count(expected)
+    assert replace(count(found), buffers=0) == replace(count(expected), buffers=0)  # BERT of transformers has positions
     assert optimizer.flops(found) == optimizer.flops(expected) > 0
     for native in (True, False):
         costs = [budget.flops_per_token(LENGTHS, native)(model) for model in (found, expected)]

@@ -1,7 +1,6 @@
 """Decoder-only model that cheats: its causal mask is removed, so that it is trained on what it sees, not predicts.
 
-Its loss falls as no honest one does, and is no likelihood; what it writes, without the answer before its eyes, is not
-worth reading.
+Its loss falls as no honest one does, and is no likelihood; what it writes without seeing the answer makes no sense.
 """
 
 from architectures.assembly import decoder
@@ -15,8 +14,8 @@ BREAKS = (
     "likelihood_sums_to_one",
     "writing_follows_scoring",
     "sampling_follows_scoring",
-    "gradients_stay_in_place",
     "beams_find_the_likeliest",
+    "gradients_stay_in_place",
     "long_texts_are_read_alike",
 )
 
