@@ -150,6 +150,7 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "torch.backends.cuda.math_sdp_enabled()": torch.backends.cuda.math_sdp_enabled,
     "torch.backends.mkldnn.enabled": lambda: torch.backends.mkldnn.enabled,
     "torch.is_warn_always_enabled()": torch.is_warn_always_enabled,
+    "torch.set_flush_denormal()": lambda: (torch.full((), 1e-40) * 1.0).item() == 0.0,
     "hooks of all modules": lambda: tuple(len(hooks) for hooks in _global_hooks()),
     "numpy.geterr()": lambda: tuple(sorted(np.geterr().items())),
 }

@@ -73,6 +73,11 @@ SETTINGS: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
         lambda: torch.set_grad_enabled(False),
         lambda: torch.set_grad_enabled(True),
     ),
+    "small numbers": (
+        "torch.set_flush_denormal()",
+        lambda: torch.set_flush_denormal(True),
+        lambda: torch.set_flush_denormal(False),
+    ),
     "precision": (
         "torch.get_float32_matmul_precision()",
         lambda: torch.set_float32_matmul_precision("medium"),
