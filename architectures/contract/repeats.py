@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures.contract.modes import SCORING, TRAINING
@@ -20,6 +20,7 @@ from architectures.contract.subject import (
     Subject,
     allowed,
     equal,
+    fresh,
     logits_of,
     loss_of,
     nats,
@@ -221,6 +222,12 @@ def dropout_is_noise_in_training(case: Subject) -> None:
         is_noisy = len(set(losses)) > 1 or rate == RATES[0]  # so small a rate may drop nothing
         require(is_noisy, f"with dropout {rate} the training loss is {losses[0]:.4f}, whatever is drawn")
         moved[rate] = sum(distances) / DRAWS
+    for rate in (*RATES, 0.9):
+        model = fresh(case.build, size=replace(case.size, dropout=rate), limits=case.limits)
+        others = [
+            f"{n} {m.p:g}" for n, m in model.named_modules() if isinstance(m, nn.Dropout) and m.p not in (0.0, rate)
+        ]
+        require(not others, f"where `size.dropout` is {rate}, the rate of {_short(others)}")
     for low, high in pairwise(RATES):
         message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
         require(moved[high] > GROWS * moved[low], message)
