@@ -153,13 +153,13 @@ FAULTS = (
     Fault(
         "dropout bounded",
         "dropout_is_noise_in_training",
-        "dropout 0.5 moves logits by",
+        "where `size.dropout` is 0.5, the rate of .* 0.03",
         faults.SMALLER_DROPOUT,
     ),
     Fault(
         "dropout of a rate of its own",
         "dropout_is_noise_in_training",
-        "dropout 0.02 moves logits by .* dropout 0.001 by",
+        "where `size.dropout` is 0.001, the rate of .* 0.3",
         faults.OWN_DROPOUT,
     ),
     Fault(
