@@ -77,7 +77,7 @@ def test_a_mutant_is_refused_only_where_every_variant_that_it_changes_is() -> No
     assert not score.Outcome(mutant, (refused, survives)).refused
     outcomes = [score.Outcome(mutant, verdicts) for verdicts in ((same,), (refused,), (refused, survives))]
     assert score.score(outcomes) == 0.5
-    assert "| 3 | 1 | 1 | 0 | 1 | 50% |" in list(score.table(outcomes))[-1]
+    assert "| 3 | 1 | 1 | 0 | 0 | 1 | 50% |" in list(score.table(outcomes))[-1]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

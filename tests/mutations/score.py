@@ -60,6 +60,11 @@ class Outcome:
         """Whether nothing but raised errors refused it."""
         return self.refused and all(verdict.by_error for verdict in self.changed)
 
+    @property
+    def by_check(self) -> bool:
+        """Whether it took the trials of ``check`` to refuse it: the quick ones refuse not every variant."""
+        return self.refused and any(verdict.trials == "usual" for verdict in self.changed)
+
 
 def modules() -> list[Module]:
     """The components, families, objectives and variants whose faults the contract has to find."""
@@ -93,8 +98,8 @@ def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
     """A row in Markdown for each operator, and one for all."""
     outcomes = list(outcomes)
-    yield "| operator | property that it breaks | mutants | equivalent | refused | by an error | survived | score |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    yield "| operator | property that it breaks | mutants | equivalent | refused | by an error | by `check` | survived | score |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for operator in OPERATORS:
         own = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
         if own:
@@ -113,5 +118,7 @@ def _row(name: str, breaks: str, outcomes: list[Outcome]) -> str:
     refused = sum(outcome.refused for outcome in changing)
     errors = sum(outcome.by_error for outcome in changing)
     share = f"{score(outcomes):.0%}" if changing else ""
-    counts = f"{len(outcomes)} | {len(outcomes) - len(changing)} | {refused} | {errors} | {len(changing) - refused}"
+    longer = sum(outcome.by_check for outcome in changing)
+    survived = len(changing) - refused
+    counts = f"{len(outcomes)} | {len(outcomes) - len(changing)} | {refused} | {errors} | {longer} | {survived}"
     return f"| {name} | {breaks} | {counts} | {share} |"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, BinaryIO
@@ -27,7 +27,8 @@ from mutations.patterns import Edit
 
 ROOT = Path(__file__).resolve().parents[2]
 EACH = 2  # variants of a family
-SECONDS = 120  # for all variants of an edit
+SECONDS = 120  # for the quick trials of all variants of an edit
+LONGER = 300  # for the trials of ``check`` of a variant
 ERROR = re.compile(r"^\w*(Error|Exception|Warning|Interrupt)\b.*\(.*:\d+\)$", re.DOTALL)
 LOAD = "the variant cannot be loaded"
 ENDLESS = "the variant does not end"
@@ -38,7 +39,8 @@ class Verdict:
     """What became of an edit in one variant.
 
     ``changed`` names what it computes otherwise (None: nothing). ``check`` is the first check that refused it (None:
-    all hold), with the ``problem`` that it found; ``by_error`` where the code raised an error, not a property failed.
+    all hold), with the ``problem`` that it found; ``by_error`` where the code raised an error, not a property failed;
+    ``trials`` names those that refused it.
     """
 
     variant: str
@@ -46,6 +48,7 @@ class Verdict:
     check: str | None = None
     problem: str = ""
     by_error: bool = False
+    trials: str = "quick"
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def tried(edit: Edit | None, known: dict[str, Original]) -> list[Verdict]:
     """The verdicts on an edit (None: the code as it is) in variants that run the edited function.
 
     First up to ``EACH`` variants of every family; where it changes none of them, the others until it changes one.
+    What the quick trials do not refuse, the trials of ``check`` try.
     """
     names = [name for name, original in known.items() if edit is None or runs(original, edit)]
     first = [name for place, name in enumerate(names) if _rank(known, names[: place + 1]) <= EACH]
@@ -106,10 +110,26 @@ def tried(edit: Edit | None, known: dict[str, Original]) -> list[Verdict]:
 
     lines = (_in_child(judge, SECONDS, edit) or b"").decode().splitlines()
     parts = [line.partition("\t") for line in lines]
-    return [
+    verdicts = [
         Verdict(**json.loads(text)) if text else Verdict(name, ENDLESS, ENDLESS, by_error=True)
         for name, _, text in parts
     ]
+    return [_tried_longer(verdict, edit) for verdict in verdicts]
+
+
+def _tried_longer(verdict: Verdict, edit: Edit | None) -> Verdict:
+    """The verdict of the trials of ``check``, where the quick ones refused nothing."""
+    if verdict.changed is None or verdict.check is not None:
+        return verdict
+
+    def judge(out: BinaryIO) -> None:
+        from architectures import catalogue, contract
+
+        build = catalogue.find(verdict.variant).build
+        out.write(json.dumps(asdict(_judged(verdict, build, contract.USUAL))).encode())
+
+    text = _in_child(judge, LONGER, edit)
+    return Verdict(**json.loads(text)) if text else replace(verdict, check=ENDLESS, trials="usual")
 
 
 def _rank(known: dict[str, Original], names: list[str]) -> int:
@@ -141,13 +161,19 @@ def _verdict(name: str, original: Original) -> Verdict:
         variant = catalogue.find(name)
     except InputError as error:
         return Verdict(name, LOAD, LOAD, str(error), by_error=True)
-    changed = difference(variant.build, original.values)
-    if changed is None:
-        return Verdict(name, None)
-    for result in contract.results(variant.build):
+    verdict = Verdict(name, difference(variant.build, original.values))
+    return verdict if verdict.changed is None else _judged(verdict, variant.build, contract.QUICK)
+
+
+def _judged(verdict: Verdict, build: Callable[..., Any], trials: Any) -> Verdict:
+    """``verdict`` with the first check that refuses the edited variant under these trials."""
+    from architectures import contract
+
+    for result in contract.results(build, trials=trials):
         if result.problem is not None:
-            return Verdict(name, changed, result.name, result.problem, bool(ERROR.search(result.problem)))
-    return Verdict(name, changed)
+            by_error = bool(ERROR.search(result.problem))
+            return replace(verdict, check=result.name, problem=result.problem, by_error=by_error, trials=trials.name)
+    return verdict
 
 
 def runs(original: Original, edit: Edit) -> bool:
