@@ -12,7 +12,7 @@ CELLS = 70  # of an encoder's canvas at most: each costs a pass
 
 @torch.no_grad()
 def caches_are_values(case: Subject) -> None:
-    """Decoding leaves its cache as it was, and every row of a cache is that row's own.
+    """Decoding leaves its cache as it was, as does reading another source; every row of a cache is that row's own.
 
     Beam search and sampling decode from one cache many times and pick rows of it. `decode` must return a new cache and
     change nothing in the old one, and `cache.rows(index)` must pick from everything the cache holds: keys and values,
@@ -25,11 +25,22 @@ def caches_are_values(case: Subject) -> None:
     _, cache = case.model.decode(sequences(3, 1, seed=5), cache)
     first, longer = case.model.decode(tokens, cache)
     onward, _ = case.model.decode(tokens, longer)
-    case.model.decode(sequences(3, 1, seed=4), cache)
+    others = sequences(3, 1, seed=4)
+    branch, branched = case.model.decode(others, cache)
+    branch_onward, _ = case.model.decode(tokens, branched)
     later, _ = case.model.decode(tokens, longer)
     again, _ = case.model.decode(tokens, cache)
     equal(again, first, "decoding from the same cache again")
     equal(later, onward, "decoding on after others wrote from the same cache")
+    _, new = case.model.decode(start, case.model.prefill(source, mask))
+    _, new = case.model.decode(sequences(3, 1, seed=5), new)
+    expected, new = case.model.decode(others, new)
+    equal(branch, expected, "decoding other tokens from a cache that was used, beside those from a new cache")
+    expected, _ = case.model.decode(tokens, new)
+    equal(branch_onward, expected, "decoding on from a second continuation of a cache, beside that of a new cache")
+    case.model.decode(start, case.model.prefill(sequences(*source.shape, seed=6), mask))
+    again, _ = case.model.decode(tokens, cache)
+    equal(again, first, "decoding from a cache after another source was read")
     order = torch.tensor([2, 0])
     picked, _ = case.model.decode(tokens[order], cache.rows(order))
     equal(picked, first[order], "decoding from picked rows of a cache")

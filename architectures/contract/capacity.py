@@ -30,6 +30,7 @@ AXES = ("vocabulary", "source_length", "target_length")
 PER_TOKEN = 2  # tables a token may have a row of: one that it is looked up in, and the output matrix
 PER_POSITION = 2
 ROWS_BESIDE = 4  # rows of tables that no token or position accounts for: segments, a first position
+SCALING = ("mul", "mul_", "div", "div_", "addcmul", "addcmul_")
 FEW = 16  # numbers of a constant that is no weight, such as a factor
 FEW_IN_ALL = 64
 EVEN = Limits(vocabulary=64, source_length=64, target_length=64)  # buffers of whole blocks grow evenly from here on
@@ -44,7 +45,7 @@ def tables_are_lookups(case: Subject) -> None:
     The budget leaves tables out because the task decides their size. A matrix of a layer, or a memory of a fixed number
     of rows, is capacity that rivals pay for: leave it out of `tables()`. Tables grow with the vocabulary or a length in
     a straight line, two for each token (input and output) and two for each position; four rows, as for segments, may
-    stand beside. No product reads one before the output head.
+    stand beside. No product, norm or scale reads one before the output head.
     """
     grown = {axis: [_left_out(_at(case, axis, times)) for times in (2, 3)] for axis in AXES}
     for name, size in _left_out(case.model).items():
@@ -203,8 +204,11 @@ class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-class _ProductsOf(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, notes the products that read some tensors by their memory."""
+class _UsesAsWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within this context, notes the operators that read some tensors, by their memory, as layers read weights.
+
+    These are products of matrices, norms, and multiplication by a vector that is the same for every position.
+    """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -212,12 +216,18 @@ class _ProductsOf(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.read: dict[str, str] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if is_product(func):
-            for operand in tree_leaves((args, kwargs or {})):
-                name = self.names.get(operand.untyped_storage()._cdata) if isinstance(operand, Tensor) else None
-                if name is not None:
-                    self.read[name] = str(func)
+        for operand in tree_leaves((args, kwargs or {})):
+            name = self.names.get(operand.untyped_storage()._cdata) if isinstance(operand, Tensor) else None
+            if name is not None and _is_weight(func, operand):
+                self.read[name] = str(func)
         return func(*args, **(kwargs or {}))
+
+
+def _is_weight(func: Any, operand: Tensor) -> bool:
+    """Whether an operator uses this operand as a layer uses its weights."""
+    name = func._overloadpacket.__name__
+    is_vector = operand.numel() > 1 and operand.numel() == operand.shape[-1]
+    return is_product(func) or name.endswith("_norm") or (name in SCALING and is_vector)
 
 
 @torch.no_grad()
@@ -225,10 +235,11 @@ def _are_looked_up(case: Subject) -> None:
     left_out = embedding_parameters(case.model)
     tables = {name: weight for name, weight in case.model.named_parameters() if id(weight) in left_out}
     pairs = _batch(seed=0)
-    with _ProductsOf(tables) as watch:
+    with _UsesAsWeights(tables) as watch:
         case.model.train().hidden(pairs.source, pairs.target)
     found = ", ".join(f"{name} ({operator})" for name, operator in watch.read.items())
-    require(not watch.read, f"products read the tables {found} before the output head; leave them out of `tables()`")
+    message = f"the tables {found} are read as weights of a layer before the output head"
+    require(not watch.read, f"{message}; leave them out of `tables()`")
 
 
 def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None) -> Tensor:

@@ -29,6 +29,7 @@ SIZES = (SIZE, OTHER_SIZE)
 SHORT, LONG = (5, LIMITS.target_length), (80, 60)  # tokens of source and target
 TOLERANCE = 0.01  # of FLOPs
 ROWS = 384  # of a batch; so many that the number of positions with a loss, where it is random, is near its mean
+DRAWN_ROWS = 48  # of a batch in each of many steps
 FEW_ROWS = 4  # of a planned model's batch
 MOST_ROWS, MOST_TOKENS = 2**14, 2**20  # of a batch from which positions with a loss are drawn
 LOSS_TOLERANCE = 0.1  # of their number: five standard errors or more
@@ -85,6 +86,7 @@ def training_flops_are_counted(case: Subject) -> None:
             found = measured(model, _pairs(ROWS, s, t), native).total
             _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found)
     _is_no_more_when_padded(case)
+    _is_no_more_on_average(case)
 
 
 @torch.no_grad()
@@ -135,11 +137,13 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
     return planned_flops_are_counted
 
 
-def measured(model: Any, pairs: Pairs, native: bool, limits: Limits = LIMITS, uses: bool = False) -> Measured:
+def measured(
+    model: Any, pairs: Pairs, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
+) -> Measured:
     """FLOPs of one training step on a batch; where ``uses``, the pairs that attention uses are measured as well."""
     answers = allowed(limits=limits).to(pairs.target.device)
     with counted(model, pairs) as counter:
-        loss = model.objective.loss(model.train(), pairs, answers, torch.Generator().manual_seed(0), native=native)
+        loss = model.objective.loss(model.train(), pairs, answers, torch.Generator().manual_seed(seed), native=native)
         counter.is_forward = False
         loss.backward(retain_graph=uses)
     shares = tuple(_used(call) for call in counter.mixing) if uses else ()
@@ -182,6 +186,15 @@ def _is_no_more_when_padded(case: Subject) -> None:
         what = f"padded to source {s}, target {t}{', in bfloat16' if half else ''}"
         message = f"{what}: {declared:.0f} FLOPs by formula, {found} executed"
         require(found <= (1 + TOLERANCE) * declared, f"{message}; padding must not cost a pass of its own")
+
+
+def _is_no_more_on_average(case: Subject) -> None:
+    """Requires steps under many seeds to execute at most the FLOPs declared, on average: some may do more work."""
+    steps, (s, t) = case.trials.steps, SHORT
+    rows = max(ROWS // steps, DRAWN_ROWS)
+    declared = rows * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
+    found = [measured(case.model, _pairs(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
+    _is_no_more(f"source {s}, target {t}, mean of {steps} steps", declared, sum(found) / steps)
 
 
 def _padded(source: int, target: int) -> Pairs:

@@ -24,17 +24,18 @@ from tasks.example import BOS
 
 LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for
+LABELLED = (12, 1)  # a class is a target of one token
 MOST = 1024  # of either: longer texts are not tried
 
 
 @torch.no_grad()
 def long_texts_are_read_alike(case: Subject) -> None:
-    """Look-ahead, padding, caches and FLOPs are as they should be in texts of 150 and more tokens.
+    """Look-ahead, padding, caches and FLOPs are right in texts of 150 and more tokens, and for targets of one token.
 
     A window, a table of positions or a shortcut may begin to matter only at some length. Look at what depends on the
     number of tokens; `compare` tries the lengths of its tasks as well.
     """
-    for lengths in (LONG, LONGER) if case.trials.sizes else (LONG,):
+    for lengths in (LABELLED, LONG, LONGER) if case.trials.sizes else (LABELLED, LONG):
         texts_of(*lengths)(case)
 
 

@@ -207,13 +207,30 @@ def _every_token_counts(case: Subject) -> None:
         source, target = (sequences(2, n, seed=n, limits=case.limits) for n in (3, length))
         target[0, -1] = END
         left = {(row, column) for row in range(2) for column in range(length)}
+        drawn: dict[str, set[tuple[tuple[int, ...], ...]]] = {}
         for seed in range(DRAWS):
-            asked = objective.asked(case.model, Pairs(source, target), torch.Generator().manual_seed(seed), False)
+            asked = objective.asked(case.model, Pairs(source, target), torch.Generator().manual_seed(seed), True)
             weights, width = asked.weights.expand(len(asked.at)), asked.target.shape[1]
             left -= {divmod(int(at), width) for at in asked.at[weights > 0]}
+            for kind, columns in _columns(asked).items():
+                drawn.setdefault(kind, set()).add(columns)
+        for kind, patterns in drawn.items():
+            alike = len(patterns) > 1 and all(first == second for first, second in patterns)
+            require(not alike, f"every row of a batch has its loss at the same places of its {kind}, drawn for all at once")
         for row, column in sorted(left):
             what = "END" if target[row, column] == END else "a token"
             require(False, f"{what}, {column + 1} of {length} of a target, has no part in the training loss")
+
+
+def _columns(asked: Asked) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """The places with a loss in each row, of target and source."""
+    sides = {"target": (asked.at, asked.target)}
+    if asked.source_at is not None:
+        sides["source"] = (asked.source_at, asked.source)
+    return {
+        kind: tuple(tuple((at[at // tokens.shape[1] == row] % tokens.shape[1]).tolist()) for row in range(len(tokens)))
+        for kind, (at, tokens) in sides.items()
+    }
 
 
 def losses_of_rows_add_up(case: Subject) -> None:

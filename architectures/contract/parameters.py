@@ -12,6 +12,8 @@ from architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, 
 from architectures.size import Size, count, embedding_parameters
 from architectures.stack import FeedForwards
 
+WIDTHS = (24, 25, 27, 54, 2053)  # of feed-forward networks
+
 
 def building_is_repeatable(case: Subject) -> None:
     """The same seed builds the same weights, another seed others, and two models share nothing.
@@ -46,7 +48,7 @@ def a_plan_is_the_model(case: Subject) -> None:
 
 
 def parameters_are_counted(case: Subject) -> None:
-    """`parameters` grows evenly with the feed-forward width (else with depth), never with the vocabulary.
+    """`parameters` grows evenly with the feed-forward width (else with depth), never with vocabulary or lengths.
 
     The budget is met by the feed-forward width, in a straight line: use `size.hidden` as it is, without rounding.
     Tables whose size follows from vocabulary or length are left out of `parameters`, by `tables()` of their module. A
@@ -57,15 +59,18 @@ def parameters_are_counted(case: Subject) -> None:
     counts = count(case.model)
     total = sum(p.numel() for p in case.model.parameters())
     require(counts.parameters + counts.embedding_parameters == total, "some parameter is frozen, and in neither count")
-    hidden = [count(fresh(case.build, size=replace(SIZE, hidden=h))).parameters for h in (24, 25, 27, 54)]
-    steps = [(b - hidden[0]) / n for b, n in zip(hidden[1:], (1, 3, 30), strict=True)]
+    hidden = [count(fresh(case.build, size=replace(SIZE, hidden=h))).parameters for h in WIDTHS]
+    steps = [(more - hidden[0]) / (width - WIDTHS[0]) for width, more in zip(WIDTHS[1:], hidden[1:], strict=True)]
     even = len(set(steps)) == 1 and steps[0] >= 0
-    require(even, f"feed-forward widths 24, 25, 27, 54 give {hidden} parameters: no straight line")
+    require(even, f"feed-forward widths {', '.join(map(str, WIDTHS))} give {hidden} parameters: no straight line")
     if not steps[0]:
         deeper = count(fresh(case.build, size=replace(SIZE, depth=2 * SIZE.depth))).parameters
         require(deeper > counts.parameters, "neither width of the feed-forward network nor depth adds parameters")
     larger = count(fresh(case.build, limits=replace(LIMITS, vocabulary=2 * LIMITS.vocabulary)))
     require(larger.parameters == counts.parameters, "the vocabulary changes `parameters`")
+    longer = replace(LIMITS, source_length=3 * LIMITS.source_length, target_length=2 * LIMITS.target_length)
+    more = count(fresh(case.build, limits=longer)).parameters
+    require(more == counts.parameters, f"longer texts change `parameters` from {counts.parameters} to {more}")
     require(bool(embedding_parameters(case.model)), "the model has no embedding")
 
 
