@@ -112,8 +112,22 @@ def visible_flops_are_counted(case: Subject) -> None:
     for s, t in (SHORT, LONG):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)
         model = subject(case.build, limits=limits).model
-        found = measured(model, _pairs(s + t + 1, s, t), native=False, uses=True)
+        pairs = _pairs(s + t + 1, s, t)
+        found = measured(model, pairs, native=False, uses=True)
         _share_is_declared(model, (s, t), False, found.visible(found.shares))
+        _half_sees_no_more(model, pairs, found.shares)
+
+
+def _half_sees_no_more(model: Any, pairs: Pairs, exact: tuple[float, ...]) -> None:
+    """Requires each call of a module to use no more pairs under bfloat16 autocast than in float32."""
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            half = measured(model, pairs, native=False, uses=True).shares
+    except RuntimeError:
+        return  # a check of its own says what does not go with bfloat16
+    for call, (seen, expected) in enumerate(zip(half, exact, strict=False)):
+        message = f"call {call + 1} of those that mix positions uses {seen:.1%} of the pairs in bfloat16"
+        require(seen <= expected + TOLERANCE, f"{message}, in float32 {expected:.1%}; masks must not depend on precision")
 
 
 def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:
