@@ -38,7 +38,7 @@ def caches_are_values(case: Subject) -> None:
     equal(branch, expected, "decoding other tokens from a cache that was used, beside those from a new cache")
     expected, _ = case.model.decode(tokens, new)
     equal(branch_onward, expected, "decoding on from a second continuation of a cache, beside that of a new cache")
-    case.model.decode(start, case.model.prefill(sequences(*source.shape, seed=6), mask))
+    case.model.decode(start, case.model.prefill(sequences(len(source), source.shape[1], seed=6), mask))
     again, _ = case.model.decode(tokens, cache)
     equal(again, first, "decoding from a cache after another source was read")
     order = torch.tensor([2, 0])

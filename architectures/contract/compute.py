@@ -21,6 +21,7 @@ from architectures.contract.subject import (
     sequences,
     subject,
 )
+from architectures.generate import Decoding
 from architectures.objectives import Asked, Asks, Pairs
 from architectures.size import Limits, Size, mutable_buffers
 
@@ -56,17 +57,19 @@ class Measured:
 
 
 def flops_are_counted(case: Subject) -> None:
-    """The executed FLOPs of a forward pass are within 1% of those counted, at two sizes and several lengths.
+    """The executed FLOPs of a pass are within 1% of those counted, and writing executes what `answer_flops` says.
 
     Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and whatever holds it adds them up:
     a part that is left out trains longer than its rivals. Counted is every product of matrices or vectors, also one
     that is written as a broadcast multiplication and a sum, or runs in training only. Take widths from the weights
-    (`linear.in_features`), not from numbers in the code, and FLOPs of arrays of lengths as those of each.
+    (`linear.in_features`), not from numbers in the code, and FLOPs of arrays of lengths as those of each. The report
+    compares what an answer costs: `objective.answer_flops` counts every pass that writes it.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
     for each in (case, subject(case.build, size=OTHER_SIZE)):
         for s, t in shapes:
             _forward_is_counted(each, s, t)
+            _answers_are_counted(each, s, t)
     _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
     _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
     _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
@@ -102,6 +105,19 @@ def _forward_is_counted(case: Subject, s: int, t: int) -> None:
     require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are said to be visible")
 
 
+@torch.no_grad()
+def _answers_are_counted(case: Subject, s: int, t: int) -> None:
+    """Requires greedy writing to execute at most what is declared for it, hidden pairs of positions included."""
+    source, words, decoding = sequences(2, s), allowed(end=False), Decoding(max_tokens=min(t, LIMITS.target_length))
+    t = decoding.max_tokens
+    with counted(case.model, (source,)) as counter:
+        case.model.objective.generate(case.model, source, None, words, decoding)
+    flops = case.model.flops(float(s), float(t), float(t))
+    declared = 2 * float(case.model.objective.answer_flops(case.model, float(s), float(t)))
+    message = f"source {s}, {t} tokens written: {declared:.0f} FLOPs by `answer_flops`, {counter.total} executed"
+    require(counter.total <= (1 + TOLERANCE) * declared * flops.executed / flops.model, message)
+
+
 def visible_flops_are_counted(case: Subject) -> None:
     """Model FLOPs count at least every (query, key) pair that attention uses, in short texts and in longer ones.
 
@@ -127,7 +143,9 @@ def _half_sees_no_more(model: Any, pairs: Pairs, exact: tuple[float, ...]) -> No
         return  # a check of its own says what does not go with bfloat16
     for call, (seen, expected) in enumerate(zip(half, exact, strict=False)):
         message = f"call {call + 1} of those that mix positions uses {seen:.1%} of the pairs in bfloat16"
-        require(seen <= expected + TOLERANCE, f"{message}, in float32 {expected:.1%}; masks must not depend on precision")
+        require(
+            seen <= expected + TOLERANCE, f"{message}, in float32 {expected:.1%}; masks must not depend on precision"
+        )
 
 
 def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:

@@ -1,46 +1,76 @@
 """Checks of initial weights: random ones come from the seed of the run."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from architectures.contract.subject import Subject, fresh, require
 
 
-class _Generators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts random operations that are given a generator of their own."""
+class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Keeps what random operators draw, in their order."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.count = 0
+        self.drawn: list[Tensor] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = (*args, *(kwargs or {}).values())
-        self.count += any(isinstance(value, torch.Generator) for value in given)
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.drawn += [tensor.detach().clone() for tensor in tree_leaves(result) if isinstance(tensor, Tensor)]
+        return result
 
 
 def initial_weights_follow_the_seed(case: Subject) -> None:
     """Every random initial weight differs under another seed, and no two parameters start equal under every seed.
 
-    Seeds measure how much results vary by chance. A generator of the variant's own with a fixed seed hides a part of
-    this variation, and gives layers equal weights: draw from torch's global generator.
+    Seeds measure how much results vary by chance. A seed of the variant's own hides a part of this variation, and may
+    give layers equal weights: draw from torch's global generator, and seed nothing in `build`.
     """
-    with _Generators() as generators:
-        model = fresh(case.build, seed=0)
-    first, other = (dict(each.named_parameters()) for each in (model, fresh(case.build, seed=1)))
+    models, draws = [], []
+    for seed in (0, 1):
+        with _Draws() as watch, _seeds_of_numpy() as seeded:
+            models.append(fresh(case.build, seed))
+        draws.append(watch.drawn)
+    first, other = (dict(model.named_parameters()) for model in models)
     fixed = [name for name, weight in first.items() if _varies(weight) and torch.equal(weight, other[name])]
-    drawn = bool(generators.count) and bool(fixed)
-    require(not drawn, f"drawn from a generator with a fixed seed: {', '.join(fixed)}")
+    same = sum(_varies(a) and a.shape == b.shape and torch.equal(a, b) for a, b in zip(*draws, strict=False))
+    message = f"{same} of {len(draws[0])} random tensors are the same under another seed: `build` draws with its own"
+    require(not same, f"{message} ({', '.join(fixed[:3])})" if fixed else message)
+    require(not (seeded and fixed), f"{seeded[:1]} is called in `build`, and these do not follow the seed: {fixed[:3]}")
     for place, name in enumerate(fixed):
         for later in fixed[place + 1 :]:
             alike = first[name].shape == first[later].shape and torch.equal(first[name], first[later])
             require(not alike, f"{name} and {later} start equal under every seed")
+
+
+@contextmanager
+def _seeds_of_numpy() -> Iterator[list[str]]:
+    """The calls, within, that make or seed a generator of NumPy or of Python's `random`."""
+    called: list[str] = []
+
+    def noted(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            called.append(name)
+            return original(*args, **kwargs)
+
+        return call
+
+    with ExitStack() as patches:
+        for module, names in ((np.random, ("default_rng", "RandomState", "seed")), (random, ("seed", "Random"))):
+            for name in names:
+                patches.enter_context(mock.patch.object(module, name, noted(getattr(module, name), name)))
+        yield called
 
 
 def _varies(weight: Tensor) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from architectures.contract.counter import counted as counted_flops
-from architectures.contract.modes import MODES, TRAINING
+from architectures.contract.modes import MODES, TRAINING, Mode
 from architectures.contract.subject import (
     LIMITS,
     Build,
@@ -24,7 +24,8 @@ from tasks.example import BOS
 
 LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for
-LABELLED = (12, 1)  # a class is a target of one token
+LABELLED = (40, 1)  # a class is a target of one token
+NEAR = 0.05  # root mean square of what rounding to bfloat16 moves logits by, in their standard deviations
 MOST = 1024  # of either: longer texts are not tried
 
 
@@ -85,9 +86,13 @@ def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
 
 
 def _trains_as_it_scores(case: Subject, source: Tensor, target: Tensor) -> None:
-    """Training mode changes nothing, and a row is read alone as in a batch."""
+    """Training mode changes nothing, nor do gradients in bfloat16, and a row is read alone as in a batch."""
     expected = logits_of(case, Pairs(source, target))
     equal(logits_of(case, Pairs(source, target), TRAINING), expected, f"logits of {target.shape[1]} tokens in training")
+    watched, unwatched = (logits_of(case, Pairs(source, target), Mode(False, on, True)) for on in (True, False))
+    distance = ((watched - unwatched).pow(2).mean().sqrt() / unwatched.std()).item()
+    message = f"logits of {target.shape[1]} tokens, {source.shape[1]} of source, in bfloat16 with gradients"
+    require(distance <= NEAR, f"{message} and without differ by {distance:.2g} standard deviations")
     for row in range(len(source)):
         alone = logits_of(case, Pairs(source[row : row + 1], target[row : row + 1]))
         equal(alone, expected[row : row + 1], f"logits of row {row} of texts of {target.shape[1]} tokens, read alone")

@@ -1,6 +1,7 @@
 """Checks of the path of training: selected states, the loss, and where its gradient goes."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from architectures.causal import Causal
 from architectures.contract.batches import NUMBERS, Batch, batches, examples
-from architectures.contract.modes import EXACT, TRAINING, TRAINING_BFLOAT16, Mode
+from architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
 from architectures.contract.subject import (
     BrokenError,
     Subject,
@@ -18,6 +19,7 @@ from architectures.contract.subject import (
     nats,
     require,
     sequences,
+    stacked,
     subject,
 )
 from architectures.contract.tokens import token_gradients, unique_tokens
@@ -27,6 +29,8 @@ from architectures.objectives import Asked, Asks, Pairs
 from architectures.size import Limits
 from tasks.example import BOS, END, MASK
 
+SIGMAS = 5.0
+Columns = tuple[tuple[int, ...], ...]  # of the places with a loss, in each row
 DRAWS = 64  # of what an objective hides
 SMOOTHING = 0.1
 
@@ -96,8 +100,9 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     """The training loss is the negative log-likelihood that the objective states, of every target token, END too.
 
     A loss that leaves tokens out, weighs them otherwise or smooths them unasked trains for another task than the one
-    that is scored. Of `Causal` and `Masked` it is computed again from plain logits; an objective of your own has to
-    depend on every token of the target.
+    that is scored. Of `Causal` and `Masked` it is computed again from plain logits. Any other loss that draws nothing
+    has to be the negative log-likelihood of the batch, divided by its tokens; one that draws has to give each target a
+    weight by its tokens, on average.
     """
     for batch in examples(case.trials, case.limits):
         for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
@@ -109,6 +114,10 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
 def _stated(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> None:
     """Requires the loss of a known objective to be what its definition says."""
     objective = case.model.objective
+    if mode == SCORING and not native and not smoothing and not objective.estimated:
+        loss, tokens = loss_of(case, batch.pairs, mode), int(_real(batch.pairs.target, batch.pairs.target_mask).sum())
+        expected = -nats(case, batch.pairs, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
+        equal(loss.float()[None], expected, f"the training loss, beside the likelihood per token ({batch.name})")
     if type(objective) is Causal:
         expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
         _likelihood(case, batch)
@@ -204,25 +213,77 @@ def _every_token_counts(case: Subject) -> None:
     if not isinstance(objective, Asks):
         return
     for length in (1, 3, case.limits.target_length):
-        source, target = (sequences(2, n, seed=n, limits=case.limits) for n in (3, length))
+        widths = (case.limits.source_length, length)
+        source, target = (sequences(2, n, seed=n, limits=case.limits) for n in widths)
         target[0, -1] = END
         left = {(row, column) for row in range(2) for column in range(length)}
-        drawn: dict[str, set[tuple[tuple[int, ...], ...]]] = {}
+        drawn: dict[str, set[Columns]] = {}
         for seed in range(DRAWS):
             asked = objective.asked(case.model, Pairs(source, target), torch.Generator().manual_seed(seed), True)
             weights, width = asked.weights.expand(len(asked.at)), asked.target.shape[1]
             left -= {divmod(int(at), width) for at in asked.at[weights > 0]}
             for kind, columns in _columns(asked).items():
                 drawn.setdefault(kind, set()).add(columns)
-        for kind, patterns in drawn.items():
-            alike = len(patterns) > 1 and all(first == second for first, second in patterns)
-            require(not alike, f"every row of a batch has its loss at the same places of its {kind}, drawn for all at once")
         for row, column in sorted(left):
             what = "END" if target[row, column] == END else "a token"
             require(False, f"{what}, {column + 1} of {length} of a target, has no part in the training loss")
+        for kind, patterns in drawn.items():
+            _rows_draw_apart(kind, patterns)
+        _source_tokens_count(drawn.get("source", set()), source.shape[1])
+        if isinstance(objective, Masked) and objective.bounded:
+            counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern})
+            message = f"of {length} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
+            require(counts == list(range(1, length + 1)), f"{message}; a bound needs every number")
+    _targets_weigh_by_their_tokens(case)
 
 
-def _columns(asked: Asked) -> dict[str, tuple[tuple[int, ...], ...]]:
+def _targets_weigh_by_their_tokens(case: Subject) -> None:
+    """Requires short and long targets of a batch to have weights in proportion to their tokens, on average over draws.
+
+    Whether every token of a target weighs the same is the objective's decision.
+    """
+    target, mask = stacked([sequences(1, n, seed=n, limits=case.limits) for n in (2, case.limits.target_length)])
+    pairs = Pairs(sequences(2, 3, limits=case.limits), target, None, mask)
+    draws = []
+    for seed in range(case.trials.samples):
+        asked = case.model.objective.asked(case.model, pairs, torch.Generator().manual_seed(seed), False)
+        weights = asked.weights.expand(len(asked.at))
+        draws.append(torch.zeros(2).index_add_(0, asked.at // asked.target.shape[1], weights))
+    every, tokens = torch.stack(draws), mask.sum(1)
+    error = SIGMAS * every.std(0) / len(draws) ** 0.5
+    for row, (weight, expected) in enumerate(zip(every.mean(0), tokens / tokens.sum(), strict=True)):
+        message = f"a target of {int(tokens[row])} tokens weighs {weight:.3f} in the loss of a batch of {tokens.sum()}"
+        require(abs(weight - expected) <= error[row] + 1e-5, f"{message}, expected {expected:.3f}")
+
+
+def _rows_draw_apart(kind: str, drawn: set[Columns]) -> None:
+    """Requires places with a loss to be drawn row by row, anew each time; those at an end of a text may be nested."""
+    what = f"every row of a batch has its loss at the same places of its {kind}"
+    for kept, how in ((lambda columns: columns, ""), (len, ", or at as many")):
+        patterns = {tuple(map(kept, pattern)) for pattern in drawn}
+        alike = len(patterns) > 1 and all(first == second for first, second in patterns)
+        require(not alike, f"{what}{how}: each has to draw by itself")
+    ends = all(set(row) == set(range(min(row, default=0), max(row, default=-1) + 1)) for rows in drawn for row in rows)
+    require(ends or not all(map(_is_nested, drawn)), f"{what}, or at some of them: each has to draw by itself")
+    for row in zip(*drawn, strict=True):
+        in_order = len(set(row)) > 1 and all(map(_is_nested, combinations(set(row), 2)))
+        require(ends or not in_order, f"a row has its loss at places of its {kind} in the same order in every draw")
+
+
+def _is_nested(pair: Columns) -> bool:
+    first, second = map(set, pair)
+    return first <= second or second <= first
+
+
+def _source_tokens_count(drawn: set[Columns], length: int) -> None:
+    """Requires all but one token of a source to be predicted in some draw, where any is."""
+    for row in (0, 1):
+        seen = {column for columns in drawn for column in columns[row] if column < length}
+        message = f"{length - len(seen)} of {length} source tokens have no part in the loss, whatever is drawn"
+        require(not drawn or len(seen) >= length - 1, message)
+
+
+def _columns(asked: Asked) -> dict[str, Columns]:
     """The places with a loss in each row, of target and source."""
     sides = {"target": (asked.at, asked.target)}
     if asked.source_at is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from architectures.contract.modes import SCORING, TRAINING
 from architectures.contract.state import reachable, settings
@@ -37,6 +39,9 @@ CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "mo
 TEXTS = 3  # of the same lengths, in turn
 RATES = (0.001, 0.02, 0.5)  # of dropout
 DRAWS = 6
+UNBIASED = 0.1  # rate of dropout whose mean is compared
+NOISES = 400  # draws of it
+BIAS = 0.2  # in standard deviations: four standard errors; without division by 0.9 it is 0.33
 GROWS = 2.0  # times as much noise at the next rate, at least
 
 
@@ -205,7 +210,8 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     """`size.dropout` makes the training loss noisy, the more the higher it is, and leaves scoring alone.
 
     An experiment sets one rate for all, and tunes it. A variant that ignores it, bounds it or has a rate of its own
-    is regularized otherwise than its rivals; hand `size.dropout` to the blocks and to the embedding.
+    is regularized otherwise than its rivals; hand `size.dropout` to the blocks and to the embedding. What is kept is
+    divided by 1 - rate, so that a layer's mean in training is what it computes in scoring (1207.0580).
     """
     pairs = Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
     expected, moved = logits_of(case, pairs), {}
@@ -231,6 +237,49 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     for low, high in pairwise(RATES):
         message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
         require(moved[high] > GROWS * moved[low], message)
+
+    _noise_has_no_bias(case, pairs)
+
+
+@torch.no_grad()
+def _noise_has_no_bias(case: Subject, pairs: Pairs) -> None:
+    """Requires the mean of what every noisy module computes in training to be what it computes in scoring."""
+    model = subject(case.build, replace(case.size, dropout=UNBIASED), case.limits).model
+    noisy: list[str] = []
+    for name, call in sorted(_calls(model, pairs).items(), key=lambda call: -call[0].count(".")):
+        try:
+            still = torch.equal(_output(call, 0), _output(call, 1))
+        except Exception:
+            continue  # what cannot be called again is not compared
+        if still or any(other.startswith(f"{name}.") for other in noisy):
+            continue
+        noisy.append(name)
+        found = torch.stack([_output(call, seed) for seed in range(NOISES)])
+        model.eval()
+        bias = (found.mean(0) - _output(call, 0)).pow(2).mean().sqrt() / found.std(0).pow(2).mean().sqrt()
+        model.train()
+        message = f"the mean of {name} in training is {bias:.2f} standard deviations off what it computes in scoring"
+        require(bias.item() <= BIAS, f"{message}; divide what dropout keeps by 1 - rate")
+
+
+def _calls(model: nn.Module, pairs: Pairs) -> dict[str, Callable[[], Any]]:
+    """The first call of every module below a model, in a pass in training mode."""
+    calls: dict[str, Callable[[], Any]] = {}
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+
+            def note(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+                calls.setdefault(name, partial(module, *args, **kwargs))
+
+            if name:
+                hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
+        model.train()(*pairs)
+    return calls
+
+
+def _output(call: Callable[[], Any], seed: int) -> Tensor:
+    torch.manual_seed(seed)
+    return torch.cat([torch.zeros(0), *(x.flatten() for x in tree_leaves(call()) if isinstance(x, Tensor))])
 
 
 def objectives_draw_from_their_generator(case: Subject) -> None:

@@ -98,7 +98,8 @@ def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
 def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
     """A row in Markdown for each operator, and one for all."""
     outcomes = list(outcomes)
-    yield "| operator | property that it breaks | mutants | equivalent | refused | by an error | by `check` | survived | score |"
+    counts = "mutants | equivalent | refused | by an error | by `check` | survived | score"
+    yield f"| operator | property that it breaks | {counts} |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for operator in OPERATORS:
         own = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
