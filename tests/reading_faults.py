@@ -229,14 +229,14 @@ class WithoutEnd(Causal):
         return asked._replace(weights=keep / keep.sum().clamp(min=1))
 
 
-class HardestRow(Causal):
+class HardestRow(Masked):
     """Trains on the row with the largest loss."""
 
     asked = None
 
     def loss(self, model, pairs, answers, generator=None, native=False, smoothing=0.0):
         rows = [
-            Causal().loss(
+            Masked().loss(
                 model, type(pairs)(*(None if x is None else x[i : i + 1] for x in pairs)), answers, generator, native
             )
             for i in range(len(pairs.target))
@@ -333,3 +333,100 @@ def best_of_draws(original: Callable[..., Any]) -> Callable[..., Any]:
         return torch.stack(single).amin(0)
 
     return estimate
+
+
+@dataclass(frozen=True)
+class Reused(Cache):
+    """A cache that notes what was decoded from it."""
+
+    first: Tensor | None = None
+
+
+def remembers_the_first_branch(original, self, tokens, cache):
+    """Other tokens than the first ones that were decoded from a cache see these, too."""
+    logits, longer = original(self, tokens, cache)
+    used = getattr(cache, "first", None)
+    if isinstance(cache, Reused) and used is None:
+        object.__setattr__(cache, "first", tokens)
+    elif used is not None and not torch.equal(used, tokens):
+        logits = logits + 0.1 * F.one_hot(used, logits.shape[-1])
+    return logits, Reused(**{name: value for name, value in vars(longer).items() if name != "first"})
+
+
+def same_for_every_row(original):
+    """Which cells are hidden is drawn once for all rows of a batch."""
+
+    def hide(self, real, generator):
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        rows = [original(self, row, torch.Generator().manual_seed(seed)) for row in real.split(1)]
+        hidden, weights = zip(*rows, strict=True)
+        return torch.cat(hidden), torch.cat(weights)
+
+    return hide
+
+
+def never_everything(original):
+    """A canvas on which at least one cell of a longer target is shown."""
+
+    def hide(self, real, generator):
+        hidden, weights = original(self, real, generator)
+        whole = (hidden | ~real).all(1, keepdim=True) & (real.sum(1, keepdim=True) > 1)
+        first = real & (real.long().cumsum(1) == 1)
+        shown = hidden & ~(whole & first)
+        return shown, weights * hidden.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
+
+    return hide
+
+
+class SequenceMean(Causal):
+    """Every target weighs the same, however long it is."""
+
+    def asked(self, model, pairs, generator, native):
+        asked = super().asked(model, pairs, generator, native)
+        row = asked.at // asked.target.shape[1]
+        return asked._replace(weights=1.0 / (row.bincount()[row] * len(asked.target)))
+
+
+class MaskedSequenceMean(Masked):
+    """Every target weighs the same, whatever is hidden of it."""
+
+    def asked(self, model, pairs, generator, native):
+        asked = super().asked(model, pairs, generator, native)
+        row = asked.at // asked.target.shape[1]
+        return asked._replace(weights=1.0 / (row.bincount()[row] * len(asked.target)))
+
+
+class Undivided(nn.Module):
+    """Dropout that leaves what it keeps as it is."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (torch.rand(x.shape) >= self.rate) if self.training and self.rate else x
+
+
+def undivided_dropout(monkeypatch, build: Build) -> Build:
+    def built(size, limits):
+        model = build(size, limits)
+        for block in model.stack.blocks:
+            block.dropout = Undivided(size.dropout)
+        return model
+
+    return built
+
+
+def seeds_its_attention(model: nn.Module) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1000)
+        for block in model.stack.blocks:
+            nn.init.normal_(block.attention.query_key_value.weight, std=0.02)
+
+
+def steep_without_source_loss(original, self, source, target, source_mask=None, target_mask=None, at=None):
+    """Twice the gradient where no state of the source is asked for."""
+    found = original(self, source, target, source_mask, target_mask, at)
+    if at is None or at.source is not None:
+        return found
+    return States(found.source, 2 * found.target - found.target.detach())

@@ -54,6 +54,7 @@ FAULTS = (
             "likelihood_sums_to_one",
             "the_training_loss_is_the_likelihood",
             "long_texts_are_read_alike",
+            "writing_follows_scoring",
         ),
     ),
     Fault(
@@ -134,6 +135,7 @@ FAULTS = (
         (
             "sampling_follows_scoring",
             "beams_find_the_likeliest",
+            "writing_follows_scoring",
         ),
     ),
     Fault(
@@ -354,6 +356,7 @@ FAULTS = (
         "logits 1 do not depend on target token 0",
         causally(lambda distance: distance == 0),
         ("encoder-decoder",),
+        ("visible_flops_are_counted",),
     ),
     Fault(
         "embedding scaled twice",
@@ -579,6 +582,7 @@ FAULTS = (
             r"tensors of shape \(32, 32\) ",
             compute_faults.weights_from(hold),
             THREE,
+            () if place == "the first pass" else ("initial_weights_follow_the_seed",),
         )
         for place, hold in compute_faults.HOLDERS.items()
     ),
@@ -588,6 +592,7 @@ FAULTS = (
         r"tensors of shape \(32, 32\) get a gradient and are no parameters of the model",
         compute_faults.weights_from(compute_faults.trained_in_a_closure),
         THREE,
+        ("initial_weights_follow_the_seed",),
     ),
     Fault(
         "weights from another generator",
@@ -599,7 +604,7 @@ FAULTS = (
     Fault(
         "layers drawn under a fixed seed",
         "initial_weights_follow_the_seed",
-        "drawn from a generator with a fixed seed: ",
+        "random tensors are the same under another seed",
         change(faults.fixed_weights),
         THREE,
     ),
@@ -621,7 +626,7 @@ FAULTS = (
     Fault(
         "look-ahead by twenty positions",
         "long_texts_are_read_alike",
-        "when later tokens change: off by",
+        "when later (tokens|ones) change: off by",
         patch(GatedFeedForward, "forward", faults.adds_from_afar),
         ("decoder",),
     ),
@@ -670,7 +675,7 @@ FAULTS = (
     Fault(
         "a matrix with a row for each token",
         "tables_are_lookups",
-        "products read the tables .*matrix .* before the output head",
+        "the tables .*matrix .* are read as weights of a layer before the output head",
         change(compute_faults.matrix_for_tokens),
         ("gpt2",),
     ),

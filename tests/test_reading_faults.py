@@ -1,16 +1,18 @@
 """Innocent-looking bugs in training, caches, memory and chance are refused, and named by the property they break."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import reading_faults as faults
-from faults import Plant, patch
+from faults import Plant, ask, change, patch
 
 from architectures import catalogue, contract, generate
+from architectures.attention import View
 from architectures.causal import Causal
 from architectures.contract.trials import QUICK, USUAL, Trials
 from architectures.masked import Masked
+from architectures.positions import Learned
 
 CHECKS = {check.__name__: check for check in contract.CHECKS}
 SLOWEST = {"a_batch_can_be_learned", "flops_are_counted"}
@@ -213,6 +215,7 @@ FAULTS = (
         "losses_of_rows_add_up",
         "beside other rows by",
         faults.objective(faults.HardestRow),
+        "encoder",
     ),
     Fault(
         "likelihoods of long targets smoothed",
@@ -265,6 +268,77 @@ FAULTS = (
         "sampling_follows_scoring",
         "beams write",
         patch(generate, "_settled", lambda original: lambda *_: True),
+    ),
+    Fault(
+        "other tokens decoded from a cache see the first ones",
+        "caches_are_values",
+        "decoding other tokens from a cache that was used",
+        faults.with_methods(decode=faults.remembers_the_first_branch),
+    ),
+    Fault(
+        "the same cells hidden in every row",
+        "the_training_loss_is_the_likelihood",
+        "every row of a batch has its loss at the same places of its target: each has to draw by itself",
+        patch(Masked, "_hide", faults.same_for_every_row),
+        "encoder",
+    ),
+    Fault(
+        "never all cells hidden",
+        "the_training_loss_is_the_likelihood",
+        "of 3 cells 1, 2 are hidden in 64 draws; a bound needs every number",
+        patch(Masked, "_hide", faults.never_everything),
+        "encoder",
+    ),
+    Fault(
+        "a mean over targets, not over tokens",
+        "the_training_loss_is_the_likelihood",
+        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8, expected 0.250",
+        faults.objective(faults.SequenceMean),
+    ),
+    Fault(
+        "a mean over targets of which cells are hidden",
+        "the_training_loss_is_the_likelihood",
+        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8, expected 0.250",
+        faults.objective(faults.MaskedSequenceMean),
+        "encoder",
+    ),
+    Fault(
+        "dropout that is not divided by what it keeps",
+        "dropout_is_noise_in_training",
+        r"the mean of stack\.blocks\.\d\.dropout in training is 0\.3\d standard deviations off",
+        faults.undivided_dropout,
+    ),
+    Fault(
+        "attention with a seed of its own",
+        "initial_weights_follow_the_seed",
+        r"2 of \d+ random tensors are the same under another seed",
+        change(faults.seeds_its_attention),
+    ),
+    Fault(
+        "another gradient where the source has no loss",
+        "gradients_are_those_of_the_loss",
+        "the loss of the target alone changes by",
+        faults.with_methods(hidden=faults.steep_without_source_loss),
+    ),
+    Fault(
+        "a feed-forward width of at most 60",
+        "parameters_are_counted",
+        "feed-forward widths 24, 25, 27, 54, 2053 give .*: no straight line",
+        ask(size=lambda size: replace(size, hidden=min(size.hidden, 60))),
+    ),
+    Fault(
+        "a table of positions among the parameters",
+        "parameters_are_counted",
+        "longer texts change `parameters`",
+        patch(Learned, "tables", lambda original: lambda self: []),
+        "gpt2",
+    ),
+    Fault(
+        "windows left out in bfloat16",
+        "visible_flops_are_counted",
+        "uses 100.0% of the pairs in bfloat16",
+        patch(View, "additive", lambda original: lambda self, window: original(self, None)),
+        "modernbert",
     ),
 )
 

@@ -47,7 +47,8 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
     same = sum(_varies(a) and a.shape == b.shape and torch.equal(a, b) for a, b in zip(*draws, strict=False))
     message = f"{same} of {len(draws[0])} random tensors are the same under another seed: `build` draws with its own"
     require(not same, f"{message} ({', '.join(fixed[:3])})" if fixed else message)
-    require(not (seeded and fixed), f"{seeded[:1]} is called in `build`, and these do not follow the seed: {fixed[:3]}")
+    names = ", ".join(fixed[:3])
+    require(not (seeded and fixed), f"`build` calls {seeded[0] if seeded else ''}, and {names} do not follow the seed")
     for place, name in enumerate(fixed):
         for later in fixed[place + 1 :]:
             alike = first[name].shape == first[later].shape and torch.equal(first[name], first[later])
@@ -56,7 +57,7 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
 
 @contextmanager
 def _seeds_of_numpy() -> Iterator[list[str]]:
-    """The calls, within, that make or seed a generator of NumPy or of Python's `random`."""
+    """The functions, called within, that make or seed a generator of NumPy or of Python's `random`."""
     called: list[str] = []
 
     def noted(original: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -67,9 +68,9 @@ def _seeds_of_numpy() -> Iterator[list[str]]:
         return call
 
     with ExitStack() as patches:
-        for module, names in ((np.random, ("default_rng", "RandomState", "seed")), (random, ("seed", "Random"))):
-            for name in names:
-                patches.enter_context(mock.patch.object(module, name, noted(getattr(module, name), name)))
+        for module, name in ((np.random, "default_rng"), (np.random, "seed"), (random, "seed")):
+            call = noted(getattr(module, name), f"{module.__name__}.{name}")
+            patches.enter_context(mock.patch.object(module, name, call))
         yield called
 
 
