@@ -63,12 +63,14 @@ def forward_is_prefill_and_decode(case: Subject) -> None:
     target = sequences(3, LIMITS.target_length, seed=2)
     inputs = torch.cat([torch.full((3, 1), BOS), target[:, :-1]], 1)
     expected = case.model(source, inputs, mask) if case.causal else _cell_by_cell(case, source, target, mask)
-    for step in (1, 2):
-        cache, found = case.model.prefill(source, mask), []
-        for tokens in torch.split(inputs, step, 1):
-            logits, cache = case.model.decode(tokens, cache)
-            found.append(logits)
-        equal(torch.cat(found, 1), expected, f"logits of decoding {step} at a time, beside those of one pass")
+    for step, gradients in ((1, False), (2, False), (1, True)):
+        with torch.set_grad_enabled(gradients):
+            cache, found = case.model.prefill(source, mask), []
+            for tokens in torch.split(inputs, step, 1):
+                logits, cache = case.model.decode(tokens, cache)
+                found.append(logits.detach())
+        words = " with gradients" if gradients else ""
+        equal(torch.cat(found, 1), expected, f"logits of decoding {step} at a time{words}, beside those of one pass")
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ from architectures.size import Limits, Size, mutable_buffers
 
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)
+LEAN = Size(dim=16, heads=2, depth=2, hidden=4)  # in which attention is a larger part
 SHORT, LONG = (5, LIMITS.target_length), (80, 60)  # tokens of source and target
 TOLERANCE = 0.01  # of FLOPs
 ROWS = 384  # of a batch; so many that the number of positions with a loss, where it is random, is near its mean
@@ -125,9 +126,9 @@ def visible_flops_are_counted(case: Subject) -> None:
     at one position in its input at another is not zero. Declare the pairs that the mask shows (`pairs(self.window)`),
     and count products with weights in full; a smaller share than is used trains longer than its rivals.
     """
-    for s, t in (SHORT, LONG):
+    for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)
-        model = subject(case.build, limits=limits).model
+        model = subject(case.build, size=size, limits=limits).model
         pairs = _pairs(s + t + 1, s, t)
         found = measured(model, pairs, native=False, uses=True)
         _share_is_declared(model, (s, t), False, found.visible(found.shares))
