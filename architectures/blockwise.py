@@ -73,7 +73,8 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         q, k, v, *kept = context.saved_tensors
         (b, h, n, m), causal, scale, shared, mask_shape, kinds = context.more
         g = _rows(above.view(b, n, h, -1).transpose(1, 2), 1, q.dtype)

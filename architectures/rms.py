@@ -28,7 +28,8 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         normed, weight, scale = context.saved_tensors
         along = above * normed
         by_weight = along.view(-1, len(weight)).sum(0)

@@ -127,6 +127,20 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
         assert our_error < 3 * their_error + 0.02
 
 
+@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "t5"])
+def test_a_backward_pass_inside_autocast_gives_the_same_gradients(name: str) -> None:
+    model, pairs = perturbed(name, 0.05), padded_pairs()
+    answers, parameters = torch.ones(LIMITS.vocabulary, dtype=torch.bool), list(model.parameters())
+
+    def gradients(inside: bool) -> list[Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), True, 0.0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=inside):
+            return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
+
+    assert all(map(torch.equal, gradients(inside=True), gradients(inside=False)))
+
+
 def test_rotation_turns_back_in_the_backward_pass() -> None:
     x = torch.randn(2, 3, 5, 8, dtype=torch.double, requires_grad=True)
     angles = torch.cat([torch.rand(1, 1, 5, 4, dtype=torch.double)] * 2, -1)
