@@ -105,6 +105,15 @@ def twice_in_training(original):
     return hidden
 
 
+def twice_with_dropout(original):
+    def hidden(self, *inputs, **named):
+        if self.training and any(isinstance(part, nn.Dropout) and part.p for part in self.modules()):
+            original(self, *inputs, **named)
+        return original(self, *inputs, **named)
+
+    return hidden
+
+
 def twice_where_padded(original):
     def hidden(self, source, target, source_mask=None, *rest):
         if self.training and source_mask is not None:

@@ -378,6 +378,15 @@ def never_everything(original):
     return hide
 
 
+class ShortCanvas(Masked):
+    """Trains on a canvas that ends with the longest target of a batch."""
+
+    def asked(self, model, pairs, generator, native):
+        asked, width = super().asked(model, pairs, generator, native), pairs.target.shape[1]
+        at = asked.at // asked.target.shape[1] * width + asked.at % asked.target.shape[1]
+        return asked._replace(target=asked.target[:, :width], at=at)
+
+
 class SequenceMean(Causal):
     """Every target weighs the same, however long it is."""
 

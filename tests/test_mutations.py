@@ -21,7 +21,7 @@ from architectures.family import Cache
 from architectures.feedforward import GatedFeedForward
 from architectures.key_values import KeyValues, Room
 from architectures.masked import Masked
-from architectures.norm import PreNorm
+from architectures.norm import LayerNorm, PreNorm
 from architectures.stack import Block
 from tasks.example import PAD
 
@@ -536,6 +536,29 @@ FAULTS = (
         "training_flops_are_counted",
         "padded to source 5, target 6: .* FLOPs by formula, ",
         everywhere("hidden", compute_faults.twice_where_padded),
+        THREE,
+    ),
+    Fault(
+        "a second pass where there is dropout",
+        "training_flops_are_counted",
+        "source 5, target 6, dropout 0.1, mean of 2 steps: .* FLOPs of training by formula, ",
+        everywhere("hidden", compute_faults.twice_with_dropout),
+        THREE,
+    ),
+    Fault(
+        "one pass counted for all tokens that are written",
+        "flops_are_counted",
+        "source 5, 4 tokens written: .* FLOPs by `answer_flops`, .* executed",
+        patch(Masked, "answer_flops", lambda original: lambda self, model, s, t: original(self, model, s, t) / t),
+        ("encoder",),
+    ),
+    Fault(
+        "norms declared as tables",
+        "tables_are_lookups",
+        r"the tables .*norm.weight \(aten.native_layer_norm.default\).* are read as weights of a layer",
+        compute_faults.declare_tables(
+            lambda model: [p for part in model.modules() if isinstance(part, LayerNorm) for p in part.parameters()]
+        ),
         THREE,
     ),
     Fault(

@@ -283,6 +283,13 @@ FAULTS = (
         "encoder",
     ),
     Fault(
+        "a canvas as long as the longest target of a batch",
+        "losses_of_rows_add_up",
+        "training reads 2 positions of a target of 2 tokens beside one of 2, 6 beside one of 6",
+        faults.objective(faults.ShortCanvas),
+        "encoder",
+    ),
+    Fault(
         "never all cells hidden",
         "the_training_loss_is_the_likelihood",
         "of 3 cells 1, 2 are hidden in 64 draws; a bound needs every number",

@@ -19,6 +19,21 @@ def crossing(model: nn.Module) -> list[Block]:
     return [block for block in blocks if block.cross is not None and block.cross.window is None]
 
 
+def memory_lengths(model: nn.Module, run: Callable[[], object]) -> set[int]:
+    """How many keys of a memory cross-attention reads during ``run``, in any block."""
+    lengths: set[int] = set()
+
+    def note(block: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if len(inputs) > 3 and isinstance(inputs[3], KeyValues):
+            lengths.add(inputs[3].values.shape[2])
+
+    with contextlib.ExitStack() as hooks:
+        for block in crossing(model):
+            hooks.callback(block.register_forward_pre_hook(note).remove)
+        run()
+    return lengths
+
+
 @contextlib.contextmanager
 def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
     """Meanwhile cross-attention finds other values at one source token of one row, in every block."""

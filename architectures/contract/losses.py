@@ -304,7 +304,8 @@ def _columns(asked: Asked) -> dict[str, Columns]:
 def losses_of_rows_add_up(case: Subject) -> None:
     """The loss of a batch is a sum of losses of its rows: no row's share depends on what another one holds.
 
-    Contrasts between rows, statistics over the batch or weights by rank make the loss depend on who shares a batch.
+    Nor does it depend on how long the others are. Contrasts between rows, statistics over the batch, weights by rank, and
+    a canvas that ends with the longest target make the loss depend on who shares a batch.
     """
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
@@ -313,6 +314,21 @@ def losses_of_rows_add_up(case: Subject) -> None:
         for native in (False, True):
             for row in (0, rows - 1):
                 _adds_up(case, first, second, row, native)
+    if isinstance(case.model.objective, Asks):
+        _is_read_alike(case)
+
+
+def _is_read_alike(case: Subject) -> None:
+    """Requires training to read as many target positions of a row beside short rows as beside long ones."""
+    short, reads = sequences(1, 2, limits=case.limits), {}
+    for length in (2, case.limits.target_length):
+        target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
+        pairs = Pairs(sequences(2, 3, limits=case.limits), target, None, mask)
+        asked = case.model.objective.asked(case.model, pairs, torch.Generator().manual_seed(0), False)
+        reads[length] = int(_real(asked.target, asked.target_mask)[0].sum())
+    (short_width, here), (long_width, there) = reads.items()
+    message = f"training reads {here} positions of a target of 2 tokens beside one of {short_width}"
+    require(here == there, f"{message}, {there} beside one of {long_width}")
 
 
 def _adds_up(case: Subject, first: Pairs, second: Pairs, row: int, native: bool) -> None:

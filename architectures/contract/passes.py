@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from architectures.contract.batches import NUMBERS, batches, examples
-from architectures.contract.inside import changed_memory, crossing, embedded
+from architectures.contract.inside import changed_memory, crossing, embedded, memory_lengths
 from architectures.contract.modes import EXACT, MODES, TRAINING, TRAINING_BFLOAT16, Mode
 from architectures.contract.subject import (
     LIMITS,
@@ -88,6 +88,8 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
         return "its blocks are not the shared ones" if two else "it has no cross-attention"
     source, target = sequences(2, 4), sequences(2, 5, seed=1)
     mask = torch.tensor([[True] * 4, [True, True, True, False]])
+    if memory_lengths(case.model, lambda: _once(case, source, target, mask)) - {source.shape[1]}:
+        return "its memory is longer or shorter than its source"
     for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
         before = logits(case, source, target, mask)
         for row, key in ((0, 0), (0, 3), (1, 2), (1, 3)):
