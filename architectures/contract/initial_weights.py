@@ -27,7 +27,8 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if torch.Tag.nondeterministic_seeded in func.tags:
-            self.drawn += [tensor.detach().clone() for tensor in tree_leaves(result) if isinstance(tensor, Tensor)]
+            tensors = [x for x in tree_leaves(result) if isinstance(x, Tensor) and not x.is_meta]
+            self.drawn += [tensor.detach().clone() for tensor in tensors]
         return result
 
 

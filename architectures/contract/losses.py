@@ -304,8 +304,8 @@ def _columns(asked: Asked) -> dict[str, Columns]:
 def losses_of_rows_add_up(case: Subject) -> None:
     """The loss of a batch is a sum of losses of its rows: no row's share depends on what another one holds.
 
-    Nor does it depend on how long the others are. Contrasts between rows, statistics over the batch, weights by rank, and
-    a canvas that ends with the longest target make the loss depend on who shares a batch.
+    Nor does it depend on how long the others are. Contrasts between rows, statistics over the batch, weights by rank,
+    and a canvas that ends with the longest target make the loss depend on who shares a batch.
     """
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
