@@ -1,7 +1,7 @@
 """What all architectures share and a variant may not change: classes, functions, constants, settings of torch.
 
-Two snapshots are compared: one from before the code ran, one from after it. Code that compiles or hides what it
-replaces, in C or in a closure, goes unnoticed; for that a user's variant is trained in a process of its own.
+Two snapshots are compared, from before and after the code ran. Code that hides what it replaces, in C or in a closure,
+goes unnoticed; this is why a user's variant is trained in a process of its own.
 """
 
 import sys
@@ -23,16 +23,16 @@ Place = tuple[str, ...]
 
 
 class _Code(NamedTuple):
-    """A function, and what can be changed in place inside it."""
+    """A function, and the parts of it that can be changed in place."""
 
     function: object
     parts: tuple[object, ...]
 
 
 def snapshot() -> dict[Place, object]:
-    """Everything that is watched, by where it is: module, name, and the name within a class.
+    """Everything that is watched, by its place: module, name, and the name within a class.
 
-    Takes some 0.03 s. The values are kept alive, so that none of their addresses is used again.
+    Takes about 0.03 s. The snapshot keeps the values alive, so that none of their addresses is used again.
     """
     found: dict[Place, object] = {("torch settings", name): _setting(read) for name, read in SETTINGS.items()}
     for name, module in list(sys.modules.items()):
@@ -44,7 +44,7 @@ def snapshot() -> dict[Place, object]:
 
 
 def changes(before: dict[Place, object]) -> list[str]:
-    """Where the present state differs from a snapshot, as dotted names; what was loaded since is no difference."""
+    """The differences between the present state and a snapshot, as dotted names; modules loaded since do not count."""
     after, gone = snapshot(), object()
     known = {id(value) for value in before.values()}
     changed = {place for place, value in before.items() if _differs(value, after.get(place, gone))}
@@ -53,13 +53,13 @@ def changes(before: dict[Place, object]) -> list[str]:
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, and the number of the others."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 
 
 def _setting(read: Callable[[], Any]) -> object:
-    """A setting's value; what torch raises where settings of its older and its newer interface disagree."""
+    """A setting's value, or the error that torch raises if settings of its old and new interface disagree."""
     try:
         return read()
     except RuntimeError as error:
@@ -108,7 +108,7 @@ def _differs(before: object, after: object) -> bool:
 
 
 def _equals(a: object, b: object) -> bool:
-    """Equality of plain values; anything that cannot be compared is another value."""
+    """Equality of plain values; values that cannot be compared count as different."""
     try:
         return type(a) is type(b) and bool(a == b)
     except Exception:  # of an array, for one, equality is no single truth
@@ -116,14 +116,14 @@ def _equals(a: object, b: object) -> bool:
 
 
 def _is_added(place: Place, before: dict[Place, object]) -> bool:
-    """Whether a place is new in a class that was there before, and so takes the place of what the class inherits."""
+    """Whether a place is new in a class that was there before, and so overrides what the class inherits."""
     return len(place) == 3 and place[:2] in before
 
 
 def _is_by_torch(place: Place, after: object, known: set[int]) -> bool:
-    """Whether torch itself has put something new there, as `torch.compile` wraps functions of torch when it is loaded.
+    """Whether torch itself put something new there, as when `torch.compile` wraps functions of torch on loading.
 
-    ``known`` has the addresses of what was watched before: that is not new wherever it turns up.
+    ``known`` has the addresses of what was watched before: a known value is not new, wherever it appears.
     """
     function = getattr(after, "fget", None) or getattr(after, "__func__", after)
     file = getattr(getattr(function, "__code__", None), "co_filename", "")

@@ -1,4 +1,4 @@
-"""Child processes of one thread that never outlive the process that started them, and a connection to each."""
+"""Single-threaded child processes that never outlive their parent, and a connection to each."""
 
 import contextlib
 import ctypes
@@ -49,7 +49,7 @@ def start(
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
-    """Waits for a process whose connection is closed, and ends one that goes on; its status, negative for a signal."""
+    """Waits for a process whose connection is closed, if need be kills it; its status, negative for a signal."""
     try:
         return process.wait(timeout=10)
     except subprocess.TimeoutExpired:
@@ -64,7 +64,7 @@ def how(status: int) -> str:
 
 
 def main(handle: str, parent: str, call: str, *arguments: str) -> None:
-    """The life of a child, which ends with its call or where the parent closes the connection."""
+    """The main function of a child, which ends with its call or when the parent closes the connection."""
     _die_with(int(parent))
     os.set_inheritable(int(handle), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says what happens
@@ -73,7 +73,7 @@ def main(handle: str, parent: str, call: str, *arguments: str) -> None:
 
 
 def loaded(call: str) -> Callable[..., Any]:
-    """The function that "module:function" names; torch keeps to one thread."""
+    """The function that "module:function" names; limits torch to one thread."""
     module, _, function = call.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     if "torch" in sys.modules:
@@ -82,7 +82,7 @@ def loaded(call: str) -> Callable[..., Any]:
 
 
 def _die_with(parent: int) -> None:
-    """Has the kernel (Linux) end this process when its parent ends; elsewhere reading the connection fails then."""
+    """Makes the kernel (Linux) end this process when its parent ends; elsewhere, reading the connection then fails."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -1,7 +1,8 @@
-"""The architectures of a comparison. The code of a variant that is not archbench's own runs in a process of its own.
+"""The architectures of a comparison. The code of a user's variant runs in a process of its own.
 
-So no variant can change what another one computes, or how it is planned. What such a process answered is kept in
-``cache/variants`` by the hash of all that decides it: the next comparison starts no process for what is known.
+So no variant can change what another one computes, or how it is planned. The answers of such a process are cached in
+``cache/variants`` under the hash of everything that determines them; the next comparison starts no process for known
+answers.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ STANDARD_ERROR = 2  # where a variant's process prints
 
 
 class Architectures:
-    """Finds the architectures of an experiment in ``folder``; to be closed, or used as a context."""
+    """Finds the architectures of an experiment in ``folder``; close it, or use it as a context."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder, self.cache = folder, cache
@@ -47,21 +48,21 @@ class Architectures:
             process.close()
 
     def find(self, place: str) -> Variant:
-        """The variant at a name or path; one that has a process of its own cannot be built here."""
+        """The variant at a name or path; a variant with a process of its own cannot be built in this one."""
         if place not in self._found:
             found = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
             self._found[place] = found
         return self._found[place]
 
     def measurements(self, variant: Variant) -> Measurements:
-        """Measurements of a variant that ``find`` gave."""
+        """Measurements of a variant that ``find`` returned."""
         process = self._processes.get(variant.path)
         return Measurements(partial(measurements.answer, variant) if process is None else process.ask)
 
     def check_contract(
         self, variant: Variant, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()
     ) -> None:
-        """Raises ``InputError`` where a foreign variant breaks the contract, at ``lengths`` of its tasks too."""
+        """Raises ``InputError`` if a foreign variant breaks the contract, also at the ``lengths`` of its tasks."""
         process = self._processes.get(variant.path)
         question = "contract", self.cache, tuple(lengths), contract.THOROUGH
         if process is not None and not process.knows(*question):
@@ -69,7 +70,7 @@ class Architectures:
             process.ask(*question)
 
     def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
-        """Raises ``InputError`` where a foreign variant computes more than it declares, at the size of its runs."""
+        """Raises ``InputError`` if a foreign variant computes more than it declares, at the size of its runs."""
         for plan in {(plan.code, plan.size, plan.limits, plan.native): plan for plan in plans if plan.foreign}.values():
             process = self._processes[plan.code]
             question = "planned", replace(plan.size, dropout=0.0), plan.limits, plan.native
@@ -78,7 +79,7 @@ class Architectures:
                 process.ask(*question)
 
     def make_references(self, plan: Plan, root: Path) -> None:
-        """Makes the reference rows of a data set where they are missing; ``plan`` is of the run that makes them."""
+        """Makes the reference rows of a data set if they are missing; ``plan`` is of the run that makes them."""
         if not plan.foreign:
             work.missing_references(plan, root)
         else:
@@ -97,12 +98,12 @@ class Architectures:
 
 
 def code(place: str, variant: Variant) -> str:
-    """What plans call the variant at a place, wherever they are carried out: a file's whole path, else its name."""
+    """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
     return str(Path(variant.path).resolve()) if place.endswith(".py") else place
 
 
 class _Process:
-    """The process of one variant, which starts with the first question whose answer is not known, and its answers."""
+    """One variant's process, which starts at the first question without a cached answer, and its answers."""
 
     def __init__(self, place: str, folder: Path, cache: Path) -> None:
         self.place, self.folder = place, folder.absolute()
@@ -115,7 +116,7 @@ class _Process:
         return _hash(question, arguments) in self.kept.answers
 
     def ask(self, question: str, *arguments: Any, kept: bool = True) -> Any:
-        """The answer, a JSON value; raises ``InputError`` where the variant is wrong or fails."""
+        """The answer, a JSON value; raises ``InputError`` if the variant is wrong or fails."""
         key = _hash(question, arguments)
         if kept and key in self.kept.answers:
             return self.kept.answers[key]
@@ -131,7 +132,7 @@ class _Process:
         return answer
 
     def close(self) -> None:
-        """Keeps what was answered, and ends the process; at once where it is still at work."""
+        """Saves the answers and ends the process, immediately if it is still working."""
         if self._connection is None or self._process is None:
             return
         if not self._busy:
@@ -154,7 +155,7 @@ class _Process:
         return answer, problem
 
     def _end(self) -> int:
-        """Waits for the process; its exit status."""
+        """Waits for the process and returns its exit status."""
         assert self._connection is not None and self._process is not None
         self._connection.close()
         self._connection = None
@@ -162,7 +163,7 @@ class _Process:
 
 
 class _Kept:
-    """Answers about a variant in a file; they hold as long as every module that it had loaded is as it was."""
+    """Answers about a variant in a file; valid as long as every module that it loaded is unchanged."""
 
     def __init__(self, cache: Path, place: str, text: str, folder: Path) -> None:
         key = compliance.digest([place, str(folder), text], FOLDERS)
@@ -178,16 +179,16 @@ class _Kept:
         self.answers[key], self._changed = answer, True
 
     def write(self, loaded: dict[str, str]) -> None:
-        """Keeps the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
+        """Saves the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
         if self._changed:
             with contextlib.suppress(OSError):  # else they are asked for again
                 store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 
 def serve(connection: Connection, place: str, folder: str, seconds: str) -> None:
-    """The life of a variant's process: answers questions; asked for nothing more, it says what modules were loaded.
+    """The main loop of a variant's process: answers questions; at the end it reports the modules that were loaded.
 
-    ``seconds`` is the limit to each piece of the variant's work.
+    ``seconds`` is the limit for each piece of the variant's work.
     """
     patience.SECONDS = float(seconds)
     while (asked := connection.recv()) is not None:
@@ -198,7 +199,7 @@ def serve(connection: Connection, place: str, folder: str, seconds: str) -> None
 
 
 def _attempt(place: str, folder: Path, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
-    """An answer, or why there is none."""
+    """An answer, or the reason why there is none."""
     try:
         variant = _found(place, folder)
         if question in _ANSWERS:
@@ -244,12 +245,12 @@ def _refuse(name: str, size: Size, limits: Limits) -> NoReturn:
 
 
 def _hash(question: str, arguments: tuple[Any, ...]) -> str:
-    """A name for a question; that of an equal one may differ, which costs an answer."""
+    """A key for a question; equal questions may get different keys, at the cost of asking again."""
     return hashlib.sha256(pickle.dumps((question, arguments))).hexdigest()
 
 
 def _sha256(path: str) -> str:
-    """Of a file's content; "" where it cannot be read."""
+    """SHA-256 of a file's content; "" if it cannot be read."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:

@@ -1,6 +1,6 @@
-"""What planning reads off a variant: the size that meets a budget, counts, FLOPs, speed.
+"""What planning measures of a variant: the size that meets a budget, counts, FLOPs, speed.
 
-Questions and answers are plain values, so that a variant that a user wrote can be measured in another process.
+Questions and answers are plain values, so that a user's variant can be measured in another process.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Ask = Callable[..., Any]  # (question, *arguments) -> a JSON value
 
 
 class Measurements:
-    """One variant's, asked of ``answer`` in this process or of the process that the variant has to itself."""
+    """Measurements of one variant; ``answer`` runs in this process or asks the variant's own process."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

@@ -1,4 +1,4 @@
-"""Run folders that hold another run than their name says: exchanged, renamed or copied by hand."""
+"""Run folders that hold a run other than their name says: swapped, renamed or copied by hand."""
 
 from itertools import count
 from pathlib import Path
@@ -9,10 +9,10 @@ PLACE = "set-aside"
 
 
 def set_aside(root: Path, run: str) -> str:
-    """Clears the folder of ``run`` where it holds another run; a line that says so, empty where it does not.
+    """Clears the folder of ``run`` if it holds another run, and returns a line that says so, else an empty one.
 
-    Nothing is deleted: what was there moves to ``DIR/set-aside/``, so that a run that no command plans any more is not
-    lost. Of a link only the link goes. Raises ``OSError`` where the folder cannot be moved.
+    Nothing is deleted: the contents move to ``DIR/set-aside/``, so that a run that no command plans any more is not
+    lost. If the folder is a link, only the link is removed. Raises ``OSError`` if the folder cannot be moved.
     """
     folder = store.run_folder(root, run)
     other = store.other_run(folder)
@@ -29,5 +29,5 @@ def set_aside(root: Path, run: str) -> str:
 
 
 def _free(place: Path, run: str) -> Path:
-    """A path below ``place`` where nothing lies."""
+    """An unused path below ``place``."""
     return next(path for number in count(1) if not (path := place / f"{run}.{number}").exists())

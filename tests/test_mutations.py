@@ -80,7 +80,7 @@ FAULTS = (
     Fault(
         "answers copied from targets that were scored",
         "scoring_is_still",
-        "an answer is another one once its target was scored",
+        "an answer changes after its target was scored",
         faults.copies_what_was_scored,
         CAUSAL,
         (
@@ -174,7 +174,7 @@ FAULTS = (
     Fault(
         "target not shifted",
         "no_look_ahead",
-        "likelihood of the first 0 tokens, by that of all 1: off by",
+        "likelihood of the first 0 tokens, compared with that of all 1: off by",
         patch(causal, "_shift", lambda original: lambda target: target),
         CAUSAL,
         (
@@ -188,7 +188,7 @@ FAULTS = (
     Fault(
         "pseudo-likelihood taken for a likelihood",
         "no_look_ahead",
-        "likelihood of the first 1 tokens, by that of all 2: off by",
+        "likelihood of the first 1 tokens, compared with that of all 2: off by",
         change(lambda model: setattr(model, "objective", faults.PseudoLikelihood())),
         ("encoder",),
         (
@@ -318,7 +318,7 @@ FAULTS = (
     Fault(
         "positions off by one after prefill",
         "forward_is_prefill_and_decode",
-        "logits of decoding 1 at a time, beside those of one pass: off by",
+        "logits of decoding 1 at a time, compared with those of one pass: off by",
         patch(Cache, "extend", faults.off_by_one),
         CAUSAL,
         (
@@ -333,7 +333,7 @@ FAULTS = (
     Fault(
         "a blank canvas of another token",
         "forward_is_prefill_and_decode",
-        "logits of decoding 1 at a time, beside those of one pass: off by",
+        "logits of decoding 1 at a time, compared with those of one pass: off by",
         patch(encoder, "MASK", lambda original: PAD),
         ("encoder",),
         (
@@ -361,7 +361,7 @@ FAULTS = (
     Fault(
         "embedding scaled twice",
         "embedding_enters_once",
-        "in one pass, input of the first block, beside the embedding made from its parts: off by",
+        "in one pass, input of the first block, compared with the embedding made from its parts: off by",
         both(
             change(lambda model: setattr(model.embedding, "scale", 4.0)),
             patch(Embedding, "forward", faults.twice_scaled),
@@ -371,7 +371,7 @@ FAULTS = (
     Fault(
         "positions added twice",
         "embedding_enters_once",
-        "input of the first block, beside the embedding made from its parts: off by",
+        "input of the first block, compared with the embedding made from its parts: off by",
         patch(Embedding, "forward", faults.positions_twice),
         ("gpt2",),
     ),
@@ -612,7 +612,7 @@ FAULTS = (
     Fault(
         "trained weights in a closure",
         "every_tensor_is_counted",
-        r"tensors of shape \(32, 32\) get a gradient and are no parameters of the model",
+        r"tensors of shape \(32, 32\) get a gradient but are not parameters of the model",
         compute_faults.weights_from(compute_faults.trained_in_a_closure),
         THREE,
         ("initial_weights_follow_the_seed",),
@@ -670,7 +670,7 @@ FAULTS = (
     Fault(
         "width rounded up",
         "parameters_are_counted",
-        "no straight line",
+        "not linear",
         ask(size=lambda x: replace(x, hidden=-(-x.hidden // 8) * 8)),
         THREE,
     ),

@@ -34,7 +34,7 @@ FAULTS = (
     Fault(
         "the best of the draws taken for their mean",
         "estimates_are_means_of_draws",
-        "estimate over 3 draws, beside the mean of single draws: off by",
+        "estimate over 3 draws, compared with the mean of single draws: off by",
         patch(Masked, "estimate", faults.best_of_draws),
         "encoder",
     ),
@@ -109,13 +109,13 @@ FAULTS = (
     Fault(
         "keys and values kept between calls",
         "nothing_is_remembered",
-        "logits from a cache after many other passes, beside those of a new model",
+        "logits from a cache after many other passes, compared with those of a new model",
         faults.with_methods(prefill=faults.keeps_by_shape),
     ),
     Fault(
         "states of a source kept while weights change",
         "changed_weights_are_used",
-        "logits from a cache in evaluation mode after weights are loaded, beside those of a new model",
+        "logits from a cache in evaluation mode after weights are loaded, compared with those of a new model",
         faults.with_methods(prefill=faults.keeps_sources, train=faults.forgets_sources),
         "encoder-decoder",
     ),
@@ -180,14 +180,14 @@ FAULTS = (
     Fault(
         "likelihood of the better half of a source",
         "likelihood_sums_to_one",
-        "by that of all its continuations",
+        "compared with the sum over its continuations",
         faults.objective(faults.BetterHalf),
         trials=USUAL,
     ),
     Fault(
         "the same cells hidden in each step",
         "objectives_draw_from_their_generator",
-        "the loss hides the same",
+        "the loss hides the same tokens",
         faults.objective(faults.AlwaysTheSame),
         "encoder",
     ),
@@ -207,13 +207,13 @@ FAULTS = (
     Fault(
         "smoothing unasked",
         "the_training_loss_is_the_likelihood",
-        "the training loss, beside its definition",
+        "the training loss, compared with its definition",
         patch(Causal, "loss", faults.smoothed_loss),
     ),
     Fault(
         "training on the hardest row",
         "losses_of_rows_add_up",
-        "beside other rows by",
+        "but with other rows by",
         faults.objective(faults.HardestRow),
         "encoder",
     ),
@@ -330,7 +330,7 @@ FAULTS = (
     Fault(
         "a feed-forward width of at most 60",
         "parameters_are_counted",
-        "feed-forward widths 24, 25, 27, 54, 2053 give .*: no straight line",
+        "feed-forward widths 24, 25, 27, 54, 2053 give .*: not linear",
         ask(size=lambda size: replace(size, hidden=min(size.hidden, 60))),
     ),
     Fault(

@@ -1,4 +1,4 @@
-"""The contract suite: what every variant must hold, as small checks on a tiny random model."""
+"""The contract suite: what must hold for every variant, as small checks on a tiny random model."""
 
 from architectures.contract.answers import (
     answers_are_allowed,

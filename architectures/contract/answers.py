@@ -1,4 +1,4 @@
-"""Checks of scoring and writing answers."""
+"""Checks of scoring and generating answers."""
 
 from collections import Counter
 from dataclasses import replace
@@ -41,10 +41,10 @@ ENCODED = 12  # steps from one that is tried to the next, where each token costs
 
 @torch.no_grad()
 def limits_are_reached(case: Subject) -> None:
-    """A source and a target as long as the limits allow can be trained on, scored and written.
+    """A source and a target of the maximum lengths can be trained on, scored and generated.
 
-    Tables of positions need `limits.length` entries (source, target and a token between them), and an encoder's canvas
-    has `limits.target_length` cells, whatever the target.
+    Tables of positions need `limits.length` entries (source, target and a token between them). An encoder's canvas has
+    `limits.target_length` cells for every target.
     """
     pairs = Pairs(sequences(2, LIMITS.source_length), sequences(2, LIMITS.target_length, seed=1))
     words, model = allowed(end=False), case.model
@@ -61,11 +61,10 @@ def limits_are_reached(case: Subject) -> None:
 
 @torch.no_grad()
 def scoring_is_still(case: Subject) -> None:
-    """With dropout configured, scoring and writing twice give the same: evaluation draws and remembers nothing.
+    """With dropout configured, repeated scoring and generation agree: evaluation draws and remembers nothing.
 
-    Dropout belongs to training alone (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
-    between calls: what a pass leaves behind would change the next score, and a target that was scored could come back
-    as an answer.
+    Dropout applies in training only (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
+    between calls: state left by one pass would change the next score, and a scored target could come back as an answer.
     """
     noisy, answers = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
     pairs, others = (Pairs(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
@@ -75,16 +74,17 @@ def scoring_is_still(case: Subject) -> None:
     nats(noisy, others, answers)
     _greedy(noisy, others.source, answers)
     equal(nats(noisy, pairs, answers), first, "likelihood, computed twice")
-    require(_greedy(noisy, sequences(3, 4), answers) == written, "an answer is another one once its target was scored")
+    require(_greedy(noisy, sequences(3, 4), answers) == written, "an answer changes after its target was scored")
     require(bool(torch.equal(state, torch.get_rng_state())), "scoring draws from the global random generator")
 
 
 @torch.no_grad()
 def answers_are_allowed(case: Subject) -> None:
-    """Only tokens that an answer may use are written or have any likelihood, and no target is longer than asked.
+    """Only tokens that an answer may use are generated or have any likelihood; no answer is longer than asked.
 
-    Scores of architectures compare only if each divides its probability among the same tokens. Set the logits of all
-    others (`answers` is False: <mask>, <bos>, padding and so on) to minus infinity before the softmax or the choice.
+    Scores of architectures are comparable only if each divides its probability among the same tokens. Before the
+    softmax or the choice, set the logits of all other tokens (`answers` is False: <mask>, <bos>, padding and so on) to
+    minus infinity.
     """
     few = torch.zeros(LIMITS.vocabulary, dtype=torch.bool)
     few[[END, len(SPECIALS), len(SPECIALS) + 2]] = True
@@ -105,10 +105,10 @@ def answers_are_allowed(case: Subject) -> None:
 
 @torch.no_grad()
 def the_end_is_scored(case: Subject) -> None:
-    """A target that ends counts one token more than the same one cut off, and is less likely by that END.
+    """A target with END counts one token more than the same target cut off before END, and is less likely.
 
-    Without END a model that never stops scores as well as one that knows when to: `log_likelihood` sums over all tokens
-    of the target, its END included.
+    Without END, a model that never stops would score as well as one that knows when to stop: `log_likelihood` sums over
+    all tokens of the target, including END.
     """
     source, target, answers = sequences(2, 5), sequences(2, 3, seed=1), allowed()
     ended = torch.cat([target, torch.full((2, 1), END)], 1)
@@ -119,12 +119,12 @@ def the_end_is_scored(case: Subject) -> None:
 
 
 def likelihood_sums_to_one(case: Subject) -> None:
-    """Over a vocabulary small enough to enumerate, all ended and all cut-off targets have probability 1 together.
+    """Over a vocabulary small enough to enumerate, the probabilities of all ended and all cut-off targets sum to 1.
 
-    Otherwise the likelihood is none, and bits per byte mean nothing: above 1 the model was shown what it should predict
-    or some token went unscored; below 1 probability is lost to tokens that cannot be written. Also tried: one and two
-    targets at a time, other vocabularies and lengths, few allowed tokens, and how the likelihood of a long target is
-    shared out among its continuations.
+    Otherwise it is not a likelihood, and bits per byte mean nothing. A sum above 1: the model saw what it should
+    predict, or some token was not scored. A sum below 1: probability is lost to tokens that cannot be generated. Also
+    tried: one and two targets at a time, other vocabularies and lengths, few allowed tokens, and whether the likelihood
+    of a long target is the sum over its continuations.
     """
     for words, allowed_words, length, rows in SUMS if case.trials.sizes else SUMS[:2]:
         _sums_to_one(case, words, allowed_words, length, rows)
@@ -134,7 +134,7 @@ def likelihood_sums_to_one(case: Subject) -> None:
 
 
 def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, rows: int) -> None:
-    """Requires targets of up to ``length`` tokens, the last ones cut off, to have probability 1 together."""
+    """Requires the probabilities of all targets of up to ``length`` tokens, the last ones cut off, to sum to 1."""
     limits = replace(LIMITS, target_length=length, vocabulary=len(SPECIALS) + words)
     small = subject(case.build, limits=limits)
     answers = allowed(limits=limits)
@@ -165,16 +165,16 @@ def _is_shared_out(case: Subject, length: int) -> None:
         longer = torch.cat([start.expand(len(words), -1), words], 1)
         total = nats(long, Pairs(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
         expected = nats(long, Pairs(source, start), answers)
-        what = f"likelihood of a text of {length} tokens, by that of all its continuations"
+        what = f"likelihood of a text of {length} tokens, compared with the sum over its continuations"
         equal(total, expected, what, tolerance=TOLERANCE * (1 + length / 10))
 
 
 @torch.no_grad()
 def writing_follows_scoring(case: Subject) -> None:
-    """Greedy writing picks the token to which scoring gives the highest likelihood, at every step.
+    """Greedy decoding picks the token to which scoring gives the highest likelihood, at every step.
 
-    An answer is written by `generate` and judged by `log_likelihood`; both must condition on the same source and on
-    what was written so far.
+    `generate` writes an answer and `log_likelihood` scores it; both must condition on the same source and on the tokens
+    generated so far.
     """
     _picks_the_likeliest(case, sequences(3, 5), 3, range(3))
     long = case.trials.decoded
@@ -184,7 +184,7 @@ def writing_follows_scoring(case: Subject) -> None:
 
 
 def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range) -> None:
-    """Requires greedy answers of so many tokens to hold the likeliest token at these steps."""
+    """Requires greedy answers of ``room`` tokens to hold the likeliest token at these steps."""
     answers = allowed(end=False)
     words = answers.nonzero()
     for row, text in enumerate(written(case, source, answers, Decoding(max_tokens=room))):
@@ -198,10 +198,10 @@ def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range)
 
 @torch.no_grad()
 def sampling_follows_scoring(case: Subject) -> None:
-    """Samples come as often as their likelihood says, and beams that keep every candidate find the likeliest answer.
+    """Samples are as frequent as their likelihood says; a beam search that keeps all candidates finds the best.
 
-    What is written then comes from the model that is scored. At a temperature t the first token has its probability to
-    the power 1 / t; with one candidate (`top_k`) sampling is greedy, and so is a single beam.
+    This shows that the generating model is the scored model. At temperature t the probability of the first token is
+    raised to the power 1 / t and normalised; with one candidate (`top_k`) sampling is greedy, and so is a single beam.
     """
     limits = replace(LIMITS, target_length=2, vocabulary=len(SPECIALS) + 3)
     small = subject(case.build, limits=limits)
@@ -236,12 +236,12 @@ def _rows(case: Subject, answers: Tensor, strategy: str, top_k: int = 0) -> list
 
 
 def _cut(text: tuple[int, ...]) -> tuple[int, ...]:
-    """A text as it is written: without its END."""
+    """A text as it is generated: without its END."""
     return tuple(token for token in text if token != END)
 
 
 def _as_often(texts: list[Tensor], chances: dict[tuple[int, ...], float], what: str) -> None:
-    """Requires each text to come as often as its probability says, within ``SIGMAS`` standard deviations."""
+    """Requires the frequency of each text to equal its probability within ``SIGMAS`` standard deviations."""
     counts = Counter(tuple(text.tolist()) for text in texts)
     for text, chance in chances.items():
         share = counts[text] / len(texts)
@@ -251,7 +251,7 @@ def _as_often(texts: list[Tensor], chances: dict[tuple[int, ...], float], what: 
 
 
 def _greedy(case: Subject, source: Tensor, answers: Tensor) -> list[list[int]]:
-    """Token ids that are written greedily for each source (b, s)."""
+    """The greedy answer to each source (b, s), as token ids."""
     return [row.tolist() for row in written(case, source, answers, Decoding(max_tokens=3))]
 
 

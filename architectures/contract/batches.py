@@ -17,7 +17,7 @@ NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at 
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch ``pairs`` and what to call it; ``lengths`` are the tokens of source and target of each row.
+    """A batch ``pairs`` and its name; ``lengths`` are the tokens of source and target of each row.
 
     Layouts: "plain" has equal lengths and no masks, "masked" masks that are all True, "even" equal lengths and padding,
     "right", "left" and "around" different lengths, padded on that side. Padding holds arbitrary tokens.
@@ -38,7 +38,7 @@ class Batch:
         return Pairs(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
 
     def real(self, logits: Tensor, row: int) -> Tensor:
-        """The logits (t, v) at the tokens of a row, of those of the batch (b, t, v) or of the row alone (1, t, v)."""
+        """The logits (t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone (1, t, v)."""
         mask = self.pairs.target_mask
         found = logits[row if len(logits) > 1 else 0]
         return found if mask is None else found[mask[row]]
@@ -52,7 +52,7 @@ class Batch:
         return [row for row, (source, _) in enumerate(self.lengths) if not source]
 
     def some(self, most: int = 3) -> list[int]:
-        """The first row, the last, and some between."""
+        """The first row, the last, and some in between."""
         count = len(self.pairs.target)
         return sorted({int(x) for x in torch.linspace(0, count - 1, min(most, count)).round().tolist()})
 
@@ -80,7 +80,7 @@ class Batch:
 
 
 def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[Batch]:
-    """A batch of every number of rows in every layout; lengths are drawn from those of ``trials``."""
+    """A batch for every number of rows and every layout; lengths are drawn from those of ``trials``."""
     draw = torch.Generator().manual_seed(0)
     for rows in trials.rows:
         for layout in (layout for layout in trials.layouts if layout not in left_out):
@@ -88,7 +88,7 @@ def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> I
 
 
 def examples(trials: Trials, limits: Limits) -> Iterator[Batch]:
-    """Batches as objectives get them: padding at the right alone, and every second target has its END."""
+    """Batches as objectives get them: padding on the right only, and END after every second target."""
     for batch in batches(trials, limits, left_out=("left", "around")):
         target = batch.pairs.target.clone()
         for row, (_, length) in enumerate(batch.lengths):

@@ -1,4 +1,4 @@
-"""Checks of writing step by step: prefill, decode and what is kept between."""
+"""Checks of step-by-step decoding: prefill, decode and the cache between them."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ CELLS = 70  # of an encoder's canvas at most: each costs a pass
 
 @torch.no_grad()
 def caches_are_values(case: Subject) -> None:
-    """Decoding leaves its cache as it was, as does reading another source; every row of a cache is that row's own.
+    """Decoding leaves its cache unchanged, and so does reading another source; rows of a cache are independent.
 
-    Beam search and sampling decode from one cache many times and pick rows of it. `decode` must return a new cache and
-    change nothing in the old one, and `cache.rows(index)` must pick from everything the cache holds: keys and values,
+    Beam search and sampling decode from one cache many times and select rows of it. `decode` must return a new cache
+    and change nothing in the old one. `cache.rows(index)` must select from everything in the cache: keys and values,
     the mask, positions, lengths, and the memory of cross-attention.
     """
     rows = [sequences(1, 4), sequences(1, 2, seed=1), sequences(1, 3, seed=2)]
@@ -35,9 +35,11 @@ def caches_are_values(case: Subject) -> None:
     _, new = case.model.decode(start, case.model.prefill(source, mask))
     _, new = case.model.decode(sequences(3, 1, seed=5), new)
     expected, new = case.model.decode(others, new)
-    equal(branch, expected, "decoding other tokens from a cache that was used, beside those from a new cache")
+    equal(branch, expected, "decoding other tokens from a cache that was used, compared with those from a new cache")
     expected, _ = case.model.decode(tokens, new)
-    equal(branch_onward, expected, "decoding on from a second continuation of a cache, beside that of a new cache")
+    equal(
+        branch_onward, expected, "continuing from a second continuation of a cache, compared with that of a new cache"
+    )
     case.model.decode(start, case.model.prefill(sequences(len(source), source.shape[1], seed=6), mask))
     again, _ = case.model.decode(tokens, cache)
     equal(again, first, "decoding from a cache after another source was read")
@@ -48,16 +50,16 @@ def caches_are_values(case: Subject) -> None:
         _, own = case.model.decode(start[:1], case.model.prefill(alone))
         _, own = case.model.decode(sequences(3, 1, seed=5)[row : row + 1], own)
         found, _ = case.model.decode(tokens[row : row + 1], own)
-        equal(first[row : row + 1], found, f"decoding row {row} beside other rows, not alone")
+        equal(first[row : row + 1], found, f"decoding row {row} in a batch, compared with alone")
 
 
 @torch.no_grad()
 def forward_is_prefill_and_decode(case: Subject) -> None:
-    """One pass over everything equals reading the source and writing token by token, or two by two.
+    """One pass over everything equals reading the source and decoding one or two tokens at a time.
 
-    A model is trained by `forward` and writes by `prefill` and `decode`: where they differ, it writes with another
-    model than was trained. The usual causes are positions that do not go on where the source ended (they count tokens,
-    not padding) and a mask that treats the cached keys otherwise.
+    `forward` trains a model; `prefill` and `decode` generate with it. Where they differ, the model that generates is
+    not the model that was trained. The usual causes: positions that do not continue where the source ended (they count
+    tokens, not padding), and a mask that treats cached keys differently.
     """
     source, mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 0)])
     target = sequences(3, LIMITS.target_length, seed=2)
@@ -70,15 +72,20 @@ def forward_is_prefill_and_decode(case: Subject) -> None:
                 logits, cache = case.model.decode(tokens, cache)
                 found.append(logits.detach())
         words = " with gradients" if gradients else ""
-        equal(torch.cat(found, 1), expected, f"logits of decoding {step} at a time{words}, beside those of one pass")
+        equal(
+            torch.cat(found, 1),
+            expected,
+            f"logits of decoding {step} at a time{words}, compared with those of one pass",
+        )
 
 
 @torch.no_grad()
 def caches_last(case: Subject) -> None:
-    """A cache stays right through many steps, while its rows are repeated, reordered and left out as beams are.
+    """A cache stays correct over many steps while its rows are repeated, reordered and dropped as in beam search.
 
-    Memory that is allocated for so many tokens, rows that are moved in some tensors only, or masks of the first batch
-    show late: the logits are compared with those of one pass over all that was written.
+    Three faults show only after several steps: memory allocated for a fixed number of tokens, rows moved in some
+    tensors only, and masks kept from the first batch. The logits are compared with those of one pass over all generated
+    tokens.
     """
     steps = case.trials.decoded if case.causal else min(case.trials.decoded, CELLS)
     long = case.with_room(6, steps + 1)
@@ -100,7 +107,7 @@ def caches_last(case: Subject) -> None:
 
 
 def _next(case: Subject, source: Tensor, mask: Tensor, history: Tensor) -> Tensor:
-    """Logits (b, v) of what follows what was written (b, n), from one pass."""
+    """Logits (b, v) of the token after ``history`` (b, n), from one pass."""
     if case.causal:
         start = torch.full_like(source[:, :1], BOS)
         last: Tensor = case.model(source, torch.cat([start, history], 1), mask)[:, -1]
@@ -111,7 +118,7 @@ def _next(case: Subject, source: Tensor, mask: Tensor, history: Tensor) -> Tenso
 
 
 def _cell_by_cell(case: Subject, source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """An encoder's logits (b, t, v) of cell i with the cells from i on masked."""
+    """An encoder's logits (b, t, v), where those of cell i are computed with the cells from i on masked."""
     cells = []
     for cell in range(target.shape[1]):
         canvas = target.clone()

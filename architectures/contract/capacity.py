@@ -1,4 +1,4 @@
-"""Checks of what a budget of parameters leaves out: tables, buffers, and tensors that nobody counts."""
+"""Checks of what a parameter budget leaves out: tables, buffers, and uncounted tensors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ MOST_CONSTANTS = 256  # that any model may have
 
 
 def tables_are_lookups(case: Subject) -> None:
-    """A table left out of `parameters` has a row of at most `dim` numbers for each token or position, and is looked up.
+    """A table left out of `parameters` is only looked up; each token or position has a row of at most `dim` numbers.
 
-    The budget leaves tables out because the task decides their size. A matrix of a layer, or a memory of a fixed number
-    of rows, is capacity that rivals pay for: leave it out of `tables()`. Tables grow with the vocabulary or a length in
-    a straight line, two for each token (input and output) and two for each position; four rows, as for segments, may
-    stand beside. No product, norm or scale reads one before the output head.
+    The budget leaves tables out because the task decides their size. A layer's matrix, or a memory with a fixed number
+    of rows, is capacity that other architectures pay for: do not return it from `tables()`. Tables grow linearly with
+    the vocabulary or a length, with at most two for each token (input and output) and two for each position; four more
+    rows, as for segments, are allowed. No product, norm or scale reads a table before the output head.
     """
     grown = {axis: [_left_out(_at(case, axis, times)) for times in (2, 3)] for axis in AXES}
     for name, size in _left_out(case.model).items():
@@ -56,7 +56,7 @@ def tables_are_lookups(case: Subject) -> None:
 
 
 def _at(case: Subject, axis: str, times: int) -> nn.Module:
-    """The model with one of its limits several times as large."""
+    """The model with one of its limits multiplied."""
     model: nn.Module = fresh(case.build, limits=_times(LIMITS, axis, times))
     return model
 
@@ -66,12 +66,12 @@ def _times(limits: Limits, axis: str, times: int) -> Limits:
 
 
 def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
-    """Requires a table to have a row for each token or position; ``sizes`` at once, twice, three times each limit."""
+    """Requires a table to have a row for each token or position; ``sizes`` at one, two and three times each limit."""
     advice = "leave it out of `tables()`"
     for axis, (once, twice, thrice) in sizes.items():
         rate = (twice - once) / getattr(LIMITS, axis)
         growth = f"the table {name} has {once}, {twice}, {thrice} numbers at once, twice, three times the {axis}"
-        require(thrice - twice == twice - once, f"{growth}: no straight line; {advice}")
+        require(thrice - twice == twice - once, f"{growth}: not linear; {advice}")
         message = f"{growth}: {rate:g} for each, and `dim` is {SIZE.dim}"
         require(0 <= rate <= SIZE.dim, f"{message}; {advice}")
     size = sizes["vocabulary"][0]
@@ -81,7 +81,7 @@ def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
 
 
 def left_out_is_explained(model: nn.Module, size: Size, limits: Limits) -> None:
-    """Requires what `parameters` leaves out to be no more than tokens and positions account for."""
+    """Requires tables left out of `parameters` to be no larger than tokens and positions account for."""
     found = count(model).embedding_parameters
     tokens, positions = limits.vocabulary * (PER_TOKEN * size.dim + 1), limits.length * PER_POSITION * size.dim
     most = tokens + positions + ROWS_BESIDE * size.dim
@@ -95,8 +95,8 @@ def every_tensor_is_counted(case: Subject) -> None:
     """Every tensor that takes part in the loss is a parameter, a registered buffer, an input or computed from these.
 
     Weights in a list, a dictionary, a closure, a global, a default argument or an attribute that begins with an
-    underscore are capacity that no budget counts, that no checkpoint saves, and that stays behind when a model moves.
-    Use `nn.Parameter`, `nn.ModuleList` or `register_buffer`, and compute constants in the pass that needs them.
+    underscore are not counted in the budget, not saved in checkpoints, and not moved with the model. Use
+    `nn.Parameter`, `nn.ModuleList` or `register_buffer`, and compute constants in the pass that needs them.
     """
     model = case.model.train()
     _step(model, native=True, seed=0)  # what is made in the first pass and kept is there from the second on
@@ -105,16 +105,16 @@ def every_tensor_is_counted(case: Subject) -> None:
             loss = _loss(model, native, seed=1, watch=watch)
         own = {id(parameter) for parameter in model.parameters()}
         strange = [tuple(leaf.shape) for leaf in _leaves(loss) if id(leaf) not in own]
-        message = f"tensors of shape {_shapes(strange)} get a gradient and are no parameters of the model"
+        message = f"tensors of shape {_shapes(strange)} get a gradient but are not parameters of the model"
         require(not strange, f"{message}; make each an `nn.Parameter` of its module")
         _are_constants(watch.unknown)
 
 
 def constants_are_few(case: Subject) -> None:
-    """Constant buffers hold few numbers beside those for each token and position: at most 1% of `parameters`.
+    """Constant buffers hold few numbers besides those for each token and position: at most 1% of `parameters`.
 
-    Random or fixed weights in a buffer are capacity that no budget counts, though layers read them as they read trained
-    ones. Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
+    Random or fixed weights in a buffer are capacity that no budget counts, although layers use them as they use trained
+    weights. Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
     constants in the pass that needs them.
     """
     names = _changed_by_training(case.model)
@@ -123,9 +123,10 @@ def constants_are_few(case: Subject) -> None:
 
 
 def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
-    """Requires few numbers in the buffers of a model of this size, except those named in ``changing``.
+    """Requires few constant numbers in the buffers of a model of this size; ``changing`` names exceptions.
 
-    A buffer's numbers are constant where neither the vocabulary nor a length accounts for it; complex ones are two.
+    A buffer's numbers are constant if neither the vocabulary nor a length accounts for them; a complex number counts as
+    two.
     """
     with torch.device("meta"):
         plan = build(size, EVEN)
@@ -139,16 +140,16 @@ def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
     parameters = count(plan).parameters
     most = max(CONSTANTS * parameters, MOST_CONSTANTS)
     largest = max(constants, key=constants.__getitem__, default="")
-    message = f"buffers hold {found:,} numbers that no token or position accounts for, beside {parameters:,} parameters"
+    message = f"buffers hold {found:,} numbers that no token or position accounts for; parameters: {parameters:,}"
     require(found <= most, f"{message}; the most in {largest}; make weights parameters")
 
 
 def training_changes_no_buffer(case: Subject) -> str | None:
-    """A training step changes no buffer, unless the module that has it says so in `mutable_buffers()`.
+    """A training step changes no buffer, unless its module declares it in `mutable_buffers()`.
 
-    Buffers are counted apart from parameters. One that training writes to learns beside the optimizer: statistics of
-    batches, a memory, weights that are updated by hand. Make it a parameter, or declare it: `mutable_buffers()` returns
-    the names of the module's buffers that change, and the check reports them.
+    Buffers are counted separately from parameters. A buffer that training writes to learns outside the optimizer: batch
+    statistics, a memory, weights updated by hand. Make it a parameter, or declare it: `mutable_buffers()` returns the
+    names of the module's buffers that change, and the check reports them.
     """
     changed = _changed_by_training(case.model)
     declared = mutable_buffers(case.model)
@@ -176,9 +177,9 @@ def _buffers(model: nn.Module) -> dict[str, int]:
 
 
 class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, notes in ``unknown`` every tensor that an operator reads and that was not known before.
+    """Within this context, records in ``unknown`` every tensor that an operator reads from an unknown origin.
 
-    Known are the model's parameters and buffers, what ``gives`` was told, and the results of operators.
+    Known are the model's parameters and buffers, what was passed to ``gives``, and the results of operators.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -205,7 +206,7 @@ class TensorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _UsesAsWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within this context, notes the operators that read some tensors, by their memory, as layers read weights.
+    """Within this context, records the operators that read some tensors, by their memory, as layers read weights.
 
     These are products of matrices, norms, and multiplication by a vector that is the same for every position.
     """
@@ -251,7 +252,7 @@ def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None)
 
 
 def _step(model: Any, native: bool, seed: int) -> None:
-    """A training step, but for the optimizer's."""
+    """A training step without the optimizer's part."""
     torch.autograd.backward(_loss(model, native, seed))
     model.zero_grad()
 
@@ -276,7 +277,7 @@ def _leaves(loss: Tensor) -> list[Tensor]:
 
 
 def _are_constants(unknown: list[tuple[str, Tensor]]) -> None:
-    """Requires tensors that were neither given nor computed to be a few numbers."""
+    """Requires tensors that were neither given nor computed to hold only a few numbers."""
     large = [f"{tuple(tensor.shape)} ({operator})" for operator, tensor in unknown if tensor.numel() > FEW]
     message = f"read, but neither parameter, buffer, input nor computed: tensors of shape {', '.join(large)}"
     require(not large, f"{message}; register them")

@@ -1,4 +1,4 @@
-"""Checks of FLOPs: what budgets are matched on is what really runs, forward and backward, at sizes that are planned."""
+"""Checks of FLOPs: the counts that budgets match are those that run, forward and backward, at planned sizes too."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ PAIRS = 20_000_000  # of positions, in all layers, that are tried to measure how
 class Measured:
     """FLOPs of one training step on a batch, forward and backward, as they were executed.
 
-    ``mixing``: those of the forward pass that multiplied activations with each other, for each call of a module;
-    ``shares``: the share of (query, key) pairs that this call uses, 1 where that cannot be seen.
+    ``mixing``: the forward pass's FLOPs of products of activations with activations, for each call of a module;
+    ``shares``: the share of (query, key) pairs that this call uses, 1 where that cannot be measured.
     """
 
     total: int
@@ -59,13 +59,13 @@ class Measured:
 
 
 def flops_are_counted(case: Subject) -> None:
-    """The executed FLOPs of a pass are within 1% of those counted, and writing executes what `answer_flops` says.
+    """The executed FLOPs of a pass are within 1% of those counted; decoding executes what `answer_flops` says.
 
-    Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and whatever holds it adds them up:
-    a part that is left out trains longer than its rivals. Counted is every product of matrices or vectors, also one
-    that is written as a broadcast multiplication and a sum, or runs in training only. Take widths from the weights
-    (`linear.in_features`), not from numbers in the code, and FLOPs of arrays of lengths as those of each. The report
-    compares what an answer costs: `objective.answer_flops` counts every pass that writes it.
+    Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and its parent adds them up. A model
+    whose formula leaves a part out is trained for longer than its rivals. Every product of matrices or vectors counts,
+    even one that is written as a broadcast multiplication and a sum, or one that runs in training only. Take widths
+    from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return the FLOPs of
+    each length. The report compares what an answer costs: `objective.answer_flops` counts every pass that generates it.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
     for each in (case, subject(case.build, size=OTHER_SIZE)):
@@ -80,9 +80,9 @@ def flops_are_counted(case: Subject) -> None:
 def training_flops_are_counted(case: Subject) -> None:
     """A training step, forward and backward, executes at most 1% more FLOPs than are counted for it, at two sizes.
 
-    `objective.training_flops` is what a budget of FLOPs spends. Measured are steps on the loss that training uses, with
-    source loss and without, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed
-    layer or a backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
+    `objective.training_flops` is what a FLOPs budget is spent on. Steps on the training loss are measured with and without
+    source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer or a
+    backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
     """
     for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
         model = subject(case.build, size=size).model
@@ -104,12 +104,12 @@ def _forward_is_counted(case: Subject, s: int, t: int) -> None:
     message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {found} executed"
     require(abs(executed - found) <= TOLERANCE * found, f"{message}; `flops` has to count what runs")
     visible = 2 * flops.model
-    require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are said to be visible")
+    require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are declared visible")
 
 
 @torch.no_grad()
 def _answers_are_counted(case: Subject, s: int, t: int) -> None:
-    """Requires greedy writing to execute at most what is declared for it, hidden pairs of positions included."""
+    """Requires greedy decoding to execute at most its declared FLOPs, including hidden pairs of positions."""
     source, words, decoding = sequences(2, s), allowed(end=False), Decoding(max_tokens=min(t, LIMITS.target_length))
     t = decoding.max_tokens
     with counted(case.model, (source,)) as counter:
@@ -121,11 +121,12 @@ def _answers_are_counted(case: Subject, s: int, t: int) -> None:
 
 
 def visible_flops_are_counted(case: Subject) -> None:
-    """Model FLOPs count at least every (query, key) pair that attention uses, in short texts and in longer ones.
+    """Model FLOPs count at least every (query, key) pair that attention uses, in short and longer texts.
 
-    Budgets match model FLOPs, which leave out what a mask hides. A pair is used where the gradient of a module's output
-    at one position in its input at another is not zero. Declare the pairs that the mask shows (`pairs(self.window)`),
-    and count products with weights in full; a smaller share than is used trains longer than its rivals.
+    Budgets match model FLOPs, which leave out what a mask hides. A pair is used if the gradient of a module's output at
+    one position with respect to its input at another is not zero. Declare the pairs that the mask shows
+    (`pairs(self.window)`), and count products with weights in full. A model that declares fewer pairs than it uses is
+    trained for longer than its rivals.
     """
     for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)
@@ -151,13 +152,13 @@ def _half_sees_no_more(model: Any, pairs: Pairs, exact: tuple[float, ...]) -> No
 
 
 def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:
-    """The check of FLOPs and tables for one planned size: without memory for weights where the model allows that."""
+    """The check of FLOPs and tables at one planned size, without memory for weights if the model allows that."""
 
     def planned_flops_are_counted(case: Subject) -> None:
-        """At the planned size and lengths, FLOPs and pairs are those declared; tables and buffers are explained.
+        """At the planned size and lengths, FLOPs and pairs match their declarations; tables and buffers are explained.
 
-        A formula may be right for small models alone. What `objective.training_flops` says has to be what a step on a
-        model of this size executes; take every width and length from the model.
+        A formula may be right for small models only. `objective.training_flops` must be what a step on a model of this
+        size executes; take every width and length from the model.
         """
         with torch.device("meta"):
             left_out_is_explained(case.build(size, limits), size, limits)
@@ -174,7 +175,7 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
 def measured(
     model: Any, pairs: Pairs, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
 ) -> Measured:
-    """FLOPs of one training step on a batch; where ``uses``, the pairs that attention uses are measured as well."""
+    """FLOPs of one training step on a batch; with ``uses``, also the pairs that attention uses."""
     answers = allowed(limits=limits).to(pairs.target.device)
     with counted(model, pairs) as counter:
         loss = model.objective.loss(model.train(), pairs, answers, torch.Generator().manual_seed(seed), native=native)
@@ -186,10 +187,10 @@ def measured(
 
 
 def _used(call: Mixing) -> float:
-    """The share of pairs of positions whose output has a gradient in its input; row i of the batch tries one output.
+    """The share of pairs of positions whose output has a gradient with respect to its input; row i tests one output.
 
-    1 where that cannot be seen: without a gradient, or where positions read something else than each other, as in
-    cross-attention. Where rows are fewer than positions, no more than half of a row's share may lie between.
+    The share is 1 where it cannot be measured: without a gradient, or where positions read something other than each
+    other, as in cross-attention. With fewer rows than positions, half a row's share is subtracted as a tolerance.
     """
     length = call.inputs.shape[1]
     rows = torch.arange(min(len(call.inputs), length))
@@ -206,7 +207,7 @@ def _used(call: Mixing) -> float:
 
 
 def _is_no_more_when_padded(case: Subject) -> None:
-    """Requires a padded batch, also under bfloat16 autocast, to execute at most the FLOPs of its widths."""
+    """Requires a padded batch to execute at most the FLOPs of its widths, also under bfloat16 autocast."""
     pairs, (s, t) = _padded(*SHORT), SHORT
     declared = ROWS * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
     for half in (False, True):
@@ -223,7 +224,7 @@ def _is_no_more_when_padded(case: Subject) -> None:
 
 
 def _is_no_more_on_average(case: Subject) -> None:
-    """Requires steps under many seeds to execute at most the FLOPs declared, on average: some may do more work."""
+    """Requires steps to execute at most the declared FLOPs on average over many seeds; some may execute more."""
     steps, (s, t) = case.trials.steps, SHORT
     rows, model = max(ROWS // steps, DRAWN_ROWS), fresh(case.build, size=replace(SIZE, dropout=DROPOUT))
     declared = rows * model.objective.training_flops(model, float(s), float(t), True).executed
@@ -241,7 +242,7 @@ def _padded(source: int, target: int) -> Pairs:
 
 
 def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool) -> None:
-    """Requires a step of the planned model to execute what it declares, given how many positions have a loss."""
+    """Requires a step of the planned model to execute its declared FLOPs, given how many positions have a loss."""
     (model, pairs, found), (s, t) = _step(case, size, limits, lengths, native), lengths
     rows, objective = len(pairs.target), model.objective
     declared = rows * float(objective.training_flops(model, float(s), float(t), native).executed)
@@ -259,7 +260,7 @@ def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[i
 
 
 def _surplus(model: Any, pairs: Pairs, native: bool) -> float:
-    """How many more positions of a batch have a loss than ``loss_tokens`` says; none of its draws is left to chance."""
+    """How many more positions of a batch have a loss than ``loss_tokens`` says; the draws have a fixed seed."""
     asked: Asked = model.objective.asked(model, pairs, torch.Generator().manual_seed(0), native)
     rows, s, t = (float(count) for count in (*pairs.source.shape, pairs.target.shape[1]))
     expected = rows * float(model.objective.loss_tokens(s, t, model, native))
@@ -267,7 +268,7 @@ def _surplus(model: Any, pairs: Pairs, native: bool) -> float:
 
 
 def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) -> None:
-    """Requires the planned model to declare the pairs that a narrow model, as deep, is seen to use."""
+    """Requires the planned model to declare the pairs that a narrow model of equal depth is measured to use."""
     s, t = lengths = min(limits.source_length, LONGEST), min(limits.target_length, LONGEST)
     model, _, step = _step(case, size, limits, lengths, native)
     narrow = subject(
@@ -299,7 +300,7 @@ def _step(
 
 
 def _many(lengths: tuple[int, int]) -> int:
-    """Rows of a batch that takes no memory for a model."""
+    """Number of rows of a batch for a model on the meta device."""
     return max(FEW_ROWS, min(MOST_ROWS, MOST_TOKENS // (sum(lengths) + 1)))
 
 
@@ -332,7 +333,7 @@ def _supervision(native: bool) -> str:
 
 
 def _sums(flops: Callable[..., Any], shapes: tuple[tuple[int, int], ...]) -> None:
-    """Requires FLOPs of arrays of lengths to be the FLOPs of each."""
+    """Requires FLOPs of arrays of lengths to equal the FLOPs of each."""
     together = torch.as_tensor(flops(*torch.tensor(shapes, dtype=torch.float64).numpy().T))
     apart = torch.tensor([float(flops(float(s), float(t))) for s, t in shapes], dtype=torch.float64)
     message = f"FLOPs of many examples at once are {together.tolist()}, one by one {apart.tolist()}"

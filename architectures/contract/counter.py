@@ -1,8 +1,8 @@
-"""Counts the FLOPs that really run, operator by operator, and which of them a mask may make superfluous.
+"""Counts the FLOPs that really run, operator by operator, and those that a mask may make unnecessary.
 
-PyTorch's ``FlopCounterMode`` knows matrix products, convolutions and fused attention. ``FlopCounter`` takes those
-formulas and adds products with vectors, and broadcast products whose terms are added up afterwards:
-``(x[..., None] * weight).sum(-2)`` is a matrix product, too. A product of complex numbers is four real ones.
+PyTorch's ``FlopCounterMode`` knows matrix products, convolutions and fused attention. ``FlopCounter`` uses its formulas
+and adds products with vectors and broadcast products whose terms are summed later: ``(x[..., None] * weight).sum(-2)``
+is a matrix product, too. A product of complex numbers counts as four real ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 
 @contextlib.contextmanager
 def counted(model: nn.Module, given: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
-    """Within, FLOPs of passes of the model over ``given`` tensors are counted; attention as the full rectangle."""
+    """Counts the FLOPs of the model's passes over ``given`` tensors within this context; attention counts in full."""
     counter = FlopCounter(model, given)
     head = getattr(model, "head", None)  # with hooks it would leave the path of training
     with contextlib.ExitStack() as contexts:
@@ -68,7 +68,7 @@ class Outer:
 
 @dataclass
 class Trace:
-    """What is known of a tensor's memory: ``distinct`` is the number of elements that are no copies of others."""
+    """What is known of a tensor's memory: ``distinct`` is the number of elements that are not copies of others."""
 
     origin: Origin
     distinct: int | None = None
@@ -77,10 +77,10 @@ class Trace:
 
 @dataclass
 class Mixing:
-    """A module's call that multiplied activations with each other: ``flops`` of these products.
+    """A module's call that multiplied activations with activations; ``flops`` are those of these products.
 
-    ``inputs`` and ``outputs`` (b, n, d) are the hidden states that went in and came out. ``is_self_attention``: the
-    module is the attention of a shared block, and so reads nothing but ``inputs``.
+    ``inputs`` and ``outputs`` (b, n, d) are the hidden states before and after. ``is_self_attention``: the module is
+    the attention of a shared block, and so reads nothing but ``inputs``.
     """
 
     flops: int
@@ -99,8 +99,9 @@ class _Call:
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the FLOPs of everything that runs, in ``total``; see ``counted``.
 
-    ``mixing`` holds the calls of modules that multiplied activations with each other, as attention does, until
-    ``is_forward`` is False. Raises ``BrokenError`` for an operator from outside PyTorch, whose work cannot be seen.
+    ``mixing`` holds the calls of modules that multiplied activations with activations, as attention does, until
+    ``is_forward`` is False. Raises ``BrokenError`` for an operator from outside PyTorch, because its work cannot be
+    seen.
     """
 
     def __init__(self, model: nn.Module, given: Iterable[Tensor | None]) -> None:
@@ -188,7 +189,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return any(heavy) and min(sizes) < count
 
     def _reduced(self, name: str, before: list[Trace]) -> Outer | None:
-        """Counts the broadcast products whose terms are added up here."""
+        """Counts the broadcast products whose terms are summed here."""
         outers = [trace.outer for trace in before if trace.outer is not None]
         for outer in outers:
             self._count(outer)
@@ -229,7 +230,7 @@ def _distances(x: Tensor, y: Tensor, *rest: Any) -> int:
 
 
 def _trilinear(a: Tensor, b: Tensor, c: Tensor, *expanded: Any) -> int:
-    """Of ``torch.bilinear``: every operand without the axes in ``expanded``, which it lacks."""
+    """For ``torch.bilinear``: every operand without the axes in ``expanded``, which it lacks."""
     shapes = []
     for operand, axes in zip((a, b, c), expanded[:3], strict=True):
         shape = list(operand.shape)
@@ -291,28 +292,28 @@ def _products(func: Any, args: Any, kwargs: Any, result: Any) -> int:
 
 
 def _real_products(operands: list[Tensor]) -> int:
-    """Real products in a product of these operands: four of two complex numbers, two where one is real."""
+    """Real products in a product of these operands: four for two complex numbers, two for one."""
     return int(2 ** min(2, sum(operand.is_complex() for operand in operands)))
 
 
 def _name(func: Any) -> str:
-    """The name of an operator; those that write in place share it with those that do not."""
+    """The name of an operator; in-place operators share it with the others."""
     return str(func._overloadpacket.__name__).rstrip("_")
 
 
 def _key(tensor: Tensor) -> int:
-    """What tensors that share memory have in common; works without memory, on the meta device, as well."""
+    """An identity that tensors with the same memory share; also works on the meta device."""
     return int(tensor.untyped_storage()._cdata)
 
 
 def _distinct(tensor: Tensor, trace: Trace) -> int:
-    """Elements that are no copies of others: an expanded axis repeats the same ones."""
+    """Number of elements that are not copies of others: an expanded axis repeats elements."""
     count = math.prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     return count if trace.distinct is None else min(count, trace.distinct)
 
 
 def _distinct_copies(operands: list[Tensor], traces: list[Trace]) -> int:
-    """Elements of a copy, or of several in a row, that are no copies of others."""
+    """Number of elements of a copy, or of a chain of copies, that are not copies of others."""
     return sum({_key(x): _distinct(x, trace) for x, trace in zip(operands, traces, strict=True)}.values())
 
 

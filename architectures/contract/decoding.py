@@ -24,10 +24,10 @@ from tasks.example import END, MASK, SPECIALS
 
 @torch.no_grad()
 def beams_find_the_likeliest(case: Subject) -> None:
-    """With enough beams for every text, beam search writes the one with the highest score.
+    """With enough beams to hold every text, beam search returns the text with the highest score.
 
-    Scores are log-likelihoods divided by length ** length_penalty; the length counts END. A search that leaves END out
-    or exchanges the caches of its hypotheses writes a text with a lower score.
+    Scores are log-likelihoods divided by length ** length_penalty; the length includes END. A search that leaves END
+    out or mixes up the caches of its hypotheses returns a text with a lower score.
     """
     limits = replace(LIMITS, target_length=3, vocabulary=len(SPECIALS) + 3)
     small, answers = subject(case.build, limits=limits), allowed(limits=limits)
@@ -47,10 +47,10 @@ def beams_find_the_likeliest(case: Subject) -> None:
 
 @torch.no_grad()
 def samples_are_drawn_as_configured(case: Subject) -> None:
-    """Samples come from the given generator alone, a new one each time; the coldest settings are greedy.
+    """Samples come from the given generator alone and differ from call to call; the coldest settings are greedy.
 
-    A temperature near zero, one candidate (`top_k`) and hardly any mass (`top_p`) leave the likeliest token alone. The
-    same seed gives the same samples; the next call with the same generator gives others.
+    A temperature near zero, one candidate (`top_k`) or almost no probability mass (`top_p`) leaves only the likeliest
+    token. The same seed gives the same samples; the next call with the same generator gives others.
     """
     source, answers, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
     warm, generator, state = Decoding(room, "sample", temperature=3.0), torch.Generator(), torch.get_rng_state()
@@ -58,7 +58,7 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
     later = _listed(case, source, answers, warm, generator)
     again = _listed(case, source, answers, warm, generator.manual_seed(1))
     require(first == again, "samples under one seed differ")
-    require(first != later, "a generator gives the same samples again")
+    require(first != later, "a second call with the same generator gives the same samples")
     greedy = _listed(case, source, answers, Decoding(room))
     for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
         found = _listed(case, source, answers, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
@@ -68,9 +68,9 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
 
 @torch.no_grad()
 def a_given_start_is_continued(case: Subject) -> None:
-    """Writing continues a given start as it continues the same tokens of its own, greedily and with one beam.
+    """A given start is continued just as the same generated tokens are, greedily and with one beam.
 
-    A user may give the first tokens of an answer (`start`). They are read, and are no part of what is returned.
+    A user may give the first tokens of an answer (`start`). The model reads them, but they are not part of the result.
     """
     source, answers, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
     whole = torch.tensor(_listed(case, source, answers, Decoding(room)))
@@ -85,9 +85,10 @@ def a_given_start_is_continued(case: Subject) -> None:
 
 @torch.no_grad()
 def rounds_fill_confident_cells_first(case: Subject) -> str | None:
-    """Writing in rounds fills the open cells whose likeliest tokens have the highest probabilities.
+    """Each round of decoding fills the open cells whose likeliest tokens have the highest probabilities.
 
-    One round fills all cells from one pass; as many rounds as cells fill one cell at a time (Mask-Predict, 1904.09324).
+    One round fills all cells from one pass; with as many rounds as cells, each fills one cell (Mask-Predict,
+    1904.09324).
     """
     if case.causal:
         return "it writes from left to right alone"
@@ -102,7 +103,7 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
 
 
 def _filled(case: Subject, source: Tensor, answers: Tensor, at_once: int) -> list[list[int]]:
-    """Canvases that are filled ``at_once`` cells a pass, the surest first."""
+    """Canvases in which each pass fills the ``at_once`` most probable cells."""
     canvas = torch.full((len(source), LIMITS.target_length), MASK)
     while (canvas == MASK).any():
         logits = case.model(source, canvas).masked_fill(~answers, -torch.inf)
@@ -113,7 +114,7 @@ def _filled(case: Subject, source: Tensor, answers: Tensor, at_once: int) -> lis
 
 
 def _texts(words: range, length: int) -> list[list[int]]:
-    """All texts of at most ``length`` tokens, END counted, and those that are cut off there."""
+    """All texts of at most ``length`` tokens including END, and those that are cut off there."""
     ended = [[*text, END] for size in range(length) for text in product(words, repeat=size)]
     return [*ended, *(list(text) for text in product(words, repeat=length))]
 

@@ -17,10 +17,10 @@ SMALL = 3e-3  # derivatives below are not compared by their ratio
 
 
 def gradients_are_those_of_the_loss(case: Subject) -> None:
-    """Moving any parameter a little changes the training loss by what its gradient says.
+    """A small change of any parameter changes the training loss as its gradient predicts.
 
-    Look for a `detach()`, a `torch.no_grad()`, or a backward pass of your own that leaves a term out: every parameter
-    may still get some gradient, and training minimises something else.
+    Look for a `detach()`, a `torch.no_grad()`, or a custom backward pass that leaves out a term: every parameter may
+    still get some gradient while training minimises a different function.
     """
     for native in (True, False):
         loss = _loss(case, native)
@@ -35,8 +35,8 @@ def gradients_are_those_of_the_loss(case: Subject) -> None:
 def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
     """Every row and every column of every linear layer gets a gradient from the loss.
 
-    Queries, keys and values often share a matrix, and so do the halves of a gated network: where one part is never
-    used, or another layer's is used in its place, the matrix as a whole still gets a gradient.
+    Queries, keys and values often share a matrix, and so do the halves of a gated network. If one part is never used,
+    or another layer's part is used in its place, the matrix as a whole still gets a gradient.
     """
     layers = {name: layer for name, layer in case.model.named_modules() if isinstance(layer, nn.Linear)}
     if not layers:
@@ -67,7 +67,7 @@ def _loss(case: Subject, native: bool) -> Tensor:
 
 
 def _directions(parameter: nn.Parameter, most: int) -> Iterator[Tensor]:
-    """At most so many unit vectors: along the gradient, and at random."""
+    """At most ``most`` unit vectors: along the gradient, and random ones."""
     generator = torch.Generator().manual_seed(0)
     for along in (parameter.grad, torch.randn(parameter.shape, generator=generator))[:most]:
         if along is not None and along.norm() > 0:
@@ -75,7 +75,7 @@ def _directions(parameter: nn.Parameter, most: int) -> Iterator[Tensor]:
 
 
 def _is_slope(case: Subject, parameter: nn.Parameter, along: Tensor, name: str, native: bool) -> None:
-    """Requires the gradient along a unit vector to be the slope of the loss, by one of ``STEPS``."""
+    """Requires the gradient along a unit vector to match a finite difference of the loss, for one of ``STEPS``."""
     assert parameter.grad is not None
     expected, found = (parameter.grad * along).sum().item(), 0.0
     for share in STEPS:

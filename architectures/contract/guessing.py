@@ -1,4 +1,4 @@
-"""Checks of a uniform model: with all parameters zero its logits are equal, so every loss and score is known."""
+"""Checks of a uniform model: with all parameters zero, its logits are equal, so every loss and score is known."""
 
 import math
 
@@ -15,8 +15,8 @@ DRAWS = 3
 def a_uniform_model_has_known_losses(case: Subject) -> None:
     """With all parameters zero, loss, likelihood and estimate are log(number of allowed tokens) nats per token.
 
-    So they mean the same in every architecture. Look for a missing weight, a softmax over other tokens, or a mean in
-    place of a sum.
+    This gives them the same meaning in every architecture. Look for a missing weight, a softmax over other tokens, or a
+    mean in place of a sum.
     """
     for parameter in case.model.parameters():
         parameter.zero_()
@@ -39,8 +39,8 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
 def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
     """With all parameters zero, native supervision adds log(vocabulary) nats per predicted source token to the loss.
 
-    Native supervision (`native=True`) is a mean over the predicted tokens of the source. A source that has no loss, or
-    a sum in place of a mean, makes it weigh nothing, or more than the target.
+    Native supervision (`native=True`) is a mean over the predicted source tokens. Without a source loss it has no
+    weight; with a sum in place of a mean it outweighs the target.
     """
     if not case.model.source_predicts:
         return "it has no loss on its source"
@@ -61,8 +61,8 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
 def estimates_are_means_of_draws(case: Subject) -> str | None:
     """An estimate over several draws is the mean of estimates over one draw each, from the same generator.
 
-    A mean in expectation is what other architectures report. Another mean over the draws (of probabilities, the best of
-    them) is lower by as much as the draws differ.
+    Other architectures report such a mean. The mean of probabilities, or the best draw, is lower; the difference grows
+    with the spread of the draws.
     """
     pairs, answers, objective = _pairs(), allowed(), case.model.objective
     together, apart = (torch.Generator().manual_seed(0) for _ in range(2))
@@ -70,7 +70,7 @@ def estimates_are_means_of_draws(case: Subject) -> str | None:
     if estimate is None:
         return "its likelihood is what is trained"
     single = [objective.estimate(case.model, pairs, answers, apart, 1) for _ in range(DRAWS)]
-    equal(estimate, torch.stack(single).mean(0), f"estimate over {DRAWS} draws, beside the mean of single draws")
+    equal(estimate, torch.stack(single).mean(0), f"estimate over {DRAWS} draws, compared with the mean of single draws")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Checks of initial weights: random ones come from the seed of the run."""
+"""Checks of initial weights: random ones follow the seed of the run."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from architectures.contract.subject import Subject, fresh, require
 
 
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps what random operators draw, in their order."""
+    """Records what random operators draw, in order."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -33,10 +33,10 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def initial_weights_follow_the_seed(case: Subject) -> None:
-    """Every random initial weight differs under another seed, and no two parameters start equal under every seed.
+    """Every random initial weight changes with the seed, and no two parameters start equal under every seed.
 
-    Seeds measure how much results vary by chance. A seed of the variant's own hides a part of this variation, and may
-    give layers equal weights: draw from torch's global generator, and seed nothing in `build`.
+    Several seeds measure how much results vary by chance. A seed set by the variant hides part of this variation, and
+    may give layers equal weights. Draw from torch's global generator, and set no seed in `build`.
     """
     models, draws = [], []
     for seed in (0, 1):
@@ -58,7 +58,7 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
 
 @contextmanager
 def _seeds_of_numpy() -> Iterator[list[str]]:
-    """The functions, called within, that make or seed a generator of NumPy or of Python's `random`."""
+    """The functions called within this context that create or seed a generator of NumPy or Python's `random`."""
     called: list[str] = []
 
     def noted(original: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -76,5 +76,5 @@ def _seeds_of_numpy() -> Iterator[list[str]]:
 
 
 def _varies(weight: Tensor) -> bool:
-    """Whether most values of a weight differ, as random ones do and constants do not."""
+    """Whether most values of a weight differ from each other, as random ones do and constants do not."""
     return 2 * len(set(weight.flatten().tolist())) > weight.numel() > 1

@@ -1,4 +1,4 @@
-"""Looking into a model made of the shared parts, by hooks: what enters a stack, what cross-attention reads."""
+"""Hooks into a model made of the shared parts: what enters a stack, and what cross-attention reads."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def memory_lengths(model: nn.Module, run: Callable[[], object]) -> set[int]:
 
 @contextlib.contextmanager
 def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
-    """Meanwhile cross-attention finds other values at one source token of one row, in every block."""
+    """Within this context, cross-attention reads other values at one source token of one row, in every block."""
 
     def change(block: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         memory = inputs[3] if len(inputs) > 3 else None
@@ -54,7 +54,7 @@ def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
 
 
 def embedded(model: nn.Module, run: Callable[[], object]) -> list[tuple[Tensor, Tensor]]:
-    """What each stack should have read, made from its parts, and what it read (b, n, d), during ``run``."""
+    """The expected input of each stack, made from its parts, and its actual input (b, n, d), during ``run``."""
     pairs: list[tuple[Tensor, Tensor]] = []
     last: dict[str, Any] = {}
 

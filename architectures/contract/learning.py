@@ -1,4 +1,4 @@
-"""Checks of training: gradients, precision, and that something is learned."""
+"""Checks of training: gradients, precision, and whether the model learns."""
 
 import contextlib
 
@@ -26,11 +26,11 @@ LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learne
 
 @torch.no_grad()
 def training_reads_as_scoring_does(case: Subject) -> None:
-    """Where no dropout is asked for, a model in training mode computes what it computes in evaluation mode.
+    """Without dropout, a model in training mode computes what it computes in evaluation mode.
 
-    Noise comes from `size.dropout` alone, which an experiment sets for all; a rate of the variant's own, layers that
-    are left out, or BatchNorm, which mixes rows and looks ahead in training, makes the comparison another one. The same
-    holds with gradients and without, and in bfloat16.
+    Noise comes from `size.dropout` alone, which an experiment sets for all architectures. A dropout rate of the
+    variant's own, skipped layers, or BatchNorm (which mixes rows and looks ahead in training) would make the comparison
+    unfair. The same is required with and without gradients, and in bfloat16.
     """
     source, target = sequences(3, 4, limits=case.limits), sequences(3, 5, seed=1, limits=case.limits)
     expected = case.model(source, target)
@@ -40,7 +40,7 @@ def training_reads_as_scoring_does(case: Subject) -> None:
     for batch in batches(case.trials, roomy.limits):
         expected = logits_of(roomy, batch.pairs)
         for mode in OTHERS:
-            what = f"logits {mode} without dropout, beside those of scoring ({batch.name})"
+            what = f"logits {mode} without dropout, compared with those of scoring ({batch.name})"
             equal(logits_of(roomy, batch.pairs, mode), expected, what)
         scored, trained = (logits_of(roomy, batch.pairs, Mode(training, True, True)) for training in (False, True))
         equal(trained, scored, f"logits in bfloat16, in training mode and not ({batch.name})")
@@ -48,15 +48,17 @@ def training_reads_as_scoring_does(case: Subject) -> None:
         for native in (False, True):
             expected, found = (loss_of(case, batch.pairs, mode, native=native) for mode in (OTHERS[0], TRAINING))
             equal(
-                found[None], expected[None], f"the loss in training mode, beside that in evaluation mode ({batch.name})"
+                found[None],
+                expected[None],
+                f"the loss in training mode, compared with that in evaluation mode ({batch.name})",
             )
 
 
 def every_parameter_gets_a_gradient(case: Subject) -> None:
     """Every parameter gets a gradient from the loss.
 
-    One that never does is counted in the budget and learns nothing: a module that `forward` does not call, a
-    `detach()`, or a branch that is never taken. Remove it, or use it.
+    A parameter that never gets one counts in the budget but learns nothing: `forward` does not call its module, a
+    `detach()` cuts it off, or its branch is never taken. Remove it, or use it.
     """
     touched: set[str] = set()
     for seed in range(4):
@@ -70,10 +72,10 @@ def every_parameter_gets_a_gradient(case: Subject) -> None:
 
 
 def bfloat16_is_near(case: Subject) -> None:
-    """Under bfloat16 autocast the loss stays near that of float32, with source loss or without; gradients are finite.
+    """Under bfloat16 autocast the loss stays near that of float32, with and without source loss; gradients are finite.
 
-    GPUs train so. Mask with minus infinity or booleans rather than large numbers, and do sums that must be exact in
-    float32.
+    GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute sums that
+    must be exact in float32.
     """
     pairs = Pairs(sequences(3, 6), sequences(3, 5, seed=1))
     for native in (False, True):
@@ -92,10 +94,10 @@ def bfloat16_is_near(case: Subject) -> None:
 
 
 def a_batch_can_be_learned(case: Subject) -> None:
-    """Training on one batch brings its loss far below that of guessing.
+    """Training on one batch brings the loss far below that of guessing.
 
-    A model that learns next to nothing of four short texts, shown again and again, learns nothing from a corpus. Look
-    for activations that die, an initialisation far too large or small, or gradients that do not reach early layers.
+    A model that learns almost nothing from four short texts, shown again and again, learns nothing from a corpus. Look
+    for dead activations, an initialisation far too large or small, or gradients that do not reach early layers.
     """
     rate = trained(case, LEARNED)
     found = f"after {MANY_STEPS} steps on one batch the loss is still {rate:.2f} nats a token; guessing costs 2.94"

@@ -1,4 +1,4 @@
-"""The properties of a pass once more, on texts as long as a task's: some faults begin at a length."""
+"""The properties of a pass again, on texts as long as a task's: some faults appear only from a certain length on."""
 
 from collections.abc import Callable
 
@@ -33,19 +33,19 @@ MOST = 1024  # of either: longer texts are not tried
 def long_texts_are_read_alike(case: Subject) -> None:
     """Look-ahead, padding, caches and FLOPs are right in texts of 150 and more tokens, and for targets of one token.
 
-    A window, a table of positions or a shortcut may begin to matter only at some length. Look at what depends on the
-    number of tokens; `compare` tries the lengths of its tasks as well.
+    A window, a table of positions or a shortcut may take effect only from a certain length on. Look at what depends on
+    the number of tokens; `compare` tries the lengths of its tasks as well.
     """
     for lengths in (LABELLED, LONG, LONGER) if case.trials.sizes else (LABELLED, LONG):
         texts_of(*lengths)(case)
 
 
 def texts_of(source_length: int, target_length: int) -> Callable[[Subject], None]:
-    """The check for texts of up to so many tokens of source and target, at most ``MOST``."""
+    """The check for texts of up to the given source and target lengths, each at most ``MOST``."""
 
     @torch.no_grad()
     def texts_are_read_alike(case: Subject) -> None:
-        """Look-ahead, padding, caches and FLOPs are as they should be in texts as long as the task's."""
+        """Look-ahead, padding, caches and FLOPs are right in texts as long as the task's."""
         limits = Limits(LIMITS.vocabulary, min(source_length, MOST), min(max(target_length, 1), MOST))
         _read_alike(case.build, limits)
 
@@ -65,9 +65,9 @@ def _read_alike(build: Build, limits: Limits) -> None:
 
 
 def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
-    """Other tokens from a position on leave the logits before it alone, and with them the states of the source.
+    """Changing the tokens from a position on leaves earlier logits and earlier states of the source unchanged.
 
-    So it is as scored, as trained and in bfloat16.
+    This is required in scoring, in training and in bfloat16.
     """
     length = target.shape[1]
     for mode in MODES:
@@ -86,7 +86,7 @@ def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
 
 
 def _trains_as_it_scores(case: Subject, source: Tensor, target: Tensor) -> None:
-    """Training mode changes nothing, nor do gradients in bfloat16, and a row is read alone as in a batch."""
+    """Training mode, and gradients in bfloat16, change nothing; a row is read the same alone and in a batch."""
     expected = logits_of(case, Pairs(source, target))
     equal(logits_of(case, Pairs(source, target), TRAINING), expected, f"logits of {target.shape[1]} tokens in training")
     watched, unwatched = (logits_of(case, Pairs(source, target), Mode(False, on, True)) for on in (True, False))
@@ -113,7 +113,7 @@ def _remembers(case: Subject, source: Tensor, target: Tensor) -> None:
 
 
 def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
-    """Padding of up to 40 tokens in place of the first ones: texts with it are as long as the limits allow."""
+    """Padding replaces up to 40 of the first tokens: texts with it are as long as the limits allow."""
     s, t = (min(40, tokens.shape[1] // 2) for tokens in (source, target))
     source, target = source[:, s:], target[:, t:]
     expected = case.model(source, target)

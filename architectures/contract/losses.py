@@ -1,4 +1,4 @@
-"""Checks of the path of training: selected states, the loss, and where its gradient goes."""
+"""Checks of the training path: selected states, the loss, and where its gradient goes."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -36,10 +36,10 @@ SMOOTHING = 0.1
 
 
 def selected_states_are_those_of_one_pass(case: Subject) -> None:
-    """`hidden(at=...)` gives the states that `hidden` gives at these places, and `logits` of them are `forward`.
+    """`hidden(at=...)` equals `hidden` at the selected places, and `logits` of these states equal `forward`.
 
-    Training and scoring read states at some places only, and models leave out what nobody reads. A shortcut for few,
-    late or single places must not change them.
+    Training and scoring read states at some places only, and models skip the states that nobody reads. A shortcut for
+    few, late or single places must not change the states.
     """
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest, longest)
@@ -54,12 +54,12 @@ def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
     with mode.of(case.model):
         whole = case.model.hidden(*batch.pairs)
         logits, forward = case.model.logits(whole.target), case.model(*batch.pairs)
-    equal(logits.detach(), forward.detach(), f"logits of all states, beside `forward` {where}")
+    equal(logits.detach(), forward.detach(), f"logits of all states, compared with `forward` {where}")
     all_states = whole.target.detach().flatten(0, 1)
     for what, index in _places(batch, target.shape[1]):
         with mode.of(case.model):
             found = case.model.hidden(*batch.pairs, Places(None, index)).target.detach()
-        equal(found, all_states[index], f"states of the target at {what}, beside those of all {where}")
+        equal(found, all_states[index], f"states of the target at {what}, compared with those of all {where}")
     if whole.source is None or not case.model.source_predicts or not source.shape[1]:
         return
     real = torch.ones_like(source, dtype=torch.bool) if batch.pairs.source_mask is None else batch.pairs.source_mask
@@ -78,7 +78,7 @@ def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
 
 
 def _places(batch: Batch, width: int) -> Iterator[tuple[str, Tensor]]:
-    """Real places of the target, counted row by row: all, every third, the last of each row, and one alone."""
+    """Places of target tokens that are not padding, row by row: all, every third, the last of each row, one alone."""
     mask = batch.pairs.target_mask
     real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
     everything = real.flatten().nonzero().squeeze(1)
@@ -97,12 +97,12 @@ def _last(batch: Batch, width: int) -> Tensor:
 
 @torch.no_grad()
 def the_training_loss_is_the_likelihood(case: Subject) -> None:
-    """The training loss is the negative log-likelihood that the objective states, of every target token, END too.
+    """The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
 
-    A loss that leaves tokens out, weighs them otherwise or smooths them unasked trains for another task than the one
-    that is scored. Of `Causal` and `Masked` it is computed again from plain logits. Any other loss that draws nothing
-    has to be the negative log-likelihood of the batch, divided by its tokens; one that draws has to give each target a
-    weight by its tokens, on average.
+    A loss that skips tokens, weighs them differently or smooths them without being asked trains for a task other than
+    the one that is scored. The losses of `Causal` and `Masked` are recomputed from plain logits. Any other loss without
+    random draws must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must
+    weigh each target in proportion to its tokens, on average.
     """
     for batch in examples(case.trials, case.limits):
         for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
@@ -114,16 +114,16 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
 
 
 def _is_exact(case: Subject) -> None:
-    """Requires a loss that draws nothing to be the negative log-likelihood, divided by the tokens of the batch."""
+    """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
     for batch in examples(case.trials, case.limits):
         tokens = int(_real(batch.pairs.target, batch.pairs.target_mask).sum())
         expected = -nats(case, batch.pairs, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
         loss = loss_of(case, batch.pairs, SCORING).float()[None]
-        equal(loss, expected, f"the training loss, beside the likelihood per token ({batch.name})")
+        equal(loss, expected, f"the training loss, compared with the likelihood per token ({batch.name})")
 
 
 def _stated(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> None:
-    """Requires the loss of a known objective to be what its definition says."""
+    """Requires the loss of a known objective to match its definition."""
     objective = case.model.objective
     if type(objective) is Causal:
         expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
@@ -137,12 +137,12 @@ def _stated(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: fl
         return
     found = loss_of(case, batch.pairs, mode, native=native, smoothing=smoothing).detach()
     words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
-    what = f"the training loss, beside its definition ({batch.name}{words}){mode.note}"
+    what = f"the training loss, compared with its definition ({batch.name}{words}){mode.note}"
     equal(found.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
 
 
 def _causal_loss(case: Subject, pairs: Pairs, mode: Mode, native: bool, smoothing: float) -> Tensor:
-    """Mean negative log-likelihood of the target, plus that of the source from its second token on."""
+    """Mean negative log-likelihood of the target, plus that of the source without its first token."""
     source, target, source_mask, target_mask = pairs
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
     with mode.of(case.model):
@@ -166,11 +166,15 @@ def _likelihood(case: Subject, batch: Batch) -> None:
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
     each = _nats(case.model(source, inputs, source_mask, target_mask), target, answers, 0.0)
     expected = -(each * _real(target, target_mask)).sum(1).double()
-    equal(nats(case, batch.pairs, answers), expected, f"likelihood, beside the sum over plain logits ({batch.name})")
+    equal(
+        nats(case, batch.pairs, answers),
+        expected,
+        f"likelihood, compared with the sum over plain logits ({batch.name})",
+    )
 
 
 def _asked_loss(case: Subject, asked: Asked, mode: Mode, smoothing: float) -> Tensor:
-    """The weighted sum over what is asked, from the logits of every position."""
+    """The weighted sum over the predicted places, from the logits of every position."""
     inputs = asked.source, asked.target, asked.source_mask, asked.target_mask
     with mode.of(case.model):
         states = case.model.hidden(*inputs)
@@ -186,7 +190,7 @@ def _asked_loss(case: Subject, asked: Asked, mode: Mode, smoothing: float) -> Te
 
 
 def _hidden_cells(case: Subject, pairs: Pairs, asked: Asked, native: bool) -> None:
-    """Requires hidden cells to be [MASK] on the canvas, their labels the target's tokens, their weights n / k."""
+    """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and weights n / k."""
     real, width = _real(pairs.target, pairs.target_mask), asked.target.shape[1]
     require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
     canvas = F.pad(pairs.target.masked_fill(~real, MASK), (0, width - pairs.target.shape[1]), value=MASK)
@@ -204,7 +208,7 @@ def _hidden_cells(case: Subject, pairs: Pairs, asked: Asked, native: bool) -> No
     counts, lengths = cells.sum(1), real.sum(1)
     require(bool((counts >= 1).all()), "nothing of a target is hidden")
     weights = (lengths / counts)[asked.at // width] / lengths.sum()
-    equal(asked.weights, weights, "weights of hidden cells, beside n / k")
+    equal(asked.weights, weights, "weights of hidden cells, compared with n / k")
     if native and asked.source_at is not None and asked.source_labels is not None:
         shown = F.pad(pairs.source, (0, 1), value=BOS).flatten()
         require(
@@ -215,7 +219,7 @@ def _hidden_cells(case: Subject, pairs: Pairs, asked: Asked, native: bool) -> No
 
 
 def _every_token_counts(case: Subject) -> None:
-    """Requires every token of a target, END too, to be predicted in some draw of what is hidden."""
+    """Requires every token of a target, END too, to be hidden and predicted in some draw."""
     objective = case.model.objective
     if not isinstance(objective, Asks):
         return
@@ -264,7 +268,7 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
 
 
 def _rows_draw_apart(kind: str, drawn: set[Columns]) -> None:
-    """Requires places with a loss to be drawn row by row, anew each time; those at an end of a text may be nested."""
+    """Requires rows to draw their places with a loss independently, each time; those at an end may be nested."""
     what = f"every row of a batch has its loss at the same places of its {kind}"
     for kept, how in ((lambda columns: columns, ""), (len, ", or at as many")):
         patterns = {tuple(map(kept, pattern)) for pattern in drawn}
@@ -283,7 +287,7 @@ def _is_nested(pair: Columns) -> bool:
 
 
 def _source_tokens_count(drawn: set[Columns], length: int) -> None:
-    """Requires all but one token of a source to be predicted in some draw, where any is."""
+    """Requires all but one token of a source to be predicted in some draw, if any is."""
     for row in (0, 1):
         seen = {column for columns in drawn for column in columns[row] if column < length}
         message = f"{length - len(seen)} of {length} source tokens have no part in the loss, whatever is drawn"
@@ -302,10 +306,10 @@ def _columns(asked: Asked) -> dict[str, Columns]:
 
 
 def losses_of_rows_add_up(case: Subject) -> None:
-    """The loss of a batch is a sum of losses of its rows: no row's share depends on what another one holds.
+    """The loss of a batch is a sum over its rows: no row's share depends on the content or length of another.
 
-    Nor does it depend on how long the others are. Contrasts between rows, statistics over the batch, weights by rank,
-    and a canvas that ends with the longest target make the loss depend on who shares a batch.
+    With contrasts between rows, statistics over the batch, weights by rank, or a canvas that ends with the longest target
+    of the batch, a row's loss would depend on the other rows.
     """
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
@@ -332,7 +336,7 @@ def _is_read_alike(case: Subject) -> None:
 
 
 def _adds_up(case: Subject, first: Pairs, second: Pairs, row: int, native: bool) -> None:
-    """Requires what changes in one row to change the loss by the same amount, whatever the other rows hold."""
+    """Requires a change in one row to change the loss by the same amount, whatever the other rows hold."""
     one = torch.arange(len(first.target)) == row
 
     def loss(own: Pairs, others: Pairs) -> float:
@@ -342,14 +346,15 @@ def _adds_up(case: Subject, first: Pairs, second: Pairs, row: int, native: bool)
     with torch.no_grad():
         here, there = (loss(second, others) - loss(first, others) for others in (first, second))
     changed = f"other tokens in row {row} of {len(first.target)} change the loss by {here:.6f}"
-    require(abs(here - there) <= 1e-4, f"{changed}, beside other rows by {there:.6f}")
+    require(abs(here - there) <= 1e-4, f"{changed}, but with other rows by {there:.6f}")
 
 
 def gradients_stay_in_place(case: Subject) -> str | None:
     """The loss of a token sends no gradient to later tokens, to padding or to another row.
 
-    What a token's loss can change it can use: a gradient that reaches the embeddings of later tokens teaches the model
-    to look ahead. Exactly zero is required, in float32 and in bfloat16; look for a mask that training leaves out.
+    If a token's loss sends a gradient to other tokens, it can learn to use them: a gradient to the embeddings of later
+    tokens teaches the model to look ahead. Such gradients must be exactly zero, in float32 and in bfloat16; look for a
+    mask that is missing in training.
     """
     shapes = [(3, 6, 5)] + [(rows, max(36 // rows, 2), max(60 // rows, 2)) for rows in case.trials.rows if rows != 3]
     known = [_gradients(case, rows, s, t) for rows, s, t in shapes]
@@ -371,7 +376,7 @@ def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
 
 
 def _ones(asked: Asked) -> Iterator[Asked]:
-    """What is asked, of some single places: the first, the last, and some between, of target and source."""
+    """Requests for the loss of single places: the first, the last, and some in between, of target and source."""
     one, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
     for i in sorted({0, len(asked.at) // 2, len(asked.at) - 1}):
         yield asked._replace(
@@ -391,7 +396,7 @@ def _ones(asked: Asked) -> Iterator[Asked]:
 
 
 def _confined(case: Subject, one: Asked, mode: Mode) -> bool:
-    """Requires the gradient of one place's loss to reach only tokens that it may read; False: no table was seen."""
+    """Requires the gradient of one place's loss to reach only tokens that it may read; False if no table was seen."""
     with token_gradients(case.model, case.limits.vocabulary) as reached, mode.of(case.model):
         loss = one.loss(case.model, allowed(limits=case.limits), 0.0)
     torch.autograd.backward(loss)
@@ -414,7 +419,7 @@ def _confined(case: Subject, one: Asked, mode: Mode) -> bool:
 
 
 def _visible(case: Subject, one: Asked, row: int, column: int, from_source: bool) -> set[int]:
-    """The tokens that a place of a row may read."""
+    """The tokens that the given place of a row may read."""
     real = [_real(one.source, one.source_mask)[row], _real(one.target, one.target_mask)[row]]
     source, target = one.source[row], one.target[row]
     if not case.causal:
@@ -435,7 +440,7 @@ def _where(one: Asked, token: int) -> str:
 
 
 def _nats(logits: Tensor, labels: Tensor, answers: Tensor, smoothing: float) -> Tensor:
-    """Negative log-likelihood of labels among ``answers``, smoothed over these."""
+    """Negative log-likelihood of labels among ``answers``, with smoothing over these."""
     scores = logits.float()[..., answers].log_softmax(-1)
     index = answers.long().cumsum(0) - 1
     each = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)

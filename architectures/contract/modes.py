@@ -1,4 +1,4 @@
-"""The ways in which a model runs: scored, trained, and trained in bfloat16."""
+"""The modes in which a model runs: scoring, training, and training in bfloat16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +23,12 @@ class Mode:
 
     @property
     def note(self) -> str:
-        """What a message adds; nothing for the mode of scoring."""
+        """The mode's part of a message; empty for scoring."""
         return "" if self == SCORING else f" {self}"
 
     @contextmanager
     def of(self, model: nn.Module) -> Iterator[None]:
-        """Runs the block with the model in this mode, and puts the model's mode back."""
+        """Runs the block with the model in this mode, and then restores the model's mode."""
         before = model.training
         model.train(self.training)
         try:

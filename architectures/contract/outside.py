@@ -1,4 +1,4 @@
-"""The check of what a variant does outside of its own model."""
+"""The check of what a variant changes outside its own model."""
 
 import contextlib
 
@@ -11,10 +11,10 @@ from architectures.objectives import Pairs
 
 
 def nothing_shared_is_changed(case: Subject) -> None:
-    """Building, training, scoring and writing change no class, function, constant or setting that others use.
+    """Building, training, scoring and generating change no class, function, constant or setting that others use.
 
     A patched class, `torch.nn.functional.silu = ...` or `torch.set_default_dtype` would change every other architecture
-    in the same process. Subclass or wrap what should differ, and keep it inside the model.
+    in the same process. Subclass or wrap instead, and keep the change inside the model.
     """
     before = shared_state.snapshot()
     with contextlib.suppress(Exception):  # what fails is another property's to name

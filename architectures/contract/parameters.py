@@ -1,4 +1,4 @@
-"""Checks of building a model: its parameters, how they are shared, counted, saved and moved."""
+"""Checks of building a model: how its parameters are created, shared, counted, saved and moved."""
 
 import copy
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ WIDTHS = (24, 25, 27, 54, 2053)  # of feed-forward networks
 
 
 def building_is_repeatable(case: Subject) -> None:
-    """The same seed builds the same weights, another seed others, and two models share nothing.
+    """The same seed builds the same weights, another seed builds others, and two models share nothing.
 
-    A run repeats only if its start does: draw initial weights with torch alone, and make every module inside `build`,
-    never at the top of the file.
+    A run is repeatable only if its start is: draw initial weights with torch alone, and create every module inside
+    `build`, never at the top level of the file.
     """
     first, again, other = (fresh(case.build, seed) for seed in (0, 0, 1))
     weights, repeated, drawn = (dict(model.named_parameters()) for model in (first, again, other))
@@ -32,15 +32,15 @@ def building_is_repeatable(case: Subject) -> None:
 
 
 def a_plan_is_the_model(case: Subject) -> None:
-    """Built without memory (`torch.device("meta")`) a model has the same parameters and FLOPs.
+    """Built without memory (`torch.device("meta")`), a model has the same parameters and FLOPs.
 
-    Budgets are fitted on such plans, since hundreds of sizes are tried. Do not read values of weights while building
-    (`.item()`, `.tolist()`, NumPy), and give no device.
+    Budgets are fitted with such models, because hundreds of sizes are tried. While building, do not read values of
+    weights (`.item()`, `.tolist()`, NumPy), and do not set a device.
     """
     with torch.device("meta"):
         plan = case.build(SIZE, LIMITS)
     shapes, planned = ({name: p.shape for name, p in m.named_parameters()} for m in (case.model, plan))
-    require(shapes == planned, "the parameters of the plan are others than those of the model")
+    require(shapes == planned, "the parameters of the plan differ from those of the model")
     real = [name for name, p in plan.named_parameters() if not p.is_meta]
     require(not real, f"these parameters take memory in the plan: {', '.join(real)}")
     require(count(plan) == count(case.model), f"the plan counts {count(plan)}, the model {count(case.model)}")
@@ -48,11 +48,11 @@ def a_plan_is_the_model(case: Subject) -> None:
 
 
 def parameters_are_counted(case: Subject) -> None:
-    """`parameters` grows evenly with the feed-forward width (else with depth), never with vocabulary or lengths.
+    """`parameters` grows linearly with the feed-forward width (else depth), never with vocabulary or text lengths.
 
-    The budget is met by the feed-forward width, in a straight line: use `size.hidden` as it is, without rounding.
-    Tables whose size follows from vocabulary or length are left out of `parameters`, by `tables()` of their module. A
-    complex number is two real ones, and would count once: store its two parts as real parameters.
+    The feed-forward width is chosen to meet the budget, assuming linear growth: use `size.hidden` as it is, without
+    rounding. Tables whose size follows from the vocabulary or a length are left out of `parameters`, by `tables()` of
+    their module. A complex number is two real ones but would count as one: store its two parts as real parameters.
     """
     double = [name for name, parameter in case.model.named_parameters() if parameter.is_complex()]
     require(not double, f"these parameters are complex: {', '.join(double)}; store their real and imaginary parts")
@@ -62,7 +62,7 @@ def parameters_are_counted(case: Subject) -> None:
     hidden = [count(fresh(case.build, size=replace(SIZE, hidden=h))).parameters for h in WIDTHS]
     steps = [(more - hidden[0]) / (width - WIDTHS[0]) for width, more in zip(WIDTHS[1:], hidden[1:], strict=True)]
     even = len(set(steps)) == 1 and steps[0] >= 0
-    require(even, f"feed-forward widths {', '.join(map(str, WIDTHS))} give {hidden} parameters: no straight line")
+    require(even, f"feed-forward widths {', '.join(map(str, WIDTHS))} give {hidden} parameters: not linear")
     if not steps[0]:
         deeper = count(fresh(case.build, size=replace(SIZE, depth=2 * SIZE.depth))).parameters
         require(deeper > counts.parameters, "neither width of the feed-forward network nor depth adds parameters")
@@ -76,10 +76,10 @@ def parameters_are_counted(case: Subject) -> None:
 
 @torch.no_grad()
 def weights_survive_saving(case: Subject) -> None:
-    """A saved model that is loaded into a new one gives the same logits, and so does a copy.
+    """A model loaded from a saved one gives the same logits, and so does a copy.
 
-    What is scored is the best checkpoint, loaded. Whatever a model learns or draws is a parameter or a persistent
-    buffer, not a plain attribute.
+    Scoring loads the best checkpoint. Whatever a model learns or draws must be a parameter or a persistent buffer, not
+    a plain attribute.
     """
     source, target = sequences(2, 4), sequences(2, 5, seed=1)
     expected = case.model(source, target)
@@ -92,8 +92,8 @@ def weights_survive_saving(case: Subject) -> None:
 def ties_hold(case: Subject) -> None:
     """No two matrices start as copies of each other, and a shared one stays shared when copied, moved and loaded.
 
-    Copies that start equal are a tie that came undone: they drift apart in training, and the model has parameters that
-    it should not have. Hand the same `Parameter` to both (`Head(..., tied=embedding)`), never `.clone()` or `.data`.
+    Equal copies are a broken tie: they drift apart in training, and the model has more parameters than it should. Pass
+    the same `Parameter` to both (`Head(..., tied=embedding)`), never `.clone()` or `.data`.
     """
     first, other = (dict(fresh(case.build, seed).named_parameters()) for seed in (0, 1))
     drawn = [name for name, weight in first.items() if not torch.equal(weight, other[name])]
@@ -105,13 +105,13 @@ def ties_hold(case: Subject) -> None:
     loaded.load_state_dict(case.model.state_dict())
     moved = fresh(case.build).to(torch.float64).float()
     for what, model in (("copying", copy.deepcopy(case.model)), ("moving", moved), ("loading", loaded)):
-        require(_ties(model) == ties, f"after {what}, other parameters are shared than before: {_ties(model)}, {ties}")
+        require(_ties(model) == ties, f"after {what}, the shared parameters differ: {_ties(model)}, before {ties}")
 
 
 def everything_is_registered(case: Subject) -> None:
     """Every tensor and module of a model is registered: trained, counted, saved and moved to a GPU with it.
 
-    PyTorch does not look into plain lists and dictionaries, and not at plain tensors. Use `nn.ModuleList` and
+    PyTorch does not look into plain lists and dictionaries, and ignores plain tensors. Use `nn.ModuleList`,
     `nn.ModuleDict`, `nn.Parameter` for what is trained and `register_buffer` for what is not.
     """
     known = {id(module) for module in case.model.modules()}
@@ -137,7 +137,7 @@ def _lost(part: object, known: set[int]) -> bool:
 
 
 def _ties(model: nn.Module) -> list[list[str]]:
-    """Names of parameters that are one, in groups."""
+    """Groups of names that share one parameter."""
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -145,10 +145,10 @@ def _ties(model: nn.Module) -> list[list[str]]:
 
 
 def size_is_used(case: Subject) -> None:
-    """A deeper model computes more, and so does one with a wider feed-forward network, where there is one.
+    """A deeper model computes more, and so does one with a wider feed-forward network, if it has one.
 
-    A budget fits `size.depth` and `size.hidden`. A model that builds another number of layers, or other widths, is
-    given a size that it does not have.
+    A budget fits `size.depth` and `size.hidden`. A model that builds another number of layers, or other widths, does
+    not have the size that it was given.
     """
     flops = {depth: _flops(case, replace(SIZE, depth=depth)) for depth in (1, 2, 3)}
     message = f"1, 2 and 3 for `size.depth` give {flops[1]:.0f}, {flops[2]:.0f} and {flops[3]:.0f} FLOPs"

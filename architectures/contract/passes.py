@@ -1,4 +1,4 @@
-"""Checks of one forward pass: who sees what, and what goes in."""
+"""Checks of one forward pass: what each position sees, and what enters the model."""
 
 import torch
 from torch import Tensor
@@ -27,12 +27,12 @@ INFLUENCE = 1e-6  # logits that move by less did not read a token
 
 @torch.no_grad()
 def no_look_ahead(case: Subject) -> None:
-    """Nothing is predicted from what comes later: not a logit of a causal model, not a token's likelihood.
+    """No prediction depends on later tokens: neither a causal model's logits nor a token's likelihood.
 
-    A model that sees what it should predict has a splendid loss and writes nonsense. Causality is the mask's affair
-    (`View(causal=True)`); look for a target that was not shifted, a window or a convolution that reaches to the right,
-    or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, as scored, as
-    trained and in bfloat16.
+    A model that sees what it should predict has an excellent loss and generates nonsense. The mask ensures causality
+    (`View(causal=True)`). Look for a target that was not shifted, a window or a convolution that reaches to the right,
+    or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, in scoring,
+    in training and in bfloat16.
     """
     if case.causal:
         longest = max(case.trials.lengths)
@@ -49,11 +49,11 @@ def no_look_ahead(case: Subject) -> None:
         expected = nats(case, Pairs(source, start), answers) if length else torch.zeros(1, dtype=torch.float64)
         longer = [nats(case, Pairs(source, torch.cat([start, word[None]], 1)), answers) for word in words]
         total = torch.cat(longer).logsumexp(0, keepdim=True)
-        equal(total, expected, f"likelihood of the first {length} tokens, by that of all {length + 1}")
+        equal(total, expected, f"likelihood of the first {length} tokens, compared with that of all {length + 1}")
 
 
 def _causal_in(case: Subject, source: Tensor, target: Tensor, mode: Mode) -> None:
-    """Requires other tokens from a position on to leave the logits before it alone."""
+    """Requires a change of the tokens from a position on to leave the logits before it unchanged."""
     before, length = logits_of(case, Pairs(source, target), mode), target.shape[1]
     positions = range(1, length) if length < 10 else sorted({1, length // 3, length // 2, length - 2, length - 1})
     for position in positions:
@@ -64,7 +64,7 @@ def _causal_in(case: Subject, source: Tensor, target: Tensor, mode: Mode) -> Non
 
 
 def _causal_in_the_source(case: Subject, source: Tensor) -> None:
-    """Requires states of a source that has a loss of its own not to depend on what comes later in it, or after it."""
+    """Requires a source with a loss of its own to have states that depend on no later source token and no target."""
     target, length = sequences(1, 3, seed=3), source.shape[1]
     states = case.model.hidden(source, target).source
     if not case.model.source_predicts or states is None:
@@ -78,10 +78,10 @@ def _causal_in_the_source(case: Subject, source: Tensor) -> None:
 
 @torch.no_grad()
 def cross_attention_reads_the_source(case: Subject) -> str | None:
-    """Through cross-attention every target position reads every source token of its row, no padding and no other row.
+    """In cross-attention every target position reads every source token of its row, and no padding or other row.
 
-    Cross-attention has the source's mask, not the target's: no causality, and `present` False at the source's padding
-    (`Memory(..., View(..., present=...))`).
+    Cross-attention uses the source's mask, not the target's: it is not causal, and `present` is False at the source's
+    padding (`Memory(..., View(..., present=...))`).
     """
     if not crossing(case.model):
         two = case.model.family == "encoder-decoder"
@@ -106,10 +106,10 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
 
 @torch.no_grad()
 def padding_is_invisible(case: Subject) -> None:
-    """Padding on either side of source or target, whatever it holds, leaves the logits at tokens as they were.
+    """Padding on either side of source or target, whatever it holds, leaves the logits at tokens unchanged.
 
-    Else a score depends on which other texts share the batch. Padding has no keys that others see (`View.present`) and
-    does not count as a position (`count_positions`). Rows are tried one at a time, as scored and as trained.
+    Otherwise a score depends on the other texts in the batch. Padding has no keys that others see (`View.present`) and
+    does not count as a position (`count_positions`). Rows are tried one at a time, in scoring and in training.
     """
     source, target = sequences(1, 4), sequences(1, 5, seed=1)
     expected = case.model(source, target)
@@ -129,7 +129,7 @@ def padding_is_invisible(case: Subject) -> None:
 
 
 def _padded_rows(case: Subject) -> None:
-    """Requires rows of many batches, alone with their padding, to be read as they are without it."""
+    """Requires a row of a batch, alone with its padding, to give the same logits as without it."""
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
     for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
@@ -148,7 +148,7 @@ def _padded_rows(case: Subject) -> None:
 
 
 def _padded_examples(case: Subject) -> None:
-    """Requires likelihoods of rows with their padding to be those without it, and losses not to depend on it."""
+    """Requires equal likelihoods with and without padding, and losses that do not depend on the padding's tokens."""
     answers, limits = allowed(limits=case.limits), case.limits
     for batch in examples(case.trials, limits):
         for row in batch.with_source():
@@ -164,10 +164,10 @@ def _padded_examples(case: Subject) -> None:
 
 @torch.no_grad()
 def an_empty_source_is_none(case: Subject) -> None:
-    """No source, a source of no tokens and one of nothing but padding are the same.
+    """No source, a source without tokens and a source of padding alone are equivalent.
 
-    Generation from nothing has an empty source, alone or in a batch with others. A softmax over nothing gives NaN: a
-    decoder has nothing before BOS then, and an encoder reads one BOS.
+    Unconditional generation has an empty source, alone or in a batch with others. A softmax over no keys gives NaN: a
+    decoder then reads nothing before BOS, and an encoder reads a single BOS.
     """
     target, noise = sequences(2, 4, seed=1), sequences(2, 3, seed=2)
     nothing = torch.zeros_like(noise, dtype=torch.bool)
@@ -189,8 +189,9 @@ def an_empty_source_is_none(case: Subject) -> None:
 def rows_are_apart(case: Subject) -> None:
     """A row's logits and likelihood are the same alone and in a batch, with the same padding.
 
-    Scores must not depend on the batch size. Look for statistics over the batch (BatchNorm), a mask of one row used for
-    all, or a `view` that mixes rows with positions. Batches of up to 33 rows are tried, as scored and as trained.
+    Scores must not depend on the batch size. Look for statistics over the batch (BatchNorm), one row's mask used for
+    all rows, or a `view` that mixes rows with positions. Batches of up to 33 rows are tried, in scoring and in
+    training.
     """
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
@@ -218,8 +219,8 @@ def rows_are_apart(case: Subject) -> None:
 def source_matters(case: Subject) -> None:
     """Changing any token of the source changes the logits.
 
-    A source that is not read, in part or at all, makes classification and translation a guess. Look for a mask that
-    hides it, or a window too small for the depth.
+    If the source is ignored, in part or in full, classification and translation are guesses. Look for a mask that hides
+    it, or a window too small for the depth.
     """
     source, target = sequences(1, 4), sequences(1, 4, seed=1)
     before = case.model(source, target)
@@ -230,10 +231,10 @@ def source_matters(case: Subject) -> None:
 
 @torch.no_grad()
 def target_matters(case: Subject) -> None:
-    """What is predicted next depends on the token just written and on the one before it.
+    """The next token's prediction depends on the token just generated and on the one before it.
 
-    A model that does not read what it has written repeats itself. Look for a target that was shifted twice (the
-    objective puts BOS in front), or a causal mask that hides what came before.
+    A model that does not read its own output repeats itself. Look for a target that was shifted twice (the objective
+    puts BOS in front), or a causal mask that hides earlier tokens.
     """
     source, target = sequences(1, 3), sequences(1, 4, seed=1)
     if not case.causal:
@@ -247,10 +248,10 @@ def target_matters(case: Subject) -> None:
 
 @torch.no_grad()
 def inputs_are_only_read(case: Subject) -> None:
-    """Tokens and masks are the same after a pass as before it, and need not be contiguous in memory.
+    """A pass leaves tokens and masks unchanged, and accepts them when they are not contiguous in memory.
 
-    A batch is used again, for the next epoch or the next score. Use `x = x + y`, not `x += y`, on what was handed in,
-    and `reshape` or `flatten` in place of `view`.
+    A batch is used again, for the next epoch or the next score. On inputs, use `x = x + y`, not `x += y`, and `reshape`
+    or `flatten` in place of `view`.
     """
     source, source_mask = stacked([sequences(1, 4), sequences(1, 3)])
     target, target_mask = stacked([sequences(1, 3, seed=1), sequences(1, 5, seed=1)])
@@ -267,15 +268,15 @@ def inputs_are_only_read(case: Subject) -> None:
 
 @torch.no_grad()
 def embedding_enters_once(case: Subject) -> str | None:
-    """The first block reads each token's row of the table, scaled, with segment and positions, normed: each just once.
+    """The first block reads each token's row of the table, with scale, segment, positions and norm each applied once.
 
     Scale, segments, norm and positions belong to `Embedding`; a family or variant that applies one of them again trains
-    another model than its name says.
+    a model other than its name says.
     """
     source, target, read = sequences(2, 4), sequences(2, 5, seed=1), False
     for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
         for expected, found in embedded(case.model, lambda run=logits: run(case, source, target, None)):  # type: ignore[misc]
-            equal(found, expected, f"{what}, input of the first block, beside the embedding made from its parts")
+            equal(found, expected, f"{what}, input of the first block, compared with the embedding made from its parts")
             read = True
     return None if read else "its blocks are not the shared ones"
 
@@ -286,7 +287,7 @@ def _once(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | N
 
 
 def _step_by_step(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:
-    """Logits (b, t, v) of writing a target token by token after the source was read."""
+    """Logits (b, t, v) of decoding a target token by token after the source was read."""
     cache, found = case.model.prefill(source, mask), []
     for tokens in torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1).unbind(1):
         logits, cache = case.model.decode(tokens[:, None], cache)

@@ -1,4 +1,4 @@
-"""Checks of what must repeat: passes that remember nothing, steps that draw from PyTorch's generator alone."""
+"""Checks of repeatability: passes keep no state, and steps draw from PyTorch's generator alone."""
 
 import random
 import time
@@ -50,8 +50,8 @@ def nothing_is_remembered(case: Subject) -> None:
 
     A model that counts its calls or keeps what it has read can answer from memory, and its score depends on the order
     of the examples. Everything that the model, `build` and the variant's file can reach is compared before and after
-    many passes, except buffers, which scoring may not change either; keep what a pass computes in local
-    variables and in the cache that `decode` returns.
+    many passes, except buffers, which are compared in scoring only. Keep what a pass computes in local variables and in
+    the cache that `decode` returns.
     """
     texts = [_text(case, seed) for seed in range(TEXTS)]
     buffers = {name: buffer.clone() for name, buffer in case.model.named_buffers()}
@@ -75,14 +75,14 @@ def nothing_is_remembered(case: Subject) -> None:
         new.model.load_state_dict(case.model.state_dict())
         expected = _uses(new, text)
         for what, value in _uses(case, text).items():
-            equal(value, expected[what], f"{what} after many other passes, beside those of a new model")
+            equal(value, expected[what], f"{what} after many other passes, compared with those of a new model")
 
 
 def changed_weights_are_used(case: Subject) -> None:
-    """After weights are loaded or changed in place, every use of a model computes with the new ones.
+    """After weights are loaded or changed in place, every later call computes with the new ones.
 
     Training changes weights in place at every step, and scoring loads the best checkpoint into a model that was used
-    before. Keep nothing between calls that was computed from weights: neither states of a source nor merged matrices.
+    before. Between calls, keep nothing that was computed from weights: neither states of a source nor merged matrices.
     """
     other = subject(case.build, case.size, case.limits, seed=1)
     for mode in (SCORING, TRAINING):
@@ -95,7 +95,11 @@ def changed_weights_are_used(case: Subject) -> None:
                 new.model.load_state_dict(used.model.state_dict())
                 expected, found = _values(replace(new, model=new.model.train(mode.training))), _values(used)
                 for use, value in found.items():
-                    equal(value, expected[use], f"{use} {mode} after weights are {what}, beside those of a new model")
+                    equal(
+                        value,
+                        expected[use],
+                        f"{use} {mode} after weights are {what}, compared with those of a new model",
+                    )
 
 
 def _load_from(other: Subject) -> Callable[[Any], object]:
@@ -109,7 +113,7 @@ def _halve(model: Any) -> None:
 
 
 def _values(case: Subject) -> dict[str, Tensor]:
-    """What uses of a model give, without a change of its mode."""
+    """Results of all uses of a model, in the mode that it is in."""
     text, answers = _text(case, 0), allowed(limits=case.limits)
     generator = torch.Generator().manual_seed(0)
     (answer,) = written(case, text.source, answers, Decoding(max_tokens=case.limits.target_length))
@@ -130,7 +134,7 @@ def _text(case: Subject, seed: int) -> Pairs:
 
 
 def _uses(case: Subject, text: Pairs) -> dict[str, Tensor]:
-    """What cheap uses of a model give: scoring, writing and training."""
+    """Results of cheap uses of a model: scoring, generating and training."""
     return {**_scores(case, text), "losses": loss_of(case, text, TRAINING, native=True).detach()[None]}
 
 
@@ -152,10 +156,11 @@ def _short(paths: list[str]) -> str:
 
 
 def a_training_step_repeats(case: Subject) -> None:
-    """A training step repeats bit by bit from its seed, with dropout, whatever the clock and other generators say.
+    """A training step with dropout repeats bit by bit from its seed, whatever the clock and other generators say.
 
-    Runs resume and repeat only so. Draw from PyTorch's default generator, which every step seeds (`torch.rand`,
-    `nn.Dropout`), not from `random`, `numpy.random`, the clock or a generator of your own, and never seed it in a pass.
+    Resumed and repeated runs rely on this. Draw from PyTorch's default generator, which is seeded at every step
+    (`torch.rand`, `nn.Dropout`), not from `random`, `numpy.random`, the clock or a generator of your own, and never
+    seed it in a pass.
     """
     noisy = subject(case.build, replace(case.size, dropout=0.3), case.limits, trials=case.trials)
     kept = random.getstate(), np.random.get_state()
@@ -178,7 +183,7 @@ def a_training_step_repeats(case: Subject) -> None:
 
 
 def _step(case: Subject, pairs: Pairs, step: int) -> dict[str, Tensor]:
-    """The loss and the gradients of a training step that is seeded as in training."""
+    """The loss and the gradients of a training step, seeded as in training."""
     around = {name: value for name, value in settings().items() if "random" in name}
     torch.manual_seed(step)
     case.model.zero_grad()
@@ -195,7 +200,7 @@ def _step(case: Subject, pairs: Pairs, step: int) -> dict[str, Tensor]:
 
 @contextmanager
 def _later(seconds: float) -> Iterator[None]:
-    """The block runs at another time of day, as far as Python's clocks say."""
+    """Runs the block at another time of day, according to Python's clocks."""
 
     def shifted(clock: Callable[[], Any], name: str) -> Callable[[], Any]:
         return lambda: clock() + (int(seconds * 1e9) if name.endswith("_ns") else seconds)
@@ -207,11 +212,11 @@ def _later(seconds: float) -> Iterator[None]:
 
 
 def dropout_is_noise_in_training(case: Subject) -> None:
-    """`size.dropout` makes the training loss noisy, the more the higher it is, and leaves scoring alone.
+    """`size.dropout` makes the training loss noisy, more so at higher rates, and does not affect scoring.
 
-    An experiment sets one rate for all, and tunes it. A variant that ignores it, bounds it or has a rate of its own
-    is regularized otherwise than its rivals; hand `size.dropout` to the blocks and to the embedding. What is kept is
-    divided by 1 - rate, so that a layer's mean in training is what it computes in scoring (1207.0580).
+    An experiment sets one rate for all architectures, and tunes it. A variant that ignores it, limits it or uses a rate
+    of its own is regularized differently from its rivals; pass `size.dropout` to the blocks and to the embedding. What
+    is kept is divided by 1 - rate, so that a layer's mean in training is what it computes in scoring (1207.0580).
     """
     pairs = Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
     expected, moved = logits_of(case, pairs), {}
@@ -219,7 +224,7 @@ def dropout_is_noise_in_training(case: Subject) -> None:
         noisy = subject(case.build, replace(case.size, dropout=rate), case.limits, trials=case.trials)
         noisy.model.load_state_dict(case.model.state_dict())
         scored = logits_of(noisy, pairs)
-        equal(scored, expected, f"logits of scoring with dropout {rate}, beside those without")
+        equal(scored, expected, f"logits of scoring with dropout {rate}, compared with those without")
         losses, distances = [], []
         for seed in range(DRAWS):
             torch.manual_seed(seed)
@@ -243,7 +248,7 @@ def dropout_is_noise_in_training(case: Subject) -> None:
 
 @torch.no_grad()
 def _noise_has_no_bias(case: Subject, pairs: Pairs) -> None:
-    """Requires the mean of what every noisy module computes in training to be what it computes in scoring."""
+    """Requires the mean output of every noisy module in training to equal its output in scoring."""
     model = subject(case.build, replace(case.size, dropout=UNBIASED), case.limits).model
     noisy: list[str] = []
     for name, call in sorted(_calls(model, pairs).items(), key=lambda call: -call[0].count(".")):
@@ -263,7 +268,7 @@ def _noise_has_no_bias(case: Subject, pairs: Pairs) -> None:
 
 
 def _calls(model: nn.Module, pairs: Pairs) -> dict[str, Callable[[], Any]]:
-    """The first call of every module below a model, in a pass in training mode."""
+    """The first call of every submodule of a model, in a pass in training mode."""
     calls: dict[str, Callable[[], Any]] = {}
     with ExitStack() as hooks:
         for name, module in model.named_modules():
@@ -283,10 +288,10 @@ def _output(call: Callable[[], Any], seed: int) -> Tensor:
 
 
 def objectives_draw_from_their_generator(case: Subject) -> None:
-    """What an objective draws comes from the generator that it is given, and from nowhere else.
+    """An objective draws only from the generator that it is given.
 
-    Training gives a new one to each step, scoring one to each batch: with another source of chance a run does not
-    repeat, and one that is seeded inside draws the same each time. Pass `generator` on to every `torch.rand`.
+    Training passes a new generator for each step, scoring one for each batch. With another source of randomness a run
+    does not repeat; a generator seeded inside draws the same each time. Pass `generator` on to every `torch.rand`.
     """
     torch.manual_seed(0)
     state = torch.get_rng_state()
@@ -297,7 +302,7 @@ def objectives_draw_from_their_generator(case: Subject) -> None:
     first, again = ([loss_of(case, texts(), SCORING, seed, True).item() for seed in range(DRAWS)] for _ in range(2))
     require(first == again, "the loss differs between two draws from the same generator")
     if case.model.objective.estimated:
-        require(len(set(first)) > 1, "the loss hides the same, whatever generator it is given")
+        require(len(set(first)) > 1, "the loss hides the same tokens, whatever generator it is given")
     answers = allowed(limits=case.limits)
     sample = Decoding(max_tokens=min(4, case.limits.target_length), strategy="sample")
     samples = [_texts(written(case, texts().source, answers, sample, seed)) for seed in (*range(DRAWS), *range(DRAWS))]

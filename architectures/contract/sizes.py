@@ -1,4 +1,4 @@
-"""The properties of reading once more, in models of other sizes."""
+"""The properties of a pass again, in models of other sizes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,10 +40,10 @@ READING: tuple[Callable[[Subject], str | None], ...] = (
 
 
 def other_sizes_read_alike(case: Subject) -> str | None:
-    """Models of other widths, heads, depths and vocabularies have the properties of reading, too.
+    """Models of other widths, heads, depths and vocabularies have the same properties of a pass.
 
-    What is compared is larger than what is checked: a number that fits one size only (a head count, a width, the number
-    of tokens) breaks elsewhere. Take every number from `size` and `limits`.
+    The models that `compare` trains are larger than those checked: a number that fits one size only (a head count, a
+    width, the number of tokens) fails at another. Take every number from `size` and `limits`.
     """
     if not case.trials.sizes:
         return "no other size is tried"

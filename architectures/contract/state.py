@@ -24,7 +24,7 @@ CHANGING = {"_forward_hooks", "_backward_hooks", "_is_full_backward_hook"}  # bo
 def reachable(**roots: object) -> dict[str, str]:
     """A fingerprint of every value that can be reached from ``roots``, by the path to it.
 
-    Code of a variant's own is followed into its globals, closures and class attributes; known libraries are not.
+    The variant's own code is followed into its globals, closures and class attributes; known libraries are not.
     """
     found: dict[str, str] = {}
     seen: set[int] = set()
@@ -45,7 +45,7 @@ def reachable(**roots: object) -> dict[str, str]:
 
 
 def settings() -> dict[str, str]:
-    """Settings of the process that a pass could change: of PyTorch, generators and the environment."""
+    """Process-wide settings that a pass could change: those of PyTorch, random generators and the environment."""
     return {
         "os.environ": _hash(repr(sorted(os.environ.items())).encode()),
         "the state of Python's `random`": _hash(repr(random.getstate()).encode()),
@@ -77,7 +77,7 @@ def _fingerprint(value: Any) -> str:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, object]]:
-    """What a value holds, each with how it is reached from there."""
+    """What a value holds, each part with its path from there."""
     if isinstance(value, Mapping):
         yield from ((f"[{_key(key)}]", part) for key, part in list(value.items()))
     elif isinstance(value, list | tuple | deque):
@@ -116,7 +116,7 @@ def _of_cell(value: types.CellType) -> Iterator[tuple[str, object]]:
 
 
 def _of_names(value: Any) -> Iterator[tuple[str, object]]:
-    """The attributes of a class or module of the variant's own."""
+    """The attributes of a class or module that belongs to the variant."""
     if _is_own(value.__module__ if isinstance(value, type) else value.__name__):
         yield from ((f".{k}", v) for k, v in list(vars(value).items()) if not k.startswith("__"))
 
@@ -130,7 +130,7 @@ def _of_object(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def _is_own(module: str | None) -> bool:
-    """Whether a module is the user's: no known library, and not installed beside them."""
+    """Whether a module is the user's: neither a known library nor installed where libraries are."""
     if module is None or module.partition(".")[0] in KNOWN:
         return False
     place = getattr(sys.modules.get(module), "__file__", None)

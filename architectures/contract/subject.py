@@ -1,4 +1,4 @@
-"""What the checks look at: a tiny random model, random tokens, and how two results are compared."""
+"""What the checks use: a tiny random model, random tokens, and the comparison of two results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,13 +38,13 @@ class Subject:
         return str(self.model.family) != "encoder"
 
     def with_room(self, source: int, target: int) -> "Subject":
-        """The same variant with limits of so many tokens."""
+        """The same variant with these maximum lengths."""
         limits = Limits(self.limits.vocabulary, source, target)
         return subject(self.build, self.size, limits, trials=self.trials)
 
 
 def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int = 0, trials: Trials = QUICK) -> Subject:
-    """A model in which every parameter is random, so that nothing starts out as zero and hides a fault."""
+    """A model in which every parameter is random, so that no zero initial value hides a fault."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(size, limits).eval()
@@ -55,13 +55,13 @@ def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int 
 
 
 def _noise_scale(size: Size) -> float:
-    """At most 1; less where logits would grow with width and depth, and rounding errors with them."""
+    """At most 1; less if width and depth would make the logits, and their rounding errors, too large."""
     larger = size.dim * size.depth / (SIZE.dim * SIZE.depth)
     return float(max(1.0, larger) ** -0.5)
 
 
 def fresh(build: Build, seed: int = 0, size: Size = SIZE, limits: Limits = LIMITS) -> Any:
-    """A model as training gets it."""
+    """A model as training builds it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(size, limits)
@@ -110,14 +110,14 @@ def loss_of(
 def written(
     case: Subject, source: Tensor, answers: Tensor, decoding: Decoding, seed: int = 0, mask: Tensor | None = None
 ) -> list[Tensor]:
-    """What the model writes for sources (b, s)."""
+    """The model's answers to sources (b, s)."""
     generator = torch.Generator().manual_seed(seed)
     texts: list[Tensor] = case.model.objective.generate(case.model, source, mask, answers, decoding, generator)
     return texts
 
 
 def padded(tokens: Tensor, left: int, right: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Tokens with arbitrary tokens on both sides, and the mask that tells them apart."""
+    """Tokens with arbitrary tokens on both sides, and the mask that marks the original ones."""
     rows, length = tokens.shape
     noise = sequences(rows, left + right, seed=seed)
     mask = torch.zeros(rows, left + length + right, dtype=torch.bool)
@@ -126,7 +126,7 @@ def padded(tokens: Tensor, left: int, right: int, seed: int) -> tuple[Tensor, Te
 
 
 def stacked(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows (1, n) of any lengths, padded at the right with arbitrary tokens, and their mask."""
+    """Rows (1, n) of any lengths, padded on the right with arbitrary tokens, and their mask."""
     width = max(row.shape[1] for row in rows)
     both = [padded(row, 0, width - row.shape[1], seed=7) for row in rows]
     return torch.cat([tokens for tokens, _ in both]), torch.cat([mask for _, mask in both])
@@ -143,7 +143,7 @@ def require(condition: bool, what: str) -> None:
 
 
 def equal(found: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
-    """Requires (b, t, ...) or (b,) to agree within ``tolerance``; else says where they differ most, and by how much."""
+    """Requires (b, t, ...) or (b,) to agree within ``tolerance``; the error gives the largest difference and where."""
     require(found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
     difference = (found - expected).abs()
     if difference.numel() and not bool((difference <= tolerance).all()):

@@ -1,8 +1,8 @@
-"""All checks in the order in which a fault is best named, and what they find on a variant.
+"""All checks, and their results for a variant; their order puts the most telling fault first.
 
-A check takes a ``Subject`` and raises ``BrokenError`` with what it found where its property fails; where the
-property has no meaning for a model it returns why. Its docstring is what users read: first the property, then why it
-matters and what to do.
+A check takes a ``Subject`` and raises ``BrokenError`` with its finding if the property fails; if the property has no
+meaning for a model, it returns the reason. Users read its docstring: first the property, then why it matters and what
+to do.
 """
 
 import inspect
@@ -102,7 +102,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found: ``problem`` where its property fails, ``note`` where it does not apply, else neither."""
+    """The result of a check: ``problem`` if its property fails, ``note`` if it does not apply, else neither."""
 
     check: Check
     problem: str | None = None
@@ -114,9 +114,9 @@ class Result:
 
 
 def results(build: Build, path: str = "", checks: Sequence[Check] = CHECKS, trials: Trials = QUICK) -> Iterator[Result]:
-    """Runs every check on a new model, one at a time, on so many inputs as ``trials`` says.
+    """Runs every check on a new model, one at a time, on as many inputs as ``trials`` says.
 
-    ``path`` is the file whose lines errors are looked up in.
+    ``path`` is the variant's file; an error names the line of it that raised.
     """
     for check in checks:
         with torch.random.fork_rng(devices=[]):
@@ -131,7 +131,7 @@ def property_of(check: Check) -> str:
 
 
 def explanation(check: Check) -> str:
-    """Why the property matters and what to do where it fails."""
+    """Why the property matters, and what to do if it fails."""
     return " ".join(_paragraphs(check)[1:])
 
 

@@ -12,7 +12,7 @@ from tasks.example import SPECIALS
 
 
 def unique_tokens(rows: int, source: int, target: int, padding: bool) -> Pairs:
-    """A batch in which no token stands twice; with ``padding`` every row but the first ends with a token of padding."""
+    """A batch in which no token occurs twice; with ``padding`` every row but the first ends with a token of padding."""
     count = rows * (source + target)
     ids = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + len(SPECIALS)
     parts = ids[: rows * source].view(rows, source), ids[rows * source :].view(rows, target)
@@ -28,9 +28,9 @@ def unique_tokens(rows: int, source: int, target: int, padding: bool) -> Pairs:
 
 @contextmanager
 def token_gradients(model: nn.Module, vocabulary: int) -> Iterator[Callable[[], dict[int, float] | None]]:
-    """Watches tables with ``vocabulary`` rows in the block; the function gives the largest gradient of each token.
+    """Watches tables with ``vocabulary`` rows in the block; the function returns each token's largest gradient.
 
-    It gives None where no such table was looked up. Special tokens are left out.
+    It returns None if no such table was used. Special tokens are left out.
     """
     read: list[tuple[Tensor, Tensor]] = []
 
@@ -56,5 +56,5 @@ def token_gradients(model: nn.Module, vocabulary: int) -> Iterator[Callable[[], 
 
 
 def _looks_up(module: nn.Module) -> bool:
-    """Whether a module is a table of tokens, and no output matrix of the same shape."""
+    """Whether a module is a token table, and not an output matrix of the same shape."""
     return not isinstance(module, nn.Linear) and not hasattr(module, "product")

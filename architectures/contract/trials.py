@@ -1,17 +1,17 @@
-"""How much the checks try: the properties stay the same, the batches, lengths, calls and sizes grow."""
+"""How much the checks try: the properties are the same for all; batches, lengths, calls and sizes grow."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Trials:
-    """How many inputs each property is tried on.
+    """The number of inputs on which each property is tried.
 
-    ``rows``: rows of batches, each in every one of ``layouts`` (see ``batches``). ``lengths``: tokens of a source or a
-    target, around powers of two, where kernels, tables and rules by length change. ``calls``: rounds of cheap calls.
-    ``steps``: training steps that are repeated. ``decoded``: tokens decoded one by one from a cache whose rows are
-    reordered. ``samples``: answers drawn to compare frequencies with likelihoods. ``sizes``: other widths, heads,
-    depths and vocabularies.
+    ``rows``: numbers of rows of batches, each in every one of ``layouts`` (see ``batches``). ``lengths``: tokens of a
+    source or a target, around powers of two, where kernels, tables and length-dependent rules change. ``calls``: rounds
+    of cheap calls. ``steps``: training steps that are repeated. ``decoded``: tokens decoded one by one from a cache
+    whose rows are reordered. ``samples``: answers drawn to compare frequencies with likelihoods. ``sizes``: other
+    widths, heads, depths and vocabularies.
     """
 
     name: str
