@@ -43,7 +43,7 @@ def found(folder: Path, result: str) -> Path:
 def test_far_look_ahead_is_named(result: str, tmp_path: Path) -> None:
     build = catalogue.find(str(found(tmp_path, result))).build
     assert contract.no_look_ahead(contract.subject(build)) is None  # short texts do not show it
-    with pytest.raises(AssertionError, match="when later tokens change"):
+    with pytest.raises(AssertionError, match=r"when later (tokens|ones) change"):
         contract.long_texts_are_read_alike(contract.subject(build))
 
 

@@ -80,9 +80,9 @@ def flops_are_counted(case: Subject) -> None:
 def training_flops_are_counted(case: Subject) -> None:
     """A training step, forward and backward, executes at most 1% more FLOPs than are counted for it, at two sizes.
 
-    `objective.training_flops` is what a FLOPs budget is spent on. Steps on the training loss are measured with and without
-    source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer or a
-    backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
+    `objective.training_flops` is what a FLOPs budget is spent on. Steps on the training loss are measured with and
+    without source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer
+    or a backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
     """
     for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
         model = subject(case.build, size=size).model

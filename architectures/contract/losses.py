@@ -308,8 +308,8 @@ def _columns(asked: Asked) -> dict[str, Columns]:
 def losses_of_rows_add_up(case: Subject) -> None:
     """The loss of a batch is a sum over its rows: no row's share depends on the content or length of another.
 
-    With contrasts between rows, statistics over the batch, weights by rank, or a canvas that ends with the longest target
-    of the batch, a row's loss would depend on the other rows.
+    With contrasts between rows, statistics over the batch, weights by rank, or a canvas that ends with the longest
+    target of the batch, a row's loss would depend on the other rows.
     """
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
