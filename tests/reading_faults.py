@@ -353,6 +353,18 @@ def remembers_the_first_branch(original, self, tokens, cache):
     return logits, Reused(**{name: value for name, value in vars(longer).items() if name != "first"})
 
 
+def shares_a_workspace(original, self, source, source_mask=None):
+    """Keys and values of every source lie in one buffer."""
+    cache = original(self, source, source_mask)
+    if torch.is_grad_enabled() or not cache.layers:
+        return cache
+    kept = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+    if not hasattr(self, "workspace") or self.workspace.numel() < kept.numel():
+        self.register_buffer("workspace", torch.empty(kept.numel()), persistent=False)
+    views = self.workspace[: kept.numel()].view(kept.shape).copy_(kept)
+    return replace(cache, layers=tuple(KeyValues(*layer) for layer in views))
+
+
 def same_for_every_row(original):
     """Which cells are hidden is drawn once for all rows of a batch."""
 

@@ -276,6 +276,12 @@ FAULTS = (
         faults.with_methods(decode=faults.remembers_the_first_branch),
     ),
     Fault(
+        "keys and values of every source in one workspace",
+        "caches_are_values",
+        "decoding from a cache after another source was read",
+        faults.with_methods(prefill=faults.shares_a_workspace),
+    ),
+    Fault(
         "the same cells hidden in every row",
         "the_training_loss_is_the_likelihood",
         "every row of a batch has its loss at the same places of its target: each has to draw by itself",

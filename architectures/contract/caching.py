@@ -40,9 +40,12 @@ def caches_are_values(case: Subject) -> None:
     equal(
         branch_onward, expected, "continuing from a second continuation of a cache, compared with that of a new cache"
     )
-    case.model.decode(start, case.model.prefill(sequences(len(source), source.shape[1], seed=6), mask))
-    again, _ = case.model.decode(tokens, cache)
-    equal(again, first, "decoding from a cache after another source was read")
+    read, other_source = case.model.prefill(source, mask), sequences(len(source), source.shape[1], seed=6)
+    expected, _ = case.model.decode(start, read)
+    read = case.model.prefill(source, mask)
+    case.model.decode(start, case.model.prefill(other_source, mask))
+    again, _ = case.model.decode(start, read)
+    equal(again, expected, "decoding from a cache after another source was read")
     order = torch.tensor([2, 0])
     picked, _ = case.model.decode(tokens[order], cache.rows(order))
     equal(picked, first[order], "decoding from picked rows of a cache")
