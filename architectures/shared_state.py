@@ -4,6 +4,7 @@ Two snapshots are compared, from before and after the code ran. Code that hides 
 goes unnoticed; this is why a user's variant is trained in a process of its own.
 """
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
@@ -13,8 +14,11 @@ import numpy as np
 import torch
 
 OURS = frozenset({"archbench", "architectures", "reports", "runs", "tasks"})
-WATCHED = OURS | {"builtins", "functools", "itertools", "math", "numpy", "random", "torch"}
-FUNCTIONS: tuple[type, ...] = (FunctionType, BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.argmax))
+LIBRARIES = frozenset({"json", "math", "numpy", "random", "rouge_score", "sacrebleu", "safetensors", "sklearn", "time"})
+WATCHED = OURS | LIBRARIES | {"builtins", "functools", "itertools", "tokenizers", "torch"}
+METRICS = ("rouge_score.rouge_scorer", "sacrebleu.metrics.bleu", "sacrebleu.metrics.chrf", "sklearn.metrics")
+_BY_C = (np.ufunc, type(np.argmax), type(np.random.default_rng))
+FUNCTIONS: tuple[type, ...] = (FunctionType, BuiltinFunctionType, MethodDescriptorType, *_BY_C)
 CODE = (*FUNCTIONS, property, staticmethod, classmethod)
 PLAIN = (bool, int, float, complex, str, bytes, type(None), tuple, frozenset)
 CONTAINERS = (dict, list, set)
@@ -32,8 +36,11 @@ class _Code(NamedTuple):
 def snapshot() -> dict[Place, object]:
     """Everything that is watched, by its place: module, name, and the name within a class.
 
-    Takes about 0.03 s. The snapshot keeps the values alive, so that none of their addresses is used again.
+    The libraries of the metrics are loaded for it. The snapshot keeps the values alive, so that none of their addresses
+    is used again.
     """
+    for name in METRICS:
+        importlib.import_module(name)
     found: dict[Place, object] = {("torch settings", name): _setting(read) for name, read in SETTINGS.items()}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in WATCHED and isinstance(module, ModuleType):
@@ -46,7 +53,7 @@ def snapshot() -> dict[Place, object]:
 def changes(before: dict[Place, object]) -> list[str]:
     """The differences between the present state and a snapshot, as dotted names; modules loaded since do not count."""
     after, gone = snapshot(), object()
-    known = {id(value) for value in before.values()}
+    known = {id(_function(value)) for value in before.values()}
     changed = {place for place, value in before.items() if _differs(value, after.get(place, gone))}
     changed |= {place for place in after.keys() - before.keys() if _is_added(place, before)}
     return sorted(".".join(place) for place in changed if not _is_by_torch(place, after.get(place), known))
@@ -75,7 +82,7 @@ def _entries(name: str, module: ModuleType) -> Iterator[tuple[Place, object]]:
             if vars(value).get("__module__") == name:
                 yield from (((name, key, *inner), part) for inner, part in _members(value, own))
         elif issubclass(kind, FunctionType):
-            yield (name, key), _code(value) if own else value
+            yield (name, key), _code(value)
         elif issubclass(kind, CODE) or (own and issubclass(kind, PLAIN)):
             yield (name, key), value
         elif own and key.isupper() and issubclass(kind, CONTAINERS):
@@ -87,7 +94,7 @@ def _members(owner: type, own: bool) -> Iterator[tuple[Place, object]]:
     for key, value in list(vars(owner).items()):
         kind = type(value)
         if issubclass(kind, FunctionType):
-            yield (key,), _code(value) if own else value
+            yield (key,), _code(value)
         elif issubclass(kind, CODE) or (own and issubclass(kind, PLAIN)):
             yield (key,), value
 
@@ -95,6 +102,10 @@ def _members(owner: type, own: bool) -> Iterator[tuple[Place, object]]:
 def _code(function: FunctionType) -> _Code:
     keywords = tuple((function.__kwdefaults__ or {}).items())
     return _Code(function, (function.__code__, *(function.__defaults__ or ()), *keywords))
+
+
+def _function(value: object) -> object:
+    return value.function if isinstance(value, _Code) else value
 
 
 def _differs(before: object, after: object) -> bool:
@@ -125,6 +136,7 @@ def _is_by_torch(place: Place, after: object, known: set[int]) -> bool:
 
     ``known`` has the addresses of what was watched before: a known value is not new, wherever it appears.
     """
+    after = _function(after)
     function = getattr(after, "fget", None) or getattr(after, "__func__", after)
     file = getattr(getattr(function, "__code__", None), "co_filename", "")
     return place[0].partition(".")[0] == "torch" and file.startswith(_TORCH) and id(after) not in known
@@ -148,6 +160,13 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "torch.backends.cuda.flash_sdp_enabled()": torch.backends.cuda.flash_sdp_enabled,
     "torch.backends.cuda.mem_efficient_sdp_enabled()": torch.backends.cuda.mem_efficient_sdp_enabled,
     "torch.backends.cuda.math_sdp_enabled()": torch.backends.cuda.math_sdp_enabled,
+    "torch.backends.cuda.cudnn_sdp_enabled()": torch.backends.cuda.cudnn_sdp_enabled,
+    "torch.backends.cudnn.allow_tf32": lambda: torch.backends.cudnn.allow_tf32,
+    "torch.backends.cudnn.enabled": lambda: torch.backends.cudnn.enabled,
+    "torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction": (
+        lambda: torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    ),
+    "torch.is_autocast_cache_enabled()": torch.is_autocast_cache_enabled,
     "torch.backends.mkldnn.enabled": lambda: torch.backends.mkldnn.enabled,
     "torch.is_warn_always_enabled()": torch.is_warn_always_enabled,
     "torch.set_flush_denormal()": lambda: (torch.full((), 1e-40) * 1.0).item() == 0.0,

@@ -5,9 +5,11 @@ Layout (`DIR`): `experiment.json`, `data/<dataset>.json`, `references/<dataset>.
 Nothing here fails on a missing or half-written file: a report on what is there beats none.
 """
 
+import contextlib
 import csv
 import json
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +103,12 @@ class Folder:
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
-        found = [row for path in self._files("data") if isinstance(row := self._sealed(path), dict)]
+        found = [row for path in self._files("data") if isinstance(row := self._sealed(path, "digest"), dict)]
         return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
 
     def references(self) -> list[Row]:
         """The classical rows of every data set."""
-        found = [self._sealed(path) for path in self._files("references")]
+        found = [self._sealed(path, "data") for path in self._files("references")]
         return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
     def experiment_rows(self) -> list[Row]:
@@ -134,13 +136,30 @@ class Folder:
     def _path(self, run: str, name: str) -> Path | None:
         return self.root / "runs" / run / name if _is_name(run) else None
 
-    def _sealed(self, path: Path) -> Any:
-        """The JSON in `path`; None, and noted, where it is not as it was written."""
-        try:
-            return read_about(path)
-        except ValueError:
-            self.unread.append(str(path.relative_to(self.root)))
-            return None
+    def _sealed(self, path: Path, key: str) -> Any:
+        """The JSON in `path`; None, and noted, where it is not as it was written.
+
+        So it is where it is about other data than all runs of the data set: `key` has their digest in each of its rows.
+        """
+        with contextlib.suppress(ValueError):
+            value = read_about(path)
+            rows = [row for row in (value if isinstance(value, list) else [value]) if isinstance(row, dict)]
+            known = self._digests[path.stem]
+            if not known or all(row.get(key, "") in known for row in rows):
+                return value
+        self.unread.append(str(path.relative_to(self.root)))
+        return None
+
+    @cached_property
+    def _digests(self) -> defaultdict[str, set[str]]:
+        """The digests of the data that the plans of runs name, by data set."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for run in self.runs():
+            plan = self._of(run, PLAN)
+            row = _planned(plan) if isinstance(plan, dict) and plan.get("data") else {}
+            if row:
+                found[str(row.get("dataset"))].add(plan["data"])
+        return found
 
     def _is_damaged(self, run: str, name: str) -> bool:
         """Where the list of a run's files is not to be trusted, only what it was is said, nothing that it gave."""

@@ -115,9 +115,11 @@ def read_sealed(path: Path) -> Any:
 def read_about(path: Path) -> Any:
     """What ``read_sealed`` gives for the card or the reference rows of the data set that the file is named after.
 
-    Raises ``InputError`` also where they are of another data set.
+    Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
     """
     value = read_sealed(path)
+    if not is_sealed(path) and is_sealed(path.parent.parent / "experiment.json"):
+        raise InputError(f"{path}: has no seal, as it had when it was written; delete it and run compare again")
     rows = value if isinstance(value, list) else [value]
     others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
     if others:

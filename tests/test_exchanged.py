@@ -190,6 +190,34 @@ def test_what_is_recorded_about_another_data_set_is_left_out(
     assert told == ", ".join(f"{place}/{file.name}" for file in sorted(files) if file.stem not in kept)
 
 
+@pytest.mark.parametrize(
+    ("place", "table", "key"), [("data", "datasets", "digest"), ("references", "references", "data")]
+)
+@pytest.mark.parametrize("change", ["other data", "no seal"])
+def test_what_is_recorded_about_other_data_or_without_a_seal_is_left_out(
+    out: Path, place: str, table: str, key: str, change: str
+) -> None:
+    path = out / place / "colours.json"
+    value = store.read_sealed(path)
+    assert len(tables.collect(out)[table])
+    if change == "no seal":
+        store.write_json(path, value)
+    else:
+        rows = [row | {key: "0" * 64} for row in (value if isinstance(value, list) else [value])]
+        store.write_sealed(path, rows if isinstance(value, list) else rows[0])
+    found = tables.collect(out)
+    assert not len(found[table])
+    assert found["experiment"].set_index("key").loc["left_out", "value"] == f"{place}/colours.json"
+
+
+def test_reference_rows_without_their_seal_are_made_again(out: Path) -> None:
+    plan = from_json(store.read_json(named(out, "decoder-s0") / "plan.json"))
+    assert work.has_references(plan, out)
+    path = out / "references" / "colours.json"
+    store.write_json(path, store.read_sealed(path))
+    assert not work.has_references(plan, out)
+
+
 def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "colours")
     plan = from_json(store.read_json(place / "plan.json"))

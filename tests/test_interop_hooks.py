@@ -56,6 +56,10 @@ ATTACHED: dict[str, tuple[Callable[[Any], object], str]] = {
     "weight norm": (parametrizations.weight_norm, "a parametrization of weight.*remove_parametrizations"),
     "spectral norm": (torch.nn.utils.spectral_norm, "a forward pre-hook .*remove_weight_norm"),
     "pruning": (lambda part: prune.l1_unstructured(part, "weight", 0.5), "a forward pre-hook .*prune.remove"),
+    "class": (
+        lambda part: setattr(part, "__class__", type("Mine", (type(part),), {"forward": tripled})),
+        r"a class with a forward method of its own \(Mine\)",
+    ),
     "forward": (lambda part: setattr(part, "forward", types.MethodType(tripled, part)), "a forward method of its own"),
 }
 

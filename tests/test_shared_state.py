@@ -1,13 +1,16 @@
 """What a variant's code changes outside of itself is noticed, wherever it does so, and the variant refused."""
 
 import builtins
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 import torch
+from sacrebleu.metrics.chrf import CHRF
 from torch import nn
 from torch.nn import functional as F
 
@@ -53,6 +56,18 @@ CHANGES: dict[str, tuple[str, Patch]] = {
     "a module of torch": ("torch.nn.modules.activation.GELU.forward", set_on(nn.GELU, "forward", nn.ReLU.forward)),
     "a method of tensors": ("torch.Tensor.norm", set_on(torch.Tensor, "norm", lambda self: self)),
     "a method that tensors inherit": ("torch.Tensor.softmax", set_on(torch.Tensor, "softmax", lambda self, dim: self)),
+    "the code of a function of torch": (
+        "torch.nn.functional.silu",
+        set_on(F.silu, "__code__", (lambda input, inplace=False: input).__code__),
+    ),
+    "a default argument of torch": ("torch.nn.functional.layer_norm", set_on(F.layer_norm, "__defaults__", (1e-3,))),
+    "a metric of a library": ("sklearn.metrics.f1_score", set_on(sklearn.metrics, "f1_score", lambda *_, **named: 1.0)),
+    "a method of a library's metric": (
+        "sacrebleu.metrics.chrf.CHRF.corpus_score",
+        set_on(CHRF, "corpus_score", lambda *_: 100.0),
+    ),
+    "a clock": ("time.perf_counter", set_on(time, "perf_counter", lambda: 0.0)),
+    "a generator of NumPy": ("numpy.random.default_rng", set_on(np.random, "default_rng", lambda seed=None: None)),
     "a function of NumPy": ("numpy.argmax", set_on(np, "argmax", np.argmin)),
     "a built-in function": ("builtins.sum", set_on(builtins, "sum", max)),
 }
