@@ -245,7 +245,9 @@ def _new(
 @app.command("check")
 def _check(
     architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture, or a variant's file.")],
-    thorough: Annotated[bool, typer.Option("--thorough", help="More inputs, as compare tries once.")] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Try more inputs, as compare does once for each new file.")
+    ] = False,
 ) -> int:
     """Check that a variant keeps the contract, property by property."""
     from architectures import catalogue

@@ -61,7 +61,8 @@ def told(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None
     failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, found), strict=True))
     held, total = len(found) - failed - passed_over, len(contract.CHECKS)
     parts = [f"{held} of {total} properties hold"]
-    parts += [f"{failed} fail{'' if failed > 1 else 's'}"] if failed else []
+    wrong = [result.name for result in found if result.problem is not None]
+    parts += [f"{failed} fail, {wrong[0]} first" if failed > 1 else "1 fails"] if failed else []
     parts += [f"{total - len(found)} are broken as they have to be"] if total > len(found) else []
     parts += [f"{passed_over} do{'' if passed_over > 1 else 'es'} not apply"] if passed_over else []
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")

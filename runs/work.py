@@ -39,7 +39,8 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     machine.deterministic(plan.deterministic)
     machine.attention(plan.device)
-    shared = shared_state.snapshot() if plan.foreign else {}
+    before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
+    shared = before if plan.foreign else {}
     prepared = _prepared(plan)
     stepper = _stepper(plan, prepared)
     if plan.training.recompute:

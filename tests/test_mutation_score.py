@@ -93,6 +93,7 @@ def test_a_few_mutants_of_the_decoder_are_refused() -> None:
     assert "refused  " in done.stdout and "SURVIVED" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_score_that_is_too_low_changes_the_status() -> None:
     done = run("--sample", "1", "--seed", "5", "--variants", "decoder", "--at-least", "1.1")
     assert done.returncode == 1 and "| **all** |" in done.stdout, done.stderr

@@ -305,13 +305,13 @@ FAULTS = (
     Fault(
         "a mean over targets, not over tokens",
         "the_training_loss_is_the_likelihood",
-        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8, expected 0.250",
+        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8 tokens, expected 0.250",
         faults.objective(faults.SequenceMean),
     ),
     Fault(
         "a mean over targets of which cells are hidden",
         "the_training_loss_is_the_likelihood",
-        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8, expected 0.250",
+        "a target of 2 tokens weighs 0.500 in the loss of a batch of 8 tokens, expected 0.250",
         faults.objective(faults.MaskedSequenceMean),
         "encoder",
     ),

@@ -263,7 +263,9 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
     every, tokens = torch.stack(draws), mask.sum(1)
     error = SIGMAS * every.std(0) / len(draws) ** 0.5
     for row, (weight, expected) in enumerate(zip(every.mean(0), tokens / tokens.sum(), strict=True)):
-        message = f"a target of {int(tokens[row])} tokens weighs {weight:.3f} in the loss of a batch of {tokens.sum()}"
+        message = (
+            f"a target of {int(tokens[row])} tokens weighs {weight:.3f} in the loss of a batch of {tokens.sum()} tokens"
+        )
         require(abs(weight - expected) <= error[row] + 1e-5, f"{message}, expected {expected:.3f}")
 
 
