@@ -172,7 +172,8 @@ def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) 
     again = [i for i, text in enumerate(lines) if re.fullmatch(r"      found: what \w+ found", text)]
     assert again and all(lines[i - 1].startswith("FAIL") and not lines[i + 1].startswith(" ") for i in again)
     failures = sum(text.startswith("FAIL") for text in lines)
-    assert f", {failures} fail, 4 do not apply (" in lines[-1]
+    first = next(text for text in lines if text.startswith("FAIL")).split()[1]
+    assert f", {failures} fail, {first} first, 4 do not apply (" in lines[-1]
 
 
 @pytest.mark.parametrize(
