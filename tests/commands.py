@@ -36,6 +36,13 @@ test_examples = 10
 RUNS = 4
 
 
+def finished(place: Path) -> Path:
+    """A new folder with an experiment, and in ``whole`` a comparison that is finished."""
+    write(place)
+    assert compare(place, place / "whole", "--jobs", "1")[0] == 0
+    return place
+
+
 def write(folder: Path, experiment: str = EXPERIMENT) -> Path:
     """An experiment and its data in ``folder``; the experiment's file."""
     kinds = ("red house,warm", "red car,warm", "blue house,cold", "blue car,cold")

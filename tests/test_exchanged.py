@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from commands import compare, done, said, scores, write
+from commands import compare, done, finished, said, scores
 from fake_work import FakePlan
 from safetensors import safe_open
 from tiny_runs import trained, write_data
@@ -26,10 +26,7 @@ from tasks.errors import InputError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment, and in ``whole`` a comparison that is finished."""
-    place = tmp_path_factory.mktemp("small")
-    write(place)
-    assert compare(place, place / "whole", "--jobs", "1")[0] == 0
-    return place
+    return finished(tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture

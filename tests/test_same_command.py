@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import RUNS, compare, done, said, scores, write
+from commands import RUNS, compare, done, finished, said, scores
 
 import runs.checkpoint
 from runs import store
@@ -16,10 +16,7 @@ SINGLE = ("--jobs", "1", "--architectures", "decoder", "--seeds", "1")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment, and in ``whole`` a comparison that is finished."""
-    place = tmp_path_factory.mktemp("small")
-    write(place)
-    assert compare(place, place / "whole", "--jobs", "1")[0] == 0
-    return place
+    return finished(tmp_path_factory.mktemp("small"))
 
 
 @pytest.mark.fault(

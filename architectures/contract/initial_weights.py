@@ -48,8 +48,8 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
     same = sum(_varies(a) and a.shape == b.shape and torch.equal(a, b) for a, b in zip(*draws, strict=False))
     message = f"{same} of {len(draws[0])} random tensors are the same under another seed: `build` draws with its own"
     require(not same, f"{message} ({', '.join(fixed[:3])})" if fixed else message)
-    names = ", ".join(fixed[:3])
-    require(not (seeded and fixed), f"`build` calls {seeded[0] if seeded else ''}, and {names} do not follow the seed")
+    calls, names = ", ".join(seeded[:1]), ", ".join(fixed[:3])
+    require(not (calls and names), f"`build` calls {calls}, and {names} do not follow the seed")
     for place, name in enumerate(fixed):
         for later in fixed[place + 1 :]:
             alike = first[name].shape == first[later].shape and torch.equal(first[name], first[later])

@@ -242,7 +242,6 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     for low, high in pairwise(RATES):
         message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
         require(moved[high] > GROWS * moved[low], message)
-
     _noise_has_no_bias(case, pairs)
 
 
