@@ -558,8 +558,9 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def _architectures() -> dict[str, str]:
     from architectures import catalogue
+    from architectures.variant import STOCK
 
-    described = catalogue.STOCK | {name: f"of another package: {value}" for name, value in catalogue.offered().items()}
+    described = STOCK | {name: f"of another package: {value}" for name, value in catalogue.offered().items()}
     return {name: described.get(name) or catalogue.find(name).document for name in catalogue.names()}
 
 

@@ -11,11 +11,9 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from architectures import ablations, shared_state, sources, variants
 from architectures.decoder import DecoderOnly
@@ -23,57 +21,11 @@ from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
 from architectures.patience import limited
 from architectures.size import Limits, Size
+from architectures.variant import STOCK, Variant
 from tasks.errors import InputError, irregular, is_signalled, one_line
 
 FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
-STOCK = {
-    "transformers:bert": "BertForMaskedLM of transformers, a baseline for bert.",
-    "transformers:gpt2": "GPT2LMHeadModel of transformers, a baseline for gpt2.",
-    "transformers:t5": "T5ForConditionalGeneration of transformers, a baseline for t5.",
-}
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a checkpoint decides by itself: its size, its tokenizer (JSON), the positions that exist (None: no bound).
-
-    ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
-    ``blank(limits)`` is one of the same size without memory for its weights.
-    """
-
-    size: Size
-    tokenizer: str
-    length: int | None
-    build: Callable[[Limits, Sequence[str]], Any]
-    blank: Callable[[Limits], Any]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
-
-    Where it consists of more modules, a last line of ``text`` stands for them: see ``architectures.sources``.
-    ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
-    ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
-    """
-
-    name: str
-    path: str
-    own: bool
-    family: str
-    document: str
-    text: str
-    build: Callable[[Size, Limits], Any]
-    pretrained: Pretrained | None = None
-    breaks: tuple[str, ...] = ()
-
-    def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
-        """What builds the model for a task with these labels; that of a checkpoint is frozen."""
-        pretrained = self.pretrained
-        if pretrained is None:
-            return self.build
-        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(False)
 
 
 def names() -> list[str]:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, left_to_right
-from architectures.numbers import Amount
+from architectures.numbers import Amount, Flops
 from architectures.objectives import Asked, Pairs, evenly, in_parts, log_softmax, places, present, tripled
 from architectures.stack import pick
+from architectures.states import Places, full
 from tasks.example import BOS
 
 

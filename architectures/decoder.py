@@ -4,24 +4,15 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import View
+from architectures.cache import Cache
 from architectures.causal import Causal
 from architectures.embedding import Embedding, Head
-from architectures.family import (
-    Cache,
-    Family,
-    Flops,
-    Places,
-    States,
-    Writer,
-    count_positions,
-    full,
-    join,
-    straight,
-    truth,
-)
-from architectures.numbers import Amount, causal, rectangle
+from architectures.family import Family, Writer
+from architectures.layout import count_positions, join
+from architectures.numbers import Amount, Flops, causal, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
+from architectures.states import Places, States, full, straight, truth
 
 
 class DecoderOnly(Family):

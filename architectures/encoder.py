@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from architectures.attention import View
 from architectures.embedding import Embedding, Head
-from architectures.family import Family, Flops, Places, States, count_positions, full, straight, truth
+from architectures.family import Family
+from architectures.layout import count_positions
 from architectures.masked import Masked
-from architectures.numbers import Amount, mutual, rectangle
+from architectures.numbers import Amount, Flops, mutual, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Stack
+from architectures.states import Places, States, full, straight, truth
 from tasks.example import MASK
 
 

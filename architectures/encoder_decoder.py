@@ -6,25 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from architectures.attention import View
+from architectures.cache import Cache
 from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
-from architectures.family import (
-    Cache,
-    Family,
-    Flops,
-    Places,
-    States,
-    Writer,
-    count_positions,
-    full,
-    join,
-    straight,
-    truth,
-)
-from architectures.numbers import Amount, causal, mutual, rectangle
+from architectures.family import Family, Writer
+from architectures.layout import count_positions, join
+from architectures.numbers import Amount, Flops, causal, mutual, rectangle
 from architectures.objectives import Objective
 from architectures.stack import Memory, Stack
+from architectures.states import Places, States, full, straight, truth
 from tasks.example import BOS
 
 

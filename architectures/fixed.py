@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from architectures.attention import Attention, View
-from architectures.family import Cache, Family, Writer
+from architectures.cache import Cache
+from architectures.family import Family, Writer
 from architectures.key_values import Slots
 from architectures.stack import Block, Memory, Stack
 

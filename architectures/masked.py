@@ -8,21 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from architectures.cross_entropy import plain
-from architectures.family import Flops, Places, full
 from architectures.generate import Decoding, in_rounds, left_to_right
-from architectures.numbers import Amount
-from architectures.objectives import (
-    Asked,
-    Pairs,
-    evenly,
-    in_parts,
-    log_softmax,
-    on_device,
-    places,
-    present,
-    tripled,
-)
+from architectures.numbers import Amount, Flops
+from architectures.objectives import Asked, Pairs, evenly, in_parts, log_softmax, on_device, places, present, tripled
 from architectures.stack import pick
+from architectures.states import Places, full
 from tasks.example import BOS, MASK
 
 CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one is computed from stays in the cache

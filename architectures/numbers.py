@@ -1,13 +1,20 @@
 """Amounts that are counted for one example (a number) or for many at once (an array)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Amount = float | NDArray[np.floating[Any]]
 Pairs = Callable[[int | None], Amount]  # query-key pairs in an attention whose window is that wide, None: no window
+
+
+class Flops(NamedTuple):
+    """FLOPs of a forward pass: ``executed`` counts attention as the full rectangle, ``model`` its visible fraction."""
+
+    executed: Amount
+    model: Amount
 
 
 def rectangle(queries: Amount, keys: Amount) -> Pairs:

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from architectures import cross_entropy
-from architectures.family import Flops, Places, States
 from architectures.generate import Decoding
-from architectures.numbers import Amount
+from architectures.numbers import Amount, Flops
+from architectures.states import Places, States
 
 LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
 

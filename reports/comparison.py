@@ -12,16 +12,7 @@ import pandas as pd
 from reports.contributions import contributions, matrix
 from reports.metrics import Metric, metric, primary
 from reports.stated import entered, stated
-from reports.statistics import (
-    Interval,
-    Sample,
-    Spread,
-    detectable,
-    difference_interval,
-    mean_interval,
-    pool,
-    restless,
-)
+from reports.statistics import Interval, Sample, Spread, detectable, difference_interval, mean_interval, pool, restless
 from reports.tables import Tables
 from runs.spec import AS_IS, MARGINS
 

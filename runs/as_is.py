@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from architectures.catalogue import Variant
 from architectures.size import Limits, count
+from architectures.variant import Variant
 from runs import compiled, disk, store
 from runs.plan import Plan, Setting
 from runs.sections import AS_IS, Experiment, Task

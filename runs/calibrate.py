@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from architectures.catalogue import Variant
 from architectures.size import Limits, Size
+from architectures.variant import Variant
 from runs import machine, store
 from runs.sections import Task
 from runs.step import READ_STEPS, Stepper

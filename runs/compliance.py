@@ -19,9 +19,9 @@ from runs.messages import visible
 from tasks.errors import InputError
 
 if TYPE_CHECKING:
-    from architectures.catalogue import Variant
     from architectures.contract import Result, Trials
     from architectures.size import Limits, Size
+    from architectures.variant import Variant
 
 PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
 

@@ -16,6 +16,7 @@ from architectures import catalogue
 from architectures.causal import Causal
 from architectures.interop.quiet import quiet
 from architectures.masked import Masked
+from architectures.variant import STOCK
 from runs import card, facts, finished, store
 from runs.finished import FinishedRun
 from tasks.errors import InputError
@@ -91,7 +92,7 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
     from architectures.interop import adapter, configuration, convert, stock
 
     made = run.plan
-    if made.variant in catalogue.STOCK:
+    if made.variant in STOCK:
         theirs = stock.created(made.variant, made.size, made.limits)
         stock.wrap(theirs, made.limits.target_length).load_state_dict(run.model.state_dict())
         return theirs.eval(), True

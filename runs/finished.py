@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from architectures import catalogue
-from architectures.catalogue import Variant
+from architectures.variant import Variant
 from runs import plan, store
 from runs.weights import unpacked
 from tasks.errors import InputError, one_line

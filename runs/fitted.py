@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from architectures.catalogue import Variant
 from architectures.size import Limits, Size
+from architectures.variant import Variant
 from runs import budget, machine
 from runs.calibrate import Calibration, Work
 from runs.measurements import Measurements

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from architectures import catalogue, contract, patience, sources
-from architectures.catalogue import Variant
 from architectures.size import Limits, Size
-from runs import child, compliance, measurements, store, work
+from architectures.variant import Variant
+from runs import child, compliance, measurements, references, store
 from runs.measurements import Measurements
 from runs.plan import Plan
 from tasks.errors import InputError, one_line
@@ -81,7 +81,7 @@ class Architectures:
     def make_references(self, plan: Plan, root: Path) -> None:
         """Makes the reference rows of a data set if they are missing; ``plan`` is of the run that makes them."""
         if not plan.foreign:
-            work.missing_references(plan, root)
+            references.make_missing(plan, root)
         else:
             self._processes[plan.code].ask("references", plan, root, kept=False)
 
@@ -229,7 +229,7 @@ def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None
 
 
 def _references(variant: Variant, plan: Plan, root: Path) -> None:
-    work.missing_references(plan, root)
+    references.make_missing(plan, root)
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from architectures.catalogue import Variant
 from architectures.size import Counts, Limits, Size, count, heads
+from architectures.variant import Variant
 from runs import budget, calibrate, optimizer
 from runs.budget import Lengths
 from runs.sections import Task

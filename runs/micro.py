@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from architectures.family import Places, States
+from architectures.states import Places, States
 
 Result = TypeVar("Result")
 MOST = 4096  # micro-batches of one batch

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from architectures import catalogue
-from architectures.catalogue import Variant
 from architectures.size import Limits, Size
+from architectures.variant import Variant
 from runs import compiled, disk, isolation
 from runs.calibrate import Calibration
 from runs.fitted import Fitted, Order

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from architectures.catalogue import Variant
+from architectures.variant import Variant
 from runs import tuning
 from runs.places import Entry, Placed
 from runs.plan import Plan

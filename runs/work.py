@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from architectures import catalogue, shared_state
 from architectures.objectives import Objective
-from runs import machine, optimizer, store
+from runs import machine, optimizer, references, store
 from runs.compiled import compile_blocks, recompute_blocks
 from runs.messages import Notify, Said
 from runs.plan import Plan
@@ -25,7 +25,6 @@ from runs.step import Stepper
 from runs.train import State, Training
 from runs.weights import packed
 from tasks import metrics, task
-from tasks.errors import InputError
 from tasks.values import Outputs, Prepared, Score
 
 CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value")
@@ -41,8 +40,8 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     machine.attention(plan.device)
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
-    prepared = _prepared(plan)
-    stepper = _stepper(plan, prepared)
+    prepared = references.prepare(plan)
+    stepper = references.build_stepper(plan, prepared)
     if plan.training.recompute:
         recompute_blocks(stepper.model)
     if plan.training.compile:
@@ -58,7 +57,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
         scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
         row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
     if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
-        make_references(plan, prepared, folder.parent.parent, notify, stop)
+        references.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
@@ -86,56 +85,6 @@ def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
     changed = shared_state.changes(before)
     if changed:
         raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
-
-
-def make_references(
-    plan: Plan,
-    prepared: Prepared,
-    root: Path,
-    notify: Notify = lambda progress: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """The reference rows of a data set: classical methods, and this run's model before any training (if it trains)."""
-    if has_references(plan, root):
-        return
-    rows = [asdict(reference) for reference in task.references(prepared)]
-    if plan.tokens:
-        model = _stepper(plan, prepared).model
-        scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
-        rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
-    store.write_sealed(_references(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
-
-
-def has_references(plan: Plan, root: Path) -> bool:
-    """Whether the reference rows of the plan's data set, as it is now, are there."""
-    try:
-        rows = store.read_about(_references(plan, root))
-        return bool(rows) and all(row.get("data") == plan.data for row in rows)
-    except (InputError, AttributeError, TypeError):  # none yet, or damaged
-        return False
-
-
-def _references(plan: Plan, root: Path) -> Path:
-    return root / "references" / f"{plan.task.name}.json"
-
-
-def missing_references(plan: Plan, root: Path) -> None:
-    """Make the reference rows where they are missing and the run that makes them was finished before."""
-    if plan.references and not has_references(plan, root):
-        make_references(plan, _prepared(plan), root)
-
-
-def _prepared(plan: Plan) -> Prepared:
-    prepared = task.prepare(plan.task, Path(plan.cache), lambda line: None)
-    if prepared.digest != plan.data:
-        raise RuntimeError(f"the data of {plan.task.name} changed since the runs were planned; run the command again")
-    return prepared
-
-
-def _stepper(plan: Plan, prepared: Prepared) -> Stepper:
-    build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
-    where = plan.device, plan.precision
-    return Stepper.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)
 
 
 def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:

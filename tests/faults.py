@@ -14,9 +14,9 @@ from architectures.causal import Causal
 from architectures.decoder import DecoderOnly
 from architectures.encoder import EncoderOnly
 from architectures.encoder_decoder import EncoderDecoder
-from architectures.family import Joined
 from architectures.generate import left_to_right
 from architectures.key_values import KeyValues
+from architectures.layout import Joined
 from architectures.masked import Masked
 from architectures.objectives import log_softmax
 from architectures.stack import Memory

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from architectures.cache import Cache
 from architectures.causal import Causal
-from architectures.family import Cache, States
 from architectures.key_values import KeyValues
 from architectures.masked import Masked
+from architectures.states import States
 from tasks.example import END
 
 

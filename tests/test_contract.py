@@ -13,9 +13,9 @@ from new_modules import importable
 
 import archbench
 from architectures import catalogue, contract, variants
-from architectures.catalogue import Pretrained, Variant
 from architectures.contract import learning
 from architectures.contract.trials import THOROUGH, USUAL
+from architectures.variant import STOCK, Pretrained, Variant
 from runs import compliance
 from tasks.errors import InputError
 
@@ -42,7 +42,7 @@ class Changed(DecoderOnly):
 def is_passed_over(name: str, check: contract.Check) -> bool:
     """Whether a check has no meaning for a variant: most have no cross-attention, stock models no parts of ours."""
     if check is contract.cross_attention_reads_the_source:
-        return name in catalogue.STOCK or catalogue.find(name).family != "encoder-decoder"
+        return name in STOCK or catalogue.find(name).family != "encoder-decoder"
     if check is contract.other_sizes_read_alike:
         return True  # not in quick trials
     if check in (contract.rounds_fill_confident_cells_first, contract.estimates_are_means_of_draws):
@@ -51,7 +51,7 @@ def is_passed_over(name: str, check: contract.Check) -> bool:
         return catalogue.find(name).family == "encoder-decoder" or name == "prefix-decoder"
     if check is contract.every_part_of_a_matrix_is_trained:
         return name == "transformers:gpt2"
-    return check is contract.embedding_enters_once and name in catalogue.STOCK
+    return check is contract.embedding_enters_once and name in STOCK
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)

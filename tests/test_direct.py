@@ -8,9 +8,9 @@ from whole_models import perturbed
 from architectures import blockwise
 from architectures.attention import Attention, View
 from architectures.contract import LIMITS
-from architectures.family import straight
 from architectures.key_values import KeyValues
 from architectures.objectives import Pairs
+from architectures.states import straight
 
 NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and products are made in another order
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)

@@ -15,7 +15,7 @@ from tiny_runs import trained, write_data
 
 import archbench
 from reports import tables
-from runs import checkpoint, misplaced, store, work
+from runs import checkpoint, misplaced, references, store
 from runs.execute import execute
 from runs.messages import Event, Said
 from runs.plan import from_json
@@ -209,19 +209,19 @@ def test_what_is_recorded_about_other_data_or_without_a_seal_is_left_out(
 
 def test_reference_rows_without_their_seal_are_made_again(out: Path) -> None:
     plan = from_json(store.read_json(named(out, "decoder-s0") / "plan.json"))
-    assert work.has_references(plan, out)
+    assert references.exist(plan, out)
     path = out / "references" / "colours.json"
     store.write_json(path, store.read_sealed(path))
-    assert not work.has_references(plan, out)
+    assert not references.exist(plan, out)
 
 
 def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "colours")
     plan = from_json(store.read_json(place / "plan.json"))
-    assert work.has_references(plan, tmp_path / "out")
+    assert references.exist(plan, tmp_path / "out")
     path = tmp_path / "out" / "references" / "colours.json"
     store.write_sealed(path, [{**row, "dataset": "other"} for row in store.read_sealed(path)])
-    assert not work.has_references(plan, tmp_path / "out")
+    assert not references.exist(plan, tmp_path / "out")
     with pytest.raises(
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):

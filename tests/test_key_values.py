@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
 from architectures.attention import Attention, View
-from architectures.family import straight
 from architectures.key_values import STEP, KeyValues
+from architectures.states import straight
 
 ROWS, HEADS, CHANNELS = 3, 4, 8
 LENGTHS = (1, STEP - 1, STEP, STEP + 1, 2 * STEP)

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from architectures import catalogue, causal, contract, decoder, encoder, encoder_decoder, generate, masked
 from architectures.attention import Attention, View
+from architectures.cache import Cache
 from architectures.embedding import Embedding, Head
 from architectures.encoder import Canvas
 from architectures.encoder_decoder import EncoderDecoder
-from architectures.family import Cache
 from architectures.feedforward import GatedFeedForward
 from architectures.key_values import KeyValues, Room
 from architectures.masked import Masked

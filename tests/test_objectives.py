@@ -14,6 +14,7 @@ from architectures import catalogue, contract, masked, objectives
 from architectures.causal import Causal
 from architectures.masked import Masked, _ended
 from architectures.objectives import Pairs, Sent
+from architectures.variant import STOCK
 from runs.optimizer import build
 from runs.sections import Training
 from tasks.example import MASK as MASK_TOKEN
@@ -148,7 +149,7 @@ def on_meta(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Sent]:
 
 
 @pytest.mark.parametrize("native", [True, False])
-@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in catalogue.STOCK])
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if name not in STOCK])
 def test_a_training_step_reads_nothing_back_from_a_device(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,9 @@ from whole_models import padded_pairs, perturbed
 from architectures import catalogue, looking, stack
 from architectures.attention import Attention, View
 from architectures.contract import LIMITS
-from architectures.family import Places
 from architectures.objectives import Pairs
 from architectures.positions import RelativeBias, Rotary
+from architectures.states import Places
 
 ONE_SEQUENCE = ["decoder", "prefix-decoder", "encoder", "pooled-encoder", "gpt2", "llama", "bert", "modernbert"]
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)

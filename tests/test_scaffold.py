@@ -9,7 +9,7 @@ import torch
 
 import archbench
 from architectures import catalogue, contract, scaffold
-from architectures.catalogue import Variant
+from architectures.variant import Variant
 
 LINES = 45
 BLOCK, HEAD, POSITIONS = (

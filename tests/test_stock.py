@@ -22,13 +22,14 @@ from architectures.interop.convert import from_transformers
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size, count, layers
 from architectures.stack import Stack
+from architectures.variant import STOCK
 from runs import budget, finished, matrix, optimizer, predict, spec, work
 from runs.messages import Interrupted
 from runs.plan import Plan
 from tasks.errors import InputError
 from tasks.example import BOS
 
-NAMES = tuple(catalogue.STOCK)
+NAMES = tuple(STOCK)
 SIZE = Size(dim=32, heads=2, depth=2, hidden=96)  # GPT-2's first feed-forward matrix is as wide as its fused one
 LENGTHS = (np.array([5.0, 7.0, 3.0]), np.array([3.0, 6.0, 4.0]))
 

@@ -15,7 +15,7 @@ import torch
 
 from architectures import catalogue
 from architectures.size import Size
-from runs import predict, spec, store, train, work
+from runs import predict, references, spec, store, train, work
 from runs.batches import Batch
 from runs.messages import Event, Interrupted, Said
 from runs.plan import Plan
@@ -226,7 +226,7 @@ def test_weights_that_are_no_numbers_are_never_the_best(
     """Weights that become NaN by a step whose loss and gradient were finite, in the middle or at the very end."""
     (plan,) = planned(folder, tmp_path, "turned", architectures=["decoder"])
     step = Stepper.step
-    steps = Stepper.stream(work._stepper(plan, work._prepared(plan)), plan.tokens).total_steps()
+    steps = Stepper.stream(references.build_stepper(plan, references.prepare(plan)), plan.tokens).total_steps()
 
     def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
         stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
@@ -302,7 +302,7 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = work._stepper(plan, work._prepared(plan)).model
+    model = references.build_stepper(plan, references.prepare(plan)).model
     refused = []
 
     def refuse(part: type, name: str, place: int) -> None:
@@ -335,7 +335,7 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = type(work._stepper(plan, work._prepared(plan)).model)
+    model = type(references.build_stepper(plan, references.prepare(plan)).model)
     hidden, place, heard = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
 
     def short(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
@@ -461,6 +461,6 @@ def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_pat
     plans = planned(folder, tmp_path, "turned")
     subsets = []
     for plan in plans[:2]:
-        stepper = work._stepper(plan, work._prepared(plan))
+        stepper = references.build_stepper(plan, references.prepare(plan))
         subsets.append(train._fixed_subset(stepper.prepared.validation, plan.tokens, plan.device))
     assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))

@@ -13,16 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from architectures.contract.counter import is_product
-from architectures.contract.subject import (
-    LIMITS,
-    SIZE,
-    Build,
-    Subject,
-    allowed,
-    fresh,
-    require,
-    sequences,
-)
+from architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
 from architectures.objectives import Pairs
 from architectures.size import Limits, Size, count, embedding_parameters, mutable_buffers
 

@@ -6,17 +6,7 @@ import torch
 
 from architectures.contract.batches import NUMBERS, batches, examples
 from architectures.contract.modes import OTHERS, TRAINING, Mode
-from architectures.contract.subject import (
-    Subject,
-    allowed,
-    equal,
-    fresh,
-    logits_of,
-    loss_of,
-    nats,
-    require,
-    sequences,
-)
+from architectures.contract.subject import Subject, allowed, equal, fresh, logits_of, loss_of, nats, require, sequences
 from architectures.objectives import Pairs
 
 MANY_STEPS = 300

@@ -7,17 +7,7 @@ from torch import Tensor
 
 from architectures.contract.counter import counted as counted_flops
 from architectures.contract.modes import MODES, TRAINING, Mode
-from architectures.contract.subject import (
-    LIMITS,
-    Build,
-    Subject,
-    equal,
-    logits_of,
-    padded,
-    require,
-    sequences,
-    subject,
-)
+from architectures.contract.subject import LIMITS, Build, Subject, equal, logits_of, padded, require, sequences, subject
 from architectures.objectives import Pairs
 from architectures.size import Limits
 from tasks.example import BOS

@@ -23,10 +23,10 @@ from architectures.contract.subject import (
     subject,
 )
 from architectures.contract.tokens import token_gradients, unique_tokens
-from architectures.family import Places
 from architectures.masked import Masked
 from architectures.objectives import Asked, Asks, Pairs
 from architectures.size import Limits
+from architectures.states import Places
 from tasks.example import BOS, END, MASK
 
 SIGMAS = 5.0

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.catalogue import Pretrained, Variant
 from architectures.interop.convert import SHAPES, from_transformers
 from architectures.interop.framing import Framed
 from architectures.interop.quiet import quiet
 from architectures.interop.shape import Shape
 from architectures.positions import Learned
 from architectures.size import Limits, Size
+from architectures.variant import Pretrained, Variant
 from tasks.errors import InputError, irregular
 from tasks.example import LABEL, SPECIALS
 

@@ -11,9 +11,9 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from architectures import catalogue
-from architectures.catalogue import Variant
 from architectures.interop.shape import SPECIAL_TOKENS
 from architectures.size import Limits, Size
+from architectures.variant import STOCK, Variant
 from tasks.errors import InputError
 from tasks.example import BOS
 
@@ -65,7 +65,7 @@ def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
             raise InputError(f"variant_file: no file {path} that ends in .py")
         _same(config, path.read_text(encoding="utf-8"), str(path))
         return catalogue.find(str(path))
-    known = {*catalogue.names(), *catalogue.ablated()}.difference(catalogue.STOCK)
+    known = {*catalogue.names(), *catalogue.ablated()}.difference(STOCK)
     if config.variant not in known:
         raise InputError(
             f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.family import Flops, Places, States
 from architectures.generate import Decoding
-from architectures.numbers import Amount
+from architectures.numbers import Amount, Flops
 from architectures.objectives import Pairs, Sent
+from architectures.states import Places, States
 from tasks.example import BOS
 
 

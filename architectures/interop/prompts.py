@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from architectures.family import States, full, truth
 from architectures.generate import Decoding
+from architectures.states import States, full, truth
 from tasks.errors import InputError
 from tasks.example import BOS, END, PAD
 

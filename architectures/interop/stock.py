@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from architectures.catalogue import STOCK, Variant
 from architectures.decoder import DecoderOnly
 from architectures.embedding import Head
 from architectures.encoder import EncoderOnly
@@ -25,6 +24,7 @@ from architectures.interop.shape import SPECIAL_TOKENS, Config, Shape
 from architectures.interop.stock_stack import StockStack, StockTable
 from architectures.positions import NoPositions
 from architectures.size import Limits, Size
+from architectures.variant import STOCK, Variant
 from tasks.example import BOS
 
 Family = DecoderOnly | EncoderOnly | EncoderDecoder
