@@ -10,7 +10,7 @@ from architectures.cache import Cache
 from architectures.causal import Causal
 from architectures.decoder import extend
 from architectures.embedding import Embedding, Head
-from architectures.family import Family, Writer
+from architectures.family import Family
 from architectures.layout import count_positions, join
 from architectures.numbers import Amount, Flops, causal, mutual, rectangle
 from architectures.objectives import Objective
@@ -85,11 +85,8 @@ class EncoderDecoder(Family):
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
         if cache.memory is not None and cache.memory.count != len(tokens):
             cache = replace(cache, memory=cache.memory.rows(torch.zeros_like(tokens[:, 0])))
-        states, cache = extend(self.writer(), tokens, cache)
+        states, cache = extend(self.embedding, self.decoder_positions, self.decoder, tokens, cache)
         return self.logits(states), cache
-
-    def writer(self) -> Writer:
-        return Writer(self.embedding, self.decoder_positions, self.decoder)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""

@@ -12,21 +12,11 @@ Masks are True (or 1) at tokens; positions count those, so padding may stand on 
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from architectures.embedding import Embedding, Head, Product
-from architectures.stack import Stack
+from architectures.embedding import Head, Product
 from architectures.states import Places, States
-
-
-class Writer(NamedTuple):
-    """What reads the tokens of a target one after another: their embedding, the positions, the causal blocks."""
-
-    embedding: Embedding
-    positions: nn.Module
-    stack: Stack
 
 
 class Family(nn.Module, ABC):
@@ -49,10 +39,6 @@ class Family(nn.Module, ABC):
         """States (..., d) -> logits (..., v)."""
         y: Tensor = self.head(states)
         return y
-
-    def writer(self) -> Writer | None:
-        """What writes from a ``Cache``; None: nothing does."""
-        return None
 
     def product(self, states: Tensor) -> Product | None:
         """What the head's last matrix product takes; None where logits are made in a way of the variant's own."""
