@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from architectures import blockwise
 from architectures.initial import linear
-from architectures.key_values import KeyValues, Slots
+from architectures.key_values import KeyValues
 from architectures.numbers import Amount
 from architectures.product import product
 from architectures.rotate import rotated
@@ -138,9 +138,7 @@ class Attention(nn.Module):
                 self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
         self.output = linear(self.inner, dim, bias, zero=True)
 
-    def forward(
-        self, x: Tensor, view: View, past: KeyValues | Slots | None = None, begin: int = 0
-    ) -> tuple[Tensor, KeyValues]:
+    def forward(self, x: Tensor, view: View, past: KeyValues | None = None, begin: int = 0) -> tuple[Tensor, KeyValues]:
         """Self-attention of x (b, n, d) to ``past`` and itself -> (b, q, d), and all keys and values so far.
 
         Positions before ``begin`` are looked at, but do not look: q = n - ``begin``.

@@ -12,7 +12,6 @@ from architectures.family import (
     Flops,
     Places,
     States,
-    Writer,
     count_positions,
     full,
     join,
@@ -94,11 +93,8 @@ class DecoderOnly(Family):
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
-        states, cache = extend(self.writer(), tokens, cache)
+        states, cache = extend(self.embedding, self.positions, self.stack, tokens, cache)
         return self.logits(states), cache
-
-    def writer(self) -> Writer:
-        return Writer(self.embedding, self.positions, self.stack)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
@@ -109,13 +105,15 @@ class DecoderOnly(Family):
         return Flops(executed + head, seen + head)
 
 
-def extend(writer: Writer, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+def extend(
+    embedding: Embedding, positions: nn.Module, stack: Stack, tokens: Tensor, cache: Cache
+) -> tuple[Tensor, Cache]:
     """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
     new, places, present = cache.extend(tokens)
-    geometry = writer.positions(new, places)
+    geometry = positions(new, places)
     latest = tokens.shape[1] == 1
     view = View(
         new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
     )
-    x, layers = writer.stack(writer.embedding(tokens, geometry.added), view, cache.layers, cache.memory)
+    x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
     return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

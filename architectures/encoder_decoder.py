@@ -15,7 +15,6 @@ from architectures.family import (
     Flops,
     Places,
     States,
-    Writer,
     count_positions,
     full,
     join,
@@ -94,11 +93,8 @@ class EncoderDecoder(Family):
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
         if cache.memory is not None and cache.memory.count != len(tokens):
             cache = replace(cache, memory=cache.memory.rows(torch.zeros_like(tokens[:, 0])))
-        states, cache = extend(self.writer(), tokens, cache)
+        states, cache = extend(self.embedding, self.decoder_positions, self.decoder, tokens, cache)
         return self.logits(states), cache
-
-    def writer(self) -> Writer:
-        return Writer(self.embedding, self.decoder_positions, self.decoder)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from architectures.embedding import Embedding, Head, Product
+from architectures.embedding import Head, Product
 from architectures.key_values import KeyValues
 from architectures.numbers import Amount
-from architectures.stack import Memory, Stack, pick
+from architectures.stack import Memory, pick
 
 
 class States(NamedTuple):
@@ -78,14 +78,6 @@ class Flops(NamedTuple):
     model: Amount
 
 
-class Writer(NamedTuple):
-    """What reads the tokens of a target one after another: their embedding, the positions, the causal blocks."""
-
-    embedding: Embedding
-    positions: nn.Module
-    stack: Stack
-
-
 class Family(nn.Module, ABC):
     """A family: it says how states are made, ``hidden``; logits come from them in one way."""
 
@@ -106,10 +98,6 @@ class Family(nn.Module, ABC):
         """States (..., d) -> logits (..., v)."""
         y: Tensor = self.head(states)
         return y
-
-    def writer(self) -> Writer | None:
-        """What writes from a ``Cache``; None: nothing does."""
-        return None
 
     def product(self, states: Tensor) -> Product | None:
         """What the head's last matrix product takes; None where logits are made in a way of the variant's own."""

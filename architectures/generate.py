@@ -4,22 +4,16 @@ Only tokens in ``answers`` (v,) are written. Ties go to the token with the lowes
 """
 
 import math
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from architectures.fixed import Fixed
 from architectures.packing import packing
-from architectures.recording import CudaGraphs, Record, Recorder
 from tasks.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
-RECORDS: dict[str, Callable[[], Record]] = {"cuda": CudaGraphs}
-LONG = 32  # steps at least for which recording one is worth its time, which is that of some 6: an estimate
 LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
 
 
@@ -62,12 +56,12 @@ def left_to_right(
         tokens = torch.cat([tokens, start], 1)
     if decoding.strategy == "beam":
         return _beam(model, cache, tokens, answers, decoding)
-    write = _Writing(model, cache, decoding.max_tokens)
     active = torch.arange(rows, device=source.device)  # which row of the source each row of the cache is
     going = torch.ones_like(active, dtype=torch.bool)
     written = torch.full((rows, decoding.max_tokens), END, device=source.device)
     for step in range(decoding.max_tokens):
-        choice = _choose(_allowed(write(tokens), answers), decoding, generator)
+        logits, cache = model.decode(tokens, cache)
+        choice = _choose(_allowed(logits[:, -1], answers), decoding, generator)
         choice = torch.where(going, choice, END)
         written[active, step] = choice
         going = choice != END
@@ -77,51 +71,11 @@ def left_to_right(
         count = int(going.sum())
         if not count:
             break
-        if count <= KEPT * len(active) and write.keep(going):
+        if count <= KEPT * len(active):
+            cache = cache.rows(going.nonzero().squeeze(1))
             active, choice = active[going], choice[going]
             going, tokens = torch.ones_like(active, dtype=torch.bool), choice[:, None]
     return [_before_end(row) for row in written.cpu()]
-
-
-class _Writing:
-    """A model and its cache, at most ``steps`` steps; recorded where that is faster, and done as ever elsewhere."""
-
-    def __init__(self, model: Any, cache: Any, steps: int) -> None:
-        self.model, self.cache, self.steps, self.done = model, cache, steps, 0
-        self.fixed: Fixed | None = None
-        self.recorder: Recorder | None = None
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Logits (b, v) of what follows tokens (b, n)."""
-        self.done += 1
-        if self.fixed is not None and self.recorder is not None:
-            at = torch.full((1,), self.fixed.filled + self.done - 2, device=tokens.device)
-            logits = self.recorder([tokens, at])[0]
-            assert logits is not None
-        else:
-            logits, self.cache = self.model.decode(tokens, self.cache)
-            if self.done == 1:
-                self._fix(tokens.device.type)
-        return logits[:, -1]
-
-    def keep(self, rows: Tensor) -> bool:
-        """Keep ``rows`` (b,) of the cache alone, which is to copy it; False where they have to stay."""
-        if self.fixed is not None:
-            return False
-        self.cache = self.cache.rows(rows.nonzero().squeeze(1))
-        return True
-
-    def _fix(self, device: str) -> None:
-        """Go on in fixed memory, from which steps are recorded, where as many are left as make up for that."""
-        records = RECORDS.get(device)
-        if records is None or not getattr(records, "work", True) or self.steps < LONG:
-            return
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return
-        self.fixed = Fixed.of(self.model, self.cache, self.steps - 1)
-        fixed = self.fixed
-        if fixed is not None:
-            self.recorder = Recorder(lambda tokens, at: [fixed.decode(tokens, at)], records(), warnings.warn)
 
 
 def in_rounds(

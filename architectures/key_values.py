@@ -104,21 +104,5 @@ class KeyValues(NamedTuple):
         return torch.bmm(scores.softmax(-1), values).view(b, h, 1, e)
 
 
-class Slots(NamedTuple):
-    """Keys and values of one layer, each (b, kv_heads, capacity, head_dim), in memory that stays where it is.
-
-    What comes next is written at ``at`` (1,); keys behind it hold nothing, and a ``View`` has to hide them.
-    """
-
-    keys: Tensor
-    values: Tensor
-    at: Tensor
-
-    def then(self, later: KeyValues) -> KeyValues:
-        self.keys.index_copy_(2, self.at, later.keys.to(self.keys.dtype))
-        self.values.index_copy_(2, self.at, later.values.to(self.values.dtype))
-        return KeyValues(self.keys, self.values)
-
-
 def _is_plain(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()

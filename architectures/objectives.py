@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from architectures import cross_entropy
 from architectures.family import Flops, Places, States
@@ -80,27 +79,6 @@ class Asked(NamedTuple):
         if self.source_labels is None or self.source_weights is None or states.source is None:
             return loss
         return loss + loss_of(model, states.source, self.source_labels, self.source_weights, None, smoothing)
-
-    def whole(self, answer: int) -> Asked:
-        """The same loss, asked of every position: those that were not asked for weigh nothing.
-
-        So the shapes depend on those of source and target alone. ``answer`` is a token that an answer may use.
-        """
-        count = self.target.numel()
-        at, labels, weights = _filled(count, answer, self.at, self.labels, self.weights)
-        found = self._replace(at=at, labels=labels, weights=weights)
-        if self.source_at is None or self.source_labels is None or self.source_weights is None:
-            return found
-        given = self.source_at, self.source_labels, self.source_weights
-        at, labels, weights = _filled(self.source.numel(), answer, *given)
-        return found._replace(source_at=at, source_labels=labels, source_weights=weights)
-
-
-def _filled(count: int, answer: int, at: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Places (n,), labels (n,) and weights (n,) or (1,) as ``count`` of each, the further ones without a weight."""
-    more = count - len(at)
-    weights = weights.expand(len(at))
-    return F.pad(at, (0, more)), F.pad(labels, (0, more), value=answer), F.pad(weights, (0, more))
 
 
 class Objective(Protocol):

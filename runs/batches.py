@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from tasks.example import PAD, Example
 
@@ -21,7 +20,6 @@ Indices = NDArray[np.int64]
 Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 
 POOL = 512  # batches' worth of examples that are arranged by length together
-EVEN = 8  # widths of batches of few shapes are multiples of this
 
 
 class Examples(Protocol):
@@ -77,34 +75,10 @@ class Batch:
         """The same batch in memory that a GPU copies from by itself."""
         return self._each(Tensor.pin_memory)
 
-    def even(self, longest: tuple[int, int]) -> "Batch":
-        """The same examples in rectangles of few shapes: two numbers of rows and of columns between powers of two.
-
-        No width is beyond the ``longest``. What is added is padding, rows that hold nothing else included; lengths are
-        those of the examples alone.
-        """
-        count = _even(len(self.target), 1)
-        changed: dict[str, Any] = {}
-        for name, most in zip(("source", "target"), longest, strict=True):
-            tokens, mask = getattr(self, name), getattr(self, f"{name}_mask")
-            least = tokens.shape[1]
-            more = max(least, min(_even(least, EVEN), most)) - least
-            added = (0, more, 0, count - len(tokens))
-            if any(added):
-                mask = torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask
-                changed |= {name: F.pad(tokens, added, value=PAD), f"{name}_mask": F.pad(mask, added, value=False)}
-        return replace(self, **changed)
-
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         names = ("source", "target", "source_mask", "target_mask")
         changed = {name: None if (t := getattr(self, name)) is None else change(t) for name in names}
         return replace(self, **changed)  # type: ignore[arg-type]  # the values have their fields' types
-
-
-def _even(count: int, least: int) -> int:
-    """``count`` rounded up to a multiple of ``least`` and of a quarter of the next power of two."""
-    step = max(least, 1 << max((count - 1).bit_length() - 2, 0))
-    return -(-count // step) * step
 
 
 def collate(examples: Examples, indices: Indices) -> Batch:

@@ -123,8 +123,8 @@ class Muon:
         }
 
     @torch.no_grad()
-    def step(self, factor: float | Tensor) -> None:
-        """Update all matrices that have a gradient at `factor` times the rate; a tensor () may be in a recording."""
+    def step(self, factor: float) -> None:
+        """Update all matrices that have a gradient at `factor` times the rate."""
         for shape, pieces in self.groups.items():
             active = [index for index, piece in enumerate(pieces) if piece.matrix.grad is not None]
             if len(active) == len(pieces):
@@ -135,7 +135,7 @@ class Muon:
                 self._update([pieces[index] for index in active], momentum, factor)
                 torch._foreach_copy_(each, momentum.unbind())
 
-    def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float | Tensor) -> None:
+    def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""
         rate = self.learning_rate * factor
         scale = -rate * 0.2 * math.sqrt(max(pieces[0].shape))
@@ -144,10 +144,7 @@ class Muon:
         update = orthogonalised(gradients.lerp_(momentum, MOMENTUM)).to(momentum.dtype)
         views = [piece.view(piece.matrix) for piece in pieces]
         torch._foreach_mul_(views, 1 - rate * self.weight_decay)
-        if isinstance(scale, Tensor):
-            torch._foreach_add_(views, (update * scale).unbind())
-        else:
-            torch._foreach_add_(views, update.unbind(), alpha=scale)
+        torch._foreach_add_(views, update.unbind(), alpha=scale)
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
@@ -192,7 +189,7 @@ class Optimizer:
 
     def __init__(self, matrices: dict[str, nn.Parameter], rest: dict[str, nn.Parameter], recipe: Recipe) -> None:
         self.recipe, self.rest = recipe, rest
-        self.factor: float | Tensor = 1.0
+        self.factor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
         self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay)
         self.adamw = _adamw(list(rest.values()), recipe) if rest else None
@@ -207,11 +204,11 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def set_learning_rate(self, factor: float | Tensor) -> None:
-        """Learn with `factor` times the recipe's rate from the next step on; a tensor () may be in a recording."""
+    def set_learning_rate(self, factor: float) -> None:
+        """Learn with `factor` times the recipe's rate from the next step on."""
         self.factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
-            group["lr"], group["capturable"] = self.recipe.learning_rate * factor, isinstance(factor, Tensor)
+            group["lr"] = self.recipe.learning_rate * factor
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a later step depends on besides parameters and gradients; the tensors are the live ones."""

@@ -68,8 +68,6 @@ class Training:
         self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
-        if stepper.recorder is not None:
-            stepper.recorder.say = lambda line: notify(Said(plan.run, line, everywhere=True))
         self.state = State()
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(stepper.model)
@@ -100,7 +98,6 @@ class Training:
             if not self.state.best_step:
                 self._say("never better on validation than before training; the untrained weights are scored")
         self._count()
-        self.stepper.forget()
         self.stepper.model.load_state_dict(self.best)
         return self.state
 

@@ -1,8 +1,7 @@
 """A simulated CUDA device: its tensors lie on the CPU, but what CUDA refuses is refused.
 
-Tensors of two devices do not mix, a tensor there has no NumPy array, and what is recorded as a graph may neither read a
-value on the host nor copy between host and device. A recording repeats what was done with the memory it was done in,
-so numbers of Python are frozen in it as on a GPU. ``waits`` counts how often the host would have waited.
+Tensors of two devices do not mix, and a tensor there has no NumPy array. ``waits`` counts how often the host would have
+waited.
 
 What it cannot tell: kernels that CUDA lacks or computes otherwise, memory, streams, speed.
 """
@@ -26,17 +25,12 @@ READS = {  # what is not known before the device is done
 }
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
-Call = tuple[Any, Any, Any, Any]  # an operator, what it was given, what it gave
-
 
 class State:
-    """How often the host waited and gave the device something to do, the tape of what is being recorded, and whether
-    the slowest attention will do.
-    """
+    """How often the host waited, and whether the slowest attention will do."""
 
-    waits = launches = 0
+    waits = 0
     any_attention = False
-    tape: list[Call] | None = None
 
 
 class There(Tensor):
@@ -59,7 +53,7 @@ class There(Tensor):
         return _done(func, args, kwargs or {})
 
     def tolist(self) -> Any:
-        _waited("tolist")
+        State.waits += 1
         return self.held.tolist()
 
     def pin_memory(self, *device: Any) -> Tensor:
@@ -91,9 +85,6 @@ def _done(func: Any, args: Any, kwargs: Any) -> Any:
     given, named = tree_map(_held, args), tree_map(_held, kwargs)
     with no_dispatch():
         found = func(*given, **named)
-    State.launches += goes and not (func._schema.returns and _is_view(func._schema.returns[0]))
-    if State.tape is not None and goes:
-        State.tape.append((func, given, named, found))
     if name == "copy_":
         return args[0]
     if not goes:
@@ -108,66 +99,24 @@ def _refused(name: str, func: Any, args: Any, there: list[Tensor], here: list[Te
     """Raise what CUDA would for tensors there and here, and count what the host would wait for."""
     strange = [each for each in here if each.dim() > 0]  # a single number may be of the host
     if name in ("_to_copy", "copy_"):
-        crosses = bool(there) is not goes or bool(there and here)
-        if crosses and State.tape is not None:
-            raise RuntimeError(f"{func}: a copy between host and device in a recording")
-        if there and not goes:
-            _waited(str(func))
+        State.waits += bool(there) and not goes
         return
     if name in INDEXED and isinstance(args[0], There):
         indices = [each for each in tree_flatten(args[1])[0] if isinstance(each, Tensor)]
         if strange or any(each.dtype == torch.bool for each in indices):
-            _waited(f"{func} with an index that is a mask or of the host")
+            State.waits += 1
         strange = [each for each in strange if not any(each is index for index in indices)]
     if there and strange:
         raise RuntimeError(f"{func}: tensors on cuda and on the CPU")
-    if there and name in READS:
-        _waited(str(func))
-
-
-def _waited(what: str) -> None:
-    if State.tape is not None:
-        raise RuntimeError(f"{what}: the host would wait in a recording")
-    State.waits += 1
+    State.waits += bool(there) and name in READS
 
 
 def _held(value: Any) -> Any:
     return value.held if isinstance(value, There) else value
 
 
-def _is_view(said: Any) -> bool:
-    return said.alias_info is not None and not said.alias_info.is_write
-
-
 def _writes(said: Any) -> bool:
     return said.alias_info is not None and said.alias_info.is_write
-
-
-class Graph:
-    """What was done while it was recorded, done again in the same memory."""
-
-    def __init__(self) -> None:
-        self.tape: list[Call] = []
-
-    def replay(self) -> None:
-        with no_dispatch(), torch.no_grad():
-            for func, given, named, found in self.tape:
-                if func._schema.returns and _is_view(func._schema.returns[0]):
-                    continue  # of memory that is there
-                again = func(*given, **named)
-                if not any(_writes(said) for said in func._schema.arguments):
-                    for place, new in zip(tree_flatten(found)[0], tree_flatten(again)[0], strict=True):
-                        if isinstance(place, Tensor):
-                            place.copy_(new)
-
-
-@contextlib.contextmanager
-def _recorded(graph: Graph, pool: Any = None, stream: Any = None, capture_error_mode: str = "") -> Iterator[None]:
-    State.tape = graph.tape
-    try:
-        yield
-    finally:
-        State.tape = None
 
 
 def _attention(
@@ -235,13 +184,6 @@ NAMES: dict[str, Any] = {
     "get_device_name": lambda *device: "none",
     "is_bf16_supported": lambda **how: True,
     "max_memory_allocated": lambda *device: 1,
-    "graph_pool_handle": lambda: object(),
-    "current_stream": mock.MagicMock(),
-    "Stream": mock.MagicMock(),
-    "stream": lambda stream: contextlib.nullcontext(),
-    "set_stream": lambda stream: None,
-    "CUDAGraph": Graph,
-    "graph": _recorded,
     "_lazy_init": lambda: None,
 } | {name: lambda *args: None for name in ("reset_peak_memory_stats", "synchronize", "manual_seed", "empty_cache")}
 

@@ -5,7 +5,7 @@ usage: python -m tests.simulated_work LIBRARY FOLDER ARCHITECTURE TASK
 
 With a model, the benchmark measures it into the folder. Else prints a line of JSON: of the same run by AdamW and by
 Muon in float32 on a CPU and there, and by Muon in bfloat16 there, the scores, how often each step waited for the
-device and how much it gave the device to do, how many shapes of steps and of writing were recorded, and what was said.
+device, and what was said.
 """
 
 import ctypes
@@ -45,30 +45,28 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
-    from runs.bench import shapes, sides, suite
+    from runs.bench import shapes, suite
     from tests.simulated_cuda import State, simulated
 
     State.any_attention = True  # transformers shares heads under a mask
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
     short = replace(shapes.SHAPES["tiny"], seconds=0.0)
-    with simulated(), mock.patch.dict(sides.WARM_UP, cuda=12), mock.patch.dict(shapes.SHAPES, tiny=short):
+    with simulated(), mock.patch.dict(shapes.SHAPES, tiny=short):
         suite.run(request, place, cache, "", str)
 
 
 def compare(folder: Path, architecture: str, task: str) -> None:
-    from architectures import generate
     from tests.simulated_cuda import simulated
     from tests.tiny_runs import write_data
 
     place = write_data(folder)
-    with mock.patch.object(generate, "LONG", 3):
-        found = {
-            f"{device} {optimizer} {precision}": performed(
-                place, device, architecture, task, optimizer, precision, simulated if device == "cuda" else nullcontext
-            )
-            for device, optimizer, precision in RUNS
-        }
+    found = {
+        f"{device} {optimizer} {precision}": performed(
+            place, device, architecture, task, optimizer, precision, simulated if device == "cuda" else nullcontext
+        )
+        for device, optimizer, precision in RUNS
+    }
     print(json.dumps(found))
 
 
@@ -81,9 +79,7 @@ def performed(
     precision: str,
     around: Callable[[], Any],
 ) -> dict[str, Any]:
-    from architectures.recording import CudaGraphs
     from runs import matrix, spec, store, work
-    from runs.batches import Batch
     from runs.messages import Said
     from runs.step import Stepper
     from tests.simulated_cuda import State
@@ -98,28 +94,16 @@ def performed(
         "training": training,
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    root, said, waits, recorded = place / f"{device}-{optimizer}-{precision}", [], [], []
-    launches: list[int] = []
-    step, record = Stepper.step, CudaGraphs.__call__
+    root, said, waits = place / f"{device}-{optimizer}-{precision}", [], []
+    step = Stepper.step
 
     def counted(stepper: Stepper, *given: Any) -> Any:
-        before, launched, recordings = State.waits, State.launches, len(recorded)
+        before = State.waits
         result = step(stepper, *given)
-        if len(recorded) == recordings:  # a recording is compared with the step when it is made
-            waits.append(State.waits - before)
-            launches.append(State.launches - launched)
+        waits.append(State.waits - before)
         return result
 
-    def noted(graphs: CudaGraphs, *given: Any) -> Any:
-        recorded.append(given)
-        return record(graphs, *given)
-
-    def even(stepper: Stepper, batch: Batch) -> Batch:
-        return batch.even(stepper.longest)  # as there, since what is hidden is drawn for all of it
-
-    ready = even if device == "cpu" else Stepper.ready
-    watched = mock.patch.multiple(Stepper, ready=ready, step=counted)
-    with around(), watched, mock.patch.object(CudaGraphs, "__call__", noted):
+    with around(), mock.patch.object(Stepper, "step", counted):
         cache = place / "cache"
         experiment = spec.from_dict(values, folder=place)
         planned = matrix.plan(experiment, device=device, deterministic=False, cache=cache, root=root, say=str)
@@ -131,8 +115,6 @@ def performed(
     return {
         "scores": store.read_json(run / "scores.json"),
         "waits": waits,
-        "launches": launches,
-        "recorded": len(recorded),
         "said": said,
         "device": plan.device,
         "precision": plan.precision,

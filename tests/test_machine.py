@@ -34,3 +34,12 @@ def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> No
     assert compiled._missing("cuda") == "Triton"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert compiled._missing("cuda") == ""
+
+
+def test_attention_of_cudnn_is_left_out_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", told.append)
+    machine.attention("cpu")
+    assert not told
+    machine.attention("cuda")
+    assert told == [False]

@@ -103,6 +103,30 @@ def test_other_errors_and_rows_that_never_fit_are_raised() -> None:
         one.step(batch(), 0, 0.5)
 
 
+def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin again would change some of them twice."""
+
+    def short() -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    one = stepper("decoder")
+    monkeypatch.setattr(one.optimizer, "step", short)
+    with pytest.raises(torch.OutOfMemoryError):
+        one.step(batch(), 0, 0.5)
+    assert one.parts == 1
+
+
+def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[Batch] = []
+    monkeypatch.setattr(Batch, "pinned", lambda self: pinned.append(self) or self)
+    one, given = stepper("decoder"), batch()
+    one.ready(given)
+    assert not pinned
+    one.device = torch.device("cuda")
+    one.ready(given)
+    assert pinned == [given]
+
+
 def test_a_model_can_be_made_whole_again() -> None:
     one = stepper("encoder")
     one.split(3)

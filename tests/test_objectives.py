@@ -177,7 +177,7 @@ class Aboard(TorchDispatchMode):
 )
 def test_what_is_asked_is_told_on_the_device_alone(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     subject, pairs = on_meta(name, monkeypatch)
-    asked = subject.objective.asked(subject, pairs, torch.Generator().manual_seed(0), native).whole(8)
+    asked = subject.objective.asked(subject, pairs, torch.Generator().manual_seed(0), native)
     allowed = answers().to("meta")
     with Aboard():
         torch.autograd.backward(asked.loss(subject, allowed, 0.0))

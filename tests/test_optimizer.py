@@ -220,20 +220,6 @@ def test_resuming_is_exact(recipe: Recipe, stop: int) -> None:
         assert torch.equal(own, other)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("adamw")])
-def test_a_rate_on_the_device_is_the_rate(recipe: Recipe) -> None:
-    plain, there = model(), model()
-    ours, theirs = build(plain, recipe, "cpu"), build(there, recipe, "cpu")
-    for step in range(3):
-        for module, optimizer, rate in ((plain, ours, 0.1 + step), (there, theirs, torch.tensor(0.1 + step))):
-            set_gradients(module, step)
-            next(iter(hidden_matrices(module).values())).grad = None  # the others of its shape are trained
-            optimizer.set_learning_rate(rate)
-            optimizer.step()
-    for mine, other in zip(plain.parameters(), there.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
-
-
 def _without(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(list(state.items())[1:])
 

@@ -50,12 +50,8 @@ def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
     assert bf16["precision"] == "bf16"
     for kind, one in found.items():
         device, optimizer, _ = kind.split()
-        assert one["device"] == device and bool(one["recorded"]) is (device == "cuda")
-        assert one["said"] == found[f"cpu {optimizer} float32"]["said"]  # a recording that breaks off is told
-        if device == "cpu":
-            continue
-        assert len(one["waits"]) > 5 and not any(one["waits"][1:])  # the first learns what an answer may be
-        assert 5 * min(one["launches"]) < max(one["launches"])  # but for what a recording reads and gives
+        assert one["device"] == device and one["said"] == found[f"cpu {optimizer} float32"]["said"]
+        assert len(one["waits"]) > 5 and not any(one["waits"])
     assert all(math.isfinite(score["value"]) for score in bf16["scores"])
     for optimizer, near in (("adamw", 1e-3), ("muon", 5e-3)):  # Muon makes much of rounding
         there, plain = (found[f"{device} {optimizer} float32"]["scores"] for device in ("cuda", "cpu"))
@@ -72,8 +68,6 @@ def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: 
     assert (found["device"], found["precision"], found["complete"]) == ("cuda", "bf16", True)
     assert len(found["measures"]) == (5 if model == "bert" else 7)
     assert not [measure["error"] for measure in found["measures"] if "error" in measure]
-    trained = {measure["measure"]: measure["recorded"] for measure in found["measures"] if "recorded" in measure}
-    assert trained == dict.fromkeys(("training", "labels", "real", "grouped"), True)
 
 
 REFUSED = """
@@ -83,7 +77,7 @@ load(sys.argv[1])
 import torch
 from tests.simulated_cuda import State, simulated
 with simulated():
-    x, graph = torch.arange(4.0).to("cuda"), torch.cuda.CUDAGraph()
+    x = torch.arange(4.0).to("cuda")
     for wrong in (
         lambda: x + torch.ones(4),
         lambda: x.numpy(),
@@ -95,20 +89,13 @@ with simulated():
             continue
         raise SystemExit("not refused")
     assert State.waits == 0 and x.sum().item() == 6.0 and State.waits == 1
-    for wrong in (lambda: x.sum().item(), lambda: x[x > 1], lambda: torch.ones(4).to("cuda"), lambda: x.cpu()):
-        try:
-            with torch.cuda.graph(torch.cuda.CUDAGraph()):
-                wrong()
-        except RuntimeError:
-            continue
-        raise SystemExit("not refused in a recording")
-    factor = 2.0
-    with torch.cuda.graph(graph):
-        y = (x * factor).cumsum(0)
-    x.copy_(torch.ones(4))
-    factor = 3.0
-    graph.replay()
-    assert y.cpu().tolist() == [2.0, 4.0, 6.0, 8.0]  # what the memory holds now, by the factor of then
+    for waits in (lambda: x.tolist(), lambda: x[x > 1], lambda: x.nonzero(), lambda: x.cpu()):
+        before = State.waits
+        waits()
+        assert State.waits == before + 1
+    before = State.waits
+    torch.ones(4).to("cuda").copy_(torch.zeros(4))
+    assert State.waits == before  # a copy to the device need not
 """
 
 

@@ -15,7 +15,7 @@ from runs.batches import Batch, Stream
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import Found, Setting, found
 from runs.bench.shapes import Shape
-from runs.bench.sides import PROGRESS, TheirStepper, is_recorded, stepper, warmed_up
+from runs.bench.sides import PROGRESS, TheirStepper, stepper
 from runs.bench.windows import IGNORED
 from runs.step import Stepper
 from tasks.example import BOS, MASK, PAD, SPECIALS, Example
@@ -35,11 +35,10 @@ def real(setting: Setting, model: str, grouped: bool = False) -> Found:
 
     ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
     """
-    mine, *works = steps(setting, model, grouped)
+    works = steps(setting, model, grouped)
     sides = dict(zip(("ours", "theirs"), map(_several, works), strict=True))
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = {
-        "recorded": is_recorded(mine),
         "batches": BATCHES,
         "batch_tokens": setting.shape.batch_tokens,
         "their_rows": their_rows(setting.prepared, setting.shape),
@@ -51,11 +50,11 @@ def _several(work: Work) -> Work:
     return lambda: sum(work() for _ in range(BATCHES))
 
 
-def steps(setting: Setting, model: str, grouped: bool = False, recorded: bool = True) -> tuple[Stepper, Work, Work]:
-    """Our stepper, and a step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
+def steps(setting: Setting, model: str, grouped: bool = False) -> tuple[Work, Work]:
+    """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
-    mine = stepper(ours, setting.where, setting.shape, recorded)
-    return mine, _ours(setting, mine, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
+    mine = stepper(ours, setting.where, setting.shape)
+    return _ours(setting, mine, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
 
 
 def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
@@ -67,7 +66,7 @@ def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
         mine.step(batch, 0, PROGRESS).loss.item()
         return batch.tokens
 
-    return warmed_up(mine, work)
+    return work
 
 
 def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:

@@ -36,9 +36,9 @@ def shares(setting: Setting, model: str) -> Found:
     """Fractions of the time of steps on the real task, by kind of operator, for ours and theirs.
 
     ``between`` is what no operator that computes accounts for: Python, dispatch, views, and on a GPU waiting. A profile
-    slows both sides down; of a step that is replayed it names no operators, so that none is.
+    slows both sides down.
     """
-    _, ours, theirs = steps(setting, model, recorded=False)
+    ours, theirs = steps(setting, model)
     parts = {"ours": _shares(ours, setting), "theirs": _shares(theirs, setting)}
     return {"measure": "shares", "model": model, "unit": "fraction of a step", "shares": parts, "steps": STEPS}
 

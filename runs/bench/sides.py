@@ -10,9 +10,7 @@ from torch import Tensor
 from architectures.objectives import Pairs
 from runs import optimizer
 from runs.batches import Batch
-from runs.bench.pairing import Work
 from runs.bench.shapes import Shape
-from runs.calibrate import WARM_UP
 from runs.sections import Training
 from runs.step import Stepper, mixed, pairs
 
@@ -43,14 +41,11 @@ class Where:
             torch.cuda.synchronize()
 
 
-def stepper(model: Any, where: Where, shape: Shape, recorded: bool = True) -> Stepper:
-    """Our training step around a model that is there; every token may be answered, the target alone is learnt.
-
-    On a GPU it is ``recorded`` where it would be in a run.
-    """
+def stepper(model: Any, where: Where, shape: Shape) -> Stepper:
+    """Our training step around a model that is there; every token may be answered, the target alone is learnt."""
     training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
-    made = Stepper(
+    return Stepper(
         model=model,
         optimizer=optimizer.build(model, training, where.device),
         prepared=unread,
@@ -60,23 +55,7 @@ def stepper(model: Any, where: Where, shape: Shape, recorded: bool = True) -> St
         device=torch.device(where.device),
         bf16=where.bf16,
         answers=every_token(shape.vocabulary, where.device),
-        longest=(shape.source_length, shape.target_length),
     )
-    if recorded:
-        made.record_launching()
-    return made
-
-
-def warmed_up(made: Stepper, work: Work) -> Work:
-    """``work``, done so often that most shapes which it meets are recorded, where steps of ``made`` are."""
-    for _ in range(WARM_UP[made.device.type] if made.recorder is not None else 0):
-        work()
-    return work
-
-
-def is_recorded(made: Stepper) -> bool:
-    """Whether steps of any shape are replayed: a recording that differs from the step, or fails, is not used."""
-    return made.recorder is not None and made.recorder.works and bool(made.recorder.kept)
 
 
 class TheirStepper:

@@ -17,9 +17,8 @@ from runs.batches import Batch
 from runs.bench import windows
 from runs.bench.pairing import Work, alternate
 from runs.bench.setting import DisagreementError, Found, Setting, found
-from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, is_recorded, our_loss, stepper, their_loss, warmed_up
+from runs.bench.sides import CLOSE, PROGRESS, TheirStepper, our_loss, stepper, their_loss
 from runs.compiled import compile_blocks
-from runs.step import Stepper
 
 COMPILED = "ours, compiled"
 
@@ -38,7 +37,7 @@ def full(setting: Setting, model: str) -> list[Found]:
     """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
     both = prepared(setting, model, windows.full)
     losses = checked(setting, model, both)
-    mine, ours, theirs = workers(setting, both)
+    ours, theirs = workers(setting, both)
     sides = {"ours": ours, "theirs": theirs[0]}
     seconds: dict[str, float] = {}
     with _fresh_cache(setting.compiled):
@@ -47,7 +46,7 @@ def full(setting: Setting, model: str) -> list[Found]:
             sides |= compiled
         samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     utilisation = _utilisation(setting, both, samples.values)
-    facts = _batch_facts(both.batch) | {"losses": losses, "recorded": is_recorded(mine), **utilisation}
+    facts = _batch_facts(both.batch) | {"losses": losses, **utilisation}
     plain = replace(samples, values={name: samples.values[name] for name in sides if name != COMPILED})
     measures = [found("training", model, "tokens/s", plain, **facts)]
     if setting.compiled:
@@ -61,10 +60,10 @@ def labelled(setting: Setting, model: str) -> Found:
     """Tokens per second of training on long sources that end in one label."""
     both = prepared(setting, model, windows.labelled)
     losses = checked(setting, model, both)
-    mine, ours, theirs = workers(setting, both)
+    ours, theirs = workers(setting, both)
     sides = {"ours": ours, "theirs": theirs[0]}
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
-    facts = _batch_facts(both.batch) | {"losses": losses, "recorded": is_recorded(mine)}
+    facts = _batch_facts(both.batch) | {"losses": losses}
     return found("labels", model, "tokens/s", samples, **facts)
 
 
@@ -76,16 +75,16 @@ def prepared(setting: Setting, model: str, work: Callable[..., Batch]) -> Both:
     return Both(ours, theirs, batch.to(setting.where.device), inputs)
 
 
-def workers(setting: Setting, both: Both, recorded: bool = True) -> tuple[Stepper, Work, tuple[Work, TheirStepper]]:
+def workers(setting: Setting, both: Both) -> tuple[Work, tuple[Work, TheirStepper]]:
     """A training step of ours and of theirs -> data tokens; each waits for its loss, as training does."""
-    mine = stepper(both.ours, setting.where, setting.shape, recorded)
+    mine = stepper(both.ours, setting.where, setting.shape)
     other = TheirStepper(both.theirs, setting.where)
 
     def ours() -> float:
         mine.step(both.batch, 0, PROGRESS).loss.item()
         return both.batch.tokens
 
-    return mine, warmed_up(mine, ours), (lambda: _trained(other, both, None), other)
+    return ours, (lambda: _trained(other, both, None), other)
 
 
 def checked(setting: Setting, model: str, both: Both) -> dict[str, list[float]]:
@@ -122,7 +121,7 @@ def _compiled(setting: Setting, both: Both, other: TheirStepper) -> tuple[dict[s
     """Both sides compiled, each as it is offered: their model whole, the blocks of ours; and how long each took."""
     whole, copied = torch.compile(both.theirs), copy.deepcopy(both.ours)
     compile_blocks(copied, Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]), lambda line: None)
-    ours = workers(setting, replace(both, ours=copied), recorded=False)[1]
+    ours = workers(setting, replace(both, ours=copied))[0]
     sides: dict[str, Work] = {"compiled": lambda: _trained(other, both, whole), COMPILED: ours}
     seconds = {}
     for name, side in (("theirs", "compiled"), ("ours", COMPILED)):
