@@ -42,7 +42,6 @@ class Stepper:
     bf16: bool
     answers: Tensor
     parts: int = 1
-    updating: bool = False  # from where on a step cannot be begun again
 
     @classmethod
     def build(
@@ -106,11 +105,10 @@ class Stepper:
 
     def _tried(self, batch: Pairs, number: int, rate: float) -> Stepped | None:
         """The step on a batch; None where memory does not suffice for the gradient of its micro-batches."""
-        self.updating = False
         try:
             loss = self._gradient(batch, number)
         except (RuntimeError, MemoryError) as error:
-            if self.updating or self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
+            if self.parts >= len(batch.target) or not micro.is_out_of_memory(error):
                 raise
             return None
         return Stepped(loss, self._update(rate))
@@ -127,7 +125,6 @@ class Stepper:
 
     def _update(self, rate: float) -> Tensor:
         """Change the weights by their gradient, at ``rate`` times the recipe's; return its norm."""
-        self.updating = True
         self.optimizer.set_learning_rate(rate)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
