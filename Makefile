@@ -16,13 +16,15 @@ compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -P -m pytest -n 2 $(ARGS)
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	rm -rf build
+	$(PIP) install --no-deps --no-build-isolation --target build/check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	cd build/check && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 mutants: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m mutations $(ARGS)

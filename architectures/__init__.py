@@ -1,1 +1,132 @@
-"""Shared components assembled into decoder-only, encoder-only and encoder-decoder transformers."""
+"""Shared components assembled into decoder-only, encoder-only and encoder-decoder transformers.
+
+Everything that a variant is made of is imported from here, and these names are stable:
+
+    from archbench.architectures import Attention, Block, DecoderOnly, Embedding, ...
+
+A name is loaded when it is first used, so that importing this package loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archbench.architectures.components.attention import Attention, View
+    from archbench.architectures.components.averaging import Average
+    from archbench.architectures.components.cache import Cache
+    from archbench.architectures.components.embedding import Embedding, Head, Transform
+    from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, NoFeedForward
+    from archbench.architectures.components.initial import filled
+    from archbench.architectures.components.key_values import KeyValues
+    from archbench.architectures.components.norm import (
+        LayerNorm,
+        NoNorm,
+        NoResidual,
+        Norm,
+        PostNorm,
+        PreNorm,
+        RMSNorm,
+        Wiring,
+    )
+    from archbench.architectures.components.numbers import Amount, Flops
+    from archbench.architectures.components.positions import (
+        Alibi,
+        Geometry,
+        Learned,
+        NoPositions,
+        RelativeBias,
+        Rotary,
+        Sinusoidal,
+    )
+    from archbench.architectures.components.stack import Block, Memory, Stack
+    from archbench.architectures.families.decoder import DecoderOnly
+    from archbench.architectures.families.encoder import EncoderOnly
+    from archbench.architectures.families.encoder_decoder import EncoderDecoder
+    from archbench.architectures.families.family import Family
+    from archbench.architectures.families.size import Limits, Size
+    from archbench.architectures.kernels.gelu import gelu_tanh
+    from archbench.architectures.objectives.causal import Causal
+    from archbench.architectures.objectives.generate import Decoding
+    from archbench.architectures.objectives.masked import Masked
+    from archbench.architectures.objectives.objective import Objective
+
+_MODULES = {
+    "components.attention": ("Attention", "View"),
+    "components.averaging": ("Average",),
+    "components.cache": ("Cache",),
+    "components.embedding": ("Embedding", "Head", "Transform"),
+    "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward"),
+    "components.initial": ("filled",),
+    "components.key_values": ("KeyValues",),
+    "components.norm": ("LayerNorm", "NoNorm", "NoResidual", "Norm", "PostNorm", "PreNorm", "RMSNorm", "Wiring"),
+    "components.numbers": ("Amount", "Flops"),
+    "components.positions": ("Alibi", "Geometry", "Learned", "NoPositions", "RelativeBias", "Rotary", "Sinusoidal"),
+    "components.stack": ("Block", "Memory", "Stack"),
+    "families.decoder": ("DecoderOnly",),
+    "families.encoder": ("EncoderOnly",),
+    "families.encoder_decoder": ("EncoderDecoder",),
+    "families.family": ("Family",),
+    "families.size": ("Limits", "Size"),
+    "kernels.gelu": ("gelu_tanh",),
+    "objectives.causal": ("Causal",),
+    "objectives.generate": ("Decoding",),
+    "objectives.masked": ("Masked",),
+    "objectives.objective": ("Objective",),
+}
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Alibi",
+    "Amount",
+    "Attention",
+    "Average",
+    "Block",
+    "Cache",
+    "Causal",
+    "DecoderOnly",
+    "Decoding",
+    "Embedding",
+    "EncoderDecoder",
+    "EncoderOnly",
+    "Family",
+    "FeedForward",
+    "Flops",
+    "GatedFeedForward",
+    "Geometry",
+    "Head",
+    "KeyValues",
+    "LayerNorm",
+    "Learned",
+    "Limits",
+    "Masked",
+    "Memory",
+    "NoFeedForward",
+    "NoNorm",
+    "NoPositions",
+    "NoResidual",
+    "Norm",
+    "Objective",
+    "PostNorm",
+    "PreNorm",
+    "RMSNorm",
+    "RelativeBias",
+    "Rotary",
+    "Sinusoidal",
+    "Size",
+    "Stack",
+    "Transform",
+    "View",
+    "Wiring",
+    "filled",
+    "gelu_tanh",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

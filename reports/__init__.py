@@ -1,5 +1,5 @@
 """Reports: tables, figures and the page, made from the records of runs. Never imports torch."""
 
-from reports.assemble import build
+from archbench.reports.page.assemble import build
 
 __all__ = ["build"]

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from reports import drawing
-from reports.drawing import Panel
-from reports.formatting import number
-from reports.palette import COLOURS, INK, QUIET, RULE
-from reports.tables import write_csv
-from runs.store import Row, read_json, write_bytes
+from archbench.reports.base.formatting import number
+from archbench.reports.base.tables import write_csv
+from archbench.reports.figures import drawing
+from archbench.reports.figures.drawing import Panel
+from archbench.reports.figures.palette import COLOURS, INK, QUIET, RULE
+from archbench.runs.base.store import Row, read_json, write_bytes
 
 SCHEMA: Final = 1
 FILE: Final = "bench.json"

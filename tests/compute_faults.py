@@ -7,10 +7,10 @@ import torch
 from faults import Plant, both, change, patch
 from torch import Tensor, nn
 
-from architectures.attention import View
-from architectures.feedforward import GatedFeedForward
-from architectures.positions import Learned
-from architectures.stack import Block
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.positions import Learned
+from archbench.architectures.components.stack import Block
 
 Product = Callable[[Tensor, Tensor], Tensor]  # of rows (n, k) and a matrix (m, k): (n, m)
 SHARED: dict[int, Tensor] = {}  # weights of a global, by their width

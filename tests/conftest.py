@@ -76,7 +76,7 @@ def one_thread() -> None:
 def quick_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """`check` and `compare` try few inputs of each property; tests of what more find name their trials."""
     if "torch" in sys.modules:
-        from architectures import contract
+        from archbench.architectures import contract
 
         for name in ("USUAL", "THOROUGH"):
             monkeypatch.setattr(contract, name, replace(contract.QUICK, name=name.lower()))

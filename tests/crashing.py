@@ -20,9 +20,12 @@ from typing import Any
 
 import pandas as pd
 
-from runs import matrix, spec, train, work
-from runs.plan import Plan
-from runs.step import Stepper
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.runs.training import train
+from archbench.runs.training.step import Stepper
 
 DEALINGS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 PLACES = [*((os, name) for name in DEALINGS), (train, "validation_loss"), (Stepper, "_gradient")]

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from runs import matrix, spec, train
-from runs.execute import execute
-from runs.messages import Progress
-from runs.plan import Plan
+from archbench.runs.base.messages import Progress
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution.execute import execute
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.runs.training import train
 
 
 def perform(one: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
     """The work of a worker, with a checkpoint after every step."""
-    from runs import work
+    from archbench.runs.execution import work
 
     train.CHECKPOINT_SECONDS = 0.0
     work.perform(one, folder, notify, stop)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runs import store
-from runs.messages import Interrupted, Progress
+from archbench.runs.base import store
+from archbench.runs.base.messages import Interrupted, Progress
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from architectures.attention import View
-from architectures.causal import Causal
-from architectures.decoder import DecoderOnly
-from architectures.encoder import EncoderOnly
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.generate import left_to_right
-from architectures.key_values import KeyValues
-from architectures.layout import Joined
-from architectures.masked import Masked
-from architectures.objectives import log_softmax
-from architectures.stack import Memory
-from tasks.example import BOS, END, MASK
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.stack import Memory
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.layout import Joined
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.generate import left_to_right
+from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.objective import log_softmax
+from archbench.tasks.base.example import BOS, END, MASK
 
 Build = Callable[..., nn.Module]
 Plant = Callable[[pytest.MonkeyPatch, Build], Build]

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures.generate import Decoding, left_to_right
-from architectures.interop.convert import from_transformers, is_tied, to_transformers
-from architectures.interop.shape import Shape, pull, push
-from architectures.interop.structure import difference
-from tasks.errors import InputError
-from tasks.example import BOS, END
+from archbench.architectures.conversion.convert import from_transformers, is_tied, to_transformers
+from archbench.architectures.conversion.shape import Shape, pull, push
+from archbench.architectures.conversion.structure import difference
+from archbench.architectures.objectives.generate import Decoding, left_to_right
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END
 
 SIDES = ("none", "right", "left")
 TOLERANCE = 1e-4

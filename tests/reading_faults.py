@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from architectures.cache import Cache
-from architectures.causal import Causal
-from architectures.key_values import KeyValues
-from architectures.masked import Masked
-from architectures.states import States
-from tasks.example import END
+from archbench.architectures.components.cache import Cache
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.states import States
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked
+from archbench.tasks.base.example import END
 
 
 def with_methods(**methods: Callable[..., Any]) -> Plant:

@@ -45,7 +45,7 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
-    from runs.bench import shapes, suite
+    from archbench.runs.bench import shapes, suite
     from tests.simulated_cuda import State, simulated
 
     State.any_attention = True  # transformers shares heads under a mask
@@ -79,9 +79,12 @@ def performed(
     precision: str,
     around: Callable[[], Any],
 ) -> dict[str, Any]:
-    from runs import matrix, spec, store, work
-    from runs.messages import Said
-    from runs.step import Stepper
+    from archbench.runs.base import store
+    from archbench.runs.base.messages import Said
+    from archbench.runs.execution import work
+    from archbench.runs.experiment import spec
+    from archbench.runs.planning import matrix
+    from archbench.runs.training.step import Stepper
     from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 

@@ -7,18 +7,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import archbench
-from architectures import ablations, assembly, catalogue, contract, size
-from architectures.attention import View
-from architectures.averaging import Average
-from architectures.decoder import DecoderOnly
-from architectures.initial import filled
-from architectures.key_values import KeyValues
-from architectures.norm import NoResidual, PreNorm
-from architectures.size import Limits, Size
-from architectures.stack import Block
-from runs import budget, compliance, spec
-from tasks.errors import InputError
+from archbench import command_line
+from archbench.architectures import ablations, contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.averaging import Average
+from archbench.architectures.components.initial import filled
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.norm import NoResidual, PreNorm
+from archbench.architectures.components.stack import Block
+from archbench.architectures.families import assembly, size
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.runs.experiment import spec
+from archbench.runs.planning import budget, compliance
+from archbench.tasks.base.errors import InputError
 
 NAMES = catalogue.ablated()
 PRESETS = [name for name in spec.presets() if name.startswith("ablation-")]
@@ -43,7 +46,7 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["check", "decoder-no-mask"])
+        command_line.main(["check", "decoder-no-mask"])
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
     assert any(line.startswith("x     no_look_ahead ") and "broken, as this ablation has to" in line for line in lines)

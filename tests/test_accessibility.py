@@ -8,9 +8,9 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further
 from tiny_runs import trained, write_data
 
-import reports
-from reports import inspection
-from runs.inside import inspection as inside
+from archbench import reports
+from archbench.reports.inspection import inspection
+from archbench.runs.inside import inspection as inside
 
 pytestmark = pytest.mark.browser
 

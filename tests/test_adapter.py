@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import MINE, trained, write_data
 
-from architectures import catalogue
-from architectures.interop import adapter, configuration
-from architectures.interop.structure import difference
-from architectures.size import Limits, Size
-from runs import export
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion.structure import difference
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.interop import adapter, configuration
+from archbench.runs.export import export
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 
 @pytest.fixture(scope="module")

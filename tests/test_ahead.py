@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from architectures import catalogue
-from architectures.decoder import DecoderOnly
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size
-from architectures.stack import Block
-from runs import compiled
-from runs.ahead import ahead
-from runs.compiled import compile_blocks, recompute_blocks
-from runs.sections import Training
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.stack import Block
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.experiment.sections import Training
+from archbench.runs.training import compiled
+from archbench.runs.training.compiled import compile_blocks, recompute_blocks
+from archbench.runs.training.prefetch import ahead
 
 
 def test_the_order_is_kept() -> None:

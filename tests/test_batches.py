@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runs.batches import Batch, Examples, Position, Stream, collate, fixed, plan_epoch
-from tasks.example import PAD, Example, Tokens
-from tasks.splits import Pairs, Windows
+from archbench.runs.training.batches import Batch, Examples, Position, Stream, collate, fixed, plan_epoch
+from archbench.tasks.base.example import PAD, Example, Tokens
+from archbench.tasks.text.splits import Pairs, Windows
 
 
 @dataclass(frozen=True)

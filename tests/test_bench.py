@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
-import archbench
-from reports import bench
-from reports.formatting import number
-from runs.bench import alone, inference, real, shares, suite, training, windows
-from runs.bench.pairing import alternate, compared, rotated, summary
-from runs.bench.setting import DisagreementError, Setting, compiler
-from runs.bench.shapes import CLASSES, SHAPES
-from runs.bench.sides import Where
-from runs.bench.suite import Request
-from tasks.example import BOS, END, MASK
+from archbench import command_line
+from archbench.reports import bench
+from archbench.reports.base.formatting import number
+from archbench.runs.bench import alone, inference, real, shares, suite, training, windows
+from archbench.runs.bench.pairing import alternate, compared, rotated, summary
+from archbench.runs.bench.setting import DisagreementError, Setting, compiler
+from archbench.runs.bench.shapes import CLASSES, SHAPES
+from archbench.runs.bench.sides import Where
+from archbench.runs.bench.suite import Request
+from archbench.tasks.base.example import BOS, END, MASK
 
 TINY = SHAPES["tiny"]
 DATA = "phrases-en-de:300"
@@ -37,7 +37,7 @@ def setting(cache: Path) -> Iterator[Setting]:
 
 def status(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
-        archbench.main([str(argument) for argument in arguments])
+        command_line.main([str(argument) for argument in arguments])
     return int(ended.value.code or 0)
 
 
@@ -54,7 +54,9 @@ def test_sides_take_turns_in_going_first() -> None:
 def test_a_sample_lasts_long_enough_and_gives_units_per_second() -> None:
     now, units = iter(float(second) for second in range(100)), 5.0
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("runs.bench.pairing.time.perf_counter", lambda: next(now))  # each reading a second later
+        patched.setattr(
+            "archbench.runs.bench.pairing.time.perf_counter", lambda: next(now)
+        )  # each reading a second later
         found = alternate({"ours": lambda: units, "theirs": lambda: 2 * units}, 3, seconds=4.0)
     assert found.repeats == 4
     assert found.values == {"ours": [4 * units] * 3, "theirs": [8 * units] * 3}

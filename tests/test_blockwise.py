@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from whole_models import padded_pairs, perturbed
 
-from architectures import blockwise
-from architectures.attention import Attention, View
-from architectures.contract import LIMITS
-from architectures.rotate import rotated
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.contract import LIMITS
+from archbench.architectures.kernels import blockwise
+from archbench.architectures.kernels.rotate import rotated
 
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
 

@@ -6,10 +6,10 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
-from reports import tables
-from reports.bottom_line import bottom_line
-from reports.judgement import Judged, judge
-from reports.verdicts import verdict
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.verdicts import verdict
+from archbench.reports.base import tables
+from archbench.reports.page.bottom_line import bottom_line
 
 FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
 

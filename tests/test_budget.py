@@ -10,10 +10,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from architectures import catalogue
-from architectures.size import Limits, Size, count
-from runs import budget
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size, count
+from archbench.runs.planning import budget
+from archbench.tasks.base.errors import InputError
 
 LIMITS = Limits(vocabulary=300, source_length=32, target_length=16)
 LENGTHS = (np.array([5.0, 20.0, 32.0]), np.array([3.0, 9.0, 16.0]))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import archbench
-from runs import compare, spec
-from runs.validation import validated
-from tasks.errors import InputError
+from archbench import inputs
+from archbench.runs.execution import compare
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.validation import validated
+from archbench.tasks.base.errors import InputError
 
 EXPERIMENT = {
     "name": "mine",
@@ -87,5 +89,5 @@ def test_other_arguments_of_numpy_and_pathlib_are_taken(tmp_path: Path) -> None:
 
 
 def test_the_recorded_call_holds_plain_values() -> None:
-    call = archbench._call("quick", seeds=np.arange(2), jobs=np.int64(1), deterministic=np.bool_(False))
+    call = inputs.call("quick", seeds=np.arange(2), jobs=np.int64(1), deterministic=np.bool_(False))
     assert call == "archbench.compare('quick', seeds=[0, 1], jobs=1)"

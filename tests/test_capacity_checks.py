@@ -11,12 +11,13 @@ from compute_faults import DeclaredStatistics, Statistics, complex_network, rese
 from faults import change
 from torch import nn
 
-from architectures import catalogue, contract
-from architectures.contract.capacity import training_changes_no_buffer
-from architectures.size import Counts, count, mutable_buffers
-from reports import audit
-from runs import outlook
-from runs.places import Entry
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract.capacity import training_changes_no_buffer
+from archbench.architectures.families.size import Counts, count, mutable_buffers
+from archbench.reports.page import audit
+from archbench.runs.base.placement import Entry
+from archbench.runs.execution import dry_run
 
 
 def test_buffers_are_counted_saved_or_not() -> None:
@@ -60,7 +61,7 @@ def test_a_dry_run_shows_buffers_where_there_are_any(buffers: int) -> None:
     row |= dict.fromkeys(("learning_rate", "dropout", "planned_tokens", "expected_flops", "expected_seconds"), 1)
     plan = SimpleNamespace(run="x", row=lambda: {**row, "buffers": buffers})
     entry = Entry("x", "x", "", "parameters", "compared", "decoder", 1)
-    table = outlook._table(SimpleNamespace(plans=[plan], entries=[entry]))
+    table = dry_run._table(SimpleNamespace(plans=[plan], entries=[entry]))
     shown = dict(zip(*table, strict=True))
     assert shown.get("buffers") == (f"{buffers:,}" if buffers else None)
 

@@ -10,10 +10,12 @@ import pytest
 from markdown_it import MarkdownIt
 from tiny_runs import trained, write_data
 
-from runs import card, facts, finished, store
-from runs.facts import Facts
-from runs.markdown import escaped, table
-from tasks.errors import InputError
+from archbench.runs.base import store
+from archbench.runs.export import card, facts
+from archbench.runs.export.facts import Facts
+from archbench.runs.export.markdown import escaped, table
+from archbench.runs.scoring import finished
+from archbench.tasks.base.errors import InputError
 
 NASTY = [
     "<script>alert(1)</script>",

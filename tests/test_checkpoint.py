@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import runs.checkpoint
-from runs.checkpoint import PARTS, DamagedError, load, save
+from archbench.runs.training import checkpoint
+from archbench.runs.training.checkpoint import PARTS, DamagedError, load, save
 
 Parts = dict[str, dict[str, Tensor]]
 RUN = "trec-decoder-s0-0123456789ab"
@@ -183,7 +183,7 @@ def test_another_version_or_format_is_an_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, constant: str, value: object
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(runs.checkpoint, constant, value)
+        patched.setattr(checkpoint, constant, value)
         save(folder, RUN, tensors(3), {"step": 3})
     with pytest.raises(ValueError, match=f"{value}.*this archbench reads archbench checkpoint version 2"):
         loaded(folder)
@@ -193,7 +193,7 @@ def test_all_parts_are_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(AssertionError, match="parts"):
         save(folder, RUN, {"model": {}, "optimizer": {}}, {})
     with monkeypatch.context() as patched:
-        patched.setattr(runs.checkpoint, "PARTS", ("model", "best"))
+        patched.setattr(checkpoint, "PARTS", ("model", "best"))
         save(folder, RUN, {"model": {}, "best": {}}, {"step": 3})
     step, said = loaded(folder)
     assert step == 2

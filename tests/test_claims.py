@@ -11,15 +11,17 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted, single
 
-from architectures import catalogue
-from reports import capacity, page, tables
-from reports import ledger as ledgers
-from reports.claims import UNTESTED, Ruling, rulings
-from reports.judgement import judge
-from reports.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
-from reports.statistics import Interval
-from runs import spec
-from tasks.dataset import KINDS
+from archbench.architectures.catalogue import catalogue
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.base.statistics import Interval
+from archbench.reports.claims import ledger as ledgers
+from archbench.reports.claims.claims import UNTESTED, Ruling, rulings
+from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
+from archbench.reports.figures import capacity
+from archbench.reports.page import page
+from archbench.runs.experiment import spec
+from archbench.tasks.base.dataset import KINDS
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 

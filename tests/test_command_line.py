@@ -16,12 +16,14 @@ import pytest
 from fake_work import FakePlan
 
 import archbench
-from runs import capacity, compare, store
-from runs.execute import Outcome, execute
-from runs.outlook import aligned
-from runs.places import Entry
-from runs.spec import Experiment
-from tasks.errors import InputError
+from archbench import command_line
+from archbench.runs.base import capacity, store
+from archbench.runs.base.placement import Entry
+from archbench.runs.execution import compare
+from archbench.runs.execution.dry_run import aligned
+from archbench.runs.execution.execute import Outcome, execute
+from archbench.runs.experiment.spec import Experiment
+from archbench.tasks.base.errors import InputError
 
 EXPERIMENT = """
 name = "mine"
@@ -68,12 +70,12 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     def fake(plans: Any, root: Path, jobs: int, notify: Any, gpus: Any = ()) -> Outcome:
         return execute(plans, root, jobs, notify, "fake_work:perform", gpus)
 
-    monkeypatch.setattr("runs.compare.planned", planned)
-    monkeypatch.setattr("runs.outlook.planned", planned)
-    monkeypatch.setattr("runs.compare.checked_architectures", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr("runs.outlook.checked_architectures", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr("runs.compare.execute", fake)
-    monkeypatch.setattr("runs.compare._complete_references", lambda *_: ())
+    monkeypatch.setattr("archbench.runs.execution.compare.planned", planned)
+    monkeypatch.setattr("archbench.runs.execution.dry_run.planned", planned)
+    monkeypatch.setattr("archbench.runs.execution.compare.checked_architectures", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("archbench.runs.execution.compare.execute", fake)
+    monkeypatch.setattr("archbench.runs.execution.compare._complete_references", lambda *_: ())
     return found
 
 
@@ -86,7 +88,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def status(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        archbench.main(arguments)
+        command_line.main(arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
@@ -133,7 +135,7 @@ def test_each_mistake_is_one_line_and_status_2(
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
-    code = "import archbench, sys\ntry: archbench.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    code = "import archbench, sys\ntry: command_line.main(['--help'])\nfinally: assert 'torch' not in sys.modules"
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5  # 1 s on an idle machine
@@ -209,7 +211,9 @@ def test_reference_rows_that_fail_are_status_1_and_the_report_stands(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runs.compare._complete_references", lambda *_: ("phrases: its reference rows failed: x",))
+    monkeypatch.setattr(
+        "archbench.runs.execution.compare._complete_references", lambda *_: ("phrases: its reference rows failed: x",)
+    )
     assert status("compare", experiment, "--seeds", "1") == 1
     assert "archbench: phrases: its reference rows failed: x" in capsys.readouterr().err
     assert (tmp_path / "results" / "mine" / "report" / "index.html").is_file()

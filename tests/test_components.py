@@ -7,18 +7,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from architectures import contract, feedforward
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.encoder import EncoderOnly
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import Activation, FeedForward, GatedFeedForward, NoFeedForward
-from architectures.gelu import gelu_tanh
-from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
-from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
-from architectures.size import Limits, Size, count
-from architectures.stack import Block, Stack
+from archbench.architectures import contract
+from archbench.architectures.components import feedforward
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import Activation, FeedForward, GatedFeedForward, NoFeedForward
+from archbench.architectures.components.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
+from archbench.architectures.components.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
+from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.size import Limits, Size, count
+from archbench.architectures.kernels.gelu import gelu_tanh
 
 CHECKS = (
     contract.no_look_ahead,

@@ -11,20 +11,21 @@ import pytest
 import torch
 from new_modules import importable
 
-import archbench
-from architectures import catalogue, contract, variants
-from architectures.contract import learning
-from architectures.contract.trials import THOROUGH, USUAL
-from architectures.variant import STOCK, Pretrained, Variant
-from runs import compliance
-from tasks.errors import InputError
+from archbench import command_line
+from archbench.architectures import contract, variants
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract import learning
+from archbench.architectures.contract.trials import THOROUGH, USUAL
+from archbench.architectures.families.variant import STOCK, Pretrained, Variant
+from archbench.runs.planning import compliance
+from archbench.tasks.base.errors import InputError
 
 VARIANTS = catalogue.names()
 FILES = sorted(path for path in Path(variants.__path__[0]).glob("*.py") if path.stem != "__init__")
 DECODER = catalogue.find("decoder").text
 PEEKING = '''"""A decoder that looks ahead and takes no mask."""
-from architectures import catalogue
-from architectures.decoder import DecoderOnly
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.decoder import DecoderOnly
 
 def build(size, limits):
     model = catalogue.find("decoder").build(size, limits)
@@ -123,7 +124,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     def run(*arguments: str) -> tuple[object, list[str], list[str]]:
         with pytest.raises(SystemExit) as ended:
-            archbench.main(arguments)
+            command_line.main(arguments)
         output, errors = capsys.readouterr()
         return ended.value.code, output.splitlines(), errors.splitlines()
 
@@ -286,8 +287,8 @@ IMPORTING = {
 }
 IN_PARTS = '''"""A decoder that rolls its target as another module says."""
 import importlib
-from architectures import catalogue
-from architectures.decoder import DecoderOnly
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.decoder import DecoderOnly
 {}
 
 def build(size, limits):

@@ -12,12 +12,13 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from reports import formatting, tables, testing
-from reports.bottom_line import bottom_line
-from reports.comparison import Group
-from reports.contrasts import Contrast, turned
-from reports.judgement import Judged, judge
-from reports.statistics import (
+from archbench.reports.analysis import testing
+from archbench.reports.analysis.comparison import Group
+from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.verdicts import contrast_sentence, verdict
+from archbench.reports.base import formatting, tables
+from archbench.reports.base.statistics import (
     Interval,
     Sample,
     difference_interval,
@@ -28,7 +29,7 @@ from reports.statistics import (
     restless,
     seeds_needed,
 )
-from reports.verdicts import contrast_sentence, verdict
+from archbench.reports.page.bottom_line import bottom_line
 
 
 def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.contributions import contributions
-from tasks import intervals, metrics
+from archbench.reports.analysis.contributions import contributions
+from archbench.tasks.metrics import intervals, metrics
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

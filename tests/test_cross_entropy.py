@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from whole_models import padded_pairs, perturbed
 
-from architectures import catalogue, cross_entropy
-from architectures.contract import LIMITS, SIZE
-from architectures.objectives import loss_of
-from tasks.example import END
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract import LIMITS, SIZE
+from archbench.architectures.kernels import cross_entropy
+from archbench.architectures.objectives.objective import loss_of
+from archbench.tasks.base.example import END
 
 ROWS, DIM, VOCABULARY = 150, 12, 37
 

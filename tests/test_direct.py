@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 from whole_models import perturbed
 
-from architectures import blockwise
-from architectures.attention import Attention, View
-from architectures.contract import LIMITS
-from architectures.key_values import KeyValues
-from architectures.objectives import Pairs
-from architectures.states import straight
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.states import straight
+from archbench.architectures.contract import LIMITS
+from archbench.architectures.kernels import blockwise
+from archbench.architectures.objectives.objective import Pairs
 
 NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and products are made in another order
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
@@ -54,7 +54,7 @@ def results(module: Attention, x: Tensor, memory: Tensor, seen: View, queries: i
 def test_it_is_attention_with_keys_and_values(
     given: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("architectures.attention.DIRECT", 1)
+    monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", 1)
     module = attention(**given)  # type: ignore[arg-type]
     x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), view(40, lengths)
     found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
@@ -105,7 +105,7 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(Attention, "_directly", lambda *given: used.append(1) or direct(*given))
 
     def gradient(multiplications: float, shortest: int) -> Tensor:
-        monkeypatch.setattr("architectures.attention.DIRECT", multiplications)
+        monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", multiplications)
         monkeypatch.setattr(blockwise, "SHORT", shortest)
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.objective.loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)

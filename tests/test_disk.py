@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from commands import EXPERIMENT, ROOT, RUNS, compare, said, scores, start, write
 
-from runs import disk
+from archbench.runs.base import disk
 
 if TYPE_CHECKING:
-    from runs.matrix import Matrix
-    from runs.spec import Experiment
+    from archbench.runs.experiment.spec import Experiment
+    from archbench.runs.planning.matrix import Matrix
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> Non
 
 
 def planned(experiment: "Experiment", root: Path) -> "Matrix":
-    from runs import compare as comparing
+    from archbench.runs.execution import compare as comparing
 
     setting = comparing.Setting(jobs=1)
     with comparing.checked_architectures(experiment, setting, lambda line: None) as architectures:
@@ -221,7 +221,7 @@ def planned(experiment: "Experiment", root: Path) -> "Matrix":
 
 
 def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -> None:
-    from runs import spec
+    from archbench.runs.experiment import spec
 
     experiment = spec.load(folder / "small.toml")
     matrix = planned(experiment, folder / "other")
@@ -231,7 +231,7 @@ def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -
 
 
 def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
-    from runs import spec
+    from archbench.runs.experiment import spec
 
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(2_000)]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.arrays import MANIFEST, Writer, opened, writing
-from tasks.dataset import Table, text
-from tasks.encode import Layout, read_pairs, read_windows, write_pairs, write_text
-from tasks.example import END, UNK
-from tasks.splits import Pairs, Subset, Windows
-from tasks.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
+from archbench.tasks.base.dataset import Table, text
+from archbench.tasks.base.example import END, UNK
+from archbench.tasks.text.arrays import MANIFEST, Writer, opened, writing
+from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
+from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
 
 STORY = "Der Fuchs läuft über 12 Hügel.\nDie 龍 schläft — 😀! " * 7
 SOURCES = ["a good day", "", "très bien, merci", "x" * 40]
@@ -200,7 +200,7 @@ def test_a_writer_that_fails_leaves_nothing_and_an_intact_folder_stays(folder: P
 
 
 def test_big_folders_are_checked_by_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.arrays.FULL_CHECK", 10)
+    monkeypatch.setattr("archbench.tasks.text.arrays.FULL_CHECK", 10)
     assert opened(folder) is not None
     (folder / "numbers").write_bytes(b"x" * 120)
     assert opened(folder) is None
@@ -214,7 +214,7 @@ def test_huge_text_is_encoded_in_bounded_memory(kind: str, tmp_path: Path) -> No
     line = "The quick brown fox jumps over the lazy dog, again and again and again.\n"
     (tmp_path / "big.txt").write_text(line * (200_000_000 // len(line)))
     script = (
-        "import sys\nfrom pathlib import Path\nfrom tasks.task import TaskConfig, prepare\n"
+        "import sys\nfrom pathlib import Path\nfrom archbench.tasks.kinds.task import TaskConfig, prepare\n"
         "folder = Path(sys.argv[1])\n"
         f"config = TaskConfig('generation', 'big', 'big.txt', tokenizer='{kind}', folder=str(folder))\n"
         "assert len(prepare(config, folder / 'cache').train) > 1000\n"

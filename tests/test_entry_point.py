@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import archbench
+from archbench import command_line
 
 MODULE = '''"""Multi-query attention, offered by a package (1911.02150)."""
 
-from architectures import catalogue
-from architectures.attention import Attention
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention
 
 from .parts import KEY_VALUE_HEADS
 
@@ -72,7 +72,7 @@ def printed(site: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[
 
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as ended:
-            archbench.main(arguments)
+            command_line.main(arguments)
         output, errors = capfd.readouterr()
         assert (ended.value.code or 0) == (0 if output else 2), errors
         return output or errors

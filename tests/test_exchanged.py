@@ -13,14 +13,16 @@ from fake_work import FakePlan
 from safetensors import safe_open
 from tiny_runs import trained, write_data
 
-import archbench
-from reports import tables
-from runs import checkpoint, misplaced, references, store
-from runs.execute import execute
-from runs.messages import Event, Said
-from runs.plan import from_json
-from runs.weights import packed, unpacked
-from tasks.errors import InputError
+from archbench import command_line
+from archbench.reports.base import tables
+from archbench.runs.base import misplaced, store
+from archbench.runs.base.messages import Event, Said
+from archbench.runs.base.plan import from_json
+from archbench.runs.base.weights import packed, unpacked
+from archbench.runs.execution.execute import execute
+from archbench.runs.scoring import references
+from archbench.runs.training import checkpoint
+from archbench.tasks.base.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def status(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     """The exit status of a command in this process, and what it said on stderr."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        archbench.main(list(arguments))
+        command_line.main(list(arguments))
     return int(ended.value.code or 0), capsys.readouterr().err
 
 

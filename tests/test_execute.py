@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from fake_work import FakePlan
 
-from runs import store
-from runs.execute import Ended, Event, Outcome, Progress, execute
+from archbench.runs.base import store
+from archbench.runs.execution.execute import Ended, Event, Outcome, Progress, execute
 
 WORK = "fake_work:perform"
 
@@ -171,7 +171,7 @@ def test_runs_that_never_began_are_recorded_as_unfinished(tmp_path: Path) -> Non
 PARENT = """
     import sys
     from pathlib import Path
-    from runs.execute import execute
+    from archbench.runs.execution.execute import execute
     from fake_work import FakePlan
     plans = [FakePlan("long", sys.argv[2], 9.0), FakePlan("later", "work")]
     outcome = execute(plans, Path(sys.argv[1]), 1, lambda event: None, "fake_work:perform")

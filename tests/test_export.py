@@ -13,13 +13,15 @@ import pytest
 import torch
 from tiny_runs import trained, write_data
 
-import archbench
-from architectures.generate import Decoding
-from runs import export, finished, predict, store
-from runs.finished import FinishedRun
-from runs.usage import AUTO
-from tasks.example import BOS, END, MASK
-from tasks.sources import UNKNOWN
+from archbench import command_line
+from archbench.architectures.objectives.generate import Decoding
+from archbench.runs.base import store
+from archbench.runs.export import export
+from archbench.runs.export.usage import AUTO
+from archbench.runs.scoring import finished, predict
+from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base.example import BOS, END, MASK
+from archbench.tasks.data.sources import UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +215,7 @@ def test_the_command_writes_a_card_and_refuses_what_cannot_be(
 
 def status(*arguments: str) -> object:
     with pytest.raises(SystemExit) as ended:
-        archbench.main(arguments)
+        command_line.main(arguments)
     return ended.value.code
 
 

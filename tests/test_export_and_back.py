@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import trained, write_data
 
-from runs import export, store
+from archbench.runs.base import store
+from archbench.runs.export import export
 
 
 @pytest.fixture(scope="module")

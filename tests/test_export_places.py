@@ -9,11 +9,12 @@ import pytest
 import torch
 from tiny_runs import trained, write_data
 
-from architectures import catalogue
-from architectures.masked import Masked
-from runs import export, finished
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.objectives.masked import Masked
+from archbench.runs.export import export
+from archbench.runs.scoring import finished
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 HOOKED = (
     catalogue.find("gpt2").text

@@ -18,18 +18,19 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from reports import drawing, figures, tables
-from reports.comparison import Cell, Comparison, Group
-from reports.contrasts import Contrast
-from reports.figures import Figure
-from reports.inside_panels import attention
-from reports.judgement import judge
-from reports.lettering import width, wrapped
-from reports.metrics import metric
-from reports.palette import COLOURS, SHAPES, looks
-from reports.statistics import Interval
-from reports.svg import inline
-from reports.tables import Tables
+from archbench.reports.analysis.comparison import Cell, Comparison, Group
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import Interval
+from archbench.reports.base.tables import Tables
+from archbench.reports.figures import drawing, figures
+from archbench.reports.figures.figures import Figure
+from archbench.reports.figures.palette import COLOURS, SHAPES, looks
+from archbench.reports.figures.svg import inline
+from archbench.reports.figures.text_wrapping import width, wrapped
+from archbench.reports.inspection.inside_panels import attention
 
 
 def drawn(found: Tables) -> dict[str, Figure]:

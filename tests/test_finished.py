@@ -6,9 +6,10 @@ import pretrained_folders
 import pytest
 from tiny_runs import trained, write_data
 
-from runs import finished, store
-from runs.predict import predict
-from tasks.errors import InputError
+from archbench.runs.base import store
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.predict import predict
+from archbench.tasks.base.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from compute_faults import PRODUCTS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.contract.counter import counted
-from architectures.contract.subject import BrokenError
-from architectures.positions import Alibi, RelativeBias, Rotary, Sinusoidal
-from architectures.rotate import rotated
+from archbench.architectures.components.positions import Alibi, RelativeBias, Rotary, Sinusoidal
+from archbench.architectures.contract.counter import counted
+from archbench.architectures.contract.subject import BrokenError
+from archbench.architectures.kernels.rotate import rotated
 
 ROWS, WIDTH, OUT = 6, 5, 7
 TERMS = {"addr": ROWS * OUT}  # a single column

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from architectures import catalogue, contract, numbers
-from architectures.attention import View
-from architectures.stack import Block
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components import numbers
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.stack import Block
 
 
 @pytest.mark.parametrize("window", [None, 0, 1, 3, 20])

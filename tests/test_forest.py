@@ -12,14 +12,16 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
-import reports
-from reports import figures, forest, summary, tables
-from reports.bottom_line import bottom_line
-from reports.contrasts import Contrast
-from reports.forest import forests, word
-from reports.judgement import Judged, judge
-from reports.statistics import Interval, difference_interval, p_beyond, p_difference, pool
-from reports.verdicts import across, contrast_sentence, verdict
+from archbench import reports
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.verdicts import across, contrast_sentence, verdict
+from archbench.reports.base import tables
+from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
+from archbench.reports.figures import figures, forest
+from archbench.reports.figures.forest import forests, word
+from archbench.reports.page import summary
+from archbench.reports.page.bottom_line import bottom_line
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
 PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from architectures import gelu
-from architectures.gelu import gelu_tanh
+from archbench.architectures.kernels import gelu
+from archbench.architectures.kernels.gelu import gelu_tanh
 
 CLOSE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 

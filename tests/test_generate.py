@@ -5,10 +5,12 @@ import itertools
 import pytest
 import torch
 
-from architectures import catalogue, contract, generate
-from architectures.generate import Decoding, truncate
-from architectures.objectives import Pairs
-from tasks.example import END
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.objectives import generate
+from archbench.architectures.objectives.generate import Decoding, truncate
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import END
 
 VOCABULARY = contract.LIMITS.vocabulary
 WORDS = [5, 6, 7]
@@ -99,7 +101,7 @@ def test_a_start_is_continued_like_any_target(name: str) -> None:
 def test_confident_cells_come_first_and_one_round_is_all_at_once() -> None:
     answers = allowed(*WORDS)
     found, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), answers)
-    from architectures.masked import _canvas, _ended
+    from archbench.architectures.objectives.masked import _canvas, _ended
 
     source, _ = _ended(SOURCE, None)
     with torch.no_grad():

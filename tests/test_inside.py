@@ -14,19 +14,19 @@ import pytest
 import torch
 from tiny_runs import trained, write_data
 
-import archbench
-from architectures import catalogue
-from architectures.looking import Axis, Layer
-from architectures.size import Limits, Size
-from reports import inside_figures, inside_words
-from reports import inspection as page
-from reports.page import html
-from reports.tables import write_csv
-from runs import store
-from runs.inside import heads, inspection, meaning, stream, subject, writing
-from runs.inside.reading import Reading
-from tasks.errors import InputError
-from tasks.example import BOS, END, MASK, UNK
+from archbench import command_line
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.probes import Axis, Layer
+from archbench.reports.base.tables import write_csv
+from archbench.reports.inspection import inside_figures, inside_words
+from archbench.reports.inspection import inspection as page
+from archbench.reports.page.page import html
+from archbench.runs.base import store
+from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
+from archbench.runs.inside.reading import Reading
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END, MASK, UNK
 
 CASES = [
     ("decoder", "turned"),
@@ -125,7 +125,7 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
     model: Any = catalogue.find("decoder").build(Size(64, 4, 2, 128), Limits(40, 16, 16))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    from architectures.objectives import Pairs
+    from archbench.architectures.objectives.objective import Pairs
 
     answers = torch.ones(40, dtype=torch.bool)
     for _ in range(1500):
@@ -140,12 +140,12 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
 
     def roles(one: Any) -> tuple[float, set[str]]:
         """The greatest share of attention on induction, and the roles of all heads on such sequences."""
-        from architectures import looking
+        from archbench.architectures import probes
 
         half = torch.randint(8, 40, (16, 8), generator=torch.Generator().manual_seed(1)).repeat(1, 2)
         found = []
         for row in half:
-            with looking.watched(one.eval()) as layers, torch.no_grad():
+            with probes.watched(one.eval()) as layers, torch.no_grad():
                 one.hidden(row[None], row[None])
             axes: dict[Axis, list[int]] = {axis: [*row.tolist(), *row.tolist()] for axis in get_args(Axis)}
             found.append(Reading(tuple(layers), axes, 16))
@@ -528,7 +528,7 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
 
 def ended(*arguments: str) -> int:
     with pytest.raises(SystemExit) as caught:
-        archbench.main(arguments)
+        command_line.main(arguments)
     assert isinstance(caught.value.code, int)
     return caught.value.code
 

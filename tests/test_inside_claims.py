@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reports import inside_claims
-from reports.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
+from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
+from archbench.reports.inspection import inside_claims
 
 BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]

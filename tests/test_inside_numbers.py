@@ -16,16 +16,16 @@ from tiny_runs import trained, write_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures import looking
-from architectures.feedforward import FeedForward, GatedFeedForward
-from architectures.objectives import Pairs
-from architectures.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
-from architectures.size import Limits
-from architectures.stack import Block
-from reports import inside_figures, inside_panels, inside_words
-from runs.inside import heads, meaning, order, stream, subject, writing
-from tasks.example import MASK, SPECIALS
-from tasks.tokenizers import Tokenizer, train_tokenizer
+from archbench.architectures import probes
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.components.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
+from archbench.architectures.components.stack import Block
+from archbench.architectures.families.size import Limits
+from archbench.architectures.objectives.objective import Pairs
+from archbench.reports.inspection import inside_figures, inside_panels, inside_words
+from archbench.runs.inside import heads, meaning, order, stream, subject, writing
+from archbench.tasks.base.example import MASK, SPECIALS
+from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
 FIRST = len(SPECIALS)
 
@@ -193,7 +193,7 @@ def test_a_question_about_a_neighbour_is_asked_of_its_place() -> None:
 def test_shares_are_means_over_queries_that_have_such_a_key() -> None:
     """Three tokens, a causal head: rows (1), (0.3, 0.7), (0.2, 0.5, 0.3)."""
     weights = torch.tensor([[[1.0, 0.0, 0.0], [0.3, 0.7, 0.0], [0.2, 0.5, 0.3]]])[None]
-    layer = looking.Layer("both", 1, None, torch.zeros(1, 3, 1), weights=weights)  # type: ignore[arg-type]
+    layer = probes.Layer("both", 1, None, torch.zeros(1, 3, 1), weights=weights)  # type: ignore[arg-type]
     reading = SimpleNamespace(layers=(layer,), axes={"both": [9, 8, 7]}, keys=lambda part, layer: [9, 8, 7])
     shares = heads._shares([reading], 0, "self")  # type: ignore[list-item]
     found = {name: (float(mine[0]), even) for name, (mine, even) in shares.items()}
@@ -207,7 +207,7 @@ def test_shares_are_means_over_queries_that_have_such_a_key() -> None:
 def test_the_rise_of_the_loss_is_that_of_a_model_with_zeros(looked: subject.Subject) -> None:
     found = {(each.layer, each.head): each for each in heads.heads(looked)}
     whole = heads.losses(looked, looked.examples)
-    for number, site in enumerate(looking.sites(looked.run.model), 1):
+    for number, site in enumerate(probes.sites(looked.run.model), 1):
         attention = site.attention
         for head in range(attention.heads):
             kept = attention.output.weight.detach().clone()

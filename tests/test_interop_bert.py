@@ -20,11 +20,11 @@ from interop_cases import (
 )
 from transformers import BertConfig, BertForMaskedLM
 
-from architectures import catalogue
-from architectures.interop import bert
-from architectures.interop.convert import from_transformers, is_tied
-from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.size import Limits, Size
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import bert
+from archbench.architectures.conversion.convert import from_transformers, is_tied
+from archbench.architectures.conversion.shape import SPECIAL_TOKENS
+from archbench.architectures.families.size import Limits, Size
 
 
 def sizes(width: int, heads: int, layers: int, hidden: int, **more: Any) -> dict[str, Any]:

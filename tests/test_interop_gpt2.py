@@ -19,19 +19,19 @@ from interop_cases import (
 )
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from architectures import catalogue
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import FeedForward
-from architectures.interop import gpt2
-from architectures.interop.convert import from_transformers, to_transformers
-from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.norm import LayerNorm
-from architectures.positions import Learned
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import FeedForward
+from archbench.architectures.components.norm import LayerNorm
+from archbench.architectures.components.positions import Learned
+from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.conversion import gpt2
+from archbench.architectures.conversion.convert import from_transformers, to_transformers
+from archbench.architectures.conversion.shape import SPECIAL_TOKENS
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.tasks.base.errors import InputError
 
 SHAPES: dict[str, dict[str, Any]] = {
     "usual": dict(n_embd=20, n_head=5, n_layer=3),

@@ -21,8 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from architectures.interop import from_transformers
-from tasks.errors import InputError
+from archbench.architectures.interop import from_transformers
+from archbench.tasks.base.errors import InputError
 
 SIZES = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 24, "vocab_size": 30}
 MODELS: dict[str, Callable[[], Any]] = {

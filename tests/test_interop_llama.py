@@ -18,19 +18,19 @@ from interop_cases import (
 )
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from architectures import catalogue
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import GatedFeedForward
-from architectures.interop import llama
-from architectures.interop.convert import from_transformers, to_transformers
-from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.norm import RMSNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.norm import RMSNorm
+from archbench.architectures.components.positions import Rotary
+from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.conversion import llama
+from archbench.architectures.conversion.convert import from_transformers, to_transformers
+from archbench.architectures.conversion.shape import SPECIAL_TOKENS
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.tasks.base.errors import InputError
 
 SHAPES: dict[str, dict[str, Any]] = {
     "usual": dict(hidden_size=20, num_attention_heads=5, num_hidden_layers=3, intermediate_size=27),

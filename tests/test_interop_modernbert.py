@@ -23,11 +23,11 @@ from interop_cases import (
 )
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from architectures import catalogue
-from architectures.interop import modernbert
-from architectures.interop.convert import from_transformers, to_transformers
-from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.size import Limits, Size
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import modernbert
+from archbench.architectures.conversion.convert import from_transformers, to_transformers
+from archbench.architectures.conversion.shape import SPECIAL_TOKENS
+from archbench.architectures.families.size import Limits, Size
 
 LONG = 27  # tokens: much longer than the window
 FULL, LOCAL = "full_attention", "sliding_attention"

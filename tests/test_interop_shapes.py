@@ -1,9 +1,9 @@
-"""What holds of every shape in ``architectures.interop``, whichever it is."""
+"""What holds of every shape in ``archbench.architectures.interop``, whichever it is."""
 
 import pytest
 
-from architectures.interop import bert, gpt2, llama, modernbert, t5
-from architectures.interop.shape import IDLE
+from archbench.architectures.conversion import bert, gpt2, llama, modernbert, t5
+from archbench.architectures.conversion.shape import IDLE
 
 
 @pytest.mark.parametrize("shape", [bert, gpt2, llama, modernbert, t5], ids=lambda shape: shape.SHAPE.name)

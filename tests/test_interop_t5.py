@@ -22,14 +22,15 @@ from interop_cases import (
 )
 from torch import Tensor
 
-from architectures import catalogue, contract
-from architectures.generate import Decoding, left_to_right
-from architectures.interop import t5
-from architectures.interop.convert import empty, from_transformers, is_tied, to_transformers
-from architectures.interop.structure import difference
-from architectures.size import Size
-from tasks.errors import InputError
-from tasks.example import BOS, END, PAD
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import t5
+from archbench.architectures.conversion.convert import empty, from_transformers, is_tied, to_transformers
+from archbench.architectures.conversion.structure import difference
+from archbench.architectures.families.size import Size
+from archbench.architectures.objectives.generate import Decoding, left_to_right
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END, PAD
 
 VOCABULARY = 29
 V1_0 = {

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from commands import ROOT, write
 
-from architectures import catalogue
-from architectures.interop import checkpoint
-from runs import spec
-from tasks import files, sources
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import checkpoint
+from archbench.runs.experiment import spec
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.data import files, sources
 
 SECONDS = 60  # far more than a refusal takes
 

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 from fake_work import FakePlan
 
-from architectures import shared_state
-from runs import compare, matrix, spec, store
-from runs.execute import execute
-from runs.isolation import Architectures
-from runs.matrix import Matrix
-from tasks.errors import InputError
+from archbench.architectures.catalogue import shared_state
+from archbench.runs.base import store
+from archbench.runs.execution import compare
+from archbench.runs.execution.execute import execute
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.matrix import Matrix
+from archbench.tasks.base.errors import InputError
 
 VARIANT = '''"""A decoder that notes each process that runs it."""
 import os
 from pathlib import Path
-from architectures import catalogue
+from archbench.architectures.catalogue import catalogue
 
 with open(Path(__file__).with_name("processes"), "a") as file:
     print(os.getpid(), file=file)
@@ -147,7 +150,10 @@ def test_runs_of_archbench_never_follow_foreign_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("from architectures.norm import RMSNorm; RMSNorm.forward = lambda self, x: x", "RMSNorm.forward, which other"),
+        (
+            "from archbench.architectures.components.norm import RMSNorm; RMSNorm.forward = lambda self, x: x",
+            "RMSNorm.forward, which other",
+        ),
         ("raise ValueError('no such luck')", "mine.py:12: the variant file fails: ValueError: no such luck"),
         ("os._exit(7)", "mine.py: its code ends its process (exit status 7; describe)"),
         ("os.kill(os.getpid(), 9)", "mine.py: its code ends its process (signal 9"),
@@ -187,7 +193,7 @@ def test_a_file_that_changes_others_as_it_trains_fails_with_its_runs_alone(folde
 
 def test_an_own_architecture_is_measured_here(folder: Path) -> None:
     with Architectures(folder, folder / "cache") as architectures:
-        assert architectures.find("decoder").build.__module__ == "architectures.variants.decoder"
+        assert architectures.find("decoder").build.__module__ == "archbench.architectures.variants.decoder"
         with pytest.raises(AssertionError, match="mine is built in its own process only"):
             architectures.find("mine.py").build(None, None)  # type: ignore[arg-type]
 
@@ -208,7 +214,9 @@ def test_work_that_only_a_planned_size_does_is_refused(folder: Path) -> None:
     )
     text = VARIANT.replace('return catalogue.find("decoder").build(size, limits)', built) + more
     (folder / "mine.py").write_text(
-        text.replace("import os\n", "import os\nfrom architectures.feedforward import GatedFeedForward\n")
+        text.replace(
+            "import os\n", "import os\nfrom archbench.architectures.components.feedforward import GatedFeedForward\n"
+        )
     )
     with pytest.raises(InputError, match=r"mine.py: breaks the contract at the size of its runs: .* FLOPs of training"):
         compared(folder)

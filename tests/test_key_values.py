@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
-from architectures.attention import Attention, View
-from architectures.key_values import STEP, KeyValues
-from architectures.states import straight
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.key_values import STEP, KeyValues
+from archbench.architectures.components.states import straight
 
 ROWS, HEADS, CHANNELS = 3, 4, 8
 LENGTHS = (1, STEP - 1, STEP, STEP + 1, 2 * STEP)

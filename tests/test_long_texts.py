@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from architectures import catalogue, contract
-from runs import compare
-from runs.spec import Experiment, from_dict
-from tasks.errors import InputError
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.runs.execution import compare
+from archbench.runs.experiment.spec import Experiment, from_dict
+from archbench.tasks.base.errors import InputError
 
 AHEAD = '''"""A decoder that looks ahead {what}."""
 import torch
-from architectures import catalogue
-from architectures.decoder import DecoderOnly
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.decoder import DecoderOnly
 
 class Ahead(torch.nn.Module):
     def __init__(self, inner):

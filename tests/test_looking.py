@@ -6,10 +6,11 @@ import pytest
 import torch
 from whole_models import padded_pairs, perturbed
 
-from architectures import catalogue, looking
-from architectures.attention import Attention, View
-from architectures.objectives import Pairs
-from architectures.stack import Block
+from archbench.architectures import probes
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.stack import Block
+from archbench.architectures.objectives.objective import Pairs
 
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
 
@@ -28,7 +29,7 @@ def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None
         calls.append((self, seen))
         return attend(self, queries, seen, view)
 
-    with pytest.MonkeyPatch.context() as patch, looking.watched(model) as layers, torch.no_grad():
+    with pytest.MonkeyPatch.context() as patch, probes.watched(model) as layers, torch.no_grad():
         patch.setattr(Attention, "_attend", noted)
         read(model, padded_pairs())
     found = []
@@ -50,7 +51,7 @@ def test_looking_changes_nothing_and_leaves_nothing(name: str) -> None:
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
     with torch.no_grad():
         before = read(model, pairs)
-        with looking.watched(model):
+        with probes.watched(model):
             during = read(model, pairs)
         after = read(model, pairs)
     assert torch.equal(before, during) and torch.equal(before, after)
@@ -61,9 +62,9 @@ def test_looking_changes_nothing_and_leaves_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_removed_head_is_one_whose_output_weights_are_zero(name: str) -> None:
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
-    for site in looking.sites(model):
+    for site in probes.sites(model):
         attention, head = site.attention, site.attention.heads - 1
-        with torch.no_grad(), looking.without(attention, head):
+        with torch.no_grad(), probes.without(attention, head):
             removed = read(model, pairs)
         kept = attention.output.weight.detach().clone()
         with torch.no_grad():
@@ -78,7 +79,7 @@ def test_a_removed_head_is_one_whose_output_weights_are_zero(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stream_before_a_block_and_what_is_added_is_the_stream_after_it(name: str) -> None:
     model = perturbed(name, 0.1).eval()
-    with looking.watched(model) as layers, torch.no_grad():
+    with probes.watched(model) as layers, torch.no_grad():
         read(model, padded_pairs())
     family = model.family
     assert [layer.axis for layer in layers] == sorted(layer.axis for layer in layers)  # a source before its target
@@ -97,9 +98,9 @@ def test_masks_are_seen_in_the_weights() -> None:
     present = torch.tensor([[True, True, True, False, True]])
     view = View(places, places, causal=True, present=present)
     q = torch.randn(1, 2, 5, 8)
-    from architectures.key_values import KeyValues
+    from archbench.architectures.components.key_values import KeyValues
 
-    found = looking.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), view)
+    found = probes.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), view)
     assert (found.triu(1) == 0).all() and (found[..., 3] == 0).all()
 
 
@@ -123,4 +124,4 @@ def test_what_is_shown_predicts_the_target(name: str) -> None:
 
 def test_blocks_without_our_attention_have_no_site() -> None:
     model = perturbed("decoder", 0.1)
-    assert len(looking.sites(model)) == sum(isinstance(module, Block) for module in model.modules())
+    assert len(probes.sites(model)) == sum(isinstance(module, Block) for module in model.modules())

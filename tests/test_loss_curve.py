@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import AdamW
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from architectures.interop.convert import from_transformers
-from architectures.objectives import Pairs
-from tasks.example import BOS
+from archbench.architectures.conversion.convert import from_transformers
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import BOS
 
 STEPS, ROWS, WIDTH, WORDS = 50, 8, 12, 24
 INITIAL = 0.1  # larger than usual, so that what is not linear weighs from the first step on

@@ -5,7 +5,8 @@ import importlib.util
 import pytest
 import torch
 
-from runs import compiled, machine
+from archbench.runs.base import machine
+from archbench.runs.training import compiled
 
 AVX512, AMX, ARM = {"avx512_bf16": True}, {"avx512_bf16": True, "amx_bf16": True}, {"bf16": True}
 

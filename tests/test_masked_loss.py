@@ -12,16 +12,19 @@ import synthetic
 import tiny_runs
 import torch
 
-from architectures import catalogue, contract
-from architectures.masked import Masked, _ended
-from architectures.objectives import Pairs
-from reports import figures, tables
-from reports.judgement import judge
-from reports.metrics import metric
-from reports.tables import Tables
-from reports.verdicts import cautions
-from runs import spec, work
-from tasks.example import MASK
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.objectives.masked import Masked, _ended
+from archbench.architectures.objectives.objective import Pairs
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.verdicts import cautions
+from archbench.reports.base import tables
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.tables import Tables
+from archbench.reports.figures import figures
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.tasks.base.example import MASK
 
 EXPERIMENT = {
     "name": "tiny",

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 
 import archbench
-from reports import capacity, publish
-from reports import tables as report_tables
-from reports.capacity import Stored
-from reports.claims import UNTESTED, rulings
-from reports.judgement import judge
-from reports.ledger import UNDECIDED
-from reports.statistics import Interval
-from tasks import random_strings
-from tasks.memorization import stored
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables as report_tables
+from archbench.reports.base.statistics import Interval
+from archbench.reports.claims.claims import UNTESTED, rulings
+from archbench.reports.claims.ledger import UNDECIDED
+from archbench.reports.figures import capacity
+from archbench.reports.figures.capacity import Stored
+from archbench.reports.page import publish
+from archbench.tasks.builtin_data import random_strings
+from archbench.tasks.kinds.memorization import stored
 
 NATS = math.log(2) * random_strings.BITS  # of a string that is not known at all
 EXPERIMENT = """

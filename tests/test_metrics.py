@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks import intervals, metrics
+from archbench.tasks.metrics import intervals, metrics
 
 WORDS = ["ein", "guter", "Tag", "zwei", "Tage", "10", "Uhr", ",", "schön", "-"]
 SENTENCE = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -141,7 +141,7 @@ def test_distinct_interval_is_around_its_value() -> None:
 
 
 def test_evaluate_metrics_compute_the_same() -> None:
-    from tasks.evaluate_metrics import LIKELIHOOD, SAMPLE, load
+    from archbench.tasks.metrics.evaluate_metrics import LIKELIHOOD, SAMPLE, load
 
     wanted, answers = ["a b c d", "e"], ["a b c x", "e"]
     for name, function in metrics.TEXT.items():

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from architectures import catalogue
-from architectures.size import Limits, Size
-from runs.batches import Batch
-from runs.sections import Training
-from runs.step import Stepper
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.runs.experiment.sections import Training
+from archbench.runs.training.batches import Batch
+from archbench.runs.training.step import Stepper
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
@@ -36,14 +36,14 @@ def stepper(name: str, native: bool = True) -> Stepper:
         torch.nn.init.normal_(parameter, std=0.2)
     answers = torch.ones(24, dtype=torch.bool)
     training = Training(optimizer="adamw", learning_rate=0.01)
-    from runs import optimizer
+    from archbench.runs.training import optimizer
 
     made = optimizer.build(model, training, "cpu")
     return Stepper(model, made, prepared, training, native, 0, torch.device("cpu"), False, answers)
 
 
 def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    from runs.step import pairs
+    from archbench.runs.training.step import pairs
 
     one.model.train()
     loss = one._gradient(pairs(batch()), 3)

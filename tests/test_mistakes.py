@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import archbench
-from architectures import catalogue
-from architectures.size import Limits, Size
-from runs import budget, compare
-from runs.spec import from_dict
-from tasks.errors import InputError
+from archbench import command_line, inputs
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.runs.execution import compare
+from archbench.runs.experiment.spec import from_dict
+from archbench.runs.planning import budget
+from archbench.tasks.base.errors import InputError
 
 EXPERIMENT = """
 name = "mine"
@@ -34,8 +36,8 @@ test_examples = 10
 PROGRESS = ("kinds: ", "phrases-en-de:", *(f"{name}: checking the contract" for name in ("peeks", "hides", "breaks")))
 DECODER = catalogue.find("decoder").text
 WRAPPED = '''"""A decoder that {what}."""
-from architectures import catalogue
-from architectures.decoder import DecoderOnly
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.decoder import DecoderOnly
 
 def build(size, limits):
     model = catalogue.find("decoder").build(size, limits)
@@ -72,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that a mistake gives."""
     with pytest.raises(SystemExit) as ended:
-        archbench.main(arguments)
+        command_line.main(arguments)
     output, errors = capsys.readouterr()
     assert ended.value.code == 2, errors
     said = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
@@ -108,7 +110,7 @@ def test_a_wrong_variant_is_told_before_anything_else(
 def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (folder / "tells.py").write_text('"""Tells."""\nimport sys\nprint("run now", file=sys.stderr)\nsys.exit(3)\n')
     with pytest.raises(SystemExit):
-        archbench.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
+        command_line.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
     told, run, mistake = capfd.readouterr().err.splitlines()
     assert told == f"{folder / 'tells.py'}: running the code in this file, in processes of its own"
     assert run == "run now" and mistake.startswith("archbench: ")
@@ -182,8 +184,8 @@ def test_planning_has_one_thread_and_gives_the_others_back() -> None:
 
 def test_the_call_in_the_records_is_the_one_that_was_made() -> None:
     data = {"name": "x"}
-    assert archbench._call("quick", device="auto", deterministic=False) == "archbench.compare('quick')"
-    call = archbench._call(data, out=Path("there"), seeds=[0, 1], jobs=2, device="cpu", deterministic=True)
+    assert inputs.call("quick", device="auto", deterministic=False) == "archbench.compare('quick')"
+    call = inputs.call(data, out=Path("there"), seeds=[0, 1], jobs=2, device="cpu", deterministic=True)
     expected = "{'name': 'x'}, out='there', seeds=[0, 1], jobs=2, device='cpu', deterministic=True"
     assert call == f"archbench.compare({expected})"
 
@@ -264,7 +266,7 @@ def test_a_signal_is_no_mistake_of_a_variant(
         "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
     )
     with pytest.raises(SystemExit) as ended:
-        archbench.main(command)
+        command_line.main(command)
     assert ended.value.code == status
     assert f"{says} the same command again" in capsys.readouterr().err
 

@@ -12,18 +12,21 @@ from faults import CAUSAL, THREE, Plant, ask, both, causally, change, everywhere
 from torch import nn
 from torch.nn import functional as F
 
-from architectures import catalogue, causal, contract, decoder, encoder, encoder_decoder, generate, masked
-from architectures.attention import Attention, View
-from architectures.cache import Cache
-from architectures.embedding import Embedding, Head
-from architectures.encoder import Canvas
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import GatedFeedForward
-from architectures.key_values import KeyValues, Room
-from architectures.masked import Masked
-from architectures.norm import LayerNorm, PreNorm
-from architectures.stack import Block
-from tasks.example import PAD
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.cache import Cache
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.key_values import KeyValues, Room
+from archbench.architectures.components.norm import LayerNorm, PreNorm
+from archbench.architectures.components.stack import Block
+from archbench.architectures.families import decoder, encoder, encoder_decoder
+from archbench.architectures.families.encoder import Canvas
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.objectives import causal, generate, masked
+from archbench.architectures.objectives.masked import Masked
+from archbench.tasks.base.example import PAD
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from registry import COMMIT, Registry, hub, serving
 
-from tasks import hub_files, packages, sources
-from tasks.errors import InputError
-from tasks.hub import ELSE
-from tasks.packages import Extract, Package
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import packages
+from archbench.tasks.builtin_data.packages import Extract, Package
+from archbench.tasks.data import hub_files, sources
+from archbench.tasks.data.hub import ELSE
 
 PACKAGE = Package("tiny==0.1")
 
@@ -90,8 +91,8 @@ def test_a_registry_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Mon
 
 HUB = """
 from pathlib import Path
-from tasks import hub, sources
-from tasks.errors import InputError
+from archbench.tasks.data import hub, sources
+from archbench.tasks.base.errors import InputError
 hub.LIMIT = 1.0
 try:
     data = sources.load("classification", "hub:owner/name", Path("cache"), print, where="tasks.mine")

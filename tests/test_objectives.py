@@ -10,14 +10,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from architectures import catalogue, contract, masked, objectives
-from architectures.causal import Causal
-from architectures.masked import Masked, _ended
-from architectures.objectives import Pairs, Sent
-from architectures.variant import STOCK
-from runs.optimizer import build
-from runs.sections import Training
-from tasks.example import MASK as MASK_TOKEN
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.variant import STOCK
+from archbench.architectures.objectives import masked, objective
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked, _ended
+from archbench.architectures.objectives.objective import Pairs, Sent
+from archbench.runs.experiment.sections import Training
+from archbench.runs.training.optimizer import build
+from archbench.tasks.base.example import MASK as MASK_TOKEN
 
 SOURCE, TARGET = contract.sequences(4, 5), contract.sequences(4, 6, seed=1)
 LENGTHS = torch.tensor([6, 4, 1, 3])
@@ -212,7 +214,7 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
             widest = max(widest, states.numel() // states.shape[-1])
             return logits(states)
 
-        monkeypatch.setattr(objectives, "LOGITS", 2 * contract.LIMITS.vocabulary)
+        monkeypatch.setattr(objective, "LOGITS", 2 * contract.LIMITS.vocabulary)
         monkeypatch.setattr(subject, "logits", watched)
         assert torch.allclose(found(), whole, atol=1e-5)
     assert widest <= max(2, PADDED.target.shape[1])

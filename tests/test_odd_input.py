@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from commands import ROOT, said, scores, start
 
-import archbench
-from architectures import catalogue, patience
+from archbench import command_line
+from archbench.architectures.catalogue import catalogue, sandbox
 
 EXPERIMENT = """
 name = "mine"
@@ -496,7 +496,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ended(*arguments: str) -> int:
     with pytest.raises(SystemExit) as caught:
-        archbench.main(arguments)
+        command_line.main(arguments)
     assert isinstance(caught.value.code, int)
     return caught.value.code
 
@@ -514,7 +514,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     case: Case, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "TimeoutError" in case.says:
-        monkeypatch.setattr(patience, "SECONDS", 0.5)
+        monkeypatch.setattr(sandbox, "SECONDS", 0.5)
     laid_out(case, folder)
     before = left(folder)
     assert ended(*case.command) == 2

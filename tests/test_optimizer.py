@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import GatedFeedForward
-from architectures.positions import RelativeBias
-from runs import optimizer as optimizers
-from runs.optimizer import BETAS, Muon, build, flops, hidden_matrices, orthogonalised, schedule
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.positions import RelativeBias
+from archbench.runs.training import optimizer as optimizers
+from archbench.runs.training.optimizer import BETAS, Muon, build, flops, hidden_matrices, orthogonalised, schedule
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks import bible, builtin, packages, sentiment, shakespeare
-from tasks.dataset import Dataset, Table, Text
-from tasks.errors import InputError
-from tasks.groups import normal
-from tasks.packages import Extract, Fetch, Package, Row
+from archbench.tasks.base.dataset import Dataset, Table, Text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.groups import normal
+from archbench.tasks.builtin_data import bible, builtin, packages, sentiment, shakespeare
+from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row
 
 Say = Callable[[str], None]
 

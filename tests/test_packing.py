@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from whole_models import perturbed
 
-from architectures import generate, packing, product
-from architectures.contract import LIMITS
+from archbench.architectures.contract import LIMITS
+from archbench.architectures.kernels import product, weight_prepack
+from archbench.architectures.objectives import generate
 
 pytestmark = pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch without oneDNN")
 
@@ -30,18 +31,18 @@ def drawn(*shape: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("part", [slice(None), slice(10, 50)], ids=["a matrix", "a part of one"])
 def test_products_are_the_same_before_and_after_packing(rows: int, biased: bool, part: slice) -> None:
     weight, bias = nn.Parameter(drawn(64, 24, seed=0)), drawn(64, seed=1)[part] if biased else None
-    with packing.packing():
-        for use in range(2 * packing.OFTEN):
+    with weight_prepack.packing():
+        for use in range(2 * weight_prepack.OFTEN):
             x = drawn(rows, 1, 24, seed=use)
             found = product.product(x, weight[part], bias)
             torch.testing.assert_close(found, F.linear(x, weight[part], bias))
-            assert (packing.packed(weight[part], rows) is not None) == (2 * use + 2 >= packing.OFTEN)
+            assert (weight_prepack.packed(weight[part], rows) is not None) == (2 * use + 2 >= weight_prepack.OFTEN)
 
 
 def test_a_weight_that_changes_is_packed_anew() -> None:
     weight = nn.Parameter(drawn(64, 24, seed=0))
-    with packing.packing():
-        for use in range(2 * packing.OFTEN):
+    with weight_prepack.packing():
+        for use in range(2 * weight_prepack.OFTEN):
             x = drawn(9, 24, seed=use)
             torch.testing.assert_close(product.product(x, weight), F.linear(x, weight))
             weight.neg_()
@@ -49,12 +50,14 @@ def test_a_weight_that_changes_is_packed_anew() -> None:
 
 def test_nothing_is_packed_that_is_no_parameter_or_when_nobody_asked() -> None:
     weight = nn.Parameter(drawn(64, 24, seed=0))
-    with packing.packing():
-        assert not any(packing.packed(weight.detach() * 2, 9) is not None for _ in range(2 * packing.OFTEN))
-        with packing.packing():  # one that is asked for within another is that other
-            assert [packing.packed(weight, 9) for _ in range(packing.OFTEN)][-1] is not None
-        assert packing.packed(weight, 9) is not None
-    assert packing.packed(weight, 9) is None
+    with weight_prepack.packing():
+        assert not any(
+            weight_prepack.packed(weight.detach() * 2, 9) is not None for _ in range(2 * weight_prepack.OFTEN)
+        )
+        with weight_prepack.packing():  # one that is asked for within another is that other
+            assert [weight_prepack.packed(weight, 9) for _ in range(weight_prepack.OFTEN)][-1] is not None
+        assert weight_prepack.packed(weight, 9) is not None
+    assert weight_prepack.packed(weight, 9) is None
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
@@ -68,7 +71,7 @@ def test_what_is_written_does_not_depend_on_it(name: str, rows: int, monkeypatch
     def written() -> list[list[int]]:
         return [row.tolist() for row in generate.left_to_right(model, source, None, answers, decoding)]
 
-    monkeypatch.setattr(packing, "OFTEN", 10**9)
+    monkeypatch.setattr(weight_prepack, "OFTEN", 10**9)
     plain = written()
-    monkeypatch.setattr(packing, "OFTEN", 2)
+    monkeypatch.setattr(weight_prepack, "OFTEN", 2)
     assert written() == plain

@@ -17,13 +17,14 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
-import reports
-from reports import assemble, page, summary, tables
-from reports.comparison import Comparisons
-from reports.judgement import judge
-from reports.palette import COLOURS
-from reports.statistics import detectable
-from reports.verdicts import verdict
+from archbench import reports
+from archbench.reports.analysis.comparison import Comparisons
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.verdicts import verdict
+from archbench.reports.base import tables
+from archbench.reports.base.statistics import detectable
+from archbench.reports.figures.palette import COLOURS
+from archbench.reports.page import assemble, page, summary
 
 
 def built(root: Path) -> str:

@@ -9,12 +9,12 @@ from itertools import islice, product
 
 import pytest
 
-from tasks import phrases
-from tasks.dataset import Table, Text
-from tasks.errors import InputError
-from tasks.languages import LANGUAGES, Language, language
-from tasks.meanings import KINDS, meanings
-from tasks.phrases import Phrase
+from archbench.tasks.base.dataset import Table, Text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import phrases
+from archbench.tasks.builtin_data.languages import LANGUAGES, Language, language
+from archbench.tasks.builtin_data.meanings import KINDS, meanings
+from archbench.tasks.builtin_data.phrases import Phrase
 
 SIZES = {"train": 3000, "validation": 100, "test": 200}
 PAIRS = [("en", "de"), ("en", "fr"), ("es", "it"), ("nl", "pt"), ("de", "en")]
@@ -81,7 +81,9 @@ def test_another_language_keeps_the_sources_of_test_out_of_training(splits: Spli
 
 def test_another_process_draws_the_same() -> None:
     code = (
-        "import hashlib; from tasks import phrases; from tasks.languages import language\n"
+        "import hashlib\n"
+        "from archbench.tasks.builtin_data import phrases\n"
+        "from archbench.tasks.builtin_data.languages import language\n"
         "splits = phrases.draw(language('en'), language('de'), {'train': 300, 'validation': 10, 'test': 10})\n"
         "print(hashlib.sha256(repr(splits).encode()).hexdigest())"
     )

@@ -7,12 +7,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
-from architectures import catalogue, looking, stack
-from architectures.attention import Attention, View
-from architectures.contract import LIMITS
-from architectures.objectives import Pairs
-from architectures.positions import RelativeBias, Rotary
-from architectures.states import Places
+from archbench.architectures import probes
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components import stack
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.positions import RelativeBias, Rotary
+from archbench.architectures.components.states import Places
+from archbench.architectures.contract import LIMITS
+from archbench.architectures.objectives.objective import Pairs
 
 ONE_SEQUENCE = ["decoder", "prefix-decoder", "encoder", "pooled-encoder", "gpt2", "llama", "bert", "modernbert"]
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
@@ -96,7 +98,7 @@ def test_attention_that_is_watched_or_another_begins_at_the_first_position() -> 
     assert stack._begin(block, picked.to("meta"), 8) == 0
     assert stack._begin(block, torch.tensor([1, 15]), 8) == 0  # not worth it
     assert stack._begin(block, picked[:0], 8) == 7
-    with looking.watched(model):
+    with probes.watched(model):
         assert stack._begin(block, picked, 8) == 0
     with FlopCounterMode(display=False):
         assert stack._begin(block, picked, 8) == 0

@@ -8,13 +8,14 @@ import pytest
 import tiny_runs
 from safetensors.torch import load_file
 
-from runs import spec, work
-from tasks import builtin, plain_text
-from tasks.dataset import Dataset, Table, Text, dataset, text
-from tasks.errors import InputError
-from tasks.plain_text import SPAN, Part
-from tasks.text_to_text import TRANSLATION
-from tasks.values import TaskConfig
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.builtin_data import builtin, plain_text
+from archbench.tasks.builtin_data.plain_text import SPAN, Part
+from archbench.tasks.kinds.text_to_text import TRANSLATION
 
 WORDS = [f"word{i}" for i in range(400)]
 PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))

@@ -7,11 +7,12 @@ import torch
 from compute_faults import declare_tables, last_matrices, patch, small_formula
 from torch import nn
 
-from architectures import catalogue, contract
-from architectures.contract import compute
-from architectures.feedforward import GatedFeedForward
-from architectures.masked import Masked
-from architectures.size import Limits, Size
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.contract import compute
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.masked import Masked
 
 PHRASES = Size(dim=64, heads=2, depth=5, hidden=180), Limits(vocabulary=512, source_length=20, target_length=24)
 CHARACTERS = Size(128, 4, 4, 340, dropout=0.1), Limits(vocabulary=96, source_length=64, target_length=64)

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runs import matrix, spec, store, work
-from runs.matrix import Matrix
-from runs.places import Entry
-from runs.plan import Plan
-from runs.planner import CONTROL_SEEDS
-from runs.sections import TUNING_SEED, Training, Tuning
-from runs.tuning import Point, best, grid, grown
-from tasks.errors import InputError
+from archbench.runs.base import store
+from archbench.runs.base.placement import Entry
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
+from archbench.runs.planning import matrix
+from archbench.runs.planning.matrix import Matrix
+from archbench.runs.planning.planner import CONTROL_SEEDS
+from archbench.runs.planning.tuning import Point, best, grid, grown
+from archbench.tasks.base.errors import InputError
 
 TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}
 NAMES = ("decoder", "encoder", "encoder-decoder")

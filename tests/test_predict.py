@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny_runs import trained, write_data
 
-import archbench
-from architectures.generate import Decoding
-from runs import finished
-from runs.predict import Choice, predict
-from tasks.errors import InputError
+from archbench import command_line
+from archbench.architectures.objectives.generate import Decoding
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.predict import Choice, predict
+from archbench.tasks.base.errors import InputError
 
 TEXT = "red house 3"
 
@@ -73,9 +73,9 @@ def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice:
 
 def test_a_label_is_not_drawn(run: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     place = run("decoder", "colours")
-    assert archbench._status(["predict", str(place), TEXT, "--beams", "2"]) == 2
+    assert command_line._status(["predict", str(place), TEXT, "--beams", "2"]) == 2
     assert "chooses among labels" in capsys.readouterr().err
-    assert archbench._status(["predict", str(place), TEXT]) == 0
+    assert command_line._status(["predict", str(place), TEXT]) == 0
 
 
 def test_the_command_passes_on_what_was_chosen(
@@ -83,7 +83,7 @@ def test_the_command_passes_on_what_was_chosen(
 ) -> None:
     place = run("decoder", "running")
     given = ["--temperature", "2", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
-    assert archbench._status(["predict", str(place), TEXT, *given]) == 0
+    assert command_line._status(["predict", str(place), TEXT, *given]) == 0
     shown = capsys.readouterr().out.rstrip("\n")
     assert shown == predict(place, TEXT, Choice(None, 2.0, 7, 0.9, 3)).text.rstrip("\n")
 
@@ -92,7 +92,7 @@ def test_the_command_passes_on_what_was_chosen(
 def test_a_number_that_no_machine_takes_is_told(
     run: Callable[[str, str], Path], flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert archbench._status(["predict", str(run("decoder", "turned")), TEXT, flag, str(2**64)]) == 2
+    assert command_line._status(["predict", str(run("decoder", "turned")), TEXT, flag, str(2**64)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from runs import machine, matrix, spec
-from runs.matrix import Matrix
-from runs.sections import Experiment, Task
+from archbench.runs.base import machine
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.planning import matrix
+from archbench.runs.planning.matrix import Matrix
 
 FLOAT32 = 42.8e9  # FLOP/s of a small model's block on an idle core that multiplies float32 alone
 LADDERS = ("scaling", "depth-width", "capacity")

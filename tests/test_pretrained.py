@@ -12,15 +12,19 @@ import torch
 from transformers import AutoTokenizer, ViTConfig
 
 import archbench
-from architectures import catalogue
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from architectures.size import Limits, count
-from runs import finished, matrix, spec, store, work
-from runs.predict import predict
-from tasks.errors import InputError
-from tasks.example import BOS, END, SPECIALS, UNK
-from tasks.tokenizers import pretrained_tokenizer
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, count
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.base import store
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.predict import predict
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END, SPECIALS, UNK
+from archbench.tasks.text.tokenizers import pretrained_tokenizer
 
 KINDS = {"gpt2": pretrained_folders.gpt2, "bert": pretrained_folders.bert, "t5": pretrained_folders.t5}
 LABELS = ("negative", "positive")

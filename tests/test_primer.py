@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from reports import inside_claims, ledger, page
-from runs import spec
+from archbench.reports.claims import ledger
+from archbench.reports.inspection import inside_claims
+from archbench.reports.page import page
+from archbench.runs.experiment import spec
 
 TABLE = Path(__file__).parents[1] / "docs" / "primer.md"
 ROWS = [line.strip("| \n").split(" | ") for line in TABLE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]

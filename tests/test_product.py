@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
-from architectures import product
-from architectures.contract import LIMITS
-from tasks.example import END
+from archbench.architectures.contract import LIMITS
+from archbench.architectures.kernels import product
+from archbench.tasks.base.example import END
 
 
 def drawn(*shape: int, seed: int) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 from fake_work import FakePlan
 from rich.console import Console
 
-from runs.messages import Ended, Progress, Said
-from runs.progress import Display, Tracker, duration
+from archbench.runs.base.messages import Ended, Progress, Said
+from archbench.runs.execution.progress import Display, Tracker, duration
 
 
 class Clock:

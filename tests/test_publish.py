@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import synthetic
 
-import archbench
-import reports
-from reports import tables
-from reports.judgement import judge
-from reports.publish import check, publish
-from tasks.errors import InputError
+from archbench import command_line, reports
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.page.publish import check, publish
+from archbench.tasks.base.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_it_is_rebuilt_from_its_own_tables(folders: tuple[Path, Path]) -> None:
 
 def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
+        command_line.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
     assert ended.value.code == 0
     assert (tmp_path / "there" / "report" / "index.html").is_file()
 
@@ -78,7 +77,7 @@ def test_a_place_where_nothing_is_published_is_one_line(
     root = folders[0]
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["report", str(root), "--publish", place.replace("ROOT", str(root))])
+        command_line.main(["report", str(root), "--publish", place.replace("ROOT", str(root))])
     assert ended.value.code == 2
     output, errors = capsys.readouterr()
     (line,) = errors.splitlines()

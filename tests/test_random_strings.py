@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks import builtin, random_strings, sources
-from tasks.errors import InputError
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import builtin, random_strings
+from archbench.tasks.data import sources
 
 
 def silent(line: str) -> None:
@@ -49,7 +50,9 @@ def test_all_keys_can_be_asked_for() -> None:
 
 def test_the_strings_are_those_of_any_other_process() -> None:
     text = "\n".join(random_strings.draw(300).targets)
-    code = "from tasks import random_strings; print('\\n'.join(random_strings.draw(300).targets))"
+    code = (
+        "from archbench.tasks.builtin_data import random_strings; print('\\n'.join(random_strings.draw(300).targets))"
+    )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert other.strip() == text
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "550b92478f698f68"

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from architectures import catalogue
-from runs import budget, matrix, spec, work
-from runs.batches import Stream
-from runs.plan import Plan
-from runs.reading import Reading
-from tasks.example import Example
-from tasks.task import prepare
+from archbench.architectures.catalogue import catalogue
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning import budget, matrix
+from archbench.runs.planning.reading import Reading
+from archbench.runs.training.batches import Stream
+from archbench.tasks.base.example import Example
+from archbench.tasks.kinds.task import prepare
 
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
 TASKS: dict[str, dict[str, Any]] = {

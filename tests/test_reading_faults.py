@@ -7,12 +7,14 @@ import pytest
 import reading_faults as faults
 from faults import Plant, ask, change, patch
 
-from architectures import catalogue, contract, generate
-from architectures.attention import View
-from architectures.causal import Causal
-from architectures.contract.trials import QUICK, USUAL, Trials
-from architectures.masked import Masked
-from architectures.positions import Learned
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.positions import Learned
+from archbench.architectures.contract.trials import QUICK, USUAL, Trials
+from archbench.architectures.objectives import generate
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked
 
 CHECKS = {check.__name__: check for check in contract.CHECKS}
 SLOWEST = {"a_batch_can_be_learned", "flops_are_counted"}

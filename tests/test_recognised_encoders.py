@@ -7,18 +7,18 @@ import torch
 from torch.nn import functional as F
 from transformers import BertForMaskedLM, ModernBertForMaskedLM
 
-from architectures import catalogue
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head, Transform
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import FeedForward, GatedFeedForward
-from architectures.gelu import gelu_tanh
-from architectures.interop.convert import to_transformers
-from architectures.norm import LayerNorm, NoNorm, PostNorm, PreNorm
-from architectures.positions import Learned, NoPositions, Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head, Transform
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.components.norm import LayerNorm, NoNorm, PostNorm, PreNorm
+from archbench.architectures.components.positions import Learned, NoPositions, Rotary
+from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.conversion.convert import to_transformers
+from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels.gelu import gelu_tanh
+from archbench.tasks.base.errors import InputError
 
 
 def bert(**changes: Any) -> EncoderOnly:

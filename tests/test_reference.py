@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reports import figures, inspection, page, tables
-from reports.claims import rulings
-from reports.judgement import judge
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.claims.claims import rulings
+from archbench.reports.figures import figures
+from archbench.reports.inspection import inspection
+from archbench.reports.page import page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NAMES = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from architectures.rms import rms_norm
+from archbench.architectures.kernels.rms import rms_norm
 
 
 @pytest.mark.parametrize("shape", [(7,), (0, 5), (3, 1), (4, 9, 16)])

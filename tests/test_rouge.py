@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import intervals, metrics
-from tasks.rouge import TYPES, WORDS, lead, rouge, words
+from archbench.tasks.metrics import intervals, metrics
+from archbench.tasks.metrics.rouge import TYPES, WORDS, lead, rouge, words
 
 ASCII = st.text(alphabet=string.ascii_letters[:8] + string.digits[:2] + " .,-_'\n", max_size=40)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from commands import RUNS, compare, done, finished, said, scores
 
-import runs.checkpoint
-from runs import store
+from archbench.runs.base import store
+from archbench.runs.training import checkpoint
 
 SINGLE = ("--jobs", "1", "--architectures", "decoder", "--seeds", "1")
 
@@ -54,8 +54,8 @@ def test_a_checkpoint_of_another_version_is_told_with_its_cause(
     run = next((out / "runs").glob("colours-decoder-s0-*"))
     for name in ("record.json", store.MANIFEST):
         (run / name).unlink()
-    monkeypatch.setattr(runs.checkpoint, "VERSION", 3)
-    runs.checkpoint.save(run / "checkpoint", run.name, {part: {} for part in runs.checkpoint.PARTS}, {"step": 1})
+    monkeypatch.setattr(checkpoint, "VERSION", 3)
+    checkpoint.save(run / "checkpoint", run.name, {part: {} for part in checkpoint.PARTS}, {"step": 1})
     kept = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
     status, errors = compare(folder, out, *SINGLE)
     assert status == 1

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import archbench
-from architectures import catalogue, contract, scaffold
-from architectures.variant import Variant
+from archbench import command_line
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue, scaffold
+from archbench.architectures.families.variant import Variant
 
 LINES = 45
 BLOCK, HEAD, POSITIONS = (
@@ -36,9 +37,7 @@ SUGGESTIONS = [
     ("decoder", "True", "prefix=False", "prefix={}"),
     ("encoder", "suffix=True", "Masked()", "Masked({})"),
 ]
-EVERYTHING = "".join(
-    f"from architectures.{module} import *\n" for module in ("feedforward", "norm", "positions", "size")
-)
+EVERYTHING = "from archbench.architectures import *\n\n\ndef build("
 
 
 def written(family: str, folder: Path, *edits: tuple[str, str]) -> Variant:
@@ -79,7 +78,10 @@ def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: 
     before = written(family, tmp_path)
     assert suggestion in "".join(line for line in before.text.splitlines() if "#" in line)
     Path(before.path).unlink()
-    edits = (old, new.format(suggestion)), ("from architectures.size import Limits, Size\n", EVERYTHING)
+    edits = (
+        (old, new.format(suggestion)),
+        ("\n\ndef build(", EVERYTHING),
+    )
     hold(written(family, tmp_path, *edits))
 
 
@@ -132,7 +134,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     Path("taken.py").write_text("kept")
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["new", *arguments])
+        command_line.main(["new", *arguments])
     output, errors = capsys.readouterr()
     assert ended.value.code == 2 and not output
     assert len(errors.splitlines()) == 1 and message in errors
@@ -145,7 +147,7 @@ def test_the_command_says_what_to_do_next(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["new", name, "--family", "encoder"])
+        command_line.main(["new", name, "--family", "encoder"])
     assert not ended.value.code
     check, compare = capsys.readouterr().out.splitlines()[1:]
     assert check.strip() == "archbench check my_idea-2.py"

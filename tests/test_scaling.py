@@ -11,13 +11,16 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined, Planted, single
 
-import reports
-from reports import figures, page, scaling, summary, tables
-from reports.bottom_line import bottom_line
-from reports.contrasts import Contrast
-from reports.judgement import Judged, judge
-from reports.ladders import DEPTH, SIZE, ladders, steps
-from runs import spec
+from archbench import reports
+from archbench.reports.analysis import scaling
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.sweeps import DEPTH, SIZE, ladders, steps
+from archbench.reports.base import tables
+from archbench.reports.figures import figures
+from archbench.reports.page import page, summary
+from archbench.reports.page.bottom_line import bottom_line
+from archbench.runs.experiment import spec
 
 NAMES = ("decoder", "encoder", "encoder-decoder")
 SIZES = (50_000, 125_000, 320_000, 800_000, 2_000_000)

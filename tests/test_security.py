@@ -13,11 +13,11 @@ import synthetic
 from commands import EXPERIMENT, start
 from tiny_runs import trained, write_data
 
-import archbench
-import reports
-from reports import records
-from runs import finished, store
-from runs.messages import visible
+from archbench import command_line, reports
+from archbench.reports.base import records
+from archbench.runs.base import store
+from archbench.runs.base.messages import visible
+from archbench.runs.scoring import finished
 
 ESCAPE = "\x1b[31m\x1b]0;title\x07\x9b2J\r\x08"
 NASTY = {
@@ -98,7 +98,7 @@ def test_hostile_data_print_nothing_that_a_terminal_obeys(
     assert is_plain(printed)
     (run, *_) = sorted((out / "runs").iterdir())
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["predict", str(run), ESCAPE])
+        command_line.main(["predict", str(run), ESCAPE])
     output, errors = capsys.readouterr()
     assert ended.value.code == 0 and r"\x1b[31m" in output and is_plain(output + errors)
 
@@ -169,7 +169,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (place / name).write_bytes(trap)
         store.write_record(place, row)  # as one who wants it to be read would
         with pytest.raises(SystemExit) as ended:
-            archbench.main(["predict", str(place), "red"])
+            command_line.main(["predict", str(place), "red"])
         output, errors = capsys.readouterr()
         assert ended.value.code == 2 and "TRAP" not in output + errors
         assert "this run is damaged" in errors and len(errors.splitlines()) == 1

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures import catalogue, contract
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size, count, layers
-from runs import budget, checkpoint, optimizer
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.size import Limits, Size, count, layers
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.planning import budget
+from archbench.runs.training import checkpoint, optimizer
 
 BUILD = catalogue.find("shared-encoder-decoder").build
 SHARED = ("attention", "around_attention", "feedforward", "around_feedforward")

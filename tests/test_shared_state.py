@@ -14,12 +14,14 @@ from sacrebleu.metrics.chrf import CHRF
 from torch import nn
 from torch.nn import functional as F
 
-from architectures import catalogue, feedforward, masked, shared_state
-from architectures.feedforward import FeedForward, GatedFeedForward
-from architectures.masked import Masked
-from architectures.stack import Stack
-from tasks import example
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue, shared_state
+from archbench.architectures.components import feedforward
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.components.stack import Stack
+from archbench.architectures.objectives import masked
+from archbench.architectures.objectives.masked import Masked
+from archbench.tasks.base import example
+from archbench.tasks.base.errors import InputError
 
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
@@ -30,28 +32,34 @@ def set_on(owner: Any, name: str, value: object) -> Patch:
 
 CHANGES: dict[str, tuple[str, Patch]] = {
     "a method of a shared class": (
-        "architectures.feedforward.GatedFeedForward.forward",
+        "archbench.architectures.components.feedforward.GatedFeedForward.forward",
         set_on(GatedFeedForward, "forward", FeedForward.forward),
     ),
-    "a shared class": ("architectures.feedforward.FeedForward", set_on(feedforward, "FeedForward", GatedFeedForward)),
-    "a value of a shared class": ("architectures.stack.Stack.recompute", set_on(Stack, "recompute", True)),
+    "a shared class": (
+        "archbench.architectures.components.feedforward.FeedForward",
+        set_on(feedforward, "FeedForward", GatedFeedForward),
+    ),
+    "a value of a shared class": (
+        "archbench.architectures.components.stack.Stack.recompute",
+        set_on(Stack, "recompute", True),
+    ),
     "a method that a class inherits": (
-        "architectures.feedforward.FeedForward.__call__",
+        "archbench.architectures.components.feedforward.FeedForward.__call__",
         set_on(FeedForward, "__call__", lambda self, x: x),
     ),
     "a default argument": (
-        "architectures.masked.Masked.__init__",
+        "archbench.architectures.objectives.masked.Masked.__init__",
         set_on(Masked.__init__, "__defaults__", (True, 0.5)),
     ),
     "the code of a function": (
-        "architectures.masked._canvas",
+        "archbench.architectures.objectives.masked._canvas",
         set_on(masked._canvas, "__code__", (lambda cells, mask, length: cells).__code__),
     ),
     "what a constant contains": (
-        "architectures.masked.CANVASES",
+        "archbench.architectures.objectives.masked.CANVASES",
         lambda patched: patched.setitem(masked.CANVASES, "cpu", 1),
     ),
-    "a constant of the tasks": ("tasks.example.END", set_on(example, "END", 3)),
+    "a constant of the tasks": ("archbench.tasks.base.example.END", set_on(example, "END", 3)),
     "a function of torch": ("torch.nn.functional.silu", set_on(F, "silu", F.relu)),
     "a module of torch": ("torch.nn.modules.activation.GELU.forward", set_on(nn.GELU, "forward", nn.ReLU.forward)),
     "a method of tensors": ("torch.Tensor.norm", set_on(torch.Tensor, "norm", lambda self: self)),
@@ -163,8 +171,8 @@ def restored() -> Iterator[None]:
 FILE = '''"""A decoder that {what}."""
 import torch
 from torch.nn import functional as F
-from architectures import catalogue
-from architectures.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
 {top}
 
 def build(size, limits):
@@ -179,7 +187,7 @@ def build(size, limits):
     [
         (
             "GatedFeedForward.forward = lambda self, x: self.down(self.gate_up(x).chunk(2, -1)[0])",
-            "architectures.feedforward.GatedFeedForward.forward",
+            "archbench.architectures.components.feedforward.GatedFeedForward.forward",
         ),
         ("F.silu = F.relu", "torch.nn.functional.silu"),
         ("torch.set_default_dtype(torch.bfloat16)", r"torch settings.torch.get_default_dtype\(\)"),

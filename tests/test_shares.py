@@ -7,9 +7,11 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from reports import figures, shares, tables
-from reports.claims import rulings
-from reports.judgement import Judged, judge
+from archbench.reports.analysis import shares
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.base import tables
+from archbench.reports.claims.claims import rulings
+from archbench.reports.figures import figures
 
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
 

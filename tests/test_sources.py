@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import files, hub, sources
-from tasks.dataset import CHUNK, COLUMNS, TEXT_TO_TEXT, Dataset, Table, Text, content_digest, text
-from tasks.errors import InputError
-from tasks.groups import components, sides
+from archbench.tasks.base.dataset import CHUNK, COLUMNS, TEXT_TO_TEXT, Dataset, Table, Text, content_digest, text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.groups import components, sides
+from archbench.tasks.data import files, hub, sources
 
 
 def silent(line: str) -> None:
@@ -115,7 +115,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         for _ in range(300):
             file.write(block)
     code = (
-        "import resource, sys; from pathlib import Path; from tasks import sources\n"
+        "import resource, sys; from pathlib import Path; from archbench.tasks.data import sources\n"
         "sources.load('generation', 'input.txt', Path('c'), print, folder=sys.argv[1])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.sampled_from("ab \nä"), max_size=30), max_size=20), st.integers(1, 12))
 def test_chunks_keep_every_character(documents: list[str], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.dataset.CHUNK", size)
+        patch.setattr("archbench.tasks.base.dataset.CHUNK", size)
         chunks = list(text(*documents).chunks())
     assert "".join(chunks) == "".join(documents)
     assert all(0 < len(chunk) <= size for chunk in chunks)
@@ -516,8 +516,8 @@ def test_hub_names(data: str, name: tuple[str, str | None, str | None]) -> None:
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_hub_that_cannot_be_reached_is_one_line_at_once(tmp_path: Path, offline: str) -> None:
     code = (
-        "from pathlib import Path; from tasks import sources\n"
-        "from tasks.errors import InputError\n"
+        "from pathlib import Path; from archbench.tasks.data import sources\n"
+        "from archbench.tasks.base.errors import InputError\n"
         "try: sources.load('classification', 'hub:owner/name/part@v1', Path('cache'), print, where='tasks.mine')\n"
         "except InputError as error: print(error)"
     )

@@ -12,13 +12,13 @@ import test_work
 import torch
 from numpy.typing import NDArray
 
-from architectures.causal import Causal
-from architectures.masked import Masked
-from runs.score import Scorer
-from tasks.example import SPECIALS
-from tasks.splits import Pairs, Subset
-from tasks.tokenizers import train_tokenizer
-from tasks.values import Prepared, TaskConfig
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked
+from archbench.runs.scoring.score import Scorer
+from archbench.tasks.base.example import SPECIALS
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.text.splits import Pairs, Subset
+from archbench.tasks.text.tokenizers import train_tokenizer
 
 folder = test_work.folder
 WORDS = train_tokenizer("char", ["abcdefgh"], 64)

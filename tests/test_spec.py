@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runs import card, resolve, sections, spec
-from runs.plan import NUMERICS
-from tasks.dataset import KINDS, TEXT_TO_TEXT
-from tasks.errors import InputError
+from archbench.runs.base.plan import NUMERICS
+from archbench.runs.experiment import resolve, sections, spec
+from archbench.runs.export import card
+from archbench.tasks.base.dataset import KINDS, TEXT_TO_TEXT
+from archbench.tasks.base.errors import InputError
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -370,7 +371,7 @@ def test_tasks_are_picked_by_name_or_kind() -> None:
         ({"architectures": ["a", "a"]}, 'architectures: "a" is given twice'),
         ({"seeds": 0}, "seeds: 0: expected at least 1"),
         ({"match": "flop"}, 'match: unknown axis "flop"; did you mean "flops"?'),
-        ({"match": "seconds"}, "tasks.phrases-en-de.budget.match"),
+        ({"match": "seconds"}, "archbench.tasks.builtin_data.phrases-en-de.budget.match"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
@@ -380,7 +381,7 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 
 
 def test_reading_an_experiment_needs_no_torch() -> None:
-    code = "import sys, runs.spec as s; s.preset('quick'); sys.exit('torch' in sys.modules)"
+    code = "import sys, archbench.runs.experiment.spec as s; s.preset('quick'); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ.copy())
 
 

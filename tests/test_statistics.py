@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
+from archbench.reports.base.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
 
 
 def scores(*values: float) -> Sample:

@@ -15,19 +15,23 @@ import torch
 from interop_cases import assert_close, randomised
 from torch import Tensor
 
-from architectures import catalogue
-from architectures.contract import LIMITS, sequences
-from architectures.interop import stock
-from architectures.interop.convert import from_transformers
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size, count, layers
-from architectures.stack import Stack
-from architectures.variant import STOCK
-from runs import budget, finished, matrix, optimizer, predict, spec, work
-from runs.messages import Interrupted
-from runs.plan import Plan
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.stack import Stack
+from archbench.architectures.contract import LIMITS, sequences
+from archbench.architectures.conversion import stock
+from archbench.architectures.conversion.convert import from_transformers
+from archbench.architectures.families.size import Limits, Size, count, layers
+from archbench.architectures.families.variant import STOCK
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.base.messages import Interrupted
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning import budget, matrix
+from archbench.runs.scoring import finished, predict
+from archbench.runs.training import optimizer
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 NAMES = tuple(STOCK)
 SIZE = Size(dim=32, heads=2, depth=2, hidden=96)  # GPT-2's first feed-forward matrix is as wide as its fused one

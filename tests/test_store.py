@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runs import store
-from tasks.errors import InputError
+from archbench.runs.base import store
+from archbench.tasks.base.errors import InputError
 
 
 def experiment(root: Path, runs: list[str]) -> None:

@@ -10,11 +10,11 @@ import torch
 from interop_cases import randomised
 from torch.nn.utils import parametrizations
 
-from architectures import catalogue
-from architectures.interop import convert
-from architectures.interop.structure import difference
-from architectures.size import Limits, Size
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import convert
+from archbench.architectures.conversion.structure import difference
+from archbench.architectures.families.size import Limits, Size
+from archbench.tasks.base.errors import InputError
 
 
 def gpt2(change: Callable[[Any], object] = lambda block: None) -> Any:

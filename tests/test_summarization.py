@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 import archbench
-from reports import publish as publishing
-from reports import tables as report_tables
-from runs import export, store
-from tasks import metrics
+from archbench import command_line
+from archbench.reports.base import tables as report_tables
+from archbench.reports.page import publish as publishing
+from archbench.runs.base import store
+from archbench.runs.export import export
+from archbench.tasks.metrics import metrics
 
 EXPERIMENT = """
 name = "news"
@@ -116,8 +118,8 @@ def test_published_reports_keep_what_single_summaries_scored(compared: tuple[Pat
 
 
 def test_summaries_carry_no_mark_of_right_and_wrong(compared: tuple[Path, Path]) -> None:
-    from reports.comparison import Comparisons
-    from reports.samples import samples
+    from archbench.reports.analysis.comparison import Comparisons
+    from archbench.reports.page.samples import samples
 
     found = report_tables.read(compared[1] / "tables")
     [group] = Comparisons(found).groups
@@ -131,7 +133,7 @@ def test_predict_summarizes_and_export_says_so(
     run = next((compared[1] / "runs").glob("*-decoder-s0-*"))
     rows = pd.read_parquet(run / "predictions.parquet")
     with pytest.raises(SystemExit) as ended:
-        archbench.main(["predict", str(run), rows["source"][0]])
+        command_line.main(["predict", str(run), rows["source"][0]])
     assert ended.value.code == 0 and capsys.readouterr().out.strip() == rows["answer"][0].strip()
     export.export(run, tmp_path / "exported")
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
@@ -145,7 +147,7 @@ def test_a_dry_run_by_kind_plans_without_training(
     monkeypatch.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
     command = ["compare", str(folder / "news.toml"), "--tasks", "summarization", "--out", str(folder / "dry")]
     with pytest.raises(SystemExit) as ended:
-        archbench.main([*command, "--dry-run"])
+        command_line.main([*command, "--dry-run"])
     assert ended.value.code == 0
     assert "3 runs: about" in capsys.readouterr().out and not (folder / "dry").exists()
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from reports import page, summary, tables
-from reports.judgement import judge
-from runs.store import write_record, write_sealed
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.page import page, summary
+from archbench.runs.base.store import write_record, write_sealed
 
 CONTRACT = {
     "runs": "run experiment architecture family task dataset seed match parameters embedding_parameters train_flops "

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import ngram, prepare
-from tasks.dataset import KINDS, TEXT_TO_TEXT
-from tasks.errors import InputError
-from tasks.example import END, UNK
-from tasks.task import Outputs, Prepared, TaskConfig, decoding, measure, references
-from tasks.task import prepare as prepare_task
-from tasks.values import Examples
+from archbench.tasks.base.dataset import KINDS, TEXT_TO_TEXT
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import END, UNK
+from archbench.tasks.base.values import Examples
+from archbench.tasks.data import prepare
+from archbench.tasks.kinds.task import Outputs, Prepared, TaskConfig, decoding, measure, references
+from archbench.tasks.kinds.task import prepare as prepare_task
+from archbench.tasks.references import ngram
 
 COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz"}
 THINGS = {"cat": "Katze", "house": "Haus", "tree": "Baum", "river": "Fluss", "door": "Tür"}
@@ -131,7 +132,7 @@ def test_answers_for_text_come_from_what_was_given_not_from_tokens(folder: Path)
 def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(kind, folder)
     said: list[str] = []
-    monkeypatch.setattr("tasks.sources.load", lambda *args, **options: pytest.fail("loaded again"))
+    monkeypatch.setattr("archbench.tasks.data.sources.load", lambda *args, **options: pytest.fail("loaded again"))
     second = prepare_task(config(kind, folder), folder / "cache", said.append)
     assert second.digest == first.digest
     assert second.tokenizer.digest == first.tokenizer.digest
@@ -273,7 +274,7 @@ def test_decoding_fits_the_task(folder: Path) -> None:
     ],
 )
 def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, folder: Path) -> None:
-    from tasks.text_to_text import TRANSLATION
+    from archbench.tasks.kinds.text_to_text import TRANSLATION
 
     assert TRANSLATION.primary(config("translation", folder, data=data)) == primary
 
@@ -310,7 +311,7 @@ def test_the_nearest_is_looked_for_among_a_bounded_amount_of_text(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = prepared("summarization", folder)
-    monkeypatch.setattr("tasks.references.MEMORY", 20)  # characters: one source or two
+    monkeypatch.setattr("archbench.tasks.references.references.MEMORY", 20)  # characters: one source or two
     few = {(row.name, row.metric): row.value for row in references(task)}
     monkeypatch.undo()
     many = {(row.name, row.metric): row.value for row in references(task)}
@@ -396,8 +397,8 @@ def test_wrong_input_is_named_in_one_line(kind: str, spoil: Spoil, message: str,
 
 
 def test_an_empty_split_is_refused(folder: Path) -> None:
-    from tasks.arrays import writing
-    from tasks.dataset import dataset, text
+    from archbench.tasks.base.dataset import dataset, text
+    from archbench.tasks.text.arrays import writing
 
     empty = dataset("generation", text(""), text("a"), text("a"), licence="", origin="")
     with pytest.raises(InputError, match="train split is empty"), writing(folder / "out") as writer:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import coders
-from tasks.errors import InputError
-from tasks.example import END, SPECIALS, UNK
-from tasks.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer, training_sample
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import END, SPECIALS, UNK
+from archbench.tasks.text import coders
+from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer, training_sample
 
 TEXTS = ["the cat sat on the mat, the cats' mats don't matter", "five days\nfünf Tage 12,345", "naïve café 😀"]
 ODD = ["<end>", "<mask> <pad>", "a\x00b", "e\u0301", "👩‍👩‍👧", "\u2028\r\n\t ", "", " ", "don't 's", "\ufeffx"]
@@ -89,7 +89,7 @@ def test_a_tokenizer_is_determined_by_its_texts_and_survives_json(kind: str) -> 
 
 def test_byte_pairs_are_the_same_in_another_process_with_many_threads() -> None:
     script = (
-        "from tasks.tokenizers import train_tokenizer\n"
+        "from archbench.tasks.text.tokenizers import train_tokenizer\n"
         "print(train_tokenizer('bpe', [f'word{i % 97} other{i % 31}' for i in range(3000)], 400).digest)"
     )
     runs = [

@@ -8,9 +8,12 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from reports import figures, summary, tables, trials
-from reports.judgement import judge
-from reports.tables import Tables
+from archbench.reports.analysis import trials
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.base.tables import Tables
+from archbench.reports.figures import figures
+from archbench.reports.page import summary
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import files
-from tasks.dataset import Table
-from tasks.errors import InputError
-from tasks.prepare import _content
-from tasks.tsv_quoting import is_quoted
-from tasks.values import TaskConfig
+from archbench.tasks.base.dataset import Table
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.data import files
+from archbench.tasks.data.prepare import _content
+from archbench.tasks.data.tsv_quoting import is_quoted
 
 COLUMNS = ("text", "label")
 ROWS = [('she said "go"', "x"), ("one\ttab", "y"), ("two\nlines", 'z "q"'), ("plain, text", "x"), ('"', "y")]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from new_modules import importable
 
-import archbench
+from archbench import command_line
 
 Run = Callable[[str], tuple[object, str, str]]  # a command -> status, what it prints, what it says on stderr
 
@@ -90,7 +90,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     def here(arguments: list[str]) -> tuple[object, str, str]:
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            archbench.main(arguments)
+            command_line.main(arguments)
         return (ended.value.code or 0, *capfd.readouterr())
 
     def anywhere(command: str) -> tuple[object, str, str]:

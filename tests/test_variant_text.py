@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from new_modules import Modules, importable
 
-from architectures import catalogue, sources
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue, sources
+from archbench.tasks.base.errors import InputError
 
-VARIANT = '"""A decoder with a module of its own."""\nimport {}\nfrom architectures.variants.decoder import build\n'
+VARIANT = (
+    '"""A decoder with a module of its own."""\nimport {}\nfrom archbench.architectures.variants.decoder import build\n'
+)
 
 
 def distribute(installed: Modules, name: str, variants: dict[str, str], files: list[str]) -> None:

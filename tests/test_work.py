@@ -13,14 +13,18 @@ import pytest
 import tiny_runs
 import torch
 
-from architectures import catalogue
-from architectures.size import Size
-from runs import predict, references, spec, store, train, work
-from runs.batches import Batch
-from runs.messages import Event, Interrupted, Said
-from runs.plan import Plan
-from runs.step import Stepped, Stepper
-from tasks.errors import InputError
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Size
+from archbench.runs.base import store
+from archbench.runs.base.messages import Event, Interrupted, Said
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.scoring import predict, references
+from archbench.runs.training import train
+from archbench.runs.training.batches import Batch
+from archbench.runs.training.step import Stepped, Stepper
+from archbench.tasks.base.errors import InputError
 
 SECONDS: dict[str, object] = {
     "tasks": [{"data": "phrases-en-de"}],
@@ -393,7 +397,7 @@ def test_axes_equalise_what_they_name(folder: Path, tmp_path: Path) -> None:
 
 
 def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runs import calibrate
+    from archbench.runs.planning import calibrate
 
     monkeypatch.setattr(calibrate, "SECONDS", 0.05)
     budget = {"match": "seconds", "parameters": 20_000, "seconds": 2}
@@ -407,7 +411,7 @@ def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: 
 def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    from runs import calibrate
+    from archbench.runs.planning import calibrate
 
     measured: list[int] = []
 

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from architectures import catalogue
-from runs import matrix, spec, store, work
+from archbench.architectures.catalogue import catalogue
+from archbench.runs.base import store
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
 
 TASKS: dict[str, dict[str, object]] = {
     "colours": {"kind": "classification", "data": "things.tsv", "source_length": 8, "vocabulary": 300},

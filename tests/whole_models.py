@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from architectures import catalogue
-from architectures.contract import LIMITS, SIZE, sequences
-from architectures.objectives import Pairs
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract import LIMITS, SIZE, sequences
+from archbench.architectures.objectives.objective import Pairs
 
 
 def perturbed(name: str, scale: float) -> Any:

@@ -1,1 +1,1 @@
-"""Ablations of the default three, one small file each; `architectures.catalogue` finds them by name."""
+"""Ablations of the default three, one small file each; the catalogue finds them by name."""

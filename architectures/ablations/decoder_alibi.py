@@ -1,9 +1,7 @@
 """Decoder-only model with a penalty on distance in place of rotary positions (ALiBi, 2108.12409)."""
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.positions import Alibi
-from architectures.size import Limits, Size
+from archbench.architectures import Alibi, DecoderOnly, Limits, Size
+from archbench.architectures.families.assembly import decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

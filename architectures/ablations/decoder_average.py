@@ -1,9 +1,7 @@
 """Decoder-only model that averages over what each position sees, in place of attention (1805.00631)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.averaging import Average
-from architectures.decoder import DecoderOnly
-from architectures.size import Limits, Size
+from archbench.architectures import Average, DecoderOnly, Limits, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

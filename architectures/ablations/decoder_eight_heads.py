@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, Size
+from archbench.architectures.families.assembly import decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

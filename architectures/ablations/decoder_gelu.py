@@ -1,10 +1,7 @@
 """Decoder-only model with an ungated GELU feed-forward network (1606.08415)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.feedforward import FeedForward
-from architectures.gelu import gelu_tanh
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, FeedForward, Limits, Size, gelu_tanh
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -1,9 +1,7 @@
 """Decoder-only model of attention layers alone; what feed-forward networks took goes into depth (2103.03404)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.feedforward import NoFeedForward
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, NoFeedForward, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

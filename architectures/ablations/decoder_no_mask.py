@@ -3,9 +3,8 @@
 Its loss falls as no honest one does, and is no likelihood; what it writes without seeing the answer makes no sense.
 """
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, Size
+from archbench.architectures.families.assembly import decoder
 
 BREAKS = (
     "no_look_ahead",

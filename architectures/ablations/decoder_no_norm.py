@@ -1,9 +1,7 @@
 """Decoder-only model without any norm (1901.09321 says what it then takes to train)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.norm import NoNorm
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, NoNorm, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -1,9 +1,7 @@
 """Decoder-only model without positions: order is left to the causal mask alone (2305.19466)."""
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.positions import NoPositions
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, NoPositions, Size
+from archbench.architectures.families.assembly import decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -3,11 +3,8 @@
 Sublayers that start at zero would pass nothing on, so those here start as all other matrices do.
 """
 
-from architectures.assembly import Parts, attention, decoder, gated
-from architectures.decoder import DecoderOnly
-from architectures.initial import filled
-from architectures.norm import NoResidual
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, NoResidual, Parts, Size, filled
+from archbench.architectures.families.assembly import attention, decoder, gated
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -1,9 +1,7 @@
 """Decoder-only model that norms behind each sublayer, not before it (post-norm, 1706.03762; 2002.04745)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.norm import PostNorm
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, PostNorm, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

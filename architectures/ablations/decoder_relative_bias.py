@@ -1,9 +1,7 @@
 """Decoder-only model with a trained bias for each distance, in place of rotary positions (T5, 1910.10683)."""
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.positions import RelativeBias
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, RelativeBias, Size
+from archbench.architectures.families.assembly import decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -2,10 +2,8 @@
 
 from torch.nn import functional as F
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.feedforward import FeedForward
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, FeedForward, Limits, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

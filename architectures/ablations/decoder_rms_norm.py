@@ -1,9 +1,7 @@
 """Decoder-only model with RMSNorm in place of LayerNorm (1910.07467)."""
 
-from architectures.assembly import Parts, decoder
-from architectures.decoder import DecoderOnly
-from architectures.norm import RMSNorm
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, RMSNorm, Size
+from archbench.architectures.families.assembly import Parts, decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

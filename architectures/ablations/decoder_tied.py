@@ -1,8 +1,7 @@
 """Decoder-only model whose token table is its output matrix too (tied, 1608.05859)."""
 
-from architectures.assembly import decoder
-from architectures.decoder import DecoderOnly
-from architectures.size import Limits, Size
+from archbench.architectures import DecoderOnly, Limits, Size
+from archbench.architectures.families.assembly import decoder
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -1,9 +1,7 @@
 """Encoder-only model with a penalty on distance in place of rotary positions (ALiBi, 2108.12409)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.positions import Alibi
-from architectures.size import Limits, Size
+from archbench.architectures import Alibi, EncoderOnly, Limits, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

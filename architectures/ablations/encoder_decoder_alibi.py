@@ -1,9 +1,7 @@
 """Encoder-decoder model with a penalty on distance in place of rotary positions (ALiBi, 2108.12409)."""
 
-from architectures.assembly import encoder_decoder
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.positions import Alibi
-from architectures.size import Limits, Size
+from archbench.architectures import Alibi, EncoderDecoder, Limits, Size
+from archbench.architectures.families.assembly import encoder_decoder
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

@@ -1,9 +1,7 @@
 """Encoder-decoder model with a learned vector for each position, in place of rotary positions (1810.04805)."""
 
-from architectures.assembly import encoder_decoder
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.positions import Learned
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderDecoder, Learned, Limits, Size
+from archbench.architectures.families.assembly import encoder_decoder
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

@@ -1,9 +1,7 @@
 """Encoder-decoder model without positions: its encoder reads a bag of tokens; the decoder has its mask (2305.19466)."""
 
-from architectures.assembly import encoder_decoder
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.positions import NoPositions
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderDecoder, Limits, NoPositions, Size
+from archbench.architectures.families.assembly import encoder_decoder
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

@@ -1,9 +1,7 @@
 """Encoder-decoder model with a trained bias for each distance, in place of rotary positions (T5, 1910.10683)."""
 
-from architectures.assembly import encoder_decoder
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.positions import RelativeBias
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderDecoder, Limits, RelativeBias, Size
+from archbench.architectures.families.assembly import encoder_decoder
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

@@ -1,8 +1,7 @@
 """Encoder-decoder model whose token table is its output matrix too (tied, 1608.05859)."""
 
-from architectures.assembly import encoder_decoder
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderDecoder, Limits, Size
+from archbench.architectures.families.assembly import encoder_decoder
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

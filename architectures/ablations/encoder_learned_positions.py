@@ -1,9 +1,7 @@
 """Encoder-only model with a learned vector for each position, in place of rotary positions (1810.04805)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.positions import Learned
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderOnly, Learned, Limits, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

@@ -1,9 +1,7 @@
 """Encoder-only model without positions: it reads its source and canvas as bags of tokens (2305.19466)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.positions import NoPositions
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderOnly, Limits, NoPositions, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

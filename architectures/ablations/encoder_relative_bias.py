@@ -1,9 +1,7 @@
 """Encoder-only model with a trained bias for each distance, in place of rotary positions (T5, 1910.10683)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.positions import RelativeBias
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderOnly, Limits, RelativeBias, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

@@ -1,9 +1,7 @@
 """Encoder-only model with sines and cosines added to its embeddings, in place of rotary positions (1706.03762)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.positions import Sinusoidal
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderOnly, Limits, Sinusoidal, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

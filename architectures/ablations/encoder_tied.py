@@ -1,8 +1,7 @@
 """Encoder-only model whose token table is its output matrix too (tied, 1608.05859)."""
 
-from architectures.assembly import encoder
-from architectures.encoder import EncoderOnly
-from architectures.size import Limits, Size
+from archbench.architectures import EncoderOnly, Limits, Size
+from archbench.architectures.families.assembly import encoder
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

@@ -1,6 +1,6 @@
 """The contract suite: what must hold for every variant, as small checks on a tiny random model."""
 
-from architectures.contract.answers import (
+from archbench.architectures.contract.answers import (
     answers_are_allowed,
     likelihood_sums_to_one,
     limits_are_reached,
@@ -9,47 +9,50 @@ from architectures.contract.answers import (
     the_end_is_scored,
     writing_follows_scoring,
 )
-from architectures.contract.caching import caches_are_values, caches_last, forward_is_prefill_and_decode
-from architectures.contract.capacity import (
+from archbench.architectures.contract.caching import caches_are_values, caches_last, forward_is_prefill_and_decode
+from archbench.architectures.contract.capacity import (
     constants_are_few,
     every_tensor_is_counted,
     tables_are_lookups,
     training_changes_no_buffer,
 )
-from architectures.contract.compute import (
+from archbench.architectures.contract.compute import (
     flops_are_counted,
     planned,
     training_flops_are_counted,
     visible_flops_are_counted,
 )
-from architectures.contract.decoding import (
+from archbench.architectures.contract.decoding import (
     a_given_start_is_continued,
     beams_find_the_likeliest,
     rounds_fill_confident_cells_first,
     samples_are_drawn_as_configured,
 )
-from architectures.contract.gradients import every_part_of_a_matrix_is_trained, gradients_are_those_of_the_loss
-from architectures.contract.guessing import (
+from archbench.architectures.contract.gradients import (
+    every_part_of_a_matrix_is_trained,
+    gradients_are_those_of_the_loss,
+)
+from archbench.architectures.contract.guessing import (
     a_uniform_model_has_a_known_source_loss,
     a_uniform_model_has_known_losses,
     estimates_are_means_of_draws,
 )
-from architectures.contract.initial_weights import initial_weights_follow_the_seed
-from architectures.contract.learning import (
+from archbench.architectures.contract.initial_weights import initial_weights_follow_the_seed
+from archbench.architectures.contract.learning import (
     a_batch_can_be_learned,
     bfloat16_is_near,
     every_parameter_gets_a_gradient,
     training_reads_as_scoring_does,
 )
-from architectures.contract.lengths import long_texts_are_read_alike, texts_of
-from architectures.contract.losses import (
+from archbench.architectures.contract.lengths import long_texts_are_read_alike, texts_of
+from archbench.architectures.contract.losses import (
     gradients_stay_in_place,
     losses_of_rows_add_up,
     selected_states_are_those_of_one_pass,
     the_training_loss_is_the_likelihood,
 )
-from architectures.contract.outside import nothing_shared_is_changed
-from architectures.contract.parameters import (
+from archbench.architectures.contract.outside import nothing_shared_is_changed
+from archbench.architectures.contract.parameters import (
     a_plan_is_the_model,
     building_is_repeatable,
     everything_is_registered,
@@ -58,7 +61,7 @@ from architectures.contract.parameters import (
     ties_hold,
     weights_survive_saving,
 )
-from architectures.contract.passes import (
+from archbench.architectures.contract.passes import (
     an_empty_source_is_none,
     cross_attention_reads_the_source,
     embedding_enters_once,
@@ -69,17 +72,17 @@ from architectures.contract.passes import (
     source_matters,
     target_matters,
 )
-from architectures.contract.repeats import (
+from archbench.architectures.contract.repeats import (
     a_training_step_repeats,
     changed_weights_are_used,
     dropout_is_noise_in_training,
     nothing_is_remembered,
     objectives_draw_from_their_generator,
 )
-from architectures.contract.sizes import other_sizes_read_alike
-from architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
-from architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
-from architectures.contract.trials import QUICK, THOROUGH, USUAL, Trials
+from archbench.architectures.contract.sizes import other_sizes_read_alike
+from archbench.architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
+from archbench.architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
+from archbench.architectures.contract.trials import QUICK, THOROUGH, USUAL, Trials
 
 __all__ = [
     "CHECKS",

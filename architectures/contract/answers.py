@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from architectures.contract.subject import (
+from archbench.architectures.contract.subject import (
     LIMITS,
     SIZE,
     TOLERANCE,
@@ -20,9 +20,9 @@ from architectures.contract.subject import (
     subject,
     written,
 )
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from tasks.example import END, MASK, SPECIALS
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import END, MASK, SPECIALS
 
 SUMS = (  # words, of which so many are allowed, the most tokens, targets at a time
     (3, 3, 3, 1000),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from architectures.contract.subject import sequences
-from architectures.contract.trials import Trials
-from architectures.objectives import Pairs
-from architectures.size import Limits
-from tasks.example import END
+from archbench.architectures.contract.subject import sequences
+from archbench.architectures.contract.trials import Trials
+from archbench.architectures.families.size import Limits
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import END
 
 NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at most so many tokens
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.contract.subject import LIMITS, Subject, equal, sequences, stacked
-from tasks.example import BOS, MASK
+from archbench.architectures.contract.subject import LIMITS, Subject, equal, sequences, stacked
+from archbench.tasks.base.example import BOS, MASK
 
 CELLS = 70  # of an encoder's canvas at most: each costs a pass
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from architectures.contract.counter import is_product
-from architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size, count, embedding_parameters, mutable_buffers
+from archbench.architectures.contract.counter import is_product
+from archbench.architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
+from archbench.architectures.families.size import Limits, Size, count, embedding_parameters, mutable_buffers
+from archbench.architectures.objectives.objective import Pairs
 
 AXES = ("vocabulary", "source_length", "target_length")
 PER_TOKEN = 2  # tables a token may have a row of: one that it is looked up in, and the output matrix

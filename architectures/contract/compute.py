@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from architectures.contract.capacity import constants_fit, left_out_is_explained
-from architectures.contract.counter import Mixing, counted
-from architectures.contract.subject import (
+from archbench.architectures.contract.capacity import constants_fit, left_out_is_explained
+from archbench.architectures.contract.counter import Mixing, counted
+from archbench.architectures.contract.subject import (
     LIMITS,
     SIZE,
     BrokenError,
@@ -21,9 +21,9 @@ from architectures.contract.subject import (
     sequences,
     subject,
 )
-from architectures.generate import Decoding
-from architectures.objectives import Asked, Asks, Pairs
-from architectures.size import Limits, Size, mutable_buffers
+from archbench.architectures.families.size import Limits, Size, mutable_buffers
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Asked, Asks, Pairs
 
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)

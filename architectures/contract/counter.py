@@ -21,8 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from architectures.contract.subject import BrokenError
-from architectures.stack import Block
+from archbench.architectures.components.stack import Block
+from archbench.architectures.contract.subject import BrokenError
 
 NAMESPACES = ("aten", "prim", "prims", "profiler", "mkldnn")  # whose operators do nothing unseen
 SUMS = ("sum", "nansum", "mean", "cumsum", "index_add", "scatter_add", "scatter_reduce", "index_put", "segment_reduce")

@@ -6,7 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from architectures.contract.subject import (
+from archbench.architectures.contract.subject import (
     LIMITS,
     TOLERANCE,
     Subject,
@@ -17,9 +17,9 @@ from architectures.contract.subject import (
     subject,
     written,
 )
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from tasks.example import END, MASK, SPECIALS
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import END, MASK, SPECIALS
 
 
 @torch.no_grad()

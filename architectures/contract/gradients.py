@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from architectures.contract.subject import Subject, allowed, require, sequences, stacked
-from architectures.objectives import Pairs
+from archbench.architectures.contract.subject import Subject, allowed, require, sequences, stacked
+from archbench.architectures.objectives.objective import Pairs
 
 STEPS = (2e-4, 4e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within the longer one
 LEAST = 5.0

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from architectures.contract.subject import Subject, allowed, equal, require, sequences, stacked
-from architectures.objectives import Pairs
+from archbench.architectures.contract.subject import Subject, allowed, equal, require, sequences, stacked
+from archbench.architectures.objectives.objective import Pairs
 
 DRAWS = 3
 

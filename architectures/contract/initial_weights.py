@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from architectures.contract.subject import Subject, fresh, require
+from archbench.architectures.contract.subject import Subject, fresh, require
 
 
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]

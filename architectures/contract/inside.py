@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from architectures.embedding import Embedding
-from architectures.key_values import KeyValues
-from architectures.positions import Geometry
-from architectures.stack import Block, Stack
+from archbench.architectures.components.embedding import Embedding
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.positions import Geometry
+from archbench.architectures.components.stack import Block, Stack
 
 
 def crossing(model: nn.Module) -> list[Block]:

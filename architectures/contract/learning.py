@@ -4,10 +4,20 @@ import contextlib
 
 import torch
 
-from architectures.contract.batches import NUMBERS, batches, examples
-from architectures.contract.modes import OTHERS, TRAINING, Mode
-from architectures.contract.subject import Subject, allowed, equal, fresh, logits_of, loss_of, nats, require, sequences
-from architectures.objectives import Pairs
+from archbench.architectures.contract.batches import NUMBERS, batches, examples
+from archbench.architectures.contract.modes import OTHERS, TRAINING, Mode
+from archbench.architectures.contract.subject import (
+    Subject,
+    allowed,
+    equal,
+    fresh,
+    logits_of,
+    loss_of,
+    nats,
+    require,
+    sequences,
+)
+from archbench.architectures.objectives.objective import Pairs
 
 MANY_STEPS = 300
 RATE = 0.006  # in the first half of the steps, then less and less

@@ -5,12 +5,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from architectures.contract.counter import counted as counted_flops
-from architectures.contract.modes import MODES, TRAINING, Mode
-from architectures.contract.subject import LIMITS, Build, Subject, equal, logits_of, padded, require, sequences, subject
-from architectures.objectives import Pairs
-from architectures.size import Limits
-from tasks.example import BOS
+from archbench.architectures.contract.counter import counted as counted_flops
+from archbench.architectures.contract.modes import MODES, TRAINING, Mode
+from archbench.architectures.contract.subject import (
+    LIMITS,
+    Build,
+    Subject,
+    equal,
+    logits_of,
+    padded,
+    require,
+    sequences,
+    subject,
+)
+from archbench.architectures.families.size import Limits
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import BOS
 
 LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for

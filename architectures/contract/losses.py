@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.causal import Causal
-from architectures.contract.batches import NUMBERS, Batch, batches, examples
-from architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
-from architectures.contract.subject import (
+from archbench.architectures.components.states import Places
+from archbench.architectures.contract.batches import NUMBERS, Batch, batches, examples
+from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.subject import (
     BrokenError,
     Subject,
     allowed,
@@ -22,12 +22,12 @@ from architectures.contract.subject import (
     stacked,
     subject,
 )
-from architectures.contract.tokens import token_gradients, unique_tokens
-from architectures.masked import Masked
-from architectures.objectives import Asked, Asks, Pairs
-from architectures.size import Limits
-from architectures.states import Places
-from tasks.example import BOS, END, MASK
+from archbench.architectures.contract.tokens import token_gradients, unique_tokens
+from archbench.architectures.families.size import Limits
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.objective import Asked, Asks, Pairs
+from archbench.tasks.base.example import BOS, END, MASK
 
 SIGMAS = 5.0
 Columns = tuple[tuple[int, ...], ...]  # of the places with a loss, in each row

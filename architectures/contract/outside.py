@@ -4,10 +4,10 @@ import contextlib
 
 import torch
 
-from architectures import shared_state
-from architectures.contract.subject import LIMITS, SIZE, Subject, allowed, fresh, nats, require, sequences
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
+from archbench.architectures.catalogue import shared_state
+from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, fresh, nats, require, sequences
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
 
 
 def nothing_shared_is_changed(case: Subject) -> None:

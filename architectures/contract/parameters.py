@@ -8,9 +8,9 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, require, sequences
-from architectures.size import Size, count, embedding_parameters
-from architectures.stack import FeedForwards
+from archbench.architectures.components.stack import FeedForwards
+from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, require, sequences
+from archbench.architectures.families.size import Size, count, embedding_parameters
 
 WIDTHS = (24, 25, 27, 54, 2053)  # of feed-forward networks
 

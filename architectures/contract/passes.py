@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from architectures.contract.batches import NUMBERS, batches, examples
-from architectures.contract.inside import changed_memory, crossing, embedded, memory_lengths
-from architectures.contract.modes import EXACT, MODES, TRAINING, TRAINING_BFLOAT16, Mode
-from architectures.contract.subject import (
+from archbench.architectures.contract.batches import NUMBERS, batches, examples
+from archbench.architectures.contract.inside import changed_memory, crossing, embedded, memory_lengths
+from archbench.architectures.contract.modes import EXACT, MODES, TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.subject import (
     LIMITS,
     Subject,
     allowed,
@@ -19,8 +19,8 @@ from architectures.contract.subject import (
     sequences,
     stacked,
 )
-from architectures.objectives import Pairs
-from tasks.example import BOS, SPECIALS
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import BOS, SPECIALS
 
 INFLUENCE = 1e-6  # logits that move by less did not read a token
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
-from architectures.contract.modes import SCORING, TRAINING
-from architectures.contract.state import reachable, settings
-from architectures.contract.subject import (
+from archbench.architectures.contract.modes import SCORING, TRAINING
+from archbench.architectures.contract.state import reachable, settings
+from archbench.architectures.contract.subject import (
     Subject,
     allowed,
     equal,
@@ -31,9 +31,9 @@ from architectures.contract.subject import (
     subject,
     written,
 )
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from tasks.example import BOS
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import BOS
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
 TEXTS = 3  # of the same lengths, in turn

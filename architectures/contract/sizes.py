@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from architectures.contract.caching import caches_last, forward_is_prefill_and_decode
-from architectures.contract.learning import training_reads_as_scoring_does
-from architectures.contract.losses import (
+from archbench.architectures.contract.caching import caches_last, forward_is_prefill_and_decode
+from archbench.architectures.contract.learning import training_reads_as_scoring_does
+from archbench.architectures.contract.losses import (
     gradients_stay_in_place,
     selected_states_are_those_of_one_pass,
     the_training_loss_is_the_likelihood,
 )
-from architectures.contract.passes import no_look_ahead, padding_is_invisible, rows_are_apart
-from architectures.contract.subject import LIMITS, BrokenError, Subject, subject
-from architectures.contract.trials import QUICK
-from architectures.size import Size
+from archbench.architectures.contract.passes import no_look_ahead, padding_is_invisible, rows_are_apart
+from archbench.architectures.contract.subject import LIMITS, BrokenError, Subject, subject
+from archbench.architectures.contract.trials import QUICK
+from archbench.architectures.families.size import Size
 
 SIZES = (  # width, heads, depth, feed-forward width, vocabulary
     (48, 4, 1, 7, 57),

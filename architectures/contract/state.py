@@ -16,7 +16,7 @@ from torch import Tensor
 
 MOST = 100_000  # values that are looked at
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
-KNOWN = {"architectures", "tasks", "runs", "reports", "torch", "numpy", "transformers", *sys.stdlib_module_names}
+KNOWN = {"archbench", "torch", "numpy", "transformers", *sys.stdlib_module_names}
 INSTALLED = ("site-packages", "dist-packages")  # folders of libraries
 CHANGING = {"_forward_hooks", "_backward_hooks", "_is_full_backward_hook"}  # bookkeeping of modules
 

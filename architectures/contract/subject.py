@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from architectures.contract.modes import SCORING, Mode
-from architectures.contract.trials import QUICK, Trials
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size
-from tasks.example import END, SPECIALS
+from archbench.architectures.contract.modes import SCORING, Mode
+from archbench.architectures.contract.trials import QUICK, Trials
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import END, SPECIALS
 
 TOLERANCE = 1e-4
 SIZE = Size(dim=32, heads=2, depth=2, hidden=24)

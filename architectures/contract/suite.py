@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures.contract import (
+from archbench.architectures.catalogue.sandbox import limited
+from archbench.architectures.contract import (
     answers,
     caching,
     capacity,
@@ -30,10 +31,9 @@ from architectures.contract import (
     repeats,
     sizes,
 )
-from architectures.contract.subject import BrokenError, Build, Subject, subject
-from architectures.contract.trials import QUICK, Trials
-from architectures.patience import limited
-from tasks.errors import is_signalled, one_line
+from archbench.architectures.contract.subject import BrokenError, Build, Subject, subject
+from archbench.architectures.contract.trials import QUICK, Trials
+from archbench.tasks.base.errors import is_signalled, one_line
 
 Check = Callable[[Subject], str | None]
 

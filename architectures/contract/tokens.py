@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from architectures.objectives import Pairs
-from tasks.example import SPECIALS
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import SPECIALS
 
 
 def unique_tokens(rows: int, source: int, target: int, padding: bool) -> Pairs:

@@ -1,6 +1,6 @@
 """Models of archbench behind the interface of ``transformers``, for those that are none of its own shapes.
 
-Importing ``architectures.interop`` registers these classes: ``AutoModelForCausalLM`` (decoder),
+Importing ``archbench.architectures.interop`` registers these classes: ``AutoModelForCausalLM`` (decoder),
 ``AutoModelForMaskedLM`` (encoder) and ``AutoModelForSeq2SeqLM`` (encoder-decoder) then load what ``archbench export``
 wrote. No code in the folder is run: a variant that comes with archbench or an installed package is found by its name,
 another one has to be given as ``from_pretrained(folder, variant_file="path/to/variant.py")``; the SHA-256 of its text
@@ -25,11 +25,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
 
-from architectures.interop import prompts
-from architectures.interop.configuration import ArchbenchConfig, variant
-from architectures.size import Limits, Size
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.interop import prompts
+from archbench.architectures.interop.configuration import ArchbenchConfig, variant
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")  # where files come from
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from architectures import catalogue
-from architectures.interop.shape import SPECIAL_TOKENS
-from architectures.size import Limits, Size
-from architectures.variant import STOCK, Variant
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion.shape import SPECIAL_TOKENS
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import STOCK, Variant
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 
 class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]

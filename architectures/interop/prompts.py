@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from architectures.generate import Decoding
-from architectures.states import States, full, truth
-from tasks.errors import InputError
-from tasks.example import BOS, END, PAD
+from archbench.architectures.components.states import States, full, truth
+from archbench.architectures.objectives.generate import Decoding
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END, PAD
 
 HONOURED = {"do_sample", "length_penalty", "max_length", "max_new_tokens", "num_beams", "suppress_tokens"}
 HONOURED |= {"temperature", "top_k", "top_p"}

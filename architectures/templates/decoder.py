@@ -1,17 +1,22 @@
 """NAME: a decoder-only model; say here in one line what is new, and cite the paper.
 
 A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
-limits are given. Every part and what it takes is in the package `architectures`.
+limits are given. Every part and what it takes is in `archbench.architectures`.
 """
 
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    DecoderOnly,
+    Embedding,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -1,18 +1,23 @@
 """NAME: an encoder-only model; say here in one line what is new, and cite the paper.
 
 A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
-limits are given. Every part and what it takes is in the package `architectures`.
+limits are given. Every part and what it takes is in `archbench.architectures`.
 """
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import GatedFeedForward
-from architectures.masked import Masked
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderOnly,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Masked,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

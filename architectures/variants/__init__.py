@@ -1,1 +1,1 @@
-"""The built-in variants, one small file each; `architectures.catalogue` finds them by name."""
+"""The built-in variants, one small file each; the catalogue finds them by name."""

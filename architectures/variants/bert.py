@@ -2,14 +2,21 @@
 
 from torch.nn import functional as F
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head, Transform
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import FeedForward
-from architectures.norm import LayerNorm, PostNorm
-from architectures.positions import Learned
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderOnly,
+    FeedForward,
+    Head,
+    LayerNorm,
+    Learned,
+    Limits,
+    PostNorm,
+    Size,
+    Stack,
+    Transform,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

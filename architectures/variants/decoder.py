@@ -1,13 +1,18 @@
 """Decoder-only model: source and target in one causal sequence (GPT, with rotary positions and gated feed-forward)."""
 
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    DecoderOnly,
+    Embedding,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

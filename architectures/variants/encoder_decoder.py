@@ -1,13 +1,18 @@
 """Encoder-decoder model: a bidirectional encoder, and a causal decoder with cross-attention (T5's topology)."""
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderDecoder,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

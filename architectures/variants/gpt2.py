@@ -1,14 +1,19 @@
 """GPT-2: learned positions, pre-norm with biases, GELU, tied embedding (Radford et al. 2019)."""
 
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import FeedForward
-from architectures.gelu import gelu_tanh
-from architectures.norm import LayerNorm
-from architectures.positions import Learned
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    DecoderOnly,
+    Embedding,
+    FeedForward,
+    Head,
+    LayerNorm,
+    Learned,
+    Limits,
+    Size,
+    Stack,
+    gelu_tanh,
+)
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

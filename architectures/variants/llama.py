@@ -3,14 +3,19 @@
 It has dropout on attention weights only. Two query heads share keys and values where their number is even.
 """
 
-from architectures.attention import Attention
-from architectures.decoder import DecoderOnly
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import RMSNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    DecoderOnly,
+    Embedding,
+    GatedFeedForward,
+    Head,
+    Limits,
+    RMSNorm,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -2,14 +2,22 @@
 
 from torch.nn import functional as F
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head, Transform
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import LayerNorm, NoNorm
-from architectures.positions import NoPositions, Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderOnly,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    NoNorm,
+    NoPositions,
+    Rotary,
+    Size,
+    Stack,
+    Transform,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

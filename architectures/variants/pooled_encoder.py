@@ -1,13 +1,18 @@
 """Encoder-only model that judges a label by the mean over all positions (mean pooling, 1908.10084), not by its cell."""
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import GatedFeedForward
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderOnly,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

@@ -1,14 +1,19 @@
 """Encoder-only model that hides ends of the target, as writing from left to right meets them (ENTP, 2410.01600)."""
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder import EncoderOnly
-from architectures.feedforward import GatedFeedForward
-from architectures.masked import Masked
-from architectures.norm import LayerNorm
-from architectures.positions import Rotary
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderOnly,
+    GatedFeedForward,
+    Head,
+    LayerNorm,
+    Limits,
+    Masked,
+    Rotary,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderOnly:

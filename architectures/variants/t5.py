@@ -3,14 +3,19 @@
 from torch import nn
 from torch.nn import functional as F
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import FeedForward
-from architectures.norm import RMSNorm
-from architectures.positions import RelativeBias
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderDecoder,
+    FeedForward,
+    Head,
+    Limits,
+    RelativeBias,
+    RMSNorm,
+    Size,
+    Stack,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

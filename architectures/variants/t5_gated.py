@@ -2,15 +2,20 @@
 
 from torch import nn
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.encoder_decoder import EncoderDecoder
-from architectures.feedforward import GatedFeedForward
-from architectures.gelu import gelu_tanh
-from architectures.norm import RMSNorm
-from architectures.positions import RelativeBias
-from architectures.size import Limits, Size
-from architectures.stack import Block, Stack
+from archbench.architectures import (
+    Attention,
+    Block,
+    Embedding,
+    EncoderDecoder,
+    GatedFeedForward,
+    Head,
+    Limits,
+    RelativeBias,
+    RMSNorm,
+    Size,
+    Stack,
+    gelu_tanh,
+)
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:

@@ -1,7 +1,7 @@
 """What has to be measured in a process of its own: memory of a training step, and start-up.
 
-``python -m runs.bench.alone SIDE MODEL SHAPE DEVICE BEGAN`` makes a model of one side, trains a few steps on whole
-windows and prints what it saw as JSON. ``BEGAN`` is when the process was asked for, as ``time.time()`` tells it.
+``python -m archbench.runs.bench.alone SIDE MODEL SHAPE DEVICE BEGAN`` makes a model of one side, trains a few steps on
+whole windows and prints what it saw as JSON. ``BEGAN`` is when the process was asked for, as ``time.time()`` tells it.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runs.bench.pairing import rotated
+from archbench.runs.bench.pairing import rotated
 
 STEPS = 3
 MEMORY = "memory"
@@ -25,7 +25,7 @@ def measured(side: str, model: str, shape: str, device: str) -> dict[str, float]
 
     Raises ``RuntimeError`` where the process fails.
     """
-    command = [sys.executable, "-m", "runs.bench.alone", side, model, shape, device, repr(time.time())]
+    command = [sys.executable, "-P", "-m", "archbench.runs.bench.alone", side, model, shape, device, repr(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, env=_environment())
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -50,16 +50,13 @@ def samples(model: str, shape: str, device: str, times: int, warm: bool) -> dict
 
 
 def _environment() -> dict[str, str]:
-    """One thread, and this very code, wherever the process that asks stands."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def _main(side: str, model: str, shape: str, device: str, began: str) -> None:
     import torch
 
-    from runs import machine
+    from archbench.runs.base import machine
 
     torch.set_num_threads(1)
     step = _step(side, model, shape, device)
@@ -75,9 +72,9 @@ def _main(side: str, model: str, shape: str, device: str, began: str) -> None:
 
 def _step(side: str, model: str, shape: str, device: str) -> Callable[[], Any]:
     """A training step on whole windows; each side imports what it needs and no more."""
-    from runs import machine
-    from runs.bench import shapes, windows
-    from runs.bench.sides import PROGRESS, TheirStepper, Where, stepper
+    from archbench.runs.base import machine
+    from archbench.runs.bench import shapes, windows
+    from archbench.runs.bench.sides import PROGRESS, TheirStepper, Where, stepper
 
     chosen, where = shapes.SHAPES[shape], Where(device, machine.precision("auto", device) == "bf16")
     batch = windows.full(model, chosen, chosen.rows).to(device)

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from architectures.generate import Decoding
-from runs.batches import Batch, collate, fixed
-from runs.bench.pairing import alternate
-from runs.bench.setting import DisagreementError, Found, Setting, found
-from runs.bench.sides import every_token
-from runs.step import pairs
-from runs.train import SCORING_TOKENS
-from tasks.example import BOS, END, MASK, PAD, SPECIALS
-from tasks.values import Examples
+from archbench.architectures.objectives.generate import Decoding
+from archbench.runs.bench.pairing import alternate
+from archbench.runs.bench.setting import DisagreementError, Found, Setting, found
+from archbench.runs.bench.sides import every_token
+from archbench.runs.training.batches import Batch, collate, fixed
+from archbench.runs.training.step import pairs
+from archbench.runs.training.train import SCORING_TOKENS
+from archbench.tasks.base.example import BOS, END, MASK, PAD, SPECIALS
+from archbench.tasks.base.values import Examples
 
 THEIR_ROWS = 32  # examples a batch, in the order in which they come
 PROMPT = 16

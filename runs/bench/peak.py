@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from runs.bench.sides import Where
+from archbench.runs.bench.sides import Where
 
 PRODUCTS = ((1024, 1024, 1024), (2048, 1024, 1024), (1024, 1024, 4096), (4096, 256, 1024), (512, 2048, 512))
 LARGE = ((8192, 8192, 8192), (8192, 4096, 16384))  # besides, where a GPU is not filled by those

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch.profiler import record_function
 
-from runs.batches import Batch, Stream
-from runs.bench.pairing import Work, alternate
-from runs.bench.setting import Found, Setting, found
-from runs.bench.shapes import Shape
-from runs.bench.sides import PROGRESS, TheirStepper, stepper
-from runs.bench.windows import IGNORED
-from runs.step import Stepper
-from tasks.example import BOS, MASK, PAD, SPECIALS, Example
-from tasks.values import Examples, Prepared
+from archbench.runs.bench.pairing import Work, alternate
+from archbench.runs.bench.setting import Found, Setting, found
+from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.sides import PROGRESS, TheirStepper, stepper
+from archbench.runs.bench.windows import IGNORED
+from archbench.runs.training.batches import Batch, Stream
+from archbench.runs.training.step import Stepper
+from archbench.tasks.base.example import BOS, MASK, PAD, SPECIALS, Example
+from archbench.tasks.base.values import Examples, Prepared
 
 DRAWN = 4096  # examples of theirs that are turned into features before anything is timed
 MEGA = 50  # batches among whose examples similar lengths are looked for, as in the trainer of transformers

@@ -5,13 +5,13 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from architectures.interop.convert import from_transformers
-from architectures.interop.quiet import quiet
-from runs.bench import shapes
-from runs.bench.pairing import Samples, compared
-from runs.bench.shapes import Shape
-from runs.bench.sides import Where
-from tasks.values import Prepared
+from archbench.architectures.conversion.convert import from_transformers
+from archbench.architectures.conversion.quiet import quiet
+from archbench.runs.bench import shapes
+from archbench.runs.bench.pairing import Samples, compared
+from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.sides import Where
+from archbench.tasks.base.values import Prepared
 
 Found = dict[str, Any]
 

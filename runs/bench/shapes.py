@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from architectures import catalogue
-from architectures.size import Limits, Size
-from tasks.example import BOS, END, PAD
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.tasks.base.example import BOS, END, PAD
 
 CLASSES = {
     "gpt2": "GPT2LMHeadModel",
@@ -70,7 +70,7 @@ def theirs(model: str, shape: Shape) -> Any:
     """A model of ``transformers`` of that shape, with new weights, without dropout."""
     import transformers
 
-    from architectures.interop.quiet import quiet
+    from archbench.architectures.conversion.quiet import quiet
 
     torch.manual_seed(0)
     with quiet():

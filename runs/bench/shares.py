@@ -7,9 +7,9 @@ from typing import Any
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from runs.bench.pairing import Work
-from runs.bench.real import DATA, steps
-from runs.bench.setting import Found, Setting
+from archbench.runs.bench.pairing import Work
+from archbench.runs.bench.real import DATA, steps
+from archbench.runs.bench.setting import Found, Setting
 
 STEPS = 4
 KINDS = ("attention", "matmuls", "loss", "optimizer", "data", "copies", "element-wise", "between")
@@ -21,7 +21,10 @@ _NAMES = {  # the first kind that has part of an operator's name
     "matmuls": ("aten::mm", "aten::addmm", "linear", "aten::matmul"),
     "copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::contiguous"),
 }
-_LOSS = ("_Total", "cross_entropy")  # what the loss runs under: ours (architectures.cross_entropy), theirs
+_LOSS = (
+    "_Total",
+    "cross_entropy",
+)  # what the loss runs under: ours (kernels.cross_entropy), theirs
 _VIEWS = frozenset(  # which compute nothing
     """
     aten::view aten::view_as aten::_unsafe_view aten::reshape aten::flatten aten::expand aten::as_strided aten::t

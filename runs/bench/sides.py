@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from architectures.objectives import Pairs
-from runs import optimizer
-from runs.batches import Batch
-from runs.bench.shapes import Shape
-from runs.sections import Training
-from runs.step import Stepper, mixed, pairs
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.bench.shapes import Shape
+from archbench.runs.experiment.sections import Training
+from archbench.runs.training import optimizer
+from archbench.runs.training.batches import Batch
+from archbench.runs.training.step import Stepper, mixed, pairs
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
 PROGRESS = 0.5  # into the budget, of every step: one learning rate

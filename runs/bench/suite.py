@@ -12,19 +12,21 @@ from unittest import mock
 
 import torch
 
-from architectures.interop.quiet import quiet
-from runs import machine, spec, store
-from runs.bench import alone, inference, peak, real, shares, training
-from runs.bench.pairing import compared
-from runs.bench.setting import DisagreementError, Found, Setting, compiler
-from runs.bench.shapes import CLASSES, SHAPES, Shape
-from runs.bench.sides import TRAINING, Where
-from runs.matrix import task_config
-from runs.resolve import builtin_kinds
-from runs.validation import nearest, shown
-from tasks import builtin, task
-from tasks.errors import InputError, one_line
-from tasks.values import Prepared
+from archbench.architectures.conversion.quiet import quiet
+from archbench.runs.base import machine, store
+from archbench.runs.bench import alone, inference, peak, real, shares, training
+from archbench.runs.bench.pairing import compared
+from archbench.runs.bench.setting import DisagreementError, Found, Setting, compiler
+from archbench.runs.bench.shapes import CLASSES, SHAPES, Shape
+from archbench.runs.bench.sides import TRAINING, Where
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.resolve import builtin_kinds
+from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.planning.matrix import task_config
+from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.values import Prepared
+from archbench.tasks.builtin_data import builtin
+from archbench.tasks.kinds import task
 
 SCHEMA = 1
 FILE = "bench.json"

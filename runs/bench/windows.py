@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runs.batches import Batch
-from runs.bench.shapes import Shape
-from runs.bench.sides import tokens_read
-from runs.step import pairs
-from tasks.example import BOS, MASK, SPECIALS
+from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.sides import tokens_read
+from archbench.runs.training.batches import Batch
+from archbench.runs.training.step import pairs
+from archbench.tasks.base.example import BOS, MASK, SPECIALS
 
 IGNORED = -100  # a label without loss, in transformers
 

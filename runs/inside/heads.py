@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from architectures import looking
-from architectures.attention import Attention
-from runs.inside.reading import Reading, read
-from runs.inside.subject import Subject, batch
-from tasks.example import BOS, END, MASK, PAD
+from archbench.architectures import probes
+from archbench.architectures.components.attention import Attention
+from archbench.runs.inside.reading import Reading, read
+from archbench.runs.inside.subject import Subject, batch
+from archbench.tasks.base.example import BOS, END, MASK, PAD
 
 NAMED = 0.4  # of the attention has to follow a pattern before the head is named after it
 REPEATS = 16  # random sequences, each said twice, that induction is measured on
@@ -178,9 +178,9 @@ def _losses_without(
 ) -> dict[tuple[int, int], tuple[float, float]]:
     whole = losses(subject, pairs)
     found: dict[tuple[int, int], tuple[float, float]] = {}
-    for site in looking.sites(subject.run.model):
+    for site in probes.sites(subject.run.model):
         for head in range(site.attention.heads):
-            with looking.without(site.attention, head):
+            with probes.without(site.attention, head):
                 risen = losses(subject, pairs) - whole
             error = float(risen.std() / len(risen) ** 0.5) if len(risen) > 1 else 0.0
             found[id(site.attention), head] = float(risen.mean()), error

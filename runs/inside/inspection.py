@@ -6,12 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from architectures.looking import Axis
-from runs import store
-from runs.inside import heads, meaning, order, stream, writing
-from runs.inside.reading import read as read_pair
-from runs.inside.subject import MOST_EXAMPLES, Subject, answer, read, spelled
-from tasks.errors import InputError
+from archbench.architectures.probes import Axis
+from archbench.runs.base import store
+from archbench.runs.inside import heads, meaning, order, stream, writing
+from archbench.runs.inside.reading import read as read_pair
+from archbench.runs.inside.subject import MOST_EXAMPLES, Subject, answer, read, spelled
+from archbench.tasks.base.errors import InputError
 
 SCHEMA = 3
 FILE = "inspection.json"

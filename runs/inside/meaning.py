@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from architectures.embedding import Embedding
-from runs.inside.subject import Subject, spelled
-from tasks.example import SPECIALS
-from tasks.tokenizers import Tokenizer
+from archbench.architectures.components.embedding import Embedding
+from archbench.runs.inside.subject import Subject, spelled
+from archbench.tasks.base.example import SPECIALS
+from archbench.tasks.text.tokenizers import Tokenizer
 
 SHOWN, NEIGHBOURS = 60, 5
 BAND = 8  # tokens of like frequency among which groups are dealt out anew

@@ -4,8 +4,16 @@ from typing import Any
 
 import torch
 
-from architectures.positions import Alibi, Geometry, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
-from runs.inside.subject import Subject
+from archbench.architectures.components.positions import (
+    Alibi,
+    Geometry,
+    Learned,
+    NoPositions,
+    RelativeBias,
+    Rotary,
+    Sinusoidal,
+)
+from archbench.runs.inside.subject import Subject
 
 SCHEMES = (NoPositions, Sinusoidal, Learned, Rotary, Alibi, RelativeBias)
 LONGEST, CHANNELS = 48, 24

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from architectures import looking
-from architectures.looking import Axis, Layer
-from runs.inside.subject import Subject, batch
-from tasks.example import BOS
+from archbench.architectures import probes
+from archbench.architectures.probes import Axis, Layer
+from archbench.runs.inside.subject import Subject, batch
+from archbench.tasks.base.example import BOS
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def read(subject: Subject, pair: tuple[list[int], list[int]]) -> Reading:
     """Reads one example as its objective shows it to the model."""
     model = subject.run.model
     shown = model.objective.shown(model, batch([pair]))
-    with looking.watched(model) as layers:
+    with probes.watched(model) as layers:
         model.hidden(*shown)
     source, target = shown.source[0].tolist(), shown.target[0].tolist()
     axes: dict[Axis, list[int]] = {"both": source + target, "source": source or [BOS], "target": target}

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runs.inside.reading import Reading, read
-from runs.inside.subject import Subject
-from tasks.example import SPECIALS
+from archbench.runs.inside.reading import Reading, read
+from archbench.runs.inside.subject import Subject
+from archbench.tasks.base.example import SPECIALS
 
 CLASSES = 20  # most frequent tokens that a probe tells apart
 Floats = NDArray[np.float64]

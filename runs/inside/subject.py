@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from architectures.objectives import Pairs
-from runs import finished
-from runs.finished import FinishedRun
-from runs.validation import nearest, shown
-from tasks.errors import InputError
-from tasks.example import END, PAD, SPECIALS
-from tasks.tokenizers import Tokenizer
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import END, PAD, SPECIALS
+from archbench.tasks.text.tokenizers import Tokenizer
 
 MOST_EXAMPLES = 200
 Pair = tuple[list[int], list[int]]  # token ids of a source and a target
@@ -131,7 +131,7 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
 
 def answer(run: FinishedRun, source: list[int]) -> list[int]:
     """What the model writes for a source, greedily, with END where it came to one."""
-    from architectures.generate import Decoding
+    from archbench.architectures.objectives.generate import Decoding
 
     limits = run.plan.limits
     given = torch.tensor([source], dtype=torch.long)

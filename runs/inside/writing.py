@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from architectures.attention import Attention
-from architectures.embedding import Embedding, Head
-from architectures.feedforward import FeedForward, GatedFeedForward
-from architectures.generate import truncate
-from architectures.objectives import log_softmax
-from runs import store
-from runs.inside import heads
-from runs.inside.subject import Pair, Subject, answer, batch, spelled
-from runs.weights import unpacked
-from tasks.errors import InputError
-from tasks.example import BOS
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.objectives.generate import truncate
+from archbench.architectures.objectives.objective import log_softmax
+from archbench.runs.base import store
+from archbench.runs.base.weights import unpacked
+from archbench.runs.inside import heads
+from archbench.runs.inside.subject import Pair, Subject, answer, batch, spelled
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS
 
 TOP = 5
 LOSSES = 60  # test examples that a mean loss is taken of

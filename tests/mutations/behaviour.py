@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from architectures.generate import Decoding
-from architectures.objectives import Pairs
-from architectures.size import Limits, Size, count
-from tasks.example import BOS, END, SPECIALS
+from archbench.architectures.families.size import Limits, Size, count
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.tasks.base.example import BOS, END, SPECIALS
 
 Build = Callable[[Size, Limits], Any]
 Values = dict[str, Tensor]

@@ -10,11 +10,13 @@ from mutations.operators import OPERATORS
 from mutations.patterns import Edit, Module
 from mutations.trials import ROOT, Verdict
 
-FILES = (
-    *("attention", "averaging", "causal", "cross_entropy", "decoder", "embedding", "encoder", "encoder_decoder"),
-    *("family", "feedforward", "generate", "initial", "key_values", "masked", "norm", "numbers", "objectives"),
-    *("positions", "rms", "rotate", "size", "stack"),
-)
+FILES = {
+    "components": "attention averaging cache embedding feedforward initial key_values norm numbers positions stack "
+    "states",
+    "families": "decoder encoder encoder_decoder family layout size",
+    "kernels": "cross_entropy rms rotate",
+    "objectives": "causal generate masked objective",
+}
 VARIANTS = (
     *("decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5", "llama", "modernbert", "t5-gated"),
     *("prefix-decoder", "suffix-encoder", "pooled-encoder", "shared-encoder-decoder"),
@@ -70,7 +72,10 @@ def modules() -> list[Module]:
     """The components, families, objectives and variants whose faults the contract has to find."""
     folder = ROOT / "architectures"
     variants = sorted(path for path in (folder / "variants").glob("*.py") if path.stem != "__init__")
-    paths: list[Path] = [*(folder / f"{name}.py" for name in FILES), *variants]
+    paths: list[Path] = [
+        *(folder / room / f"{name}.py" for room, names in FILES.items() for name in names.split()),
+        *variants,
+    ]
     return [Module(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]
 
 

@@ -67,7 +67,8 @@ def originals(names: Sequence[str]) -> dict[str, Original]:
     """
 
     def measure(out: BinaryIO) -> None:
-        from architectures import catalogue, contract
+        from archbench.architectures import contract
+        from archbench.architectures.catalogue import catalogue
         from mutations.behaviour import behaviour
 
         found = {}
@@ -123,7 +124,8 @@ def _tried_longer(verdict: Verdict, edit: Edit | None) -> Verdict:
         return verdict
 
     def judge(out: BinaryIO) -> None:
-        from architectures import catalogue, contract
+        from archbench.architectures import contract
+        from archbench.architectures.catalogue import catalogue
 
         build = catalogue.find(verdict.variant).build
         out.write(json.dumps(asdict(_judged(verdict, build, contract.USUAL))).encode())
@@ -149,13 +151,14 @@ def prepared() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         layer(torch.ones(2, 4)).sum().backward()
     torch.optim.Adam(layer.parameters()).step()
-    assert not any(name.partition(".")[0] == "architectures" for name in sys.modules), "our code is imported already"
+    assert not any(name.partition(".")[0] == "archbench" for name in sys.modules), "our code is imported already"
 
 
 def _verdict(name: str, original: Original) -> Verdict:
-    from architectures import catalogue, contract
+    from archbench.architectures import contract
+    from archbench.architectures.catalogue import catalogue
+    from archbench.tasks.base.errors import InputError
     from mutations.behaviour import difference
-    from tasks.errors import InputError
 
     try:
         variant = catalogue.find(name)
@@ -167,7 +170,7 @@ def _verdict(name: str, original: Original) -> Verdict:
 
 def _judged(verdict: Verdict, build: Callable[..., Any], trials: Any) -> Verdict:
     """``verdict`` with the first check that refuses the edited variant under these trials."""
-    from architectures import contract
+    from archbench.architectures import contract
 
     for result in contract.results(build, trials=trials):
         if result.problem is not None:
@@ -209,7 +212,7 @@ class _Edited(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
     def __init__(self, edit: Edit) -> None:
         self.edit = edit
-        self.name = edit.path.removesuffix(".py").replace("/", ".")
+        self.name = "archbench." + edit.path.removesuffix(".py").replace("/", ".")
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name != self.name:

@@ -1,0 +1,55 @@
+"""Decoder-only, encoder-only and encoder-decoder transformers compared under the same budget."""
+
+import errno
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from archbench.runs.experiment.spec import Experiment
+
+__all__ = ["compare"]
+
+
+def compare(
+    experiment: "str | Path | Mapping[str, Any] | Experiment",
+    out: str | Path | None = None,
+    *,
+    architectures: Sequence[str | Path] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    match: str | Sequence[str] | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    deterministic: bool = False,
+) -> "dict[str, pd.DataFrame]":
+    """Does what is missing of an experiment and gives its tables: ``runs``, ``scores``, ``curves`` and so on.
+
+    ``experiment`` is the path of an experiment file, the name of a preset, or the same as a dictionary; ``out`` is
+    ``results/<name>`` unless given. Failed runs are rows with that status. Raises ``InputError`` (a ``ValueError``) for
+    wrong input, ``KeyboardInterrupt`` when interrupted, ``OSError`` when the disk is full; the same call goes on.
+    """
+    from archbench import inputs
+    from archbench.reports import build
+    from archbench.reports.base import tables
+    from archbench.reports.claims import ledger
+    from archbench.runs.execution.compare import Setting, run
+    from archbench.runs.experiment import spec
+    from archbench.runs.experiment.validation import validated
+
+    picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    setting = validated(Setting, {"device": device, "jobs": jobs, "deterministic": deterministic})
+    chosen = spec.override(
+        inputs.experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match
+    )
+    root = inputs.out_folder(chosen, out)
+    call = inputs.call(experiment, out=out, **picked, **setting.model_dump())
+    outcome = run(chosen, root, setting, call, inputs.say, ledger.digest())
+    if outcome.signal is not None:
+        raise KeyboardInterrupt
+    if outcome.full:
+        raise OSError(errno.ENOSPC, f"{outcome.full}; make room, then {inputs.GO_ON}", str(root))
+    build(root)
+    return tables.read(root / "tables")

@@ -1,0 +1,5 @@
+"""``python -m archbench``: the command line."""
+
+from archbench.command_line import main
+
+main()

@@ -1,0 +1,63 @@
+"""What the command line and ``archbench.compare`` do alike: read what they are given, and say lines on stderr."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archbench.runs.experiment.spec import Experiment
+
+OMITTED = {"device": "auto", "deterministic": False}  # in the call that makes a comparison again
+GO_ON = "run the same command again to go on from there"
+
+
+def experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
+    from archbench.runs.experiment import spec
+    from archbench.runs.experiment.validation import shown
+    from archbench.tasks.base.errors import InputError
+
+    if isinstance(given, spec.Experiment):
+        return given
+    if isinstance(given, Mapping):
+        return spec.from_dict(given)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"experiment: {shown(given)}: expected a file, the name of a preset or a dictionary")
+    given = os.fspath(given)
+    return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
+
+
+def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
+    """The call of ``compare`` as Python code, options at their default left out."""
+    plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
+    given = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
+    return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in given.items())])})"
+
+
+def _code(value: object) -> str:
+    if isinstance(value, Path):
+        return repr(str(value))
+    return repr(dict(value) if isinstance(value, Mapping) else value)
+
+
+def out_folder(experiment: "Experiment", out: str | Path | None) -> Path:
+    return named_folder("--out", out) or Path("results") / experiment.name
+
+
+def named_folder(option: str, given: str | Path | None) -> Path | None:
+    """The folder that an option names; the empty text would silently be the current one."""
+    from archbench.runs.experiment.validation import shown
+    from archbench.tasks.base.errors import InputError
+
+    if given is not None and not isinstance(given, str | os.PathLike):
+        raise InputError(f"{option}: {shown(given)}: expected a folder")
+    if given is not None and not str(given):
+        raise InputError(f"{option}: is empty; name a folder")
+    return None if given is None else Path(given)
+
+
+def say(line: str) -> None:
+    from archbench.runs.base.messages import visible
+
+    print(visible(line), file=sys.stderr, flush=True)

@@ -1,0 +1,251 @@
+"""From a name or a path to a variant: built-in and users' files, other packages' entry points, ``transformers``.
+
+Whatever code of a user raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
+"""
+
+import contextlib
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from archbench.architectures import ablations, variants
+from archbench.architectures.catalogue import shared_state, sources
+from archbench.architectures.catalogue.sandbox import limited
+from archbench.architectures.families.decoder import DecoderOnly
+from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import STOCK, Variant
+from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
+
+FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
+ENTRY_POINTS = "archbench.variants"
+
+
+def names() -> list[str]:
+    """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
+    return [*_names(variants), *sorted(offered()), *STOCK]
+
+
+def offered() -> dict[str, str]:
+    """What installed packages offer beside the names that archbench has, unread: where each is, by name."""
+    own = {*_own(), *STOCK}
+    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in own}
+
+
+def ablated() -> list[str]:
+    """Names of the built-in ablations, which stand apart from the variants."""
+    return _names(ablations)
+
+
+def find(name: str, folder: Path | None = None) -> Variant:
+    """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``).
+
+    A variant file is run as Python code, and only when it is named here. Raises ``InputError``, also where the code
+    changes what all architectures share.
+    """
+    path = _path(name, folder)
+    if name.endswith(".py"):
+        return _from_file(path)
+    if name in STOCK:
+        from archbench.architectures.conversion import stock  # transformers takes seconds to import
+
+        return stock.variant(name)
+    if _is_folder(name):
+        from archbench.architectures.conversion import checkpoint
+
+        return checkpoint.variant(path)
+    own = _own().get(name.replace("_", "-"))
+    if own is not None:
+        module = importlib.import_module(own)
+        return _checked(name.replace("_", "-"), module, inspect.getsource(module), own=True)
+    entry = _entry(name)
+    if entry is not None:
+        with _alone(f"architectures: {name} of another package ({entry.value})"):
+            module = _loaded(entry)
+            return _checked(name, module, sources.text(_file(module, name), _offered_with(entry)))
+    if path.is_dir():
+        raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
+    raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
+
+
+def is_foreign(name: str) -> bool:
+    """Whether an architecture is code of the user or of another package, which gets a process of its own."""
+    return name.endswith(".py") or (
+        not _is_folder(name) and name.replace("_", "-") not in _own() and bool(_entry(name))
+    )
+
+
+def foreign_text(name: str, folder: Path | None = None) -> str:
+    """The text of a foreign variant, as ``Variant.text`` has it, without running it. Raises ``InputError``."""
+    path = _path(name, folder)
+    if name.endswith(".py"):
+        return sources.text(_there(path))
+    entry = _entry(name)
+    file = sources.module_file(entry.module) if entry is not None else None
+    if entry is None or file is None:
+        where = entry.value if entry is not None else name
+        raise InputError(
+            f"architectures: {name} of another package ({where}) cannot be loaded: there is no such module"
+        )
+    return sources.text(file, _offered_with(entry))
+
+
+def _path(name: str, folder: Path | None) -> Path:
+    """Where an architecture would be, if its name is a path. Raises ``InputError`` for a name that cannot be one."""
+    if name.endswith(".py") and not name.isprintable():
+        raise InputError(f"architectures: {name!r}: the file's name has control characters; rename it")
+    try:
+        return (folder or Path()) / Path(name).expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f'architectures: "{name}": {error}') from error
+
+
+def _there(path: Path) -> Path:
+    if unreadable := irregular(path):
+        raise InputError(f"{path}: {unreadable}")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such variant file")
+    return path
+
+
+def _entry(name: str) -> importlib.metadata.EntryPoint | None:
+    """What an installed package offers under this name."""
+    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return next((entry for entry in entries if entry.name == name), None)
+
+
+@contextlib.contextmanager
+def _alone(place: object) -> Iterator[None]:
+    """Raises ``InputError`` where the code of ``place`` changes classes, functions or settings that others use."""
+    before = shared_state.snapshot()
+    yield
+    changed = shared_state.changes(before)
+    if changed:
+        raise InputError(
+            f"{place}: loading it changes {shared_state.listed(changed)}, which other architectures use too; "
+            "make a class or function of your own instead"
+        )
+
+
+def _file(module: ModuleType, name: str) -> Path:
+    if module.__file__ is None:
+        raise InputError(f"architectures: {name} of another package: its module {module.__name__} has no file")
+    return Path(module.__file__)
+
+
+def _hint(name: str, path: Path) -> str:
+    """What the user may have meant by a name that is none."""
+    if path.with_name(f"{path.name}.py").is_file():
+        return f'did you mean "{name}.py"?'
+    near = [] if ":" in name else difflib.get_close_matches(name, [*names(), *ablated()], 1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"known: {', '.join(names())}, an ablation, or the path of a .py file or of a checkpoint's folder"
+
+
+def is_code(name: str) -> bool:
+    """Whether an architecture is a file of Python code, a copy of which is the same variant.
+
+    Those of other packages, which may consist of more files, and models of ``transformers`` are not.
+    """
+    return name.endswith(".py") or name.replace("_", "-") in _own()
+
+
+def _is_folder(name: str) -> bool:
+    return "/" in name or os.sep in name
+
+
+def _own() -> dict[str, str]:
+    """The module of each variant and ablation that comes with archbench, by name."""
+    packages = (variants, ablations)
+    return {name: f"{one.__name__}.{name.replace('-', '_')}" for one in packages for name in _names(one)}
+
+
+def _names(package: ModuleType) -> list[str]:
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(package.__path__))
+
+
+def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
+    where = f"architectures: {entry.name} of another package ({entry.value})"
+    try:
+        module = entry.load()
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        raise InputError(f"{where} cannot be loaded: {one_line(error)}") from error
+    if not isinstance(module, ModuleType):
+        raise InputError(f"{where} is a {type(module).__name__}; expected a module with build(size, limits)")
+    return module
+
+
+def _offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
+    """The top-level modules and packages of the distribution that an entry point belongs to, its own among them."""
+    files = (entry.dist.files if entry.dist else None) or ()
+    names = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+    return {entry.module.partition(".")[0], *(name for name in names if not name.startswith("__editable__"))}
+
+
+def _from_file(path: Path) -> Variant:
+    with _alone(_there(path)):
+        module = _module(path)
+        return _checked(path.stem.replace("_", "-"), module, sources.text(path))
+
+
+def _module(path: Path) -> ModuleType:
+    """The module in a variant file, after its code has run."""
+    spec = importlib.util.spec_from_file_location(f"variant_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        with limited():
+            spec.loader.exec_module(module)
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        line = getattr(error, "lineno", None) or _line_in(error, str(spec.origin))
+        raise InputError(f"{path}:{line or 1}: the variant file fails: {one_line(error)}") from error
+    return module
+
+
+def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Variant:
+    """The variant in a module, after a small model of it was built."""
+    path = module.__file__ or name
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise InputError(f"{path}: a variant file needs a function build(size, limits) that returns a model")
+    document = (inspect.getdoc(module) or "").split("\n")[0]
+    if not document:
+        raise InputError(f"{path}:1: a variant file begins with a docstring: what it is, and the paper")
+    try:
+        with limited():
+            model = build(
+                Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
+            )
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        raise InputError(f"{path}: build(size, limits) fails: {one_line(error)}") from error
+    if not isinstance(model, FAMILIES):
+        known = ", ".join(family.__name__ for family in FAMILIES)
+        raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
+    breaks = tuple(getattr(module, "BREAKS", ())) if own else ()  # nobody else may declare it away
+    return Variant(name, path, own, model.family, document, text, build, breaks=breaks)
+
+
+def _line_in(error: BaseException, path: str) -> int | None:
+    """The last line of the file at ``path`` (absolute) that the error came through."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return lines[-1] if lines else None

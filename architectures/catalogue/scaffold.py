@@ -1,0 +1,56 @@
+"""Starts a variant file: the built-in variant of a family with comments, under a name of its own."""
+
+import difflib
+import importlib.util
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from archbench.architectures.catalogue import catalogue
+from archbench.tasks.base.errors import InputError
+
+FAMILIES = tuple(family.family for family in catalogue.FAMILIES)
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def write(name: str, family: str | None, folder: Path) -> Path:
+    """Writes ``name``.py into ``folder`` and gives its path; a given ``.py`` is no part of the name.
+
+    Raises ``InputError`` where the family is unknown, the name cannot be a variant's, or the file is there already.
+    """
+    text, stem = _template(family), name.removesuffix(".py")
+    path = folder / f"{stem}.py"
+    _accept(stem)
+    if path.exists():
+        raise InputError(f"{path}: is there already; choose another name, or delete the file first")
+    _free(stem)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text.replace("NAME", stem, 1))
+    return path
+
+
+def _template(family: str | None) -> str:
+    if family not in FAMILIES:
+        near = difflib.get_close_matches(str(family).lower(), FAMILIES, 1)
+        given = "missing" if family is None else f'unknown "{family}"'
+        hint = f'; did you mean "{near[0]}"?' if family is not None and near else ""
+        raise InputError(f"--family: {given}; expected {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}{hint}")
+    return (
+        files("archbench.architectures.templates")
+        .joinpath(f"{family.replace('-', '_')}.py")
+        .read_text(encoding="utf-8")
+    )
+
+
+def _accept(stem: str) -> None:
+    if not NAME.fullmatch(stem):
+        raise InputError(f'NAME: "{stem}": expected a letter, then letters, digits, "-" and "_", without a folder')
+    if stem.replace("_", "-").lower() in (*catalogue.names(), *catalogue.ablated()):
+        raise InputError(f'NAME: "{stem}" is an architecture already; choose another name')
+
+
+def _free(stem: str) -> None:
+    """Refuses the name of an installed module: beside a script, the file would be found in its place."""
+    found = importlib.util.find_spec(stem)
+    if found is not None and found.has_location:
+        raise InputError(f"NAME: a file {stem}.py can hide Python's module {stem}; choose another name")

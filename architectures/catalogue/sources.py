@@ -1,0 +1,154 @@
+"""The code that a variant consists of besides its own file, so that it is known by all of it.
+
+That is the whole package that it is in, or what its distribution holds, and what ``import`` statements reach from there
+and from a plain file: but for the standard library, archbench and installed distributions, which have versions.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import ModuleType
+
+from archbench.tasks.base.errors import InputError, one_line
+
+OURS = {"archbench"}
+MAIN = {"__main__", "__mp_main__"}
+STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
+MARK = "# SHA-256 of the other modules that it consists of: "
+
+
+def text(path: Path, offered: Collection[str] = ()) -> str:
+    """The source of a variant's file, with a last line that stands for the other modules, where there are any.
+
+    Nothing is imported. ``offered`` are the top-level modules and packages of the distribution that offers it. Raises
+    ``InputError`` where the file cannot be read as Python source, and for a copy, as a run keeps one, whose last line
+    does not match the other modules as they are now.
+    """
+    source = _source(path)
+    own, mark, _ = source.rpartition(f"\n{MARK}")
+    body = f"{own}\n" if mark else source
+    others = _others(path.resolve(), offered)
+    found = f"{body.rstrip()}\n\n{MARK}{_digest(others)}\n" if others else body
+    if mark and found != source:
+        raise InputError(
+            f"{path}: modules that it imports have changed since this copy was made; use them as they were, "
+            "or delete its last line"
+        )
+    return found
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module with a dotted name, found without importing it; None where there is none."""
+    top, *inner = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inner and spec.origin:
+        return Path(spec.origin)
+    for folder in map(Path, spec.submodule_search_locations or ()):
+        base = folder.joinpath(*inner)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _source(path: Path) -> str:
+    """The text of a Python file in the encoding that it declares."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except (OSError, SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(f"{path}:{line}: the variant file fails: {one_line(error)}") from error
+    return source if source.endswith("\n") or not source else f"{source}\n"
+
+
+def loaded() -> dict[str, bytes]:
+    """The files of all modules in this process, but for the script that it runs, archbench and what is installed.
+
+    What a variant loads in ways that its text does not show is among them.
+    """
+    return {name: _content(path) for name, path in _loaded()}
+
+
+def loaded_files() -> list[str]:
+    """The paths of the files that ``loaded`` gives."""
+    return [str(path) for _, path in _loaded()]
+
+
+def _loaded() -> Iterator[tuple[str, Path]]:
+    for name, module in list(sys.modules.items()):
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if file and name.partition(".")[0] not in OURS | MAIN and not _is_installed(Path(file)):
+            yield name, Path(file)
+
+
+def _others(own: Path, offered: Collection[str]) -> dict[str, bytes]:
+    """The other modules, but for empty ones, by their place below the folder that Python finds them in."""
+    found: dict[str, bytes] = {}
+    seen = set(OURS)
+    names = [*offered, *_imported(_content(own))]
+    while names:
+        name = names.pop()
+        if name in seen or name in sys.stdlib_module_names:
+            continue
+        seen.add(name)
+        for place, path in _files(name):
+            if name in offered or not _is_installed(path):
+                content = _content(path)
+                names += _imported(content)
+                found |= {place: content} if content.strip() and path.resolve() != own else {}
+    return found
+
+
+def _files(name: str) -> Iterator[tuple[str, Path]]:
+    """Every Python file of a top-level module or package, and its place."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return
+    if spec is None:
+        return
+    for folder in map(Path, spec.submodule_search_locations or ()):
+        yield from ((f"{name}/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*.py"))
+    if spec.submodule_search_locations is None and spec.origin:
+        yield f"{name}.py", Path(spec.origin)
+
+
+def _imported(content: bytes) -> set[str]:
+    """Top-level names that a file imports anywhere in it."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in names}
+
+
+def _is_installed(path: Path) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(path.parts) or not STANDARD.isdisjoint(path.parents)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # part of an archive, or none at all
+        return b""
+
+
+def _digest(files: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for place, content in sorted(files.items()):
+        for part in (place.encode(), content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Attention, positions, norms, feed-forward networks, embeddings and stacks, shared by all families."""

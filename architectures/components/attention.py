@@ -1,0 +1,272 @@
+"""One attention for all families: self or cross, any mask, any positions, grouped keys and values.
+
+Who sees whom is said by a ``View``, never by a subclass.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from archbench.architectures.components.initial import linear
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.numbers import Amount
+from archbench.architectures.kernels import blockwise
+from archbench.architectures.kernels.product import product
+from archbench.architectures.kernels.rotate import rotated
+
+HALVES = (torch.bfloat16, torch.float16)  # in which a GPU's fast kernel can share heads, where nothing is masked
+DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
+
+
+@dataclass(frozen=True)
+class View:
+    """What each query may attend to.
+
+    ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
+    ``latest``: no key comes after a query anyway.
+    ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
+    all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    causal: bool = False
+    latest: bool = False
+    present: Tensor | None = None
+    prefix: Tensor | None = None
+    rotation: tuple[Tensor, Tensor] | None = None
+    bias: Tensor | None = None
+    masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
+    sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
+
+    def late(self, begin: int) -> "View":
+        """The view of the queries from ``begin`` on; its rotation is still that of all keys."""
+        bias = None if self.bias is None else self.bias[:, :, begin:]
+        return replace(self, queries=self.queries[:, begin:], bias=bias, masks={}, sums={})
+
+    def plainly_causal(self, window: int | None) -> bool:
+        """Whether causality alone decides, so that no mask has to be made."""
+        square = self.queries.shape[-1] == self.keys.shape[-1]
+        return self.causal and square and not self._needs_mask(window)
+
+    def mask(self, window: int | None = None) -> Tensor | None:
+        """Additive or boolean mask (b, 1 or heads, q, k), or None where everything is seen; made once for a window."""
+        if window not in self.masks:
+            self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
+        return self.masks[window]
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether query i sees no key after the one at place i, whatever else hides."""
+        return self.causal and self.prefix is None and self.queries is self.keys
+
+    def additive(self, window: int | None = None) -> Tensor | None:
+        """The mask as what is added to scores (1 or b, 1 or heads, q, k); None where ``looks_back`` says it all."""
+        if self.looks_back and not self._needs_mask(window):
+            return None
+        if window not in self.sums:
+            mask = self.mask(window)
+            if mask is not None and mask.dtype == torch.bool:
+                mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
+            self.sums[window] = mask if mask is None else mask.expand(-1, -1, self.queries.shape[-1], -1)
+        return self.sums[window]
+
+    def _needs_mask(self, window: int | None) -> bool:
+        return not (self.present is None and self.prefix is None and self.bias is None and window is None)
+
+    def _mask(self, window: int | None) -> Tensor | None:
+        visible = self._visible(window)
+        if visible is None:
+            return self.bias
+        visible = visible | ~visible.any(-1, keepdim=True)  # a query at padding that sees nothing must not give NaN
+        if self.bias is None:
+            return visible[:, None]
+        return self.bias.masked_fill(~visible[:, None], float("-inf"))
+
+    def _visible(self, window: int | None) -> Tensor | None:
+        """Which keys each query sees (1 or b, 1 or q, k), None: all of them."""
+        visible = None if self.present is None else self.present[:, None, :]
+        causal = self.causal and not self.latest
+        if not causal and window is None:
+            return visible
+        distance = self.keys[:, None, :] - self.queries[:, :, None]
+        if causal:
+            reached = distance <= 0
+            if self.prefix is not None:
+                reached = reached | (self.keys < self.prefix)[:, None, :]
+            visible = reached if visible is None else visible & reached
+        if window is not None:
+            near = distance.abs() <= window
+            visible = near if visible is None else visible & near
+        return visible
+
+
+class Attention(nn.Module):
+    """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
+
+    Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1), queries then start smaller, and scores as
+    large as ever. ``positions`` is a rotary scheme of this layer's own, in place of the model's. ``dropout`` is that of
+    attention weights.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        kv_heads: int | None = None,
+        head_dim: int | None = None,
+        bias: bool = False,
+        window: int | None = None,
+        scale: float | None = None,
+        positions: nn.Module | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.dim, self.heads, self.kv_heads = dim, heads, kv_heads or heads
+        self.head_dim = head_dim or dim // heads
+        self.window, self.scale, self.positions, self.dropout = window, scale, positions, dropout
+        self.inner = heads * self.head_dim
+        shared = self.kv_heads * self.head_dim
+        splits = (self.inner, shared, shared)
+        self.query_key_value = linear(dim, sum(splits), bias, splits=splits)
+        if scale is not None:
+            with torch.no_grad():
+                self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
+        self.output = linear(self.inner, dim, bias, zero=True)
+
+    def forward(self, x: Tensor, view: View, past: KeyValues | None = None, begin: int = 0) -> tuple[Tensor, KeyValues]:
+        """Self-attention of x (b, n, d) to ``past`` and itself -> (b, q, d), and all keys and values so far.
+
+        Positions before ``begin`` are looked at, but do not look: q = n - ``begin``.
+        """
+        own = self.positions
+        rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
+        if begin:
+            assert past is None, "who reads on after a cache looks from every position"
+            q, (k, v, _) = self._queries(x[:, begin:]), self._keys_and_values(x)
+            if rotation is not None:
+                cos, sin = rotation
+                q, k = rotated(q, cos[..., begin:, :], sin[..., begin:, :]), rotated(k, cos, sin)
+            return self._attend(q, KeyValues(k, v), view.late(begin)), KeyValues(k, v)
+        split = self._split(self.query_key_value(x))
+        if rotation is None:
+            q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
+        else:  # queries and keys together
+            qk, v = torch.split(split, [self.heads + self.kv_heads, self.kv_heads], 1)
+            q, k = torch.split(rotated(qk, *rotation), [self.heads, self.kv_heads], 1)
+        seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
+        return self._attend(q, seen, view), seen
+
+    def remember(self, memory: Tensor, queries: int | None = None) -> KeyValues | Tensor:
+        """Keys and values of a memory (b, s, d) for cross-attention.
+
+        Where no more than so many ``queries`` will ever look, the memory itself if that is cheaper (see ``_directly``).
+        None: they come one after another.
+        """
+        if queries is not None and self._looks_directly(memory, queries):
+            return memory
+        found = self._keys_and_values(memory)
+        return found.for_singles() if queries is None else found
+
+    def cross(self, x: Tensor, memory: KeyValues | Tensor, view: View) -> Tensor:
+        """Cross-attention of x (b, q, d) to what was remembered of a memory -> (b, q, d)."""
+        q = self._queries(x)
+        return self._directly(q, memory, view) if isinstance(memory, Tensor) else self._attend(q, memory, view)
+
+    def starts_late(self) -> bool:
+        """Whether ``begin`` is known to a subclass, and nobody counts or watches what every position does."""
+        plain = type(self).forward is Attention.forward and not self._forward_hooks and not self._forward_pre_hooks
+        return plain and "_attend" not in self.__dict__ and not is_in_torch_dispatch_mode()
+
+    def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
+        """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
+        shared = self.kv_heads * self.head_dim
+        projections = 4.0 * queries * self.dim * self.inner + 4.0 * keys * self.dim * shared
+        return projections + 4.0 * pairs * self.inner
+
+    @property
+    def scaling(self) -> float:
+        """What queries are multiplied with before they are compared with keys."""
+        return self.head_dim**-0.5 if self.scale is None else self.scale
+
+    def _split(self, y: Tensor) -> Tensor:
+        return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
+
+    def _queries(self, x: Tensor) -> Tensor:
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
+
+    def _keys_and_values(self, x: Tensor) -> KeyValues:
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        rest = None if bias is None else bias[self.inner :]
+        k, v = product(x, weight[self.inner :], rest).chunk(2, -1)
+        return KeyValues(self._split(k), self._split(v))
+
+    def _looks_directly(self, memory: Tensor, queries: int) -> bool:
+        """Whether ``_directly`` takes less time, by measurement, than keys and values do for so few queries."""
+        few = DIRECT * queries * self.heads <= self.kv_heads * self.head_dim and memory.shape[1] >= blockwise.SHORT
+        dropout = self.dropout if self.training else 0.0
+        served = blockwise.serves(memory, memory[:, None], dropout)
+        return few and served and not is_in_torch_dispatch_mode()  # who counts FLOPs counts those of keys and values
+
+    def _directly(self, q: Tensor, memory: Tensor, view: View) -> Tensor:
+        """Attention of q (b, h, n, e) to a memory (b, s, d) without keys or values of its own -> (b, n, d).
+
+        ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
+        same to all scores of a query, which changes nothing.
+        """
+        (b, h, n, e), bias = q.shape, self.query_key_value.bias
+        keys, values = self.query_key_value.weight[self.inner :].view(2, self.kv_heads, e, self.dim)
+
+        def by_head(x: Tensor) -> Tensor:  # (b, h * n, f) -> (kv, b * h / kv * n, f)
+            return x.view(b, self.kv_heads, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
+
+        def by_row(x: Tensor) -> Tensor:
+            return x.view(self.kv_heads, b, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
+
+        wide, read = by_row(torch.bmm(by_head(q.flatten(1, 2)), keys)), memory[:, None]
+        mixed = blockwise.attention(wide[:, None], read, read, view.additive(self.window), False, self.scaling)
+        y = by_row(torch.bmm(by_head(mixed), values.mT)).view(b, h, n, e)
+        if bias is not None:
+            y = y + bias[-len(values) * e :].view(-1, 1, e).repeat_interleave(h // self.kv_heads, 0)
+        z: Tensor = self.output(y.transpose(1, 2).flatten(2))
+        return z
+
+    def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        if blockwise.serves(q, seen.keys, dropout):
+            y = blockwise.attention(
+                q, seen.keys, seen.values, view.additive(self.window), view.looks_back, self.scaling
+            )
+        elif not dropout and seen.serve(q):
+            y = seen.single(q, view.mask(self.window), self.scaling).transpose(1, 2).flatten(2)
+        else:
+            y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
+        z: Tensor = self.output(y)
+        return z
+
+    def _fused(self, q: Tensor, seen: KeyValues, view: View, dropout: float) -> Tensor:
+        """The kernel of PyTorch for a device, on a CPU in float32: (b, h, q, e)."""
+        plain, came = view.plainly_causal(self.window), q.dtype
+        mask = None if plain else view.mask(self.window)
+        device = "cpu" if q.is_meta else q.device.type  # the meta device, on which plans are counted, has no autocast
+        exact = device == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
+        with torch.autocast(device, enabled=not exact and torch.is_autocast_enabled(device)):
+            q, k, v = (t.float() if exact else t for t in (q, seen.keys, seen.values))
+            if k.shape[1] != q.shape[1] and not exact and not (mask is None and q.dtype in HALVES):
+                k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+            y = F.scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype),
+                dropout_p=dropout,
+                is_causal=plain,
+                scale=self.scale,
+                enable_gqa=k.shape[1] != q.shape[1],
+            )
+        return y if torch.is_autocast_enabled(device) else y.to(came)  # under autocast the product casts

@@ -1,0 +1,48 @@
+"""What a model keeps between the tokens that it writes: keys and values of everything read and written so far."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.stack import Memory
+from archbench.architectures.components.states import straight
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of all that was read and written so far, per row.
+
+    ``layers``: one entry per layer, empty before the first token. ``positions`` (1 or b, n) are those of the keys,
+    ``lengths`` (1 or b,) the next position of each row; one row of them serves all where nothing is padded.
+    ``present`` (b, n) is False at padding, None where there is none.
+    """
+
+    layers: tuple[KeyValues, ...] = ()
+    present: Tensor | None = None
+    positions: Tensor | None = None
+    lengths: Tensor | None = None
+    memory: Memory | None = None
+
+    def rows(self, index: Tensor) -> "Cache":
+        """The cache of the rows at ``index`` (m,), repeated or left out as it says."""
+
+        def pick(x: Tensor | None, shared: bool = False) -> Tensor | None:
+            return x if x is None or shared else x[index]
+
+        even = self.present is None
+        memory = None if self.memory is None else self.memory.rows(index)
+        layers = tuple(kv.rows(index) for kv in self.layers)
+        return Cache(layers, pick(self.present), pick(self.positions, even), pick(self.lengths, even), memory)
+
+    def extend(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Positions (1 or b, n) of the new tokens (b, n), positions (1 or b, m + n) and presence of all keys."""
+        count = straight(tokens.shape[1], tokens.device)
+        if self.positions is None or self.lengths is None:
+            return count, count, None
+        new = self.lengths[:, None] + count
+        present = None
+        if self.present is not None:
+            present = torch.cat([self.present, torch.ones_like(tokens, dtype=torch.bool)], 1)
+        return new, torch.cat([self.positions, new], 1), present

@@ -1,0 +1,37 @@
+"""How matrices start: normal with variance 1 / inputs; those that write into the residual stream start at zero."""
+
+from typing import TypeVar
+
+from torch import nn
+
+from archbench.architectures.kernels.product import Linear
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def linear(
+    inputs: int, outputs: int, bias: bool = False, zero: bool = False, splits: tuple[int, ...] | None = None
+) -> Linear:
+    """A linear map (outputs, inputs).
+
+    ``zero`` starts it at zero, so that a new block passes the residual stream through unchanged. ``splits`` are the row
+    counts of the logical matrices that are stored as one, which an optimizer may want apart (``weight.row_splits``).
+    """
+    layer = Linear(inputs, outputs, bias)
+    if zero:
+        nn.init.zeros_(layer.weight)
+    else:
+        nn.init.normal_(layer.weight, std=inputs**-0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    if splits:
+        layer.weight.row_splits = splits  # type: ignore[attr-defined]
+    return layer
+
+
+def filled(part: Part) -> Part:
+    """The part, its matrices that start at zero (``output``, ``down``) drawn as the others are."""
+    for name, layer in part.named_modules():
+        if isinstance(layer, Linear) and name.rpartition(".")[2] in ("output", "down"):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+    return part

@@ -1,0 +1,70 @@
+"""Hidden states of a source and a target, which of them are asked for, and the masks that go with them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.components.stack import pick
+
+
+class States(NamedTuple):
+    """Hidden states before the head: of the source (b, s, d), where the family has them, of the target (b, t, d)."""
+
+    source: Tensor | None
+    target: Tensor
+
+    def at(self, places: "Places | None") -> "States":
+        """Those at ``places``: (m, d) of the source and (n, d) of the target; all where there are none."""
+        if places is None:
+            return self
+        source = None if self.source is None or places.source is None else pick(self.source, places.source)
+        return States(source, pick(self.target, places.target))
+
+
+class Places(NamedTuple):
+    """Positions of a source (b, s) and of a target (b, t) whose states are asked for, each counted row by row.
+
+    ``source`` (m,), None: none of them; ``target`` (n,). What a model does for nobody else it may then leave out.
+    """
+
+    source: Tensor | None
+    target: Tensor
+
+    @classmethod
+    def whole(cls, target: Tensor) -> "Places":
+        """Every position of a target (b, t), and none of the source."""
+        return cls(None, torch.arange(target.numel(), device=target.device))
+
+    def joined(self, source: int, target: int, place: Tensor | None = None) -> Tensor:
+        """Where they are in ``[source, target]`` of so many positions a row: (m + n,), counted row by row.
+
+        ``place`` (b, source + target) says where in its row each position went.
+        """
+        found = []
+        for index, width, before in ((self.source, source, 0), (self.target, target, source)):
+            if index is not None and width:
+                row, column = index // width, before + index % width
+                column = column if place is None else place[row, column]
+                found.append(row * (source + target) + column)
+        return torch.cat(found)
+
+    def apart(self, x: Tensor) -> States:
+        """States (m + n, d) in the order of ``joined``, apart again."""
+        width = len(x) - len(self.target)
+        return States(None if self.source is None else x[:width], x[width:])
+
+
+def truth(mask: Tensor | None) -> Tensor | None:
+    """A mask of 0 and 1 or of booleans, as booleans."""
+    return None if mask is None else mask.bool()
+
+
+def full(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """``mask`` (b, n), or all True where there is none."""
+    return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
+
+
+def straight(length: int, device: torch.device) -> Tensor:
+    """Positions 0, 1, … (1, length), the same for all rows."""
+    return torch.arange(length, device=device)[None]

@@ -1,0 +1,1 @@
+"""Models and checkpoints of `transformers` as ours, weight by weight, and back."""

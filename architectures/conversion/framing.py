@@ -1,0 +1,173 @@
+"""How a checkpoint is given a source: between the special tokens that its tokenizer puts around a text.
+
+BERT     [CLS] the cat [SEP] [MASK] [MASK] ...     the canvas begins after a [SEP]
+T5       the cat </s>                              the decoder starts as it was taught
+GPT-2    the cat sat                               the target goes on directly, no token in between
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from archbench.architectures.components.numbers import Amount, Flops
+from archbench.architectures.components.states import Places, States
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs, Sent
+from archbench.tasks.base.example import BOS
+
+
+@dataclass(frozen=True)
+class Framed:
+    """An objective whose sources stand between the tokens ``before`` and ``after``.
+
+    ``direct``: a decoder goes on right behind its source, whose last token is in BOS's place; BOS begins empty ones.
+    """
+
+    inner: Any
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    direct: bool = False
+
+    @property
+    def estimated(self) -> bool:
+        return bool(self.inner.estimated)
+
+    @property
+    def bounded(self) -> bool:
+        return bool(self.inner.bounded)
+
+    def loss(
+        self,
+        model: Any,
+        pairs: Pairs,
+        answers: Tensor,
+        generator: torch.Generator | None = None,
+        native: bool = False,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """The inner objective's loss on the target; the source has none."""
+        found: Tensor = self.inner.loss(self._read(model), self._framed(pairs), answers, generator, False, smoothing)
+        return found
+
+    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
+        nats, tokens = self.inner.log_likelihood(self._read(model), self._framed(pairs), answers)
+        return nats, tokens
+
+    def generate(
+        self,
+        model: Any,
+        source: Tensor,
+        source_mask: Tensor | None,
+        answers: Tensor,
+        decoding: Decoding,
+        generator: torch.Generator | None = None,
+        start: Tensor | None = None,
+    ) -> list[Tensor]:
+        source, source_mask = self._between(source), self._longer(source_mask)
+        written: list[Tensor] = self.inner.generate(
+            self._read(model), source, source_mask, answers, decoding, generator, start
+        )
+        return written
+
+    def estimate(
+        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
+    ) -> Tensor | None:
+        found: Tensor | None = self.inner.estimate(self._read(model), self._framed(pairs), answers, generator, draws)
+        return found
+
+    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
+        found: Flops = self.inner.training_flops(model, source + self._extra, target, False)
+        return found
+
+    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+        found: Amount = self.inner.loss_tokens(source, target, model, False)
+        return found
+
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        found: Amount = self.inner.answer_flops(model, source + self._extra, target)
+        return found
+
+    @property
+    def _extra(self) -> float:
+        return float(len(self.before) + len(self.after))
+
+    def _read(self, model: Any) -> Any:
+        return Continued(model) if self.direct else model
+
+    def _framed(self, pairs: Pairs) -> Pairs:
+        framed = pairs._replace(source=self._between(pairs.source), source_mask=self._longer(pairs.source_mask))
+        if not isinstance(pairs, Sent) or pairs.masks is None:
+            return framed
+        return Sent.of(framed, (self._longer(pairs.masks[0]), pairs.masks[1]))
+
+    def _between(self, source: Tensor) -> Tensor:
+        """Sources (b, s) between their special tokens."""
+        before, after = (torch.tensor(side).to(source).expand(len(source), -1) for side in (self.before, self.after))
+        return torch.cat([before, source, after], 1)
+
+    def _longer(self, mask: Tensor | None) -> Tensor | None:
+        return None if mask is None else F.pad(mask, (len(self.before), len(self.after)), value=True)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a decoder has read but for the last token of each row, ``last`` (b,), which is still to be fed."""
+
+    cache: Any
+    last: Tensor
+
+    def rows(self, index: Tensor) -> "Started":
+        return Started(self.cache.rows(index), self.last[index])
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A decoder-only model that is fed the last token of its source where others are fed BOS."""
+
+    model: Any
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        at: Places | None = None,
+    ) -> States:
+        assert at is None or at.source is None, "the source has another length here"
+        if source is None or source.shape[1] == 0:
+            return self._states(None, target, None, target_mask, at)
+        source, source_mask, last = _without_last(source, source_mask, target[:, 0])
+        return self._states(source, torch.cat([last[:, None], target[:, 1:]], 1), source_mask, target_mask, at)
+
+    def logits(self, states: Tensor) -> Tensor:
+        found: Tensor = self.model.logits(states)
+        return found
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:
+        if source is None or source.shape[1] == 0:
+            return self.model.prefill(source, source_mask)
+        source, source_mask, last = _without_last(source, source_mask, torch.full_like(source[:, 0], BOS))
+        return Started(self.model.prefill(source, source_mask), last)
+
+    def decode(self, tokens: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        if isinstance(cache, Started):
+            tokens, cache = torch.cat([cache.last[:, None], tokens[:, 1:]], 1), cache.cache
+        logits, cache = self.model.decode(tokens, cache)
+        return logits, cache
+
+    def _states(self, *inputs: Tensor | Places | None) -> States:
+        found: States = self.model.hidden(*inputs)
+        return found
+
+
+def _without_last(source: Tensor, mask: Tensor | None, empty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The source (b, s) and its mask without the last token of each row, and that token (b,), ``empty`` for none."""
+    present = torch.ones_like(source, dtype=torch.bool) if mask is None else mask.bool()
+    places = torch.arange(source.shape[1], device=source.device)
+    end = (present * (places + 1)).amax(1) - 1  # -1 where a row has no token
+    last = torch.where(end < 0, empty, source.gather(1, end.clamp(min=0)[:, None]).squeeze(1))
+    return source, present & (places != end[:, None]), last

@@ -1,0 +1,1 @@
+"""Decoder-only, encoder-only and encoder-decoder models, assembled from components."""

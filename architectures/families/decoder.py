@@ -1,0 +1,111 @@
+"""Decoder-only: source and target in one causal sequence (GPT)."""
+
+import torch
+from torch import Tensor, nn
+
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.cache import Cache
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.numbers import Amount, Flops, causal, rectangle
+from archbench.architectures.components.stack import Stack
+from archbench.architectures.components.states import Places, States, full, straight, truth
+from archbench.architectures.families.family import Family
+from archbench.architectures.families.layout import count_positions, join
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.objective import Objective
+
+
+class DecoderOnly(Family):
+    """Reads ``[source, BOS, target]`` causally.
+
+    ``prefix``: the source is read in both directions (prefix language model, 1910.10683) and has no loss of its own.
+    Without ``masked`` source and target are (an ablation): in one pass every token sees what it should predict.
+    """
+
+    family = "decoder"
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        stack: Stack,
+        head: Head,
+        positions: nn.Module,
+        prefix: bool = False,
+        masked: bool = True,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
+        self.prefix, self.masked = prefix, masked
+        self.objective: Objective = objective or Causal()
+        self.source_predicts = not prefix
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        at: Places | None = None,
+    ) -> States:
+        """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
+        joined = join(source, target, source_mask, target_mask)
+        places = straight(joined.tokens.shape[1], target.device)
+        geometry = self.positions(places, places)
+        both_ways = [(source, source_mask)] if self.prefix or not self.masked else []
+        both_ways += [] if self.masked else [(target, target_mask)]
+        lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
+        prefix = torch.stack(lengths).sum(0) if lengths else None
+        view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
+        x = self.embedding(joined.tokens, geometry.added)
+        if at is None:
+            return joined.apart(self.stack(x, view)[0])
+        picked = at.joined(joined.source_width, target.shape[1], joined.place)
+        return at.apart(self.stack(x, view, picked=picked)[0])
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
+        """Read the source (b, s)."""
+        if source is None or source.shape[1] == 0:
+            return Cache()
+        present = truth(source_mask)
+        places = straight(source.shape[1], source.device) if present is None else count_positions(present)
+        geometry = self.positions(places, places)
+        view = View(
+            places,
+            places,
+            causal=self.masked and not self.prefix,
+            present=present,
+            rotation=geometry.rotation,
+            bias=geometry.bias,
+        )
+        nothing = torch.empty(0, dtype=torch.long, device=source.device)
+        _, layers = self.stack(self.embedding(source, geometry.added), view, picked=nothing)
+        lengths = places[:, -1] + 1 if present is None else present.sum(1)
+        return Cache(layers, present, places, lengths)
+
+    def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        states, cache = extend(self.embedding, self.positions, self.stack, tokens, cache)
+        return self.logits(states), cache
+
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
+        n = source + target
+        visible = causal(n, prefix=(source if self.prefix else 0.0) if self.masked else n)
+        executed, seen = (self.stack.flops(n, pairs, picked=outputs) for pairs in (rectangle(n, n), visible))
+        head = self.head.flops(outputs)
+        return Flops(executed + head, seen + head)
+
+
+def extend(
+    embedding: Embedding, positions: nn.Module, stack: Stack, tokens: Tensor, cache: Cache
+) -> tuple[Tensor, Cache]:
+    """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
+    new, places, present = cache.extend(tokens)
+    geometry = positions(new, places)
+    latest = tokens.shape[1] == 1
+    view = View(
+        new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
+    )
+    x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
+    return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

@@ -1,0 +1,109 @@
+"""Encoder-decoder: an encoder reads the source in both directions, a causal decoder attends to it (T5)."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from archbench.architectures.components.attention import View
+from archbench.architectures.components.cache import Cache
+from archbench.architectures.components.embedding import Embedding, Head
+from archbench.architectures.components.numbers import Amount, Flops, causal, mutual, rectangle
+from archbench.architectures.components.stack import Memory, Stack
+from archbench.architectures.components.states import Places, States, full, straight, truth
+from archbench.architectures.families.decoder import extend
+from archbench.architectures.families.family import Family
+from archbench.architectures.families.layout import count_positions, join
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.objective import Objective
+from archbench.tasks.base.example import BOS
+
+
+class EncoderDecoder(Family):
+    """The encoder reads the source, an empty one as a single BOS; the decoder writes ``[BOS, target]``.
+
+    ``decoder_positions`` defaults to the encoder's scheme. Cross-attention has no positions of its own.
+    """
+
+    family = "encoder-decoder"
+    source_predicts = False
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        encoder: Stack,
+        decoder: Stack,
+        head: Head,
+        positions: nn.Module,
+        decoder_positions: nn.Module | None = None,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding, self.encoder, self.decoder, self.head = embedding, encoder, decoder, head
+        self.positions = positions
+        self.decoder_positions = decoder_positions if decoder_positions is not None else positions
+        self.objective: Objective = objective or Causal()
+
+    def encode(self, source: Tensor, source_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """States (b, s, d) of the source, and its mask with one cell True in every row."""
+        present = truth(source_mask)
+        if present is None:
+            places = straight(source.shape[1], source.device)
+        else:
+            empty = ~present.any(1)
+            source = torch.cat([torch.where(empty, BOS, source[:, 0])[:, None], source[:, 1:]], 1)
+            present = torch.cat([(present[:, 0] | empty)[:, None], present[:, 1:]], 1)
+            places = count_positions(present)
+        geometry = self.positions(places, places)
+        view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.encoder(self.embedding(source, geometry.added), view)
+        return x, present
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        at: Places | None = None,
+    ) -> States:
+        """States of the target (b, t, d), whose first token is BOS."""
+        joined = join(None, target, None, target_mask)
+        memory = self._remember(source, source_mask, target.shape[0], target.device, target.shape[1])
+        places = straight(target.shape[1], target.device)
+        geometry = self.decoder_positions(places, places)
+        view = View(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), view, (), memory)
+        return States(None, joined.apart(x).target).at(at)
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
+        """Read the source (b, s); without one, a single row that reads BOS and serves any number of rows."""
+        rows = 1 if source is None else source.shape[0]
+        return Cache(memory=self._remember(source, source_mask, rows, self.head.weight.device))
+
+    def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        if cache.memory is not None and cache.memory.count != len(tokens):
+            cache = replace(cache, memory=cache.memory.rows(torch.zeros_like(tokens[:, 0])))
+        states, cache = extend(self.embedding, self.decoder_positions, self.decoder, tokens, cache)
+        return self.logits(states), cache
+
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
+        source = source + (source == 0)  # an empty source is read as BOS
+        head, across = self.head.flops(outputs), target * source
+        executed = self.encoder.flops(source, rectangle(source, source))
+        executed = executed + self.decoder.flops(target, rectangle(target, target), source, across)
+        visible = self.encoder.flops(source, mutual(source))
+        visible = visible + self.decoder.flops(target, causal(target), source, across)
+        return Flops(executed + head, visible + head)
+
+    def _remember(
+        self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device, queries: int | None = None
+    ) -> Memory:
+        if source is None or source.shape[1] == 0:
+            source, mask = torch.full((rows, 1), BOS, device=device), None
+        states, present = self.encode(source, mask)
+        keys = straight(states.shape[1], device)
+        everything = View(keys[:, :1], keys, present=None if mask is None else full(source, present))
+        return Memory(self.decoder.remember(states, queries), everything)

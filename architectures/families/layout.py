@@ -1,0 +1,44 @@
+"""How source and target are laid out for a pass: positions that count tokens only, and both joined without a gap."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.components.states import States, full, truth
+
+
+def count_positions(present: Tensor) -> Tensor:
+    """Position of every token (b, n), counted over tokens only; padding in front gets 0."""
+    return (present.long().cumsum(1) - 1).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Source and target of each row in one sequence without a gap, padding at the right.
+
+    ``tokens`` (b, s + t); ``place`` (b, s + t) says where each token of ``[source, target]`` went, None: nowhere else.
+    """
+
+    tokens: Tensor
+    place: Tensor | None
+    source_width: int
+
+    def apart(self, x: Tensor) -> States:
+        """States (b, s + t, d) of the joined sequence, put back to where their tokens came from."""
+        if self.place is not None:
+            x = x.gather(1, self.place[..., None].expand(-1, -1, x.shape[-1]))
+        return States(x[:, : self.source_width], x[:, self.source_width :])
+
+
+def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None) -> Joined:
+    """Close the gaps: ``[a b . .] + [c d .]`` becomes ``[a b c d . . .]``."""
+    width = 0 if source is None else source.shape[1]
+    tokens = target if source is None else torch.cat([source, target], 1)
+    if source_mask is None and target_mask is None:
+        return Joined(tokens, None, width)
+    present = full(target, truth(target_mask))
+    if source is not None:
+        present = torch.cat([full(source, truth(source_mask)), present], 1)
+    order = (~present).long().argsort(dim=1, stable=True)
+    return Joined(tokens.gather(1, order), order.argsort(1), width)

@@ -1,0 +1,99 @@
+"""Sizes and limits of a model, and how its parameters are counted."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.averaging import Average
+from archbench.architectures.components.embedding import Tables
+from archbench.architectures.components.stack import FeedForwards
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a budget fits: ``depth`` is the number of layers of each stack, ``hidden`` the feed-forward width."""
+
+    dim: int
+    heads: int
+    depth: int
+    hidden: int
+    dropout: float = 0.0
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the task asks for: number of token ids, and the longest source and target in tokens (END counts)."""
+
+    vocabulary: int
+    source_length: int
+    target_length: int
+
+    @property
+    def length(self) -> int:
+        """Positions needed when source, BOS and target stand in one sequence."""
+        return self.source_length + self.target_length + 1
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Unique trainable scalars: ``parameters`` without, ``embedding_parameters`` of the tables and output matrix.
+
+    ``buffers`` are the elements of all buffers, saved or not.
+    """
+
+    parameters: int
+    embedding_parameters: int
+    buffers: int = 0
+
+
+@runtime_checkable
+class MutableBuffers(Protocol):
+    """A module with buffers that training changes, such as running statistics: their names in this module."""
+
+    def mutable_buffers(self) -> list[str]: ...
+
+
+def mutable_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers that modules declare to be changed by training, by their names in the model."""
+    buffers = dict(model.named_buffers())
+    declared = (
+        f"{place}.{name}".lstrip(".")
+        for place, module in model.named_modules()
+        if isinstance(module, MutableBuffers)
+        for name in module.mutable_buffers()
+    )
+    return {name: buffers[name] for name in declared}
+
+
+def embedding_parameters(model: nn.Module) -> set[int]:
+    """``id`` of each parameter that a budget leaves out: token, position, segment tables, output matrix and bias."""
+    return {id(table) for module in model.modules() if isinstance(module, Tables) for table in module.tables()}
+
+
+def count(model: nn.Module) -> Counts:
+    """Count unique trainable scalars (shared ones once); norms, biases and relative-bias tables count as parameters."""
+    left_out = embedding_parameters(model)
+    sizes = [(id(p) in left_out, p.numel()) for p in model.parameters() if p.requires_grad]
+    buffers = sum(buffer.numel() for buffer in model.buffers())
+    return Counts(
+        parameters=sum(n for embedding, n in sizes if not embedding),
+        embedding_parameters=sum(n for embedding, n in sizes if embedding),
+        buffers=buffers,
+    )
+
+
+def layers(model: nn.Module) -> int:
+    """Number of different feed-forward networks: layers that share one count once."""
+    stacks = (module for module in model.modules() if isinstance(module, FeedForwards))
+    return len({id(network) for stack in stacks for network in stack.feedforwards()})
+
+
+def heads(model: nn.Module) -> int | None:
+    """The number of heads of its attention, the most where that differs; None where its attention is not ours."""
+    return max((part.heads for part in model.modules() if isinstance(part, Attention | Average)), default=None)

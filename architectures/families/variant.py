@@ -1,0 +1,55 @@
+"""A variant: a named way to build a model, wherever its code comes from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archbench.architectures.families.size import Limits, Size
+
+STOCK = {
+    "transformers:bert": "BertForMaskedLM of transformers, a baseline for bert.",
+    "transformers:gpt2": "GPT2LMHeadModel of transformers, a baseline for gpt2.",
+    "transformers:t5": "T5ForConditionalGeneration of transformers, a baseline for t5.",
+}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a checkpoint decides by itself: its size, its tokenizer (JSON), the positions that exist (None: no bound).
+
+    ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
+    ``blank(limits)`` is one of the same size without memory for its weights.
+    """
+
+    size: Size
+    tokenizer: str
+    length: int | None
+    build: Callable[[Limits, Sequence[str]], Any]
+    blank: Callable[[Limits], Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
+
+    Where it consists of more modules, a last line of ``text`` stands for them: see ``catalogue.sources``.
+    ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
+    ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
+    """
+
+    name: str
+    path: str
+    own: bool
+    family: str
+    document: str
+    text: str
+    build: Callable[[Size, Limits], Any]
+    pretrained: Pretrained | None = None
+    breaks: tuple[str, ...] = ()
+
+    def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
+        """What builds the model for a task with these labels; that of a checkpoint is frozen."""
+        pretrained = self.pretrained
+        if pretrained is None:
+            return self.build
+        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(False)

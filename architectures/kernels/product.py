@@ -1,0 +1,131 @@
+"""Matrix products with weights, by the library that is faster for them, and in few shapes.
+
+oneDNN, which multiplies on a CPU, writes machine code for every shape that it meets: 0.3 to 0.5 ms a product, more than
+a small product takes. Batches of text hardly ever repeat their shape, so rows are rounded up.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from archbench.architectures.kernels.weight_prepack import packed
+
+WORTH = 500_000  # multiplications from which oneDNN is faster
+ROWS = 8
+ROUND = 64  # rows of a product by oneDNN are a multiple of this
+FEW = 8  # or, where there are at most ``ROUND``, of this
+LARGE = 2**29  # multiplications in bfloat16, from which copying the rows costs more than code for another shape
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias`` of (..., d), (v, d) and (v,), in every way ``F.linear`` but for its last bits.
+
+    On processors for which MKL, that PyTorch multiplies float32 with, keeps to its slow paths, oneDNN multiplies where
+    no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``,
+    unless they are ``LARGE`` and in bfloat16, or somebody counts them, as ``FlopCounterMode`` does.
+    """
+    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+        return F.linear(x, weight, bias)
+    rows = x.numel() // max(x.shape[-1], 1)
+    if in_bf16(x):
+        if rows % ROUND == 0 or rows * weight.numel() >= LARGE:
+            return F.linear(x, weight, bias)
+        z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return z
+    if rows and _chooses(x, weight):
+        pack = packed(weight, rows)
+        if pack is not None and rows == 1:
+            row = x.reshape(1, -1)
+            return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
+        if pack is not None or (rows >= ROWS and rows * weight.numel() >= WORTH):
+            added = _whole(rows) - rows
+            filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
+            matrix = weight if pack is None else pack
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
+            return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
+    return F.linear(x, weight, bias)
+
+
+def in_bf16(x: Tensor) -> bool:
+    """Whether products of ``x`` are made in bfloat16 on a CPU."""
+    on = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return on and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def rounded(x: Tensor, rows: int) -> Tensor:
+    """``x`` (..., d), ``rows`` rows in all, in bfloat16, with rows of zeros up to a multiple: (n, d)."""
+    whole = _whole(rows)
+    if x.dtype == torch.bfloat16 and rows == whole and x.is_contiguous():
+        return x.view(rows, x.shape[-1])
+    y = torch.empty(whole, x.shape[-1], dtype=torch.bfloat16)
+    y[:rows].view(x.shape).copy_(x)
+    y[rows:].zero_()
+    return y
+
+
+def _whole(rows: int) -> int:
+    """``rows`` rounded up to a multiple of ``ROUND``, or of ``FEW``."""
+    multiple = ROUND if rows > ROUND else FEW
+    return -(-rows // multiple) * multiple
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows = x.numel() // max(x.shape[-1], 1)
+        left, right = rounded(x, rows), weight.to(torch.bfloat16)
+        y = left @ right.mT if bias is None else torch.addmm(bias.to(torch.bfloat16), left, right.mT)
+        context.save_for_backward(left, right)
+        context.kinds = x.dtype, weight.dtype, None if bias is None else bias.dtype
+        return y[:rows].view(*x.shape[:-1], len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        left, right = context.saved_tensors
+        kind, weight_kind, bias_kind = context.kinds
+        rows = above.numel() // max(above.shape[-1], 1)
+        slope = rounded(above, rows)
+        by_x, by_weight, by_bias = None, None, None
+        if context.needs_input_grad[0]:
+            by_x = (slope @ right)[:rows].view(*above.shape[:-1], right.shape[1]).to(kind)
+        if context.needs_input_grad[1]:
+            by_weight = (slope.mT @ left).to(weight_kind)
+        if bias_kind is not None and context.needs_input_grad[2]:
+            by_bias = slope.sum(0, dtype=torch.float32).to(bias_kind)
+        return by_x, by_weight, by_bias
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` that multiplies by ``product``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return product(x, self.weight, self.bias)
+
+
+def _chooses(x: Tensor, weight: Tensor) -> bool:
+    """Whether there is a faster library for a product than PyTorch's own choice."""
+    return (
+        x.dtype == weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and onednn_is_faster()
+    )
+
+
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Whether this is a processor for which MKL is slow (any but Intel's), and oneDNN is there."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return "AuthenticAMD" in told and there and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -1,0 +1,1 @@
+"""Training losses, exact likelihoods and writing, for each way of hiding a target."""

@@ -1,0 +1,138 @@
+"""Looks into a model while it reads: attention weights, the residual stream, what each sublayer adds; removes heads.
+
+A path of its own beside the fast attention: what the model answers is computed as ever, and weights anew for the eye.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.stack import Block
+
+Axis = Literal["source", "target", "both"]
+
+
+@dataclass
+class Layer:
+    """What one block did with a batch.
+
+    ``axis`` says what stands along its positions t: the source, the target, or both in one sequence; ``number`` counts
+    its blocks from 1. ``before`` and ``after`` (b, t, d) are the residual stream; ``added`` what each sublayer gave to
+    it (b, t, d). ``weights`` (b, heads, t, t) and ``cross`` (b, heads, t, s) are attention weights; rows add up to 1.
+    """
+
+    axis: Axis
+    number: int
+    block: Block
+    before: Tensor
+    after: Tensor | None = None
+    weights: Tensor | None = None
+    cross: Tensor | None = None
+    added: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return {"source": "encoder layer", "target": "decoder layer", "both": "layer"}[self.axis] + f" {self.number}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """An attention of a model: ``path`` is its name as a module, ``part`` "self" or "cross"."""
+
+    path: str
+    part: Literal["self", "cross"]
+    attention: Attention
+
+
+def sites(model: nn.Module) -> list[Site]:
+    """Every attention of the model's blocks once, in order of the modules."""
+    found = []
+    for path, block in model.named_modules():
+        if isinstance(block, Block):
+            for part, name in (("self", "attention"), ("cross", "cross")):
+                attention = getattr(block, name)
+                if isinstance(attention, Attention):
+                    found.append(Site(f"{path}.{name}", part, attention))  # type: ignore[arg-type]
+    return list({id(site.attention): site for site in found}.values())
+
+
+@contextlib.contextmanager
+def watched(model: nn.Module) -> Iterator[list[Layer]]:
+    """Notes every pass through a block within the context, in order."""
+    layers: list[Layer] = []
+    blocks = [block for block in model.modules() if isinstance(block, Block)]
+    crossing = any(block.cross is not None for block in blocks)
+    handles: list[Any] = []
+    for block in blocks:
+        handles.append(block.register_forward_pre_hook(partial(_enter, layers, crossing)))
+        handles.append(block.register_forward_hook(partial(_leave, layers)))
+        handles.append(block.feedforward.register_forward_hook(partial(_add, layers, "feed-forward")))
+    attentions = {id(site.attention): site for site in sites(model)}
+    for site in attentions.values():
+        site.attention.__dict__["_attend"] = partial(_attend, layers, site)
+    try:
+        yield layers
+    finally:
+        for handle in handles:
+            handle.remove()
+        for site in attentions.values():
+            del site.attention.__dict__["_attend"]
+
+
+@contextlib.contextmanager
+def without(attention: Attention, head: int) -> Iterator[None]:
+    """Within the context a head of an attention adds nothing to the residual stream."""
+
+    def mute(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor]:
+        kept = torch.ones(attention.inner, device=given[0].device, dtype=given[0].dtype)
+        kept[head * attention.head_dim : (head + 1) * attention.head_dim] = 0
+        return (given[0] * kept,)
+
+    handle = attention.output.register_forward_pre_hook(mute)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def weights(attention: Attention, queries: Tensor, seen: KeyValues, view: View) -> Tensor:
+    """Attention weights (b, heads, q, k) of queries (b, heads, q, e), plainly, in float32."""
+    keys = seen.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
+    scores = attention.scaling * queries.float() @ keys.float().mT
+    mask = view.mask(attention.window)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    return scores.softmax(-1)
+
+
+def _attend(layers: list[Layer], site: Site, queries: Tensor, seen: KeyValues, view: View) -> Tensor:
+    """In the place of ``Attention._attend``: its answer, once the weights are noted."""
+    answer = Attention._attend(site.attention, queries, seen, view)
+    layer, found = layers[-1], weights(site.attention, queries, seen, view).detach()
+    if site.part == "self":
+        layer.weights, layer.added["attention"] = found, answer.detach()
+    else:
+        layer.cross, layer.added["cross-attention"] = found, answer.detach()
+    return answer
+
+
+def _enter(layers: list[Layer], crossing: bool, block: nn.Module, given: tuple[Any, ...]) -> None:
+    assert isinstance(block, Block)
+    axis: Axis = "both" if not crossing else "source" if len(given) < 4 or given[3] is None else "target"
+    number = 1 + sum(layer.axis == axis for layer in layers)
+    layers.append(Layer(axis, number, block, given[0].detach()))
+
+
+def _leave(layers: list[Layer], block: nn.Module, given: Any, result: tuple[Tensor, KeyValues]) -> None:
+    layers[-1].after = result[0].detach()
+
+
+def _add(layers: list[Layer], name: str, module: nn.Module, given: Any, result: Tensor) -> None:
+    layers[-1].added[name] = result.detach()

@@ -1,0 +1,480 @@
+"""Architectures compared on one data set by one metric: means, intervals, who leads and whether that is decided."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from archbench.reports.analysis.contributions import contributions, matrix
+from archbench.reports.base.declared import entered, stated
+from archbench.reports.base.metrics import Metric, metric, primary
+from archbench.reports.base.statistics import (
+    Interval,
+    Sample,
+    Spread,
+    detectable,
+    difference_interval,
+    mean_interval,
+    pool,
+    restless,
+)
+from archbench.reports.base.tables import Tables
+from archbench.runs.experiment.spec import AS_IS, MARGINS
+
+EARLY_TOKENS_PER_PARAMETER: Final = 5.0
+CONDITIONS: Final = ("match", "condition")
+SETTING: Final = ["dataset", "match", "condition", "share"]
+ROLES: Final = ("compared", "share", "control")
+UNTRAINED: Final = "untrained"
+CHECKPOINT: Final = "checkpoint:"
+_UNKNOWN: Final = Interval(math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs of one data set under one condition; `condition` names only what varies on this data set."""
+
+    dataset: str
+    task: str
+    condition: Mapping[str, str]
+    runs: pd.DataFrame
+
+    @property
+    def architectures(self) -> list[str]:
+        return list(dict.fromkeys(self.runs["architecture"]))
+
+    @cached_property
+    def statuses(self) -> Mapping[str, list[str]]:
+        """How the runs of each architecture ended; "" where that is not known."""
+        ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)
+        return {str(name): each.tolist() for name, each in ended}
+
+    def settings(self, names: Sequence[str] | None = None) -> frozenset[tuple[Any, ...]]:
+        """The settings that these architectures, or all, were trained in."""
+        return frozenset().union(
+            *(self._settings.get(name, ()) for name in (self._settings if names is None else names))
+        )
+
+    @cached_property
+    def _settings(self) -> Mapping[str, frozenset[tuple[Any, ...]]]:
+        rows = self.runs[["architecture", *SETTING]].fillna({"condition": "", "share": 1.0}).drop_duplicates()
+        found = rows.groupby("architecture", sort=False)
+        return {str(name): frozenset(own[SETTING].itertuples(index=False, name=None)) for name, own in found}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One architecture's result: `values` by seed, the interval of their mean, how many runs were planned."""
+
+    architecture: str
+    values: Mapping[int, float]
+    interval: Interval
+    planned: int
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All architectures of a group under one metric.
+
+    `tested` is the number of test examples behind a score, least and greatest over runs (0 where unknown); `idle` names
+    the architectures whose encoder has no source to read.
+
+    `checkpoints` has the number of test examples behind each reference that is a checkpoint.
+
+    `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
+    leader is better. `decided` is true where all of them exclude zero. `detects` has the differences between two
+    architectures that their primary contrast would find.
+    """
+
+    group: Group
+    metric: Metric
+    cells: tuple[Cell, ...]
+    leader: str
+    differences: Mapping[str, Interval]
+    references: Mapping[str, float]
+    examples: bool
+    tested: tuple[int, int] = (0, 0)
+    idle: tuple[str, ...] = ()
+    checkpoints: Mapping[str, int] = field(default_factory=dict)
+    detects: Mapping[frozenset[str], float] = field(default_factory=dict)
+
+    @property
+    def decided(self) -> bool:
+        return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
+
+    @property
+    def scored(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell.values]
+
+    @property
+    def open_rivals(self) -> list[str]:
+        """The architectures that the leader cannot be told from."""
+        return [name for name, interval in self.differences.items() if not interval.excludes_zero]
+
+    @property
+    def nearest(self) -> str:
+        """The architecture with the best mean after the leader's; empty where there is none."""
+        return min(self.differences, key=lambda name: self.differences[name].mean, default="")
+
+    def detectable(self, architecture: str) -> float:
+        """The smallest difference from the leader, of the leader from the nearest, that is found four times in five."""
+        other = self.nearest if architecture == self.leader else architecture
+        pair = frozenset((self.leader, other))
+        if pair in self.detects:
+            return self.detects[pair]
+        return detectable(self.differences[other]) if other in self.differences else math.nan
+
+    @property
+    def classical(self) -> tuple[str, float] | None:
+        """The best reference that a classical method gave: its name and value."""
+        if not self.metric.better:
+            return None
+        classical = {k: v for k, v in self.references.items() if k != UNTRAINED and not k.startswith(CHECKPOINT)}
+        rows = [(name, value) for name, value in classical.items() if math.isfinite(value)]
+        return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
+
+    @property
+    def none_above_classical(self) -> bool:
+        """Whether no architecture's interval lies beyond the best classical reference, on the better side.
+
+        A score without an interval is taken as it is.
+        """
+        best = self.classical
+        if not (self.scored and best):
+            return False
+        intervals = [cell.interval for cell in self.scored]
+        ends = [(one.lower, one.upper) if one.known else (one.mean,) for one in intervals]
+        return not any(min(self.metric.gain(end - best[1]) for end in each) > 0 for each in ends)
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether the two best means are within the usual margin of the end of the metric's scale."""
+        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.best
+        near = [cell for cell in self.scored if abs(cell.interval.mean - end) < margin]
+        return len(near) > 1
+
+    @property
+    def at_the_floor(self) -> bool:
+        """Whether every mean is within the usual margin of the worst end of the metric's scale."""
+        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.worst
+        return bool(self.scored) and all(abs(cell.interval.mean - end) < margin for cell in self.scored)
+
+    @property
+    def bounded(self) -> tuple[str, ...]:
+        """The architectures whose checkpoints were chosen by a bound on the likelihood that is compared here."""
+        return self._chosen_by("masked")
+
+    @property
+    def unbounded(self) -> tuple[str, ...]:
+        """The architectures whose checkpoints were chosen by a masked loss that bounds nothing."""
+        return self._chosen_by("suffix")
+
+    def _chosen_by(self, objective: str) -> tuple[str, ...]:
+        """The architectures with this objective, unless no other has the likelihood that is compared here."""
+        runs = self.group.runs
+        if self.metric.name != "bits_per_byte" or "objective" not in runs:
+            return ()
+        chosen = (runs["objective"] == objective).fillna(False)
+        return tuple(runs.loc[chosen, "architecture"].unique()) if not chosen.all() else ()
+
+    @cached_property
+    def tokens_per_parameter(self) -> float:
+        """The fewest training tokens per parameter among the group's runs; nan where unknown or nothing was trained."""
+        runs = self.group.runs
+        ratio = runs["train_tokens"].astype(float) / runs["parameters"].astype(float)
+        return float(ratio[ratio > 0].min())
+
+    @property
+    def early(self) -> bool:
+        return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER
+
+
+class Comparisons:
+    """Compares the groups of a set of tables; keeps what several metrics of a group share."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
+        scores = tables["scores"]
+        test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
+        test = test.drop_duplicates(["run", "metric"], keep="last")
+        by_metric = {str(name): rows.set_index("run") for name, rows in test.groupby("metric", sort=False)}
+        self._scores = {name: rows["value"] for name, rows in by_metric.items()}
+        self._tested = {name: rows["n"] for name, rows in by_metric.items()}
+        self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
+        self.groups = list(_groups(tables))
+        self._compared: dict[tuple[Group, str], Comparison] = {}
+        self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._answers: dict[Group, pd.DataFrame] = {}
+        self._placed: dict[str, pd.DataFrame] = {}
+        self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
+
+    def primary(self, group: Group) -> str:
+        """The metric that heads the group's data set; empty where nothing was scored."""
+        rows = self.tables["datasets"]
+        named = rows.loc[rows["dataset"] == group.dataset, "primary"].dropna()
+        available = self.metrics(group)
+        return str(named.iloc[0]) if len(named) and named.iloc[0] in available else primary(group.task, available)
+
+    def metrics(self, group: Group) -> list[str]:
+        """The metrics that the group's runs were scored by on test, in the order of the records."""
+        scored = self._by_run.reindex(group.runs["run"]).dropna()
+        return list(dict.fromkeys(name for names in scored for name in names))
+
+    def headlines(self) -> list[Comparison]:
+        """The comparison by the primary metric for each group, the first condition of each data set first."""
+        return [self.compare(group, self.primary(group)) for group in self.groups]
+
+    def compare(self, group: Group, name: str) -> Comparison:
+        """Compare the group's architectures by the metric `name`."""
+        key = (group, name)
+        if key not in self._compared:
+            self._compared[key] = self._compare(group, name)
+        return self._compared[key]
+
+    def _compare(self, group: Group, name: str) -> Comparison:
+        found = metric(name)
+        seeds, samples = self.samples(group, name)
+        pooled = self.pooled(group.settings(), name)
+        means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
+        leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
+        differences = {
+            name: oriented(difference_interval(samples[leader], samples[name], pooled), found)
+            for name in means
+            if leader and name != leader
+        }
+        planned = group.runs["architecture"].value_counts()
+        cells = tuple(
+            Cell(each, seeds.get(each, {}), means.get(each, _UNKNOWN), int(planned[each]))
+            for each in group.architectures
+        )
+        examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
+        references, tested = self._references(group, name), self._tests(group, name)
+        counts = self._checkpoints(group, name, self._tested)
+        checkpoints = {each: int(count) for each, count in counts.items()}
+        idle = self._idle(group)
+        return Comparison(group, found, cells, leader, differences, references, examples, tested, idle, checkpoints)
+
+    def _tests(self, group: Group, name: str) -> tuple[int, int]:
+        counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
+        return (int(min(counts)), int(max(counts))) if len(counts) else (0, 0)
+
+    def _idle(self, group: Group) -> tuple[str, ...]:
+        """The encoder-decoders of a group whose data set has no source."""
+        rows = self.tables["datasets"]
+        if "source_length" not in rows or not (rows.loc[rows["dataset"] == group.dataset, "source_length"] == 0).any():
+            return ()
+        return tuple(group.runs.loc[(group.runs["family"] == "encoder-decoder").fillna(False), "architecture"].unique())
+
+    def samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
+        key = (group, name)
+        if key not in self._sampled:
+            seeds, samples = self._samples(group, name)
+            entered = group.runs.drop_duplicates("architecture").set_index("architecture")["entered"]
+            marked = {
+                each: replace(sample, restless=str(entered[each]).partition(", ")[0] in self._restless)
+                for each, sample in samples.items()
+            }
+            self._sampled[key] = seeds, marked
+        return self._sampled[key]
+
+    def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> Spread:
+        """The variance between seeds by the metric ``name`` of everything trained in these settings.
+
+        A setting is a data set under one condition, on one axis and one part of the budget; controls belong to theirs.
+        """
+        if (settings, name) not in self._pooled:
+            scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
+            there = [rows for key, rows in self._trained.items() if key in settings]
+            for key, own in (one for rows in there for one in rows.groupby("entered", sort=False)):
+                values = scores.reindex(sorted(own["run"].unique())).dropna()
+                restless = str(key).partition(", ")[0] in self._restless
+                cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), restless=restless)
+            self._pooled[settings, name] = pool(list(cells.values()))
+        return self._pooled[settings, name]
+
+    def placed(self, role: str) -> pd.DataFrame:
+        """A row for every place that a run has in this role."""
+        if role not in self._placed:
+            self._placed[role] = placed(self.tables, role)
+        return self._placed[role]
+
+    @cached_property
+    def _on_parts(self) -> pd.DataFrame:
+        """The runs on parts of the budget; of an architecture that is a control too, with the seeds of the control."""
+        rows, controls = self.placed("share"), self.placed("control")
+        place = ["dataset", "match", "architecture", "share"]
+        plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
+        own = set(plain[place].itertuples(index=False, name=None))
+        controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
+        there = [one in own for one in controls[place].itertuples(index=False, name=None)]
+        return pd.concat([rows, controls[there]], ignore_index=True).drop_duplicates(["run", *place, "condition"])
+
+    def on_parts(self, found: Comparison) -> pd.DataFrame:
+        """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
+        rows, axis = self._on_parts, found.group.runs["match"].iloc[0]
+        chosen = (rows["dataset"] == found.group.dataset) & (rows["match"] == axis)
+        there: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
+        return there
+
+    def side(self, found: Comparison, named: str) -> pd.DataFrame:
+        """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
+        name, _, condition = named.partition("|")
+        name, _, share = name.partition("@")
+        rows = self._on_parts if share else self.placed("compared")
+        axis = found.group.runs["match"].iloc[0]
+        chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+        chosen &= rows["condition"].fillna("") == condition
+        if share:
+            chosen &= rows["share"] == float(share)
+        there: pd.DataFrame = rows[chosen.fillna(False)]
+        return there
+
+    @cached_property
+    def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
+        """The places of all runs that are not trials, by setting."""
+        found = pd.concat([self.placed(role) for role in ROLES], ignore_index=True)
+        found = found.fillna({"condition": "", "share": 1.0})
+        return {key: rows for key, rows in found.groupby(SETTING, sort=False)}
+
+    @cached_property
+    def _restless(self) -> set[str]:
+        """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
+        first = {group.dataset: group for group in reversed(self.groups)}
+        named = {group: self.primary(group) for group in first.values()}
+        sets = [self._samples(group, name)[1] for group, name in named.items() if name]
+        declared = {each for pair in stated(self.tables)[0] for each in pair}
+        there = {each for samples in sets for each in samples}
+        return restless(sets, declared & there or there)
+
+    @cached_property
+    def margins(self) -> dict[str, float]:
+        """The margins by metric."""
+        return stated(self.tables)[1]
+
+    def _predictions(self, group: Group) -> pd.DataFrame:
+        """What the group's runs answered."""
+        if group not in self._answers:
+            rows = self.tables["predictions"]
+            self._answers[group] = rows[rows["run"].isin(group.runs["run"])]
+        return self._answers[group]
+
+    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        key = (group, name)
+        if key not in self._found:
+            self._found[key] = self._sample(group, name)
+        return self._found[key]
+
+    def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        scores = self._scores.get(name, pd.Series(dtype=float))
+        runs = group.runs[group.runs["run"].isin(scores.index)]
+        each = contributions(self._predictions(group), {run: float(scores[run]) for run in runs["run"]}, name)
+        index = next((series.index for series in each.values()), pd.Index([]))
+        seeds: dict[str, dict[int, float]] = {}
+        samples: dict[str, Sample] = {}
+        for architecture, rows in runs.groupby("architecture", sort=False):
+            rows = rows.sort_values("seed")
+            values = scores.loc[rows["run"]].to_numpy(dtype=float)
+            seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
+            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index))
+        return seeds, samples
+
+    def _references(self, group: Group, name: str) -> dict[str, float]:
+        rows = self.tables["references"]
+        rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
+        found = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+        return found | self._checkpoints(group, name, self._scores)
+
+    def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
+        """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
+        runs, scores = self.tables["runs"], by_metric.get(name)
+        if scores is None or not metric(name).across_tokenizers:
+            return {}
+        others = runs[(runs["dataset"] == group.dataset) & as_is(runs) & runs["run"].isin(scores.index)]
+        others = others[~others["run"].isin(group.runs["run"])]
+        return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
+
+
+def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
+    """The comparison under each data set's first condition, which makes the headline, and those under further ones."""
+    first: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        first.setdefault(comparison.group.dataset, comparison)
+    return list(first.values()), [one for one in comparisons if first[one.group.dataset] is not one]
+
+
+def placed(tables: Tables, role: str) -> pd.DataFrame:
+    """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
+
+    One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
+    place's name again, which stays when comparisons call the architecture something else.
+    """
+    entries = tables["entries"]
+    entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
+    own = ["architecture", "dataset", "match", "condition", "role", "share"]
+    runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
+    return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+
+
+def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """The runs of several sides together, each under its name."""
+    parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
+    """The architectures of a comparison on each part of the budget that they were trained on too."""
+    for share, own in comparisons.on_parts(found).groupby("share", sort=True):
+        said = {"condition": f"{share:.0%} of the budget"}
+        yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
+
+
+def baselines(tables: Tables) -> dict[str, str]:
+    """The baseline of each task that the experiment gives one."""
+    tasks = entered(tables, "tasks")
+    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
+
+
+def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """True at the runs that scored a checkpoint without training it."""
+    return (runs["match"] == AS_IS).fillna(False).astype(bool)
+
+
+def _groups(tables: Tables) -> Iterator[Group]:
+    """The compared runs by data set and condition, in the order in which they were planned.
+
+    Checkpoints had another budget than any match: they make a group only where there is nothing else.
+    """
+    runs = placed(tables, "compared")
+    named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
+    for dataset, rows in named.groupby("dataset", sort=False):
+        rows = rows if as_is(rows).all() else rows[~as_is(rows)]
+        rows = rows.fillna({"condition": ""})
+        varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
+        parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
+        if varying:
+            parts = list(rows.groupby(varying, sort=False))
+        for values, part in parts:
+            task = next(iter(part["task"].dropna()), "")
+            condition = dict(zip(varying, map(str, values), strict=True))
+            yield Group(str(dataset), str(task), condition, part)
+
+
+def _seeds(rows: pd.DataFrame) -> list[int]:
+    """The runs' seeds; their places where some have none."""
+    seeds = rows["seed"]
+    return list(range(len(rows))) if seeds.isna().any() or seeds.duplicated().any() else [int(seed) for seed in seeds]
+
+
+def oriented(interval: Interval, found: Metric) -> Interval:
+    """A difference with the sign that makes better positive."""
+    if found.better != "lower":
+        return interval
+    return Interval(-interval.mean, -interval.upper, -interval.lower, interval.error, interval.degrees)

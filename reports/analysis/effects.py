@@ -1,0 +1,107 @@
+"""What a change of the task does to an architecture: a condition against the first one, a task against its baseline.
+
+Contrasts of architectures stay within one condition. Here the same architecture stands on both sides, under the
+names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
+"""
+
+from collections.abc import Collection, Container, Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, baselines
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.testing import Question, answered
+from archbench.reports.base.declared import entered
+from archbench.reports.base.metrics import metric
+
+EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
+
+
+SETTING = (
+    *("supervision", "optimizer", "planned_tokens", "parameters", "embedding_parameters"),
+    *("depth", "width", "heads", "hidden", "batch_tokens"),
+)  # what a condition that is tuned by itself may change, beside what its trials choose
+
+
+@dataclass(frozen=True)
+class Change:
+    """A comparison, and what is added to an architecture's name there; ``retuned`` where it has trials of its own."""
+
+    found: Comparison
+    said: str
+    retuned: bool = False
+
+    def named(self) -> pd.DataFrame:
+        """Its runs, every architecture under its name with the change."""
+        runs = self.found.group.runs
+        return runs.assign(architecture=runs["architecture"].astype(str) + self.said)
+
+
+def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
+    """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
+    held = baselines(comparisons.tables)
+    found: list[Question] = []
+    for base in first:
+        name = base.group.dataset
+        own = [one for one in further if one.group.dataset == name]
+        tuned = {
+            task.get("condition")
+            for task in entered(comparisons.tables, "conditions")
+            if task.get("retuned") and set(task.get("fixed") or ()) <= set(SETTING)
+        }
+        found += _asked(Change(base, ""), [each for one in own for each in _condition(base, one, tuned)])
+        others = [one for one in first if held.get(one.group.dataset) == name]
+        named = [Change(one, f" on {one.group.dataset}") for one in others]
+        found += _asked(Change(base, f" on {name}"), named)
+    return answered(comparisons, found)
+
+
+def _condition(base: Comparison, other: Comparison, tuned: Container[object]) -> Iterator[Change]:
+    """A further condition on the same axis, where it changes more than the axis."""
+    said, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
+    if said and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
+        yield Change(other, f" with {said}", said in tuned)
+
+
+def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
+    """A question for every architecture and change; none where its runs are the same as without it."""
+    runs = pd.concat([base.named(), *(each.named() for each in changes)], ignore_index=True)
+    group = Group(base.found.group.dataset, base.found.group.task, {}, runs)
+    for each in changes:
+        for name in base.found.group.architectures:
+            if name in each.found.group.architectures and not _same(base.found, each, name):
+                pair = (f"{name}{each.said}", f"{name}{base.said}")
+                yield Question(group, _metric(base.found, each.found), pair)
+
+
+def _same(base: Comparison, change: Change, name: str) -> bool:
+    """Whether the change did nothing to an architecture.
+
+    Every seed that both have gave the same score; or, where a condition has trials of its own, nothing but what they
+    chose differs: another rate is no other supervision.
+    """
+    other = change.found
+    one, two = ({cell.architecture: cell.values for cell in found.cells}[name] for found in (base, other))
+    common = one.keys() & two.keys()
+    if base.metric.name == other.metric.name and common and all(one[seed] == two[seed] for seed in common):
+        return True
+    return change.retuned and _setting(base, name, common) == _setting(other, name, common) is not None
+
+
+def _setting(found: Comparison, name: str, seeds: Collection[int]) -> tuple[str, ...] | None:
+    """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say.
+
+    Of these seeds, where there are any: where FLOPs are held equal, each seed has its own number of tokens.
+    """
+    runs = found.group.runs
+    if not set(SETTING) <= set(runs):
+        return None
+    chosen = (runs["architecture"] == name).fillna(False) & (runs["seed"].isin(list(seeds)) if seeds else True)
+    rows = runs.loc[chosen, list(SETTING)].astype(str)
+    return tuple(sorted(set(map("|".join, rows.itertuples(index=False)))))
+
+
+def _metric(base: Comparison, other: Comparison) -> str:
+    name = base.metric.name
+    return name if name == other.metric.name and metric(name).across_tokenizers else EXACT

@@ -1,0 +1,115 @@
+"""One pair of architectures put to the test: what was seen, what it takes to decide it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from archbench.reports.analysis.comparison import Comparisons, Group, oriented
+from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
+from archbench.reports.base.declared import Pair
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import (
+    POWER,
+    Interval,
+    Sample,
+    Spread,
+    detectable,
+    difference_interval,
+    p_beyond,
+    p_difference,
+    seeds_needed,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are."""
+
+    group: Group = field(compare=False)
+    metric: str
+    pair: Pair
+    condition: str = ""
+    dataset: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", self.group.dataset)
+
+
+def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
+    """The contrasts that questions of one family are about, corrected for being so many (Holm)."""
+    found = []
+    for one in family:
+        samples = comparisons.samples(one.group, one.metric)[1]
+        pooled = comparisons.pooled(one.group.settings(one.pair), one.metric)
+        margin = comparisons.margins.get(one.metric, math.nan)
+        found.append(contrast(one, samples, pooled, margin, len(family)))
+    return corrected_for_family(found)
+
+
+def alone(comparisons: Comparisons, asked: Question) -> Contrast:
+    """The contrast that a question is about, corrected for nothing: exploratory."""
+    return answered(comparisons, [asked])[0]
+
+
+def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin: float, family: int = 1) -> Contrast:
+    """Test one pair, of a family of so many tests; p values are not yet corrected."""
+    group, name, pair = asked.group, asked.metric, asked.pair
+    alpha = ALPHA / family
+    a, b = (samples.get(one) for one in pair)
+    difference, seeds = Interval(math.nan), None
+    if a is not None and b is not None:
+        difference = oriented(difference_interval(a, b, pooled), metric(name))
+        routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
+        needed = (seeds_needed(a, b, pooled, *route) for route in routes)
+        seeds = min((count for count in needed if count is not None), default=None)
+    return Contrast(
+        dataset=group.dataset,
+        task=group.task,
+        condition=asked.condition,
+        metric=name,
+        first=pair[0],
+        second=pair[1],
+        difference=difference,
+        p=p_difference(difference),
+        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
+        margin=margin,
+        detectable=detectable(difference, 1 - alpha),
+        seeds=seeds,
+        runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
+        family=family,
+        diverged=listing(diverged(group, pair)),
+        survivor=_survivor(group, pair),
+    )
+
+
+def diverged(group: Group, names: Sequence[str]) -> list[str]:
+    """Which runs of these architectures diverged, in words."""
+    found = []
+    for name in names:
+        ended = group.statuses.get(name, [])
+        count = ended.count("diverged")
+        if count:
+            found.append(f"{f'all {count}' if 1 < count == len(ended) else f'{count} of {len(ended)}'} runs of {name}")
+    return found
+
+
+def _survivor(group: Group, pair: Pair) -> str:
+    """The one all of whose runs finished, where every run of the other diverged: two runs or more of each."""
+    for name, other in (pair, pair[::-1]):
+        done, lost = (group.statuses.get(each, []) for each in (name, other))
+        if len(done) > 1 and len(lost) > 1 and set(done) == {"done"} and set(lost) == {"diverged"}:
+            return name
+    return ""
+
+
+def _routes(mean: float, margin: float, alpha: float) -> list[tuple[float, float, float]]:
+    """The ways in which a true difference of ``mean`` can be decided: distance, error on that side, power.
+
+    It is told from none; and, where it is within the margin, from the margin. There both sides have to be ruled out, so
+    that each gets half of the chance of missing it.
+    """
+    found = [(abs(mean), alpha / 2, POWER)]
+    if abs(mean) < margin:
+        found.append((margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
+    return found

@@ -1,0 +1,1 @@
+"""Tables of a comparison, and the statistics on them."""

@@ -1,0 +1,33 @@
+"""What the experiment states, as its tables hold it: tasks, conditions, contrasts, margins."""
+
+import json
+from typing import Any
+
+from archbench.reports.base.tables import Tables
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, MARGINS
+
+Pair = tuple[str, str]
+
+
+def specification(tables: Tables) -> dict[str, Any]:
+    """The experiment as it was resolved; empty where that cannot be read."""
+    rows = tables["experiment"]
+    texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
+    try:
+        found = json.loads(texts.iloc[0]) if len(texts) else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
+    """The ``tasks``, or the ``conditions``, of the experiment as it was resolved."""
+    found = specification(tables).get(key)
+    return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
+
+
+def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
+    """The contrasts that the experiment declares, and its margins by metric."""
+    found = specification(tables)
+    pairs = found.get("contrasts", DEFAULT_CONTRASTS)
+    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **found.get("margins", {})}

@@ -1,0 +1,1 @@
+"""Published claims and what a comparison says about them."""

@@ -1,0 +1,1 @@
+"""Figures, from the analysis to SVG and PNG."""

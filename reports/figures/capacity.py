@@ -1,0 +1,237 @@
+"""Stored bits against size: what a parameter holds of random strings, and whether it is one piece of information."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.base import formatting
+from archbench.reports.base.statistics import Interval
+from archbench.reports.base.tables import Tables
+from archbench.reports.figures.drawing import Panel
+from archbench.reports.figures.palette import PAPER, QUIET, RULE, Look, label
+
+METRIC: Final = "stored_bits"
+RATES: Final = (0.5, 1.0, 2.0, 4.0)  # bits for each parameter, drawn as lines
+EXHAUSTED: Final = 0.9  # of all bits, beyond which it is the strings that ran out
+PIECE: Final = "Each parameter stores one piece of information"
+CAPTION: Final = (
+    "Bits of random strings that a model tells by heart against its trainable parameters, those of embeddings and "
+    "output matrix included: means over seeds, bars are 95% intervals. Grey lines hold a number of bits for each "
+    "parameter; the dashed one is all there was to store. What is stored after this training is no more than a lower "
+    "bound on what could be."
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What an architecture of one size stores: ``bits`` over seeds, of ``strings`` bits in all (nan where unknown).
+
+    ``embedding_parameters`` are those of the token table and the output matrix; ``passes`` are over the strings.
+    """
+
+    dataset: str
+    condition: str
+    architecture: str
+    parameters: int
+    embedding_parameters: int
+    bits: Interval
+    strings: float
+    passes: float
+    seeds: int
+
+    @property
+    def trainable(self) -> int:
+        """All trainable scalars: any of them can store."""
+        return self.parameters + self.embedding_parameters
+
+    @property
+    def each(self) -> Interval:
+        """Bits for each trainable parameter."""
+        mean, lower, upper = (end / self.trainable for end in (self.bits.mean, self.bits.lower, self.bits.upper))
+        return Interval(mean, lower, upper)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.bits.mean > EXHAUSTED * self.strings
+
+    def above(self, bits: float) -> str:
+        """``above`` or ``below`` so many bits a parameter as far as the interval decides it, else ``open``.
+
+        Who ran out of strings is not told to store less.
+        """
+        if self.each.lower > bits:
+            return "above"
+        return "below" if self.each.upper < bits and not self.exhausted else "open"
+
+    @property
+    def word(self) -> str:
+        return self.above(1)
+
+
+def stored(judged: Judged) -> list[Stored]:
+    """Every architecture and size that was scored by stored bits, by data set and architecture, the smallest first."""
+    bits = _bits(judged.comparisons.tables)
+    found = [
+        one for comparison in judged.headlines if comparison.metric.name == METRIC for one in _of(comparison, bits)
+    ]
+    names = list(dict.fromkeys((one.dataset, one.architecture) for one in found))
+    return sorted(found, key=lambda one: (names.index((one.dataset, one.architecture)), one.trainable))
+
+
+def sentences(found: Sequence[Stored]) -> list[str]:
+    """For each architecture of a data set its bits a parameter at every size, then what that makes of the saying."""
+    if not found:
+        return []
+    names = dict.fromkeys(one.architecture for one in found)
+    own = ([one for one in found if one.architecture == name] for name in names)
+    return [*map(_sentence, own), _piece(found)]
+
+
+def numbers(found: Sequence[Stored]) -> list[dict[str, object]]:
+    """The points as rows of a table."""
+    return [
+        {
+            "dataset": one.dataset,
+            "condition": one.condition,
+            "architecture": one.architecture,
+            "parameters": one.parameters,
+            "embedding_parameters": one.embedding_parameters,
+            "stored_bits": one.bits.mean,
+            "lower": one.bits.lower,
+            "upper": one.bits.upper,
+            "bits_per_parameter": one.each.mean,
+            "bits_per_parameter_lower": one.each.lower,
+            "bits_per_parameter_upper": one.each.upper,
+            "bits_in_all_strings": one.strings,
+            "exhausted": one.exhausted,
+            "passes": one.passes,
+            "seeds": one.seeds,
+        }
+        for one in found
+    ]
+
+
+def panels(found: Sequence[Stored], looks: Mapping[str, Look]) -> tuple[Panel, ...]:
+    """A panel for each data set."""
+    return tuple(
+        Panel(
+            label(dataset, 40),
+            "",
+            3.4,
+            partial(draw, found=[one for one in found if one.dataset == dataset], looks=looks),
+            f"Stored bits against trainable parameters, {dataset}, with lines of equal bits for each parameter",
+        )
+        for dataset in dict.fromkeys(one.dataset for one in found)
+    )
+
+
+def draw(axes: Axes, found: Sequence[Stored], looks: Mapping[str, Look]) -> None:
+    """Stored bits against trainable parameters, both from 0, so that a rate is a line through the corner."""
+    right = 1.15 * max(one.trainable for one in found)
+    ends = [end for one in found for end in (one.bits.mean, one.bits.lower, one.bits.upper) if end == end]
+    top, bottom = 1.25 * max(max(ends), right / 2), min(0.0, 1.1 * min(ends))
+    for rate in RATES:
+        _rate(axes, rate, right, top)
+    axes.axhline(found[0].strings, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    for name in dict.fromkeys(one.architecture for one in found):
+        own, look = [one for one in found if one.architecture == name], looks[name]
+        axes.plot([one.trainable for one in own], [one.bits.mean for one in own], color=look.colour, linewidth=1.4)
+        for one in own:
+            if one.bits.known:
+                axes.plot([one.trainable] * 2, [one.bits.lower, one.bits.upper], color=look.colour, linewidth=2)
+            axes.plot(
+                [one.trainable], [one.bits.mean], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER
+            )
+    axes.set_xlim(0, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xlabel("trainable parameters, embeddings included")
+    axes.set_ylabel("stored bits ↑")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
+        axis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=RULE, linewidth=0.6)
+
+
+def _rate(axes: Axes, rate: float, right: float, top: float) -> None:
+    """The line of ``rate`` bits a parameter, named where it leaves the panel (below a title, inside)."""
+    x = min(right, top / rate)
+    axes.plot([0, x], [0, rate * x], color=QUIET, linewidth=0.7, zorder=0)
+    at, va = ((4, 0), "center") if x == right else ((5, -2), "top")
+    axes.annotate(
+        f"{rate:g}", (x, rate * x), at, textcoords="offset points", ha="left", va=va, color=QUIET, annotation_clip=False
+    )
+
+
+def _of(comparison: Comparison, bits: Mapping[str, float]) -> Iterator[Stored]:
+    group = comparison.group
+    rows = group.runs.groupby("architecture", sort=False)
+    for cell in comparison.scored:
+        runs = rows.get_group(cell.architecture)
+        yield Stored(
+            dataset=group.dataset,
+            condition=condition(group),
+            architecture=cell.architecture,
+            parameters=int(runs["parameters"].iloc[0]),
+            embedding_parameters=int(runs["embedding_parameters"].iloc[0]),
+            bits=cell.interval,
+            strings=bits.get(group.dataset, math.nan),
+            passes=float(runs["epochs"].astype(float).mean()) if "epochs" in runs else math.nan,
+            seeds=len(cell.values),
+        )
+
+
+def _bits(tables: Tables) -> dict[str, float]:
+    """The bits in all strings of each data set, which its notes state."""
+    rows = tables["datasets"]
+    notes = rows["notes"] if "notes" in rows else [None] * len(rows)
+    return {str(name): _counted(note, "bits_in_all_strings") for name, note in zip(rows["dataset"], notes, strict=True)}
+
+
+def _counted(notes: object, name: str) -> float:
+    """A count among a data set's notes, nan where it is not there."""
+    try:
+        return float(json.loads(str(notes))[name])
+    except (ValueError, TypeError, KeyError):
+        return math.nan
+
+
+def _sentence(own: Sequence[Stored]) -> str:
+    """``decoder stores 1.02 bits for each of 22,432 parameters (95% interval 0.98 to 1.06), ...``"""
+    said = formatting.listing(map(_amount, own))
+    passes = " to ".join(dict.fromkeys(formatting.number(end(one.passes for one in own)) for end in (min, max)))
+    return f"{own[0].architecture} stores {said}, after {passes} passes over the strings."
+
+
+def _amount(one: Stored) -> str:
+    least = "at least " if one.exhausted else ""
+    span = f"95% interval {formatting.limits(one.each)}" if one.each.known else "no interval with one seed"
+    ran_out = f"; {one.bits.mean / one.strings:.0%} of all bits, so that the strings ran out" if one.exhausted else ""
+    mean = formatting.value(one.each.mean, formatting.decimals(one.each))
+    return f"{least}{mean} bits for each of {one.trainable:,} parameters ({span}{ran_out})"
+
+
+def _piece(found: Sequence[Stored]) -> str:
+    """What the numbers make of the saying, a piece of information being a bit."""
+    by_word = {word: [one for one in found if one.word == word] for word in ("above", "below", "open")}
+    said = {"above": "at least one bit", "below": "less than one bit", "open": "not decided"}
+    full = [word for word, ones in by_word.items() if len(ones) == len(found)]
+    verdict = f"{said[full[0]]} at every size and in every architecture" if full else _parts(by_word, said)
+    more = "" if full == ["above"] else "; more training may store more"
+    return f'"{PIECE}", taken as one bit: {verdict}{more}.'
+
+
+def _parts(by_word: Mapping[str, Sequence[Stored]], said: Mapping[str, str]) -> str:
+    return "; ".join(
+        f"{said[word]}: {formatting.listing(f'{one.architecture} of {one.trainable:,}' for one in ones)}"
+        for word, ones in by_word.items()
+        if ones
+    )

@@ -1,0 +1,337 @@
+"""The report's figures: what is drawn, what the caption says, and the numbers behind it."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from matplotlib.ticker import EngFormatter
+
+from archbench.reports.analysis import shares, sweeps
+from archbench.reports.analysis.comparison import Comparison, Comparisons
+from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.sweeps import Step
+from archbench.reports.analysis.trials import Trial, trials
+from archbench.reports.analysis.trials import numbers as trial_numbers
+from archbench.reports.analysis.verdicts import breaking, reference_label
+from archbench.reports.base.declared import stated
+from archbench.reports.base.formatting import listing, value
+from archbench.reports.base.tables import Tables, write_csv
+from archbench.reports.figures import capacity, drawing, forest, panels
+from archbench.reports.figures.curves import learning_curves, numbers
+from archbench.reports.figures.drawing import Panel
+from archbench.reports.figures.palette import label, looks
+from archbench.reports.figures.panels import Looks, Point
+from archbench.runs.base.store import write_bytes
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
+
+COSTS: Final = {
+    "inference_flops": "inference FLOPs per example (less is better)",
+    "generate_tokens_per_second": "generated tokens per second (more is better)",
+    "train_flops": "training FLOPs (less is better)",
+}
+MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
+_HEADLINE: Final = (
+    "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
+    "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is that "
+    "of an architecture that is ahead in each of its primary contrasts."
+)
+_CURVES: Final = (
+    "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds}{broken} The steep "
+    "beginning is cut off. Points before the end are not annealed: they do not say what a shorter training would have "
+    "reached."
+)
+_BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
+_MASKED: Final = (
+    " Dotted lines are a loss over hidden ends of targets: it bounds no likelihood and compares with no line."
+)
+_BROKEN: Final = (
+    " The loss of {names} is not that of a model that predicts, as the verdicts say, and is no better for it."
+)
+_COST: Final = (
+    "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
+    "of one example, against the speed of generation on the device that trained, and against the FLOPs of training. "
+    "Seconds were taken while runs may have shared the machine: speeds are rough, small differences say nothing. "
+    "Axes of cost are logarithmic. The dashed line joins the Pareto frontier: no other architecture is both better and "
+    "cheaper."
+)
+_SHARES: Final = (
+    "The score on the test split after parts of the budget, each trained, annealed and scored by itself (means over "
+    "seeds, bars are 95% intervals); the last point is the whole budget."
+)
+_SCALING: Final = (
+    "The score on the test split against the parameters outside the embeddings, on a logarithmic axis: means over "
+    "seeds, bars are 95% intervals. Every point was trained by itself, on as many tokens as stand below the title."
+)
+_DEPTH: Final = (
+    "The score on the test split against the layers of each stack, at equal parameters: means over seeds, bars are 95% "
+    "intervals. The width is below each depth; an encoder-decoder has two stacks, and narrower feed-forward networks."
+)
+_TRIALS: Final = (
+    "The best validation loss of every trial against its learning rate; large marks are the chosen points.{dropout} "
+    "Losses of encoders are no exact likelihoods where targets are longer than a token: compare points within an "
+    "architecture, not between architectures."
+)
+_DROPOUT: Final = " Dashed lines are trials with dropout."
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of several panels, its caption and its numbers; with a key unless its rows are named."""
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    architectures: tuple[str, ...]
+    numbers: pd.DataFrame
+    keyed: bool = True
+
+
+def figures(judged: Judged) -> list[Figure]:
+    """The figures of a report that have something to show."""
+    comparisons, first, further = judged.comparisons, judged.first, judged.further
+    tables = comparisons.tables
+    found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
+    scored = [comparison for comparison in first if comparison.scored]
+    declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
+    brief = [_short(one, judged.tested.of(one.group.dataset)) for one in scored]
+    shorter = any(len(one.cells) > len(short.cells) for one, short in zip(scored, brief, strict=True))
+    drawn = [
+        _headline("in_short", "The declared architectures", [one for one in brief if one.scored and shorter], found),
+        _headline("headline", "Scores on the test split", scored, found),
+        _forest("differences", "Differences to the default", forest.CAPTION, declared),
+        _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
+        _curves(tables, first, found, "tokens"),
+        _curves(tables, first, found, "flops"),
+        _shares(comparisons, scored, found),
+        _capacity(capacity.stored(judged), found),
+        _ladder("scaling", "Score against size", _SCALING, panels.scaling, judged, found),
+        _ladder("depth", "Depth against width", _DEPTH, panels.depth, judged, found),
+        _inference(scored, found),
+        _trials(trials(tables), found),
+        _headline("headline_further", "Scores under the other conditions", [c for c in further if c.scored], found),
+    ]
+    return [figure for figure in drawn if figure.panels]
+
+
+def write(figure: Figure, folder: Path) -> list[Path]:
+    """Write `<name>.svg`, `.png` and `.csv` into `folder`; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = drawing.together(figure.panels, _columns(figure.panels), figure.architectures if figure.keyed else ())
+    paths = [folder / f"{figure.name}.{kind}" for kind in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        write_bytes(path, content)
+    table = folder / f"{figure.name}.csv"
+    write_csv(figure.numbers, table)
+    return [*paths, table]
+
+
+def _columns(drawn: Sequence[Panel]) -> int:
+    """A row of two or three panels for each data set, where all have as many; else two columns."""
+    each = set(Counter(panel.title for panel in drawn).values())
+    return each.pop() if each in ({2}, {3}) else min(2, len(drawn))
+
+
+def _short(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
+    """What the primary contrasts name, and the best classical reference."""
+    named = {name for one in primary for name in (one.first, one.second)}
+    cells = tuple(cell for cell in found.cells if cell.architecture in named)
+    return replace(found, cells=cells, references=dict([found.classical]) if found.classical else {})
+
+
+def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:
+    drawn = tuple(
+        Panel(
+            *_title(comparison),
+            panels.rows_height(panels.headline_rows(comparison)),
+            partial(panels.headline, comparison=comparison, looks=found),
+            f"{comparison.metric.label} on {comparison.group.dataset}, by architecture",
+        )
+        for comparison in scored
+    )
+    partly = any(not comparison.examples for comparison in scored)
+    covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
+    table = pd.DataFrame([row for comparison in scored for row in _headline_rows(comparison)])
+    return Figure(name, title, _HEADLINE.format(covers=covers), drawn, _named(scored), table, keyed=False)
+
+
+def _forest(name: str, title: str, caption: str, found: Sequence[Contrast]) -> Figure:
+    """The contrasts with each default in a panel of their own."""
+    parts = forest.forests(found)
+    table = pd.DataFrame([row for one in parts for row in one.numbers()])
+    named = tuple(dict.fromkeys(one.first for one in found))
+    return Figure(name, title, caption, tuple(one.panel for one in parts), named, table, keyed=False)
+
+
+def _headline_rows(found: Comparison) -> list[dict[str, object]]:
+    group = _of(found)
+    architectures: list[dict[str, object]] = [
+        {
+            **group,
+            "name": cell.architecture,
+            "kind": "architecture",
+            "mean": cell.interval.mean,
+            "lower": cell.interval.lower,
+            "upper": cell.interval.upper,
+            "seeds": len(cell.values),
+            "best": cell.best,
+        }
+        for cell in found.cells
+    ]
+    references = [{**group, "name": name, "kind": "reference", "mean": mean} for name, mean in found.references.items()]
+    return [*architectures, *references]
+
+
+def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis: str) -> Figure:
+    drawn, frames, named = [], [], []
+    bounds, masked, broken = False, False, list[str]()
+    for comparison in headlines:
+        lines = learning_curves(tables["curves"], comparison.group, axis)
+        if not lines:
+            continue
+        draw = partial(panels.curves, found=lines, looks=found, axis=axis)
+        about = f"Validation loss against training {axis}, {comparison.group.dataset}"
+        drawn.append(Panel(*_title(comparison), 2.7, draw, about))
+        frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
+        named += [line.architecture for line in lines]
+        bounds = bounds or any(line.bound for line in lines)
+        masked = masked or any(line.masked for line in lines)
+        broken += breaking(comparison)
+    table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
+    said = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
+    notes = (_BOUNDS if bounds else "") + (_MASKED if masked else "")
+    caption = _CURVES.format(bounds=notes, broken=said)
+    return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
+
+
+def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
+    drawn, rows = [], []
+    for comparison in scored:
+        for column, x_label in COSTS.items():
+            points = _points(comparison, column)
+            if not points:
+                continue
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            best = frontier(points, column not in MORE_IS_BETTER, comparison.metric.better == "higher")
+            draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label, frontier=best)
+            about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
+            drawn.append(Panel(*_title(comparison), 2.7, draw, about))
+            rows += [
+                {**_of(comparison), "axis": column, **vars(point), "on_frontier": point in best} for point in points
+            ]
+    title = "Quality against cost"
+    return Figure("cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
+
+
+def frontier(points: Sequence[Point], less: bool, higher: bool) -> list[Point]:
+    """The points that no other is both better and cheaper than; ``less``: a small cost is good."""
+
+    def worth(point: Point) -> tuple[float, float]:
+        return point.mean if higher else -point.mean, -point.cost if less else point.cost
+
+    return [
+        point
+        for point in points
+        if not any(
+            all(a >= b for a, b in zip(worth(other), worth(point), strict=True)) and worth(other) != worth(point)
+            for other in points
+        )
+    ]
+
+
+def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks) -> Figure:
+    drawn, rows, named = [], [], []
+    for comparison in scored:
+        points = shares.shares(comparisons, comparison)
+        if points:
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            draw = partial(panels.shares, points=points, looks=found, y_label=y_label)
+            about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
+            drawn.append(Panel(label(comparison.group.dataset, 80), "", 2.7, draw, about))
+            rows += shares.numbers(comparison, points)
+            named += [point.architecture for point in points]
+    return Figure(
+        "shares", "Score against budget", _SHARES, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows)
+    )
+
+
+def _capacity(points: Sequence[capacity.Stored], found: Looks) -> Figure:
+    named = tuple(dict.fromkeys(point.architecture for point in points))
+    rows = pd.DataFrame(capacity.numbers(points))
+    return Figure("capacity", "Stored bits against size", capacity.CAPTION, capacity.panels(points, found), named, rows)
+
+
+def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judged: Judged, found: Looks) -> Figure:
+    """A panel for each data set whose conditions are rungs on the axis of this name."""
+    drawn, rows, named = [], [], []
+    for ladder in (one.ladder for one in judged.climbs if one.ladder.axis.name == name):
+        steps, found_by = sweeps.steps(judged.comparisons, ladder), ladder.base.metric
+        best = sweeps.reference(ladder, steps)
+        y_label = f"{found_by.label} {found_by.arrow}"
+        draws = partial(draw, steps=steps, looks=found, y_label=y_label, reference=best[1] if best else None)
+        below = _given(steps)
+        below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
+        about = f"{found_by.label} against {ladder.axis.many}, {ladder.title}"
+        drawn.append(Panel(label(ladder.title, 80), _below("; ".join(below)), 2.7, draws, about))
+        rows += sweeps.numbers(ladder, steps)
+        named += ladder.architectures
+    return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))
+
+
+def _given(steps: Sequence[Step]) -> list[str]:
+    """The training tokens of all steps, least and most, in words; nothing where they are not known."""
+    given = sorted({float(f"{step.tokens:.3g}") for step in steps if math.isfinite(step.tokens)})
+    said = [EngFormatter(sep=" ")(each) for each in given]
+    return [f"{' to '.join(dict.fromkeys((said[0], said[-1])))} tokens"] if said else []
+
+
+def _trials(tried: Sequence[Trial], found: Looks) -> Figure:
+    drawn = []
+    for dataset, said in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
+        own = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, said)]
+        draw = partial(panels.tuning, found=own, looks=found)
+        what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, said)))}"
+        drawn.append(Panel(label(dataset, 80), _below(said), 2.7, draw, what))
+    caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
+    named = tuple(dict.fromkeys(trial.architecture for trial in tried))
+    return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))
+
+
+def _points(comparison: Comparison, column: str) -> list[Point]:
+    runs = comparison.group.runs
+    if column not in runs or not pd.api.types.is_numeric_dtype(runs[column]):
+        return []
+    costs = runs.groupby("architecture", sort=False)[column].mean().astype("float64")
+    return [
+        Point(cell.architecture, float(costs[cell.architecture]), found.mean, found.lower, found.upper)
+        for cell in comparison.scored
+        if (found := cell.interval) and costs[cell.architecture] > 0
+    ]
+
+
+def _of(comparison: Comparison) -> dict[str, object]:
+    """Which comparison a row of numbers belongs to."""
+    what = condition(comparison.group)
+    return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
+
+
+def _named(found: Sequence[Comparison]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.architecture for comparison in found for cell in comparison.scored))
+
+
+def _title(comparison: Comparison) -> tuple[str, str]:
+    """The data set, and the condition to stand below it."""
+    return label(comparison.group.dataset, 80), _below(condition(comparison.group))
+
+
+def _below(text: str) -> str:
+    """Text to stand below a title, in full but where it is absurdly long."""
+    return label(text, 200) if text else ""

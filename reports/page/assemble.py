@@ -1,0 +1,93 @@
+"""Makes an experiment's report: its tables, figures and page."""
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from archbench.runs.base.store import REPORT_LOCK, locked, read_experiment, read_json, write_json
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.judgement import Judged
+
+
+MADE: Final = ".made.json"  # what a report was made from, and which files it has
+
+
+def build(root: Path) -> list[Path]:
+    """Make the tables, figures and page of the experiment in `root` (`DIR`); return the paths written, the page first.
+
+    See `report`.
+    """
+    return report(root)[0]
+
+
+def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) -> "tuple[list[Path], Judged]":
+    """Make the tables, figures and page of an experiment; return the paths written, the page first, and the outcome.
+
+    The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so
+    a folder that holds only `tables/` is enough. Unless ``anew``, figures and page stay where they were made from the
+    same tables by the same code and are all there. One process at a time makes them. Raises `InputError` if `root`
+    holds neither.
+    """
+    gather = _has_runs(root) or not (root / "tables" / "runs.parquet").is_file()
+    if gather:
+        read_experiment(root)
+    with locked(root, say, REPORT_LOCK), _seldom_collecting():
+        return _report(root, gather, anew)
+
+
+def _report(root: Path, gather: bool, anew: bool) -> "tuple[list[Path], Judged]":
+    from archbench.reports.analysis.judgement import judge
+    from archbench.reports.base import tables
+    from archbench.reports.page import page
+
+    folder = root / "tables"
+    written = tables.write(tables.collect(root), folder) if gather else []
+    judged = judge(tables.read(folder))
+    made, stamp = root / "report" / MADE, _stamp(folder)
+    drawn = [] if anew else _unchanged(made, stamp)
+    if not drawn:
+        made.unlink(missing_ok=True)
+        drawn = page.write(judged, root / "report")
+        write_json(made, {"from": stamp, "files": [path.name for path in drawn]})
+    return drawn + written, judged
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Tables and figures are many objects that live on: to look for garbage among them takes a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _unchanged(made: Path, stamp: str) -> list[Path]:
+    """The files of a report that was made from what ``stamp`` stands for, the page first; none if one is missing."""
+    try:
+        found = read_json(made)
+        paths = [made.parent / str(name) for name in found["files"]] if found["from"] == stamp else []
+    except (ValueError, KeyError, TypeError):
+        return []
+    return paths if all(path.is_file() for path in paths) else []
+
+
+def _stamp(folder: Path) -> str:
+    """A hash of the tables and of the code that makes a page of them."""
+    code = sorted(
+        path for path in Path(__file__).parents[1].rglob("*") if path.suffix in (".py", ".html", ".css", ".toml")
+    )
+    digest = hashlib.sha256()
+    for path in (*sorted(folder.glob("*.parquet")), *code):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _has_runs(root: Path) -> bool:
+    runs = root / "runs"
+    return (root / "experiment.json").is_file() and runs.is_dir() and any(path.is_dir() for path in runs.iterdir())

@@ -1,0 +1,52 @@
+"""A report that can be handed on: the same tables and page without the texts, which belong to others."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from archbench.reports.analysis.contributions import right
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import tables
+from archbench.reports.base.metrics import RECORDED
+from archbench.reports.base.tables import Tables
+from archbench.reports.page import page
+from archbench.runs.base import store
+
+TEXTS = ("source", "reference", "answer")
+LARGE = ("predictions", "curves")  # as Parquet alone
+
+
+def publish(root: Path, folder: Path) -> list[Path]:
+    """Write the report in `root` without its texts into `folder`; return the paths written, the page first.
+
+    Of a prediction there remain whether it is right, its ROUGE or stored bits, how many bytes its reference has and
+    its log-likelihood, so that intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1)
+    speak of seeds alone.
+    """
+    check(root, folder)
+    found = without_texts(tables.read(root / "tables"))
+    written = tables.write({name: frame for name, frame in found.items() if name not in LARGE}, folder / "tables")
+    for name in LARGE:
+        written.append(tables.write_parquet(found[name], folder / "tables" / f"{name}.parquet"))
+    return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
+
+
+def check(root: Path, folder: Path) -> None:
+    """Raises `ValueError` or `OSError` where nothing can be published into `folder`; leaves nothing there."""
+    place, own = folder.resolve(), root.resolve()
+    if place == own or (folder / "experiment.json").exists():
+        raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
+    if own in place.parents:
+        raise ValueError(f"--publish: {folder} is inside the folder of the comparison; name one outside of it")
+    store.check_writable(folder)
+
+
+def without_texts(found: Tables) -> Tables:
+    """The tables with numbers in place of the texts of `predictions`."""
+    rows = found["predictions"]
+    sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
+    known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
+    kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
+    kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
+    own = [name for name in RECORDED if name in rows]
+    return {**found, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}

@@ -1,0 +1,1 @@
+"""Plans, the store of records, messages, and the machine."""

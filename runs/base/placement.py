@@ -1,0 +1,25 @@
+"""Where the runs stand in a comparison."""
+
+from dataclasses import dataclass
+
+from archbench.runs.base.plan import Plan
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run's place in the comparison; one run may stand in several.
+
+    ``role``: ``compared``, ``share`` (a part of the budget by itself), ``control`` (under an ``architecture`` name of
+    its own) or ``trial`` (of the tuning). ``condition`` is empty where nothing but the axis (``match``) is special.
+    """
+
+    run: str
+    dataset: str
+    condition: str
+    match: str
+    role: str
+    architecture: str
+    share: float = 1.0
+
+
+Placed = tuple[Plan, Entry]

@@ -1,0 +1,180 @@
+"""One run: what decides its outcome, the name that follows from it, and what is known of it before it has run."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from archbench.architectures.families.size import Counts, Limits, Size
+from archbench.runs.experiment.sections import Training
+from archbench.tasks.base.values import TaskConfig
+
+NUMERICS = {  # by kind of task: raised whenever a change alters what a run of the same settings computes
+    "generation": 11,
+    "classification": 10,
+    "translation": 10,
+    "summarization": 10,
+    "memorization": 8,
+}
+LABELS = ("experiment", "architecture", "family", "task", "dataset", "seed", "match")
+
+EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all around it; for expected times only
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the runs will run. ``rate``: FLOP/s of a small model's block there, in training."""
+
+    device: str
+    deterministic: bool
+    threads: int
+    cache: Path
+    rate: float
+
+    @property
+    def speed(self) -> float:
+        """FLOP/s that a run can be expected to reach."""
+        return EFFICIENCY * self.rate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: everything that decides its outcome, and what is known of its row in the table of runs."""
+
+    experiment: str
+    architecture: str
+    variant: str  # name or path, for the catalogue
+    variant_text: str
+    family: str
+    task: TaskConfig
+    data: str  # digest of examples and tokenizer
+    vocabulary: int
+    seed: int
+    match: str
+    supervision: str
+    training: Training
+    size: Size
+    counts: Counts
+    targets: dict[str, float]  # what the match holds equal: the reference's figures
+    tokens: int
+    flops: float
+    optimizer_flops: float
+    device: str
+    precision: str
+    threads: int
+    deterministic: bool
+    cache: str
+    expected_seconds: float
+    description: str = ""  # of the variant, in a line
+    references: bool = False  # this run also makes the data set's reference rows
+    trial: bool = False  # of the tuning: never sees the test split
+    stage: int = 0  # runs of an earlier stage are done first
+    heads: int | None = None  # of the model, where they are not those of the size
+    breaks: str = ""  # checks of the contract that the variant is known to fail
+    predictions: int = 0  # bytes of their table, at most
+    foreign: bool = False  # the variant is code of the user or of another package
+
+    @property
+    def code(self) -> str:
+        """The variant whose code must share no process with other architectures; "" for those of archbench."""
+        return self.variant if self.foreign else ""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
+
+    @property
+    def snapshots(self) -> int:
+        return self.training.snapshots if self.tokens else 0
+
+    @property
+    def native(self) -> bool:
+        return self.supervision == "native"
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the outcome, as plain values."""
+        task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
+        return {
+            "numerics": NUMERICS[self.task.kind],
+            "variant": hashlib.sha256(self.variant_text.encode()).hexdigest(),
+            "size": asdict(self.size),
+            "task": task,
+            "data": self.data,
+            "seed": self.seed,
+            "supervision": self.supervision,
+            "training": self.training.model_dump(mode="json", exclude={"precision", "compile", "recompute"}),
+            "tokens": self.tokens,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "deterministic": self.deterministic,
+            **({"trial": True} if self.trial else {}),
+            **({"compile": True} if self.training.compile else {}),
+        }
+
+    @property
+    def run(self) -> str:
+        """``<dataset>-<architecture>-s<seed>-<hash>``, fit for a folder's name; the hash is of the identity."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture).strip("-.")
+        if architecture != self.architecture:
+            text += self.architecture  # what the folder's name does not tell apart
+        return f"{self.task.name}-{architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def row(self) -> dict[str, Any]:
+        """What is known of the run's row in the table of runs before it has run."""
+        return {
+            "run": self.run,
+            "experiment": self.experiment,
+            "architecture": self.architecture,
+            "description": self.description,
+            **({"breaks": self.breaks} if self.breaks else {}),
+            "family": self.family,
+            "task": self.task.kind,
+            "dataset": self.task.name,
+            "seed": self.seed,
+            "match": self.match,
+            "supervision": self.supervision,
+            "parameters": self.counts.parameters,
+            "embedding_parameters": self.counts.embedding_parameters,
+            "buffers": self.counts.buffers,
+            **{f"target_{axis}": value for axis, value in self.targets.items()},
+            "planned_tokens": self.tokens,
+            "expected_flops": self.flops,
+            "optimizer_flops": self.optimizer_flops,
+            "width": self.size.dim,
+            "heads": self.heads or self.size.heads,
+            "depth": self.size.depth,
+            "hidden": self.size.hidden,
+            "batch_tokens": self.training.batch_tokens,
+            "learning_rate": self.training.learning_rate,
+            "optimizer": self.training.optimizer,
+            "dropout": self.training.dropout,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "expected_seconds": self.expected_seconds,
+        }
+
+    def labels(self) -> dict[str, Any]:
+        """The part of the row that says which run this is, and what depends on the experiment in which it stands."""
+        row = self.row()
+        return {key: row[key] for key in row if key in LABELS or key.startswith("target_")}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "training": self.training.model_dump(mode="json")}
+
+
+def from_json(value: Mapping[str, Any]) -> Plan:
+    """The plan that ``Plan.to_json`` wrote."""
+    parts = {
+        "task": TaskConfig(**value["task"]),
+        "training": Training.model_validate_json(json.dumps(value["training"])),
+        "size": Size(**value["size"]),
+        "counts": Counts(**value["counts"]),
+    }
+    known = {key: part for key, part in value.items() if key != "run"}  # the name follows from the plan
+    return Plan(**{**known, **parts})

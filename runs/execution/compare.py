@@ -1,0 +1,208 @@
+"""A whole comparison: plans the runs of an experiment, does what is missing of them, leaves the records in a folder."""
+
+import contextlib
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from archbench.runs.base import capacity, disk, store
+from archbench.runs.execution.execute import Outcome, execute
+from archbench.runs.execution.progress import Display
+from archbench.runs.experiment.sections import Flag, Section, Whole
+from archbench.runs.experiment.spec import Experiment
+from archbench.tasks.base.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from archbench.runs.base.placement import Entry
+    from archbench.runs.planning.isolation import Architectures
+    from archbench.runs.planning.matrix import Matrix
+
+Say = Callable[[str], None]
+
+
+class Setting(Section):
+    """Where and how an experiment runs; ``jobs`` None: one for each core or GPU."""
+
+    device: str = "auto"
+    jobs: Annotated[Whole, Field(ge=1)] | None = None
+    deterministic: Flag = False
+
+
+def cache() -> Path:
+    """Where data are kept between experiments: ``ARCHBENCH_CACHE``, else the platform's folder for caches."""
+    named = os.environ.get("ARCHBENCH_CACHE")
+    if named:
+        return Path(named).absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("archbench"))
+
+
+def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say, ledger: str = "") -> Outcome:
+    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
+
+    ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
+    """
+    with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
+        while True:
+            matrix, device, jobs = planned(experiment, root, setting, say, architectures)
+            if matrix.untuned:
+                say(f"tuning on validation first: {', '.join(matrix.untuned)}")
+            else:
+                _say_what_is_left_out(matrix, root, say)
+            _write_head(experiment, matrix, root, command, ledger)
+            _warn_of_disk(matrix, root, jobs, say)
+            gpus = capacity.gpus() if device == "cuda" else []
+            with Display(matrix.plans, jobs) as display:
+                outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+            if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
+                break
+        if outcome.signal is None and not outcome.full:
+            outcome = replace(outcome, errors=_complete_references(matrix, root, architectures))
+    return outcome
+
+
+def planned(
+    experiment: Experiment, root: Path, setting: Setting, say: Say, architectures: "Architectures"
+) -> "tuple[Matrix, str, int]":
+    """The runs, the kind of device, the number of workers."""
+    from archbench.runs.base import machine
+    from archbench.runs.planning.matrix import plan
+
+    device = machine.device(setting.device)
+    where: dict[str, Any] = {"cache": cache(), "root": root, "say": say, "architectures": architectures}
+    with _one_thread():
+        matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
+    architectures.check_plans((*matrix.plans, *matrix.later), say)
+    return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
+
+
+def _largest(matrix: "Matrix") -> int:
+    """Trainable parameters of the largest run; 0 where runs train for a time, which others would take from them."""
+    if any(plan.match == "seconds" for plan in matrix.plans):
+        return 0
+    return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in matrix.plans), default=0)
+
+
+@contextlib.contextmanager
+def checked_architectures(experiment: Experiment, setting: Setting, say: Say) -> "Iterator[Architectures]":
+    """The architectures of an experiment, checked before any data are fetched or anything is written.
+
+    Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
+    """
+    from archbench.runs.base import machine
+    from archbench.runs.planning.isolation import Architectures
+
+    machine.device(setting.device)
+    with Architectures(Path(experiment.folder), cache()) as architectures:
+        _check(experiment, architectures, say)
+        yield architectures
+
+
+def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
+    stated = (*experiment.tasks, *experiment.conditions)
+    places = dict.fromkeys(place for task in stated for place in task.architectures)
+    for place in places:
+        if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
+            say(f"{place}: running the code in this file, in processes of its own")
+    variants = {place: architectures.find(place) for place in places}
+    for task in stated:
+        _apart(task.name, {place: variants[place].name for place in task.architectures})
+    for place, variant in variants.items():
+        tasks = [task for task in stated if place in task.architectures]
+        lengths = sorted({(task.source_length, task.target_length) for task in tasks})
+        architectures.check_contract(variant, say, lengths)
+
+
+def _apart(task: str, names: dict[str, str]) -> None:
+    """Refuses two places whose variants have one name: their rows could not be told apart."""
+    known: dict[str, str] = {}
+    for place, name in names.items():
+        if name in known:
+            raise InputError(
+                f'{task}: architectures: "{known[name]}" and "{place}" are both called {name}; '
+                "give each once, or rename one of the files"
+            )
+        known[name] = place
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """What is computed in this process, speeds above all, is computed as the workers do: on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
+    """The page shows the runs of the last command; earlier ones stay on disk."""
+    if not (root / "experiment.json").is_file():
+        return
+    others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
+    if others:
+        say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
+
+
+def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
+    missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
+    needed, free = disk.needed(missing, jobs), disk.free(root)
+    if needed > free:
+        say(
+            f"{root}: up to {needed / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free: make room, or the "
+            "comparison ends when the disk is full (nothing finished is lost, and the same command goes on)"
+        )
+
+
+def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str, ledger: str) -> None:
+    roles = _roles(matrix)
+    store.write_experiment(
+        root,
+        name=experiment.name,
+        command=command,
+        version=importlib.metadata.version("archbench"),
+        experiment=experiment.digestable(),
+        rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
+        entries=[asdict(entry) for entry in matrix.entries],
+        ledger=ledger,
+    )
+    for row in matrix.datasets:
+        store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
+    present = {f"{row['dataset']}.json" for row in matrix.datasets}
+    for path in (root / "data").glob("*.json"):
+        if path.name not in present and store.is_sealed(path):  # of an earlier command, not somebody's
+            path.unlink()
+
+
+def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
+    """What each run is there for, in the table of runs: every role and condition once."""
+    mine: dict[str, list[Entry]] = {}
+    for entry in matrix.entries:
+        mine.setdefault(entry.run, []).append(entry)
+    keys = ("role", "condition")
+    return {
+        run: {key: ",".join(dict.fromkeys(getattr(entry, key) for entry in entries)) for key in keys}
+        for run, entries in mine.items()
+    }
+
+
+def _complete_references(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
+    """Makes the reference rows whose runs were finished before; a line for each data set where that fails."""
+    errors = []
+    for plan in matrix.plans:
+        if store.is_finished(store.run_folder(root, plan.run)):
+            try:
+                with _one_thread():
+                    architectures.make_references(plan, root)
+            except Exception as error:
+                errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")
+    return tuple(errors)

@@ -1,0 +1,83 @@
+"""What a comparison would do, before it does anything: runs, sizes, budgets, time and disk."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archbench.runs.base import disk, store
+from archbench.runs.base.messages import Plan
+from archbench.runs.execution.compare import Say, Setting, checked_architectures, planned
+from archbench.runs.execution.progress import duration
+from archbench.runs.experiment.spec import Experiment
+
+if TYPE_CHECKING:
+    from archbench.runs.planning.matrix import Matrix
+
+NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
+
+
+def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> str:
+    """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
+    with checked_architectures(experiment, setting, say) as architectures:
+        matrix, _, jobs = planned(experiment, root, setting, say, architectures)
+    missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
+    lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
+    if matrix.later:
+        seconds = sum(plan.expected_seconds for plan in matrix.later) / jobs
+        lines.append(
+            f"then, trained as the trials choose ({', '.join(matrix.untuned)}): {len(matrix.later)} runs, "
+            f"about {duration(seconds)}; more trials where a grid grows"
+        )
+    return "\n".join(lines)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text, the head first; columns of numbers stand at the right."""
+    columns = [
+        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
+        for column in zip(*rows, strict=True)
+        for width in [max(len(cell) for cell in column)]
+        for right in [all(NUMBER.fullmatch(cell) for cell in column[1:])]
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def _table(matrix: "Matrix") -> list[list[str]]:
+    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding", "buffers"]
+    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
+    rows = {plan.run: plan.row() for plan in matrix.plans}
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for entry in matrix.entries:
+        row = {**rows[entry.run], **asdict(entry)}
+        keys = ("dataset", "architecture", "role", "condition", "match", "share", "learning_rate", "dropout")
+        alike.setdefault(tuple(row[key] for key in keys), []).append(row)
+    table = [head, *(_line(found) for found in alike.values())]
+    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
+    plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
+    bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
+    return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
+
+
+def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
+    row = rows[0]
+    sizes = ("parameters", "embedding_parameters", "buffers", "width", "heads", "depth", "hidden")
+    counts = [f"{row[key]:,}" for key in sizes]
+    recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
+    tokens = sorted({each["planned_tokens"] for each in rows})
+    planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
+    budget = [planned, f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
+    what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
+    return [*what, str(len(rows)), *counts, *recipe, *budget]
+
+
+def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:
+    seconds = [plan.expected_seconds for plan in missing]
+    wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
+    there = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
+    workers = "1 job" if jobs == 1 else f"{jobs} jobs"
+    return (
+        f"{len(plans)} runs{there}: about {duration(wall)} with {workers}, "
+        f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
+    )

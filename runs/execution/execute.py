@@ -1,0 +1,252 @@
+"""Runs many plans on worker processes of one thread each: by stage, the longest first, finished ones never again.
+
+A run that raises, or takes its worker down, is recorded as failed and the others go on. SIGINT and SIGTERM ask the
+workers to save their checkpoints; a second signal ends them at once. Either way the same call goes on from there.
+"""
+
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import FrameType
+
+from archbench.runs.base import child, misplaced, store
+from archbench.runs.base.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
+from archbench.runs.execution import worker
+from archbench.runs.execution.worker import Worker
+
+__all__ = ["Ended", "Event", "Interrupted", "Outcome", "Plan", "Progress", "execute"]
+
+ERROR = "error.txt"
+GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the runs ended, by name. ``signal`` is the one that interrupted them, ``full`` what is said of a full disk.
+
+    A run is also unfinished where its worker alone was told to stop (SIGTERM). ``causes`` says in a line why each
+    failed one failed, ``errors`` are lines about what failed beside the runs.
+    """
+
+    skipped: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    signal: int | None = None
+    full: str = ""
+    errors: tuple[str, ...] = ()
+    causes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0, 1 where a run failed or was left out, 128 + the signal."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return int(bool(self.failed or self.unfinished or self.full or self.errors))
+
+
+def execute(
+    plans: Sequence[Plan],
+    root: Path,
+    jobs: int,
+    notify: Notify,
+    work: str = "archbench.runs.execution.work:perform",
+    gpus: Sequence[str] = (),
+) -> Outcome:
+    """Does every unfinished run of ``plans`` into ``root/runs/<run>/``, ``jobs`` at a time.
+
+    ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". With ``gpus`` each worker sees one of
+    them. ``notify`` hears of all progress in this process; it must not raise.
+    """
+    unique = {plan.run: plan for plan in plans}
+    for run in unique:
+        if line := misplaced.set_aside(root, run):
+            notify(Said(run, line))
+    skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run), weights=True))
+    waiting = [plan for run, plan in unique.items() if run not in skipped]
+    for run in skipped:
+        shutil.rmtree(store.run_folder(root, run) / "checkpoint", ignore_errors=True)  # of one killed at its very end
+        notify(Ended(run, "skipped"))
+    for plan in waiting:
+        if different := store.changed(store.run_folder(root, plan.run), weights=True):
+            notify(Said(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
+        _record_unfinished(root, plan)
+    waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
+    director = _Director(root, notify, work, gpus, deque(waiting))
+    with _signals() as caught:
+        director.run(min(max(jobs, 1), len(waiting)), caught)
+    return director.outcome(tuple(unique), skipped, caught)
+
+
+@dataclass
+class _Director:
+    """The state of one ``execute``: what waits, who works, what ended how."""
+
+    root: Path
+    notify: Notify
+    work: str
+    gpus: Sequence[str]
+    waiting: deque[Plan]
+    workers: dict[int, Worker] = field(default_factory=dict)
+    ended: dict[str, Ended] = field(default_factory=dict)
+    full: str = ""
+    deadline: float | None = None
+
+    def run(self, jobs: int, caught: list[int]) -> None:
+        try:
+            while self._go_on(caught) or self._busy():
+                if self._go_on(caught):
+                    self._dispatch(jobs)
+                self._hear()
+                if caught and self._stopping(caught):
+                    break
+        finally:
+            for each in list(self.workers.values()):
+                each.kill() if each.plan else each.close()
+
+    def outcome(self, order: tuple[str, ...], skipped: tuple[str, ...], caught: list[int]) -> Outcome:
+        def those(status: str) -> tuple[str, ...]:
+            return tuple(run for run in order if run in self.ended and self.ended[run].status == status)
+
+        done, failed = those("done"), those("failed")
+        unfinished = tuple(run for run in order if run not in {*skipped, *done, *failed})
+        causes = {run: self.ended[run].error for run in failed}
+        return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full, causes=causes)
+
+    def _go_on(self, caught: list[int]) -> bool:
+        return bool(self.waiting) and not caught and not self.full
+
+    def _busy(self) -> list[Worker]:
+        return [each for each in self.workers.values() if each.plan]
+
+    def _dispatch(self, jobs: int) -> None:
+        """Gives every free or new worker its next run."""
+        for slot in range(jobs):
+            if not self.waiting:
+                return
+            each = self.workers.get(slot)
+            if each is not None and each.plan is not None:
+                continue
+            plan = self._next(each)
+            folder = store.run_folder(self.root, plan.run)
+            if each is not None and not each.may_take(plan):
+                each.close()
+                each = None
+            if each is None:
+                each = self.workers[slot] = worker.start(self.work, slot, folder, self._environment(slot))
+            each.assign(plan, folder)
+
+    def _next(self, each: Worker | None) -> Plan:
+        """The first run that waits; for a worker with a user's code the first of that code in the same stage."""
+        stage = self.waiting[0].stage
+        fitting = (plan for plan in self.waiting if each and each.code and plan.stage == stage and each.may_take(plan))
+        plan = next(fitting, self.waiting[0])
+        self.waiting.remove(plan)
+        return plan
+
+    def _environment(self, slot: int) -> Mapping[str, str]:
+        visible = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        return child.ONE_THREAD | visible
+
+    def _hear(self) -> None:
+        """Takes one message from every worker that has one, or notices its death."""
+        ready = wait([each.connection for each in self.workers.values()], timeout=POLL_SECONDS)
+        for each in [each for each in self.workers.values() if each.connection in ready]:
+            try:
+                event = each.connection.recv()
+            except (EOFError, OSError):
+                self._died(each)
+                continue
+            if isinstance(event, Ended):
+                self._end(each, event)
+            else:
+                self.notify(event)
+
+    def _end(self, each: Worker, event: Ended) -> None:
+        plan, each.plan = each.plan, None
+        assert plan is not None
+        folder = store.run_folder(self.root, plan.run)
+        if event.status == "done" and not store.is_finished(folder):
+            event = Ended(plan.run, "failed", "the run ended without a finished record")
+        told = event.status == "interrupted"  # it would stop every later run too
+        broken = event.status == "failed" and self.gpus  # after an error on a GPU nothing works there in that process
+        if (told or broken) and self.workers.get(each.slot) is each:
+            self.workers.pop(each.slot).close()
+        if event.status == "failed":
+            self._record_failed(plan, event)
+        _remove_if_empty(folder / worker.OUTPUT)
+        self.full = self.full or event.full
+        self.ended[plan.run] = event
+        self.notify(event)
+
+    def _died(self, each: Worker) -> None:
+        status = each.close()
+        del self.workers[each.slot]
+        if each.plan:
+            output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
+            self._end(each, Ended(each.plan.run, "failed", f"worker died ({child.how(status)})", output))
+
+    def _record_failed(self, plan: Plan, event: Ended) -> None:
+        folder = store.run_folder(self.root, plan.run)
+        try:
+            store.write_text(folder / ERROR, event.traceback or event.error)
+            store.write_record(folder, {**plan.row(), "status": "failed", "error": event.error})
+        except OSError as error:
+            if error.errno not in store.FULL:
+                raise
+            self.full = str(error.strerror)
+
+    def _stopping(self, caught: list[int]) -> bool:
+        """Asks the workers to stop, once; whether they have, were signalled again or took too long."""
+        if self.deadline is None:
+            self.deadline = time.monotonic() + GRACE_SECONDS
+            for each in self._busy():
+                each.ask_to_stop()
+        return not self._busy() or len(caught) > 1 or time.monotonic() > self.deadline
+
+
+def _record_unfinished(root: Path, plan: Plan) -> None:
+    folder = store.run_folder(root, plan.run)
+    store.write_record(folder, {**plan.row(), "status": "unfinished"})
+    (folder / ERROR).unlink(missing_ok=True)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The SIGINTs and SIGTERMs that arrive meanwhile, noted and not acted upon; only the main thread can catch them."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _tail(path: Path, size: int = 4000) -> str:
+    """The end of what a run printed."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - size, 0))
+        return file.read().decode(errors="replace")
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()

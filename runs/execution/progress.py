@@ -1,0 +1,214 @@
+"""Shows a comparison while it runs: the matrix of runs and those at work, or plain lines without a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from archbench.runs.base.messages import Ended, Event, Plan, Progress, Said, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+SCORING_SHARE = 0.1  # of a run's time, until better is known
+EVERY_SECONDS = 30.0
+MARKS = {"waiting": "·", "working": "▶", "done": "●", "skipped": "●", "failed": "✗", "interrupted": "‖"}
+STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed": "bold red", "waiting": "dim"}
+
+
+@dataclass(frozen=True)
+class State:
+    """Where one run is: ``expected`` and ``spent`` in seconds, spent only once it has ended."""
+
+    run: str
+    dataset: str
+    architecture: str
+    expected: float
+    status: str = "waiting"
+    began: float = 0.0
+    spent: float = 0.0
+    latest: Progress | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        if self.latest is None or not self.latest.total:
+            return 0.0 if self.latest is None or self.latest.phase != "score" else 1 - SCORING_SHARE
+        part = min(self.latest.done / self.latest.total, 1.0)
+        return {
+            "data": 0.0,
+            "train": (1 - SCORING_SHARE) * part,
+            "score": 1 - SCORING_SHARE * (1 - part),
+        }[self.latest.phase]
+
+
+@dataclass
+class Tracker:
+    """Follows the events of a comparison and estimates what is left; ``clock`` gives seconds."""
+
+    jobs: int
+    clock: Callable[[], float] = time.monotonic
+    states: dict[str, State] = field(default_factory=dict)
+
+    def add(self, plan: Plan) -> None:
+        row = plan.row()
+        dataset, architecture = str(row.get("dataset", "")), str(row.get("architecture", ""))
+        self.states[plan.run] = State(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
+
+    def hear(self, event: Progress | Ended) -> State:
+        """Takes in an event; the state of its run from now on."""
+        state = self.states[event.run]
+        if isinstance(event, Ended):
+            spent = self.clock() - state.began if state.status == "working" else 0.0
+            state = replace(state, status=event.status, spent=spent)
+        elif state.status == "working":
+            state = replace(state, latest=event)
+        else:
+            state = replace(state, status="working", began=self.clock(), latest=event)
+        self.states[event.run] = state
+        return state
+
+    def those(self, *statuses: str) -> list[State]:
+        return [state for state in self.states.values() if state.status in statuses]
+
+    def tokens_per_second(self) -> float:
+        """Of all runs that train now, together."""
+        latest = [state.latest for state in self.those("working")]
+        return sum(each.tokens_per_second or 0.0 for each in latest if each and each.phase == "train")
+
+    def seconds_left(self) -> float:
+        """For all that is left: expected times, corrected by how long the runs so far really took."""
+        slowness = self._slowness()
+        left = [state.expected * slowness for state in self.those("waiting")]
+        left += [state.expected * slowness * (1 - state.fraction) for state in self.those("working")]
+        return max(sum(left) / max(self.jobs, 1), max(left, default=0.0))
+
+    def headline(self, between: bool = False) -> str:
+        """``3 of 12 runs, 1 failed, 2 at work, 18,400 tokens/s, about 4 min left``.
+
+        ``between``: one run has ended and the next not begun, so that who works, and how fast, is left out.
+        """
+        parts = [f"{len(self.those('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
+        if failed := len(self.those("failed")):
+            parts.append(f"{failed} failed")
+        if not between and (working := len(self.those("working"))):
+            parts.append(f"{working} at work")
+        if not between and (speed := self.tokens_per_second()):
+            parts.append(f"{speed:,.0f} tokens/s")
+        if left := self.seconds_left():
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def _slowness(self) -> float:
+        """Seconds spent for each second expected, so far."""
+        now = self.clock()
+        done = [(state.spent, state.expected) for state in self.those("done") if state.spent > 0]
+        known = [(now - state.began, state.expected * state.fraction) for state in self.those("working")]
+        pairs = done + [pair for pair in known if pair[1] > 0]
+        expected = sum(pair[1] for pair in pairs)
+        return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0
+
+
+class Display:
+    """A context; called with an event it shows it. On a terminal the last lines of the screen are kept up to date."""
+
+    def __init__(self, plans: Sequence[Plan], jobs: int, console: "Console | None" = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.tracker = Tracker(jobs)
+        for plan in plans:
+            self.tracker.add(plan)
+        self.console = console or Console(file=sys.stderr, highlight=False, markup=False)
+        live = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4) if live else None
+        self.said, self.shown = self.tracker.clock(), set[str]()
+
+    def __enter__(self) -> "Display":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Said):
+            if not event.everywhere:
+                self._say(f"{event.run}: {event.line}")
+            elif event.line not in self.shown:
+                self.shown.add(event.line)
+                self._say(event.line)
+            return
+        state = self.tracker.hear(event)
+        if isinstance(event, Ended):
+            self._ended(event, state)
+        elif not self.live and self.tracker.clock() - self.said >= EVERY_SECONDS:
+            self._say(self.tracker.headline())
+
+    def _ended(self, event: Ended, state: State) -> None:
+        headline = "" if self.live else f"; {self.tracker.headline(between=True)}"
+        if event.status == "failed":
+            self._say(f"{event.run} failed: {event.error}{headline}")
+        elif not self.live and event.status != "skipped":
+            self._say(f"{event.run} {event.status} in {duration(state.spent)}{headline}")
+
+    def render(self) -> "RenderableType":
+        """The matrix of data sets and architectures, a mark for each run; below it the runs at work."""
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(_matrix(self.tracker), _working(self.tracker), Text(self.tracker.headline(), style="bold"))
+
+    def _say(self, line: str) -> None:
+        self.said = self.tracker.clock()
+        self.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``4 min``, ``2 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _matrix(tracker: Tracker) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    states = list(tracker.states.values())
+    architectures = list(dict.fromkeys(state.architecture for state in states))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("", *architectures):
+        table.add_column(Text(visible(title)), justify="left")
+    for dataset in dict.fromkeys(state.dataset for state in states):
+        cells: list[Any] = [Text(dataset)]
+        for architecture in architectures:
+            here = [state for state in states if (state.dataset, state.architecture) == (dataset, architecture)]
+            marks = [(MARKS[state.status], STYLES.get(state.status, "")) for state in here]
+            cells.append(Text.assemble(*marks))
+        table.add_row(*cells)
+    return table
+
+
+def _working(tracker: Tracker) -> "Table":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for state in tracker.those("working"):
+        latest = state.latest
+        loss = f"loss {latest.loss:.3f}" if latest and latest.loss is not None else ""
+        speed = f"{latest.tokens_per_second:,.0f} tokens/s" if latest and latest.tokens_per_second else ""
+        phase = latest.phase if latest else ""
+        bar = ProgressBar(total=1.0, completed=state.fraction, width=20)
+        table.add_row(Text(visible(state.run), no_wrap=True, overflow="ellipsis"), phase, bar, loss, speed)
+    return table

@@ -1,0 +1,195 @@
+"""One run from its plan to its record: what a worker process does, and the reference rows of a data set."""
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archbench.architectures.catalogue import catalogue, shared_state
+from archbench.architectures.objectives.objective import Objective
+from archbench.runs.base import machine, store
+from archbench.runs.base.messages import Notify, Said
+from archbench.runs.base.plan import Plan
+from archbench.runs.base.weights import packed
+from archbench.runs.scoring import references
+from archbench.runs.scoring.score import Scored, Scorer, progress
+from archbench.runs.training import optimizer
+from archbench.runs.training.compiled import compile_blocks, recompute_blocks
+from archbench.runs.training.step import Stepper
+from archbench.runs.training.train import State, Training
+from archbench.tasks.base.values import Outputs, Prepared, Score
+from archbench.tasks.kinds import task
+from archbench.tasks.metrics import metrics
+
+CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value")
+
+
+def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
+    """Train and score the run of ``plan`` in ``folder``, going on from a checkpoint there if there is one.
+
+    The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
+    """
+    store.write_record(folder, {**plan.row(), "status": "unfinished"})
+    machine.deterministic(plan.deterministic)
+    machine.attention(plan.device)
+    before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
+    shared = before if plan.foreign else {}
+    prepared = references.prepare(plan)
+    stepper = references.build_stepper(plan, prepared)
+    if plan.training.recompute:
+        recompute_blocks(stepper.model)
+    if plan.training.compile:
+        compile_blocks(stepper.model, Path(plan.cache), lambda line: notify(Said(plan.run, line, everywhere=True)))
+    machine.reset_peak_memory(plan.device)
+    state = Training(plan, stepper, folder, notify, stop).run() if plan.tokens else State(best=math.nan)
+    row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
+    _write_facts(plan, prepared, stepper, state, folder)
+    if state.diverged:
+        notify(Said(plan.run, f"diverged, which is a result: {state.diverged}"))
+        row |= {"status": "diverged", "error": state.diverged}
+    else:
+        scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
+        row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
+    if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
+        references.make(plan, prepared, folder.parent.parent, notify, stop)
+    store.write_record(folder, row)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]) -> dict[str, Any]:
+    """Score the validation split and, except for a trial, the test split; returns what this adds to the run's row.
+
+    ``shared`` is what all architectures share, from before the variant's code ran.
+    """
+    validation = scorer.score(scorer.validation(), answering=False)
+    if plan.trial:
+        _check_shared_state(shared)
+        _write_scores(plan, {"validation": validation}, folder)
+        return {}
+    scored = scorer.score(scorer.prepared.test)
+    _check_shared_state(shared)
+    _write_scores(plan, {"test": scored, "validation": validation}, folder)
+    _write_predictions(plan, scored, folder)
+    _write_environment(plan, folder, scored.scores)
+    return _scored(scored)
+
+
+def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
+    """Fails the run of a variant whose code has changed what it computes with: its numbers would not be comparable."""
+    changed = shared_state.changes(before)
+    if changed:
+        raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
+
+
+def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
+    """The part of the row that training fills in."""
+    tokens = state.position.tokens
+    examples = stepper.prepared.train
+    epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
+    return {
+        "train_flops": state.flops,
+        "executed_flops": state.executed_flops,
+        "optimizer_flops": optimizer.flops(stepper.model, plan.training.optimizer) * state.step,
+        "train_tokens": tokens,
+        "train_loss_tokens": round(state.loss_tokens),
+        "steps": state.step,
+        "train_seconds": state.seconds,
+        "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
+        "tokens_per_parameter": tokens / plan.counts.parameters,
+        "epochs": tokens / epoch,
+        "padding_fraction": 1 - tokens / state.cells if state.cells else 0.0,
+        "micro_batches": state.micro_batches,
+        "best_step": state.best_step,
+        "validation_loss": state.best,
+        "objective": _objective(stepper.model.objective),
+    }
+
+
+def _objective(objective: Objective) -> str:
+    """``causal``, ``masked``, or ``suffix`` where the estimate that is trained and validated on bounds nothing."""
+    if not objective.estimated:
+        return "causal"
+    return "masked" if objective.bounded else "suffix"
+
+
+def _scored(scored: Scored) -> dict[str, Any]:
+    """The part of the row that scoring fills in; FLOPs and tokens are those of answering, from a cache."""
+    speed = scored.generated_tokens / scored.generate_seconds if scored.generate_seconds else math.nan
+    return {
+        "score_seconds": scored.score_seconds,
+        "generate_seconds": scored.generate_seconds,
+        "generate_tokens_per_second": speed,
+        "inference_flops": scored.inference_flops,
+    }
+
+
+def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State, folder: Path) -> None:
+    """Everything that reading the run back takes, and its curves."""
+    store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
+    if catalogue.is_code(plan.variant):
+        store.write_text(folder / "variant.py", plan.variant_text)
+    store.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
+    store.write_json(
+        folder / "task.json",
+        {
+            "run": plan.run,
+            "kind": prepared.kind,
+            "ends": prepared.ends,
+            "answers": np.flatnonzero(prepared.answers).tolist(),
+            "decoding": asdict(task.decoding(prepared)),
+        },
+    )
+    if plan.tokens:  # a checkpoint keeps its weights
+        store.write_bytes(folder / "model.safetensors", packed(stepper.model.state_dict(), plan.run))
+    _write_environment(plan, folder)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CURVES, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"run": plan.run, **point} for point in state.curves)
+    store.write_text(folder / "curves.csv", text.getvalue())
+
+
+def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -> None:
+    """Facts about the machine, and how the scores were computed where a library has settings for that."""
+    signed = metrics.signatures(score.metric for score in scores)
+    facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
+    store.write_json(folder / "environment.json", {"run": plan.run, **facts})
+
+
+def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
+    named = [(split, score) for split, scored in splits.items() for score in scored.scores]
+    rows = [{"run": plan.run, "split": split, **asdict(score)} for split, score in named]
+    store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "each"} for row in rows])
+
+
+def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
+    table = pa.Table.from_pandas(_predictions(scored.outputs, scored.scores), preserve_index=False)
+    file = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "run": plan.run}), file)
+    store.write_bytes(folder / "predictions.parquet", file.getvalue())
+
+
+def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
+    """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded."""
+    n = len(outputs.references)
+    answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
+    each = {score.metric: pd.Series(score.each, dtype="float64").reindex(range(n)) for score in scores if score.each}
+    return pd.DataFrame(
+        {
+            "example": np.arange(n),
+            "source": list(outputs.sources),
+            "reference": list(outputs.references),
+            "answer": pd.Series(answers, dtype="str"),
+            "log_likelihood": -outputs.nats,
+            **each,
+        }
+    )

@@ -1,0 +1,143 @@
+"""A process that does one run after another for ``execution.execute``, with one thread, and never outlives it."""
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from archbench.runs.base import child, store
+from archbench.runs.base.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
+from archbench.tasks.base.errors import one_line
+
+OUTPUT = "output.txt"
+EVERY_SECONDS = 0.1
+
+
+@dataclass
+class Worker:
+    """The parent's end of a worker. ``plan`` is the run it is at; ``slot`` decides its GPU.
+
+    ``code`` is the user's variant that it has imported: from then on it does the runs of no other architecture.
+    """
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    slot: int
+    plan: Plan | None = None
+    code: str = ""
+
+    def may_take(self, plan: Plan) -> bool:
+        """Whether no code that it has imported could change this run."""
+        return self.code in ("", plan.code)
+
+    def assign(self, plan: Plan, folder: Path) -> None:
+        """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
+        self.plan, self.code = plan, plan.code
+        self._send((plan, str(folder.absolute())))
+
+    def ask_to_stop(self) -> None:
+        """The run at hand saves a checkpoint and ends."""
+        self._send("stop")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.close()
+
+    def close(self) -> int:
+        """Lets the worker end, or makes it; its exit status, negative for a signal."""
+        self.connection.close()
+        return child.ended(self.process)
+
+    def _send(self, message: object) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+
+def start(work: str, slot: int, folder: Path, environment: Mapping[str, str]) -> Worker:
+    """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``."""
+    with open(folder / OUTPUT, "ab") as output:
+        return Worker(*child.start("archbench.runs.execution.worker:serve", (work,), environment, output), slot)
+
+
+def serve(connection: Connection, work: str) -> None:
+    """The life of a worker: takes runs from the connection until it closes."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    jobs: queue.SimpleQueue[tuple[Plan, str]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
+    while True:
+        plan, folder = jobs.get()
+        _send(connection, _attempt(work, plan, Path(folder), _notifier(connection), stop.is_set))
+
+
+def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> None:
+    """Takes what the parent says; when it is gone, ends the process at once, whatever that is doing."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+        if message == "stop":
+            stop.set()
+        else:
+            jobs.put(message)
+
+
+def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
+    _redirect(folder / OUTPUT)
+    try:
+        notify(Progress(plan.run, "data"))
+        child.loaded(work)(plan, folder, notify, stop)
+    except Interrupted:
+        return Ended(plan.run, "interrupted")
+    except Exception as error:
+        full = str(error.strerror) if isinstance(error, OSError) and error.errno in store.FULL else ""
+        return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return Ended(plan.run, "done")
+
+
+def _notifier(connection: Connection) -> Notify:
+    """Sends what is said on, and progress at most every ``EVERY_SECONDS`` unless the phase changes."""
+    latest: tuple[float, str] = (0.0, "")
+
+    def notify(event: Event) -> None:
+        nonlocal latest
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.phase == latest[1] and now - latest[0] < EVERY_SECONDS:
+                return
+            latest = (now, event.phase)
+        if isinstance(event, Said):
+            print(event.line, flush=True)
+        _send(connection, event)
+
+    return notify
+
+
+def _send(connection: Connection, event: Event) -> None:
+    try:
+        connection.send(event)
+    except OSError:
+        os._exit(0)  # nobody listens any more
+
+
+def _redirect(path: Path) -> None:
+    """Everything printed from here on, by C code too, goes to ``path``."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)

@@ -1,0 +1,350 @@
+"""Fills in what an experiment file leaves open and checks what takes more than one table to see."""
+
+import math
+import os
+import re
+from pathlib import PurePath
+from typing import Any, get_args
+
+from archbench.runs.experiment.conditions import HOW_LONG, conditions, merged, merged_budget
+from archbench.runs.experiment.sections import (
+    DEFAULT_CONTRASTS,
+    JUDGED,
+    MARGINS,
+    Budget,
+    Data,
+    Experiment,
+    ExperimentEntry,
+    Kind,
+    Model,
+    Task,
+    TaskEntry,
+    Tokenizer,
+    Training,
+)
+from archbench.runs.experiment.validation import nearest, shown, validated
+from archbench.tasks.base.dataset import COLUMNS
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import builtin, random_strings
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TOKENIZERS: dict[Kind, Tokenizer] = {
+    "generation": "char",
+    "classification": "bpe",
+    "translation": "bpe",
+    "summarization": "bpe",
+    "memorization": "char",
+}
+SOURCE_LENGTHS: dict[Kind, int] = {
+    "classification": 64,
+    "translation": 64,
+    "summarization": 256,
+    "memorization": random_strings.KEY,
+}
+TARGET_LENGTHS: dict[Kind, int] = {
+    "translation": 64,
+    "summarization": 64,
+    "memorization": random_strings.LENGTH + 1,
+}
+VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
+STEPS = 500  # that a small budget is cut into where the batches are left open
+BATCH_TOKENS = (512, 4096)
+BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
+TEST_EXAMPLES: dict[Kind, int] = {
+    "generation": 500,
+    "classification": 4000,
+    "translation": 500,
+    "summarization": 500,
+    "memorization": 500,
+}
+
+
+def resolve(data: dict[str, Any], folder: str) -> Experiment:
+    """The experiment that ``data``, shaped like an experiment file in ``folder``, describes; raises ``InputError``."""
+    entry = validated(ExperimentEntry, data)
+    tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
+    _check_names(tasks)
+    _check_baselines(tasks)
+    _check_margins(entry.margins)
+    _check_architectures(entry, tasks)
+    return Experiment(
+        name=entry.name,
+        architectures=entry.architectures,
+        seeds=entry.seeds,
+        tasks=tasks,
+        conditions=_conditions(entry, tasks),
+        controls=_controlled(entry, tasks),
+        contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
+        margins=entry.margins,
+        folder=folder,
+    )
+
+
+def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The conditions, none of which may say the same of a task as another, or as the task itself."""
+    found = conditions(entry.conditions, tasks)
+    for place, task in enumerate(found):
+        check_task(task, f"conditions ({task.name})")
+        if task.retuned:
+            _check_tuning(task, f"conditions ({task.name})")
+        if any(task == other for other in (*tasks, *found[:place])):
+            raise InputError(
+                f'conditions: "{task.condition}" on {task.name} is there already; remove it, or say what it changes'
+                if task.condition
+                else f"conditions: one changes nothing on {task.name}; remove it, or say what it changes"
+            )
+    return found
+
+
+def _check_memorized(task: Task, place: str) -> None:
+    """Whole keys, and characters: an unknown word would be a string that costs nothing."""
+    if task.kind != "memorization":
+        return
+    if task.tokenizer != "char":
+        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: memorization reads characters; remove this key")
+    if task.source_length < random_strings.KEY:
+        raise InputError(
+            f"{place}.source_length: {task.source_length}: a key has {random_strings.KEY} characters; remove this key"
+        )
+
+
+def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, ...]:
+    """The tasks that have controls."""
+    names = tuple(task.name for task in tasks)
+    if isinstance(entry.controls, bool):
+        return names if entry.controls else ()
+    for name in entry.controls:
+        if name not in names:
+            raise InputError(f"controls: no task {shown(name)}{nearest(name, names)}")
+    return entry.controls
+
+
+def _check_tuning(task: Task, place: str) -> None:
+    """Trials choose what the task does not state itself, and have seeds of their own."""
+    for key in ("learning_rate", "dropout"):
+        if task.retuned and key in task.fixed:
+            raise InputError(f"{place}: training.{key} and tuning are given; state it, or let it be found")
+    check_tuning_seeds(task)
+
+
+def check_tuning_seeds(task: Task) -> None:
+    """Raises ``InputError`` where a trial and a reported run of ``task`` would have the same seed."""
+    shared = sorted(set(task.tuning.seeds) & set(task.seeds)) if task.tuning else []
+    if shared:
+        raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; give another")
+
+
+def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
+    """Contrasts and tuned recipes name architectures that are entered somewhere."""
+    stated = [entry.architectures, *(task.architectures for task in tasks)]
+    stated += [each.architectures for each in entry.conditions if each.architectures]
+    places = [place for each in stated for place in each]
+    known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
+    for position, pair in enumerate(entry.contrasts or ()):
+        if pair[::-1] in (entry.contrasts or ())[:position]:
+            raise InputError(f"contrasts[{position}]: {shown(pair[1])} and {shown(pair[0])} are a contrast already")
+        for name in pair:
+            if name not in known:
+                raise InputError(f"contrasts[{position}]: no architecture {shown(name)}{nearest(name, known)}")
+    for position, task in enumerate(tasks):
+        for name in task.tuned:
+            if name not in known:
+                raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
+
+
+def _check_margins(margins: dict[str, float]) -> None:
+    for name in margins:
+        if name not in MARGINS:
+            raise InputError(f"margins.{name}: unknown metric{nearest(name, MARGINS)}")
+
+
+def check_task(task: Task, place: str) -> None:
+    """Raises ``InputError`` where the settings of one resolved task contradict each other."""
+    _check_budget(task.budget, task.training, place)
+    _check_model(task.model, place)
+
+
+def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str) -> Task:
+    kind = _kind(entry, place)
+    tokenizer = entry.tokenizer or TOKENIZERS[kind]
+    context, source, target = _lengths(entry, kind, place)
+    budget = merged_budget(experiment.budget, entry.budget)
+    task = Task(
+        kind=kind,
+        name=_name(entry, place),
+        data=entry.data,
+        columns=_columns(entry, kind, place),
+        tokenizer=tokenizer,
+        vocabulary=_vocabulary(entry.vocabulary, tokenizer, place),
+        encoding=entry.encoding,
+        context=context,
+        source_length=source,
+        target_length=target,
+        test_examples=entry.test_examples or TEST_EXAMPLES[kind],
+        architectures=entry.architectures or experiment.architectures,
+        seeds=entry.seeds or experiment.seeds,
+        supervision=entry.supervision or experiment.supervision,
+        budget=budget,
+        model=merged(experiment.model, entry.model),
+        training=_with_batches(merged(experiment.training, entry.training), budget),
+        tuned=entry.tuned,
+        tuning=None if entry.tuned else entry.tuning or experiment.tuning,
+        baseline=entry.baseline or "",
+        primary=_primary(entry.primary, kind, place),
+    )
+    check_task(task, place)
+    if entry.tuned and entry.tuning:
+        raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
+    _check_tuning(task, place)
+    _check_memorized(task, place)
+    return task
+
+
+def _kind(entry: TaskEntry, place: str) -> Kind:
+    kinds = builtin_kinds(entry.data)
+    if entry.kind == "memorization" and not kinds:
+        raise InputError(
+            f'{place}.kind: "memorization" takes {shown(random_strings.FAMILY)} alone, whose bits are known; '
+            "set data to that"
+        )
+    if entry.kind is None and not kinds:
+        raise InputError(f"{place}.kind: missing; expected {' or '.join(KINDS)}{_unknown(entry.data)}")
+    if kinds and entry.kind not in (None, *kinds):
+        raise InputError(f'{place}.kind: "{entry.kind}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
+    return entry.kind or kinds[0]
+
+
+def builtin_kinds(data: Data) -> tuple[Kind, ...]:
+    """The kinds of task that built-in data can serve, its usual one first; none where the data are not built in."""
+    if not isinstance(data, str) or not builtin.known(data):
+        return ()
+    known = builtin.find(data).kinds
+    return tuple(kind for name in known for kind in KINDS if kind == name)
+
+
+def _unknown(data: Data) -> str:
+    """A hint for what looks like a built-in name and is none."""
+    plain = isinstance(data, str) and re.fullmatch(r"[A-Za-z-]+", data)
+    return f"; {shown(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
+
+
+def _name(entry: TaskEntry, place: str) -> str:
+    """A task is called like its built-in data, its corpus or its file unless it says otherwise."""
+    if entry.name is not None:
+        return entry.name
+    data = entry.data if isinstance(entry.data, str) else ""
+    stem = data.partition(":")[0] if builtin_kinds(entry.data) else PurePath(data.partition("@")[0]).stem
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", stem):
+        raise InputError(f"{place}.name: missing; name the task")
+    return stem
+
+
+def _columns(entry: TaskEntry, kind: Kind, place: str) -> dict[str, str]:
+    known = {name: name for name in COLUMNS[kind]}
+    for key in entry.columns or {}:
+        if key not in known:
+            raise InputError(f"{place}.columns.{key}: unknown key for {kind}{nearest(key, known)}")
+    return {**known, **(entry.columns or {})}
+
+
+def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
+    if given is not None and not VOCABULARIES[tokenizer]:
+        raise InputError(
+            f'{place}.vocabulary: {given}: a "{tokenizer}" tokenizer takes it from the text; remove this key'
+        )
+    if given is not None and tokenizer == "bpe" and given < BPE_FLOOR:
+        raise InputError(f'{place}.vocabulary: {given}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}')
+    return given or VOCABULARIES[tokenizer]
+
+
+def _primary(given: str | None, kind: Kind, place: str) -> str:
+    if given is not None and given not in JUDGED[kind]:
+        raise InputError(f"{place}.primary: {shown(given)}: {kind} is judged by {' or '.join(JUDGED[kind])}")
+    return given or ""
+
+
+def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int, int]:
+    """Context (generation only), source and target length in tokens."""
+    if kind == "generation":
+        return _window(entry, place)
+    if entry.context is not None:
+        raise InputError(f"{place}.context: only generation has a context; set source_length and target_length")
+    source = SOURCE_LENGTHS[kind] if entry.source_length is None else entry.source_length
+    if source < 1:
+        raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind}")
+    if kind == "classification":
+        if entry.target_length not in (None, 1):
+            raise InputError(f"{place}.target_length: {entry.target_length}: a label is one token; remove this key")
+        return None, source, 1
+    target = TARGET_LENGTHS[kind] if entry.target_length is None else entry.target_length
+    if target < 2:
+        raise InputError(f"{place}.target_length: {target}: expected at least 2, a token and END")
+    return None, source, target
+
+
+def _window(entry: TaskEntry, place: str) -> tuple[int, int, int]:
+    if entry.target_length is not None:
+        raise InputError(f"{place}.target_length: for generation set context, which is source and target together")
+    context = 128 if entry.context is None else entry.context
+    source = context // 2 if entry.source_length is None else entry.source_length
+    least = source + 2  # one token and END, or a window of two tokens
+    if context < least:
+        raise InputError(
+            f"{place}.context: {context}: holds source_length = {source} and a target; expected at least {least}"
+        )
+    return context, source, context - source
+
+
+def _with_batches(training: Training, budget: Budget) -> Training:
+    """``training`` with the size of its batches: where none is given, one that makes about ``STEPS`` of the tokens."""
+    if "batch_tokens" in training.model_fields_set or budget.tokens is None:
+        return training
+    usual = 2 ** round(math.log2(max(1, budget.tokens / STEPS)))
+    smallest, largest = BATCH_TOKENS
+    return training.model_copy(update={"batch_tokens": min(max(usual, smallest), largest)})
+
+
+def _check_budget(budget: Budget, training: Training, place: str) -> None:
+    if budget.parameters is None:
+        raise InputError(f"{place}.budget.parameters: missing here and in [budget]; how large is the reference?")
+    given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
+        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {found}")
+    if budget.tokens is not None and budget.tokens < training.batch_tokens:
+        raise InputError(
+            f"{place}.budget.tokens: {budget.tokens}: less than one batch; expected at least "
+            f"training.batch_tokens = {training.batch_tokens}"
+        )
+    if "seconds" in budget.match and budget.seconds is None:
+        raise InputError(f'{place}.budget.match: "seconds" matches by time; set budget.seconds instead of {given[0]}')
+
+
+def _check_model(model: Model, place: str) -> None:
+    if model.width and model.heads and model.width % model.heads:
+        raise InputError(f"{place}.model.heads: {model.heads}: does not divide width = {model.width}")
+
+
+def _check_names(tasks: tuple[Task, ...]) -> None:
+    seen: dict[str, int] = {}
+    for i, task in enumerate(tasks):
+        first = seen.setdefault(task.name.casefold(), i)
+        if first != i:
+            raise InputError(f"tasks[{i}].name: {shown(task.name)} is the name of tasks[{first}] too; give another")
+
+
+def _check_baselines(tasks: tuple[Task, ...]) -> None:
+    """A task's baseline is another task of its kind, which has none itself."""
+    for i, task in enumerate(tasks):
+        others = {other.name: other for other in tasks if other.kind == task.kind and other.name != task.name}
+        if task.baseline and task.baseline not in others:
+            known = nearest(task.baseline, others) if others else "; there is no other"
+            raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {shown(task.baseline)}{known}")
+        if task.baseline and others[task.baseline].baseline:
+            raise InputError(f"tasks[{i}].baseline: {shown(task.baseline)} has a baseline itself; give that one")
+
+
+def is_path(architecture: str) -> bool:
+    """Whether an architecture is given by a path: it ends in ``.py`` or has a folder in it."""
+    named = architecture.startswith("transformers:")
+    return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)

@@ -1,0 +1,379 @@
+"""The tables of an experiment file and their values: types, ranges and nothing that looks beyond one table."""
+
+import codecs
+import os
+import re
+from numbers import Integral
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+
+from archbench.runs.experiment.validation import nearest, shown
+
+Item = TypeVar("Item")
+Kind = Literal["generation", "classification", "translation", "summarization", "memorization"]
+Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
+Supervision = Literal["native", "target"]
+Tokenizer = Literal["char", "byte", "word", "bpe"]
+Data = str | dict[str, str | list[str]]
+MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "seconds")
+HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
+    "parameters": ("parameters", "tokens"),
+    "flops": ("tokens", "flops"),
+    "flops-by-tokens": ("parameters", "flops"),
+    "seconds": ("parameters", "seconds"),
+}
+AS_IS = "none"  # the match of checkpoints, which are scored without training
+SPLITS = ("train", "validation", "test")
+PARAMETER_FLOOR = 20_000
+MOST_SEEDS = 10_000  # that a number of seeds may mean
+TUNING_SEED = 1_000  # of trials: none of the reported runs has it by default
+MARGINS = {  # differences that matter, by metric
+    "accuracy": 0.02,
+    "macro_f1": 0.02,
+    "exact_match": 0.02,
+    "bits_per_byte": 0.02,
+    "bleu": 1.0,
+    "chrf": 1.0,
+    "rouge_1": 0.01,
+    "rouge_2": 0.01,
+    "rouge_l": 0.01,
+    "stored_bits": 1000.0,  # 0.05 for each parameter of the smallest model
+}
+JUDGED: dict[Kind, tuple[str, ...]] = {  # the metrics that may be primary, by kind of task
+    "generation": ("bits_per_byte",),
+    "classification": ("accuracy", "macro_f1"),
+    "translation": ("exact_match", "bleu", "chrf", "bits_per_byte"),
+    "summarization": ("rouge_1", "rouge_2", "rouge_l", "bits_per_byte"),
+    "memorization": ("stored_bits", "exact_match", "bits_per_byte"),
+}
+DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
+
+
+def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    for position, item in enumerate(items):
+        if item in items[:position]:
+            raise ValueError(f"{shown(item)} is given twice")
+    return items
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise ValueError(
+            f"{shown(name)}: expected letters, digits, '.', '_' and '-' only, at most 64, a letter or digit first"
+        )
+    return name
+
+
+def _whole(value: object) -> object:
+    whole = (isinstance(value, Integral) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    )
+    return int(value) if whole else value  # type: ignore[call-overload]  # both kinds convert
+
+
+def _flag(value: object) -> object:
+    """A NumPy truth value as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _listed(value: object) -> object:
+    """A list, a range or a NumPy array as the tuple that strict validation expects."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(plain) if isinstance(plain, list | range) else plain
+
+
+def _one_or_list(value: object) -> object:
+    return (value,) if isinstance(value, str) else _listed(value)
+
+
+def _seeds_or_count(value: object) -> object:
+    """Seeds as they are; a number of seeds as that many, from 0."""
+    count = _whole(_listed(value))
+    if not isinstance(count, int) or isinstance(count, bool):
+        return count
+    if not 1 <= count <= MOST_SEEDS:
+        raise ValueError(f"{count}: expected at least 1" if count < 1 else f"{count}: expected at most {MOST_SEEDS}")
+    return tuple(range(count))
+
+
+def _texts(value: object) -> object:
+    """A list of names and paths with the paths as text."""
+    listed = _listed(value)
+    if not isinstance(listed, tuple):
+        return listed
+    return tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in listed)
+
+
+def _data(value: object, _: object) -> Data:
+    """A name or path, or a table of splits; said in one message instead of one for each alternative."""
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f'{shown(value)}: expected a name, a file, or a table like {{ train = "train.tsv" }}')
+    for split, files in value.items():
+        if split not in SPLITS:
+            raise ValueError(f"unknown split {shown(split)}{nearest(split, SPLITS)}")
+        pair = isinstance(files, list) and len(files) == 2 and all(isinstance(file, str) and file for file in files)
+        if not pair and not (isinstance(files, str) and files):
+            raise ValueError(f"{split}: {shown(files)}: expected a file, or two files of parallel text")
+    if "train" not in value:
+        raise ValueError('has no "train"; name at least the training file')
+    return value
+
+
+def _controls(value: object, _: object) -> bool | tuple[str, ...]:
+    """Whether every task has controls, or which tasks; said in one message instead of one for each alternative."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{shown(value)}: expected true, false or a list of tasks")
+    return _unique(tuple(value))
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise ValueError(f'unknown text encoding {shown(name)}; for example "utf-8" or "latin-1"') from None
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+Word = Annotated[str, Field(min_length=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Names = Annotated[tuple[Word, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
+SeedsOrCount = Annotated[
+    tuple[Seed, ...], BeforeValidator(_seeds_or_count), Field(min_length=1), AfterValidator(_unique)
+]
+Architectures = Annotated[tuple[Word, ...], BeforeValidator(_texts), Field(min_length=1), AfterValidator(_unique)]
+Axes = Annotated[tuple[Word, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
+Matches = Annotated[tuple[Match, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)]
+Pair = Annotated[tuple[Word, Word], BeforeValidator(_listed), AfterValidator(_unique)]
+Contrasts = Annotated[tuple[Pair, ...], BeforeValidator(_listed), AfterValidator(_unique)]
+Length = Annotated[Whole, Field(ge=0, le=65_536)]
+
+
+class Section(BaseModel):
+    """A table of an experiment file: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Budget(Section):
+    """What is held equal and how long is trained: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
+
+    ``parameters`` are non-embedding ones, of the reference, the first architecture; so are ``flops`` and ``seconds``.
+    ``epochs`` are the passes over the training data that no run may go beyond; None: any number.
+    """
+
+    match: Matches = ("parameters",)
+    parameters: Annotated[Whole, Field(ge=PARAMETER_FLOOR, le=100_000_000_000)] | None = None
+    tokens: Annotated[Whole, Field(gt=0)] | None = None
+    flops: Annotated[Number, Field(gt=0)] | None = None
+    seconds: Annotated[Number, Field(gt=0)] | None = None
+    epochs: Annotated[Number, Field(gt=0)] | None = None
+
+
+class Model(Section):
+    """The width and heads that all architectures of a match share; None: chosen from the size.
+
+    ``depth`` is the number of layers of each stack; None: fitted, as the feed-forward width is.
+    """
+
+    width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
+    heads: Annotated[Whole, Field(ge=1, le=1_024)] | None = None
+    depth: Annotated[Whole, Field(ge=1, le=96)] | None = None
+
+
+class Training(Section):
+    """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing.
+
+    ``compile`` compiles the repeated block (`torch.compile`), "auto" where a run is long enough to win by it;
+    ``recompute`` keeps less memory for the backward pass and computes more.
+
+    Where ``batch_tokens`` is left open and the budget is in tokens, the budget chooses it: see ``experiment.resolve``.
+    """
+
+    batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
+    learning_rate: Annotated[Number, Field(gt=0, le=10)] = 0.003
+    warmup: Fraction = 0.05
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.1
+    clip: Annotated[Number, Field(ge=0)] = 1.0
+    dropout: Fraction = 0.0
+    label_smoothing: Fraction = 0.0
+    snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
+    optimizer: Literal["muon", "adamw"] = "muon"
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    compile: Literal["auto", True, False] = "auto"
+    recompute: bool = False
+
+
+class Tuned(Section):
+    """What one architecture takes instead of the recipe that all share: found by tuning, on validation."""
+
+    learning_rate: Annotated[Number, Field(gt=0, le=10)] | None = None
+    dropout: Fraction | None = None
+
+
+class Tuning(Section):
+    """A grid of trials, the same for every architecture of a task; the best on validation trains the reported runs.
+
+    Without ``dropout`` there is one value of it, or two where the budget passes over the data more than four times.
+    Trials have seeds of their own and never see the test split.
+    """
+
+    learning_rate: Annotated[
+        tuple[Annotated[Number, Field(gt=0, le=10)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=2),
+        AfterValidator(_unique),
+    ]
+    dropout: (
+        Annotated[tuple[Fraction, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)] | None
+    ) = None
+    seeds: Seeds = (TUNING_SEED,)
+
+
+class ConditionEntry(Section):
+    """One ``[[conditions]]`` table as written: tasks again, with something changed.
+
+    ``share`` is a part of the budget that is trained, and annealed, by itself; ``tasks`` are names, all by default.
+    ``tuning`` tunes the condition by itself; without it, what was tuned for the task serves.
+    """
+
+    name: Word | None = None
+    tasks: Names | None = None
+    architectures: Names | None = None
+    seeds: Seeds | None = None
+    supervision: Supervision | None = None
+    share: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+    tuning: Tuning | None = None
+
+
+class TaskEntry(Section):
+    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
+
+    ``primary`` is the metric that it is judged by, else that of its kind and data. ``baseline`` is another task, which
+    this one is with something changed: the report tests what that does.
+    """
+
+    kind: Kind | None = None
+    name: Name | None = None
+    data: Annotated[Data, WrapValidator(_data)]
+    columns: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    tokenizer: Tokenizer | None = None
+    vocabulary: Annotated[Whole, Field(ge=8, le=1_000_000)] | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    context: Length | None = None
+    source_length: Length | None = None
+    target_length: Length | None = None
+    test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    primary: Word | None = None
+    baseline: Name | None = None
+    architectures: Names | None = None
+    seeds: Seeds | None = None
+    supervision: Supervision | None = None
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+    tuned: dict[str, Tuned] = {}
+    tuning: Tuning | None = None
+
+
+class ExperimentEntry(Section):
+    """A whole experiment file as written."""
+
+    name: Name
+    architectures: Names
+    seeds: Seeds = (0,)
+    supervision: Supervision = "native"
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: Training = Training()
+    tuning: Tuning | None = None
+    tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
+    conditions: Annotated[tuple[ConditionEntry, ...], BeforeValidator(_listed)] = ()
+    controls: Annotated[bool | tuple[str, ...], WrapValidator(_controls)] = False
+    contrasts: Contrasts | None = None
+    margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
+
+
+class Overrides(Section):
+    """What the command line or a call says instead of an experiment; ``seeds`` may be how many, from 0."""
+
+    architectures: Architectures | None = None
+    tasks: Names | None = None
+    seeds: SeedsOrCount | None = None
+    match: Axes | None = None
+
+
+class Task(Section):
+    """One data set with every setting resolved.
+
+    ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
+    generation and None elsewhere. ``primary`` is empty where kind and data decide it, ``vocabulary`` is 0 where the
+    text does (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``condition`` is empty for a
+    task as the experiment states it first, and names what was changed elsewhere; ``share`` is the part of the budget
+    that is trained, ``fixed`` what of the recipe a condition sets itself, whatever was tuned, ``own`` which of
+    ``architectures`` and ``seeds`` it states, and ``retuned`` whether ``tuning`` is its own.
+    """
+
+    kind: Kind
+    name: Name
+    data: Data
+    columns: dict[str, str]
+    tokenizer: Tokenizer
+    vocabulary: int
+    encoding: str
+    context: int | None
+    source_length: int
+    target_length: int
+    test_examples: int
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    supervision: Supervision
+    budget: Budget
+    model: Model
+    training: Training
+    tuned: dict[str, Tuned] = {}
+    tuning: Tuning | None = None
+    condition: str = ""
+    share: float = 1.0
+    fixed: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    retuned: bool = False
+    baseline: str = ""
+    primary: str = ""
+
+
+class Experiment(Section):
+    """A resolved experiment: all settings stand in its tasks.
+
+    ``architectures`` and ``seeds`` are those of tasks without their own. Relative paths, of data and of variant
+    files, start at ``folder``; it is no part of what decides an outcome. ``conditions`` are tasks again with something
+    changed. On the tasks that ``controls`` names the first architecture is entered again, with other seeds and with
+    half its budget.
+    ``contrasts`` are the pairs that a verdict is wanted on, ``margins`` the differences that matter, by metric.
+    """
+
+    name: Name
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    conditions: tuple[Task, ...] = ()
+    controls: tuple[str, ...] = ()
+    contrasts: tuple[tuple[str, str], ...] = DEFAULT_CONTRASTS
+    margins: dict[str, float] = {}
+    folder: str = Field(default=".", exclude=True)
+
+    def digestable(self) -> dict[str, Any]:
+        """The experiment as plain JSON values, the same on every machine and in every folder."""
+        return self.model_dump(mode="json")

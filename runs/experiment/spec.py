@@ -1,0 +1,190 @@
+"""Experiment files: what is compared, on which tasks, under which budget.
+
+    name = "shakespeare-char"
+    architectures = ["decoder", "encoder"]
+    [budget]
+    parameters = 800_000
+    tokens = 1_536_000
+    [[tasks]]
+    data = "shakespeare"
+
+``load``, ``preset`` and ``from_dict`` check everything that can be known without the data and give an ``Experiment``
+in which every task carries all of its settings: its own, else the experiment's, else the default of its kind.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
+from archbench.runs.experiment.sections import (
+    AS_IS,
+    DEFAULT_CONTRASTS,
+    HELD,
+    MARGINS,
+    MATCHES,
+    PARAMETER_FLOOR,
+    Budget,
+    Experiment,
+    Model,
+    Overrides,
+    Task,
+    Training,
+)
+from archbench.runs.experiment.validation import nearest, shown, validated
+from archbench.tasks.base.errors import InputError, irregular
+
+__all__ = [
+    "AS_IS",
+    "DEFAULT_CONTRASTS",
+    "HELD",
+    "MARGINS",
+    "MATCHES",
+    "PARAMETER_FLOOR",
+    "Budget",
+    "Experiment",
+    "Model",
+    "Task",
+    "Training",
+    "from_dict",
+    "load",
+    "override",
+    "preset",
+    "presets",
+]
+
+
+def load(path: str | Path) -> Experiment:
+    """The experiment in a TOML file; raises ``InputError`` naming the file and the line or key."""
+    path = Path(path)
+    if unreadable := irregular(path):
+        raise InputError(f"{path}: {unreadable}")
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        hint = f"; for the preset write --preset {path}" if str(path) in presets() else ""
+        raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no path has a NUL character
+        raise InputError(f"{shown(str(path))}: cannot be read: {error}") from None
+    return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
+
+
+def preset(name: str) -> Experiment:
+    """A preset by its name; raises ``InputError`` with the nearest known one."""
+    if name not in presets():
+        raise InputError(f"unknown preset {shown(name)}{nearest(name, presets())}")
+    raw = (resources.files("archbench.runs") / "presets" / f"{name}.toml").read_bytes()
+    return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}")
+
+
+def presets() -> dict[str, str]:
+    """The presets by name, each with the one line that describes it: the first comment of its file."""
+    return dict(sorted(_preset_lines()))
+
+
+def from_dict(data: Mapping[str, Any], *, origin: str = "experiment", folder: str | Path = ".") -> Experiment:
+    """The experiment in a dictionary shaped like an experiment file; errors start with ``origin``."""
+    try:
+        return resolve(dict(data), str(folder))
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+
+
+def override(
+    experiment: Experiment,
+    *,
+    architectures: Sequence[str | Path] | None = None,
+    tasks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    match: str | Sequence[str] | None = None,
+) -> Experiment:
+    """``experiment`` with what the command line says instead: it wins over every task's own settings.
+
+    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy
+    integers and arrays, ranges and tuples serve as well as lists. Paths of variant files start at the current folder
+    here. Raises ``InputError`` that names the argument.
+    """
+    given = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    wanted = validated(Overrides, given)
+    chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
+    general: dict[str, Any] = {}
+    if wanted.architectures is not None:
+        general["architectures"] = tuple(_here(place) for place in wanted.architectures)
+    if wanted.seeds is not None:
+        general["seeds"] = wanted.seeds
+    if wanted.match is not None:
+        chosen = tuple(_matched(task, wanted.match) for task in chosen)
+    names = [task.name for task in chosen]
+    conditions = [_at_most(task, general) for task in experiment.conditions if task.name in names]
+    changed = {
+        "tasks": tuple(task.model_copy(update=general) for task in chosen),
+        "conditions": tuple(task for task in conditions if task is not None),
+    }
+    for task in (*changed["tasks"], *changed["conditions"]):
+        check_tuning_seeds(task)
+    return experiment.model_copy(update={**general, **changed})
+
+
+def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
+    """A condition under the command line's architectures and seeds: those of its own that are wanted, else all wanted.
+
+    None where none of its own is left.
+    """
+    kept = {
+        name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own else wanted
+        for name, wanted in general.items()
+    }
+    return task.model_copy(update=kept) if all(kept.values()) else None
+
+
+def _here(architecture: str) -> str:
+    """A path that starts at the current folder, made to mean the same from the experiment's."""
+    return str(Path(architecture).expanduser().absolute()) if is_path(architecture) else architecture
+
+
+def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
+    names = [task.name for task in experiment.tasks]
+    kinds = [task.kind for task in experiment.tasks]
+    for word in wanted:
+        if word not in names and word not in kinds:
+            raise InputError(f"tasks: no task {shown(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
+    return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
+
+
+def _matched(task: Task, axes: Sequence[str]) -> Task:
+    for axis in axes:
+        if axis not in MATCHES:
+            raise InputError(f"match: unknown axis {shown(axis)}{nearest(axis, MATCHES)}")
+    task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
+    check_task(task, f"tasks.{task.name}")
+    return task
+
+
+def _preset_lines() -> Iterator[tuple[str, str]]:
+    for entry in (resources.files("archbench.runs") / "presets").iterdir():
+        if entry.name.endswith(".toml"):
+            first = entry.read_text(encoding="utf-8").partition("\n")[0]
+            yield entry.name.removesuffix(".toml"), first.lstrip("# ").strip()
+
+
+def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        broken = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"{origin}:{broken}: not UTF-8 text; save the file as UTF-8") from None
+    except RecursionError:
+        raise InputError(f"{origin}: not an experiment: tables or lists nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        line = found[1] if found and found[1] else str(raw.count(b"\n") + 1)
+        text = message[: found.start()] if found else message
+        raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
+    except ValueError:  # Python reads no more than some thousands of digits
+        raise InputError(f"{origin}: not an experiment: a number has too many digits") from None

@@ -1,0 +1,122 @@
+"""Turns what pydantic found wrong with an experiment into one line that names the key and the nearest known one.
+
+quick.toml: tasks[1].tokeniser: unknown key; did you mean "tokenizer"?
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from archbench.tasks.base.errors import InputError, shortened
+
+Checked = TypeVar("Checked", bound=BaseModel)
+Detail = Mapping[str, Any]
+
+
+def validated(model: type[Checked], data: object) -> Checked:
+    """``data`` as a ``model``; the first thing wrong with it, unknown keys before all else, raises ``InputError``."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        details.sort(key=lambda detail: detail["type"] != "extra_forbidden")
+        raise InputError(_line(model, details[0])) from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean "decoder"?`` for a near miss, else the known words in parentheses."""
+    words = list(known)
+    lower = {candidate.lower(): candidate for candidate in words}
+    close = [known for known in lower if word and known.startswith(word.lower())]
+    close = close or difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
+    return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words)})"
+
+
+def shown(value: object) -> str:
+    """A value as it is shown in a message: on one line, not longer than 60 characters."""
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    return shortened(text)
+
+
+def key_path(place: Sequence[int | str]) -> str:
+    """``("tasks", 1, "data")`` as ``tasks[1].data``."""
+    path = ""
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" if path else shortened(part)
+    return path
+
+
+def _line(model: type[BaseModel], detail: Any) -> str:
+    place = tuple(detail["loc"])
+    describe = _MESSAGES.get(detail["type"])
+    message = describe(detail) if describe else str(detail["msg"])
+    if detail["type"] == "extra_forbidden":
+        message += nearest(str(place[-1]), _keys(model, place[:-1]))
+    return f"{key_path(place)}: {message}" if place else message
+
+
+def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that ``model`` knows at ``place``."""
+    for part in place:
+        if part in model.model_fields:  # else a name that the file is free to choose
+            found = _table(model.model_fields[str(part)].annotation)
+            model = found or model
+    return list(model.model_fields)
+
+
+def _table(annotation: Any) -> type[BaseModel] | None:
+    """The table inside ``Table``, ``Table | None`` or ``tuple[Table, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_table(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((table for table in inner if table), None)
+
+
+def _expected(what: str) -> Callable[[Detail], str]:
+    return lambda detail: f"{shown(detail['input'])}: expected {what}"
+
+
+def _literal(detail: Detail) -> str:
+    expected = str(detail["ctx"]["expected"]).replace("'", '"').replace("True", "true").replace("False", "false")
+    return f"{shown(detail['input'])}: expected {expected}"
+
+
+def _unlisted(detail: Detail) -> str:
+    if isinstance(detail["input"], dict):
+        return f"is one table; expected a list of them, each under [[{detail['loc'][-1]}]]"
+    return f"{shown(detail['input'])}: expected a list in brackets"
+
+
+def _short(least: int) -> str:
+    return "is empty; give at least one" if least == 1 else f"expected at least {least} values"
+
+
+def _bound(sign: str, key: str) -> Callable[[Detail], str]:
+    return lambda detail: f"{shown(detail['input'])}: expected {sign} {detail['ctx'][key]}"
+
+
+_MESSAGES: dict[str, Callable[[Detail], str]] = {
+    "missing": lambda detail: "missing; every experiment needs it" if len(detail["loc"]) == 1 else "missing",
+    "extra_forbidden": lambda detail: "unknown key",
+    "string_type": _expected("text in quotes"),
+    "int_type": _expected("a whole number"),
+    "int_from_float": _expected("a whole number"),
+    "float_type": _expected("a number"),
+    "finite_number": _expected("a finite number"),
+    "tuple_type": lambda detail: _unlisted(detail),
+    "dict_type": _expected("a table"),
+    "bool_type": _expected("true or false"),
+    "too_long": lambda detail: f"expected at most {detail['ctx']['max_length']} values",
+    "model_type": _expected("a table"),
+    "model_attributes_type": _expected("a table"),
+    "literal_error": _literal,
+    "string_too_short": lambda detail: "is empty",
+    "too_short": lambda detail: _short(detail["ctx"]["min_length"]),
+    "greater_than": _bound("more than", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than": _bound("less than", "lt"),
+    "less_than_equal": _bound("at most", "le"),
+    "value_error": lambda detail: str(detail["ctx"]["error"]),
+}

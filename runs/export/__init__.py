@@ -1,0 +1,1 @@
+"""A trained run as a model of `transformers`, with its card."""

@@ -1,0 +1,197 @@
+"""The model card of an exported run: what it was trained on and how, what it scored, how to load it, its limits.
+
+Every figure comes from the run's records: its plan, record and scores, and what lies beside it about the data set.
+"""
+
+from archbench.runs.export import usage as code
+from archbench.runs.export.facts import Facts
+from archbench.runs.export.markdown import escaped, table
+
+TASKS = {
+    "generation": "continue a text",
+    "classification": "give a text its label",
+    "translation": "translate a text",
+    "summarization": "summarize a text",
+    "memorization": "tell the string of a key",
+}
+FAMILIES = {
+    "decoder": "a decoder-only transformer",
+    "encoder": "an encoder-only transformer",
+    "encoder-decoder": "an encoder-decoder transformer",
+}
+PIPELINES = {"decoder": "text-generation", "encoder": "fill-mask", "encoder-decoder": "text2text-generation"}
+EARLY = 5  # tokens per parameter below which training has hardly begun
+
+
+def text(facts: Facts) -> str:
+    """The card in Markdown, after metadata in YAML."""
+    parts = [_metadata(facts), _head(facts), _use(facts), _data(facts), _budget(facts), _scores(facts), _limits(facts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def usage(facts: Facts) -> str:
+    """Python code that loads the model from the folder that it is run in and answers an example."""
+    run = facts.run
+    return code.python(
+        run.model.family,
+        run.kind,
+        facts.stock,
+        facts.own_file,
+        facts.example,
+        bool(run.plan.limits.source_length),
+        run.plan.limits.target_length,
+    )
+
+
+def _metadata(facts: Facts) -> str:
+    run = facts.run
+    tags = ["archbench", run.model.family, run.kind]
+    lines = [
+        "library_name: transformers",
+        f"pipeline_tag: {PIPELINES[run.model.family]}",
+        "tags:",
+        *(f"- {t}" for t in tags),
+    ]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _head(facts: Facts) -> str:
+    plan = facts.run.plan
+    return (
+        f"# {escaped(f'{plan.architecture} on {plan.task.name}')}\n\n"
+        f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
+        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. "
+        f"It is run `{facts.record['run']}`, "
+        f"saved as `{facts.model}`."
+    )
+
+
+def _use(facts: Facts) -> str:
+    if facts.stock:
+        needed = "`transformers` alone loads it; no code in this folder is run."
+    elif facts.own_file:
+        needed = (
+            "It needs archbench installed, whose `archbench.architectures.interop` tells `transformers` about its "
+            "models. "
+            "Its architecture is the file `variant.py` in this folder: read it before you let it run, as below. "
+            "Modules of its own that it imports have to be there as well."
+        )
+    else:
+        needed = (
+            "It needs archbench installed, whose `archbench.architectures.interop` tells `transformers` about its "
+            "models; "
+            f"the architecture is archbench's {escaped(facts.run.plan.variant)}. No code in this folder is run."
+        )
+    return f"## How to load\n\n{needed} Run in this folder:\n\n```python\n{usage(facts)}```\n\n{_reading(facts)}"
+
+
+def _reading(facts: Facts) -> str:
+    run, limits = facts.run, facts.run.plan.limits
+    if not limits.source_length:
+        begins = "The text begins what the model goes on with; `<bos>` stands before it."
+    elif run.model.family == "encoder-decoder":
+        begins = "The encoder reads the bare text; the decoder begins with `<bos>`."
+    elif run.model.family == "encoder":
+        begins = "The model reads the text, `<bos>`, and cells of `<mask>` that it fills in, the first one first."
+    else:
+        begins = "The model reads the text and `<bos>`, and writes its answer after it."
+    label = " Its answer is one token, the label." if run.kind == "classification" else ""
+    return (
+        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special "
+        "tokens and labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its "
+        "task only; greedy answers (do_sample=False) are those of archbench, token by token."
+    )
+
+
+def _data(facts: Facts) -> str:
+    data = facts.data
+    if not data:
+        return (
+            "## Task and data\n\nWhat the data set was is recorded in the folder of the comparison, not with this run."
+        )
+    counts = ", ".join(f"{data[f'{split}_examples']:,} {split}" for split in ("train", "validation", "test"))
+    rows = [
+        ("task", f"{data['kind']}: {TASKS[data['kind']]}"),
+        ("data set", data["dataset"]),
+        ("where it comes from", data["origin"]),
+        ("licence of the data", data["licence"]),
+        ("examples", counts),
+        ("training tokens in it", f"{data['train_tokens']:,}"),
+    ]
+    labels = facts.run.tokenizer.labels
+    if labels:
+        rows.append(("labels", ", ".join(labels)))
+    return "## Task and data\n\n" + table(("", ""), rows)
+
+
+def _budget(facts: Facts) -> str:
+    plan, record = facts.run.plan, facts.record
+    rows = [
+        ("parameters", f"{record['parameters']:,} and {record['embedding_parameters']:,} of embeddings and output"),
+        ("training tokens", f"{record['train_tokens']:,} ({record['epochs']:.2f} epochs, {record['steps']:,} steps)"),
+        ("tokens per parameter", f"{record['tokens_per_parameter']:.1f}"),
+        ("training FLOPs", f"{record['train_flops']:.3g} (model FLOPs, optimizer left out)"),
+        ("seed", f"{plan.seed}"),
+        ("held equal in the comparison", plan.match),
+        ("supervision", plan.supervision),
+        ("optimizer", f"{record['optimizer']}, learning rate {record['learning_rate']:g}"),
+        ("precision in training", plan.precision),
+        ("checkpoint", f"the best on validation, step {record['best_step']:,}"),
+    ]
+    if facts.version:
+        rows.append(("trained by", f"archbench {facts.version}"))
+    return "## Budget\n\n" + table(("", ""), rows)
+
+
+def _scores(facts: Facts) -> str:
+    rows = [
+        (row["metric"], f"{row['value']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", f"{row['n']:,}")
+        for row in facts.scores
+    ]
+    shown = table(("metric", "value", "95% interval", "n"), rows)
+    told = "Of this one run on the test split; intervals are over test examples, not over seeds."
+    return f"## Scores\n\n{shown}\n\n{told} {_others(facts)}".rstrip()
+
+
+def _others(facts: Facts) -> str:
+    primary = facts.data.get("primary")
+    rows = [f"{row['name']} {row['value']:.4g}" for row in facts.references if row["metric"] == primary]
+    return escaped(f"Others on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
+
+
+def _limits(facts: Facts) -> str:
+    plan, data, record = facts.run.plan, facts.data, facts.record
+    limits = plan.limits
+    reads = f"reads at most {limits.source_length:,} tokens and " if limits.source_length else ""
+    writes = "one label" if facts.run.kind == "classification" else f"at most {limits.target_length:,} tokens"
+    points = [
+        f"It does one thing, {facts.run.kind} as in {plan.task.name}: it follows no instructions, knows no other task.",
+        f"It {reads}writes {writes}.",
+        f"It has {record['parameters'] + record['embedding_parameters']:,} parameters, and was made to compare "
+        "architectures, not for use.",
+        "What it writes has not been examined for errors of fact, bias or harm.",
+    ]
+    if data:
+        points.insert(1, f"All it has seen is {data['train_examples']:,} training examples ({data['origin']}).")
+    if facts.run.tokenizer.kind in ("char", "word"):
+        points.append(f"A {facts.run.tokenizer.kind} that the training split lacks is read as <unk>.")
+    if record["tokens_per_parameter"] < EARLY:
+        points.append(
+            f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter, where longer training "
+            "may change which architecture does better."
+        )
+    beaten = _beaten(facts)
+    if beaten:
+        points.append(f"It does no better on {data['primary']} than: {', '.join(beaten)}.")
+    return "## What it is not good for\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
+
+
+def _beaten(facts: Facts) -> list[str]:
+    """The reference rows that are as good as this run or better, by the primary metric."""
+    primary = facts.data.get("primary")
+    mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
+    if mine is None:
+        return []
+    sign = -1 if primary == "bits_per_byte" else 1
+    rows = [row for row in facts.references if row["metric"] == primary and sign * row["value"] >= sign * mine]
+    return [f"{row['name']} ({row['value']:.4g})" for row in rows]

@@ -1,0 +1,190 @@
+"""A finished run as a folder that ``transformers`` loads: weights, configurations, tokenizer and a model card.
+
+A run whose model is one of the shapes of ``transformers`` is written as that class, so that nothing of archbench is
+needed to load it; another one loads after ``import archbench.architectures.interop``. No code in the folder is ever
+run by it.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion.quiet import quiet
+from archbench.architectures.families.variant import STOCK
+from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import Masked
+from archbench.runs.base import store
+from archbench.runs.export import card, facts
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import BOS, END, PAD
+from archbench.tasks.text.fast_tokenizers import Layout, pretrained_tokenizer
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the class of ``transformers`` that it is, the files, and Python code that loads and uses it."""
+
+    model: str
+    files: tuple[str, ...]
+    usage: str
+
+
+def export(folder: Path, target: Path) -> Exported:
+    """Write the run in ``folder`` to ``target``, a new or an empty folder: all of it or nothing.
+
+    Raises ``InputError`` where the run is unfinished, diverged, damaged or has no weights of its own, or where
+    ``target`` is no place for it.
+    """
+    target = Path(os.path.realpath(target))
+    try:
+        _vacant(target)
+        return _placed(_exportable(folder), folder, target)
+    except OSError as error:
+        if error.errno in store.FULL:
+            raise
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}; give another folder") from error
+
+
+def settings(run: FinishedRun) -> Any:
+    """The ``GenerationConfig`` by which ``generate`` writes as the task's answers are written, no other tokens.
+
+    A model of whole windows may write until its window is full (``max_length``), others ``max_new_tokens`` with END.
+    """
+    from transformers import GenerationConfig
+
+    decoding, limits = run.decoding, run.plan.limits
+    longest = {"max_new_tokens": decoding["max_tokens"]}
+    if not limits.source_length:
+        longest = {"max_length": limits.target_length + 1}
+    chosen: dict[str, Any] = {"do_sample": decoding["strategy"] == "sample"}
+    if chosen["do_sample"]:
+        chosen |= {key: decoding[key] for key in ("temperature", "top_k", "top_p")}
+    if decoding["strategy"] == "beam":
+        chosen |= {"num_beams": decoding["beams"], "length_penalty": decoding["length_penalty"]}
+    return GenerationConfig(
+        bos_token_id=BOS,
+        eos_token_id=END,
+        pad_token_id=PAD,
+        decoder_start_token_id=BOS if run.model.family == "encoder-decoder" else None,
+        suppress_tokens=(~run.answers).nonzero().squeeze(1).tolist(),
+        **longest,
+        **chosen,
+    )
+
+
+def fast_tokenizer(run: FinishedRun) -> Any:
+    """The run's tokenizer for ``transformers``: BOS stands where the family reads it, texts are cut as in the task."""
+    family, length = run.model.family, run.plan.limits.source_length
+    layout: Layout = "source" if family == "encoder-decoder" else "source-bos"
+    if not length:
+        layout, length = "bos-text", max(1, run.plan.limits.target_length // 2)
+    cut: Literal["left", "right"] = "left" if run.kind == "generation" else "right"
+    padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
+    return pretrained_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
+
+
+def model(run: FinishedRun) -> tuple[Any, bool]:
+    """The run's model as one of ``transformers``, and whether it is a class of its own ("stock") or our adapter's."""
+    from archbench.architectures.conversion import convert, stock
+    from archbench.architectures.interop import adapter, configuration
+
+    made = run.plan
+    if made.variant in STOCK:
+        theirs = stock.created(made.variant, made.size, made.limits)
+        stock.wrap(theirs, made.limits.target_length).load_state_dict(run.model.state_dict())
+        return theirs.eval(), True
+    if type(run.model.objective) is (Masked if run.model.family == "encoder" else Causal):  # who writes as they do
+        with contextlib.suppress(InputError):  # it is none of the shapes
+            return convert.to_transformers(run.model), True
+    name = _known_as(run)
+    config = configuration.described(name, made.variant_text, run.model.family, made.size, made.limits)
+    return adapter.wrapped(run.model, config, None if name else Path(run.variant.path)), False
+
+
+def _known_as(run: FinishedRun) -> str:
+    """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
+    names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names(), *catalogue.ablated()}
+    return next((name for name in sorted(names) if catalogue.find(name).text == run.plan.variant_text), "")
+
+
+def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:
+    """Everything is written aside: in ``target`` where that is there, beside it else."""
+    place = target if target.is_dir() else target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
+    try:
+        with quiet():
+            exported = _write(run, folder, aside)
+        _open_to_others(aside)
+        _move(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return exported
+
+
+def _move(aside: Path, target: Path) -> None:
+    """What was written aside becomes ``target``, or goes into it: it may be where a shell is, or a disk of its own."""
+    if not target.is_dir():
+        os.replace(aside, target)
+        return
+    moved: list[Path] = []
+    try:
+        for path in sorted(aside.iterdir()):
+            moved.append(path.rename(target / path.name))
+        aside.rmdir()
+    except BaseException:
+        for path in moved:
+            path.unlink()
+        raise
+
+
+def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
+    theirs, is_stock = model(run)
+    tokenizer, generation = fast_tokenizer(run), settings(run)
+    theirs.generation_config = generation
+    theirs.save_pretrained(target)
+    generation.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    own_file = not is_stock and not theirs.config.variant
+    if own_file:
+        store.write_text(target / "variant.py", run.plan.variant_text)
+    told = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
+    store.write_text(target / "README.md", card.text(told))
+    files = tuple(sorted(path.name for path in target.iterdir()))
+    return Exported(type(theirs).__name__, files, card.usage(told))
+
+
+def _exportable(folder: Path) -> FinishedRun:
+    record = store.read_record(folder) or {}
+    if record.get("status") == "diverged":
+        raise InputError(f"{folder}: this run diverged and has no model worth exporting: {record.get('error', '')}")
+    run = finished.read(folder)
+    if run.variant.pretrained is not None:
+        raise InputError(
+            f"{folder}: this run scored a checkpoint as it is; its weights are where they were: copy those"
+        )
+    return run
+
+
+def _vacant(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; give a new folder")
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{target}: this folder is not empty; give a new one")
+
+
+def _open_to_others(folder: Path) -> None:
+    """Rights as new files have them: folders that are made aside, and files of safetensors, are their owner's alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    folder.chmod(0o777 & ~mask)
+    for path in folder.iterdir():
+        path.chmod(0o666 & ~mask)

@@ -1,0 +1,65 @@
+"""Python code that loads an exported model and answers one text, as its card shows it: it runs as it stands."""
+
+AUTO = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+}
+ADAPTER = "import archbench.architectures.interop  # noqa: F401 (registers archbench's models with transformers)\n\n"
+PROMPTED = """\
+prompt = tokenizer(text, truncation=True, return_tensors="pt")
+written = model.generate(**prompt)[0, prompt["input_ids"].shape[1] :]
+"""
+SOURCED = """\
+source = tokenizer(text, truncation=True, return_tensors="pt")
+written = model.generate(**source)[0]
+"""
+BEGUN = """\
+start = tokenizer(text, truncation=True, return_tensors="pt")["input_ids"]
+nothing = torch.tensor([[tokenizer.bos_token_id]])  # an empty source
+written = model.generate(nothing, decoder_input_ids=start)[0, start.shape[1] :]
+"""
+FILLED = """\
+settings = GenerationConfig.from_pretrained(folder)
+source = tokenizer(text, truncation=True)["input_ids"]
+written = [tokenizer.mask_token_id] * {cells}
+for cell in range(len(written)):
+    with torch.no_grad():
+        logits = model(torch.tensor([source + written])).logits[0, len(source) + cell]
+    logits[settings.suppress_tokens] = float("-inf")
+{choice}
+    if written[cell] == tokenizer.eos_token_id:
+        break
+"""
+GREEDY = "    written[cell] = int(logits.argmax())"
+SAMPLED = """\
+    logits = TopPLogitsWarper(settings.top_p)(None, logits[None])[0]
+    written[cell] = int(torch.multinomial(logits.softmax(-1), 1))"""
+
+
+def python(
+    family: str,
+    kind: str,
+    stock: bool,
+    own_file: bool,
+    example: str,
+    sourced: bool,
+    target_length: int,
+) -> str:
+    """The code; ``example`` is the text that it answers, ``sourced`` says whether texts are sources or beginnings."""
+    filled = stock and family == "encoder"
+    begun = family == "encoder-decoder" and not sourced
+    names = [AUTO[family], "AutoTokenizer", *(["GenerationConfig"] if filled else [])]
+    names += ["TopPLogitsWarper"] if filled and kind == "generation" else []
+    code = "import torch\n" if filled or begun else ""
+    code += f"from transformers import {', '.join(sorted(names))}\n\n"
+    code += "" if stock else ADAPTER
+    code += 'folder = "."\ntokenizer = AutoTokenizer.from_pretrained(folder)\n'
+    file = ', variant_file="variant.py"' if own_file else ""
+    code += f"model = {AUTO[family]}.from_pretrained(folder{file})\n\ntext = {example!r}\n"
+    if filled:
+        cells = f"{target_length}" if sourced else f"({target_length + 1} - len(source))"
+        code += FILLED.format(cells=cells, choice=SAMPLED if kind == "generation" else GREEDY)
+    else:
+        code += BEGUN if begun else SOURCED if family == "encoder-decoder" else PROMPTED
+    return code + "print(tokenizer.decode(written, skip_special_tokens=True))\n"

@@ -1,0 +1,107 @@
+"""How fast an architecture trains here, measured once and then frozen, for budgets in seconds.
+
+The file is sealed. Where it has changed, all is measured anew, unless finished runs were planned by it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import machine, store
+from archbench.runs.experiment.sections import Task
+from archbench.runs.training.step import READ_STEPS, Stepper
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared
+
+SECONDS = 3.0
+WARM_UP = {"cpu": 3, "cuda": 20}  # steps that are not timed
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is timed: training steps of a task on a device."""
+
+    prepared: Prepared
+    task: Task
+    device: str
+    precision: str
+
+    def key(self, variant: Variant, size: Size) -> str:
+        facts = [self.prepared.digest, self.task.training.model_dump(mode="json"), self.task.supervision]
+        text = json.dumps([*facts, self.device, self.precision, variant.text, asdict(size)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Calibration:
+    """Training speeds by architecture and size, kept in ``root/calibration.json``."""
+
+    def __init__(self, root: Path, say: Callable[[str], None]) -> None:
+        self.path, self.say = root / "calibration.json", say
+
+    def rate(self, work: Work, variant: Variant, size: Size, measure: Callable[[], float]) -> float:
+        """Data tokens per second in training; what ``measure`` says first stands for good. Raises ``InputError``."""
+        known = self._known(work.task.name)
+        key = work.key(variant, size)
+        if key not in known:
+            self.say(f"{work.task.name}: measuring the training speed of {variant.name}")
+            known[key] = {"architecture": variant.name, "tokens_per_second": measure()}
+            store.write_sealed(self.path, known)
+        return float(known[key]["tokens_per_second"])
+
+    def _known(self, dataset: str) -> dict[str, Any]:
+        """What was measured before; nothing where the file is damaged and no run of the data set is finished."""
+        if not self.path.is_file():
+            return {}
+        if store.is_sealed(self.path):
+            return dict(store.read_sealed(self.path))
+        damaged = f"{self.path}: has changed since it was written"
+        if run := self._finished(dataset):
+            raise InputError(
+                f"{damaged}, and {run}, which is finished, was planned by it; put it back, or delete it to measure "
+                "again and train anew what then has another budget"
+            )
+        self.say(f"{damaged}; the training speeds are measured again")
+        return {}
+
+    def _finished(self, dataset: str) -> str | None:
+        """A finished run of the data set."""
+        for folder in sorted((self.path.parent / "runs").glob("*")):
+            row = store.read_intact(folder)
+            if row.get("dataset") == dataset and row.get("status") in store.FINISHED:
+                return folder.name
+        return None
+
+
+def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
+    """Data tokens per second of a few seconds of training."""
+    stepper = Stepper.build(
+        variant.build,
+        size,
+        limits,
+        work.prepared,
+        work.task.training,
+        work.task.supervision == "native",
+        0,
+        work.device,
+        work.precision,
+    )
+    machine.attention(work.device)
+    stream = stepper.stream(tokens=2**60)
+    for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):
+        stepper.step(stepper.ready(batch), 0, 0.1).loss.item()
+    tokens, start = 0, time.perf_counter()
+    for number, (batch, _) in enumerate(stream.start()):
+        stepped = stepper.step(stepper.ready(batch), number, 0.1)
+        tokens += batch.tokens
+        if number % READ_STEPS[work.device]:
+            continue
+        stepped.loss.item()
+        if time.perf_counter() - start > SECONDS:
+            break
+    return tokens / (time.perf_counter() - start)

@@ -1,0 +1,174 @@
+"""Sizes and tokens of one task's architectures, on every axis and under every condition; what was fitted is kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import machine
+from archbench.runs.experiment.sections import HELD, Task
+from archbench.runs.planning import budget
+from archbench.runs.planning.calibrate import Calibration, Work
+from archbench.runs.planning.measurements import Measurements
+from archbench.runs.planning.reading import Cost, Floats, Reading
+from archbench.tasks.base.values import Prepared
+
+KEPT = 0.9 * budget.TOLERANCE  # of FLOPs that may be missed, where tokens are held equal too
+READINGS = 16  # orders of the data that are kept at a time: each has an index for every example
+
+
+class Order(NamedTuple):
+    """What the order of a run's batches depends on, besides the data."""
+
+    seed: int
+    batch_tokens: int
+
+
+class Fitted:
+    """Fits to the budget of the reference, which is the task's first architecture, ``first``.
+
+    ``measurements`` gives those of a variant.
+    """
+
+    def __init__(
+        self,
+        first: Variant,
+        prepared: Prepared,
+        device: str,
+        calibration: Calibration,
+        limits: Limits,
+        measurements: Callable[[Variant], Measurements],
+        cache: Path,
+    ) -> None:
+        self.first, self.prepared, self.device, self.cache = first, prepared, device, cache
+        self.calibration, self.limits, self.measurements = calibration, limits, measurements
+        self.lengths = budget.sample_lengths(prepared.train)
+        self._sizes: dict[tuple[Any, ...], Size] = {}
+        self._readings: dict[Order, Reading] = {}
+
+    def cost(self, task: Task, variant: Variant, size: Size) -> float:
+        """Model FLOPs of training on a data token under the task's supervision."""
+        native = task.supervision == "native"
+        return self.measurements(variant).flops_per_token(size, self.limits, self.lengths, native)
+
+    def supervision(self, task: Task, variant: Variant, size: Size, usual: str) -> str:
+        """The task's supervision; the ``usual`` one where the model has a loss at the same tokens under both."""
+        alike = self.measurements(variant).has_one_loss(size, self.limits, self.lengths)
+        return usual if alike else task.supervision
+
+    def reference(self, task: Task) -> tuple[Variant, Size]:
+        """The first architecture of the task itself, whichever a condition takes."""
+        wanted = task.budget.parameters
+        assert wanted is not None
+        first = self.first
+        return first, self._fit(task, first, "parameters", float(wanted))
+
+    def size(self, task: Task, variant: Variant, match: str) -> Size:
+        """The size that equals the reference's on this axis."""
+        first, reference = self.reference(task)
+        if variant.name == first.name:
+            return reference
+        if match == "flops":
+            return self._fit(task, variant, match, self.cost(task, first, reference))
+        parameters = self.measurements(first).counts(reference, self.limits).parameters
+        return self._fit(task, variant, "parameters", float(parameters))
+
+    def tokens(self, task: Task, variant: Variant, match: str) -> int:
+        """The training tokens that equal the reference's budget on this axis, or the task's share of it."""
+        settings, (first, reference) = task.budget, self.reference(task)
+        if settings.seconds is not None:
+            timed = (variant, self.size(task, variant, match)) if match == "seconds" else (first, reference)
+            tokens = settings.seconds * self._rate(task, *timed)
+        elif settings.flops is not None:
+            tokens = settings.flops / self.cost(task, first, reference)
+        else:
+            tokens = float(settings.tokens or 0)
+        if match == "flops-by-tokens":
+            size = self.size(task, variant, match)
+            tokens *= self.cost(task, first, reference) / self.cost(task, variant, size)
+        return max(1, round(tokens * task.share))
+
+    def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
+        """The training tokens of the run that reads the data in this order.
+
+        They are those of ``tokens`` unless the match holds FLOPs equal: then the run's own batches are to cost what
+        the reference's do. Where the match holds tokens equal too, both miss by half of what these batches cost more or
+        less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may miss tokens by more.
+        """
+        expected = self.tokens(task, variant, match)
+        if "flops" not in HELD[match] or variant.name == self.first.name:
+            return expected
+        cost = self._example_cost(task, variant, self.size(task, variant, match))
+        target, reading = self._reference_flops(task, match, order), self._reading(order)
+        if "tokens" not in HELD[match]:
+            return reading.tokens(target, cost)
+        excess = reading.flops(expected, cost) / target - 1
+        if abs(excess) <= budget.TOLERANCE / 2:
+            return expected
+        kept = float(np.clip(excess / 2, -KEPT, KEPT))
+        return reading.tokens(target * (1 + kept), cost)
+
+    def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
+        """The figures of the reference, reading in the same order, on the axes that the match holds equal."""
+        first, reference = self.reference(task)
+        figures = {
+            "parameters": float(self.measurements(first).counts(reference, self.limits).parameters),
+            "tokens": float(self.tokens(task, first, match)),
+            "flops": self._reference_flops(task, match, order) if "flops" in HELD[match] else 0.0,
+            "seconds": (task.budget.seconds or 0.0) * task.share,
+        }
+        return {axis: figures[axis] for axis in HELD[match]}
+
+    def _reference_flops(self, task: Task, match: str, order: Order) -> float:
+        """What the reference's training costs when it reads the data in this order."""
+        first, reference = self.reference(task)
+        cost = self._example_cost(task, first, reference)
+        return self._reading(order).flops(self.tokens(task, first, match), cost)
+
+    def _reading(self, order: Order) -> Reading:
+        if order not in self._readings:
+            while len(self._readings) >= READINGS:
+                del self._readings[next(iter(self._readings))]
+            self._readings[order] = Reading(self.prepared.train, order.batch_tokens, order.seed)
+        return self._readings[order]
+
+    def _example_cost(self, task: Task, variant: Variant, size: Size) -> Cost:
+        """Measures the model FLOPs of training on each example, once for all examples of the same lengths."""
+        native, measurements = task.supervision == "native", self.measurements(variant)
+
+        def cost(source: Floats, target: Floats) -> Floats:
+            columns = target.max(initial=0.0) + 1.0
+            pairs, place = np.unique(source * columns + target, return_inverse=True)
+            lengths = pairs // columns, pairs % columns
+            return measurements.example_flops(size, self.limits, lengths, native)[place]
+
+        return cost
+
+    def _rate(self, task: Task, variant: Variant, size: Size) -> float:
+        work = Work(self.prepared, task, self.device, self.precision(task))
+        measurements = self.measurements(variant)
+        return self.calibration.rate(
+            work, variant, size, lambda: measurements.rate(work, size, self.limits, self.cache)
+        )
+
+    def precision(self, task: Task) -> str:
+        """What matrix products are computed in."""
+        return machine.precision(task.training.precision, self.device)
+
+    def _fit(self, task: Task, variant: Variant, axis: str, target: float) -> Size:
+        wanted = task.budget.parameters
+        assert wanted is not None
+        key = (variant.name, axis, target, task.model, wanted, task.supervision)
+        if key not in self._sizes:
+            width = task.model.width or budget.reference_width(wanted)
+            heads = task.model.heads or budget.usual_heads(width)
+            start = Size(width, heads, 1, 1)
+            coarse = wanted >= budget.COARSE_FROM
+            native = task.supervision == "native" if axis == "flops" else None
+            self._sizes[key] = self.measurements(variant).fit(
+                start, self.limits, self.lengths, native, target, coarse, task.model.depth
+            )
+        return self._sizes[key]

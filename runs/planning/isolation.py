@@ -1,0 +1,260 @@
+"""The architectures of a comparison. The code of a user's variant runs in a process of its own.
+
+So no variant can change what another one computes, or how it is planned. The answers of such a process are cached in
+``cache/variants`` under the hash of everything that determines them; the next comparison starts no process for known
+answers.
+"""
+
+import contextlib
+import hashlib
+import pickle
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue, sandbox, sources
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import child, store
+from archbench.runs.base.plan import Plan
+from archbench.runs.planning import compliance, measurements
+from archbench.runs.planning.measurements import Measurements
+from archbench.runs.scoring import references
+from archbench.tasks.base.errors import InputError, one_line
+
+FOLDERS = ("architectures", "runs", "tasks")  # whose code an answer depends on
+DESCRIBED = ("name", "path", "family", "document", "text")  # of a variant
+STANDARD_ERROR = 2  # where a variant's process prints
+
+
+class Architectures:
+    """Finds the architectures of an experiment in ``folder``; close it, or use it as a context."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder, self.cache = folder, cache
+        self._found: dict[str, Variant] = {}
+        self._processes: dict[str, _Process] = {}  # by the path of their variant, and by its name in plans
+
+    def __enter__(self) -> "Architectures":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in set(self._processes.values()):
+            process.close()
+
+    def find(self, place: str) -> Variant:
+        """The variant at a name or path; a variant with a process of its own cannot be built in this one."""
+        if place not in self._found:
+            found = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
+            self._found[place] = found
+        return self._found[place]
+
+    def measurements(self, variant: Variant) -> Measurements:
+        """Measurements of a variant that ``find`` returned."""
+        process = self._processes.get(variant.path)
+        return Measurements(partial(measurements.answer, variant) if process is None else process.ask)
+
+    def check_contract(
+        self, variant: Variant, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Raises ``InputError`` if a foreign variant breaks the contract, also at the ``lengths`` of its tasks."""
+        process = self._processes.get(variant.path)
+        question = "contract", self.cache, tuple(lengths), contract.THOROUGH
+        if process is not None and not process.knows(*question):
+            say(f"{variant.name}: checking the contract, thoroughly since its text is new: a minute or two")
+            process.ask(*question)
+
+    def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
+        """Raises ``InputError`` if a foreign variant computes more than it declares, at the size of its runs."""
+        for plan in {(plan.code, plan.size, plan.limits, plan.native): plan for plan in plans if plan.foreign}.values():
+            process = self._processes[plan.code]
+            question = "planned", replace(plan.size, dropout=0.0), plan.limits, plan.native
+            if not process.knows(*question):
+                say(f"{plan.architecture}: counting the FLOPs of a training step at the size of its runs")
+                process.ask(*question)
+
+    def make_references(self, plan: Plan, root: Path) -> None:
+        """Makes the reference rows of a data set if they are missing; ``plan`` is of the run that makes them."""
+        if not plan.foreign:
+            references.make_missing(plan, root)
+        else:
+            self._processes[plan.code].ask("references", plan, root, kept=False)
+
+    def _isolated(self, place: str) -> Variant:
+        process = _Process(place, self.folder, self.cache)
+        try:
+            described = process.ask("describe")
+        except BaseException:
+            process.close()
+            raise
+        variant = Variant(**described, own=False, build=partial(_refuse, described["name"]))
+        self._processes |= {variant.path: process, code(place, variant): process}
+        return variant
+
+
+def code(place: str, variant: Variant) -> str:
+    """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
+    return str(Path(variant.path).resolve()) if place.endswith(".py") else place
+
+
+class _Process:
+    """One variant's process, which starts at the first question without a cached answer, and its answers."""
+
+    def __init__(self, place: str, folder: Path, cache: Path) -> None:
+        self.place, self.folder = place, folder.absolute()
+        self.kept = _Kept(cache, place, catalogue.foreign_text(place, folder), self.folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._busy = False
+
+    def knows(self, question: str, *arguments: Any) -> bool:
+        return _hash(question, arguments) in self.kept.answers
+
+    def ask(self, question: str, *arguments: Any, kept: bool = True) -> Any:
+        """The answer, a JSON value; raises ``InputError`` if the variant is wrong or fails."""
+        key = _hash(question, arguments)
+        if kept and key in self.kept.answers:
+            return self.kept.answers[key]
+        if self._connection is None:
+            given = self.place, str(self.folder), str(sandbox.SECONDS)
+            started = child.start("archbench.runs.planning.isolation:serve", given, child.ONE_THREAD, STANDARD_ERROR)
+            self._process, self._connection = started
+        answer, problem = self._exchanged(question, arguments)
+        if problem:
+            raise InputError(problem)
+        if kept:
+            self.kept.add(key, answer)
+        return answer
+
+    def close(self) -> None:
+        """Saves the answers and ends the process, immediately if it is still working."""
+        if self._connection is None or self._process is None:
+            return
+        if not self._busy:
+            with contextlib.suppress(OSError, EOFError):
+                self._connection.send(None)
+                self.kept.write(self._connection.recv())
+        self._process.kill()
+        self._end()
+
+    def _exchanged(self, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
+        assert self._connection is not None
+        self._busy = True
+        try:
+            self._connection.send((question, arguments))
+            answer, problem = self._connection.recv()
+        except (EOFError, OSError):
+            words = question.replace("_", " ")
+            raise InputError(f"{self.place}: its code ends its process ({child.how(self._end())}; {words})") from None
+        self._busy = False
+        return answer, problem
+
+    def _end(self) -> int:
+        """Waits for the process and returns its exit status."""
+        assert self._connection is not None and self._process is not None
+        self._connection.close()
+        self._connection = None
+        return child.ended(self._process)
+
+
+class _Kept:
+    """Answers about a variant in a file; valid as long as every module that it loaded is unchanged."""
+
+    def __init__(self, cache: Path, place: str, text: str, folder: Path) -> None:
+        key = compliance.digest([place, str(folder), text], FOLDERS)
+        self.path = cache / "variants" / f"{key}.json"
+        self.answers: dict[str, Any] = {}  # by the hash of the question
+        self._changed = False
+        with contextlib.suppress(InputError, KeyError, TypeError, AttributeError):
+            found = store.read_sealed(self.path) if self.path.is_file() else {"loaded": {}, "answers": {}}
+            if all(_sha256(path) == digest for path, digest in found["loaded"].items()):
+                self.answers = dict(found["answers"])
+
+    def add(self, key: str, answer: Any) -> None:
+        self.answers[key], self._changed = answer, True
+
+    def write(self, loaded: dict[str, str]) -> None:
+        """Saves the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
+        if self._changed:
+            with contextlib.suppress(OSError):  # else they are asked for again
+                store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
+
+
+def serve(connection: Connection, place: str, folder: str, seconds: str) -> None:
+    """The main loop of a variant's process: answers questions; at the end it reports the modules that were loaded.
+
+    ``seconds`` is the limit for each piece of the variant's work.
+    """
+    sandbox.SECONDS = float(seconds)
+    while (asked := connection.recv()) is not None:
+        question, arguments = asked
+        connection.send(_attempt(place, Path(folder), question, arguments))
+    connection.send({path: _sha256(path) for path in sources.loaded_files()})
+    connection.recv()  # until the parent ends this process
+
+
+def _attempt(place: str, folder: Path, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
+    """An answer, or the reason why there is none."""
+    try:
+        variant = _found(place, folder)
+        if question in _ANSWERS:
+            return _ANSWERS[question](variant, *arguments), ""
+        return measurements.answer(variant, question, *arguments), ""
+    except InputError as error:
+        return None, str(error)
+    except Exception as error:
+        return None, f"{place}: {question.replace('_', ' ')} fails: {one_line(error)}"
+
+
+@lru_cache(maxsize=1)
+def _found(place: str, folder: Path) -> Variant:
+    return catalogue.find(place, folder)
+
+
+def _describe(variant: Variant) -> dict[str, str]:
+    return {key: getattr(variant, key) for key in DESCRIBED}
+
+
+def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]], trials: contract.Trials) -> None:
+    compliance.hold(variant, cache, lambda line: None, lengths, trials)
+
+
+def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:
+    compliance.hold_plan(variant, size, limits, native)
+
+
+def _references(variant: Variant, plan: Plan, root: Path) -> None:
+    references.make_missing(plan, root)
+
+
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "describe": _describe,
+    "contract": _contract,
+    "planned": _planned,
+    "references": _references,
+}
+
+
+def _refuse(name: str, size: Size, limits: Limits) -> NoReturn:
+    raise AssertionError(f"{name} is built in its own process only")
+
+
+def _hash(question: str, arguments: tuple[Any, ...]) -> str:
+    """A key for a question; equal questions may get different keys, at the cost of asking again."""
+    return hashlib.sha256(pickle.dumps((question, arguments))).hexdigest()
+
+
+def _sha256(path: str) -> str:
+    """SHA-256 of a file's content; "" if it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,147 @@
+"""From an experiment to its runs: data prepared, sizes fitted to the budget, one plan for every run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from archbench.runs.base import machine
+from archbench.runs.base.placement import Entry, Placed
+from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.planning import pretrained
+from archbench.runs.planning.calibrate import Calibration
+from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.planner import Planner
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.kinds.task import prepare
+
+THREADS = 1  # of every worker process
+# counts that a user should hear of
+TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All runs of an experiment, in its order, where each stands, and a row for each of its data sets.
+
+    ``later`` are the runs that wait for trials, with the recipe as it stands.
+    """
+
+    plans: tuple[Plan, ...]
+    entries: tuple[Entry, ...]
+    datasets: tuple[dict[str, Any], ...]
+    later: tuple[Plan, ...] = ()
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """The tasks with runs that wait for trials."""
+        return tuple(dict.fromkeys(plan.task.name for plan in self.later))
+
+
+def plan(
+    experiment: Experiment,
+    *,
+    device: str,
+    deterministic: bool,
+    cache: Path,
+    root: Path,
+    say: Say,
+    architectures: Architectures | None = None,
+) -> Matrix:
+    """Prepare the data, fit every size and name every run; raises ``InputError`` before anything is trained.
+
+    What a match by time needs to measure is measured once and kept in ``root``; so are the outcomes of trials.
+    ``architectures`` finds the experiment's; None: only while it is planned.
+    """
+    if architectures is None:
+        with Architectures(Path(experiment.folder), cache) as opened:
+            where: dict[str, Any] = {"cache": cache, "root": root, "say": say, "architectures": opened}
+            return plan(experiment, device=device, deterministic=deterministic, **where)
+    places: list[Placed] = []
+    later: list[Placed] = []
+    datasets = []
+    rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
+    setting = Setting(device, deterministic, THREADS, cache, rate)
+    for task in experiment.tasks:
+        say(f"{task.name}: preparing the data")
+        checkpoints = [found for place in task.architectures if (found := architectures.find(place)).pretrained]
+        if len(checkpoints) < len(task.architectures):
+            prepared = _prepared(task_config(task, experiment.folder), cache, say)
+            datasets.append(dataset_row(prepared, task.primary))
+            planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
+            places += planner.trials()
+            places += planner.placed()
+            later += planner.later()
+        for variant in checkpoints:
+            prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)
+            first = not datasets or datasets[-1]["dataset"] != task.name
+            datasets += [dataset_row(prepared, task.primary)] if first else []
+            one = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
+            places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
+    entries = dict.fromkeys(entry for _, entry in places)
+    return Matrix(_merged(places), tuple(entries), tuple(datasets), _merged(later))
+
+
+def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:
+    """Every run once; one that serves several axes names them all. What makes the headline comes first."""
+    plans: dict[str, Plan] = {}
+    axes = {entry.dataset: entry.match for _, entry in reversed(places)}
+    early = {entry.run for _, entry in places if _heads(entry, axes)}
+    for one, _ in places:
+        known = plans.get(one.run)
+        if known is not None:
+            match = dict.fromkeys((*known.match.split(","), *one.match.split(",")))
+            targets, references = {**one.targets, **known.targets}, known.references or one.references
+            one = replace(known, match=",".join(match), targets=targets, references=references)
+        plans[one.run] = replace(one, stage=int(one.run not in early))
+    return tuple(plans.values())
+
+
+def _heads(entry: Entry, axes: Mapping[str, str]) -> bool:
+    """Whether an entry stands under its data set's first condition, or is a trial that others wait for."""
+    first = not entry.condition and entry.match == axes[entry.dataset]
+    return first and entry.role in ("compared", "trial")
+
+
+def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
+    prepared = prepare(config, cache, say)
+    counted = _counted(prepared.notes)
+    if counted:
+        say(f"{config.name}: {counted}")
+    return prepared
+
+
+def _counted(notes: Mapping[str, int]) -> str:
+    """What was cut, left out or not known, in words: "287 train truncated sources"."""
+    told = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
+    return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in told)
+
+
+def task_config(task: Task, folder: str) -> TaskConfig:
+    """The part of a task that decides its encoded examples."""
+    own = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if hasattr(task, field.name)}
+    return TaskConfig(**own, folder=folder)
+
+
+def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
+    """A data set's row: what it is, where it comes from, how much of it there is; its own metric if none is stated."""
+    splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    tokens = int(prepared.train.source_lengths.sum() + prepared.train.target_lengths.sum())
+    return {
+        "dataset": prepared.name,
+        "kind": prepared.kind,
+        "primary": primary or prepared.primary,
+        "licence": prepared.licence,
+        "origin": prepared.origin,
+        "digest": prepared.digest,
+        "tokenizer": prepared.tokenizer.kind,
+        "vocabulary": prepared.tokenizer.vocabulary,
+        "source_length": prepared.config.source_length,
+        "target_length": prepared.config.target_length,
+        **{f"{split}_examples": len(examples) for split, examples in splits.items()},
+        "train_tokens": tokens,
+        "notes": dict(prepared.notes),
+    }

@@ -1,0 +1,166 @@
+"""What planning measures of a variant: the size that meets a budget, counts, FLOPs, speed.
+
+Questions and answers are plain values, so that a user's variant can be measured in another process.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.architectures.families.size import Counts, Limits, Size, count, heads
+from archbench.architectures.families.variant import Variant
+from archbench.runs.experiment.sections import Task
+from archbench.runs.planning import budget, calibrate
+from archbench.runs.planning.budget import Lengths
+from archbench.runs.training import optimizer
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.kinds.task import prepare
+
+Ask = Callable[..., Any]  # (question, *arguments) -> a JSON value
+
+
+class Measurements:
+    """Measurements of one variant; ``answer`` runs in this process or asks the variant's own process."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def fit(
+        self,
+        start: Size,
+        limits: Limits,
+        lengths: Lengths,
+        native: bool | None,
+        target: float,
+        coarse: bool,
+        depth: int | None,
+    ) -> Size:
+        """The size whose FLOPs a token under this supervision, or parameters (None), are within 1% of ``target``.
+
+        ``coarse``: the feed-forward width goes in steps of ``budget.COARSE``. ``depth`` None: any. Raises
+        ``InputError`` where there is no such size.
+        """
+        return Size(**self._ask("fit", start, limits, lengths, native, target, coarse, depth))
+
+    def counts(self, size: Size, limits: Limits) -> Counts:
+        return Counts(**self._ask("counts", size, limits))
+
+    def heads(self, size: Size, limits: Limits) -> int | None:
+        found: int | None = self._ask("heads", size, limits)
+        return found
+
+    def flops_per_token(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> float:
+        """Model FLOPs of training on a data token of examples with these source and target lengths."""
+        return float(self._ask("flops_per_token", size, limits, lengths, native))
+
+    def example_flops(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> NDArray[np.float64]:
+        """Model FLOPs (n,) of training on each of n examples with these source and target lengths."""
+        return np.array(self._ask("example_flops", size, limits, lengths, native), np.float64)
+
+    def has_one_loss(self, size: Size, limits: Limits, lengths: Lengths) -> bool:
+        """Whether native and target supervision ask for a loss at the same tokens."""
+        return bool(self._ask("has_one_loss", size, limits, lengths))
+
+    def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
+        """Model FLOPs of writing answers of these lengths to sources of these lengths."""
+        return float(self._ask("answer_flops", size, limits, lengths))
+
+    def optimizer_flops(self, size: Size, limits: Limits, name: str) -> float:
+        """FLOPs of one step of an optimizer."""
+        return float(self._ask("optimizer_flops", size, limits, name))
+
+    def rate(self, work: calibrate.Work, size: Size, limits: Limits, cache: Path) -> float:
+        """Data tokens per second in training, measured now."""
+        config = work.prepared.config
+        return float(self._ask("rate", config, cache, work.task, work.device, work.precision, size, limits))
+
+
+def answer(variant: Variant, question: str, *arguments: Any) -> Any:
+    """Measures a variant in this process."""
+    return _ANSWERS[question](variant, *arguments)
+
+
+@lru_cache(maxsize=256)
+def _blank(variant: Variant, size: Size, limits: Limits) -> Any:
+    """The model without memory for its weights."""
+    return budget.blank(variant.build, size, limits, variant.name)
+
+
+def _fit(
+    variant: Variant,
+    start: Size,
+    limits: Limits,
+    lengths: Lengths,
+    native: bool | None,
+    target: float,
+    coarse: bool,
+    depth: int | None,
+) -> dict[str, Any]:
+    measure = budget.parameters if native is None else budget.flops_per_token(lengths, native)
+    return asdict(budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth))
+
+
+def _counts(variant: Variant, size: Size, limits: Limits) -> dict[str, int]:
+    return asdict(count(_blank(variant, size, limits)))
+
+
+def _heads(variant: Variant, size: Size, limits: Limits) -> int | None:
+    return heads(_blank(variant, size, limits))
+
+
+def _flops_per_token(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> float:
+    return budget.flops_per_token(lengths, native)(_blank(variant, size, limits))
+
+
+def _example_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> list[float]:
+    model = _blank(variant, size, limits)
+    flops = model.objective.training_flops(model, *lengths, native).model
+    found: list[float] = np.broadcast_to(flops, lengths[0].shape).tolist()
+    return found
+
+
+def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> bool:
+    model = _blank(variant, size, limits)
+    native, target = (model.objective.loss_tokens(*lengths, model, native) for native in (True, False))
+    return bool(np.array_equal(native, target))
+
+
+def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> float:
+    model = _blank(variant, size, limits)
+    return float(np.sum(model.objective.answer_flops(model, *lengths)))
+
+
+def _optimizer_flops(variant: Variant, size: Size, limits: Limits, name: str) -> float:
+    return optimizer.flops(_blank(variant, size, limits), name)
+
+
+def _rate(
+    variant: Variant,
+    config: TaskConfig,
+    cache: Path,
+    task: Task,
+    device: str,
+    precision: str,
+    size: Size,
+    limits: Limits,
+) -> float:
+    work = calibrate.Work(prepare(config, cache), task, device, precision)
+    return calibrate.measured(work, variant, size, limits)
+
+
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    "fit": _fit,
+    "counts": _counts,
+    "heads": _heads,
+    "flops_per_token": _flops_per_token,
+    "example_flops": _example_flops,
+    "has_one_loss": _has_one_loss,
+    "answer_flops": _answer_flops,
+    "optimizer_flops": _optimizer_flops,
+    "rate": _rate,
+}

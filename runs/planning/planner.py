@@ -1,0 +1,218 @@
+"""The runs of one task: trials, axes, conditions, controls."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import disk
+from archbench.runs.base.placement import Entry, Placed
+from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.experiment.sections import Experiment, Task, Training
+from archbench.runs.planning import isolation
+from archbench.runs.planning.calibrate import Calibration
+from archbench.runs.planning.fitted_sizes import Fitted, Order
+from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.trials import Trials
+from archbench.runs.training import compiled
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared
+
+OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
+CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
+HALF = 0.5
+
+
+class Planner:
+    """Plans the runs of one task under all of its conditions."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        task: Task,
+        prepared: Prepared,
+        setting: Setting,
+        calibration: Calibration,
+        root: Path,
+        architectures: Architectures,
+    ) -> None:
+        self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
+        self.root, self.architectures = root, architectures
+        self.variants = self._variants(task)
+        self.conditions = [each for each in experiment.conditions if each.name == task.name]
+        self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+        first, measurements = self.variants[0][1], architectures.measurements
+        where = setting.device, calibration, self.limits
+        self.fitted = Fitted(first, prepared, *where, measurements, setting.cache)
+
+    def trials(self) -> list[Placed]:
+        """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
+        return [one for trials in self._trials for one in trials.placed()]
+
+    def placed(self) -> list[Placed]:
+        """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
+        return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
+
+    def later(self) -> list[Placed]:
+        """The runs that wait for trials, with the recipe as it stands without them."""
+        return [placed for trials, placed in self._wanted() if not self._is_decided(trials, placed[1].architecture)]
+
+    def _wanted(self) -> Iterator[tuple[Trials | None, Placed]]:
+        """All runs of the task, of its conditions and its controls, in this order, and the trials each waits for."""
+        for number, task in enumerate((self.task, *self.conditions)):
+            trials = self._trials_of(task)
+            yield from ((trials, one) for one in self._compared(task, references=number == 0))
+        if self.task.name in self.experiment.controls:
+            trials = self._trials_of(self.task)
+            yield from ((trials, one) for one in self._controls())
+
+    @staticmethod
+    def _is_decided(trials: Trials | None, architecture: str) -> bool:
+        """A control has its architecture's name in front of its own."""
+        return trials is None or architecture.partition(", ")[0] in trials.ended
+
+    @cached_property
+    def _trials(self) -> list[Trials]:
+        """The trials of the task and of each condition that is tuned by itself."""
+        shared = [each for each in (self.task, *self.conditions) if not each.retuned]
+        tuned = [(self.task, shared), *((each, [each]) for each in self.conditions if each.retuned)]
+        return [
+            Trials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
+            for task, those in tuned
+            if task.tuning is not None and (entered := self._entered(those))
+        ]
+
+    def _trials_of(self, task: Task) -> Trials | None:
+        own = task if task.retuned else self.task
+        return next((trials for trials in self._trials if trials.task is own), None)
+
+    def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
+        """Every architecture of these once."""
+        found = [one for each in tasks for one in self._variants(each)]
+        return list({variant.name: (place, variant) for place, variant in found}.values())
+
+    def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
+        """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
+        names = {variant.name for _, variant in entered}
+        return names & {name for pair in self.experiment.contrasts for name in pair} or names
+
+    def _compared(self, task: Task, references: bool) -> Iterator[Placed]:
+        """Axis by axis, architecture by architecture, seed by seed."""
+        for match in task.budget.match:
+            for position, (place, variant) in enumerate(self._variants(task)):
+                for seed in task.seeds:
+                    first = references and position == 0 and seed == task.seeds[0]
+                    one = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
+                    role = "compared" if task.share == 1 else "share"
+                    yield one, Entry(one.run, task.name, task.condition, match, role, variant.name, task.share)
+
+    def _controls(self) -> Iterator[Placed]:
+        """The first architecture again with other seeds, and with half its budget."""
+        (place, variant), match = self.variants[0], self.task.budget.match[0]
+        again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
+        half = self.task.model_copy(update={"share": HALF})
+        for name, task in ((f"{variant.name}, again", again), (f"{variant.name}, half the budget", half)):
+            for seed in task.seeds:
+                one = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
+                yield one, Entry(one.run, task.name, "", match, "control", name, task.share)
+
+    def _variants(self, task: Task) -> list[tuple[str, Variant]]:
+        found = [(place, self.architectures.find(place)) for place in task.architectures]
+        return [(place, variant) for place, variant in found if variant.pretrained is None]
+
+    def _recipe(self, task: Task, variant: Variant) -> Training:
+        """How an architecture is trained: as the condition says, else its trials, else the task for it or for all."""
+        own = task.tuned.get(variant.name)
+        found = own.model_dump(exclude_none=True) if own else {}
+        trials = self._trials_of(task)
+        if trials is not None:
+            point = trials.best.get(variant.name)
+            found = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+        return task.training.model_copy(update={key: value for key, value in found.items() if key not in task.fixed})
+
+    @cached_property
+    def _whole(self) -> float:
+        """Data tokens of the training split."""
+        train = self.prepared.train
+        return max(1.0, float(train.source_lengths.sum() + train.target_lengths.sum()))
+
+    def _epochs(self, task: Task) -> float:
+        """Passes over the training data of the architecture that reads the most of it."""
+        match, variants = task.budget.match[0], [variant for _, variant in self._variants(task)]
+        return max(self.fitted.tokens(task, variant, match) for variant in variants) / self._whole
+
+    @cached_property
+    def _predictions(self) -> int:
+        return disk.predictions(self.prepared)
+
+    def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
+        """Raises ``InputError`` where so many tokens are more passes than the budget allows."""
+        most = task.budget.epochs
+        if most is not None and tokens > most * self._whole:
+            raise InputError(
+                f"tasks.{task.name}.budget.epochs: {most:g}: {variant.name} would read its {self._whole:,.0f} training "
+                f"tokens {tokens / self._whole:.1f} times; give more data or fewer tokens, or allow more epochs"
+            )
+
+    def _scoring_flops(self, variant: Variant, size: Size) -> float:
+        """What likelihoods and answers of the test examples take, doubled for float32."""
+        test = self.prepared.test
+        lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        return 4.0 * self.architectures.measurements(variant).answer_flops(size, self.limits, lengths)
+
+    def _plan(
+        self,
+        task: Task,
+        place: str,
+        variant: Variant,
+        match: str,
+        seed: int,
+        training: Training,
+        *,
+        trial: bool = False,
+        references: bool = False,
+    ) -> Plan:
+        size = self.fitted.size(task, variant, match)
+        self._check_epochs(task, variant, self.fitted.tokens(task, variant, match))
+        order = Order(seed, training.batch_tokens)
+        tokens = self.fitted.run_tokens(task, variant, match, order)
+        measured, flops = self.architectures.measurements(variant), tokens * self.fitted.cost(task, variant, size)
+        update = measured.optimizer_flops(size, self.limits, training.optimizer)
+        stepping = update * tokens / training.batch_tokens
+        scoring = 0.0 if trial else self._scoring_flops(variant, size)
+        return Plan(
+            experiment=self.experiment.name,
+            architecture=variant.name,
+            variant=isolation.code(place, variant),
+            variant_text=variant.text,
+            family=variant.family,
+            task=self.prepared.config,
+            data=self.prepared.digest,
+            vocabulary=self.limits.vocabulary,
+            seed=seed,
+            match=match,
+            supervision=self.fitted.supervision(task, variant, size, self.task.supervision),
+            training=compiled.chosen(training, self.setting.device, flops),
+            size=replace(size, dropout=training.dropout),
+            counts=measured.counts(size, self.limits),
+            targets=self.fitted.targets(task, match, order),
+            tokens=tokens,
+            flops=flops,
+            optimizer_flops=stepping,
+            device=self.setting.device,
+            precision=self.fitted.precision(task),
+            threads=self.setting.threads,
+            deterministic=self.setting.deterministic,
+            cache=str(self.setting.cache),
+            expected_seconds=OVERHEAD + (flops + stepping + scoring) / self.setting.speed,
+            description=variant.document,
+            references=references,
+            trial=trial,
+            heads=measured.heads(size, self.limits),
+            breaks=", ".join(variant.breaks),
+            predictions=0 if trial else self._predictions,
+            foreign=catalogue.is_foreign(place),
+        )

@@ -1,0 +1,83 @@
+"""Checkpoints in a comparison: scored as they are, with their own tokenizers, outside of any match."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from archbench.architectures.families.size import Limits, count
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import disk, store
+from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.experiment.sections import AS_IS, Experiment, Task
+from archbench.runs.training import compiled
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.kinds.task import prepare
+
+TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts to hear of
+SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
+
+
+def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[str], None]) -> Prepared:
+    """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
+    assert variant.pretrained is not None
+    text = variant.pretrained.tokenizer
+    path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    if not path.is_file() or path.read_bytes() != text.encode():
+        store.write_text(path, text)
+    say(f"{general.name}: encoding for {variant.name} with its own tokenizer")
+    own = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
+    found = prepare(own, cache)
+    counts = [f"{found.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if found.notes.get(key)]
+    if counts:
+        say(f"{general.name}: {variant.name}: {', '.join(counts)}")
+    return found
+
+
+def plan(
+    experiment: Experiment, task: Task, variant: Variant, prepared: Prepared, setting: Setting, references: bool
+) -> Plan:
+    """The one run that scores a checkpoint; raises ``InputError`` where it is too short for the task."""
+    pretrained = variant.pretrained
+    assert pretrained is not None
+    limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+    if pretrained.length is not None and limits.length > pretrained.length:
+        raise InputError(
+            f"{variant.path}: has room for {pretrained.length - 1} tokens of source and target, but {task.name} needs "
+            f"{limits.length - 1}; shorten its context, source_length or target_length"
+        )
+    model = pretrained.blank(limits)
+    source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
+    scoring = SCORING * float(np.sum(model.objective.answer_flops(model, source, target)))
+    return Plan(
+        experiment=experiment.name,
+        architecture=variant.name,
+        variant=str(Path(variant.path).resolve()),
+        variant_text=variant.text,
+        family=variant.family,
+        task=prepared.config,
+        data=prepared.digest,
+        vocabulary=limits.vocabulary,
+        seed=task.seeds[0],
+        match=AS_IS,
+        supervision=task.supervision,
+        training=compiled.chosen(task.training, setting.device, 0.0),
+        size=pretrained.size,
+        counts=count(model),
+        targets={},
+        tokens=0,
+        flops=0.0,
+        optimizer_flops=0.0,
+        device=setting.device,
+        precision="float32",
+        threads=setting.threads,
+        deterministic=setting.deterministic,
+        cache=str(setting.cache),
+        expected_seconds=scoring / setting.speed,
+        description=variant.document,
+        references=references,
+        predictions=disk.predictions(prepared),
+    )

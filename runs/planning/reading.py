@@ -1,0 +1,65 @@
+"""What a run will read and what that costs, exactly and before it trains: its order is a pure function of the seed.
+
+The mean over all examples is not enough. A budget of less than an epoch reads some of the batches, each of examples of
+similar lengths, and what a token costs depends on these: for an encoder, whose canvas is as long for a short example as
+for a long one, by about a hundredth from seed to seed.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.runs.training.batches import Examples, Indices, plan_epoch
+
+Floats = NDArray[np.float64]
+Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> FLOPs of each example (n,)
+
+
+class Reading:
+    """The examples in the order in which a ``training.batches.Stream`` of the same arguments gives them."""
+
+    def __init__(self, examples: Examples, batch_tokens: int, seed: int) -> None:
+        self.examples, self.batch_tokens, self.seed = examples, batch_tokens, seed
+        self._orders: dict[int, Indices] = {}
+
+    def flops(self, tokens: int, cost: Cost) -> float:
+        """FLOPs of the examples of a stream of so many data tokens."""
+        total, read = 0.0, 0
+        for epoch, examples, each in self._epochs(cost):
+            lengths = examples.source_lengths + examples.target_lengths
+            if read + int(lengths.sum()) >= tokens:
+                order = self._order(examples, epoch)
+                last = int(np.searchsorted(read + np.cumsum(lengths[order]), tokens))
+                return total + float(each[order[: last + 1]].sum())
+            total, read = total + float(each.sum()), read + int(lengths.sum())
+        raise AssertionError("epochs do not end")
+
+    def tokens(self, flops: float, cost: Cost) -> int:
+        """The data tokens of the examples that, read in order, cost nearest to ``flops``."""
+        total, read = 0.0, 0
+        for epoch, examples, each in self._epochs(cost):
+            lengths = examples.source_lengths + examples.target_lengths
+            if total + float(each.sum()) >= flops:
+                order = self._order(examples, epoch)
+                last = int(np.abs(total + np.cumsum(each[order]) - flops).argmin())
+                return read + int(lengths[order[: last + 1]].sum())
+            total, read = total + float(each.sum()), read + int(lengths.sum())
+        raise AssertionError("epochs do not end")
+
+    def _epochs(self, cost: Cost) -> Iterator[tuple[int, Examples, Floats]]:
+        """Every epoch's number, its examples and the FLOPs of each of them (n,)."""
+        known, epoch = None, 0
+        while True:
+            examples = self.examples.epoch(self.seed, epoch)
+            if examples is not known:  # windows of running text are cut anew
+                source, target = examples.source_lengths, examples.target_lengths
+                known, each = examples, cost(source.astype(np.float64), target.astype(np.float64))
+            yield epoch, examples, each
+            epoch += 1
+
+    def _order(self, examples: Examples, epoch: int) -> Indices:
+        if epoch not in self._orders:
+            lengths = examples.source_lengths, examples.target_lengths
+            self._orders[epoch] = np.concatenate(plan_epoch(*lengths, self.batch_tokens, self.seed, epoch))
+        return self._orders[epoch]

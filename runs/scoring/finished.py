@@ -1,0 +1,82 @@
+"""A finished run, read back from its folder: its plan, tokenizer and model."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import plan, store
+from archbench.runs.base.weights import unpacked
+from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished run left.
+
+    ``answers`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END, ``decoding`` the
+    task's settings for writing them. The model is in evaluation mode, on the CPU.
+    """
+
+    plan: plan.Plan
+    variant: Variant
+    kind: str
+    ends: bool
+    decoding: dict[str, Any]
+    tokenizer: Tokenizer
+    model: Any
+    answers: torch.Tensor
+
+
+def read(folder: Path) -> FinishedRun:
+    """The run in ``folder``; raises ``InputError`` where it is another run, unfinished or damaged."""
+    store.check_own(folder)
+    different = store.changed(folder, weights=True)
+    if different:
+        raise InputError(f"{folder}: this run is damaged ({different[0]} has changed); run its compare command again")
+    if not store.is_finished(folder) or not (folder / "task.json").is_file():
+        raise InputError(f"{folder}: this run is not finished; run its compare command again first")
+    try:
+        return _read(folder)
+    except Exception as error:
+        what = one_line(error)
+        raise InputError(f"{folder}: this run is damaged ({what}); run its compare command again") from error
+
+
+def _read(folder: Path) -> FinishedRun:
+    made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
+    tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    answers = torch.zeros(made.vocabulary, dtype=torch.bool)
+    answers[facts["answers"]] = True
+    variant = _variant(folder, made)
+    model = variant.builder(tokenizer.labels)(made.size, made.limits)
+    if variant.pretrained is None:
+        model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
+    kind, ends, decoding = str(facts["kind"]), bool(facts["ends"]), dict(facts["decoding"])
+    return FinishedRun(made, variant, kind, ends, decoding, tokenizer, model.eval(), answers)
+
+
+def _variant(folder: Path, made: plan.Plan) -> Variant:
+    """The variant as it was trained: the one that is installed, else the file that the run kept, which is then run.
+
+    Raises ``ValueError`` where its text is not what was trained; such a file is not run.
+    """
+    if catalogue.is_code(made.variant):
+        kept = folder / "variant.py"
+        if kept.read_text(encoding="utf-8") != made.variant_text:
+            raise ValueError("variant.py has changed since")
+        installed = None if made.variant.endswith(".py") else catalogue.find(made.variant)
+        if installed is not None and installed.text == made.variant_text:
+            return installed
+        print(f"{kept}: running the code that this run was trained with", file=sys.stderr)
+        return catalogue.find(str(kept))
+    found = catalogue.find(made.variant)
+    if found.text != made.variant_text:
+        again = "" if found.pretrained is None else ": that command scores the checkpoint as it is now"
+        raise ValueError(f"{made.variant} has changed since{again}")
+    return found

@@ -1,0 +1,125 @@
+"""What a finished run says to a text: it continues, classifies, translates or summarizes it."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.scoring import finished
+from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.text.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``text`` is the continuation, label, translation or summary.
+
+    Labels come with their ``probabilities``, likeliest first. ``cut`` counts the tokens of the text that were beyond
+    the model's source length and not read.
+    """
+
+    kind: str
+    text: str
+    probabilities: tuple[tuple[str, float], ...] = ()
+    cut: int = 0
+
+
+COLDEST = 0.01  # a temperature by which logits can be divided
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to write another way than the run was scored: by beam search, or by sampling, which ``seed`` repeats."""
+
+    beams: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    def over(self, decoding: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a task with what was chosen in their place; raises ``InputError`` where that has no sense."""
+        drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        given = {key: value for key, value in drawn.items() if value is not None}
+        flags = [f"--{key.replace('_', '-')}" for key in given] + ["--seed"] * (self.seed is not None)
+        if self.beams is not None:
+            if flags:
+                raise InputError(f"{flags[0]}: beam search draws nothing; leave it or --beams out")
+            return {**decoding, "strategy": "beam", "beams": self.beams}
+        if flags and self.temperature is None and decoding["strategy"] != "sample":
+            raise InputError(f"{flags[0]}: add --temperature; with 1 tokens are drawn as likely as they are")
+        if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
+            raise InputError(f"--temperature: {self.temperature:g}: expected {COLDEST:g} or more")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0, 1 at most")
+        return {**decoding, **({"strategy": "sample"} if flags else {}), **given}
+
+
+AS_SCORED = Choice()
+
+
+def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
+    """Answer ``text`` with the run in ``folder``, as it was scored unless ``choice`` says otherwise.
+
+    Raises ``InputError`` where the run is unfinished or damaged, the text empty, or nothing can be chosen.
+    """
+    if not text:
+        raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
+    run = finished.read(folder)
+    if choice != AS_SCORED and run.kind == "classification":
+        raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
+    run = replace(run, decoding=choice.over(run.decoding))
+    made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, choice.seed or 0
+    ids = tokenizer.encode(text)
+    if run.kind == "generation":
+        return _continued(run, ids, seed)
+    source, cut = _source(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
+    if run.kind == "classification":
+        return _classified(run.model, tokenizer, source, answers, cut)
+    return Answer(run.kind, tokenizer.decode(_written(run.model, source, answers, run.decoding, seed)), cut=cut)
+
+
+def _source(ids: list[int]) -> torch.Tensor:
+    """A batch (1, s) of one source."""
+    return torch.tensor([ids], dtype=torch.long)
+
+
+@torch.no_grad()
+def _written(
+    model: Any,
+    source: torch.Tensor,
+    answers: torch.Tensor,
+    decoding: dict[str, Any],
+    seed: int,
+    start: torch.Tensor | None = None,
+) -> list[int]:
+    chosen = {key: value for key, value in decoding.items() if key != "count"}
+    generator = torch.Generator().manual_seed(seed)
+    (written,) = model.objective.generate(model, source, None, answers, Decoding(**chosen), generator, start)
+    return list(map(int, written))
+
+
+def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
+    """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
+    limits, model, answers = run.plan.limits, run.model, run.answers
+    if limits.source_length:
+        source = _source(ids[-limits.source_length :])
+        return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
+    start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
+    decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
+    return Answer("generation", run.tokenizer.decode(_written(model, _source([]), answers, decoding, seed, start)))
+
+
+@torch.no_grad()
+def _classified(model: Any, tokenizer: Tokenizer, source: torch.Tensor, answers: torch.Tensor, cut: int) -> Answer:
+    ids = answers.nonzero().squeeze(1)
+    many = Pairs(source.expand(len(ids), -1), ids[:, None])
+    nats, _ = model.objective.log_likelihood(model, many, answers)
+    ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)
+    return Answer("classification", probabilities[0][0], probabilities, cut)

@@ -1,0 +1,67 @@
+"""The reference rows of a data set: classical methods, and a model of its first run before any training."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from archbench.architectures.catalogue import catalogue
+from archbench.runs.base import store
+from archbench.runs.base.messages import Notify
+from archbench.runs.base.plan import Plan
+from archbench.runs.scoring.score import Scorer, progress
+from archbench.runs.training.step import Stepper
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared
+from archbench.tasks.kinds import task
+
+
+def make(
+    plan: Plan,
+    prepared: Prepared,
+    root: Path,
+    notify: Notify = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """The reference rows of a data set: classical methods, and this run's model before any training (if it trains)."""
+    if exist(plan, root):
+        return
+    rows = [asdict(reference) for reference in task.references(prepared)]
+    if plan.tokens:
+        model = build_stepper(plan, prepared).model
+        scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
+        rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
+    store.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
+
+
+def exist(plan: Plan, root: Path) -> bool:
+    """Whether the reference rows of the plan's data set, as it is now, are there."""
+    try:
+        rows = store.read_about(_path(plan, root))
+        return bool(rows) and all(row.get("data") == plan.data for row in rows)
+    except (InputError, AttributeError, TypeError):  # none yet, or damaged
+        return False
+
+
+def _path(plan: Plan, root: Path) -> Path:
+    return root / "references" / f"{plan.task.name}.json"
+
+
+def make_missing(plan: Plan, root: Path) -> None:
+    """Make the reference rows where they are missing and the run that makes them was finished before."""
+    if plan.references and not exist(plan, root):
+        make(plan, prepare(plan), root)
+
+
+def prepare(plan: Plan) -> Prepared:
+    """The encoded data of a plan; raises ``RuntimeError`` if it is no longer what the plan was made for."""
+    prepared = task.prepare(plan.task, Path(plan.cache), lambda line: None)
+    if prepared.digest != plan.data:
+        raise RuntimeError(f"the data of {plan.task.name} changed since the runs were planned; run the command again")
+    return prepared
+
+
+def build_stepper(plan: Plan, prepared: Prepared) -> Stepper:
+    """A new model of the plan, with all that a training step needs."""
+    build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
+    where = plan.device, plan.precision
+    return Stepper.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)

@@ -1,0 +1,196 @@
+"""The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from archbench.architectures.objectives import generate, objective
+from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.training import grad_accumulation
+from archbench.runs.training.batches import collate_sources, fixed
+from archbench.runs.training.step import mixed, pairs
+from archbench.runs.training.train import SCORING_TOKENS
+from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
+from archbench.tasks.kinds import task
+from archbench.tasks.metrics.intervals import ratio_score
+from archbench.tasks.text.splits import Pairs, Subset, Windows
+
+DRAWS = 16
+ANSWER_ROWS = 128
+VALIDATION_EXAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model made of the test examples, the metrics, and what it cost."""
+
+    outputs: Outputs
+    scores: tuple[Score, ...]
+    score_seconds: float
+    generate_seconds: float
+    generated_tokens: int
+    inference_flops: float
+
+
+class Scorer:
+    """Scores one model; ``answers`` (v,) are the tokens that an answer may use."""
+
+    def __init__(
+        self,
+        model: Any,
+        prepared: Prepared,
+        device: str,
+        seed: int,
+        notify: Callable[[float, float], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
+        self.notify, self.stop = notify, stop
+        self.answers = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+
+    @torch.no_grad()
+    def score(self, examples: Examples, answering: bool = True) -> Scored:
+        """Answers to the first examples, likelihoods of all; raises ``Interrupted`` when asked to stop.
+
+        Answers come first: a model that keeps the targets of its likelihoods has none to copy yet.
+        """
+        begun = time.perf_counter()
+        answers = self._answers(examples) if answering else []
+        middle = time.perf_counter()
+        nats, estimate = self._likelihoods(examples)
+        end = time.perf_counter()
+        bounded = self.model.objective.bounded
+        outputs = self._outputs(examples, nats, estimate if bounded else None, answers)
+        lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
+        flops = [
+            float(self.model.objective.answer_flops(self.model, float(source), length))
+            for source, length in zip(examples.source_lengths, lengths, strict=False)
+        ]
+        return Scored(
+            outputs,
+            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if bounded else estimate)),
+            score_seconds=end - middle,
+            generate_seconds=middle - begun,
+            generated_tokens=int(sum(lengths)),
+            inference_flops=float(np.mean(flops)) if flops else 0.0,
+        )
+
+    def validation(self) -> Examples:
+        """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
+        examples = self.prepared.validation
+        assert isinstance(examples, Pairs | Windows)
+        wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
+        order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+        return Subset(examples, np.sort(order[:wanted]))
+
+    def _estimated(self) -> bool:
+        return bool(self.model.objective.estimated) and self.prepared.config.target_length > 1
+
+    def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """-log p of every target in nats (n,), and the objective's estimate (n,) where it has one."""
+        nats, done = np.zeros(len(examples)), 0
+        estimate = np.zeros(len(examples)) if self._estimated() else None
+        for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
+            self._pause(done, len(examples))
+            moved = pairs(batch.to(self.device))
+            nats[index] = -grad_accumulation.fitting(self.model, partial(self._likelihood, moved)).cpu().numpy()
+            if estimate is not None:
+                found = grad_accumulation.fitting(self.model, partial(self._estimate, moved, number))
+                estimate[index] = found.cpu().numpy()
+            done += len(index)
+        return nats, estimate
+
+    def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
+        """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""
+        chosen = task.decoding(self.prepared)
+        count = min(chosen.count, len(examples))
+        decoding = generate.Decoding(
+            max_tokens=chosen.max_tokens,
+            strategy=chosen.strategy,
+            temperature=chosen.temperature,
+            top_k=chosen.top_k,
+            top_p=chosen.top_p,
+            beams=chosen.beams,
+            length_penalty=chosen.length_penalty,
+        )
+        answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
+        for number, rows in enumerate(_answer_batches(examples, count)):
+            self._pause(number * ANSWER_ROWS, count)
+            source, mask = collate_sources(examples, rows)
+            source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
+            written = grad_accumulation.by_rows(partial(self._written, number, decoding), source, mask)
+            for row, tokens in zip(rows, written, strict=True):
+                answers[row] = tokens.cpu().numpy().astype(np.int32)
+        return answers
+
+    def _likelihood(self, batch: objective.Pairs) -> Tensor:
+        found: Tensor = self.model.objective.log_likelihood(self.model, batch, self.answers)[0]
+        return found
+
+    def _estimate(self, batch: objective.Pairs, number: int) -> Tensor:
+        generator = torch.Generator().manual_seed(mixed(self.seed, number))
+        found: Tensor = self.model.objective.estimate(self.model, batch, self.answers, generator, DRAWS)
+        return found
+
+    def _written(
+        self, number: int, decoding: generate.Decoding, source: Tensor, source_mask: Tensor | None
+    ) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+        written: list[Tensor] = self.model.objective.generate(
+            self.model, source, source_mask, self.answers, decoding, generator
+        )
+        return written
+
+    def _outputs(
+        self,
+        examples: Examples,
+        nats: NDArray[np.float64],
+        bound: NDArray[np.float64] | None,
+        answers: Sequence[NDArray[np.int32]],
+    ) -> Outputs:
+        return Outputs(
+            sources=[examples.source_text(i) for i in range(len(examples))],
+            references=[examples.target_text(i) for i in range(len(examples))],
+            answers=[self.prepared.tokenizer.decode(answer) for answer in answers],
+            nats=nats,
+            tokens=examples.target_lengths,
+            bytes=examples.target_bytes,
+            bound_nats=bound,
+            answer_ids=list(answers),
+            reference_ids=[examples[i].target for i in range(len(examples))],
+        )
+
+    def _pause(self, done: int, total: int) -> None:
+        """Between batches: say how far this is, and stop where asked to."""
+        self.notify(float(done), float(total))
+        if self.stop():
+            raise Interrupted
+
+
+def _answer_batches(examples: Examples, count: int) -> list[NDArray[np.int64]]:
+    """Which of the first ``count`` examples are answered together: those of similar source length.
+
+    Targets have no say in it: the shape and the order of a batch must not give away what is in them. A whole-window
+    task has no source, and then any batch will do.
+    """
+    order = np.argsort(examples.source_lengths[:count], kind="stable")
+    return [order[start : start + ANSWER_ROWS] for start in range(0, count, ANSWER_ROWS)]
+
+
+def _masked_loss(outputs: Outputs, estimate: NDArray[np.float64] | None) -> list[Score]:
+    """The mean loss over hidden ends of the targets in nats per target token, where the objective has that."""
+    if estimate is None:
+        return []
+    return [ratio_score("masked_loss", estimate, outputs.tokens.astype(np.float64))]
+
+
+def progress(run: str, notify: Callable[[Progress], None]) -> Callable[[float, float], None]:
+    """Reports scoring as progress of ``run``."""
+    return lambda done, total: notify(Progress(run, "score", done, total))

@@ -1,0 +1,1 @@
+"""Batches, steps, optimizer, checkpoints: how a model is trained."""

@@ -1,0 +1,83 @@
+"""Compiling the repeated block with `torch.compile`, where there is a compiler; its cache is kept between runs.
+
+On a CPU compiling took 16 to 63 s with nothing in the cache, and steps were 0.99 to 1.16 times as fast afterwards
+(docs/performance.md): `PAYS` is a run of about an hour there. On CUDA, where nothing was measured, it is a guess.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archbench.architectures.components.stack import Block, Stack
+from archbench.runs.experiment.sections import Training
+from archbench.tasks.base.errors import one_line
+
+COMPILERS = ("g++", "c++", "clang++")
+PAYS = {"cpu": 5e14, "cuda": 2e16}  # FLOPs of training from which "auto" compiles
+
+
+def chosen(training: Training, device: str, flops: float) -> Training:
+    """``training`` with "auto" decided: by what a run computes and not by a clock, so that it is always the same."""
+    if training.compile != "auto":
+        return training
+    return training.model_copy(update={"compile": flops >= PAYS[device]})
+
+
+def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
+    """Compile every block of ``model`` in place, for any lengths; False, and a line, where no compiler is found."""
+    device = next(model.parameters()).device.type
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    lacking = f"no {missing} here" if (missing := _missing(device)) else _tried(device)
+    if lacking:
+        say(f"training.compile: {lacking}; training goes on without compiling")
+        return False
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
+    for block in model.modules():
+        if isinstance(block, Block):
+            _compile(block)
+    return True
+
+
+def _compile(block: Block) -> None:
+    """What `block.compile` does, for training alone: validation and writing have cases of their own to compile."""
+    plain = block._call_impl
+    fast = torch.compile(plain, dynamic=True)
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        return (fast if torch.is_grad_enabled() else plain)(*inputs, **named)
+
+    block._compiled_call_impl = call
+
+
+def _missing(device: str) -> str:
+    """What compiling for a device lacks here: on a CPU a C++ compiler, on CUDA Triton."""
+    if device == "cuda":
+        return "" if importlib.util.find_spec("triton") else "Triton"
+    named = os.environ.get("CXX") or ""
+    found = shutil.which(named) or any(map(shutil.which, COMPILERS))
+    return "" if found else "C++ compiler (CXX, g++, clang++)"
+
+
+def _tried(device: str) -> str:
+    """Why compiling fails here, in a line: a compiler without Python's headers, say; empty where it works."""
+    try:
+        torch.compile(_probe)(torch.ones(8, device=device))
+    except Exception as error:
+        return one_line(error)
+    return ""
+
+
+def _probe(x: torch.Tensor) -> torch.Tensor:
+    return x.mul(2).add(1).sum()
+
+
+def recompute_blocks(model: Any) -> None:
+    """Keep the inputs of blocks for the backward pass, not what they compute inside (1604.06174)."""
+    for stack in model.modules():
+        if isinstance(stack, Stack):
+            stack.recompute = True

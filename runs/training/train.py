@@ -1,0 +1,269 @@
+"""The training loop: batches until the budget is used up, validation on the way, checkpoints that resume exactly."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archbench.architectures.objectives.objective import Pairs
+from archbench.runs.base import store
+from archbench.runs.base.messages import Interrupted, Notify, Progress, Said
+from archbench.runs.base.plan import Plan
+from archbench.runs.base.weights import packed
+from archbench.runs.training import checkpoint, grad_accumulation
+from archbench.runs.training.batches import Batch, Position, fixed
+from archbench.runs.training.prefetch import ahead
+from archbench.runs.training.step import READ_STEPS, Stepped, Stepper, mixed, pairs
+from archbench.tasks.base.values import Examples
+
+EVALUATIONS = 12
+LOSS_POINTS = 60
+CHECKPOINT_SECONDS = 30.0
+VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
+SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
+BOUND_DRAWS = 2  # a draw hides half of the tokens: as many losses as a likelihood has
+RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
+
+AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
+
+
+@dataclass
+class State:
+    """Where training stands, but for weights and optimizer: what a checkpoint keeps as JSON."""
+
+    step: int = 0
+    position: Position = field(default_factory=Position)
+    loss_tokens: float = 0.0
+    flops: float = 0.0
+    executed_flops: float = 0.0
+    cells: int = 0
+    seconds: float = 0.0
+    best: float = math.inf
+    best_step: int = 0
+    first: float = math.nan
+    evaluated: int = -1
+    pending: list[float] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    diverged: str = ""
+    micro_batches: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "position": self.position.__dict__}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> "State":
+        return State(**{**value, "position": Position(**value["position"])})
+
+
+class Training:
+    """One run's training: `run` leaves the best weights of the validation in the model."""
+
+    def __init__(self, plan: Plan, stepper: Stepper, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
+        self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
+        self.snapshots = folder / "snapshots"
+        self.notify, self.stop = notify, stop
+        self.state = State()
+        self.loss: float | None = None
+        self.best: dict[str, Tensor] = _copied(stepper.model)
+        self.unread: list[Stepped] = []  # losses that are still on the device, of the latest steps
+        self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
+        self.stream = stepper.stream(plan.tokens)
+        self.steps = self.stream.total_steps()
+        self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens, stepper.device.type)
+
+    def run(self) -> State:
+        """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
+        self._resume()
+        saved = time.monotonic()
+        for batch, position in self._batches():
+            self._step(batch, position)
+            if self.state.diverged:
+                break
+            self._evaluate_when_due()
+            self._snapshot_when_due()
+            if self.stop():
+                self._save()
+                raise Interrupted
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        if not self.state.diverged:
+            self._save()
+            if not self.state.best_step:
+                self._say("never better on validation than before training; the untrained weights are scored")
+        self._count()
+        self.stepper.model.load_state_dict(self.best)
+        return self.state
+
+    def _batches(self) -> Iterator[tuple[Batch, Position]]:
+        if self.state.evaluated < 0:
+            self._evaluate()
+        if self.state.diverged:
+            return iter(())
+        batches = ((self.stepper.ready(batch), after) for batch, after in self.stream.start(self.state.position))
+        depth = AHEAD[self.stepper.device.type]
+        return ahead(batches, depth) if depth else batches
+
+    def _step(self, batch: Batch, position: Position) -> None:
+        state, begun = self.state, time.perf_counter()
+        progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
+        self.unread.append(self.stepper.step(batch, state.step, min(progress, 1.0)))
+        if self.stepper.parts > state.micro_batches:
+            state.micro_batches = self.stepper.parts
+            self._say(
+                f"out of memory at step {state.step + 1}: from here on {state.micro_batches} micro-batches a batch"
+            )
+        state.step, state.position = state.step + 1, position
+        self.uncounted.append(batch)
+        told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
+        if told or state.step % READ_STEPS[self.stepper.device.type] == 0 or self._is_due():
+            self._read()
+        state.seconds += time.perf_counter() - begun
+        if state.diverged:
+            return
+        if told:
+            mean = sum(state.pending) / len(state.pending)
+            self._point("train", "loss", mean)
+            state.pending = []
+            if state.step == self.steps and not state.best_step and mean > RISEN * state.first:
+                rise = f"loss risen from {state.first:.4g} at step 1 to {mean:.4g} at step {state.step}"
+                state.diverged = f"{rise}; best checkpoint: step {state.best_step}"
+        speed = state.position.tokens / max(state.seconds, 1e-9)
+        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
+
+    def _read(self) -> None:
+        """Take the losses from the device; the first that is not finite, or has no finite gradient, ends the run."""
+        found = torch.stack([torch.stack(tuple(stepped)) for stepped in self.unread]).tolist() if self.unread else []
+        self.unread = []
+        for place, (loss, norm) in enumerate(found):
+            if not math.isfinite(loss + norm):
+                step = self.state.step - len(found) + place + 1
+                cause = f"gradient not finite (loss {loss:.4g})" if math.isfinite(loss) else f"loss {loss}"
+                self.state.diverged = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
+                return
+            if math.isnan(self.state.first):
+                self.state.first = loss
+            self.state.pending.append(loss)
+            self.loss = loss
+
+    def _count(self) -> None:
+        """Count what the latest steps cost, many at once: for small models counting is no small part of a step."""
+        if not self.uncounted:
+            return
+        batches, self.uncounted = self.uncounted, []
+        model, state, native = self.stepper.model, self.state, self.plan.native
+        source, target = (
+            np.concatenate([getattr(batch, name) for batch in batches]).astype(np.float64)
+            for name in ("source_lengths", "target_lengths")
+        )
+        rows, *widths = np.array(
+            [(len(batch.target), batch.source.shape[1], batch.target.shape[1]) for batch in batches], np.float64
+        ).T
+        executed = model.objective.training_flops(model, *widths, native).executed
+        state.executed_flops += float(np.sum(executed * rows))
+        state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
+        state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
+        state.cells += sum(batch.processed for batch in batches)
+
+    def _is_due(self) -> bool:
+        """Whether the validation subset is to be measured after this step."""
+        return self.state.step * EVALUATIONS // self.steps > self.state.evaluated
+
+    def _evaluate_when_due(self) -> None:
+        if self._is_due():
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
+        state, metric = self.state, self._metric()
+        state.evaluated = state.step * EVALUATIONS // self.steps
+        value = validation_loss(self.stepper, self.validation, estimate=metric != "nll_per_token")
+        self._point("validation", metric, value)
+        if not math.isfinite(value):
+            state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
+        elif value < state.best:
+            state.best, state.best_step, self.best = value, state.step, _copied(self.stepper.model)
+
+    def _snapshot_when_due(self) -> None:
+        """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
+        step, wanted = self.state.step, self.plan.training.snapshots
+        if step * wanted // self.steps > (step - 1) * wanted // self.steps:
+            store.write_bytes(
+                self.snapshots / f"{step:08d}.safetensors", packed(self.stepper.model.state_dict(), self.plan.run)
+            )
+
+    def _metric(self) -> str:
+        """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""
+        objective, single = self.stepper.model.objective, self.stepper.prepared.config.target_length == 1
+        if not objective.estimated or single:
+            return "nll_per_token"
+        return "nll_per_token_bound" if objective.bounded else "masked_loss"
+
+    def _point(self, split: str, metric: str, value: float) -> None:
+        self._count()
+        state = self.state
+        where = {"step": state.step, "tokens": state.position.tokens, "flops": state.flops, "seconds": state.seconds}
+        state.curves.append({**where, "split": split, "metric": metric, "value": value})
+
+    def _save(self) -> None:
+        self._read()
+        self._count()
+        parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
+        checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
+
+    def _say(self, line: str) -> None:
+        self.notify(Said(self.plan.run, line))
+
+    def _resume(self) -> None:
+        found = checkpoint.load(self.folder, self.plan.run, self._say)
+        if found is None:
+            return
+        self.stepper.model.load_state_dict(found.tensors["model"])
+        self.stepper.optimizer.load(found.tensors["optimizer"])
+        self.best = {name: tensor.to(self.stepper.device) for name, tensor in found.tensors["best"].items()}
+        self.state = State.from_json(found.state)
+        self.stepper.split(self.state.micro_batches)
+
+
+@torch.no_grad()
+def validation_loss(stepper: Stepper, batches: list[Batch], estimate: bool) -> float:
+    """Negative log-likelihood per target token in nats, or the objective's estimate over the same draws every time."""
+    model = stepper.model.eval()
+    nats, tokens = 0.0, 0
+
+    def measured(moved: Pairs, number: int) -> Tensor:
+        with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
+            if estimate:
+                generator = torch.Generator().manual_seed(mixed(0, number))
+                found: Tensor = model.objective.estimate(model, moved, stepper.answers, generator, BOUND_DRAWS)
+                return found
+            nats: Tensor = model.objective.log_likelihood(model, moved, stepper.answers)[0]
+            return -nats
+
+    for number, batch in enumerate(batches):
+        found = grad_accumulation.fitting(model, partial(measured, pairs(batch.to(stepper.device)), number))
+        possible = ~found.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
+        nats += found[possible].sum().item()
+        tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())
+    return nats / max(tokens, 1)
+
+
+def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:
+    """The same few validation examples at every evaluation and for every architecture."""
+    order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+    ends = np.cumsum((examples.source_lengths + examples.target_lengths)[order])
+    wanted = min(max(budget // 100, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
+    chosen = order[: int(np.searchsorted(ends, wanted)) + 1]
+    return [batch for _, batch in fixed(examples, chosen, SCORING_TOKENS[device])]
+
+
+def _copied(model: Any) -> dict[str, Tensor]:
+    """The weights by name, each in memory of its own (tied ones twice)."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,1 @@
+"""Examples, values and errors that every part of the tasks shares."""

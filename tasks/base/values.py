@@ -1,0 +1,152 @@
+"""The values that tasks hand to the training and scoring loops: configuration, examples, answers and scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.tasks.base.example import Example, Tokens
+
+if TYPE_CHECKING:
+    from archbench.tasks.text.tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """One task as an experiment names it; everything here decides the encoded examples.
+
+    ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (two parallel files as a list); relative
+    paths are beside the experiment file, in ``folder``. ``source_length`` and ``target_length`` are in tokens, END
+    counted. ``source_length=0`` with running text means language modelling of whole windows. ``vocabulary`` bounds the
+    ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves. With the
+    tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library.
+    """
+
+    kind: str
+    name: str
+    data: str | Mapping[str, str | Sequence[str]]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tokenizer: str = "bpe"
+    vocabulary: int = 4096
+    encoding: str = "utf-8"
+    source_length: int = 64
+    target_length: int = 64
+    test_examples: int = 500
+    folder: str = "."
+    pretrained: str = ""
+
+
+class Examples(Protocol):
+    """An indexed collection of ``n`` examples, memory-mapped."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        """Tokens of each source, (n,)."""
+        ...
+
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        """Tokens of each target, END counted, (n,)."""
+        ...
+
+    @property
+    def target_bytes(self) -> NDArray[np.int64]:
+        """UTF-8 bytes of the text that each target stands for, (n,)."""
+        ...
+
+    def source_text(self, index: int) -> str: ...
+
+    def target_text(self, index: int) -> str: ...
+
+    def epoch(self, seed: int, epoch: int) -> "Examples":
+        """The examples of one pass: windows of running text are cut elsewhere (one more or fewer), pairs stay."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task, encoded. ``test`` is the seeded subset of ``test_examples`` that every model is scored on.
+
+    ``answers`` (v,) is True at the tokens that an answer may use, END included where ``ends`` says that targets carry
+    one. ``digest`` identifies examples and tokenizer by content. ``notes`` counts what was cut, excluded or unseen.
+    """
+
+    config: TaskConfig
+    kind: str
+    name: str
+    tokenizer: "Tokenizer"
+    train: Examples
+    validation: Examples
+    test: Examples
+    answers: NDArray[np.bool_]
+    ends: bool
+    digest: str
+    licence: str
+    origin: str
+    notes: Mapping[str, int]
+    primary: str
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model made of the first ``n`` scored examples, in their order.
+
+    ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
+    target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
+    ``len(answers)`` examples only: generating is bounded by `Decoding.count`.
+    """
+
+    sources: Sequence[str]
+    references: Sequence[str]
+    answers: Sequence[str]
+    nats: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    bound_nats: NDArray[np.float64] | None = None
+    answer_ids: Sequence[Tokens] = ()
+    reference_ids: Sequence[Tokens] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples.
+
+    ``each`` holds what it is the mean of, one value for each example, where that goes into the table of predictions.
+    """
+
+    metric: str
+    value: float
+    lower: float
+    upper: float
+    n: int
+    each: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A row that models are read against: what a classical method reaches on the same examples."""
+
+    name: str
+    split: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are produced; ``count`` bounds how many examples are answered, ``max_tokens`` counts END."""
+
+    strategy: Literal["greedy", "sample", "beam"] = "greedy"
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    beams: int = 1
+    length_penalty: float = 1.0
+    max_tokens: int = 64
+    count: int = 64

@@ -1,0 +1,146 @@
+"""Data sets that every machine can have without a data hub, by name."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+
+from archbench.tasks.base.dataset import Dataset
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import bible, phrases, plain_text, random_strings, sentiment, shakespeare
+from archbench.tasks.builtin_data.languages import LANGUAGES
+from archbench.tasks.builtin_data.packages import Say
+
+NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in data set: the kinds of task it serves (the usual one first), one line about it, and how it is made.
+
+    ``load(kind, cache, say)`` returns the data; ``version`` changes whenever they would.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    description: str
+    version: str
+    load: Callable[[str, Path, Say], Dataset]
+
+
+def listing() -> list[Builtin]:
+    """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
+    shown = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
+    return [*_packaged(), *map(find, (*shown, random_strings.FAMILY))]
+
+
+def names() -> list[str]:
+    """Every built-in name, for finding the nearest to a misspelt one."""
+    return [*(entry.name for entry in _packaged()), *phrases.names(), random_strings.FAMILY]
+
+
+def known(name: str) -> bool:
+    """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
+    made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
+    return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _packaged())
+
+
+def find(name: str) -> Builtin:
+    """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
+    if name.startswith(plain_text.PREFIX):
+        return _as_text(name)
+    if name.startswith("phrases-"):
+        return _phrases(name)
+    if name.partition(":")[0] == random_strings.FAMILY:
+        return _strings(name)
+    for entry in _packaged():
+        if entry.name == name:
+            return entry
+    near = get_close_matches(name, names(), 1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    raise InputError(f'data: no built-in data set "{name}"{hint}')
+
+
+def load(name: str, kind: str, cache: Path, say: Say) -> Dataset:
+    """The data of a built-in name for one kind of task. Raises ``InputError`` where it does not serve that kind."""
+    entry = find(name)
+    if kind not in entry.kinds:
+        raise InputError(f'data: "{name}" is for {" and ".join(entry.kinds)}, not for {kind}')
+    return entry.load(kind, cache, say)
+
+
+def _packaged() -> list[Builtin]:
+    return [
+        Builtin(
+            "shakespeare",
+            ("generation",),
+            "42 plays and poems in English, 5 million characters, split by work",
+            shakespeare.EXTRACT.sha256,
+            lambda kind, cache, say: shakespeare.load(cache, say),
+        ),
+        Builtin(
+            "sentiment",
+            ("classification",),
+            "13,098 human-rated sentences: tweets, product reviews, editorials; negative, neutral or positive",
+            sentiment.EXTRACT.sha256,
+            lambda kind, cache, say: sentiment.load(cache, say),
+        ),
+        Builtin(
+            "bible-groups",
+            ("classification",),
+            f"English Bible verses, which of {len(bible.GROUPS)} groups of books they are from, split by chapter",
+            bible.EXTRACT.sha256,
+            lambda kind, cache, say: bible.groups(cache, say),
+        ),
+        *(_verses(code) for code in bible.LANGUAGES if code != "en"),
+    ]
+
+
+def _verses(code: str) -> Builtin:
+    return Builtin(
+        f"bible-en-{code}",
+        ("translation",),
+        f"Bible verses, Basic English to {NAMES[code]}, whole books held out",
+        bible.EXTRACT.sha256,
+        lambda kind, cache, say: bible.translation(code, cache, say),
+    )
+
+
+def _phrases(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("translation", "generation", "classification"),
+        f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
+        f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
+        lambda kind, cache, say: phrases.load(name, kind, say),
+    )
+
+
+def _as_text(name: str) -> Builtin:
+    parts = [find(part) for part in plain_text.parse(name)]
+    if any(part.kinds == ("memorization",) for part in parts):
+        raise InputError(
+            f'data: "{name}": {random_strings.FAMILY} are the same in every split and test nothing as text'
+        )
+    others = f", trained together with {' and '.join(part.name for part in parts[1:])}" if parts[1:] else ""
+    return Builtin(
+        name,
+        ("translation",),
+        f"{parts[0].name} as prompts and answers in plain text{others}",
+        " ".join([f"{plain_text.VERSION}", *(part.version for part in parts)]),
+        lambda kind, cache, say: plain_text.mixed(
+            [plain_text.Part(part.name, part.load(part.kinds[0], cache, say)) for part in parts]
+        ),
+    )
+
+
+def _strings(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("memorization",),
+        f"random strings with keys, {random_strings.BITS} bits each, the same in every split: measures memory",
+        f"{random_strings.VERSION}",
+        lambda kind, cache, say: random_strings.load(name, say),
+    )

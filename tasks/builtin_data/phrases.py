@@ -1,0 +1,149 @@
+"""Generated phrases with exactly one right translation: ``phrases-en-de`` and other pairs of languages.
+
+    number     three hundred and forty-two      -> dreihundertzweiundvierzig
+    ordinal    third and twenty-first           -> dritte und einundzwanzigste
+    date       Sunday, May 3, 1987              -> Sonntag, 3. Mai 1987
+    duration   five hours and twenty minutes    -> fünf Stunden und zwanzig Minuten
+    quantity   1,234.5 kilometers               -> 1.234,5 Kilometer
+    currency   twenty-five Swiss francs         -> fünfundzwanzig Schweizer Franken
+
+Phrases are drawn from a seeded stream: a longer training split begins with the shorter one, and the other splits stay.
+A hash of the normalised source decides a phrase's side. Half of validation and test are new phrases whose combinations
+training knows, half are combinations that training never shows (a block of numbers, a month with a decade, a unit with
+a range).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+from archbench.tasks.base.dataset import Dataset, Table, Text, amount, dataset, text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data.languages import LANGUAGES, Language, language
+from archbench.tasks.builtin_data.meanings import Meaning, meanings
+from archbench.tasks.builtin_data.packages import Say
+
+NAME = re.compile(r"phrases-([a-z]{2,3})-([a-z]{2,3})(?::([0-9_]+))?")
+TRAIN, VALIDATION, TEST = 60_000, 1_000, 2_000
+MAXIMUM = 1_000_000
+SOURCE_CHARACTERS, TARGET_CHARACTERS = 48, 64
+HELD_OUT, TEST_SHARE, VALIDATION_SHARE = 0.1, 0.03, 0.015
+PATIENCE = 100_000
+VERSION = 1  # raise when the same names would give other phrases
+LICENCE = "generated; words from Unicode CLDR (Unicode License v3) and num2words (LGPL-2.1)"
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A source, its one right translation and the kind of phrase it is."""
+
+    source: str
+    target: str
+    kind: str
+
+
+def names() -> list[str]:
+    """The pairs of languages that are tested; others work where Babel and num2words know the language."""
+    return [f"phrases-{a}-{b}" for a, b in product(LANGUAGES, LANGUAGES) if a != b]
+
+
+def load(name: str, kind: str, say: Say) -> Dataset:
+    """Phrases as pairs (translation), with their kind as label (classification), or as running text (generation).
+
+    ``name`` is ``phrases-en-de``, or ``phrases-en-de:500000`` for another number of training phrases.
+    Raises ``InputError`` for a language that Babel or num2words lacks, or for more phrases than there are.
+    """
+    source, target, size = parse(name)
+    say(f"{name}: generating {size:,} phrases")
+    splits = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
+    shapes: dict[str, Callable[[list[Phrase]], Text | Table]]
+    shapes = {"translation": _pairs, "classification": _kinds, "generation": _lines}
+    train, validation, test = (shapes[kind](splits[split]) for split in ("train", "validation", "test"))
+    origin = f"generated from CLDR and num2words, {source.code} to {target.code}"
+    notes = {"held_out_combinations_in_test": TEST // 2}
+    return dataset(kind, train, validation, test, licence=LICENCE, origin=origin, notes=notes)
+
+
+def parse(name: str) -> tuple[Language, Language, int]:
+    """The two languages and the number of training phrases that a name asks for; raises ``InputError``."""
+    match = NAME.fullmatch(name)
+    if match is None or match[1] == match[2]:
+        raise InputError(f'data: "{name}" names no two languages; write it like "phrases-en-de"')
+    size = amount(match[3], TRAIN, MAXIMUM)
+    if size is None:
+        raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM} training phrases, as in "phrases-en-de:500000"')
+    return language(match[1]), language(match[2]), size
+
+
+def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 0) -> dict[str, list[Phrase]]:
+    """``sizes[split]`` phrases for each of train, validation and test; no source twice. Raises ``InputError``."""
+    room = {("train", False): sizes["train"]}
+    for split in ("validation", "test"):
+        room |= {(split, True): sizes[split] // 2, (split, False): sizes[split] - sizes[split] // 2}
+    splits: dict[str, list[Phrase]] = {"train": [], "validation": [], "test": []}
+    seen: set[str] = set()
+    idle, left = 0, sum(room.values())
+    for meaning in meanings(source, target, seed):
+        idle += 1
+        phrase = _phrase(meaning, source, target, seen, room)
+        if phrase is not None:
+            splits[phrase[0][0]].append(phrase[1])
+            room[phrase[0]] -= 1
+            idle, left = 0, left - 1
+        if not left:
+            return splits
+        if idle > PATIENCE:
+            break
+    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; ask for fewer")
+
+
+Place = tuple[str, bool]
+
+
+def _phrase(
+    meaning: Meaning, source: Language, target: Language, seen: set[str], room: dict[Place, int]
+) -> tuple[Place, Phrase] | None:
+    """The phrase and its place, or None where it was seen, is too long or finds no room."""
+    words = meaning.say(source)
+    if words in seen or len(words) > SOURCE_CHARACTERS:
+        return None
+    held_out = bool(meaning.combination) and _share(meaning.combination) < HELD_OUT
+    place = (_side(_share(_normal(words)), held_out), held_out)
+    if not room[place]:
+        return None
+    translation = meaning.say(target)
+    if len(translation) > TARGET_CHARACTERS:
+        return None
+    seen.add(words)
+    return place, Phrase(words, translation, meaning.kind)
+
+
+def _side(share: float, held_out: bool) -> str:
+    if held_out:
+        return "test" if share < 2 / 3 else "validation"
+    if share < TEST_SHARE:
+        return "test"
+    return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def _normal(words: str) -> str:
+    return " ".join(words.casefold().split())
+
+
+def _share(key: str) -> float:
+    """A number in [0, 1) that depends on nothing but the key."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56
+
+
+def _pairs(phrases: list[Phrase]) -> Table:
+    return Table([phrase.source for phrase in phrases], [phrase.target for phrase in phrases])
+
+
+def _kinds(phrases: list[Phrase]) -> Table:
+    return Table([phrase.source for phrase in phrases], [phrase.kind for phrase in phrases])
+
+
+def _lines(phrases: list[Phrase]) -> Text:
+    return text("".join(f"{phrase.source} = {phrase.target}\n" for phrase in phrases))

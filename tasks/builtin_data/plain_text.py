@@ -1,0 +1,111 @@
+"""Data sets as plain text, alone or mixed: every example is a prompt and its answer (T5, 1910.10683; GPT-2).
+
+    sentiment: I love this camera.              -> positive
+    phrases-en-de: five hours                   -> fünf Stunden
+    shakespeare: Shall I compare thee to a su   -> mmer's day? Thou art more lovely and
+
+``as-text:sentiment`` is one data set in that form, ``as-text:sentiment+phrases-en-de`` two, trained on together. The
+first is the one that the test is of, so that a model trained on all of them can be held against one trained on that one
+alone. Training and validation are the same whichever comes first: so is the model that comes of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from archbench.tasks.base.dataset import Dataset, Table, Text, dataset
+from archbench.tasks.base.errors import InputError
+
+PREFIX = "as-text:"
+SPAN = 64  # characters of running text in a prompt, and as many in its answer
+VERSION = 2  # raise when the same data would be said otherwise
+_ORDER = 0x6D6978  # seeds which examples of the longer data sets are kept
+
+
+@dataclass(frozen=True)
+class Part:
+    """A data set by its name, and its own examples."""
+
+    name: str
+    data: Dataset
+
+
+def parse(name: str) -> tuple[str, ...]:
+    """The data sets that ``as-text:...`` names, the tested one first; raises ``InputError``."""
+    parts = tuple(name.removeprefix(PREFIX).split("+"))
+    prompts = [_prompt(part) for part in parts]
+    if not all(parts) or any(part.startswith(PREFIX) for part in parts) or len(set(prompts)) < len(prompts):
+        raise InputError(
+            f'data: "{name}" does not name different data sets; write it like "{PREFIX}sentiment+phrases-en-de"'
+        )
+    return parts
+
+
+def mixed(parts: Sequence[Part]) -> Dataset:
+    """Prompts and answers: of ``parts[0]`` those of the test, of all of them those of training and validation.
+
+    Every part has as many characters of a split as the shortest (to one example), so that none outweighs the others;
+    where there is one part all of it stays.
+    """
+    tested, ordered = parts[0], sorted(parts, key=lambda part: part.name)
+    train = _balanced([_said(part.name, part.data.train) for part in ordered])
+    return dataset(
+        "translation",
+        _joined(train),
+        _joined(_balanced([_said(part.name, part.data.validation) for part in ordered])),
+        _said(tested.name, tested.data.test),
+        licence="; ".join(dict.fromkeys(part.data.licence for part in ordered)),
+        origin="; ".join(part.data.origin for part in ordered),
+        notes={f"{_prompt(part.name)}_in_train": len(table) for part, table in zip(ordered, train, strict=True)},
+    )
+
+
+def _balanced(tables: list[Table]) -> list[Table]:
+    least = min(map(_characters, tables))
+    return [_cut(table, least) for table in tables]
+
+
+def _joined(tables: list[Table]) -> Table:
+    return Table(
+        [text for table in tables for text in table.sources], [text for table in tables for text in table.targets]
+    )
+
+
+def _said(name: str, split: Text | Table) -> Table:
+    pairs = _continuations(split) if isinstance(split, Text) else split
+    return Table([f"{_prompt(name)}: {text}" for text in pairs.sources], pairs.targets)
+
+
+def _prompt(name: str) -> str:
+    """``phrases-en-de`` of ``phrases-en-de:5000``."""
+    return name.partition(":")[0]
+
+
+def _continuations(split: Text) -> Table:
+    """Running text as disjoint pairs of ``SPAN`` characters and the ``SPAN`` that follow; a shorter rest is dropped."""
+    found = Table([], [])
+    rest = ""
+    for chunk in split.chunks():
+        rest += chunk
+        whole = len(rest) - len(rest) % (2 * SPAN)
+        for start in range(0, whole, 2 * SPAN):
+            found.sources.append(rest[start : start + SPAN])
+            found.targets.append(rest[start + SPAN : start + 2 * SPAN])
+        rest = rest[whole:]
+    return found
+
+
+def _characters(table: Table) -> int:
+    return sum(map(len, table.sources)) + sum(map(len, table.targets))
+
+
+def _cut(table: Table, characters: int) -> Table:
+    """Examples in a seeded order while they hold no more than so many characters, in the table's own order."""
+    if _characters(table) <= characters:
+        return table
+    bits = np.random.PCG64(np.random.SeedSequence([_ORDER, len(table)]))
+    order = np.argsort(bits.random_raw(len(table)), kind="stable")
+    lengths = np.array([len(a) + len(b) for a, b in zip(table.sources, table.targets, strict=True)])
+    kept = np.sort(order[np.cumsum(lengths[order]) <= characters])
+    return Table([table.sources[i] for i in kept], [table.targets[i] for i in kept])

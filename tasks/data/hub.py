@@ -1,0 +1,230 @@
+"""Data sets of the Hugging Face hub: ``hub:owner/name``, ``hub:owner/name/config``, ``hub:owner/name@revision``.
+
+No code of a data set is ever run. The hub is asked once, with a short limit, which commit the revision is: off line
+that fails at once instead of after many retries.
+"""
+
+import math
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from archbench.tasks.base.dataset import Table, Text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.data import hub_files
+from archbench.tasks.data.files import missing
+
+PART = r"\w[\w.-]*"
+NAME = re.compile(rf"hub:(?!.*\.\.)({PART}(?:/{PART})?)(?:/({PART}))?(?:@([\w./-]+))?")
+SPLITS = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "dev", "val", "validation_matched"),
+    "test": ("test", "test_matched"),
+}
+ATTEMPTS = 2  # to have files with the bytes that the hub states
+LIMIT = 8.0  # seconds for the hub to answer
+ELSE = "set HF_HUB_OFFLINE=1 to use a copy downloaded before, or name a built-in data set or a file"
+
+
+@dataclass(frozen=True)
+class Name:
+    """What ``hub:owner/name/config@revision`` names."""
+
+    repository: str
+    config: str | None
+    revision: str | None
+
+    def __str__(self) -> str:
+        config, revision = self.config and f"/{self.config}", self.revision and f"@{self.revision}"
+        return f"hub:{self.repository}{config or ''}{revision or ''}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened data set: a ``datasets`` table for each split that it has, and where it came from."""
+
+    splits: Mapping[str, Any]
+    origin: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One text column read lazily, a line end after each row; rows ``start`` to ``stop``."""
+
+    table: Any
+    column: str
+    start: int
+    stop: int
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self.table.select(range(self.start, self.stop)).with_format("arrow").iter(1000):
+            for value in batch.column(self.column).to_pylist():
+                if value:
+                    yield value if value.endswith("\n") else value + "\n"
+
+
+Open = Callable[[Name], Source]
+
+
+def parse(data: str) -> Name:
+    """The parts of a hub name. Raises ``InputError``."""
+    match = NAME.fullmatch(data)
+    if match is None:
+        raise InputError(
+            f'data: "{data}" is no hub name; write it like "hub:owner/name", "hub:owner/name/config" '
+            'or "hub:owner/name@revision"'
+        )
+    return Name(match[1], match[2], match[3])
+
+
+def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
+    """A table for each split that has rows with a target; class numbers become their names."""
+    found = {}
+    for split, table in _present(source).items():
+        flat = _flat(table, columns)
+        name = _labels(flat.features[columns[1]])
+        cells = flat.with_format("arrow")[:]
+        first, second = (cells.column(column).to_pylist() for column in columns)
+        _check_finite(first, columns[0], split)
+        _check_finite(second, columns[1], split)
+        pairs = [(_text(a), name(b)) for a, b in zip(first, second, strict=True)]
+        if any(target for _, target in pairs):
+            found[split] = Table([a for a, _ in pairs], [b for _, b in pairs])
+    return found
+
+
+def texts(source: Source, column: str) -> dict[str, Rows]:
+    """The rows of a text column for each split that has some."""
+    found = {split: _flat(table, (column,)) for split, table in _present(source).items()}
+    return {split: Rows(table, column, 0, len(table)) for split, table in found.items() if len(table)}
+
+
+def measured(rows: Rows) -> Text:
+    """Running text over the rows, its bytes counted."""
+    return Text(rows, sum(len(piece.encode()) for piece in rows))
+
+
+def open_hub(name: Name) -> Source:
+    """Download the data set, or reuse its copy; files that are not what the hub says are fetched once again.
+
+    Raises ``InputError`` in one line where that fails.
+    """
+    commit = _commit(name)
+    from datasets import disable_progress_bars
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.utils.tqdm import disable_progress_bars as disable_download_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+        disable_download_bars()
+    removed = ""
+    for _ in range(ATTEMPTS):
+        splits, error = _loaded(name, commit)
+        wrong = hub_files.altered(Path(HF_HUB_CACHE), name.repository, commit)
+        if not wrong:
+            break
+        _forget(splits)  # first: without its file nothing would tell that a table is wrong
+        for path in wrong:
+            hub_files.remove(path)
+        removed = wrong[0].name
+    if removed and (wrong or error is not None):
+        again = f" and cannot be fetched again ({_line(error)})" if error is not None else ""
+        raise InputError(
+            f"data: {name}: {removed} did not have the hash that the hub states for it: changed on the "
+            f"way or on this disk; it was removed{again}; try again, or fetch the file by other means and name that"
+        )
+    if error is not None:
+        raise InputError(f"data: {name} cannot be loaded ({_line(error)}); try again, or {ELSE}") from error
+    return Source(splits, f"hub:{name.repository}@{commit or name.revision or 'cached copy'}")
+
+
+def _loaded(name: Name, commit: str | None) -> tuple[Mapping[str, Any], Exception | None]:
+    """The splits, or what the client says against them."""
+    from datasets import DatasetDict, load_dataset
+
+    try:
+        found = load_dataset(name.repository, name.config, revision=commit or name.revision)
+    except Exception as error:  # the hub's client raises anything from OSError to its own and its transport's errors
+        return {}, error
+    return cast(Mapping[str, Any], found if isinstance(found, DatasetDict) else {"train": found}), None
+
+
+def _forget(splits: Mapping[str, Any]) -> None:
+    """Removes the tables that the client made of the data set's files, under all its configurations."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    cache = Path(HF_DATASETS_CACHE)
+    for table in splits.values():
+        for path in (Path(file["filename"]) for file in table.cache_files):
+            own = path.relative_to(cache).parts[0] if path.is_relative_to(cache) else ""
+            shutil.rmtree(cache / own if own else path.parent, ignore_errors=True)
+
+
+def _commit(name: Name) -> str | None:
+    """The commit of the revision; None in the hub client's own off-line mode, where its cached copy is used."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        return cast(str, HfApi().dataset_info(name.repository, revision=name.revision, timeout=LIMIT).sha)
+    except OfflineModeIsEnabled:
+        return None
+    except HfHubHTTPError as error:
+        if error.response.status_code >= 500:
+            raise _unreached(name, error) from error
+        revision = f' at revision "{name.revision}"' if name.revision else ""
+        raise InputError(f'data: the hub gives no data set "{name.repository}"{revision}: {_line(error)}') from error
+    except Exception as error:  # the transport's errors differ from version to version of the client
+        raise _unreached(name, error) from error
+
+
+def _unreached(name: Name, error: Exception) -> InputError:
+    return InputError(f"data: {name} cannot be reached ({_line(error)}); go on line, or {ELSE}")
+
+
+def _present(source: Source) -> dict[str, Any]:
+    """The splits by our names. Raises ``InputError`` where there is no training split."""
+    found = {
+        split: source.splits[alias]
+        for split, aliases in SPLITS.items()
+        if (alias := next((alias for alias in aliases if alias in source.splits), None))
+    }
+    if "train" not in found:
+        raise InputError(f"data: {source.origin} has no train split (it has: {', '.join(source.splits)})")
+    return found
+
+
+def _flat(table: Any, columns: tuple[str, ...]) -> Any:
+    """The table with nested columns under dotted names such as ``translation.de``."""
+    flat = table.flatten()
+    for column in columns:
+        if column not in flat.column_names:
+            raise missing(column, flat.column_names)
+    return flat.select_columns(list(dict.fromkeys(columns)))
+
+
+def _labels(feature: Any) -> Callable[[Any], str]:
+    """Names of class numbers where the column has them, -1 (unknown) as nothing; else the value as text."""
+    if hasattr(feature, "int2str"):
+        return lambda value: "" if value is None or value < 0 else str(feature.int2str(value))
+    return _text
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _check_finite(values: list[Any], column: str, split: str) -> None:
+    """Raises ``InputError`` where a value is NaN or infinite, which as text would be a word."""
+    for row, value in enumerate(values):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f'columns: column "{column}" of {split} is {value} in row {row}, no text; choose another')
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -1,0 +1,247 @@
+"""From a task's configuration to its encoded examples, made once and reused while data and settings stay the same.
+
+What is encoded is named by a key that needs no encoding: the settings, and the version of built-in data or the SHA-256
+of the user's files. The digest of a prepared task, by contrast, is of its content.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.tasks.base.dataset import Dataset, Table, Text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import END
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.builtin_data import builtin
+from archbench.tasks.data import files, sources
+from archbench.tasks.text.arrays import Writer, opened, writing
+from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
+from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.tokenizers import (
+    Tokenizer,
+    load_tokenizer,
+    pretrained_tokenizer,
+    train_tokenizer,
+    training_sample,
+)
+
+SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
+SPLITS = ("train", "validation", "test")
+_SUBSET = 0x74657374  # seeds the choice of test examples
+Say = Callable[[str], None]
+
+
+def prepare(config: TaskConfig, primary: str, cache: Path, say: Say) -> Prepared:
+    """The encoded task; the first time the data are loaded and a tokenizer is trained on the training split.
+
+    Raises InputError where the data cannot be had or cannot serve the task.
+    """
+    name = key(config)
+    folder = cache / "encoded" / name
+    found = opened(folder)
+    if found is None:
+        say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
+        with writing(folder) as writer:
+            write(writer, _load(config, cache, say), config)
+            if key(config) != name:
+                raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
+        found = opened(folder)
+        assert found is not None, f"{folder} was damaged while it was written"
+    return _prepared(config, primary, *found)
+
+
+def key(config: TaskConfig) -> str:
+    """Names what `write` makes of the configuration, without loading the data."""
+    settings = (config.kind, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
+    known = [SCHEMA, *settings, config.source_length, config.target_length, _version(config)]
+    return _hash([*known, Path(config.pretrained).read_text(encoding="utf-8")] if config.pretrained else known)
+
+
+def write(writer: Writer, dataset: Dataset, config: TaskConfig) -> None:
+    """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
+    splits = {name: getattr(dataset, name) for name in SPLITS}
+    _check_filled(config, splits)
+    tokenizer = _tokenizer(config, dataset.train)
+    notes = dict(dataset.notes)
+    for name, split in splits.items():
+        counts = _write_split(writer, name, split, tokenizer, config)
+        notes |= {f"{name}_{count}": value for count, value in counts.items()}
+    writer.facts |= {
+        "tokenizer": tokenizer.to_json(),
+        "digest": dataset.digest,
+        "licence": dataset.licence,
+        "origin": dataset.origin,
+        "pairs": isinstance(dataset.train, Table),
+        "notes": notes,
+    }
+
+
+def answer_tokens(tokenizer: Tokenizer, kind: str, ends: bool) -> NDArray[np.bool_]:
+    """True at the tokens (v,) that an answer may use: labels, or text and END.
+
+    Where a text may hold unknown pieces UNK may be answered too: it would be impossible otherwise.
+    """
+    if kind == "classification":
+        answers = np.zeros(tokenizer.vocabulary, np.bool_)
+        answers[list(tokenizer.label_ids)] = True
+        return answers
+    answers = tokenizer.writable
+    answers[END] = ends
+    return answers
+
+
+def _write_split(
+    writer: Writer, name: str, split: Text | Table, tokenizer: Tokenizer, config: TaskConfig
+) -> dict[str, int]:
+    if isinstance(split, Text):
+        counts = write_text(writer, name, split, tokenizer)
+        _check_windows(config, name, counts["tokens"])
+        return counts
+    layout = Layout(config.source_length, config.target_length, labels=config.kind == "classification")
+    counts = write_pairs(writer, name, split, tokenizer, layout)
+    _check_pairs(config, name, len(split), counts)
+    return counts
+
+
+def _prepared(
+    config: TaskConfig, primary: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
+) -> Prepared:
+    tokenizer = load_tokenizer(facts["tokenizer"])
+    lengths = config.source_length, config.target_length
+    splits: list[Pairs] | list[Windows]
+    if facts["pairs"]:
+        splits = [read_pairs(arrays, name) for name in SPLITS]
+    else:
+        splits = [read_windows(arrays, name, *lengths) for name in SPLITS]
+    train, validation, test = splits
+    ends = config.kind != "classification" and (facts["pairs"] or config.source_length > 0)
+    content = [SCHEMA, config.kind, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
+    return Prepared(
+        config=config,
+        kind=config.kind,
+        name=config.name,
+        tokenizer=tokenizer,
+        train=train,
+        validation=validation,
+        test=Subset(test, _chosen(len(test), config.test_examples)),
+        answers=answer_tokens(tokenizer, config.kind, ends),
+        ends=ends,
+        digest=_hash(content),
+        licence=facts["licence"],
+        origin=facts["origin"],
+        notes=facts["notes"],
+        primary=primary,
+    )
+
+
+def _chosen(size: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` of ``size`` examples in random order, always the same."""
+    bits = np.random.PCG64(np.random.SeedSequence([_SUBSET, size]))
+    return np.argsort(bits.random_raw(size), kind="stable")[:count]
+
+
+def _tokenizer(config: TaskConfig, train: Text | Table) -> Tokenizer:
+    labels = _labels(config, train) if config.kind == "classification" and isinstance(train, Table) else []
+    if config.tokenizer == "pretrained":
+        return pretrained_tokenizer(Path(config.pretrained).read_text(encoding="utf-8"), labels)
+    texts, size = _training_texts(config, train)
+    sample = texts if config.tokenizer == "char" else training_sample(texts, size)
+    try:
+        return train_tokenizer(config.tokenizer, sample, config.vocabulary, labels)
+    except InputError as error:
+        raise InputError(f"tasks.{config.name}.{error}") from error
+
+
+def _training_texts(config: TaskConfig, train: Text | Table) -> tuple[Iterator[str], int]:
+    """The texts that the tokenizer is trained on, and their size: of labelled examples the sources alone."""
+    if isinstance(train, Text):
+        return train.chunks(), train.bytes
+    columns = [train.sources] if config.kind == "classification" else [train.sources, train.targets]
+    return chain.from_iterable(zip(*columns, strict=True)), sum(len(text) for column in columns for text in column)
+
+
+def _labels(config: TaskConfig, train: Table) -> list[str]:
+    labels = sorted(set(train.targets))
+    if len(labels) < 2:
+        raise InputError(
+            f'tasks.{config.name}.columns: every training example has the label "{labels[0]}"; '
+            "classification needs at least two, name another label column"
+        )
+    return labels
+
+
+def _check_filled(config: TaskConfig, splits: Mapping[str, Text | Table]) -> None:
+    for name, split in splits.items():
+        if not (split.bytes if isinstance(split, Text) else len(split)):
+            raise InputError(f"tasks.{config.name}.data: the {name} split is empty; give one with text in it")
+
+
+def _check_windows(config: TaskConfig, split: str, tokens: int) -> None:
+    context = config.source_length + config.target_length
+    needed = (2 if split == "train" else 1) * (context - (config.source_length > 0))
+    if tokens < needed:
+        raise InputError(
+            f"tasks.{config.name}.context: {context} is too long: the {split} split has {tokens:,} tokens and needs "
+            f"{needed:,}; lower context or give more text"
+        )
+
+
+def _check_pairs(config: TaskConfig, split: str, rows: int, counts: Mapping[str, int]) -> None:
+    if counts["excluded_targets"] == rows:
+        raise InputError(
+            f"tasks.{config.name}.target_length: {config.target_length} excludes all {rows:,} examples of the {split} "
+            f"split; the longest target has {counts['longest_target']} tokens with END, set target_length to that"
+        )
+    if counts["unseen_labels"] == rows:
+        raise InputError(
+            f"tasks.{config.name}.columns: no label of the {split} split is one of the training split's; "
+            "name the column with the same labels, or write them alike"
+        )
+
+
+def _load(config: TaskConfig, cache: Path, say: Say) -> Dataset:
+    return sources.load(
+        config.kind,
+        config.data,
+        cache,
+        say,
+        columns=config.columns,
+        encoding=config.encoding,
+        folder=config.folder,
+        where=f"tasks.{config.name}",
+    )
+
+
+def _version(config: TaskConfig) -> Any:
+    """What changes whenever the data do: SHA-256 of the user's files, the version of built-in data, the hub's name.
+
+    A hub name without a commit stands for what it was when it was first read.
+    """
+    data = config.data
+    try:
+        if isinstance(data, str):
+            own = not data.startswith("hub:") and not builtin.known(data) and os.path.isfile(Path(config.folder) / data)
+            return _content(config, data) if own else [data, sources.fingerprint(data, folder=config.folder)]
+        named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
+        return {split: [_content(config, name) for name in names] for split, names in named.items()}
+    except InputError as error:
+        raise InputError(f"tasks.{config.name}.{error}") from error
+
+
+def _content(config: TaskConfig, name: str) -> list[str]:
+    path = files.existing(name, Path(config.folder))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    revision = files.REVISIONS.get(path.suffix.lower())
+    return [path.suffix, digest] if revision is None else [f"{path.suffix} {revision}", digest]
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,247 @@
+"""From what an experiment writes under ``data`` to three splits: built-in names, the hub and the user's files.
+
+A missing validation or test is split off train, 5% each: text from its end, tables by a fixed seed with identical
+sources (where targets are texts, also identical targets) on one side.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from archbench.tasks.base.dataset import COLUMNS, KINDS, TEXT_TO_TEXT, Dataset, Table, Text, dataset
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.groups import components, sides
+from archbench.tasks.builtin_data import builtin
+from archbench.tasks.builtin_data.packages import Say
+from archbench.tasks.data import files, hub
+
+Data = str | Mapping[str, str | Sequence[str]]
+SPLITS = ("train", "validation", "test")
+SHARE = 0.05
+LONG_LINE = 40  # characters from which a line of running text counts as seen when it stands in train too
+UNKNOWN = "as given by its owner; not checked"
+
+
+def load(
+    kind: str,
+    data: Data,
+    cache: Path,
+    say: Say,
+    *,
+    columns: Mapping[str, str] | None = None,
+    encoding: str = "utf-8",
+    folder: str | Path = ".",
+    where: str = "tasks",
+    open_hub: hub.Open = hub.open_hub,
+) -> Dataset:
+    """The three splits of ``data`` for a kind of task.
+
+    ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (parallel text as a list of two);
+    relative paths are beside the experiment file, in ``folder``. ``where`` names the task in messages
+    (``tasks.trec``). Raises ``InputError`` in one line.
+    """
+    try:
+        named = _columns(kind, columns or {})
+        _check_known(kind, data)
+        if isinstance(data, str) and data.startswith("hub:"):
+            return _from_hub(kind, open_hub(hub.parse(data)), named)
+        if isinstance(data, str) and not _is_file(data, Path(folder)):
+            return builtin.load(data, kind, cache, say)
+        return _from_files(kind, data, Path(folder), encoding, named)
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from error
+
+
+def fingerprint(
+    data: Data, *, columns: Mapping[str, str] | None = None, encoding: str = "utf-8", folder: str | Path = "."
+) -> str | None:
+    """A cheap text that changes whenever the data may have: names, versions, sizes and times, without reading anything.
+
+    None where only reading tells (a hub name without a full commit). Raises ``InputError`` for a missing file.
+    """
+    if isinstance(data, str) and data.startswith("hub:"):
+        revision = hub.parse(data).revision or ""
+        return f"{data} {sorted((columns or {}).items())}" if len(revision) == 40 else None
+    if isinstance(data, str) and not _is_file(data, Path(folder)):
+        return f"{data} {builtin.find(data).version}"
+    given = {"train": data} if isinstance(data, str) else data
+    parts = [f"{encoding} {sorted((columns or {}).items())}"]
+    for split, value in given.items():
+        for name in [value] if isinstance(value, str) else value:
+            path = files.existing(name, Path(folder))
+            parts.append(f"{split} {path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return "\n".join(parts)
+
+
+def _is_file(data: str, folder: Path) -> bool:
+    """Built-in names come first; a name with a suffix or a folder in it, or of a file that is there, is a file."""
+    if builtin.known(data):
+        return False
+    return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
+
+
+def _columns(kind: str, given: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the columns that a kind needs, in the order source, target."""
+    if kind not in KINDS:
+        raise InputError(f'kind: "{kind}" is none of {", ".join(KINDS)}')
+    wanted = COLUMNS[kind]
+    for key in given:
+        if key not in wanted:
+            raise InputError(f'columns: {kind} has no "{key}"; it takes {" and ".join(wanted)}')
+    return tuple(given.get(key, key) for key in wanted)
+
+
+def _check_known(kind: str, data: Data) -> None:
+    """What a model stores can be told only of strings whose entropy is known."""
+    if kind == "memorization" and not (isinstance(data, str) and builtin.known(data)):
+        raise InputError('data: memorization takes "random-strings" alone, whose bits are known; set data to that')
+
+
+def _from_hub(kind: str, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
+    if kind == "generation":
+        return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
+    found: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
+    return _finished_table(kind, found, source.origin, dict.fromkeys(found, source.origin))
+
+
+def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
+    """Missing splits are the last rows of train."""
+    missing = [split for split in SPLITS[1:] if split not in found]
+    train = found["train"]
+    each = max(1, round(SHARE * train.stop)) if missing else 0
+    if train.stop <= each * len(missing):
+        raise InputError("data: train is too short to split off validation and test")
+    stop = train.stop - each * len(missing)
+    parts = {**found, "train": hub.Rows(train.table, train.column, 0, stop)}
+    for split in missing:
+        parts[split] = hub.Rows(train.table, train.column, stop, stop + each)
+        stop += each
+    return {split: hub.measured(rows) for split, rows in parts.items()}
+
+
+def _from_files(kind: str, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
+    given = _by_split(data)
+    paths = {split: [files.existing(name, folder) for name in names] for split, names in given.items()}
+    names = {split: ", ".join(path.name for path in each) for split, each in paths.items()}
+    origin = ", ".join(names.values())
+    for each in paths.values():
+        _check_form(kind, each)
+    if kind == "generation":
+        return _finished_text(kind, _file_text({split: each[0] for split, each in paths.items()}, encoding), origin)
+    found = {split: _read_table(each, encoding, columns) for split, each in paths.items()}
+    return _finished_table(kind, found, origin, names)
+
+
+def _by_split(data: Data) -> dict[str, list[str]]:
+    given = {"train": data} if isinstance(data, str) else dict(data)
+    for split in given:
+        if split not in SPLITS:
+            near = get_close_matches(split, SPLITS, 1)
+            raise InputError(f'data: unknown split "{split}"' + (f'; did you mean "{near[0]}"?' if near else ""))
+    if "train" not in given:
+        raise InputError("data: train is missing; give at least train")
+    return {split: [value] if isinstance(value, str) else list(value) for split, value in given.items()}
+
+
+def _check_form(kind: str, paths: list[Path]) -> None:
+    """What each kind of task can read."""
+    suffix = paths[0].suffix.lower() if paths else ""
+    pairs = kind in TEXT_TO_TEXT
+    if len(paths) == 2 and pairs:
+        return
+    if len(paths) != 1:
+        raise InputError(f"data: {kind} reads one file for each split{' or two parallel texts' * pairs}")
+    wanted = (".txt",) if kind == "generation" else files.TABLES
+    if suffix not in wanted:
+        also = ', or two parallel texts as ["a.de", "a.en"]' if pairs else ""
+        raise InputError(f'data: {kind} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
+
+
+def _file_text(paths: dict[str, Path], encoding: str) -> dict[str, Text]:
+    """Missing splits are cut off the end of train."""
+    missing = [split for split in SPLITS[1:] if split not in paths]
+    if not missing:
+        return {split: files.text(path, encoding) for split, path in paths.items()}
+    shares = (1 - SHARE * len(missing), *(SHARE for _ in missing))
+    parts = dict(zip(["train", *missing], files.cut(paths["train"], encoding, shares), strict=True))
+    return parts | {split: files.text(paths[split], encoding) for split in SPLITS[1:] if split in paths}
+
+
+def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> Table:
+    if len(paths) == 2:
+        return files.parallel(paths[0], paths[1], encoding)
+    return files.table(paths[0], encoding, (columns[0], columns[1]))
+
+
+def _finished_text(kind: str, found: dict[str, Text], origin: str) -> Dataset:
+    notes = {"test_lines_seen_in_train": _seen_lines(found["train"], found["test"])}
+    return dataset(kind, *(found[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
+
+
+def _finished_table(kind: str, found: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
+    """Empty rows dropped, missing splits made, overlap counted; ``names`` say what each split was read from."""
+    notes: Counter[str] = Counter()
+    full = {}
+    for split, table in found.items():
+        full[split] = _filled(table)
+        notes["empty_rows_dropped"] += len(table) - len(full[split])
+        if not len(full[split]):
+            raise InputError(f"data: {split} ({names[split]}) has no row with both a source and a target")
+    full = _completed(full, kind, names)
+    known = set(full["train"].sources)
+    notes["test_sources_seen_in_train"] = sum(source in known for source in full["test"].sources)
+    if kind == "classification":
+        labels = {label for table in full.values() for label in table.targets}
+        folded = Counter(label.casefold() for label in labels)
+        notes["labels_that_differ_in_case_alone"] = sum(folded[label.casefold()] > 1 for label in labels)
+    return dataset(kind, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes))
+
+
+def _filled(table: Table) -> Table:
+    pairs = [(a, b) for a, b in zip(table.sources, table.targets, strict=True) if a and b]
+    return Table([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def _completed(found: dict[str, Table], kind: str, names: Mapping[str, str]) -> dict[str, Table]:
+    """Missing splits drawn from train by a fixed seed, groups of identical rows whole."""
+    missing = [split for split in SPLITS[1:] if split not in found]
+    if not missing:
+        return found
+    train = found["train"]
+    both = kind in TEXT_TO_TEXT
+    pairs = list(zip(train.sources, train.targets, strict=True))
+    groups = components([[("source", a), *([("target", b)] if both else [])] for a, b in pairs])
+    shares = {split: max(SHARE, 1 / len(pairs)) for split in missing}
+    placed = sides([train.sources[group] for group in groups], shares)
+    parts = {}
+    for split in ("train", *missing):
+        own = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
+        if not own:
+            raise InputError(
+                f"data: train ({names['train']}) has too few different rows to split off what is missing; "
+                "give a file for each"
+            )
+        parts[split] = Table([a for a, _ in own], [b for _, b in own])
+    return {**found, **parts}
+
+
+def _seen_lines(train: Text, test: Text) -> int:
+    """How many long lines of the test text also stand in the training text."""
+    wanted: Counter[str] = Counter()
+    _each_line(test, lambda line: wanted.update((line,)))
+    seen: set[str] = set()
+    _each_line(train, lambda line: seen.add(line) if line in wanted else None)
+    return sum(wanted[line] for line in seen)
+
+
+def _each_line(text: Text, use: Callable[[str], None]) -> None:
+    rest = ""
+    for chunk in text.chunks():
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            if len(line) >= LONG_LINE:
+                use(line)
+    if len(rest) >= LONG_LINE:
+        use(rest)

@@ -1,0 +1,37 @@
+"""Classification: one label token for a text. Primary metric: accuracy."""
+
+import numpy as np
+
+from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
+from archbench.tasks.metrics import metrics
+from archbench.tasks.metrics.intervals import macro_f1_score, mean_score, ratio_score
+from archbench.tasks.references.references import majority_rows, tfidf_logistic_rows
+
+
+def primary(config: TaskConfig) -> str:
+    return "accuracy"
+
+
+def decoding(prepared: Prepared) -> Decoding:
+    """The most likely label of every example."""
+    return Decoding("greedy", max_tokens=1, count=len(prepared.test))
+
+
+def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
+    """Accuracy and macro F1 of the answers; nats per label over the examples whose label training knew."""
+    answers = outputs.answers
+    labels = outputs.references[: len(answers)]
+    scores = []
+    if len(answers):
+        scores.append(mean_score("accuracy", [a == b for a, b in zip(labels, answers, strict=True)]))
+        scores.append(macro_f1_score(metrics.macro_f1(labels, answers), labels, answers))
+    known = np.isin(np.array(outputs.references), np.array(prepared.tokenizer.labels))
+    if known.any():
+        tokens = outputs.tokens[known].astype(np.float64)
+        scores.append(ratio_score("nll_per_token", outputs.nats[known], tokens))
+    return scores
+
+
+def references(prepared: Prepared) -> list[Reference]:
+    """The most frequent label, and TF-IDF with logistic regression."""
+    return [*majority_rows(prepared), *tfidf_logistic_rows(prepared)]

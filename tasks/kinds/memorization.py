@@ -1,0 +1,53 @@
+"""Memorization: how many bits of random strings a model holds. Primary metric: stored bits.
+
+A string of n characters drawn uniformly from A has n log2 A bits; a model that has learnt nothing but that spends as
+many on it, one that knows it by heart none. What a model stores is what it spends less, summed over all strings
+(2404.05405, 2505.24832):
+
+    stored bits = strings * (bits of a string - mean negative log-likelihood of a string after its key, in bits)
+
+END is charged like any other token though it carries nothing. A model that puts its mass elsewhere stores less than
+nothing, an untrained one for example.
+"""
+
+import math
+
+import numpy as np
+
+from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
+from archbench.tasks.builtin_data import random_strings
+from archbench.tasks.metrics.intervals import Floats, likelihood_scores, ratio_score, text_score
+
+
+def primary(config: TaskConfig) -> str:
+    return "stored_bits"
+
+
+def decoding(prepared: Prepared) -> Decoding:
+    """Greedy: the likeliest next character is what a model believes the string to be."""
+    return Decoding("greedy", max_tokens=prepared.config.target_length, count=len(prepared.test))
+
+
+def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
+    """Stored bits, strings that are recalled exactly, likelihoods."""
+    answers = outputs.answers
+    wanted = outputs.references[: len(answers)]
+    kept = prepared.tokenizer.keeps(outputs.references)  # a checkpoint's own tokenizer may not
+    return [
+        *([stored(outputs.nats, len(prepared.train), random_strings.BITS)] if kept else []),
+        *([text_score("exact_match", wanted, answers)] if len(answers) else []),
+        *likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept),
+    ]
+
+
+def references(prepared: Prepared) -> list[Reference]:
+    """None: what looks a string up in the training data has it by definition."""
+    return []
+
+
+def stored(nats: Floats, strings: int, entropy: float) -> Score:
+    """Bits that are stored of ``strings`` of ``entropy`` bits each, by what a sample of them costs: ``nats`` (n,)."""
+    cost = ratio_score("stored_bits", nats, np.ones(len(nats)), 1 / math.log(2))
+    value, lower, upper = (strings * (entropy - bits) for bits in (cost.value, cost.upper, cost.lower))
+    each = strings * (entropy - nats / math.log(2))
+    return Score("stored_bits", value, lower, upper, cost.n, tuple(each.tolist()))

@@ -1,0 +1,1 @@
+"""Classical methods on the same examples."""

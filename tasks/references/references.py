@@ -1,0 +1,153 @@
+"""Reference rows: what classical methods reach on the same test examples."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.tasks.base.values import Prepared, Reference
+from archbench.tasks.metrics import metrics, rouge
+from archbench.tasks.references.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
+from archbench.tasks.text.splits import Pairs, Subset, Windows
+
+ROWS = 100_000  # training examples that are read, spread evenly
+MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
+SAMPLE = 10_000  # training examples whose lengths are measured
+LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
+STRENGTHS = (1.0, 10.0)  # inverse regularisation, of which the better on validation is taken
+WORD = r"(?u)\w+|[^\w\s]"
+TextRows = Callable[[Prepared, Sequence[str]], list[Reference]]  # answers to the test sources, by metrics of texts
+_END = b"\xff"  # stands for END: never part of UTF-8
+_BLOCK = 256
+
+
+def likelihood_rows(prepared: Prepared) -> list[Reference]:
+    """``ngram`` and ``lzma``: bits per byte of the test targets.
+
+    Both read at most 4 MB and 1 MB of training text. The n-gram model predicts each target after its source for running
+    text, alone for pairs (from the training targets); where targets vary in length it pays for their end, as models do.
+    ``lzma`` compresses all test targets together after the training text: the later ones profit from the earlier.
+    """
+    test = prepared.test
+    train = prepared.train
+    assert isinstance(test, Subset)
+    indices = range(len(test))
+    size = int(test.target_bytes.sum())
+    if isinstance(train, Windows):
+        text = train.text[-LIMIT:].tobytes()
+        targets, contexts = [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices]
+    else:
+        assert isinstance(train, Pairs)
+        text = _target_stream(train)
+        targets, contexts = [test.target_raw(i) + _END for i in indices], [_END] * len(test)
+    found = {
+        "ngram": float(ngram_bits(train_ngram(text), targets, contexts).sum()),
+        "lzma": lzma_bits(text[-LZMA_LIMIT:], b"".join(targets)),
+    }
+    return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in found.items()]
+
+
+def majority_rows(prepared: Prepared) -> list[Reference]:
+    """``majority``: always the most frequent label; its likelihood is that of the labels' frequencies."""
+    wanted, labels = _targets(prepared.test), _targets(prepared.train, _spread(len(prepared.train)))
+    names, counts = np.unique(labels, return_counts=True)
+    chances = np.broadcast_to(counts / counts.sum(), (len(wanted), len(names)))
+    return _label_rows("majority", wanted, names, chances)
+
+
+def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
+    """``tfidf_logistic``: TF-IDF of words and pairs of words with logistic regression (scikit-learn).
+
+    The strength of the regularisation is chosen on validation.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = _spread(len(prepared.train))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
+    features = vectorizer.fit_transform(_sources(prepared.train, chosen))
+    labels = _targets(prepared.train, chosen)
+    validation = vectorizer.transform(_sources(prepared.validation))
+    models = [LogisticRegression(C=strength, max_iter=1000).fit(features, labels) for strength in STRENGTHS]
+    correct = [float(np.mean(model.predict(validation) == _targets(prepared.validation))) for model in models]
+    best = models[int(np.argmax(correct))]
+    chances = best.predict_proba(vectorizer.transform(_sources(prepared.test)))
+    return _label_rows("tfidf_logistic", _targets(prepared.test), best.classes_, chances)
+
+
+def copy_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``copy``: the source itself."""
+    return _text_rows("copy", names, _targets(prepared.test), _sources(prepared.test))
+
+
+def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``lead``: the source's first words, as many as training targets have in the median.
+
+    A length in words, not in sentences: it fits the targets, and no language's sentences need be told.
+    """
+    lengths = [len(rouge.words(text)) for text in _targets(prepared.train, _spread(len(prepared.train), SAMPLE))]
+    count = max(1, round(float(np.median(lengths))))
+    answers = [rouge.lead(text, count) for text in _sources(prepared.test)]
+    return _text_rows("lead", names, _targets(prepared.test), answers)
+
+
+def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+    """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory).
+
+    Among as many sources, spread evenly, as have about `MEMORY` characters together: fewer documents than sentences.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    size = len(prepared.train)
+    length = float(np.mean([len(text) for text in _sources(prepared.train, _spread(size, SAMPLE))]))
+    chosen = _spread(size, max(1, min(ROWS, int(MEMORY / length))))
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
+    memory = vectorizer.fit_transform(_sources(prepared.train, chosen)).T.tocsr()
+    asked = vectorizer.transform(_sources(prepared.test))
+    blocks = [asked[start : start + _BLOCK] @ memory for start in range(0, asked.shape[0], _BLOCK)]
+    found = np.concatenate([np.asarray(block.argmax(axis=1)).ravel() for block in blocks])
+    answers = _targets(prepared.train, chosen[found])
+    return _text_rows("nearest", names, _targets(prepared.test), answers)
+
+
+def _label_rows(
+    name: str, wanted: Sequence[str], classes: NDArray[Any], chances: NDArray[np.float64]
+) -> list[Reference]:
+    """Accuracy and macro F1 of the likeliest classes, nats of the right one where training knew it."""
+    answers = [str(label) for label in classes[chances.argmax(axis=1)]]
+    place = {str(label): index for index, label in enumerate(classes)}
+    nats = [
+        -math.log(max(row[place[label]], 1e-300)) for row, label in zip(chances, wanted, strict=True) if label in place
+    ]
+    values = {"accuracy": metrics.accuracy(wanted, answers), "macro_f1": metrics.macro_f1(wanted, answers)}
+    return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))
+
+
+def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
+    return _rows(name, {metric: metrics.TEXT[metric](wanted, answers) for metric in names})
+
+
+def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:
+    return [Reference(name, "test", metric, value) for metric, value in values.items()]
+
+
+def _target_stream(train: Pairs) -> bytes:
+    """The last training targets in order, each between two ends."""
+    count = int(np.searchsorted(np.cumsum(train.target_bytes[::-1] + 1), LIMIT, side="right"))
+    targets = [train.target_raw(index) for index in range(len(train) - max(1, count), len(train))]
+    return _END + b"".join(target + _END for target in targets)
+
+
+def _spread(size: int, rows: int = ROWS) -> NDArray[np.int64]:
+    """At most ``rows`` of ``size`` indices, evenly spread."""
+    return np.unique(np.linspace(0, size - 1, min(size, rows)).astype(np.int64))
+
+
+def _sources(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+    return [examples.source_text(int(index)) for index in (range(len(examples)) if indices is None else indices)]
+
+
+def _targets(examples: Any, indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[str]:
+    return [examples.target_text(int(index)) for index in (range(len(examples)) if indices is None else indices)]

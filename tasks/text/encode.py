@@ -1,0 +1,111 @@
+"""Tokens of pairs and of running text, written piece by piece as arrays, and read back as splits.
+
+A split ``train`` is the arrays ``train.tokens`` and ``train.text`` (UTF-8) and, for pairs, where each source and target
+begins in them: ``train.offsets`` and ``train.text_offsets`` (2n + 1,); for running text ``train.widths``, the bytes of
+text behind each token, which make byte counts exact even where a token cuts a character or stands for an unknown one.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from archbench.tasks.base.dataset import Table, Text
+from archbench.tasks.base.example import END, UNK, Tokens
+from archbench.tasks.text.arrays import Writer
+from archbench.tasks.text.coders import valid
+from archbench.tasks.text.splits import Pairs, Windows
+from archbench.tasks.text.tokenizers import Tokenizer
+
+_ROWS = 4096  # pairs that are encoded at a time
+
+
+def read_pairs(arrays: Mapping[str, NDArray[Any]], split: str) -> Pairs:
+    """The pairs that `write_pairs` wrote."""
+    return Pairs(*(arrays[f"{split}.{name}"] for name in ("tokens", "offsets", "text", "text_offsets")))
+
+
+def read_windows(arrays: Mapping[str, NDArray[Any]], split: str, source_length: int, target_length: int) -> Windows:
+    """The running text that `write_text` wrote, cut from its beginning."""
+    tokens, widths, text = (arrays[f"{split}.{name}"] for name in ("tokens", "widths", "text"))
+    return Windows(tokens, widths, text, source_length, target_length)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How pairs are encoded: limits in tokens (END counted), and whether targets are labels or text with END."""
+
+    source_length: int
+    target_length: int
+    labels: bool
+
+
+def write_pairs(writer: Writer, split: str, table: Table, tokenizer: Tokenizer, layout: Layout) -> dict[str, int]:
+    """Writes one split and returns counts.
+
+    Sources beyond ``source_length`` tokens lose their end, examples with a target beyond ``target_length`` are left
+    out; ``longest_target`` says what would have been enough.
+    """
+    notes: Counter[str] = Counter()
+    lengths, sizes = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+    for block in _blocks(table):
+        sources, targets = _encoded(block, tokenizer, layout)
+        kept = [row for row, target in enumerate(targets) if len(target) <= layout.target_length]
+        tokens = list(chain.from_iterable((sources[row][: layout.source_length], targets[row]) for row in kept))
+        texts = [valid(text).encode() for row in kept for text in (block.sources[row], block.targets[row])]
+        lengths.append(np.array([len(part) for part in tokens], np.int64))
+        sizes.append(np.array([len(text) for text in texts], np.int64))
+        writer.append(f"{split}.tokens", _joined(tokens).astype(token_type(tokenizer)))
+        writer.append(f"{split}.text", np.frombuffer(b"".join(texts), np.uint8))
+        notes["excluded_targets"] += len(targets) - len(kept)
+        notes["truncated_sources"] += sum(len(sources[row]) > layout.source_length for row in kept)
+        notes["unseen_labels"] += sum(int(targets[row][0] == UNK) for row in kept) if layout.labels else 0
+        notes["unknown_tokens"] += sum(int((part == UNK).sum()) for part in tokens)
+        notes["longest_target"] = max([notes["longest_target"], *(len(target) for target in targets)])
+    writer.append(f"{split}.offsets", np.cumsum(np.concatenate(lengths)))
+    writer.append(f"{split}.text_offsets", np.cumsum(np.concatenate(sizes)))
+    notes["unknown_tokens"] -= notes["unseen_labels"]
+    return dict(notes)
+
+
+def write_text(writer: Writer, split: str, text: Text, tokenizer: Tokenizer) -> dict[str, int]:
+    """Writes one split of running text, piece by piece, and returns counts."""
+    notes: Counter[str] = Counter(tokens=0)
+    narrow = tokenizer.kind in ("byte", "char")
+    for piece, ids, widths in chain([_NOTHING], tokenizer.encode_stream(text.chunks())):
+        writer.append(f"{split}.tokens", ids.astype(token_type(tokenizer)))
+        writer.append(f"{split}.widths", widths.astype(np.uint8 if narrow else np.uint32))
+        writer.append(f"{split}.text", np.frombuffer(piece.encode(), np.uint8))
+        notes["tokens"] += len(ids)
+        notes["unknown_tokens"] += int((ids == UNK).sum())
+    return dict(notes)
+
+
+def token_type(tokenizer: Tokenizer) -> type[np.uint16] | type[np.int32]:
+    """The narrowest type that holds every id."""
+    return np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.int32
+
+
+_NOTHING = ("", np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+
+def _blocks(table: Table) -> Iterator[Table]:
+    """The table in slices, an empty one at least."""
+    for start in range(0, max(1, len(table)), _ROWS):
+        yield Table(table.sources[start : start + _ROWS], table.targets[start : start + _ROWS])
+
+
+def _encoded(block: Table, tokenizer: Tokenizer, layout: Layout) -> tuple[list[Tokens], list[Tokens]]:
+    sources = tokenizer.encode_batch(block.sources)
+    if layout.labels:
+        return sources, [np.array([tokenizer.label_id(label)], np.int32) for label in block.targets]
+    end = np.array([END], np.int32)
+    return sources, [np.concatenate([target, end]) for target in tokenizer.encode_batch(block.targets)]
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
