@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archbench.architectures.components.attention import Attention, View
+    from archbench.architectures.components.attention import Attention, AttentionContext
     from archbench.architectures.components.averaging import Average
     from archbench.architectures.components.cache import Cache
     from archbench.architectures.components.embedding import Embedding, Head, Transform
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Rotary,
         Sinusoidal,
     )
-    from archbench.architectures.components.stack import Block, Memory, Stack
+    from archbench.architectures.components.stack import Block, CrossAttentionCache, Stack
     from archbench.architectures.families.decoder import DecoderOnly
     from archbench.architectures.families.encoder import EncoderOnly
     from archbench.architectures.families.encoder_decoder import EncoderDecoder
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from archbench.architectures.objectives.objective import Objective
 
 _MODULES = {
-    "components.attention": ("Attention", "View"),
+    "components.attention": ("Attention", "AttentionContext"),
     "components.averaging": ("Average",),
     "components.cache": ("Cache",),
     "components.embedding": ("Embedding", "Head", "Transform"),
@@ -61,7 +61,7 @@ _MODULES = {
     "components.norm": ("LayerNorm", "NoNorm", "NoResidual", "Norm", "PostNorm", "PreNorm", "RMSNorm", "Wiring"),
     "components.numbers": ("Amount", "Flops"),
     "components.positions": ("Alibi", "Geometry", "Learned", "NoPositions", "RelativeBias", "Rotary", "Sinusoidal"),
-    "components.stack": ("Block", "Memory", "Stack"),
+    "components.stack": ("Block", "CrossAttentionCache", "Stack"),
     "families.decoder": ("DecoderOnly",),
     "families.encoder": ("EncoderOnly",),
     "families.encoder_decoder": ("EncoderDecoder",),
@@ -79,10 +79,12 @@ __all__ = [
     "Alibi",
     "Amount",
     "Attention",
+    "AttentionContext",
     "Average",
     "Block",
     "Cache",
     "Causal",
+    "CrossAttentionCache",
     "DecoderOnly",
     "Decoding",
     "Embedding",
@@ -99,7 +101,6 @@ __all__ = [
     "Learned",
     "Limits",
     "Masked",
-    "Memory",
     "NoFeedForward",
     "NoNorm",
     "NoPositions",
@@ -115,7 +116,6 @@ __all__ = [
     "Size",
     "Stack",
     "Transform",
-    "View",
     "Wiring",
     "filled",
     "gelu_tanh",

@@ -1,6 +1,6 @@
 """Looks into a model while it reads: attention weights, the residual stream, what each sublayer adds; removes heads.
 
-A path of its own beside the fast attention: what the model answers is computed as ever, and weights anew for the eye.
+Forward hooks note what passes; attention weights, which fast kernels never make, are computed beside the pass.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.stack import Block
 
@@ -74,16 +74,13 @@ def watched(model: nn.Module) -> Iterator[list[Layer]]:
         handles.append(block.register_forward_pre_hook(partial(_enter, layers, crossing)))
         handles.append(block.register_forward_hook(partial(_leave, layers)))
         handles.append(block.feedforward.register_forward_hook(partial(_add, layers, "feed-forward")))
-    attentions = {id(site.attention): site for site in sites(model)}
-    for site in attentions.values():
-        site.attention.__dict__["_attend"] = partial(_attend, layers, site)
+    for site in {id(site.attention): site for site in sites(model)}.values():
+        handles.append(site.attention.register_forward_hook(partial(_note, layers, site), with_kwargs=True))
     try:
         yield layers
     finally:
         for handle in handles:
             handle.remove()
-        for site in attentions.values():
-            del site.attention.__dict__["_attend"]
 
 
 @contextlib.contextmanager
@@ -102,25 +99,29 @@ def without(attention: Attention, head: int) -> Iterator[None]:
         handle.remove()
 
 
-def weights(attention: Attention, queries: Tensor, seen: KeyValues, view: View) -> Tensor:
+def weights(attention: Attention, queries: Tensor, seen: KeyValues, context: AttentionContext) -> Tensor:
     """Attention weights (b, heads, q, k) of queries (b, heads, q, e), plainly, in float32."""
     keys = seen.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
     scores = attention.scaling * queries.float() @ keys.float().mT
-    mask = view.mask(attention.window)
+    mask = context.mask(attention.window)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(-1)
 
 
-def _attend(layers: list[Layer], site: Site, queries: Tensor, seen: KeyValues, view: View) -> Tensor:
-    """In the place of ``Attention._attend``: its answer, once the weights are noted."""
-    answer = Attention._attend(site.attention, queries, seen, view)
-    layer, found = layers[-1], weights(site.attention, queries, seen, view).detach()
+def _note(
+    layers: list[Layer], site: Site, attention: nn.Module, given: tuple[Any, ...], named: dict[str, Any], result: Any
+) -> None:
+    """Note what an attention gave, and its weights, which are computed once more."""
+    assert isinstance(attention, Attention)
+    (x, context, *_), (answer, seen), layer = given, result, layers[-1]
     if site.part == "self":
-        layer.weights, layer.added["attention"] = found, answer.detach()
-    else:
-        layer.cross, layer.added["cross-attention"] = found, answer.detach()
-    return answer
+        layer.added["attention"] = answer.detach()
+        layer.weights = weights(attention, attention.queries(x, context), seen, context).detach()
+        return
+    kept = attention.project_keys_values(seen) if isinstance(seen, Tensor) else seen
+    layer.added["cross-attention"] = answer.detach()
+    layer.cross = weights(attention, attention.project_queries(x), kept, context).detach()
 
 
 def _enter(layers: list[Layer], crossing: bool, block: nn.Module, given: tuple[Any, ...]) -> None:

@@ -7,7 +7,7 @@ import torch
 from faults import Plant, both, change, patch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.positions import Learned
 from archbench.architectures.components.stack import Block
@@ -93,7 +93,7 @@ def sees_past_windows(original):
     return lambda self, window=None: original(self, None)
 
 
-UNUSED_WINDOW = both(change(declare_windows), patch(View, "_mask", sees_past_windows))
+UNUSED_WINDOW = both(change(declare_windows), patch(AttentionContext, "_mask", sees_past_windows))
 
 
 def twice_in_training(original):

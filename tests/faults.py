@@ -9,9 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.key_values import KeyValues
-from archbench.architectures.components.stack import Memory
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
@@ -81,7 +80,10 @@ def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
 
         return mask
 
-    return both(patch(View, "_mask", make), patch(View, "plainly_causal", lambda original: lambda self, window: False))
+    return both(
+        patch(AttentionContext, "_mask", make),
+        patch(AttentionContext, "plainly_causal", lambda original: lambda self, window: False),
+    )
 
 
 def attends_padding(original):
@@ -109,21 +111,22 @@ def leaves_gaps(original):
     return join
 
 
-def memory_with(view: Callable[[View], View]) -> Plant:
+def memory_with(context: Callable[[AttentionContext], AttentionContext]) -> Plant:
     def make(original):
-        def remember(self, *inputs, **named):
-            found = original(self, *inputs, **named)
-            return Memory(found.layers, view(found.view))
+        def read(self, *inputs):
+            states, everything = original(self, *inputs)
+            return states, context(everything)
 
-        return remember
+        return read
 
-    return patch(EncoderDecoder, "_remember", make)
+    return patch(EncoderDecoder, "_read", make)
 
 
 def crosses_causally(original):
-    def cross(self, x, memory, view):
-        queries, keys = (torch.arange(n)[None] for n in (x.shape[1], memory.keys.shape[2]))
-        return original(self, x, memory, View(queries, keys, causal=True, present=view.present))
+    def cross(self, x, memory, context):
+        length = memory.shape[1] if isinstance(memory, torch.Tensor) else memory.keys.shape[2]
+        queries, keys = (torch.arange(n)[None] for n in (x.shape[1], length))
+        return original(self, x, memory, AttentionContext(queries, keys, causal=True, present=context.present))
 
     return cross
 
@@ -315,11 +318,11 @@ def adds_by_index(original):
 
 
 def source_twice(original):
-    def asked(self, *inputs):
+    def prepare(self, *inputs):
         found = original(self, *inputs)
         return found if found.source_weights is None else found._replace(source_weights=2 * found.source_weights)
 
-    return asked
+    return prepare
 
 
 def fixed_weights(model):

@@ -210,39 +210,32 @@ def replaces_shared_code(monkeypatch, build: Build) -> Build:
 class AlwaysTheSame(Masked):
     """Hides the same cells in every step."""
 
-    def asked(self, model, pairs, generator, native):
-        return super().asked(model, pairs, torch.Generator().manual_seed(1), native)
+    def prepare(self, model, batch, generator, native):
+        return super().prepare(model, batch, torch.Generator().manual_seed(1), native)
 
 
 class DefaultGenerator(Masked):
     """Draws from the global generator."""
 
-    def asked(self, model, pairs, generator, native):
-        return super().asked(model, pairs, None, native)
+    def prepare(self, model, batch, generator, native):
+        return super().prepare(model, batch, None, native)
 
 
 class WithoutEnd(Causal):
     """Trains without END."""
 
-    def asked(self, model, pairs, generator, native):
-        asked = super().asked(model, pairs, generator, native)
-        keep = (asked.labels != END).float()
-        return asked._replace(weights=keep / keep.sum().clamp(min=1))
+    def prepare(self, model, batch, generator, native):
+        inputs = super().prepare(model, batch, generator, native)
+        return inputs._replace(weights=(inputs.labels != END).float())
 
 
 class HardestRow(Masked):
     """Trains on the row with the largest loss."""
 
-    asked = None
-
-    def loss(self, model, pairs, answers, generator=None, native=False, smoothing=0.0):
-        rows = [
-            Masked().loss(
-                model, type(pairs)(*(None if x is None else x[i : i + 1] for x in pairs)), answers, generator, native
-            )
-            for i in range(len(pairs.target))
-        ]
-        return torch.stack(rows).max()
+    def loss(self, model, inputs, allowed_tokens, smoothing=0.0):
+        rows = inputs.split(len(inputs.target))
+        losses = [Masked.loss(self, model, row, allowed_tokens, smoothing) / row.tokens for row in rows]
+        return torch.stack(losses).max() * inputs.tokens
 
 
 class SmoothedScores(Causal):
@@ -291,8 +284,8 @@ def straight_through_rows(model: nn.Module, x: Tensor, *inputs: object) -> Tenso
 
 def other_source_states(original, self, source, target, source_mask=None, target_mask=None, at=None):
     found = original(self, source, target, source_mask, target_mask, at)
-    picked = at is not None and at.source is not None and found.source is not None
-    return States(found.source * 1.1, found.target) if picked else found
+    selected = at is not None and at.source is not None and found.source is not None
+    return States(found.source * 1.1, found.target) if selected else found
 
 
 def for_four_heads(edit: Callable[[Tensor], Tensor]) -> Plant:
@@ -324,16 +317,6 @@ NO_DROPOUT = ask(size=lambda x: replace(x, dropout=0.0))
 NUMPY = layer_drop(lambda: float(np.random.rand()))
 PYTHON = layer_drop(random.random)
 CLOCK = layer_drop(by_clock)
-
-
-def best_of_draws(original: Callable[..., Any]) -> Callable[..., Any]:
-    """An estimate that is the lowest of its draws."""
-
-    def estimate(self, model, pairs, answers, generator, draws):
-        single = [original(self, model, pairs, answers, generator, 1) for _ in range(draws)]
-        return torch.stack(single).amin(0)
-
-    return estimate
 
 
 @dataclass(frozen=True)
@@ -394,28 +377,28 @@ def never_everything(original):
 class ShortCanvas(Masked):
     """Trains on a canvas that ends with the longest target of a batch."""
 
-    def asked(self, model, pairs, generator, native):
-        asked, width = super().asked(model, pairs, generator, native), pairs.target.shape[1]
-        at = asked.at // asked.target.shape[1] * width + asked.at % asked.target.shape[1]
-        return asked._replace(target=asked.target[:, :width], at=at)
+    def prepare(self, model, batch, generator, native):
+        inputs, width = super().prepare(model, batch, generator, native), batch.target.shape[1]
+        at = inputs.at // inputs.target.shape[1] * width + inputs.at % inputs.target.shape[1]
+        return inputs._replace(target=inputs.target[:, :width], at=at)
 
 
 class SequenceMean(Causal):
     """Every target weighs the same, however long it is."""
 
-    def asked(self, model, pairs, generator, native):
-        asked = super().asked(model, pairs, generator, native)
-        row = asked.at // asked.target.shape[1]
-        return asked._replace(weights=1.0 / (row.bincount()[row] * len(asked.target)))
+    def prepare(self, model, batch, generator, native):
+        inputs = super().prepare(model, batch, generator, native)
+        row = inputs.at // inputs.target.shape[1]
+        return inputs._replace(weights=inputs.tokens / (row.bincount()[row] * len(inputs.target)))
 
 
 class MaskedSequenceMean(Masked):
     """Every target weighs the same, whatever is hidden of it."""
 
-    def asked(self, model, pairs, generator, native):
-        asked = super().asked(model, pairs, generator, native)
-        row = asked.at // asked.target.shape[1]
-        return asked._replace(weights=1.0 / (row.bincount()[row] * len(asked.target)))
+    def prepare(self, model, batch, generator, native):
+        inputs = super().prepare(model, batch, generator, native)
+        row = inputs.at // inputs.target.shape[1]
+        return inputs._replace(weights=inputs.tokens / (row.bincount()[row] * len(inputs.target)))
 
 
 class Undivided(nn.Module):
@@ -447,7 +430,7 @@ def seeds_its_attention(model: nn.Module) -> None:
 
 
 def steep_without_source_loss(original, self, source, target, source_mask=None, target_mask=None, at=None):
-    """Twice the gradient where no state of the source is asked for."""
+    """Twice the gradient where no state of the source is inputs for."""
     found = original(self, source, target, source_mask, target_mask, at)
     if at is None or at.source is not None:
         return found

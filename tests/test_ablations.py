@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from archbench import command_line
 from archbench.architectures import ablations, contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.averaging import Average
 from archbench.architectures.components.initial import filled
 from archbench.architectures.components.key_values import KeyValues
@@ -139,37 +139,37 @@ def test_heads_are_those_of_the_model_and_cost_no_parameters(name: str, heads: i
 # Averaging.
 
 
-def views(n: int) -> dict[str, View]:
+def views(n: int) -> dict[str, AttentionContext]:
     """Every way to see and be seen among ``n`` positions of two rows."""
     places = torch.arange(n)[None]
     present = torch.tensor([[True] * n, [False] + [True] * (n - 2) + [False]])
     bias = torch.randn(1, 2, n, n)
     return {
-        "both ways": View(places, places),
-        "causal": View(places, places, causal=True),
-        "padded": View(places, places, present=present),
-        "causal and padded": View(places, places, causal=True, present=present),
-        "prefix": View(places, places, causal=True, prefix=torch.tensor([[3], [0]])),
-        "biased": View(places, places, causal=True, bias=bias),
+        "both ways": AttentionContext(places, places),
+        "causal": AttentionContext(places, places, causal=True),
+        "padded": AttentionContext(places, places, present=present),
+        "causal and padded": AttentionContext(places, places, causal=True, present=present),
+        "prefix": AttentionContext(places, places, causal=True, prefix=torch.tensor([[3], [0]])),
+        "biased": AttentionContext(places, places, causal=True, bias=bias),
     }
 
 
-def seen(view: View, row: int, query: int, key: int) -> bool:
-    if view.present is not None and not view.present[row, key]:
+def seen(context: AttentionContext, row: int, query: int, key: int) -> bool:
+    if context.present is not None and not context.present[row, key]:
         return False
-    early = view.prefix is not None and key < view.prefix[row, 0]
-    return not view.causal or key <= query or bool(early)
+    early = context.prefix is not None and key < context.prefix[row, 0]
+    return not context.causal or key <= query or bool(early)
 
 
 @pytest.mark.parametrize("name", list(views(6)))
 def test_an_average_is_the_mean_over_what_is_seen(name: str) -> None:
     torch.manual_seed(0)
-    average, x, view = filled(Average(8)), torch.randn(2, 6, 8), views(6)[name]
-    found, _ = average(x, view)
+    average, x, context = filled(Average(8)), torch.randn(2, 6, 8), views(6)[name]
+    found, _ = average(x, context)
     for row in range(2):
         values = average.value(x[row])
         for query in range(6):
-            keys = [key for key in range(6) if seen(view, row, query, key)]
+            keys = [key for key in range(6) if seen(context, row, query, key)]
             if keys:  # padding that sees nothing may have anything
                 expected = average.output(torch.stack([values[key] for key in keys]).mean(0))
                 assert torch.allclose(found[row, query], expected, atol=1e-6), (row, query)
@@ -181,12 +181,12 @@ def test_a_cached_average_is_that_of_one_pass(lengths: tuple[int, ...]) -> None:
     average, x = filled(Average(8)), torch.randn(2, 6, 8)
     places = torch.arange(6)[None]
     with torch.no_grad():
-        whole, _ = average(x, View(places, places, causal=True))
+        whole, _ = average(x, AttentionContext(places, places, causal=True))
         past: KeyValues | None = None
         parts: list[Tensor] = []
         for part in torch.split(torch.arange(6), lengths):
-            view = View(part[None], places[:, : part[-1] + 1], causal=True, latest=len(part) == 1)
-            y, past = average(x[:, part], view, past)
+            context = AttentionContext(part[None], places[:, : part[-1] + 1], causal=True, latest=len(part) == 1)
+            y, past = average(x[:, part], context, past)
             parts.append(y)
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-6)
 

@@ -13,7 +13,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import compiled
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
@@ -55,17 +55,17 @@ def test_what_goes_wrong_shows_where_it_would_have() -> None:
         next(items)
 
 
-def built(name: str = "decoder") -> tuple[DecoderOnly, Pairs]:
+def built(name: str = "decoder") -> tuple[DecoderOnly, Batch]:
     torch.manual_seed(0)
     model = catalogue.find(name).build(Size(32, 2, 3, 48, dropout=0.1), Limits(40, 8, 8))
     tokens = torch.randint(10, 40, (2, 4, 8))
-    return model, Pairs(tokens[0], tokens[1])
+    return model, Batch(tokens[0], tokens[1])
 
 
-def trained(model: DecoderOnly, pairs: Pairs, answers: torch.Tensor) -> list[torch.Tensor]:
+def trained(model: DecoderOnly, pairs: Batch, answers: torch.Tensor) -> list[torch.Tensor]:
     """The loss and every gradient of one step, dropout included."""
     torch.manual_seed(1)
-    loss = model.train().objective.loss(model, pairs, answers, torch.Generator().manual_seed(2), True)
+    loss = mean_loss(model.train(), pairs, answers, torch.Generator().manual_seed(2), True)
     loss.backward()  # type: ignore[no-untyped-call]
     return [loss.detach(), *(weight.grad for weight in model.parameters() if weight.grad is not None)]
 
@@ -91,7 +91,7 @@ def test_recomputing_keeps_less_for_the_backward_pass() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            model.train().objective.loss(model, pairs, torch.ones(40, dtype=torch.bool), None, True)
+            mean_loss(model.train(), pairs, torch.ones(40, dtype=torch.bool), None, True)
         return sum(sizes)
 
     assert kept(True) < 0.6 * kept(False)

@@ -150,7 +150,7 @@ def test_padding_is_right_and_masked(kind: type[Listed]) -> None:
     assert batch.source_mask.tolist() == [[True, True], [False, False], [True, False]]
     assert batch.target_mask.sum() == 7
     assert batch.source.dtype == batch.target.dtype == torch.int64
-    assert (batch.tokens, batch.processed) == (10, 15)
+    assert (batch.tokens, batch.cells) == (10, 15)
 
 
 def test_nothing_padded_has_no_mask() -> None:
@@ -173,7 +173,7 @@ def test_fixed_batches_hold_the_chosen_examples_within_the_cells(
     batches = fixed(examples, chosen, batch_tokens)
     assert sorted(np.concatenate([indices for indices, _ in batches]).tolist()) == chosen.tolist()
     for indices, batch in batches:
-        assert len(indices) == 1 or batch.processed <= batch_tokens
+        assert len(indices) == 1 or batch.cells <= batch_tokens
         assert rows(batch) == [(examples[i].source.tolist(), examples[i].target.tolist()) for i in indices]
     assert fixed(examples, chosen[:0], batch_tokens) == []
 

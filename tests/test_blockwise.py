@@ -6,10 +6,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from whole_models import padded_pairs, perturbed
 
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.kernels import blockwise
 from archbench.architectures.kernels.rotate import rotated
+from archbench.architectures.objectives.objective import mean_loss
 
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
 
@@ -81,11 +82,11 @@ def test_it_serves_bfloat16_on_a_processor_alone() -> None:
 
 def test_a_view_that_only_looks_back_needs_no_mask() -> None:
     places = torch.arange(5)[None]
-    assert View(places, places, causal=True).additive() is None
-    padded = View(places, places, causal=True, present=torch.tensor([[True, True, True, False, False]]))
+    assert AttentionContext(places, places, causal=True).additive() is None
+    padded = AttentionContext(places, places, causal=True, present=torch.tensor([[True, True, True, False, False]]))
     assert padded.looks_back and padded.additive() is not None
-    assert not View(places, places, causal=True, prefix=torch.tensor([[2]])).looks_back
-    assert not View(places[:, 4:], places, causal=True).looks_back
+    assert not AttentionContext(places, places, causal=True, prefix=torch.tensor([[2]])).looks_back
+    assert not AttentionContext(places[:, 4:], places, causal=True).looks_back
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
 
     def gradients(bf16: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.0)
+            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.0)
         found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
         return [loss.detach(), *found]
 
@@ -134,7 +135,7 @@ def test_a_backward_pass_inside_autocast_gives_the_same_gradients(name: str) -> 
 
     def gradients(inside: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), True, 0.0)
+            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), True, 0.0)
         with torch.autocast("cpu", torch.bfloat16, enabled=inside):
             return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 
@@ -164,10 +165,10 @@ def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
     torch.nn.init.normal_(attention.output.weight)
     x = torch.randn(2, 6, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        first, second = (attention(x, View(places, places, causal=True))[0] for _ in range(2))
+        first, second = (attention(x, AttentionContext(places, places, causal=True))[0] for _ in range(2))
         assert not torch.equal(first, second)
         attention.eval()
-        first, second = (attention(x, View(places, places, causal=True))[0] for _ in range(2))
+        first, second = (attention(x, AttentionContext(places, places, causal=True))[0] for _ in range(2))
         assert torch.equal(first, second)
 
 

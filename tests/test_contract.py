@@ -46,7 +46,7 @@ def is_passed_over(name: str, check: contract.Check) -> bool:
         return name in STOCK or catalogue.find(name).family != "encoder-decoder"
     if check is contract.other_sizes_read_alike:
         return True  # not in quick trials
-    if check in (contract.rounds_fill_confident_cells_first, contract.estimates_are_means_of_draws):
+    if check is contract.rounds_fill_confident_cells_first:
         return catalogue.find(name).family != "encoder"
     if check is contract.a_uniform_model_has_a_known_source_loss:
         return catalogue.find(name).family == "encoder-decoder" or name == "prefix-decoder"
@@ -144,7 +144,6 @@ def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> N
         contract.cross_attention_reads_the_source: "it has no cross-attention",
         contract.other_sizes_read_alike: "no other size is tried",
         contract.rounds_fill_confident_cells_first: "it writes from left to right alone",
-        contract.estimates_are_means_of_draws: "its likelihood is what is trained",
     }
     for line, check in zip(lines, contract.CHECKS, strict=False):
         if check in notes:

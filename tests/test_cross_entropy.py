@@ -11,7 +11,7 @@ from whole_models import padded_pairs, perturbed
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract import LIMITS, SIZE
 from archbench.architectures.kernels import cross_entropy
-from archbench.architectures.objectives.objective import loss_of
+from archbench.architectures.objectives.objective import _weighted, mean_loss
 from archbench.tasks.base.example import END
 
 ROWS, DIM, VOCABULARY = 150, 12, 37
@@ -94,7 +94,7 @@ def test_training_gets_the_gradients_of_the_plain_loss(
     answers = torch.arange(LIMITS.vocabulary) >= END
 
     def gradients() -> tuple[Tensor, ...]:
-        loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.1)
+        loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.1)
         return loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
 
     fused = gradients()
@@ -110,7 +110,7 @@ def test_a_head_of_another_kind_is_asked_for_its_logits() -> None:
         model.head.weight.normal_()
 
     def loss() -> Tensor:
-        return loss_of(model, states, labels, torch.ones(1), None, 0.0).detach()
+        return _weighted(model, states, labels, torch.ones(1), None, 0.0).detach()
 
     usual = loss()
     handle = model.head.register_forward_hook(lambda head, inputs, logits: 0.0 * logits)

@@ -5,12 +5,11 @@ import torch
 from torch import Tensor
 from whole_models import perturbed
 
-from archbench.architectures.components.attention import Attention, View
-from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.states import straight
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.kernels import blockwise
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 
 NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and products are made in another order
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
@@ -29,18 +28,17 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
-def view(length: int, lengths: list[int] | None) -> View:
+def context(length: int, lengths: list[int] | None) -> AttentionContext:
     keys = straight(length, torch.device("cpu"))
     present = None if lengths is None else keys < torch.tensor(lengths)[:, None]
-    return View(keys[:, :1], keys, present=present)
+    return AttentionContext(keys[:, :1], keys, present=present)
 
 
-def results(module: Attention, x: Tensor, memory: Tensor, seen: View, queries: int | None) -> list[Tensor]:
+def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext, queries: int | None) -> list[Tensor]:
     """Answer and gradients, directly in bfloat16 or, without a number of queries, by keys and values in float32."""
     with torch.autocast("cpu", torch.bfloat16, enabled=queries is not None):
-        kept = module.remember(memory, queries)
-        assert isinstance(kept, KeyValues) == (queries is None)
-        y = module.cross(x, kept, seen)
+        kept = memory if queries is not None else module.project_keys_values(memory)
+        y, _ = module(x, seen, memory=kept)
     above = torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
     gradients = torch.autograd.grad(y.float(), [x, memory, *module.parameters()], above)
     return [y, *gradients]
@@ -56,7 +54,7 @@ def test_it_is_attention_with_keys_and_values(
 ) -> None:
     monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", 1)
     module = attention(**given)  # type: ignore[arg-type]
-    x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), view(40, lengths)
+    x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), context(40, lengths)
     found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
     names = ["answer", "x", "memory", *(name for name, _ in module.named_parameters())]
     for name, ours, plain in zip(names, found, expected, strict=True):
@@ -74,24 +72,18 @@ def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
     memory = drawn(2, 40, 64, seed=2).detach()
     other = torch.where(torch.arange(40)[:, None] < 9, memory, 7.0)
     with torch.autocast("cpu", torch.bfloat16):
-        found, changed = (module.cross(x, m, view(40, [9, 9])) for m in (memory, other))
+        found, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))
     torch.testing.assert_close(found, changed, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("why", ["many queries", "short", "float32", "dropout", "counted"])
+@pytest.mark.parametrize("why", ["many queries", "short", "float32", "dropout"])
 def test_keys_and_values_are_made_where_they_serve_better(why: str) -> None:
     module, queries, length = attention(dropout=0.1 * (why == "dropout")), 4, 40
     memory = torch.randn(1, blockwise.SHORT - 1 if why == "short" else length, 64)
-    if why == "counted":
-        from torch.utils.flop_counter import FlopCounterMode
-
-        context = FlopCounterMode(display=False)
-    else:
-        context = torch.autocast("cpu", torch.bfloat16, enabled=why != "float32")
-    with context:
-        assert isinstance(module.remember(memory, queries + (why == "many queries")), KeyValues)
+    with torch.autocast("cpu", torch.bfloat16, enabled=why != "float32"):
+        assert not module._looks_directly(memory, queries + (why == "many queries"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert isinstance(attention().remember(torch.randn(1, length, 64), queries), Tensor)
+        assert attention()._looks_directly(torch.randn(1, length, 64), queries)
 
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "shared-encoder-decoder", "t5-gated"])
@@ -99,7 +91,7 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
     model = perturbed(name, 0.1)
     length = min(40, LIMITS.source_length)
     tokens = torch.randint(8, LIMITS.vocabulary, (4, length + 1), generator=torch.Generator().manual_seed(0))
-    pairs = Pairs(tokens[:, :length], tokens[:, length:])
+    pairs = Batch(tokens[:, :length], tokens[:, length:])
     used = []
     direct = Attention._directly
     monkeypatch.setattr(Attention, "_directly", lambda *given: used.append(1) or direct(*given))
@@ -108,7 +100,7 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
         monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", multiplications)
         monkeypatch.setattr(blockwise, "SHORT", shortest)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model.objective.loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)
+            loss = mean_loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
 
     found, expected = gradient(0.0, 0), gradient(1e9, 0)

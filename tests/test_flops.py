@@ -6,7 +6,7 @@ import torch
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components import numbers
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.stack import Block
 
 
@@ -16,8 +16,8 @@ def test_pairs_are_those_that_the_mask_shows(n: int, window: int | None) -> None
     places = torch.arange(n)[None]
 
     def seen(causal: bool, prefix: int) -> int:
-        view = View(places, places, causal=causal, prefix=torch.tensor([[prefix]]) if prefix else None)
-        mask = view.mask(window)
+        context = AttentionContext(places, places, causal=causal, prefix=torch.tensor([[prefix]]) if prefix else None)
+        mask = context.mask(window)
         return n * n if mask is None else int(mask.sum())
 
     assert numbers.mutual(float(n))(window) == seen(False, 0)

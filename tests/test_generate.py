@@ -9,7 +9,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives import generate
 from archbench.architectures.objectives.generate import Decoding, truncate
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END
 
 VOCABULARY = contract.LIMITS.vocabulary
@@ -33,7 +33,7 @@ def write(name: str, decoding: Decoding, answers: torch.Tensor, seed: int = 0, s
 
 def likelihood(model, row: int, target: list[int], answers: torch.Tensor) -> float:
     with torch.no_grad():
-        pairs = Pairs(SOURCE[row : row + 1], torch.tensor([target]))
+        pairs = Batch(SOURCE[row : row + 1], torch.tensor([target]))
         return model.objective.log_likelihood(model, pairs, answers)[0].item()
 
 

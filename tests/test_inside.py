@@ -125,13 +125,13 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
     model: Any = catalogue.find("decoder").build(Size(64, 4, 2, 128), Limits(40, 16, 16))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     generator = torch.Generator().manual_seed(0)
-    from archbench.architectures.objectives.objective import Pairs
+    from archbench.architectures.objectives.objective import Batch, mean_loss
 
     answers = torch.ones(40, dtype=torch.bool)
     for _ in range(1500):
         half = torch.randint(8, 40, (64, 8), generator=generator)
         whole = half.repeat(1, 2)
-        loss = model.objective.loss(model, Pairs(whole, whole), answers, generator, True)
+        loss = mean_loss(model, Batch(whole, whole), answers, generator, True)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -368,7 +368,7 @@ def guesses(looked: subject.Subject, pair: subject.Pair) -> list[int]:
     """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
     model = looked.run.model
     with torch.no_grad():
-        logits = model(*model.objective.shown(model, subject.batch([pair])))[0, : len(pair[1])]
+        logits = model(*model.objective.visible(model, subject.batch([pair])))[0, : len(pair[1])]
     return [int(token) for token in logits.masked_fill(~looked.run.answers, float("-inf")).argmax(-1)]
 
 

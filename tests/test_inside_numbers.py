@@ -21,7 +21,7 @@ from archbench.architectures.components.feedforward import FeedForward, GatedFee
 from archbench.architectures.components.positions import Alibi, Learned, NoPositions, RelativeBias, Rotary, Sinusoidal
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.size import Limits
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.reports.inspection import inside_figures, inside_panels, inside_words
 from archbench.runs.inside import heads, meaning, order, stream, subject, writing
 from archbench.tasks.base.example import MASK, SPECIALS
@@ -138,7 +138,7 @@ def test_lengths_of_the_stream_are_those_of_the_states(looked: subject.Subject) 
         handles.append(network.register_forward_hook(lambda _, __, result, n=number: keep(f"ff {n}", result)))
     with torch.no_grad():
         for pair in looked.examples:
-            model.hidden(*model.objective.shown(model, subject.batch([pair])))
+            model.hidden(*model.objective.visible(model, subject.batch([pair])))
     for handle in handles:
         handle.remove()
 
@@ -245,7 +245,7 @@ def test_neighbours_are_the_nearest_by_angle() -> None:
 
 
 def test_a_projection_keeps_the_two_widest_axes() -> None:
-    """Pairs of points at 3, 2 and 1 along three axes of five, about a middle that is not the origin."""
+    """Batch of points at 3, 2 and 1 along three axes of five, about a middle that is not the origin."""
     tokenizer, tokens = letters("abcdef")
     turned, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))
     vectors = np.full((tokenizer.vocabulary, 5), 7.0)
@@ -313,10 +313,10 @@ def likelihoods(one: subject.Subject, pair: subject.Pair) -> Tensor:
         every = torch.tensor([[*begun, token] for token in range(len(answers))])
         source = torch.tensor([pair[0]]).expand(len(answers), -1)
         with torch.no_grad():
-            whole = model.objective.log_likelihood(model, Pairs(source, every), answers)[0]
+            whole = model.objective.log_likelihood(model, Batch(source, every), answers)[0]
             before = 0.0
             if begun:
-                given = Pairs(source[:1], torch.tensor([begun]))
+                given = Batch(source[:1], torch.tensor([begun]))
                 before = float(model.objective.log_likelihood(model, given, answers)[0])
         rows.append(whole - before)
     return torch.stack(rows)
@@ -384,7 +384,7 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject, case:
     right = torch.tensor(target)
 
     def scores() -> Tensor:
-        shown = model.objective.shown(model, Pairs(torch.tensor([source]), right[None]))
+        shown = model.objective.visible(model, Batch(torch.tensor([source]), right[None]))
         return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.answers, float("-inf")), -1)
 
     scores_before = scores()
@@ -436,13 +436,13 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
         given = [each["probability"] for each in row["watched"]]
         assert given == pytest.approx(first[watched].tolist(), abs=1e-4)
         assert [value for _, value in row["first"]] == pytest.approx(first.topk(5).values.tolist(), abs=1e-4)
-        pairs = Pairs(torch.tensor([looked.text[0]]), torch.tensor([looked.text[1]]))
+        pairs = Batch(torch.tensor([looked.text[0]]), torch.tensor([looked.text[1]]))
         with torch.no_grad():
             nats = -float(model.objective.log_likelihood(model, pairs, looked.run.answers)[0])
         assert row["loss"] == pytest.approx(nats / len(looked.text[1]), rel=1e-4)
         one_by_one = []
         for source, target in looked.examples[: writing.LOSSES]:
-            alone = Pairs(torch.tensor([source]), torch.tensor([target]))
+            alone = Batch(torch.tensor([source]), torch.tensor([target]))
             with torch.no_grad():
                 nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
             one_by_one.append(nats / len(target))

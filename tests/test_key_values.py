@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import STEP, KeyValues
 from archbench.architectures.components.states import straight
 
@@ -41,56 +41,56 @@ def masks(length: int) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("kv_heads", [HEADS, 2, 1])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_single_query_finds_what_any_attention_finds(length: int, kv_heads: int, mask: str) -> None:
-    seen, q = kept(length, kv_heads).for_singles(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert seen.serve(q)
+    seen, q = kept(length, kv_heads).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert seen.serves_single(q)
     allowed = masks(length)[mask]
     expected = F.scaled_dot_product_attention(q, seen.keys, seen.values, allowed, scale=0.3, enable_gqa=True)
-    torch.testing.assert_close(seen.single(q, allowed, 0.3), expected)
+    torch.testing.assert_close(seen.attend_single(q, allowed, 0.3), expected)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_what_comes_later_or_was_left_out_is_not_seen(length: int) -> None:
     q, first = drawn(ROWS, HEADS, 1, CHANNELS, seed=5), kept(length)
-    seen = first.for_singles()
-    expected = seen.single(q, None, 1.0)
+    seen = first.buffered()
+    expected = seen.attend_single(q, None, 1.0)
     seen.then(KeyValues(1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6), 1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6)))
-    torch.testing.assert_close(seen.single(q, None, 1.0), expected, rtol=0, atol=0)
+    torch.testing.assert_close(seen.attend_single(q, None, 1.0), expected, rtol=0, atol=0)
     index = torch.tensor([2, 0, 0, 1])
-    picked = seen.rows(index)
-    torch.testing.assert_close(picked.single(q[index], None, 1.0), expected[index], rtol=0, atol=0)
+    selected = seen.rows(index)
+    torch.testing.assert_close(selected.attend_single(q[index], None, 1.0), expected[index], rtol=0, atol=0)
 
 
 def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
-    seen = kept(3).for_singles()
+    seen = kept(3).buffered()
     one, other = seen.then(kept(1, seed=10)), seen.then(kept(1, seed=20))
-    picked = one.rows(torch.tensor([0, 1, 2]))
-    picked.then(kept(1, seed=30)), one.then(kept(1, seed=40))
-    for found, last in ((one, 10), (other, 20), (picked, 10)):
+    selected = one.rows(torch.tensor([0, 1, 2]))
+    selected.then(kept(1, seed=30)), one.then(kept(1, seed=40))
+    for found, last in ((one, 10), (other, 20), (selected, 10)):
         torch.testing.assert_close(found.keys, torch.cat([seen.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
         torch.testing.assert_close(found.values, torch.cat([seen.values, kept(1, seed=last).values], 2), rtol=0, atol=0)
 
 
 def test_memory_grows_by_few_places_that_lie_idle() -> None:
-    seen = kept(1).for_singles()
+    seen = kept(1).buffered()
     for length in range(2, 4 * STEP):
         seen = seen.then(kept(1, seed=length))
-        assert seen.room is not None
+        assert seen.buffer is not None
         assert seen.keys.shape[2] == length
-        assert seen.room.keys.shape[2] - length < STEP
+        assert seen.buffer.keys.shape[2] - length < STEP
 
 
 def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
-    seen, q = kept(5).for_singles(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert not kept(5).serve(q), "without a room"
-    assert not seen.serve(q.expand(-1, -1, 2, -1))
-    assert not seen.serve(q.double())
+    seen, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert not kept(5).serves_single(q), "without a room"
+    assert not seen.serves_single(q.expand(-1, -1, 2, -1))
+    assert not seen.serves_single(q.double())
     with torch.enable_grad():
-        assert not seen.serve(q)
-        assert kept(5).for_singles().room is None
+        assert not seen.serves_single(q)
+        assert kept(5).buffered().buffer is None
     with FlopCounterMode(display=False):
-        assert not seen.serve(q)
+        assert not seen.serves_single(q)
     double = KeyValues(*(each.double() for each in kept(5)[:2]))
-    assert double.for_singles().room is None
+    assert double.buffered().buffer is None
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -109,13 +109,13 @@ def test_writing_looks_by_single_queries_and_sees_the_same(
         return torch.cat(found, 1)
 
     calls: list[int] = []
-    single = KeyValues.single
-    monkeypatch.setattr(KeyValues, "single", lambda *given: calls.append(1) or single(*given))
+    single = KeyValues.attend_single
+    monkeypatch.setattr(KeyValues, "attend_single", lambda *given: calls.append(1) or single(*given))
     found = logits()
     steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
     depth = len((model.decoder if crosses else model.stack).blocks)
     assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
-    monkeypatch.setattr(KeyValues, "serve", lambda self, q: False)
+    monkeypatch.setattr(KeyValues, "serves_single", lambda self, q: False)
     torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
 
 
@@ -126,10 +126,10 @@ def test_cross_attention_one_by_one_is_that_of_all_at_once(given: dict[str, bool
     for parameter in module.parameters():
         parameter.normal_(0, 0.3)
     x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), straight(9, torch.device("cpu"))
-    view = View(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
-    expected = module.cross(x, module.remember(memory, 5), View(keys[:, :5], keys, present=view.present))
-    remembered = module.remember(memory)
-    assert isinstance(remembered, KeyValues)
-    assert remembered.room is not None
-    found = torch.cat([module.cross(x[:, [place]], remembered, view) for place in range(5)], 1)
+    context = AttentionContext(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
+    expected, _ = module(x, AttentionContext(keys[:, :5], keys, present=context.present), memory=memory)
+    with torch.no_grad():
+        kept = module.project_keys_values(memory).buffered()
+        assert kept.buffer is not None
+        found = torch.cat([module(x[:, [place]], context, memory=kept)[0] for place in range(5)], 1)
     torch.testing.assert_close(found, expected)

@@ -8,15 +8,15 @@ from whole_models import padded_pairs, perturbed
 
 from archbench.architectures import probes
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.stack import Block
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
 
 
-def read(model: Any, pairs: Pairs) -> torch.Tensor:
-    states: torch.Tensor = model.hidden(*model.objective.shown(model, pairs)).target
+def read(model: Any, pairs: Batch) -> torch.Tensor:
+    states: torch.Tensor = model.hidden(*model.objective.visible(model, pairs)).target
     return states
 
 
@@ -25,9 +25,9 @@ def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None
     model, calls = perturbed(name, 0.1).eval(), []
     attend = Attention._attend
 
-    def noted(self: Attention, queries: torch.Tensor, seen: Any, view: View) -> torch.Tensor:
+    def noted(self: Attention, queries: torch.Tensor, seen: Any, context: AttentionContext) -> torch.Tensor:
         calls.append((self, seen))
-        return attend(self, queries, seen, view)
+        return attend(self, queries, seen, context)
 
     with pytest.MonkeyPatch.context() as patch, probes.watched(model) as layers, torch.no_grad():
         patch.setattr(Attention, "_attend", noted)
@@ -96,11 +96,11 @@ def test_masks_are_seen_in_the_weights() -> None:
     attention = Attention(16, 2)
     places = torch.arange(5)[None]
     present = torch.tensor([[True, True, True, False, True]])
-    view = View(places, places, causal=True, present=present)
+    context = AttentionContext(places, places, causal=True, present=present)
     q = torch.randn(1, 2, 5, 8)
     from archbench.architectures.components.key_values import KeyValues
 
-    found = probes.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), view)
+    found = probes.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), context)
     assert (found.triu(1) == 0).all() and (found[..., 3] == 0).all()
 
 
@@ -108,13 +108,13 @@ def test_masks_are_seen_in_the_weights() -> None:
 def test_what_is_shown_predicts_the_target(name: str) -> None:
     """The states of one pass over what is shown are those that the likelihood takes, where it takes one pass."""
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
-    shown = model.objective.shown(model, pairs)
+    shown = model.objective.visible(model, pairs)
     answers = torch.ones(model.head.weight.shape[0], dtype=torch.bool)
     with torch.no_grad():
         logits = model(*shown).float().log_softmax(-1)
         if name == "encoder":
-            one = Pairs(pairs.source, pairs.target[:, :1], pairs.source_mask, None)
-            logits, pairs = model(*model.objective.shown(model, one)).float().log_softmax(-1), one
+            one = Batch(pairs.source, pairs.target[:, :1], pairs.source_mask, None)
+            logits, pairs = model(*model.objective.visible(model, one)).float().log_softmax(-1), one
         scores = logits[:, : pairs.target.shape[1]].gather(-1, pairs.target[..., None]).squeeze(-1)
         if pairs.target_mask is not None:
             scores = scores.masked_fill(~pairs.target_mask, 0)

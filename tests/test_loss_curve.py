@@ -12,7 +12,7 @@ from torch.optim import AdamW
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from archbench.architectures.conversion.convert import from_transformers
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import BOS
 
 STEPS, ROWS, WIDTH, WORDS = 50, 8, 12, 24
@@ -62,7 +62,7 @@ def batch(step: int) -> Tensor:
 def our_loss(model: Any, tokens: Tensor) -> Tensor:
     """The loss that our own training loop takes, of predicting every token after BOS."""
     answers = torch.ones(WORDS, dtype=torch.bool)
-    loss: Tensor = model.objective.loss(model, Pairs(tokens[:, :0], tokens), answers)
+    loss: Tensor = mean_loss(model, Batch(tokens[:, :0], tokens), answers)
     return loss
 
 

@@ -15,7 +15,7 @@ import torch
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives.masked import Masked, _ended
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, estimate
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.analysis.verdicts import cautions
 from archbench.reports.base import tables
@@ -61,9 +61,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
         below_left_to_right += masked_loss < forward - 1e-4
         below_mixture += masked_loss < mixture - 1e-4
         if target == (8, 9):
-            pairs = Pairs(contract.sequences(1, 5).expand(400, -1), torch.tensor([target]).expand(400, -1))
+            pairs = Batch(contract.sequences(1, 5).expand(400, -1), torch.tensor([target]).expand(400, -1))
             drawn = torch.Generator().manual_seed(0)
-            found = Masked(suffix=True).estimate(encoder, pairs, allowed, drawn, draws=10)
+            found = estimate(encoder, pairs, allowed, drawn, draws=10, objective=Masked(suffix=True))
             assert found is not None and found.mean().item() == pytest.approx(masked_loss, rel=0.02)
     assert below_left_to_right and below_mixture
     assert Masked().bounded and not Masked(suffix=True).bounded and Masked(suffix=True).estimated

@@ -11,9 +11,10 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training.batches import Batch
-from archbench.runs.training.step import Stepper
+from archbench.runs.training import optimizer
+from archbench.runs.training.step import Stepper, TrainingStep
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
@@ -25,7 +26,7 @@ def batch(rows: int = 6) -> Batch:
     lengths = torch.randint(1, 5, (rows,), generator=generator)
     lengths[0] = 4
     mask = torch.arange(4) < lengths[:, None]
-    return Batch(source, target, None, mask, torch.full((rows,), 5).numpy(), lengths.numpy())
+    return Batch(source, target, None, mask)
 
 
 def stepper(name: str, native: bool = True) -> Stepper:
@@ -34,19 +35,17 @@ def stepper(name: str, native: bool = True) -> Stepper:
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    answers = torch.ones(24, dtype=torch.bool)
+    step = TrainingStep(model, model.objective, torch.ones(24, dtype=torch.bool))
     training = Training(optimizer="adamw", learning_rate=0.01)
-    from archbench.runs.training import optimizer
-
     made = optimizer.build(model, training, "cpu")
-    return Stepper(model, made, prepared, training, native, 0, torch.device("cpu"), False, answers)
+    return Stepper(step, made, prepared, training, native, 0, torch.device("cpu"), False)
 
 
 def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    from archbench.runs.training.step import pairs
-
     one.model.train()
-    loss = one._gradient(pairs(batch()), 3)
+    inputs = one.model.objective.prepare(one.model, batch(), torch.Generator().manual_seed(3), one.native)
+    loss = one._gradient(inputs, 3)
+    assert loss is not None
     return loss, {name: p.grad.clone() for name, p in one.model.named_parameters() if p.grad is not None}
 
 
@@ -56,7 +55,7 @@ def test_micro_batches_have_the_gradient_of_the_batch(name: str, native: bool) -
     loss, whole = gradient(stepper(name, native))
     for parts in (2, 4, 6, 100):
         cut = stepper(name, native)
-        cut.split(parts)
+        cut.parts = parts
         found, gradients = gradient(cut)
         assert torch.allclose(found, loss, rtol=1e-5)
         assert gradients.keys() == whole.keys()
@@ -114,26 +113,6 @@ def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest
     with pytest.raises(torch.OutOfMemoryError):
         one.step(batch(), 0, 0.5)
     assert one.parts == 1
-
-
-def test_batches_are_pinned_for_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned: list[Batch] = []
-    monkeypatch.setattr(Batch, "pinned", lambda self: pinned.append(self) or self)
-    one, given = stepper("decoder"), batch()
-    one.ready(given)
-    assert not pinned
-    one.device = torch.device("cuda")
-    one.ready(given)
-    assert pinned == [given]
-
-
-def test_a_model_can_be_made_whole_again() -> None:
-    one = stepper("encoder")
-    one.split(3)
-    assert "hidden" in one.model.__dict__
-    one.split(1)
-    assert "hidden" not in one.model.__dict__
-    assert list(one.model.state_dict()) == list(stepper("encoder").model.state_dict())
 
 
 HUNGRY = """

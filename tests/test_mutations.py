@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import GatedFeedForward
-from archbench.architectures.components.key_values import KeyValues, Room
+from archbench.architectures.components.key_values import KeyValueBuffer, KeyValues
 from archbench.architectures.components.norm import LayerNorm, PreNorm
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families import decoder, encoder, encoder_decoder
@@ -208,7 +208,7 @@ FAULTS = (
         "cross-attention without the source's mask",
         "cross_attention_reads_the_source",
         "in one pass, cross-attention reads padding of the source",
-        memory_with(lambda view: replace(view, present=None, masks={})),
+        memory_with(lambda context: replace(context, present=None, masks={})),
         ("encoder-decoder",),
         (
             "padding_is_invisible",
@@ -239,7 +239,7 @@ FAULTS = (
         "padding attended",
         "padding_is_invisible",
         "with source padding 0.2: off by",
-        patch(View, "_mask", faults.attends_padding),
+        patch(AttentionContext, "_mask", faults.attends_padding),
         ("encoder", "decoder", "prefix-decoder", "encoder-decoder"),
         (
             "an_empty_source_is_none",
@@ -273,7 +273,7 @@ FAULTS = (
         "the first row's mask for all rows",
         "rows_are_apart",
         "logits of row 1 of a batch: .*off by",
-        patch(View, "_mask", faults.first_rows_mask),
+        patch(AttentionContext, "_mask", faults.first_rows_mask),
         ("encoder",),
         (
             "padding_is_invisible",
@@ -301,7 +301,7 @@ FAULTS = (
         "a cache written over",
         "caches_are_values",
         "decoding on after others wrote from the same cache: off by",
-        patch(Room, "fits", faults.overwrites),
+        patch(KeyValueBuffer, "fits", faults.overwrites),
         ("decoder", "prefix-decoder", "encoder-decoder"),
     ),
     Fault(
@@ -432,18 +432,10 @@ FAULTS = (
         ),
     ),
     Fault(
-        "estimate summed over draws",
-        "a_uniform_model_has_known_losses",
-        "estimate of a uniform model: off by",
-        patch(Masked, "estimate", lambda original: lambda self, *inputs: original(self, *inputs) * inputs[-1]),
-        ("encoder",),
-        ("estimates_are_means_of_draws",),
-    ),
-    Fault(
         "source loss counted twice",
         "a_uniform_model_has_a_known_source_loss",
         "the loss of a uniform model is 9.",
-        patch(causal.Causal, "asked", faults.source_twice),
+        patch(causal.Causal, "prepare", faults.source_twice),
         ("decoder",),
         ("the_training_loss_is_the_likelihood",),
     ),

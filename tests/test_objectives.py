@@ -16,7 +16,7 @@ from archbench.architectures.families.variant import STOCK
 from archbench.architectures.objectives import masked, objective
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked, _ended
-from archbench.architectures.objectives.objective import Pairs, Sent
+from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training.optimizer import build
 from archbench.tasks.base.example import MASK as MASK_TOKEN
@@ -24,7 +24,7 @@ from archbench.tasks.base.example import MASK as MASK_TOKEN
 SOURCE, TARGET = contract.sequences(4, 5), contract.sequences(4, 6, seed=1)
 LENGTHS = torch.tensor([6, 4, 1, 3])
 MASK = torch.arange(6) < LENGTHS[:, None]
-PADDED = Pairs(SOURCE, TARGET.masked_fill(~MASK, 0), None, MASK)
+PADDED = Batch(SOURCE, TARGET.masked_fill(~MASK, 0), None, MASK)
 
 
 def answers() -> torch.Tensor:
@@ -39,23 +39,25 @@ def model(name: str):
 
 @pytest.mark.parametrize("name", ["decoder", "encoder-decoder", "prefix-decoder"])
 def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
-    found = Causal().loss(model(name), PADDED, answers())
+    found = mean_loss(model(name), PADDED, answers(), objective=Causal())
     nats, tokens = Causal().log_likelihood(model(name), PADDED, answers())
     assert tokens.tolist() == LENGTHS.tolist()
     assert found.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
 
 
 def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
-    plain, native = (Causal().loss(model("decoder"), PADDED, answers(), native=n) for n in (False, True))
+    plain, native = (
+        mean_loss(model("decoder"), PADDED, answers(), native=n, objective=Causal()) for n in (False, True)
+    )
     assert native.item() != pytest.approx(plain.item(), rel=1e-3)
     for name in ("encoder-decoder", "prefix-decoder"):
-        plain, native = (Causal().loss(model(name), PADDED, answers(), native=n) for n in (False, True))
+        plain, native = (mean_loss(model(name), PADDED, answers(), native=n, objective=Causal()) for n in (False, True))
         assert native.item() == plain.item()
 
 
 def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
-    pairs, encoder = Pairs(SOURCE, TARGET[:, :1]), model("encoder")
-    loss = Masked().loss(encoder, pairs, answers(), torch.Generator().manual_seed(0))
+    pairs, encoder = Batch(SOURCE, TARGET[:, :1]), model("encoder")
+    loss = mean_loss(encoder, pairs, answers(), torch.Generator().manual_seed(0), objective=Masked())
     nats, _ = Masked().log_likelihood(encoder, pairs, answers())
     assert loss.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
 
@@ -91,8 +93,8 @@ def test_the_bound_is_the_mean_over_all_orders() -> None:
     with torch.no_grad():
         orders = list(itertools.permutations(range(3)))
         exact = sum(nats(cell, list(order[:i])) for order in orders for i, cell in enumerate(order)) / len(orders)
-        pairs = Pairs(SOURCE[:1].expand(200, -1), target.expand(200, -1))
-        found = Masked().estimate(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
+        pairs = Batch(SOURCE[:1].expand(200, -1), target.expand(200, -1))
+        found = estimate(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
     assert found == pytest.approx(exact, rel=0.02)
 
 
@@ -112,11 +114,11 @@ def test_likelihood_is_over_answers_alone() -> None:
         with torch.no_grad():
             mass = sum(
                 model(name)
-                .objective.log_likelihood(model(name), Pairs(SOURCE, torch.full((4, 1), label)), allowed)[0]
+                .objective.log_likelihood(model(name), Batch(SOURCE, torch.full((4, 1), label)), allowed)[0]
                 .exp()
                 for label in (7, 9)
             )
-            other, _ = model(name).objective.log_likelihood(model(name), Pairs(SOURCE, torch.full((4, 1), 8)), allowed)
+            other, _ = model(name).objective.log_likelihood(model(name), Batch(SOURCE, torch.full((4, 1), 8)), allowed)
         assert torch.allclose(mass, torch.ones(4, dtype=torch.float64), atol=1e-5)
         assert other.tolist() == [-math.inf] * 4
 
@@ -124,7 +126,7 @@ def test_likelihood_is_over_answers_alone() -> None:
 def test_label_smoothing_stays_finite_where_answers_are_few_and_keeps_the_likeliest() -> None:
     allowed = torch.zeros(contract.LIMITS.vocabulary, dtype=torch.bool)
     allowed[[7, 9]] = True
-    loss = Causal().loss(model("decoder"), Pairs(SOURCE, torch.full((4, 1), 7)), allowed, smoothing=0.1)
+    loss = mean_loss(model("decoder"), Batch(SOURCE, torch.full((4, 1), 7)), allowed, smoothing=0.1)
     assert loss.isfinite()
 
 
@@ -133,21 +135,23 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
     wide = torch.cat([SOURCE, torch.zeros(4, 2, dtype=torch.long)], 1)
     mask = (torch.arange(7) < 5).expand(4, 7)
     losses = [
-        Masked().loss(encoder, Pairs(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3)).item()
+        mean_loss(
+            encoder, Batch(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3), objective=Masked()
+        ).item()
         for source, source_mask in ((SOURCE, None), (wide, mask))
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def on_meta(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Sent]:
-    """A model and a batch on PyTorch's meta device, whose tensors have no values: what would wait for one fails."""
+def on_meta(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, LossInputs]:
+    """A model and its inputs on PyTorch's meta device, whose tensors have no values: what would wait for one fails."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
     monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
     subject = contract.subject(catalogue.find(name).build).model.to("meta")
     source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
-    device = [tensor.to("meta") for tensor in (SOURCE, TARGET, source_mask, MASK)]
-    pairs = Sent.of(Pairs(*device), (source_mask, MASK))
-    return subject, pairs
+    batch = Batch(SOURCE, TARGET, source_mask, MASK)
+    inputs = subject.objective.prepare(subject, batch, torch.Generator().manual_seed(0), native)
+    return subject, inputs.to(torch.device("meta"))
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -155,11 +159,10 @@ def on_meta(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Sent]:
 def test_a_training_step_reads_nothing_back_from_a_device(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject, pairs = on_meta(name, monkeypatch)
-    generator, optimizer = torch.Generator().manual_seed(0), build(subject, Training(), "meta")
+    subject, inputs = on_meta(name, native, monkeypatch)
+    optimizer = build(subject, Training(), "meta")
     for smoothing in (0.0, 0.1):
-        loss = subject.objective.loss(subject, pairs, answers().to("meta"), generator, native, smoothing)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(subject.objective.loss(subject, inputs, answers().to("meta"), smoothing))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -178,22 +181,26 @@ class Aboard(TorchDispatchMode):
 @pytest.mark.parametrize(
     "name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder", "gpt2", "llama", "bert", "t5"]
 )
-def test_what_is_asked_is_told_on_the_device_alone(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, pairs = on_meta(name, monkeypatch)
-    asked = subject.objective.asked(subject, pairs, torch.Generator().manual_seed(0), native)
+def test_a_loss_takes_nothing_from_the_host(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, inputs = on_meta(name, native, monkeypatch)
     allowed = answers().to("meta")
     with Aboard():
-        torch.autograd.backward(asked.loss(subject, allowed, 0.0))
+        torch.autograd.backward(subject.objective.loss(subject, inputs, allowed))
 
 
-@pytest.mark.parametrize("name", ["decoder", "encoder"])
-def test_masks_in_the_hosts_memory_change_no_loss(name: str) -> None:
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder"])
+@pytest.mark.parametrize("parts", [2, 3, 4, 9])
+def test_the_losses_of_parts_add_up_to_that_of_the_batch(name: str, native: bool, parts: int) -> None:
     subject = model(name)
-    losses = [
-        subject.objective.loss(subject, pairs, answers(), torch.Generator().manual_seed(3), True).item()
-        for pairs in (PADDED, Sent.of(PADDED, (None, MASK)))
-    ]
-    assert losses[0] == losses[1]
+    source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
+    batch = Batch(SOURCE, TARGET, source_mask, MASK)
+    inputs = subject.objective.prepare(subject, batch, torch.Generator().manual_seed(0), native)
+    split = list(inputs.split(parts))
+    assert len(split) == -(-4 // -(-4 // parts)) and sum(part.tokens for part in split) == inputs.tokens
+    whole = subject.objective.loss(subject, inputs, answers())
+    losses = [subject.objective.loss(subject, part, answers()) for part in split]
+    assert torch.stack(losses).sum().item() == pytest.approx(whole.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder"])
@@ -202,7 +209,7 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
 
     def found() -> torch.Tensor:
         if subject.objective.estimated:
-            return subject.objective.estimate(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
+            return estimate(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
         return subject.objective.log_likelihood(subject, PADDED, answers())[0]
 
     with torch.no_grad():

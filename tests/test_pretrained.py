@@ -15,7 +15,7 @@ import archbench
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import store
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
@@ -78,7 +78,7 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
     answers = torch.ones(model.embedding.weight.shape[0], dtype=torch.bool)
     answers[:SHIFT] = False
     target = torch.stack([written for _, written in rows]) + SHIFT
-    nats, _ = model.objective.log_likelihood(model, Pairs(source, target, mask), answers)
+    nats, _ = model.objective.log_likelihood(model, Batch(source, target, mask), answers)
     for row, (text, written) in enumerate(rows):
         start = text if len(text) else torch.tensor([end])
         scores = theirs(torch.cat([start, written])[None]).logits[0, len(start) - 1 : -1].log_softmax(-1)
@@ -100,7 +100,7 @@ def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) ->
     model.canvas = 1
     allowed = torch.zeros(model.embedding.weight.shape[0], dtype=torch.bool)
     allowed[len(SPECIALS) : SHIFT] = True
-    pairs = Pairs(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1))
+    pairs = Batch(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1))
     nats, _ = model.objective.log_likelihood(model, pairs, allowed)
     logits = text_logits(folder, theirs(canvas).logits[:, -1])[:, : len(LABELS)]
     assert (nats - logits.log_softmax(1)[:, 1]).abs().max() < 1e-4
@@ -117,7 +117,7 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
     assert count < expected.shape[-1]  # rows without a token are left out
     answers = torch.ones(count + SHIFT, dtype=torch.bool)
     answers[:SHIFT] = False
-    nats, _ = model.objective.log_likelihood(model, Pairs(ids + SHIFT, written + SHIFT), answers)
+    nats, _ = model.objective.log_likelihood(model, Batch(ids + SHIFT, written + SHIFT), answers)
     scores = expected[..., :count].log_softmax(-1).gather(-1, written[..., None]).sum((1, 2))
     assert (nats - scores).abs().max() < 1e-4
 

@@ -12,6 +12,7 @@ from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.kernels import product
+from archbench.architectures.objectives.objective import mean_loss
 from archbench.tasks.base.example import END
 
 
@@ -85,7 +86,7 @@ def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pyt
         some = type(pairs)(*(None if x is None else x[:rows] for x in pairs))
         with Shapes() as shapes:
             with torch.autocast("cpu", torch.bfloat16):
-                loss = model.objective.loss(model, some, answers, torch.Generator().manual_seed(rows), True)
+                loss = mean_loss(model, some, answers, torch.Generator().manual_seed(rows), True)
             loss.backward()
         seen.append(shapes.seen)
     assert len(seen) > 1 and seen[0] and all(each == seen[0] for each in seen)
@@ -100,7 +101,7 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_with_the_linear_maps_of_p
 
     def gradient(autocast: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(1), True)
+            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), True)
         parts = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts])
 

@@ -9,7 +9,7 @@ from faults import Plant, ask, change, patch
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.positions import Learned
 from archbench.architectures.contract.trials import QUICK, USUAL, Trials
 from archbench.architectures.objectives import generate
@@ -33,13 +33,6 @@ class Fault:
 
 
 FAULTS = (
-    Fault(
-        "the best of the draws taken for their mean",
-        "estimates_are_means_of_draws",
-        "estimate over 3 draws, compared with the mean of single draws: off by",
-        patch(Masked, "estimate", faults.best_of_draws),
-        "encoder",
-    ),
     Fault("a shared function replaced", "nothing_shared_is_changed", "silu", faults.replaces_shared_code),
     Fault(
         "the mean of the batch is mixed in",
@@ -352,7 +345,7 @@ FAULTS = (
         "windows left out in bfloat16",
         "visible_flops_are_counted",
         "uses 100.0% of the pairs in bfloat16",
-        patch(View, "additive", lambda original: lambda self, window: original(self, None)),
+        patch(AttentionContext, "additive", lambda original: lambda self, window: original(self, None)),
         "modernbert",
     ),
 )

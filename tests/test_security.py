@@ -186,24 +186,24 @@ def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str],
     report = compared[0] / "report"
     pages = [report / "index.html", inspected]
     for file in [*pages, *(figure for page in pages for figure in sorted(page.parent.glob("*.svg")))]:
-        view = browser.new_context().new_page()
+        context = browser.new_context().new_page()
         seen: list[str] = []
-        view.on("request", lambda request, seen=seen: seen.append(request.url))
-        view.on("dialog", lambda dialog, seen=seen: seen.append(dialog.message))
-        view.on("console", lambda message, seen=seen: seen.append(message.text))
-        view.on("pageerror", lambda error, seen=seen: seen.append(str(error)))
-        view.goto(file.as_uri())
+        context.on("request", lambda request, seen=seen: seen.append(request.url))
+        context.on("dialog", lambda dialog, seen=seen: seen.append(dialog.message))
+        context.on("console", lambda message, seen=seen: seen.append(message.text))
+        context.on("pageerror", lambda error, seen=seen: seen.append(str(error)))
+        context.goto(file.as_uri())
         assert seen == [file.as_uri()]
-        assert view.title() != "run"
-        assert view.locator("script, img, iframe, object, embed, form, [onload], [onerror], [onfocus]").count() == 0
-        view.close()
-    view = browser.new_context().new_page()
-    view.goto((report / "index.html").as_uri())
-    assert NASTY["script"] in view.locator("body").inner_text() or NASTY["closing"] in view.content().replace(
+        assert context.title() != "run"
+        assert context.locator("script, img, iframe, object, embed, form, [onload], [onerror], [onfocus]").count() == 0
+        context.close()
+    context = browser.new_context().new_page()
+    context.goto((report / "index.html").as_uri())
+    assert NASTY["script"] in context.locator("body").inner_text() or NASTY["closing"] in context.content().replace(
         "&lt;", "<"
     )
-    view.goto(inspected.as_uri())
-    assert "'\">" in view.locator("body").inner_text(), "a token of the image"
+    context.goto(inspected.as_uri())
+    assert "'\">" in context.locator("body").inner_text(), "a token of the image"
 
 
 @pytest.mark.fault(
@@ -216,10 +216,10 @@ def test_the_policy_stops_what_would_run(compared: tuple[Path, str], browser: An
     planted = (compared[0] / "report" / "index.html").read_text()
     traps = f'{NASTY["script"]}{NASTY["image"]}<a id=trap href="{NASTY["address"]}">x</a>'
     (tmp_path / "planted.html").write_text(planted.replace("</body>", f"{traps}</body>"))
-    view = browser.new_context().new_page()
+    context = browser.new_context().new_page()
     refused: list[str] = []
-    view.on("console", lambda message: refused.append(message.text))
-    view.goto((tmp_path / "planted.html").as_uri())
-    view.click("#trap")
-    assert view.title() != "run"
+    context.on("console", lambda message: refused.append(message.text))
+    context.goto((tmp_path / "planted.html").as_uri())
+    context.click("#trap")
+    assert context.title() != "run"
     assert any("Content Security Policy" in text for text in refused)

@@ -12,7 +12,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count, layers
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.planning import budget
 from archbench.runs.training import checkpoint, optimizer
 
@@ -57,7 +57,7 @@ def assert_shared(model: EncoderDecoder) -> None:
 
 def loss(model: EncoderDecoder) -> Tensor:
     answers = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
-    return model.objective.loss(model, Pairs(contract.sequences(4, 6), contract.sequences(4, 5, seed=1)), answers)
+    return mean_loss(model, Batch(contract.sequences(4, 6), contract.sequences(4, 5, seed=1)), answers)
 
 
 def test_the_count_is_that_of_the_unshared_without_the_decoders_copies() -> None:

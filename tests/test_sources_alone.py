@@ -26,7 +26,7 @@ WORDS = train_tokenizer("char", ["abcdefgh"], 64)
 
 @dataclass
 class Thief:
-    """Keeps the targets of every likelihood and estimate, and looks for targets in whatever writing is given."""
+    """Keeps the targets of every likelihood and loss, and looks for targets in whatever writing is given."""
 
     known: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ def test_an_objective_that_looks_for_references_writes_what_an_honest_one_writes
     honest, thief = test_work.perform(plan, tmp_path / "honest"), Thief()
     for objective in (Causal, Masked):
         monkeypatch.setattr(objective, "log_likelihood", thief.remembers(objective.log_likelihood))
-        monkeypatch.setattr(objective, "estimate", thief.remembers(objective.estimate))
+        monkeypatch.setattr(objective, "prepare", thief.remembers(objective.prepare))
         monkeypatch.setattr(objective, "generate", thief.steals(objective.generate))
     stealing = test_work.perform(plan, tmp_path / "stealing")
     expected, found = (pd.read_parquet(place / "predictions.parquet") for place in (honest, stealing))

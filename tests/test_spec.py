@@ -359,8 +359,8 @@ def test_the_command_line_wins_over_every_task(tmp_path: Path) -> None:
 
 def test_tasks_are_picked_by_name_or_kind() -> None:
     experiment = spec.from_dict(MINIMAL)
-    picked = spec.override(experiment, tasks=["classification", "tiny"])
-    assert [task.name for task in picked.tasks] == ["tiny", "trec"]
+    selected = spec.override(experiment, tasks=["classification", "tiny"])
+    assert [task.name for task in selected.tasks] == ["tiny", "trec"]
 
 
 @pytest.mark.parametrize(

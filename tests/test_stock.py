@@ -22,7 +22,7 @@ from archbench.architectures.conversion import stock
 from archbench.architectures.conversion.convert import from_transformers
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.families.variant import STOCK
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
@@ -108,7 +108,7 @@ def test_attention_is_the_fused_one_and_initial_weights_are_their_own(name: str)
 def leave_nothing_out(patch: pytest.MonkeyPatch) -> None:
     """Count our last feed-forward network at every position, as stock models run theirs."""
     plain = Stack.flops
-    patch.setattr(Stack, "flops", lambda self, *amounts, picked=None: plain(self, *amounts))
+    patch.setattr(Stack, "flops", lambda self, *amounts, selected=None: plain(self, *amounts))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,11 +156,11 @@ def losses(model: Any, recipe: Recipe) -> list[float]:
     """The training losses of 50 steps, after which the first of five batches is likelier than it was."""
     trained, generator, found = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
     answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
-    batches = [Pairs(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
+    batches = [Batch(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
     before = model.objective.log_likelihood(model, batches[0], answers)[0].mean().item()
     for step in range(50):
         trained.set_learning_rate(optimizer.schedule(step / 50, 0.1))
-        loss = model.objective.loss(model, batches[step % 5], answers, generator, native=True)
+        loss = mean_loss(model, batches[step % 5], answers, generator, native=True)
         loss.backward()
         trained.step()
         trained.zero_grad()

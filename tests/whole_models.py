@@ -6,7 +6,7 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract import LIMITS, SIZE, sequences
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 
 
 def perturbed(name: str, scale: float) -> Any:
@@ -19,8 +19,8 @@ def perturbed(name: str, scale: float) -> Any:
     return model
 
 
-def padded_pairs() -> Pairs:
+def padded_pairs() -> Batch:
     """Six rows of 2 to 5 tokens on either side."""
     source, target = sequences(6, LIMITS.source_length), sequences(6, LIMITS.target_length, seed=1)
     masks = [torch.arange(x.shape[1]) < 2 + torch.arange(6)[:, None] % 4 for x in (source, target)]
-    return Pairs(source, target, *masks)
+    return Batch(source, target, *masks)

@@ -1,6 +1,6 @@
 """One attention for all families: self or cross, any mask, any positions, grouped keys and values.
 
-Who sees whom is said by a ``View``, never by a subclass.
+Who sees whom is said by a ``AttentionContext``, never by a subclass.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.key_values import KeyValues
@@ -22,11 +21,12 @@ DIRECT = 4  # keys and values have to take so many times the multiplications of 
 
 
 @dataclass(frozen=True)
-class View:
+class AttentionContext:
     """What each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
-    ``latest``: no key comes after a query anyway.
+    ``latest``: no key comes after a query anyway. ``first_query``: the positions before it have keys but no queries,
+    because nobody reads what they would become.
     ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
     all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
     """
@@ -35,6 +35,7 @@ class View:
     keys: Tensor
     causal: bool = False
     latest: bool = False
+    first_query: int = 0
     present: Tensor | None = None
     prefix: Tensor | None = None
     rotation: tuple[Tensor, Tensor] | None = None
@@ -42,14 +43,13 @@ class View:
     masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
     sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
-    def late(self, begin: int) -> "View":
-        """The view of the queries from ``begin`` on; its rotation is still that of all keys."""
-        bias = None if self.bias is None else self.bias[:, :, begin:]
-        return replace(self, queries=self.queries[:, begin:], bias=bias, masks={}, sums={})
+    def from_query(self, first: int) -> "AttentionContext":
+        """The same with queries at the positions from ``first`` on only."""
+        return replace(self, first_query=first, masks={}, sums={})
 
     def plainly_causal(self, window: int | None) -> bool:
         """Whether causality alone decides, so that no mask has to be made."""
-        square = self.queries.shape[-1] == self.keys.shape[-1]
+        square = self.queries.shape[-1] == self.keys.shape[-1] and not self.first_query
         return self.causal and square and not self._needs_mask(window)
 
     def mask(self, window: int | None = None) -> Tensor | None:
@@ -61,7 +61,7 @@ class View:
     @property
     def looks_back(self) -> bool:
         """Whether query i sees no key after the one at place i, whatever else hides."""
-        return self.causal and self.prefix is None and self.queries is self.keys
+        return self.causal and self.prefix is None and self.queries is self.keys and not self.first_query
 
     def additive(self, window: int | None = None) -> Tensor | None:
         """The mask as what is added to scores (1 or b, 1 or heads, q, k); None where ``looks_back`` says it all."""
@@ -71,20 +71,23 @@ class View:
             mask = self.mask(window)
             if mask is not None and mask.dtype == torch.bool:
                 mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
-            self.sums[window] = mask if mask is None else mask.expand(-1, -1, self.queries.shape[-1], -1)
+            self.sums[window] = (
+                mask if mask is None else mask.expand(-1, -1, self.queries.shape[-1] - self.first_query, -1)
+            )
         return self.sums[window]
 
     def _needs_mask(self, window: int | None) -> bool:
         return not (self.present is None and self.prefix is None and self.bias is None and window is None)
 
     def _mask(self, window: int | None) -> Tensor | None:
-        visible = self._visible(window)
+        visible, bias = self._visible(window), self.bias
+        bias = bias if bias is None else bias[:, :, self.first_query :]
         if visible is None:
-            return self.bias
+            return bias
         visible = visible | ~visible.any(-1, keepdim=True)  # a query at padding that sees nothing must not give NaN
-        if self.bias is None:
+        if bias is None:
             return visible[:, None]
-        return self.bias.masked_fill(~visible[:, None], float("-inf"))
+        return bias.masked_fill(~visible[:, None], float("-inf"))
 
     def _visible(self, window: int | None) -> Tensor | None:
         """Which keys each query sees (1 or b, 1 or q, k), None: all of them."""
@@ -92,7 +95,7 @@ class View:
         causal = self.causal and not self.latest
         if not causal and window is None:
             return visible
-        distance = self.keys[:, None, :] - self.queries[:, :, None]
+        distance = self.keys[:, None, :] - self.queries[:, self.first_query :, None]
         if causal:
             reached = distance <= 0
             if self.prefix is not None:
@@ -138,49 +141,52 @@ class Attention(nn.Module):
                 self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
         self.output = linear(self.inner, dim, bias, zero=True)
 
-    def forward(self, x: Tensor, view: View, past: KeyValues | None = None, begin: int = 0) -> tuple[Tensor, KeyValues]:
+    def forward(
+        self,
+        x: Tensor,
+        context: AttentionContext,
+        past: KeyValues | None = None,
+        memory: KeyValues | Tensor | None = None,
+    ) -> tuple[Tensor, KeyValues | Tensor]:
         """Self-attention of x (b, n, d) to ``past`` and itself -> (b, q, d), and all keys and values so far.
 
-        Positions before ``begin`` are looked at, but do not look: q = n - ``begin``.
+        q = n, or fewer where the context has queries at the last positions only. With a ``memory``, states (b, s, d) or
+        their keys and values: cross-attention to it instead.
         """
+        if memory is not None:
+            return self._cross(x, memory, context), memory
         own = self.positions
-        rotation = view.rotation if own is None else own(view.queries, view.keys).rotation
-        if begin:
-            assert past is None, "who reads on after a cache looks from every position"
-            q, (k, v, _) = self._queries(x[:, begin:]), self._keys_and_values(x)
+        rotation = context.rotation if own is None else own(context.queries, context.keys).rotation
+        if context.first_query:
+            assert past is None, "after a cache every position has a query"
+            q, (k, v, _) = self.project_queries(x[:, context.first_query :]), self.project_keys_values(x)
             if rotation is not None:
                 cos, sin = rotation
-                q, k = rotated(q, cos[..., begin:, :], sin[..., begin:, :]), rotated(k, cos, sin)
-            return self._attend(q, KeyValues(k, v), view.late(begin)), KeyValues(k, v)
-        split = self._split(self.query_key_value(x))
-        if rotation is None:
-            q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
-        else:  # queries and keys together
-            qk, v = torch.split(split, [self.heads + self.kv_heads, self.kv_heads], 1)
-            q, k = torch.split(rotated(qk, *rotation), [self.heads, self.kv_heads], 1)
-        seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
-        return self._attend(q, seen, view), seen
+                q = rotated(q, cos[..., context.first_query :, :], sin[..., context.first_query :, :])
+                k = rotated(k, cos, sin)
+        else:
+            q, k, v = self._project(x, rotation)
+        key_values = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
+        return self._attend(q, key_values, context), key_values
 
-    def remember(self, memory: Tensor, queries: int | None = None) -> KeyValues | Tensor:
-        """Keys and values of a memory (b, s, d) for cross-attention.
+    def queries(self, x: Tensor, context: AttentionContext) -> Tensor:
+        """The queries (b, h, n, e) of self-attention, with their positions: what ``forward`` compares with keys."""
+        rotation = (
+            context.rotation if self.positions is None else self.positions(context.queries, context.keys).rotation
+        )
+        return self._project(x, rotation)[0]
 
-        Where no more than so many ``queries`` will ever look, the memory itself if that is cheaper (see ``_directly``).
-        None: they come one after another.
-        """
-        if queries is not None and self._looks_directly(memory, queries):
-            return memory
-        found = self._keys_and_values(memory)
-        return found.for_singles() if queries is None else found
+    def project_queries(self, x: Tensor) -> Tensor:
+        """The queries (b, h, q, e) of x (b, q, d) without positions, as cross-attention has them."""
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
 
-    def cross(self, x: Tensor, memory: KeyValues | Tensor, view: View) -> Tensor:
-        """Cross-attention of x (b, q, d) to what was remembered of a memory -> (b, q, d)."""
-        q = self._queries(x)
-        return self._directly(q, memory, view) if isinstance(memory, Tensor) else self._attend(q, memory, view)
-
-    def starts_late(self) -> bool:
-        """Whether ``begin`` is known to a subclass, and nobody counts or watches what every position does."""
-        plain = type(self).forward is Attention.forward and not self._forward_hooks and not self._forward_pre_hooks
-        return plain and "_attend" not in self.__dict__ and not is_in_torch_dispatch_mode()
+    def project_keys_values(self, memory: Tensor) -> KeyValues:
+        """The keys and values of states (b, s, d), without positions."""
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        rest = None if bias is None else bias[self.inner :]
+        k, v = product(memory, weight[self.inner :], rest).chunk(2, -1)
+        return KeyValues(self._split(k), self._split(v))
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
         """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
@@ -196,24 +202,32 @@ class Attention(nn.Module):
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
-    def _queries(self, x: Tensor) -> Tensor:
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
+    def _project(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x (b, n, d), each (b, heads, n, e), queries and keys rotated."""
+        split = self._split(self.query_key_value(x))
+        if rotation is None:
+            q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
+            return q, k, v
+        qk, v = torch.split(split, [self.heads + self.kv_heads, self.kv_heads], 1)
+        q, k = torch.split(rotated(qk, *rotation), [self.heads, self.kv_heads], 1)  # rotated together
+        return q, k, v
 
-    def _keys_and_values(self, x: Tensor) -> KeyValues:
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        rest = None if bias is None else bias[self.inner :]
-        k, v = product(x, weight[self.inner :], rest).chunk(2, -1)
-        return KeyValues(self._split(k), self._split(v))
+    def _cross(self, x: Tensor, memory: KeyValues | Tensor, context: AttentionContext) -> Tensor:
+        q = self.project_queries(x)
+        if isinstance(memory, KeyValues):
+            return self._attend(q, memory, context)
+        if self._looks_directly(memory, q.shape[2]):
+            return self._directly(q, memory, context)
+        return self._attend(q, self.project_keys_values(memory), context)
 
     def _looks_directly(self, memory: Tensor, queries: int) -> bool:
         """Whether ``_directly`` takes less time, by measurement, than keys and values do for so few queries."""
         few = DIRECT * queries * self.heads <= self.kv_heads * self.head_dim and memory.shape[1] >= blockwise.SHORT
         dropout = self.dropout if self.training else 0.0
         served = blockwise.serves(memory, memory[:, None], dropout)
-        return few and served and not is_in_torch_dispatch_mode()  # who counts FLOPs counts those of keys and values
+        return few and served
 
-    def _directly(self, q: Tensor, memory: Tensor, view: View) -> Tensor:
+    def _directly(self, q: Tensor, memory: Tensor, context: AttentionContext) -> Tensor:
         """Attention of q (b, h, n, e) to a memory (b, s, d) without keys or values of its own -> (b, n, d).
 
         ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
@@ -229,30 +243,30 @@ class Attention(nn.Module):
             return x.view(self.kv_heads, b, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
 
         wide, read = by_row(torch.bmm(by_head(q.flatten(1, 2)), keys)), memory[:, None]
-        mixed = blockwise.attention(wide[:, None], read, read, view.additive(self.window), False, self.scaling)
+        mixed = blockwise.attention(wide[:, None], read, read, context.additive(self.window), False, self.scaling)
         y = by_row(torch.bmm(by_head(mixed), values.mT)).view(b, h, n, e)
         if bias is not None:
             y = y + bias[-len(values) * e :].view(-1, 1, e).repeat_interleave(h // self.kv_heads, 0)
         z: Tensor = self.output(y.transpose(1, 2).flatten(2))
         return z
 
-    def _attend(self, q: Tensor, seen: KeyValues, view: View) -> Tensor:
+    def _attend(self, q: Tensor, seen: KeyValues, context: AttentionContext) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         if blockwise.serves(q, seen.keys, dropout):
             y = blockwise.attention(
-                q, seen.keys, seen.values, view.additive(self.window), view.looks_back, self.scaling
+                q, seen.keys, seen.values, context.additive(self.window), context.looks_back, self.scaling
             )
-        elif not dropout and seen.serve(q):
-            y = seen.single(q, view.mask(self.window), self.scaling).transpose(1, 2).flatten(2)
+        elif not dropout and seen.serves_single(q):
+            y = seen.attend_single(q, context.mask(self.window), self.scaling).transpose(1, 2).flatten(2)
         else:
-            y = self._fused(q, seen, view, dropout).transpose(1, 2).flatten(2)
+            y = self._fused(q, seen, context, dropout).transpose(1, 2).flatten(2)
         z: Tensor = self.output(y)
         return z
 
-    def _fused(self, q: Tensor, seen: KeyValues, view: View, dropout: float) -> Tensor:
+    def _fused(self, q: Tensor, seen: KeyValues, context: AttentionContext, dropout: float) -> Tensor:
         """The kernel of PyTorch for a device, on a CPU in float32: (b, h, q, e)."""
-        plain, came = view.plainly_causal(self.window), q.dtype
-        mask = None if plain else view.mask(self.window)
+        plain, came = context.plainly_causal(self.window), q.dtype
+        mask = None if plain else context.mask(self.window)
         device = "cpu" if q.is_meta else q.device.type  # the meta device, on which plans are counted, has no autocast
         exact = device == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
         with torch.autocast(device, enabled=not exact and torch.is_autocast_enabled(device)):

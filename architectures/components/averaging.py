@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.numbers import Amount
@@ -25,11 +25,11 @@ class Average(nn.Module):
         self.value = linear(dim, dim)
         self.output = linear(dim, dim, zero=True)
 
-    def forward(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
+    def forward(self, x: Tensor, context: AttentionContext, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
         """x (b, q, d) -> (b, q, d), and all values so far, which stand for keys too: (b, 1, k, d)."""
         value = self.value(x)[:, None]
         seen = KeyValues(value, value) if past is None else past.then(KeyValues(value, value))
-        y: Tensor = self.output((_weights(view, seen.values) @ seen.values)[:, 0])
+        y: Tensor = self.output((_weights(context, seen.values) @ seen.values)[:, 0])
         return y, seen
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
@@ -37,9 +37,9 @@ class Average(nn.Module):
         return 2.0 * (queries + keys) * self.dim * self.dim + 2.0 * pairs * self.dim
 
 
-def _weights(view: View, values: Tensor) -> Tensor:
+def _weights(context: AttentionContext, values: Tensor) -> Tensor:
     """How much of each value (b, 1, k, d) a query takes (1 or b, 1, q, k); rows sum to 1."""
-    mask, shape = view.mask(), (-1, 1, view.queries.shape[-1], values.shape[2])
+    mask, shape = context.mask(), (-1, 1, context.queries.shape[-1], values.shape[2])
     if mask is None:
         return values.new_full((1, *shape[1:]), 1.0 / values.shape[2])
     visible = mask if mask.dtype == torch.bool else mask > float("-inf")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.components.key_values import KeyValues
-from archbench.architectures.components.stack import Memory
+from archbench.architectures.components.stack import CrossAttentionCache
 from archbench.architectures.components.states import straight
 
 
@@ -23,18 +23,18 @@ class Cache:
     present: Tensor | None = None
     positions: Tensor | None = None
     lengths: Tensor | None = None
-    memory: Memory | None = None
+    memory: CrossAttentionCache | None = None
 
     def rows(self, index: Tensor) -> "Cache":
         """The cache of the rows at ``index`` (m,), repeated or left out as it says."""
 
-        def pick(x: Tensor | None, shared: bool = False) -> Tensor | None:
+        def select(x: Tensor | None, shared: bool = False) -> Tensor | None:
             return x if x is None or shared else x[index]
 
         even = self.present is None
         memory = None if self.memory is None else self.memory.rows(index)
         layers = tuple(kv.rows(index) for kv in self.layers)
-        return Cache(layers, pick(self.present), pick(self.positions, even), pick(self.lengths, even), memory)
+        return Cache(layers, select(self.present), select(self.positions, even), select(self.lengths, even), memory)
 
     def extend(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Positions (1 or b, n) of the new tokens (b, n), positions (1 or b, m + n) and presence of all keys."""

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 STEP = 16  # places by which memory grows: few lie idle, and it is seldom copied
 
 
-class Room:
+class KeyValueBuffer:
     """Memory (b, kv_heads, capacity, head_dim) for keys and values, the first ``filled`` places of which are taken.
 
     What is behind are finite numbers, whatever they are.
@@ -21,14 +21,14 @@ class Room:
         self.keys, self.values, self.filled = keys, values, filled
 
     @classmethod
-    def holding(cls, keys: Tensor, values: Tensor, places: int) -> Room:
+    def with_capacity(cls, keys: Tensor, values: Tensor, places: int) -> KeyValueBuffer:
         """Room for ``places`` at least, with keys and values at the first of them."""
         shape = (*keys.shape[:2], -(-places // STEP) * STEP, keys.shape[3])
-        room = cls(keys.new_empty(shape), values.new_empty(shape), 0)
-        room.add(keys, values)
-        room.keys[:, :, room.filled :] = 0.0
-        room.values[:, :, room.filled :] = 0.0
-        return room
+        buffer = cls(keys.new_empty(shape), values.new_empty(shape), 0)
+        buffer.add(keys, values)
+        buffer.keys[:, :, buffer.filled :] = 0.0
+        buffer.values[:, :, buffer.filled :] = 0.0
+        return buffer
 
     def add(self, keys: Tensor, values: Tensor) -> None:
         end = self.filled + keys.shape[2]
@@ -40,9 +40,9 @@ class Room:
         """Whether places ``begin`` to ``end`` are there, and the next to be filled: no other cache has taken them."""
         return self.filled == begin and end <= self.keys.shape[2]
 
-    def rows(self, index: Tensor, end: int) -> Room:
+    def rows(self, index: Tensor, end: int) -> KeyValueBuffer:
         """A room of its own with the rows at ``index`` (m,), as far as ``end``."""
-        return Room(self.keys[index], self.values[index], end)
+        return KeyValueBuffer(self.keys[index], self.values[index], end)
 
     def until(self, end: int) -> KeyValues:
         return KeyValues(self.keys[:, :, :end], self.values[:, :, :end], self)
@@ -56,44 +56,48 @@ class KeyValues(NamedTuple):
 
     keys: Tensor
     values: Tensor
-    room: Room | None = None
+    buffer: KeyValueBuffer | None = None
 
     def then(self, later: KeyValues) -> KeyValues:
         if torch.is_grad_enabled():
             return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
         begin, end = self.keys.shape[2], self.keys.shape[2] + later.keys.shape[2]
-        room = self.room
-        if room is None or not room.fits(begin, end):
-            room = Room.holding(self.keys, self.values, end)
-        room.add(later.keys, later.values)
-        return room.until(end)
+        buffer = self.buffer
+        if buffer is None or not buffer.fits(begin, end):
+            buffer = KeyValueBuffer.with_capacity(self.keys, self.values, end)
+        buffer.add(later.keys, later.values)
+        return buffer.until(end)
 
     def rows(self, index: Tensor) -> KeyValues:
         """The rows at ``index`` (m,), repeated or left out as it says."""
-        if self.room is None:
+        if self.buffer is None:
             return KeyValues(self.keys[index], self.values[index])
         end = self.keys.shape[2]
-        return self.room.rows(index, end).until(end)
+        return self.buffer.rows(index, end).until(end)
 
-    def for_singles(self) -> KeyValues:
+    def buffered(self) -> KeyValues:
         """The same as single queries are to look at them: in a room, where that is faster."""
         end = self.keys.shape[2]
-        return Room.holding(self.keys, self.values, end).until(end) if _is_plain(self.keys) and end else self
+        return (
+            KeyValueBuffer.with_capacity(self.keys, self.values, end).until(end)
+            if _is_plain(self.keys) and end
+            else self
+        )
 
-    def serve(self, q: Tensor) -> bool:
+    def serves_single(self, q: Tensor) -> bool:
         """Whether ``single`` is the faster way for queries (b, h, n, e); who counts FLOPs counts the keys there are."""
-        alone = self.room is not None and q.shape[2] == 1 and q.dtype == self.keys.dtype and _is_plain(q)
+        alone = self.buffer is not None and q.shape[2] == 1 and q.dtype == self.keys.dtype and _is_plain(q)
         return alone and not is_in_torch_dispatch_mode()
 
-    def single(self, q: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    def attend_single(self, q: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         """Attention of a query of each row (b, h, 1, e) to all keys -> (b, h, 1, e).
 
         ``mask`` (1 or b, 1 or h, 1, k) is True at what it may see, or is added to scores. The room is read as a whole,
         and what lies behind hidden: with a gap after every head a processor reads ahead in vain, and takes longer.
         """
-        assert self.room is not None
+        assert self.buffer is not None
         (b, h, _, e), shared, end = q.shape, self.keys.shape[1], self.keys.shape[2]
-        keys, values = self.room.keys.flatten(0, 1), self.room.values.flatten(0, 1)
+        keys, values = self.buffer.keys.flatten(0, 1), self.buffer.values.flatten(0, 1)
         scores = torch.bmm((q * scale).view(b * shared, h // shared, e), keys.mT)
         each = scores.view(b, h, 1, scores.shape[-1])
         each[..., end:] = float("-inf")

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.feedforward import NoFeedForward
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
 from archbench.architectures.components.numbers import Amount, Pairs
 
-LATE = 0.5  # of positions that do not look, from which it is worth to make their queries no part of one product
+LATE = 0.5  # of positions without a query, from which queries are worth a product of their own
 
 
 class AttentionLike(Protocol):
@@ -23,7 +24,9 @@ class AttentionLike(Protocol):
     dim: int
     window: int | None
 
-    def __call__(self, x: Tensor, view: View, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]: ...
+    def __call__(
+        self, x: Tensor, context: AttentionContext, past: KeyValues | None = None, /
+    ) -> tuple[Tensor, KeyValues]: ...
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount: ...
 
@@ -46,23 +49,29 @@ class FeedForwards(Protocol):
     def feedforwards(self) -> list[nn.Module]: ...
 
 
-class Memory:
-    """What cross-attention reads: what every layer remembers, and who may be seen."""
+class CrossAttentionCache:
+    """What cross-attention reads: states (b, s, d) that every layer projects, or the keys and values of each layer."""
 
-    def __init__(self, layers: Sequence[KeyValues | Tensor], view: View) -> None:
-        self.layers, self.view = tuple(layers), view
+    def __init__(self, memory: Tensor | Sequence[KeyValues], context: AttentionContext) -> None:
+        self.memory, self.context = memory, context
 
     @property
     def count(self) -> int:
         """Number of rows."""
-        first = self.layers[0] if self.layers else None
-        return 0 if first is None else len(first if isinstance(first, Tensor) else first.keys)
+        if isinstance(self.memory, Tensor):
+            return len(self.memory)
+        return len(self.memory[0].keys) if self.memory else 0
 
-    def rows(self, index: Tensor) -> "Memory":
+    def layer(self, number: int) -> Tensor | KeyValues:
+        """What layer ``number`` reads, counted from 0."""
+        return self.memory if isinstance(self.memory, Tensor) else self.memory[number]
+
+    def rows(self, index: Tensor) -> "CrossAttentionCache":
         """The rows at ``index`` (m,), repeated or left out as it says."""
-        present = None if self.view.present is None else self.view.present[index]
-        layers = [kept[index] if isinstance(kept, Tensor) else kept.rows(index) for kept in self.layers]
-        return Memory(layers, replace(self.view, present=present, masks={}))
+        present = None if self.context.present is None else self.context.present[index]
+        memory = self.memory
+        chosen = memory[index] if isinstance(memory, Tensor) else [layer.rows(index) for layer in memory]
+        return CrossAttentionCache(chosen, replace(self.context, present=present, masks={}))
 
 
 class Block(nn.Module):
@@ -92,29 +101,26 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         past: KeyValues | None = None,
         memory: KeyValues | Tensor | None = None,
-        memory_view: View | None = None,
-        picked: Tensor | None = None,
-        begin: int = 0,
+        memory_context: AttentionContext | None = None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, KeyValues]:
         """(b, t, d) -> (b, t, d), and the keys and values that later tokens need.
 
-        With ``picked`` (m,), counted row by row, the feed-forward network reads these positions alone -> (m, d). None
-        of them may be before ``begin``, from where on positions look at others.
+        With ``selected`` (m,), positions counted row by row among those that have queries, the feed-forward network
+        reads these alone -> (m, d).
         """
-        late: dict[str, Any] = {"begin": begin} if begin else {}
-        y, seen = self.attention(self.around_attention.before(x), view, past, **late)
-        x = self.around_attention.after(x[:, begin:], self.dropout(y))
+        y, key_values = self.attention(self.around_attention.before(x), context, past)
+        x = self.around_attention.after(x[:, context.first_query :], self.dropout(y))
         if self.cross is not None and self.around_cross is not None:
-            assert memory is not None and memory_view is not None
-            y = self.cross.cross(self.around_cross.before(x), memory, memory_view)
+            y, _ = self.cross(self.around_cross.before(x), memory_context, memory=memory)
             x = self.around_cross.after(x, self.dropout(y))
-        if picked is not None:
-            x = pick(x, picked - begin * (1 + picked // (begin + x.shape[1])) if begin else picked)
+        if selected is not None:
+            x = select(x, selected)
         y = self.feedforward(self.around_feedforward.before(x))
-        return self.around_feedforward.after(x, self.dropout(y)), seen
+        return self.around_feedforward.after(x, self.dropout(y)), key_values
 
     def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
@@ -126,47 +132,52 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """``depth`` blocks and a final norm.
 
-    With ``recompute`` a block's inner activations are computed again for the backward pass, not kept (1604.06174).
+    In training ``call`` runs a block, where it is given: compiled, say. With ``recompute`` a block's inner activations
+    are computed again for the backward pass, not kept (1604.06174).
     """
-
-    recompute = False
 
     def __init__(self, depth: int, block: Callable[[], Block], norm: nn.Module | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(block() for _ in range(depth))
         self.norm = norm if norm is not None else nn.Identity()
+        self.call: Callable[..., Any] | None = None
+        self.recompute = False
 
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         past: Sequence[KeyValues] = (),
-        memory: Memory | None = None,
-        picked: Tensor | None = None,
+        memory: CrossAttentionCache | None = None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
         """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
 
-        With ``picked`` (m,), counted row by row, states of these positions alone -> (m, d): nobody else reads what the
-        last feed-forward network writes.
+        With ``selected`` (m,), counted row by row, the states of these positions alone -> (m, d): the last feed-forward
+        network then reads no others.
         """
-        seen = []
+        layers = []
         for layer, block in enumerate(self.blocks):
-            before = past[layer] if past else None
-            inputs = (x, view, before) if memory is None else (x, view, before, memory.layers[layer], memory.view)
-            last: dict[str, Any] = {}
-            if picked is not None and layer == len(self.blocks) - 1:
-                begin = _begin(block, picked, x.shape[1])
-                last = {"picked": picked, "begin": begin} if begin else {"picked": picked}
-            if self.recompute and torch.is_grad_enabled():
-                x, kept = checkpoint(_anew, block, *inputs, use_reentrant=False, **last)
-            else:
-                x, kept = block(*inputs, **last)
-            seen.append(kept)
-        return self.norm(x), tuple(seen)
+            across = () if memory is None else (memory.layer(layer), memory.context)
+            last = {}
+            if selected is not None and layer == len(self.blocks) - 1:
+                context, last["selected"] = _narrowed(block, context, selected, x.shape[1])
+            x, key_values = self._run(block, x, context, past[layer] if past else None, *across, **last)
+            layers.append(key_values)
+        return self.norm(x), tuple(layers)
 
-    def remember(self, memory: Tensor, queries: int | None = None) -> list[KeyValues | Tensor]:
-        """Every layer's keys and values of a memory (b, s, d), or what serves so few ``queries`` better."""
-        return [block.cross.remember(memory, queries) for block in self.blocks if isinstance(block.cross, Attention)]
+    def _run(self, block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
+        if not torch.is_grad_enabled():
+            return block(*inputs, **last)
+        call = self.call or _call
+        if self.recompute:
+            return checkpoint(partial(_afresh, call, block, **last), *inputs, use_reentrant=False)
+        return call(block, *inputs, **last)
+
+    def project_keys_values(self, memory: Tensor) -> list[KeyValues]:
+        """Every layer's keys and values of a memory (b, s, d), as single queries read them fast."""
+        crossing = (block.cross for block in self.blocks)
+        return [c.project_keys_values(memory).buffered() for c in crossing if isinstance(c, Attention)]
 
     def flops(
         self,
@@ -174,33 +185,46 @@ class Stack(nn.Module):
         pairs: Pairs,
         memory: Amount = 0.0,
         memory_pairs: Amount = 0.0,
-        picked: Amount | None = None,
+        selected: Amount | None = None,
     ) -> Amount:
         total: Amount = 0.0
         for block in self.blocks:
             assert isinstance(block, Block)
             total = total + block.flops(tokens, pairs, memory, memory_pairs)
-        if picked is not None:
+        if selected is not None:
             last: Any = self.blocks[-1].feedforward
-            total = total - last.flops(tokens) + last.flops(picked)
+            total = total - last.flops(tokens) + last.flops(selected)
         return total
 
 
-def _begin(block: nn.Module, picked: Tensor, length: int) -> int:
-    """The first position of a row that is picked, if it is worth to begin there; a GPU would have to be waited for."""
-    attention = block.attention if type(block) is Block and block._compiled_call_impl is None else None
-    if not isinstance(attention, Attention) or not attention.starts_late() or picked.device.type != "cpu":
-        return 0
-    begin = min(int((picked % length).min()), length - 1) if len(picked) else length - 1
-    return begin if begin >= LATE * length else 0
+def _narrowed(
+    block: nn.Module, context: AttentionContext, selected: Tensor, length: int
+) -> tuple[AttentionContext, Tensor]:
+    """The context of the last block, and where the selected positions then are.
+
+    In scoring, positions before the first one that is selected get no query, where that saves enough. In training they
+    do, so that what is executed does not depend on what is hidden; on a GPU the host would wait for the position.
+    """
+    plain = type(block) is Block and type(block.attention) is Attention
+    if torch.is_grad_enabled() or not plain or selected.device.type != "cpu":
+        return context, selected
+    first = min(int((selected % length).min()), length - 1) if len(selected) else length - 1
+    if first < LATE * length:
+        return context, selected
+    row, column = selected // length, selected % length
+    return context.from_query(first), row * (length - first) + column - first
 
 
-def pick(x: Tensor, index: Tensor) -> Tensor:
+def select(x: Tensor, index: Tensor) -> Tensor:
     """The positions of (b, n, ...) at an index (m,) that counts them row by row: (m, ...)."""
     return x.flatten(0, 1).index_select(0, index)
 
 
-def _anew(block: nn.Module, x: Tensor, view: View, past: KeyValues | None, *memory: Any, **last: Any) -> Any:
+def _call(block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
+    return block(*inputs, **last)
+
+
+def _afresh(call: Callable[..., Any], block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
     """A block's forward pass that finds nothing computed, so that the second time does the same as the first."""
-    fresh = [replace(each, masks={}) if isinstance(each, View) else each for each in memory]
-    return block(x, replace(view, masks={}), past, *fresh, **last)
+    fresh = (replace(part, masks={}) if isinstance(part, AttentionContext) else part for part in inputs)
+    return call(block, *fresh, **last)

@@ -1,11 +1,11 @@
-"""Hidden states of a source and a target, which of them are asked for, and the masks that go with them."""
+"""Hidden states of a source and a target, an index of the ones that are read, and the masks that go with them."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.components.stack import pick
+from archbench.architectures.components.stack import select
 
 
 class States(NamedTuple):
@@ -14,25 +14,25 @@ class States(NamedTuple):
     source: Tensor | None
     target: Tensor
 
-    def at(self, places: "Places | None") -> "States":
-        """Those at ``places``: (m, d) of the source and (n, d) of the target; all where there are none."""
-        if places is None:
+    def at(self, index: "StateIndex | None") -> "States":
+        """Those at an index: (m, d) of the source and (n, d) of the target; all where there is none."""
+        if index is None:
             return self
-        source = None if self.source is None or places.source is None else pick(self.source, places.source)
-        return States(source, pick(self.target, places.target))
+        source = None if self.source is None or index.source is None else select(self.source, index.source)
+        return States(source, select(self.target, index.target))
 
 
-class Places(NamedTuple):
-    """Positions of a source (b, s) and of a target (b, t) whose states are asked for, each counted row by row.
+class StateIndex(NamedTuple):
+    """Positions of a source (b, s) and of a target (b, t) whose states are read, each counted row by row.
 
-    ``source`` (m,), None: none of them; ``target`` (n,). What a model does for nobody else it may then leave out.
+    ``source`` (m,), None: none of them; ``target`` (n,). A model may leave out what only other states need.
     """
 
     source: Tensor | None
     target: Tensor
 
     @classmethod
-    def whole(cls, target: Tensor) -> "Places":
+    def every_target(cls, target: Tensor) -> "StateIndex":
         """Every position of a target (b, t), and none of the source."""
         return cls(None, torch.arange(target.numel(), device=target.device))
 
@@ -41,13 +41,13 @@ class Places(NamedTuple):
 
         ``place`` (b, source + target) says where in its row each position went.
         """
-        found = []
+        parts = []
         for index, width, before in ((self.source, source, 0), (self.target, target, source)):
             if index is not None and width:
                 row, column = index // width, before + index % width
                 column = column if place is None else place[row, column]
-                found.append(row * (source + target) + column)
-        return torch.cat(found)
+                parts.append(row * (source + target) + column)
+        return torch.cat(parts)
 
     def apart(self, x: Tensor) -> States:
         """States (m + n, d) in the order of ``joined``, apart again."""

@@ -35,7 +35,6 @@ from archbench.architectures.contract.gradients import (
 from archbench.architectures.contract.guessing import (
     a_uniform_model_has_a_known_source_loss,
     a_uniform_model_has_known_losses,
-    estimates_are_means_of_draws,
 )
 from archbench.architectures.contract.initial_weights import initial_weights_follow_the_seed
 from archbench.architectures.contract.learning import (
@@ -114,7 +113,6 @@ __all__ = [
     "cross_attention_reads_the_source",
     "dropout_is_noise_in_training",
     "embedding_enters_once",
-    "estimates_are_means_of_draws",
     "every_parameter_gets_a_gradient",
     "every_part_of_a_matrix_is_trained",
     "every_tensor_is_counted",

@@ -21,7 +21,7 @@ from archbench.architectures.contract.subject import (
     written,
 )
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
 SUMS = (  # words, of which so many are allowed, the most tokens, targets at a time
@@ -46,11 +46,11 @@ def limits_are_reached(case: Subject) -> None:
     Tables of positions need `limits.length` entries (source, target and a token between them). An encoder's canvas has
     `limits.target_length` cells for every target.
     """
-    pairs = Pairs(sequences(2, LIMITS.source_length), sequences(2, LIMITS.target_length, seed=1))
+    pairs = Batch(sequences(2, LIMITS.source_length), sequences(2, LIMITS.target_length, seed=1))
     words, model = allowed(end=False), case.model
     canvas = getattr(model, "canvas", LIMITS.target_length)
     require(canvas == LIMITS.target_length, f"the canvas has {canvas} cells, expected {LIMITS.target_length}")
-    loss = model.objective.loss(model, pairs, words, torch.Generator().manual_seed(0))
+    loss = mean_loss(model, pairs, words, torch.Generator().manual_seed(0))
     require(bool(loss.isfinite()), f"the training loss of the longest example is {loss.item()}")
     score = nats(case, pairs, words)
     require(bool(score.isfinite().all()), f"the likelihood of the longest target is {score[0].item()}")
@@ -67,7 +67,7 @@ def scoring_is_still(case: Subject) -> None:
     between calls: state left by one pass would change the next score, and a scored target could come back as an answer.
     """
     noisy, answers = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
-    pairs, others = (Pairs(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
+    pairs, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
     state = torch.get_rng_state()
     written = _greedy(noisy, sequences(3, 4), answers)  # each time a new copy: a model may change what it reads
     first = nats(noisy, pairs, answers)
@@ -99,7 +99,7 @@ def answers_are_allowed(case: Subject) -> None:
         wrong = [_spelled(token) for token in sorted(found) if not few[token] or token == END]
         require(not wrong, f"{strategy} writes {', '.join(wrong)}, which no answer may use")
     for token in (MASK, len(SPECIALS) + 1):
-        score = nats(case, Pairs(sequences(1, 5), torch.tensor([[len(SPECIALS), token, END]])), few).item()
+        score = nats(case, Batch(sequences(1, 5), torch.tensor([[len(SPECIALS), token, END]])), few).item()
         require(score == -torch.inf, f"a target with {_spelled(token)}, which no answer may use, scores {score:.2f}")
 
 
@@ -113,7 +113,7 @@ def the_end_is_scored(case: Subject) -> None:
     source, target, answers = sequences(2, 5), sequences(2, 3, seed=1), allowed()
     ended = torch.cat([target, torch.full((2, 1), END)], 1)
     score = case.model.objective.log_likelihood
-    (cut, short), (whole, long) = (score(case.model, Pairs(source, t), answers) for t in (target, ended))
+    (cut, short), (whole, long) = (score(case.model, Batch(source, t), answers) for t in (target, ended))
     require(bool((long == short + 1).all()), f"three tokens and END are counted as {int(long[0])} scored tokens")
     require(bool((whole < cut).all()), f"END costs {(cut - whole)[0].item():.3g} nats; expected more than 0")
 
@@ -147,7 +147,7 @@ def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, row
         if size == length:
             endings += [list(text) for text in product(few, repeat=size)]
         for texts in torch.split(torch.tensor(endings), rows):
-            total += nats(small, Pairs(source.expand(len(texts), -1), texts), answers).exp().sum().item()
+            total += nats(small, Batch(source.expand(len(texts), -1), texts), answers).exp().sum().item()
     what = f"{allowed_words} of {words} words, {length} tokens at most, {rows} targets at a time"
     require(abs(total - 1.0) < TOLERANCE, f"the mass of all targets is {total:.6f} ({what})")
 
@@ -163,8 +163,8 @@ def _is_shared_out(case: Subject, length: int) -> None:
         words = answers.nonzero()
         source = sequences(1, length, seed=1)
         longer = torch.cat([start.expand(len(words), -1), words], 1)
-        total = nats(long, Pairs(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
-        expected = nats(long, Pairs(source, start), answers)
+        total = nats(long, Batch(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
+        expected = nats(long, Batch(source, start), answers)
         what = f"likelihood of a text of {length} tokens, compared with the sum over its continuations"
         equal(total, expected, what, tolerance=TOLERANCE * (1 + length / 10))
 
@@ -190,7 +190,7 @@ def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range)
     for row, text in enumerate(written(case, source, answers, Decoding(max_tokens=room))):
         for step in steps:
             candidates = torch.cat([text[:step].expand(len(words), -1), words], 1)
-            scores = nats(case, Pairs(source[row : row + 1].expand(len(words), -1), candidates), answers)
+            scores = nats(case, Batch(source[row : row + 1].expand(len(words), -1), candidates), answers)
             loss = (scores.max() - scores[words[:, 0] == text[step]]).item()
             message = f"greedy writing picks a token {loss:.2g} nats below the likeliest (step {step} of {room})"
             require(loss <= TOLERANCE * (1 + room / 10), message)
@@ -208,7 +208,7 @@ def sampling_follows_scoring(case: Subject) -> None:
     answers, source = allowed(limits=limits), sequences(1, 4, limits=limits)
     words = range(len(SPECIALS), limits.vocabulary)
     texts = [(END,), *((a, b) for a in words for b in (END, *words))]
-    mass = {text: nats(small, Pairs(source, torch.tensor([text])), answers).exp().item() for text in texts}
+    mass = {text: nats(small, Batch(source, torch.tensor([text])), answers).exp().item() for text in texts}
     count = case.trials.samples
     many = source.expand(count, -1)
     sampled = written(small, many, answers, Decoding(max_tokens=2, strategy="sample"))
@@ -221,7 +221,7 @@ def sampling_follows_scoring(case: Subject) -> None:
     wide = Decoding(max_tokens=2, strategy="beam", beams=len(texts), length_penalty=0.0)
     sources = sequences(BEAMED, 4, seed=2, limits=limits)
     for row, text in enumerate(written(small, sources, answers, wide)):
-        scores = [nats(small, Pairs(sources[row : row + 1], torch.tensor([each])), answers).item() for each in texts]
+        scores = [nats(small, Batch(sources[row : row + 1], torch.tensor([each])), answers).item() for each in texts]
         best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])
         found = tuple(text.tolist())
         require(found == best, f"{len(texts)} beams write {found}, the likeliest answer is {best}")

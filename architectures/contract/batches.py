@@ -9,14 +9,14 @@ from torch import Tensor
 from archbench.architectures.contract.subject import sequences
 from archbench.architectures.contract.trials import Trials
 from archbench.architectures.families.size import Limits
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END
 
 NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at most so many tokens
 
 
 @dataclass(frozen=True)
-class Batch:
+class ShapedBatch:
     """A batch ``pairs`` and its name; ``lengths`` are the tokens of source and target of each row.
 
     Layouts: "plain" has equal lengths and no masks, "masked" masks that are all True, "even" equal lengths and padding,
@@ -24,18 +24,18 @@ class Batch:
     """
 
     name: str
-    pairs: Pairs
+    pairs: Batch
     lengths: tuple[tuple[int, int], ...]
 
-    def row(self, row: int) -> Pairs:
+    def row(self, row: int) -> Batch:
         """One row as it stands in the batch, its padding included."""
-        return Pairs(*(None if x is None else x[row : row + 1] for x in self.pairs))  # type: ignore[arg-type]
+        return Batch(*(None if x is None else x[row : row + 1] for x in self.pairs))  # type: ignore[arg-type]
 
-    def stripped(self, row: int) -> Pairs:
+    def stripped(self, row: int) -> Batch:
         """The tokens of one row, without padding and masks."""
         source, target, source_mask, target_mask = self.pairs
         parts = ((source, source_mask), (target, target_mask))
-        return Pairs(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
+        return Batch(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
 
     def real(self, logits: Tensor, row: int) -> Tensor:
         """The logits (t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone (1, t, v)."""
@@ -56,22 +56,22 @@ class Batch:
         count = len(self.pairs.target)
         return sorted({int(x) for x in torch.linspace(0, count - 1, min(most, count)).round().tolist()})
 
-    def other_padding(self, seed: int) -> Pairs:
+    def other_padding(self, seed: int) -> Batch:
         """The batch with other tokens where there is padding, in every row that has a source."""
         source, target, source_mask, target_mask = self.pairs
         kept = torch.tensor([not length for length, _ in self.lengths])[:, None]
-        return Pairs(
+        return Batch(
             _replaced(source, None if source_mask is None else ~(source_mask | kept), seed),
             _replaced(target, None if target_mask is None else ~(target_mask | kept), seed + 1),
             source_mask,
             target_mask,
         )
 
-    def other_rows(self, row: int, seed: int) -> Pairs:
+    def other_rows(self, row: int, seed: int) -> Batch:
         """The batch with other tokens in every row but one."""
         others = torch.arange(len(self.pairs.target)) != row
         source, target, source_mask, target_mask = self.pairs
-        return Pairs(
+        return Batch(
             _replaced(source, others[:, None].expand_as(source), seed),
             _replaced(target, others[:, None].expand_as(target), seed + 1),
             source_mask,
@@ -79,7 +79,7 @@ class Batch:
         )
 
 
-def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[Batch]:
+def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[ShapedBatch]:
     """A batch for every number of rows and every layout; lengths are drawn from those of ``trials``."""
     draw = torch.Generator().manual_seed(0)
     for rows in trials.rows:
@@ -87,17 +87,17 @@ def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> I
             yield _batch(rows, layout, trials, limits, draw)
 
 
-def examples(trials: Trials, limits: Limits) -> Iterator[Batch]:
+def examples(trials: Trials, limits: Limits) -> Iterator[ShapedBatch]:
     """Batches as objectives get them: padding on the right only, and END after every second target."""
     for batch in batches(trials, limits, left_out=("left", "around")):
         target = batch.pairs.target.clone()
         for row, (_, length) in enumerate(batch.lengths):
             if row % 2 == 0:
                 target[row, length - 1] = END
-        yield Batch(batch.name, batch.pairs._replace(target=target), batch.lengths)
+        yield ShapedBatch(batch.name, batch.pairs._replace(target=target), batch.lengths)
 
 
-def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.Generator) -> Batch:
+def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.Generator) -> ShapedBatch:
     most = next(length for count, length in NUMBERS.items() if rows <= count)
     known = [1, 2, 3, 5, *(length for length in trials.lengths if length <= most)]
 
@@ -116,7 +116,7 @@ def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.G
     target, target_mask = _side([t for _, t in lengths], layout, limits.target_length, seed + 1, limits)
     named = {"plain": "no padding", "masked": "masks without padding", "even": "equal lengths and padding"}
     name = f"{rows} row{'s' if rows > 1 else ''}, {named.get(layout, f'padded {layout}')}"
-    return Batch(name, Pairs(source, target, source_mask, target_mask), tuple(lengths))
+    return ShapedBatch(name, Batch(source, target, source_mask, target_mask), tuple(lengths))
 
 
 def _side(lengths: list[int], layout: str, bound: int, seed: int, limits: Limits) -> tuple[Tensor, Tensor | None]:

@@ -47,8 +47,8 @@ def caches_are_values(case: Subject) -> None:
     again, _ = case.model.decode(start, read)
     equal(again, expected, "decoding from a cache after another source was read")
     order = torch.tensor([2, 0])
-    picked, _ = case.model.decode(tokens[order], cache.rows(order))
-    equal(picked, first[order], "decoding from picked rows of a cache")
+    selected, _ = case.model.decode(tokens[order], cache.rows(order))
+    equal(selected, first[order], "decoding from picked rows of a cache")
     for row, alone in enumerate(rows):
         _, own = case.model.decode(start[:1], case.model.prefill(alone))
         _, own = case.model.decode(sequences(3, 1, seed=5)[row : row + 1], own)

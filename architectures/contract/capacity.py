@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from archbench.architectures.contract.counter import is_product
 from archbench.architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
 from archbench.architectures.families.size import Limits, Size, count, embedding_parameters, mutable_buffers
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 
 AXES = ("vocabulary", "source_length", "target_length")
 PER_TOKEN = 2  # tables a token may have a row of: one that it is looked up in, and the output matrix
@@ -238,7 +238,7 @@ def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None)
     pairs, answers = _batch(seed), allowed()
     if watch is not None:
         watch.gives((*pairs, answers))
-    loss: Tensor = model.objective.loss(model, pairs, answers, torch.Generator().manual_seed(seed), native=native)
+    loss: Tensor = mean_loss(model, pairs, answers, torch.Generator().manual_seed(seed), native=native)
     return loss
 
 
@@ -248,8 +248,8 @@ def _step(model: Any, native: bool, seed: int) -> None:
     model.zero_grad()
 
 
-def _batch(seed: int) -> Pairs:
-    return Pairs(sequences(3, 5, seed=2 * seed), sequences(3, LIMITS.target_length, seed=2 * seed + 1))
+def _batch(seed: int) -> Batch:
+    return Batch(sequences(3, 5, seed=2 * seed), sequences(3, LIMITS.target_length, seed=2 * seed + 1))
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:

@@ -23,7 +23,7 @@ from archbench.architectures.contract.subject import (
 )
 from archbench.architectures.families.size import Limits, Size, mutable_buffers
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Asked, Asks, Pairs
+from archbench.architectures.objectives.objective import Batch, LossInputs, mean_loss
 
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)
@@ -94,8 +94,8 @@ def training_flops_are_counted(case: Subject) -> None:
     _is_no_more_on_average(case)
 
 
-@torch.no_grad()
 def _forward_is_counted(case: Subject, s: int, t: int) -> None:
+    """Requires a pass as training makes it to execute its declared FLOPs; scoring may leave out what nobody reads."""
     source, target = sequences(2, s), sequences(2, t, seed=1)
     with counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)
@@ -141,7 +141,7 @@ def visible_flops_are_counted(case: Subject) -> None:
         _half_sees_no_more(model, pairs, found.shares)
 
 
-def _half_sees_no_more(model: Any, pairs: Pairs, exact: tuple[float, ...]) -> None:
+def _half_sees_no_more(model: Any, pairs: Batch, exact: tuple[float, ...]) -> None:
     """Requires each call of a module to use no more pairs under bfloat16 autocast than in float32."""
     try:
         with torch.autocast("cpu", torch.bfloat16):
@@ -177,14 +177,14 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
 
 
 def measured(
-    model: Any, pairs: Pairs, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
+    model: Any, pairs: Batch, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
 ) -> Measured:
     """FLOPs of one training step on a batch; with ``uses``, also the pairs that attention uses."""
     answers = allowed(limits=limits).to(pairs.target.device)
     with counted(model, pairs) as counter:
-        loss = model.objective.loss(model.train(), pairs, answers, torch.Generator().manual_seed(seed), native=native)
+        loss = mean_loss(model.train(), pairs, answers, torch.Generator().manual_seed(seed), native=native)
         counter.is_forward = False
-        loss.backward(retain_graph=uses)
+        torch.autograd.backward(loss, retain_graph=uses)
     shares = tuple(_used(call) for call in counter.mixing) if uses else ()
     model.zero_grad()
     return Measured(counter.total, tuple(call.flops for call in counter.mixing), shares)
@@ -236,13 +236,13 @@ def _is_no_more_on_average(case: Subject) -> None:
     _is_no_more(f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps", declared, sum(found) / steps)
 
 
-def _padded(source: int, target: int) -> Pairs:
+def _padded(source: int, target: int) -> Batch:
     """A batch of rows that lack up to two tokens of these lengths."""
     generator, full = torch.Generator().manual_seed(0), _pairs(ROWS, source, target)
     masks = (
         torch.arange(width) < width - torch.randint(3, (ROWS, 1), generator=generator) for width in (source, target)
     )
-    return Pairs(full.source, full.target, *masks)
+    return Batch(full.source, full.target, *masks)
 
 
 def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool) -> None:
@@ -250,25 +250,21 @@ def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[i
     (model, pairs, found), (s, t) = _step(case, size, limits, lengths, native), lengths
     rows, objective = len(pairs.target), model.objective
     declared = rows * float(objective.training_flops(model, float(s), float(t), native).executed)
-    says_losses = isinstance(objective, Asks)
-    if says_losses:
-        more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
-        declared += 3.0 * (more - fewer) * _surplus(model, pairs, native)
-        many = Pairs(*(tokens[:1].expand(_many(lengths), -1) for tokens in pairs[:2]))
-        expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
-        message = (
-            f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
-        )
-        require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
+    more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
+    declared += 3.0 * (more - fewer) * _surplus(model, pairs, native)
+    many = Batch(*(tokens[:1].expand(_many(lengths), -1) for tokens in pairs[:2]))
+    expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
+    message = f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
+    require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
     _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found.total)
 
 
-def _surplus(model: Any, pairs: Pairs, native: bool) -> float:
+def _surplus(model: Any, pairs: Batch, native: bool) -> float:
     """How many more positions of a batch have a loss than ``loss_tokens`` says; the draws have a fixed seed."""
-    asked: Asked = model.objective.asked(model, pairs, torch.Generator().manual_seed(0), native)
+    inputs: LossInputs = model.objective.prepare(model, pairs, torch.Generator().manual_seed(0), native)
     rows, s, t = (float(count) for count in (*pairs.source.shape, pairs.target.shape[1]))
     expected = rows * float(model.objective.loss_tokens(s, t, model, native))
-    return len(asked.at) + (0 if asked.source_at is None else len(asked.source_at)) - expected
+    return len(inputs.at) + (0 if inputs.source_at is None else len(inputs.source_at)) - expected
 
 
 def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) -> None:
@@ -287,19 +283,18 @@ def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) ->
 
 def _step(
     case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool
-) -> tuple[Any, Pairs, Measured]:
+) -> tuple[Any, Batch, Measured]:
     """A planned model, a batch of these lengths, and what a step on it executes; on the meta device if that works."""
     try:
         with torch.device("meta"):
             model = case.build(size, limits)
-            rows = FEW_ROWS if isinstance(model.objective, Asks) else _many(lengths)
-            pairs = Pairs(*(torch.zeros(rows, length, dtype=torch.long) for length in lengths))
+            pairs = Batch(*(torch.zeros(FEW_ROWS, length, dtype=torch.long) for length in lengths))
         return model, pairs, measured(model, pairs, native, limits)
     except BrokenError:
         raise
     except Exception:  # values are read, or an operator does without the meta device
         model = fresh(case.build, size=size, limits=limits)
-        pairs = _pairs(FEW_ROWS if isinstance(model.objective, Asks) else ROWS, *lengths)
+        pairs = _pairs(FEW_ROWS, *lengths)
         return model, pairs, measured(model, pairs, native, limits)
 
 
@@ -324,8 +319,8 @@ def _is_no_more(where: str, declared: float, found: float) -> None:
     require(found <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
 
 
-def _pairs(rows: int, source: int, target: int) -> Pairs:
-    return Pairs(sequences(rows, source), sequences(rows, target, seed=1))
+def _pairs(rows: int, source: int, target: int) -> Batch:
+    return Batch(sequences(rows, source), sequences(rows, target, seed=1))
 
 
 def _named(size: Size) -> str:

@@ -18,7 +18,7 @@ from archbench.architectures.contract.subject import (
     written,
 )
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
 
@@ -94,7 +94,7 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
     if case.causal:
         return "it writes from left to right alone"
     source, answers, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    shown = case.model.objective.shown(case.model, Pairs(source, torch.full((3, cells), MASK))).source
+    shown = case.model.objective.visible(case.model, Batch(source, torch.full((3, cells), MASK))).source
     for rounds in (1, cells):
         decoding = Decoding(cells, "confident", rounds=rounds)
         found = _listed(case, source, answers, decoding)
@@ -125,7 +125,7 @@ def _scores(case: Subject, source: Tensor, texts: list[list[int]], answers: Tens
     width = max(map(len, texts))
     mask = torch.tensor([[place < len(text) for place in range(width)] for text in texts])
     target = torch.tensor([text + [END] * (width - len(text)) for text in texts])
-    return nats(case, Pairs(source.expand(len(texts), -1), target, None, mask), answers)
+    return nats(case, Batch(source.expand(len(texts), -1), target, None, mask), answers)
 
 
 def _listed(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.contract.subject import Subject, allowed, equal, require, sequences, stacked
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, estimate, mean_loss
 
 DRAWS = 3
 
@@ -25,14 +25,14 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     for smoothing in (0.0, 0.1):
         for seed in range(4):
             generator = torch.Generator().manual_seed(seed)
-            loss = objective.loss(case.model, pairs, answers, generator, smoothing=smoothing)
+            loss = mean_loss(case.model, pairs, answers, generator, smoothing=smoothing)
             equal(loss[None], torch.tensor([nats]), f"training loss of a uniform model with smoothing {smoothing}")
     scores, counts = objective.log_likelihood(case.model, pairs, answers)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
-    estimate = objective.estimate(case.model, pairs, answers, torch.Generator().manual_seed(0), DRAWS)
-    if estimate is not None:
-        _costs(estimate, tokens, nats, "estimate")
+    if objective.estimated:
+        generator = torch.Generator().manual_seed(0)
+        _costs(estimate(case.model, pairs, answers, generator, DRAWS), tokens, nats, "estimate")
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
     pairs, answers = _pairs(), allowed()
     expected = math.log(int(answers.sum())) + math.log(len(answers))
     losses = [
-        case.model.objective.loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
+        mean_loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
         for seed in range(8)
     ]
     found = max(losses)  # a draw may hide no source token
@@ -57,28 +57,11 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
     return None
 
 
-@torch.no_grad()
-def estimates_are_means_of_draws(case: Subject) -> str | None:
-    """An estimate over several draws is the mean of estimates over one draw each, from the same generator.
-
-    Other architectures report such a mean. The mean of probabilities, or the best draw, is lower; the difference grows
-    with the spread of the draws.
-    """
-    pairs, answers, objective = _pairs(), allowed(), case.model.objective
-    together, apart = (torch.Generator().manual_seed(0) for _ in range(2))
-    estimate = objective.estimate(case.model, pairs, answers, together, DRAWS)
-    if estimate is None:
-        return "its likelihood is what is trained"
-    single = [objective.estimate(case.model, pairs, answers, apart, 1) for _ in range(DRAWS)]
-    equal(estimate, torch.stack(single).mean(0), f"estimate over {DRAWS} draws, compared with the mean of single draws")
-    return None
-
-
 def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
     equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
 
 
-def _pairs() -> Pairs:
+def _pairs() -> Batch:
     source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 7, seed=2)])
     target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 1, seed=5)])
-    return Pairs(source, target, source_mask, target_mask)
+    return Batch(source, target, source_mask, target_mask)

@@ -45,7 +45,7 @@ def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
         values = memory.values.clone()
         values[row, :, key] += 1.0
         other = KeyValues(memory.keys, values)
-        return (*inputs[:3], other if memory.room is None else other.for_singles(), *inputs[4:])
+        return (*inputs[:3], other if memory.buffer is None else other.buffered(), *inputs[4:])
 
     with contextlib.ExitStack() as hooks:
         for block in crossing(model):

@@ -17,7 +17,7 @@ from archbench.architectures.contract.subject import (
     require,
     sequences,
 )
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 
 MANY_STEPS = 300
 RATE = 0.006  # in the first half of the steps, then less and less
@@ -62,9 +62,9 @@ def every_parameter_gets_a_gradient(case: Subject) -> None:
     """
     touched: set[str] = set()
     for seed in range(4):
-        pairs = Pairs(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
+        pairs = Batch(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
         case.model.zero_grad()
-        case.model.objective.loss(case.model, pairs, allowed(), torch.Generator().manual_seed(seed)).backward()
+        torch.autograd.backward(mean_loss(case.model, pairs, allowed(), torch.Generator().manual_seed(seed)))
         grads = ((name, parameter.grad) for name, parameter in case.model.named_parameters())
         touched |= {name for name, grad in grads if grad is not None and grad.abs().sum() > 0}
     idle = sorted({name for name, _ in case.model.named_parameters()} - touched)
@@ -77,15 +77,15 @@ def bfloat16_is_near(case: Subject) -> None:
     GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute sums that
     must be exact in float32.
     """
-    pairs = Pairs(sequences(3, 6), sequences(3, 5, seed=1))
+    pairs = Batch(sequences(3, 6), sequences(3, 5, seed=1))
     for native in (False, True):
         losses = []
         for context in (contextlib.nullcontext(), torch.autocast("cpu", torch.bfloat16)):
             case.model.zero_grad()
             with context:
                 generator = torch.Generator().manual_seed(0)
-                loss = case.model.objective.loss(case.model, pairs, allowed(), generator, native=native)
-            loss.backward()
+                loss = mean_loss(case.model, pairs, allowed(), generator, native=native)
+            torch.autograd.backward(loss)
             losses.append(loss.item())
             broken = [n for n, p in case.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
             require(not broken, f"gradients that are not finite: {', '.join(broken)}")
@@ -107,14 +107,14 @@ def a_batch_can_be_learned(case: Subject) -> None:
 def trained(case: Subject, enough: float) -> float:
     """The loss (nats per token) of a new model after training on one batch, until it is below ``enough``."""
     model = fresh(case.build)
-    pairs, answers = Pairs(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
+    pairs, answers = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(0)
     rate = float("inf")
     for step in range(1, MANY_STEPS + 1):
-        loss = model.objective.loss(model.train(), pairs, answers, generator)
+        loss = mean_loss(model.train(), pairs, answers, generator)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
         optimizer.step()
         if step % 30 == 0:

@@ -19,7 +19,7 @@ from archbench.architectures.contract.subject import (
     subject,
 )
 from archbench.architectures.families.size import Limits
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import BOS
 
 LONG = (90, 60)  # tokens of source and target
@@ -71,10 +71,10 @@ def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
     """
     length = target.shape[1]
     for mode in MODES:
-        before = logits_of(case, Pairs(source, target), mode)
+        before = logits_of(case, Batch(source, target), mode)
         for position in sorted({1, length // 2, length - 1} - {0, length}):
             changed = torch.cat([target[:, :position], sequences(2, length - position, seed=3)], 1)
-            found = logits_of(case, Pairs(source, changed), mode)[:, :position]
+            found = logits_of(case, Batch(source, changed), mode)[:, :position]
             what = f"logits before position {position} of {length}, when later tokens change{mode.note}"
             equal(found, before[:, :position], what)
     half, states = source.shape[1] // 2, case.model.hidden(source, target).source
@@ -87,14 +87,14 @@ def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
 
 def _trains_as_it_scores(case: Subject, source: Tensor, target: Tensor) -> None:
     """Training mode, and gradients in bfloat16, change nothing; a row is read the same alone and in a batch."""
-    expected = logits_of(case, Pairs(source, target))
-    equal(logits_of(case, Pairs(source, target), TRAINING), expected, f"logits of {target.shape[1]} tokens in training")
-    watched, unwatched = (logits_of(case, Pairs(source, target), Mode(False, on, True)) for on in (True, False))
+    expected = logits_of(case, Batch(source, target))
+    equal(logits_of(case, Batch(source, target), TRAINING), expected, f"logits of {target.shape[1]} tokens in training")
+    watched, unwatched = (logits_of(case, Batch(source, target), Mode(False, on, True)) for on in (True, False))
     distance = ((watched - unwatched).pow(2).mean().sqrt() / unwatched.std()).item()
     message = f"logits of {target.shape[1]} tokens, {source.shape[1]} of source, in bfloat16 with gradients"
     require(distance <= NEAR, f"{message} and without differ by {distance:.2g} standard deviations")
     for row in range(len(source)):
-        alone = logits_of(case, Pairs(source[row : row + 1], target[row : row + 1]))
+        alone = logits_of(case, Batch(source[row : row + 1], target[row : row + 1]))
         equal(alone, expected[row : row + 1], f"logits of row {row} of texts of {target.shape[1]} tokens, read alone")
 
 

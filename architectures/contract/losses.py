@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.components.states import Places
-from archbench.architectures.contract.batches import NUMBERS, Batch, batches, examples
+from archbench.architectures.components.states import StateIndex
+from archbench.architectures.contract.batches import NUMBERS, ShapedBatch, batches, examples
 from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import (
     BrokenError,
@@ -26,7 +26,7 @@ from archbench.architectures.contract.tokens import token_gradients, unique_toke
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
-from archbench.architectures.objectives.objective import Asked, Asks, Pairs
+from archbench.architectures.objectives.objective import Batch, LossInputs
 from archbench.tasks.base.example import BOS, END, MASK
 
 SIGMAS = 5.0
@@ -48,7 +48,7 @@ def selected_states_are_those_of_one_pass(case: Subject) -> None:
             _selected(roomy, batch, mode)
 
 
-def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
+def _selected(case: Subject, batch: ShapedBatch, mode: Mode) -> None:
     source, target, *_ = batch.pairs
     where = f"({batch.name}){mode.note}"
     with mode.of(case.model):
@@ -58,7 +58,7 @@ def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
     all_states = whole.target.detach().flatten(0, 1)
     for what, index in _places(batch, target.shape[1]):
         with mode.of(case.model):
-            found = case.model.hidden(*batch.pairs, Places(None, index)).target.detach()
+            found = case.model.hidden(*batch.pairs, StateIndex(None, index)).target.detach()
         equal(found, all_states[index], f"states of the target at {what}, compared with those of all {where}")
     if whole.source is None or not case.model.source_predicts or not source.shape[1]:
         return
@@ -66,7 +66,7 @@ def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
     index = real.flatten().nonzero().squeeze(1)[::2]
     last = _last(batch, target.shape[1])
     with mode.of(case.model):
-        states = case.model.hidden(*batch.pairs, Places(index, last))
+        states = case.model.hidden(*batch.pairs, StateIndex(index, last))
     equal(
         states.source.detach(),
         whole.source.detach().flatten(0, 1)[index],
@@ -77,7 +77,7 @@ def _selected(case: Subject, batch: Batch, mode: Mode) -> None:
     )
 
 
-def _places(batch: Batch, width: int) -> Iterator[tuple[str, Tensor]]:
+def _places(batch: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
     """Places of target tokens that are not padding, row by row: all, every third, the last of each row, one alone."""
     mask = batch.pairs.target_mask
     real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
@@ -88,7 +88,7 @@ def _places(batch: Batch, width: int) -> Iterator[tuple[str, Tensor]]:
     yield "one token", everything[len(everything) // 2 :][:1]
 
 
-def _last(batch: Batch, width: int) -> Tensor:
+def _last(batch: ShapedBatch, width: int) -> Tensor:
     mask = batch.pairs.target_mask
     real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
     column = torch.where(real, torch.arange(width), -1).amax(1)
@@ -99,7 +99,7 @@ def _last(batch: Batch, width: int) -> Tensor:
 def the_training_loss_is_the_likelihood(case: Subject) -> None:
     """The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
 
-    A loss that skips tokens, weighs them differently or smooths them without being asked trains for a task other than
+    A loss that skips tokens, weighs them differently or smooths them without being inputs trains for a task other than
     the one that is scored. The losses of `Causal` and `Masked` are recomputed from plain logits. Any other loss without
     random draws must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must
     weigh each target in proportion to its tokens, on average.
@@ -122,26 +122,24 @@ def _is_exact(case: Subject) -> None:
         equal(loss, expected, f"the training loss, compared with the likelihood per token ({batch.name})")
 
 
-def _stated(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> None:
+def _stated(case: Subject, batch: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
     """Requires the loss of a known objective to match its definition."""
     objective = case.model.objective
     if type(objective) is Causal:
         expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
         _likelihood(case, batch)
-    elif isinstance(objective, Asks):
-        asked = objective.asked(case.model, batch.pairs, torch.Generator().manual_seed(0), native)
-        if type(objective) is Masked:
-            _hidden_cells(case, batch.pairs, asked, native)
-        expected = _asked_loss(case, asked, mode, smoothing)
     else:
-        return
-    found = loss_of(case, batch.pairs, mode, native=native, smoothing=smoothing).detach()
+        inputs = objective.prepare(case.model, batch.pairs, torch.Generator().manual_seed(0), native)
+        if type(objective) is Masked:
+            _hidden_cells(case, batch.pairs, inputs, native)
+        expected = _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
+    loss = loss_of(case, batch.pairs, mode, native=native, smoothing=smoothing).detach()
     words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
     what = f"the training loss, compared with its definition ({batch.name}{words}){mode.note}"
-    equal(found.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
+    equal(loss.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
 
 
-def _causal_loss(case: Subject, pairs: Pairs, mode: Mode, native: bool, smoothing: float) -> Tensor:
+def _causal_loss(case: Subject, pairs: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
     """Mean negative log-likelihood of the target, plus that of the source without its first token."""
     source, target, source_mask, target_mask = pairs
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
@@ -159,7 +157,7 @@ def _causal_loss(case: Subject, pairs: Pairs, mode: Mode, native: bool, smoothin
     return loss
 
 
-def _likelihood(case: Subject, batch: Batch) -> None:
+def _likelihood(case: Subject, batch: ShapedBatch) -> None:
     """Requires the likelihood of a causal model's targets to be the sum over the logits of one pass."""
     source, target, source_mask, target_mask = batch.pairs
     answers = allowed(limits=case.limits)
@@ -173,56 +171,54 @@ def _likelihood(case: Subject, batch: Batch) -> None:
     )
 
 
-def _asked_loss(case: Subject, asked: Asked, mode: Mode, smoothing: float) -> Tensor:
+def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: float) -> Tensor:
     """The weighted sum over the predicted places, from the logits of every position."""
-    inputs = asked.source, asked.target, asked.source_mask, asked.target_mask
+    read = inputs.source, inputs.target, inputs.source_mask, inputs.target_mask
     with mode.of(case.model):
-        states = case.model.hidden(*inputs)
-        logits = case.model(*inputs).detach().flatten(0, 1)[asked.at]
+        states = case.model.hidden(*read)
+        logits = case.model(*read).detach().flatten(0, 1)[inputs.at]
     answers = allowed(limits=case.limits)
-    loss = (_nats(logits, asked.labels, answers, smoothing) * asked.weights).sum()
-    if asked.source_at is not None and asked.source_labels is not None and states.source is not None:
-        assert asked.source_weights is not None
-        source_logits = case.model.logits(states.source.flatten(0, 1)[asked.source_at]).detach()
-        each = _nats(source_logits, asked.source_labels, torch.ones_like(answers), smoothing)
-        loss = loss + (each * asked.source_weights).sum()
+    loss = (_nats(logits, inputs.labels, answers, smoothing) * inputs.weights).sum()
+    if inputs.source_at is not None and inputs.source_labels is not None and states.source is not None:
+        assert inputs.source_weights is not None
+        source_logits = case.model.logits(states.source.flatten(0, 1)[inputs.source_at]).detach()
+        each = _nats(source_logits, inputs.source_labels, torch.ones_like(answers), smoothing)
+        loss = loss + (each * inputs.source_weights).sum()
     return loss
 
 
-def _hidden_cells(case: Subject, pairs: Pairs, asked: Asked, native: bool) -> None:
+def _hidden_cells(case: Subject, pairs: Batch, inputs: LossInputs, native: bool) -> None:
     """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and weights n / k."""
-    real, width = _real(pairs.target, pairs.target_mask), asked.target.shape[1]
+    real, width = _real(pairs.target, pairs.target_mask), inputs.target.shape[1]
     require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
     canvas = F.pad(pairs.target.masked_fill(~real, MASK), (0, width - pairs.target.shape[1]), value=MASK)
     hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
-    hidden[asked.at] = True
+    hidden[inputs.at] = True
     cells = hidden.view(canvas.shape)
     require(
-        bool(torch.equal(asked.target, canvas.masked_fill(cells, MASK))),
+        bool(torch.equal(inputs.target, canvas.masked_fill(cells, MASK))),
         "cells that are not hidden differ from the target",
     )
     require(
-        bool(torch.equal(asked.labels, canvas.flatten()[asked.at])),
+        bool(torch.equal(inputs.labels, canvas.flatten()[inputs.at])),
         "hidden cells have other labels than the target's tokens",
     )
     counts, lengths = cells.sum(1), real.sum(1)
     require(bool((counts >= 1).all()), "nothing of a target is hidden")
-    weights = (lengths / counts)[asked.at // width] / lengths.sum()
-    equal(asked.weights, weights, "weights of hidden cells, compared with n / k")
-    if native and asked.source_at is not None and asked.source_labels is not None:
+    weights = (lengths / counts)[inputs.at // width]
+    equal(inputs.weights, weights, "weights of hidden cells, compared with n / k")
+    if native and inputs.source_at is not None and inputs.source_labels is not None:
         shown = F.pad(pairs.source, (0, 1), value=BOS).flatten()
         require(
-            bool(torch.equal(asked.source_labels, shown[asked.source_at])), "hidden source tokens have other labels"
+            bool(torch.equal(inputs.source_labels, shown[inputs.source_at])), "hidden source tokens have other labels"
         )
-        read = asked.source.flatten()[asked.source_at]
+        read = inputs.source.flatten()[inputs.source_at]
         require(bool((read == MASK).all()), "a source token is read that should be predicted")
 
 
 def _every_token_counts(case: Subject) -> None:
     """Requires every token of a target, END too, to be hidden and predicted in some draw."""
     objective = case.model.objective
-    if not isinstance(objective, Asks):
-        return
     for length in (1, 3, case.limits.target_length):
         widths = (case.limits.source_length, length)
         source, target = (sequences(2, n, seed=n, limits=case.limits) for n in widths)
@@ -230,10 +226,9 @@ def _every_token_counts(case: Subject) -> None:
         left = {(row, column) for row in range(2) for column in range(length)}
         drawn: dict[str, set[Columns]] = {}
         for seed in range(DRAWS):
-            asked = objective.asked(case.model, Pairs(source, target), torch.Generator().manual_seed(seed), True)
-            weights, width = asked.weights.expand(len(asked.at)), asked.target.shape[1]
-            left -= {divmod(int(at), width) for at in asked.at[weights > 0]}
-            for kind, columns in _columns(asked).items():
+            inputs = objective.prepare(case.model, Batch(source, target), torch.Generator().manual_seed(seed), True)
+            left -= {divmod(int(at), inputs.target.shape[1]) for at in inputs.at[inputs.weights > 0]}
+            for kind, columns in _columns(inputs).items():
                 drawn.setdefault(kind, set()).add(columns)
         for row, column in sorted(left):
             what = "END" if target[row, column] == END else "a token"
@@ -254,12 +249,12 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
     Whether every token of a target weighs the same is the objective's decision.
     """
     target, mask = stacked([sequences(1, n, seed=n, limits=case.limits) for n in (2, case.limits.target_length)])
-    pairs = Pairs(sequences(2, 3, limits=case.limits), target, None, mask)
+    pairs = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
     draws = []
     for seed in range(case.trials.samples):
-        asked = case.model.objective.asked(case.model, pairs, torch.Generator().manual_seed(seed), False)
-        weights = asked.weights.expand(len(asked.at))
-        draws.append(torch.zeros(2).index_add_(0, asked.at // asked.target.shape[1], weights))
+        inputs = case.model.objective.prepare(case.model, pairs, torch.Generator().manual_seed(seed), False)
+        weights = inputs.weights / inputs.tokens
+        draws.append(torch.zeros(2).index_add_(0, inputs.at // inputs.target.shape[1], weights))
     every, tokens = torch.stack(draws), mask.sum(1)
     error = SIGMAS * every.std(0) / len(draws) ** 0.5
     for row, (weight, expected) in enumerate(zip(every.mean(0), tokens / tokens.sum(), strict=True)):
@@ -296,11 +291,11 @@ def _source_tokens_count(drawn: set[Columns], length: int) -> None:
         require(not drawn or len(seen) >= length - 1, message)
 
 
-def _columns(asked: Asked) -> dict[str, Columns]:
+def _columns(inputs: LossInputs) -> dict[str, Columns]:
     """The places with a loss in each row, of target and source."""
-    sides = {"target": (asked.at, asked.target)}
-    if asked.source_at is not None:
-        sides["source"] = (asked.source_at, asked.source)
+    sides = {"target": (inputs.at, inputs.target)}
+    if inputs.source_at is not None:
+        sides["source"] = (inputs.source_at, inputs.source)
     return {
         kind: tuple(tuple((at[at // tokens.shape[1] == row] % tokens.shape[1]).tolist()) for row in range(len(tokens)))
         for kind, (at, tokens) in sides.items()
@@ -315,13 +310,12 @@ def losses_of_rows_add_up(case: Subject) -> None:
     """
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
-            Pairs(*(sequences(rows, n, seed=seed + n, limits=case.limits) for n in (s, t))) for seed in (0, 50)
+            Batch(*(sequences(rows, n, seed=seed + n, limits=case.limits) for n in (s, t))) for seed in (0, 50)
         )
         for native in (False, True):
             for row in (0, rows - 1):
                 _adds_up(case, first, second, row, native)
-    if isinstance(case.model.objective, Asks):
-        _is_read_alike(case)
+    _is_read_alike(case)
 
 
 def _is_read_alike(case: Subject) -> None:
@@ -329,21 +323,21 @@ def _is_read_alike(case: Subject) -> None:
     short, reads = sequences(1, 2, limits=case.limits), {}
     for length in (2, case.limits.target_length):
         target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
-        pairs = Pairs(sequences(2, 3, limits=case.limits), target, None, mask)
-        asked = case.model.objective.asked(case.model, pairs, torch.Generator().manual_seed(0), False)
-        reads[length] = int(_real(asked.target, asked.target_mask)[0].sum())
+        pairs = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
+        inputs = case.model.objective.prepare(case.model, pairs, torch.Generator().manual_seed(0), False)
+        reads[length] = int(_real(inputs.target, inputs.target_mask)[0].sum())
     (short_width, here), (long_width, there) = reads.items()
     message = f"training reads {here} positions of a target of 2 tokens beside one of {short_width}"
     require(here == there, f"{message}, {there} beside one of {long_width}")
 
 
-def _adds_up(case: Subject, first: Pairs, second: Pairs, row: int, native: bool) -> None:
+def _adds_up(case: Subject, first: Batch, second: Batch, row: int, native: bool) -> None:
     """Requires a change in one row to change the loss by the same amount, whatever the other rows hold."""
     one = torch.arange(len(first.target)) == row
 
-    def loss(own: Pairs, others: Pairs) -> float:
+    def loss(own: Batch, others: Batch) -> float:
         source, target = (torch.where(one[:, None], a, b) for a, b in zip(own[:2], others[:2], strict=True))
-        return loss_of(case, Pairs(source, target), TRAINING, native=native).item()
+        return loss_of(case, Batch(source, target), TRAINING, native=native).item()
 
     with torch.no_grad():
         here, there = (loss(second, others) - loss(first, others) for others in (first, second))
@@ -360,47 +354,45 @@ def gradients_stay_in_place(case: Subject) -> str | None:
     """
     shapes = [(3, 6, 5)] + [(rows, max(36 // rows, 2), max(60 // rows, 2)) for rows in case.trials.rows if rows != 3]
     known = [_gradients(case, rows, s, t) for rows, s, t in shapes]
-    return None if all(known) else "its objective or its token table is not ours"
+    return None if all(known) else "its token table is not ours"
 
 
 def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
     limits = Limits(case.limits.vocabulary + rows * (source + target), source, max(target, case.limits.target_length))
     own = subject(case.build, case.size, limits, trials=case.trials)
-    if not isinstance(own.model.objective, Asks):
-        return False
     for padding in (False, True):
         pairs = unique_tokens(rows, source, target, padding)
-        asked = own.model.objective.asked(own.model, pairs, torch.Generator().manual_seed(0), True)
+        inputs = own.model.objective.prepare(own.model, pairs, torch.Generator().manual_seed(0), True)
         for mode in (TRAINING, TRAINING_BFLOAT16):
-            if not all(_confined(own, one, mode) for one in _ones(asked)):
+            if not all(_confined(own, one, mode) for one in _ones(inputs)):
                 return False
     return True
 
 
-def _ones(asked: Asked) -> Iterator[Asked]:
+def _ones(inputs: LossInputs) -> Iterator[LossInputs]:
     """Requests for the loss of single places: the first, the last, and some in between, of target and source."""
     one, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
-    for i in sorted({0, len(asked.at) // 2, len(asked.at) - 1}):
-        yield asked._replace(
-            at=asked.at[i : i + 1], labels=asked.labels[i : i + 1], weights=one, source_at=None, source_labels=None
+    for i in sorted({0, len(inputs.at) // 2, len(inputs.at) - 1}):
+        yield inputs._replace(
+            at=inputs.at[i : i + 1], labels=inputs.labels[i : i + 1], weights=one, source_at=None, source_labels=None
         )
-    if asked.source_at is None or asked.source_labels is None or not len(asked.source_at):
+    if inputs.source_at is None or inputs.source_labels is None or not len(inputs.source_at):
         return
-    for i in sorted({0, len(asked.source_at) // 2, len(asked.source_at) - 1}):
-        yield asked._replace(
+    for i in sorted({0, len(inputs.source_at) // 2, len(inputs.source_at) - 1}):
+        yield inputs._replace(
             at=nothing,
             labels=nothing,
             weights=torch.zeros(0),
-            source_at=asked.source_at[i : i + 1],
-            source_labels=asked.source_labels[i : i + 1],
+            source_at=inputs.source_at[i : i + 1],
+            source_labels=inputs.source_labels[i : i + 1],
             source_weights=one,
         )
 
 
-def _confined(case: Subject, one: Asked, mode: Mode) -> bool:
+def _confined(case: Subject, one: LossInputs, mode: Mode) -> bool:
     """Requires the gradient of one place's loss to reach only tokens that it may read; False if no table was seen."""
     with token_gradients(case.model, case.limits.vocabulary) as reached, mode.of(case.model):
-        loss = one.loss(case.model, allowed(limits=case.limits), 0.0)
+        loss = case.model.objective.loss(case.model, one, allowed(limits=case.limits))
     torch.autograd.backward(loss)
     case.model.zero_grad()
     found = reached()
@@ -420,7 +412,7 @@ def _confined(case: Subject, one: Asked, mode: Mode) -> bool:
     return True
 
 
-def _visible(case: Subject, one: Asked, row: int, column: int, from_source: bool) -> set[int]:
+def _visible(case: Subject, one: LossInputs, row: int, column: int, from_source: bool) -> set[int]:
     """The tokens that the given place of a row may read."""
     real = [_real(one.source, one.source_mask)[row], _real(one.target, one.target_mask)[row]]
     source, target = one.source[row], one.target[row]
@@ -431,7 +423,7 @@ def _visible(case: Subject, one: Asked, row: int, column: int, from_source: bool
     return {*source[real[0]].tolist(), *target[: column + 1][real[1][: column + 1]].tolist()}
 
 
-def _where(one: Asked, token: int) -> str:
+def _where(one: LossInputs, token: int) -> str:
     for kind, tokens, mask in (("source", one.source, one.source_mask), ("target", one.target, one.target_mask)):
         found = (tokens == token).nonzero()
         if len(found):

@@ -7,7 +7,7 @@ import torch
 from archbench.architectures.catalogue import shared_state
 from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, fresh, nats, require, sequences
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 
 
 def nothing_shared_is_changed(case: Subject) -> None:
@@ -19,8 +19,8 @@ def nothing_shared_is_changed(case: Subject) -> None:
     before = shared_state.snapshot()
     with contextlib.suppress(Exception):  # what fails is another property's to name
         model = fresh(case.build, size=SIZE, limits=LIMITS).train()
-        pairs = Pairs(sequences(2, 4), sequences(2, 3, seed=1))
-        model.objective.loss(model, pairs, allowed(), torch.Generator().manual_seed(0)).backward()
+        pairs = Batch(sequences(2, 4), sequences(2, 3, seed=1))
+        torch.autograd.backward(mean_loss(model, pairs, allowed(), torch.Generator().manual_seed(0)))
         nats(Subject(case.build, model.eval()), pairs, allowed())
         with torch.no_grad():
             model.objective.generate(model, pairs.source, None, allowed(), Decoding(max_tokens=3))

@@ -19,7 +19,7 @@ from archbench.architectures.contract.subject import (
     sequences,
     stacked,
 )
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import BOS, SPECIALS
 
 INFLUENCE = 1e-6  # logits that move by less did not read a token
@@ -30,9 +30,9 @@ def no_look_ahead(case: Subject) -> None:
     """No prediction depends on later tokens: neither a causal model's logits nor a token's likelihood.
 
     A model that sees what it should predict has an excellent loss and generates nonsense. The mask ensures causality
-    (`View(causal=True)`). Look for a target that was not shifted, a window or a convolution that reaches to the right,
-    or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, in scoring,
-    in training and in bfloat16.
+    (`AttentionContext(causal=True)`). Look for a target that was not shifted, a window or a convolution that reaches to
+    the right, or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, in
+    scoring, in training and in bfloat16.
     """
     if case.causal:
         longest = max(case.trials.lengths)
@@ -46,20 +46,20 @@ def no_look_ahead(case: Subject) -> None:
     words = answers.nonzero()
     for length in range(3):
         start = sequences(1, 6, seed=1)[:, :length]
-        expected = nats(case, Pairs(source, start), answers) if length else torch.zeros(1, dtype=torch.float64)
-        longer = [nats(case, Pairs(source, torch.cat([start, word[None]], 1)), answers) for word in words]
+        expected = nats(case, Batch(source, start), answers) if length else torch.zeros(1, dtype=torch.float64)
+        longer = [nats(case, Batch(source, torch.cat([start, word[None]], 1)), answers) for word in words]
         total = torch.cat(longer).logsumexp(0, keepdim=True)
         equal(total, expected, f"likelihood of the first {length} tokens, compared with that of all {length + 1}")
 
 
 def _causal_in(case: Subject, source: Tensor, target: Tensor, mode: Mode) -> None:
     """Requires a change of the tokens from a position on to leave the logits before it unchanged."""
-    before, length = logits_of(case, Pairs(source, target), mode), target.shape[1]
+    before, length = logits_of(case, Batch(source, target), mode), target.shape[1]
     positions = range(1, length) if length < 10 else sorted({1, length // 3, length // 2, length - 2, length - 1})
     for position in positions:
         changed = target.clone()
         changed[:, position:] = sequences(1, length - position, seed=2 + position)
-        found = logits_of(case, Pairs(source, changed), mode)[:, :position]
+        found = logits_of(case, Batch(source, changed), mode)[:, :position]
         equal(found, before[:, :position], f"logits before position {position}, when later tokens change{mode.note}")
 
 
@@ -81,7 +81,7 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
     """In cross-attention every target position reads every source token of its row, and no padding or other row.
 
     Cross-attention uses the source's mask, not the target's: it is not causal, and `present` is False at the source's
-    padding (`Memory(..., View(..., present=...))`).
+    padding (`CrossAttentionCache(..., AttentionContext(..., present=...))`).
     """
     if not crossing(case.model):
         two = case.model.family == "encoder-decoder"
@@ -108,8 +108,9 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
 def padding_is_invisible(case: Subject) -> None:
     """Padding on either side of source or target, whatever it holds, leaves the logits at tokens unchanged.
 
-    Otherwise a score depends on the other texts in the batch. Padding has no keys that others see (`View.present`) and
-    does not count as a position (`count_positions`). Rows are tried one at a time, in scoring and in training.
+    Otherwise a score depends on the other texts in the batch. Padding has no keys that others see
+    (`AttentionContext.present`) and does not count as a position (`count_positions`). Rows are tried one at a time, in
+    scoring and in training.
     """
     source, target = sequences(1, 4), sequences(1, 5, seed=1)
     expected = case.model(source, target)
@@ -258,8 +259,8 @@ def inputs_are_only_read(case: Subject) -> None:
     inputs = (source, target, source_mask, target_mask)
     copies = [x.clone() for x in inputs]
     expected = case.model(*inputs)
-    case.model.objective.loss(case.model, Pairs(*inputs), allowed(), torch.Generator().manual_seed(0))
-    nats(case, Pairs(*inputs), allowed())
+    mean_loss(case.model, Batch(*inputs), allowed(), torch.Generator().manual_seed(0))
+    nats(case, Batch(*inputs), allowed())
     names = ("source", "target", "source mask", "target mask")
     for name, found, copy in zip(names, inputs, copies, strict=True):
         require(bool(torch.equal(found, copy)), f"the {name} has changed")

@@ -32,7 +32,7 @@ from archbench.architectures.contract.subject import (
     written,
 )
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import BOS
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
@@ -122,23 +122,23 @@ def _values(case: Subject) -> dict[str, Tensor]:
     found = {
         "logits": case.model(*text),
         "logits from a cache": torch.cat([first, second], 1),
-        "the loss": case.model.objective.loss(case.model, text, answers, generator, native=True)[None],
+        "the loss": mean_loss(case.model, text, answers, generator, native=True)[None],
         "likelihoods": nats(case, text, answers),
         "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
     }
     return {use: value.detach().clone() for use, value in found.items()}
 
 
-def _text(case: Subject, seed: int) -> Pairs:
-    return Pairs(*(sequences(1, n, seed=2 * seed + n, limits=case.limits) for n in (3, 2)))
+def _text(case: Subject, seed: int) -> Batch:
+    return Batch(*(sequences(1, n, seed=2 * seed + n, limits=case.limits) for n in (3, 2)))
 
 
-def _uses(case: Subject, text: Pairs) -> dict[str, Tensor]:
+def _uses(case: Subject, text: Batch) -> dict[str, Tensor]:
     """Results of cheap uses of a model: scoring, generating and training."""
     return {**_scores(case, text), "losses": loss_of(case, text, TRAINING, native=True).detach()[None]}
 
 
-def _scores(case: Subject, text: Pairs) -> dict[str, Tensor]:
+def _scores(case: Subject, text: Batch) -> dict[str, Tensor]:
     with torch.no_grad():
         start = torch.full((1, 1), BOS)
         first, cache = case.model.decode(start, case.model.prefill(text.source))
@@ -166,7 +166,7 @@ def a_training_step_repeats(case: Subject) -> None:
     kept = random.getstate(), np.random.get_state()
     try:
         for step in range(case.trials.steps):
-            pairs = Pairs(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
+            pairs = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
             state = {name: tensor.clone() for name, tensor in noisy.model.state_dict().items()}
             first = _step(noisy, pairs, step)
             noisy.model.load_state_dict(state)
@@ -182,7 +182,7 @@ def a_training_step_repeats(case: Subject) -> None:
         np.random.set_state(kept[1])
 
 
-def _step(case: Subject, pairs: Pairs, step: int) -> dict[str, Tensor]:
+def _step(case: Subject, pairs: Batch, step: int) -> dict[str, Tensor]:
     """The loss and the gradients of a training step, seeded as in training."""
     around = {name: value for name, value in settings().items() if "random" in name}
     torch.manual_seed(step)
@@ -218,7 +218,7 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     of its own is regularized differently from its rivals; pass `size.dropout` to the blocks and to the embedding. What
     is kept is divided by 1 - rate, so that a layer's mean in training is what it computes in scoring (1207.0580).
     """
-    pairs = Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+    pairs = Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
     expected, moved = logits_of(case, pairs), {}
     for rate in RATES:
         noisy = subject(case.build, replace(case.size, dropout=rate), case.limits, trials=case.trials)
@@ -246,7 +246,7 @@ def dropout_is_noise_in_training(case: Subject) -> None:
 
 
 @torch.no_grad()
-def _noise_has_no_bias(case: Subject, pairs: Pairs) -> None:
+def _noise_has_no_bias(case: Subject, pairs: Batch) -> None:
     """Requires the mean output of every noisy module in training to equal its output in scoring."""
     model = subject(case.build, replace(case.size, dropout=UNBIASED), case.limits).model
     noisy: list[str] = []
@@ -268,7 +268,7 @@ def _noise_has_no_bias(case: Subject, pairs: Pairs) -> None:
         require(bias.item() <= BIAS, f"{message}; divide what dropout keeps by 1 - rate")
 
 
-def _calls(model: nn.Module, pairs: Pairs) -> dict[str, Callable[[], Any]]:
+def _calls(model: nn.Module, pairs: Batch) -> dict[str, Callable[[], Any]]:
     """The first call of every submodule of a model, in a pass in training mode."""
     calls: dict[str, Callable[[], Any]] = {}
     with ExitStack() as hooks:
@@ -297,8 +297,8 @@ def objectives_draw_from_their_generator(case: Subject) -> None:
     torch.manual_seed(0)
     state = torch.get_rng_state()
 
-    def texts() -> Pairs:
-        return Pairs(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+    def texts() -> Batch:
+        return Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
 
     first, again = ([loss_of(case, texts(), SCORING, seed, True).item() for seed in range(DRAWS)] for _ in range(2))
     require(first == again, "the loss differs between two draws from the same generator")

@@ -11,7 +11,7 @@ from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.trials import QUICK, Trials
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import END, SPECIALS
 
 TOLERANCE = 1e-4
@@ -82,14 +82,14 @@ def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
 
 
 @torch.no_grad()
-def nats(case: Subject, pairs: Pairs, answers: Tensor) -> Tensor:
+def nats(case: Subject, pairs: Batch, answers: Tensor) -> Tensor:
     """Log-likelihood (b,) of every target."""
     found: Tensor = case.model.objective.log_likelihood(case.model, pairs, answers)[0]
     return found
 
 
 @torch.no_grad()
-def logits_of(case: Subject, pairs: Pairs, mode: Mode = SCORING) -> Tensor:
+def logits_of(case: Subject, pairs: Batch, mode: Mode = SCORING) -> Tensor:
     """Logits (b, t, v) of one pass in a mode, in float32."""
     with mode.of(case.model):
         logits: Tensor = case.model(*pairs)
@@ -97,12 +97,12 @@ def logits_of(case: Subject, pairs: Pairs, mode: Mode = SCORING) -> Tensor:
 
 
 def loss_of(
-    case: Subject, pairs: Pairs, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
+    case: Subject, pairs: Batch, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
 ) -> Tensor:
     """The training loss in a mode; the objective draws from a generator with this seed."""
     answers, generator = allowed(limits=case.limits), torch.Generator().manual_seed(seed)
     with mode.of(case.model):
-        loss: Tensor = case.model.objective.loss(case.model, pairs, answers, generator, native, smoothing)
+        loss: Tensor = mean_loss(case.model, pairs, answers, generator, native, smoothing)
     return loss
 
 

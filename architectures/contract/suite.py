@@ -63,7 +63,6 @@ CHECKS: tuple[Check, ...] = (
     answers.the_end_is_scored,
     answers.likelihood_sums_to_one,
     guessing.a_uniform_model_has_known_losses,
-    guessing.estimates_are_means_of_draws,
     guessing.a_uniform_model_has_a_known_source_loss,
     answers.writing_follows_scoring,
     answers.sampling_follows_scoring,

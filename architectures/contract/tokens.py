@@ -7,23 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import SPECIALS
 
 
-def unique_tokens(rows: int, source: int, target: int, padding: bool) -> Pairs:
+def unique_tokens(rows: int, source: int, target: int, padding: bool) -> Batch:
     """A batch in which no token occurs twice; with ``padding`` every row but the first ends with a token of padding."""
     count = rows * (source + target)
     ids = torch.randperm(count, generator=torch.Generator().manual_seed(0)) + len(SPECIALS)
     parts = ids[: rows * source].view(rows, source), ids[rows * source :].view(rows, target)
     if not padding:
-        return Pairs(*parts)
+        return Batch(*parts)
     masks = []
     for tokens in parts:
         mask = torch.ones_like(tokens, dtype=torch.bool)
         mask[1:, -1:] = False
         masks.append(mask)
-    return Pairs(*parts, *masks)
+    return Batch(*parts, *masks)
 
 
 @contextmanager

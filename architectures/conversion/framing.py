@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archbench.architectures.components.numbers import Amount, Flops
-from archbench.architectures.components.states import Places, States
+from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs, Sent
+from archbench.architectures.objectives.objective import Batch, LossInputs
 from archbench.tasks.base.example import BOS
 
 
@@ -39,21 +39,17 @@ class Framed:
     def bounded(self) -> bool:
         return bool(self.inner.bounded)
 
-    def loss(
-        self,
-        model: Any,
-        pairs: Pairs,
-        answers: Tensor,
-        generator: torch.Generator | None = None,
-        native: bool = False,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        """The inner objective's loss on the target; the source has none."""
-        found: Tensor = self.inner.loss(self._read(model), self._framed(pairs), answers, generator, False, smoothing)
-        return found
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
+        """What the inner objective prepares of the framed sources, which have no loss of their own."""
+        inputs: LossInputs = self.inner.prepare(model, self._framed(batch), generator, False)
+        return inputs
 
-    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
-        nats, tokens = self.inner.log_likelihood(self._read(model), self._framed(pairs), answers)
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+        loss: Tensor = self.inner.loss(self._read(model), inputs, allowed_tokens, smoothing)
+        return loss
+
+    def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+        nats, tokens = self.inner.log_likelihood(self._read(model), self._framed(batch), allowed_tokens, parts)
         return nats, tokens
 
     def generate(
@@ -61,22 +57,16 @@ class Framed:
         model: Any,
         source: Tensor,
         source_mask: Tensor | None,
-        answers: Tensor,
+        allowed_tokens: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
     ) -> list[Tensor]:
         source, source_mask = self._between(source), self._longer(source_mask)
         written: list[Tensor] = self.inner.generate(
-            self._read(model), source, source_mask, answers, decoding, generator, start
+            self._read(model), source, source_mask, allowed_tokens, decoding, generator, start
         )
         return written
-
-    def estimate(
-        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
-    ) -> Tensor | None:
-        found: Tensor | None = self.inner.estimate(self._read(model), self._framed(pairs), answers, generator, draws)
-        return found
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         found: Flops = self.inner.training_flops(model, source + self._extra, target, False)
@@ -97,11 +87,8 @@ class Framed:
     def _read(self, model: Any) -> Any:
         return Continued(model) if self.direct else model
 
-    def _framed(self, pairs: Pairs) -> Pairs:
-        framed = pairs._replace(source=self._between(pairs.source), source_mask=self._longer(pairs.source_mask))
-        if not isinstance(pairs, Sent) or pairs.masks is None:
-            return framed
-        return Sent.of(framed, (self._longer(pairs.masks[0]), pairs.masks[1]))
+    def _framed(self, batch: Batch) -> Batch:
+        return batch._replace(source=self._between(batch.source), source_mask=self._longer(batch.source_mask))
 
     def _between(self, source: Tensor) -> Tensor:
         """Sources (b, s) between their special tokens."""
@@ -135,7 +122,7 @@ class Continued:
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        at: Places | None = None,
+        at: StateIndex | None = None,
     ) -> States:
         assert at is None or at.source is None, "the source has another length here"
         if source is None or source.shape[1] == 0:
@@ -159,7 +146,7 @@ class Continued:
         logits, cache = self.model.decode(tokens, cache)
         return logits, cache
 
-    def _states(self, *inputs: Tensor | Places | None) -> States:
+    def _states(self, *inputs: Tensor | StateIndex | None) -> States:
         found: States = self.model.hidden(*inputs)
         return found
 

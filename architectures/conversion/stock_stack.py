@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.numbers import Amount
-from archbench.architectures.components.stack import Memory, pick
+from archbench.architectures.components.stack import CrossAttentionCache, select
 
 
 class StockTable(nn.Module):
@@ -66,59 +66,61 @@ class StockStack(nn.Module):
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         past: Sequence[KeyValues] = (),
-        memory: Memory | None = None,
-        picked: Tensor | None = None,
+        memory: CrossAttentionCache | None = None,
+        selected: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValues, ...]]:
-        """(b, t, d) -> normed (b, t, d), at ``picked`` (m, d), and all keys and values, those of ``past`` too.
+        """(b, t, d) -> normed (b, t, d), at ``selected`` (m, d), and all keys and values, those of ``past`` too.
 
         An encoder keeps none. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder sees
         everything.
         """
-        plain = view.plainly_causal(None)
-        arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(view, x)}
+        plain = context.plainly_causal(None)
+        arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(context, x)}
         if self.positioned:
-            arguments["position_ids"] = view.queries
-        cache = _cache(past, memory) if memory is not None or view.causal else None
+            arguments["position_ids"] = context.queries
+        layers = None if memory is None else self._layers(memory)
+        cache = _cache(past, layers) if memory is not None or context.causal else None
         if cache is not None:
             arguments[self.cache_name] = cache
-        if memory is not None:  # of these states only the shape is looked at: their keys and values are in the cache
-            arguments["encoder_hidden_states"] = _kept(memory)[0].keys[:, 0]
-            arguments["encoder_attention_mask"] = _added(memory.view, x)
+        if (
+            memory is not None and layers
+        ):  # of these states only the shape is looked at: their keys and values are in the cache
+            arguments["encoder_hidden_states"] = layers[0].keys[:, 0]
+            arguments["encoder_attention_mask"] = _added(memory.context, x)
         states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
-        return states if picked is None else pick(states, picked), () if cache is None else _seen(cache)
+        return states if selected is None else select(states, selected), () if cache is None else _seen(cache)
 
-    def remember(self, memory: Tensor, queries: int | None = None) -> list[KeyValues]:
+    def project_keys_values(self, memory: Tensor) -> list[KeyValues]:
         """Every layer's keys and values of a memory (b, s, d)."""
         return [_key_values(attention, memory) for attention in self.crossing]
 
-    def flops(self, *amounts: Any, picked: Amount | None = None) -> Amount:
-        """Of all positions, whichever are picked: ``transformers`` leaves nothing out."""
+    def _layers(self, memory: CrossAttentionCache) -> Sequence[KeyValues]:
+        return self.project_keys_values(memory.memory) if isinstance(memory.memory, Tensor) else memory.memory
+
+    def flops(self, *amounts: Any, selected: Amount | None = None) -> Amount:
+        """Of all positions, whichever are selected: ``transformers`` leaves nothing out."""
         return self.count(*amounts)
 
 
-def _added(view: View, x: Tensor) -> Tensor | None:
-    """The mask of a view as a summand of scores (b, 1, q, k), which every attention of ``transformers`` takes."""
-    mask = view.mask()
-    if mask is None and not view.causal:
+def _added(context: AttentionContext, x: Tensor) -> Tensor | None:
+    """The mask of a context as a summand of scores (b, 1, q, k), which every attention of ``transformers`` takes."""
+    mask = context.mask()
+    if mask is None and not context.causal:
         return None
-    added = torch.zeros(len(x), 1, view.queries.shape[-1], view.keys.shape[-1], dtype=x.dtype, device=x.device)
+    added = torch.zeros(len(x), 1, context.queries.shape[-1], context.keys.shape[-1], dtype=x.dtype, device=x.device)
     return added if mask is None else added.masked_fill_(~mask, float("-inf"))
 
 
-def _cache(past: Sequence[KeyValues], memory: Memory | None) -> Any:
+def _cache(past: Sequence[KeyValues], memory: Sequence[KeyValues] | None) -> Any:
     """A cache of ``transformers`` that begins with what was seen; it never writes into those tensors."""
     from transformers import DynamicCache, EncoderDecoderCache
 
     before = DynamicCache([(layer.keys, layer.values) for layer in past])
     if memory is None:
         return before
-    return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in _kept(memory)]))
-
-
-def _kept(memory: Memory) -> list[KeyValues]:
-    return [layer for layer in memory.layers if isinstance(layer, KeyValues)]  # all, as ``remember`` made them
+    return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in memory]))
 
 
 def _seen(cache: Any) -> tuple[KeyValues, ...]:

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, causal, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import Places, States, full, straight, truth
+from archbench.architectures.components.states import StateIndex, States, full, straight, truth
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions, join
 from archbench.architectures.objectives.causal import Causal
@@ -46,7 +46,7 @@ class DecoderOnly(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        at: Places | None = None,
+        at: StateIndex | None = None,
     ) -> States:
         """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
         joined = join(source, target, source_mask, target_mask)
@@ -56,12 +56,14 @@ class DecoderOnly(Family):
         both_ways += [] if self.masked else [(target, target_mask)]
         lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
         prefix = torch.stack(lengths).sum(0) if lengths else None
-        view = View(places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias)
+        context = AttentionContext(
+            places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
+        )
         x = self.embedding(joined.tokens, geometry.added)
         if at is None:
-            return joined.apart(self.stack(x, view)[0])
-        picked = at.joined(joined.source_width, target.shape[1], joined.place)
-        return at.apart(self.stack(x, view, picked=picked)[0])
+            return joined.apart(self.stack(x, context)[0])
+        selected = at.joined(joined.source_width, target.shape[1], joined.place)
+        return at.apart(self.stack(x, context, selected=selected)[0])
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s)."""
@@ -70,7 +72,7 @@ class DecoderOnly(Family):
         present = truth(source_mask)
         places = straight(source.shape[1], source.device) if present is None else count_positions(present)
         geometry = self.positions(places, places)
-        view = View(
+        context = AttentionContext(
             places,
             places,
             causal=self.masked and not self.prefix,
@@ -79,7 +81,7 @@ class DecoderOnly(Family):
             bias=geometry.bias,
         )
         nothing = torch.empty(0, dtype=torch.long, device=source.device)
-        _, layers = self.stack(self.embedding(source, geometry.added), view, picked=nothing)
+        _, layers = self.stack(self.embedding(source, geometry.added), context, selected=nothing)
         lengths = places[:, -1] + 1 if present is None else present.sum(1)
         return Cache(layers, present, places, lengths)
 
@@ -92,7 +94,7 @@ class DecoderOnly(Family):
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
         visible = causal(n, prefix=(source if self.prefix else 0.0) if self.masked else n)
-        executed, seen = (self.stack.flops(n, pairs, picked=outputs) for pairs in (rectangle(n, n), visible))
+        executed, seen = (self.stack.flops(n, pairs, selected=outputs) for pairs in (rectangle(n, n), visible))
         head = self.head.flops(outputs)
         return Flops(executed + head, seen + head)
 
@@ -104,8 +106,8 @@ def extend(
     new, places, present = cache.extend(tokens)
     geometry = positions(new, places)
     latest = tokens.shape[1] == 1
-    view = View(
+    context = AttentionContext(
         new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
     )
-    x, layers = stack(embedding(tokens, geometry.added), view, cache.layers, cache.memory)
+    x, layers = stack(embedding(tokens, geometry.added), context, cache.layers, cache.memory)
     return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)

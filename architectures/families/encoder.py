@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import Places, States, full, straight, truth
+from archbench.architectures.components.states import StateIndex, States, full, straight, truth
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions
 from archbench.architectures.objectives.masked import Masked
@@ -27,8 +27,8 @@ class Canvas:
 
     def rows(self, index: Tensor) -> "Canvas":
         """The rows at ``index`` (m,), repeated or left out as it says."""
-        picked = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
-        return Canvas(*picked)
+        selected = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
+        return Canvas(*selected)
 
 
 class EncoderOnly(Family):
@@ -62,7 +62,7 @@ class EncoderOnly(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        at: Places | None = None,
+        at: StateIndex | None = None,
     ) -> States:
         """States of the source (b, s, d) and of the canvas (b, t, d)."""
         width = 0 if source is None else source.shape[1]
@@ -75,11 +75,11 @@ class EncoderOnly(Family):
                 present = torch.cat([full(source, truth(source_mask)), present], 1)
             places = count_positions(present)
         geometry = self.positions(places, places)
-        view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+        context = AttentionContext(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
         x = self.embedding(tokens, geometry.added)
         if at is not None and not self.pooled:
-            return at.apart(self.stack(x, view, picked=at.joined(width, target.shape[1]))[0])
-        x, _ = self.stack(x, view)
+            return at.apart(self.stack(x, context, selected=at.joined(width, target.shape[1]))[0])
+        x, _ = self.stack(x, context)
         target_states = _mean(x, present) if self.pooled else x[:, width:]
         return States(x[:, :width], target_states).at(at)
 
@@ -98,7 +98,7 @@ class EncoderOnly(Family):
             cell = written.shape[1]
             rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
             canvas = torch.cat([written, rest], 1)
-            at = Places(None, straight(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
+            at = StateIndex(None, straight(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
             outputs.append(self.logits(self.hidden(cache.source, canvas, cache.source_mask, None, at).target))
         return torch.stack(outputs, 1), Canvas(cache.source, cache.source_mask, written)
 
@@ -106,7 +106,7 @@ class EncoderOnly(Family):
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
         used = n if self.pooled else outputs
-        executed, seen = (self.stack.flops(n, pairs, picked=used) for pairs in (rectangle(n, n), mutual(n)))
+        executed, seen = (self.stack.flops(n, pairs, selected=used) for pairs in (rectangle(n, n), mutual(n)))
         head = self.head.flops(outputs)
         return Flops(executed + head, seen + head)
 

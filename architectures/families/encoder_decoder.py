@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.attention import View
+from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, causal, mutual, rectangle
-from archbench.architectures.components.stack import Memory, Stack
-from archbench.architectures.components.states import Places, States, full, straight, truth
+from archbench.architectures.components.stack import CrossAttentionCache, Stack
+from archbench.architectures.components.states import StateIndex, States, full, straight, truth
 from archbench.architectures.families.decoder import extend
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions, join
@@ -55,8 +55,8 @@ class EncoderDecoder(Family):
             present = torch.cat([(present[:, 0] | empty)[:, None], present[:, 1:]], 1)
             places = count_positions(present)
         geometry = self.positions(places, places)
-        view = View(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
-        x, _ = self.encoder(self.embedding(source, geometry.added), view)
+        context = AttentionContext(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.encoder(self.embedding(source, geometry.added), context)
         return x, present
 
     def hidden(
@@ -65,21 +65,23 @@ class EncoderDecoder(Family):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        at: Places | None = None,
+        at: StateIndex | None = None,
     ) -> States:
         """States of the target (b, t, d), whose first token is BOS."""
         joined = join(None, target, None, target_mask)
-        memory = self._remember(source, source_mask, target.shape[0], target.device, target.shape[1])
+        states, everything = self._read(source, source_mask, target.shape[0], target.device)
+        memory = CrossAttentionCache(states, everything)
         places = straight(target.shape[1], target.device)
         geometry = self.decoder_positions(places, places)
-        view = View(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
-        x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), view, (), memory)
+        context = AttentionContext(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
+        x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), context, (), memory)
         return States(None, joined.apart(x).target).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
         """Read the source (b, s); without one, a single row that reads BOS and serves any number of rows."""
         rows = 1 if source is None else source.shape[0]
-        return Cache(memory=self._remember(source, source_mask, rows, self.head.weight.device))
+        states, everything = self._read(source, source_mask, rows, self.head.weight.device)
+        return Cache(memory=CrossAttentionCache(self.decoder.project_keys_values(states), everything))
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
@@ -98,12 +100,12 @@ class EncoderDecoder(Family):
         visible = visible + self.decoder.flops(target, causal(target), source, across)
         return Flops(executed + head, visible + head)
 
-    def _remember(
-        self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device, queries: int | None = None
-    ) -> Memory:
+    def _read(
+        self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device
+    ) -> tuple[Tensor, AttentionContext]:
+        """States (b, s, d) of the source, of BOS where there is none, and who sees which of them."""
         if source is None or source.shape[1] == 0:
             source, mask = torch.full((rows, 1), BOS, device=device), None
         states, present = self.encode(source, mask)
         keys = straight(states.shape[1], device)
-        everything = View(keys[:, :1], keys, present=None if mask is None else full(source, present))
-        return Memory(self.decoder.remember(states, queries), everything)
+        return states, AttentionContext(keys[:, :1], keys, present=None if mask is None else full(source, present))

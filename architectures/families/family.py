@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from archbench.architectures.components.embedding import Head, Product
-from archbench.architectures.components.states import Places, States
+from archbench.architectures.components.states import StateIndex, States
 
 
 class Family(nn.Module, ABC):
@@ -31,7 +31,7 @@ class Family(nn.Module, ABC):
         target: Tensor,
         source_mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        at: Places | None = None,
+        at: StateIndex | None = None,
     ) -> States:
         """States of source (b, s) and target (b, t) before the head, in one pass; at some places alone: (m, d) each."""
 
@@ -54,5 +54,5 @@ class Family(nn.Module, ABC):
         target_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits (b, t, v): at ``i`` of token ``i + 1`` of the target, or of cell ``i`` of an encoder's canvas."""
-        states = self.hidden(source, target, source_mask, target_mask, Places.whole(target)).target
+        states = self.hidden(source, target, source_mask, target_mask, StateIndex.every_target(target)).target
         return self.logits(states.view(*target.shape, states.shape[-1]))

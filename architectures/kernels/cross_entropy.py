@@ -19,15 +19,15 @@ SLOPES = 2**22  # at a time, half of a logit's size
 ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices, and of few shapes
 
 
-def plain(logits: Tensor, labels: Tensor, answers: Tensor | None, smoothing: float) -> Tensor:
-    """Negative log-likelihood (n,) of labels (n,) in float32, over ``answers`` (v,) alone where given."""
+def plain(logits: Tensor, labels: Tensor, allowed_tokens: Tensor | None, smoothing: float) -> Tensor:
+    """Negative log-likelihood (n,) of labels (n,) in float32, over ``allowed_tokens`` (v,) alone where given."""
     logits = logits.float()
-    if answers is not None:
-        logits = logits.masked_fill(~answers, float("-inf"))
+    if allowed_tokens is not None:
+        logits = logits.masked_fill(~allowed_tokens, float("-inf"))
     if not smoothing:
         return F.cross_entropy(logits, labels, reduction="none")
     scores = logits.log_softmax(-1)
-    allowed = torch.ones_like(scores[0], dtype=torch.bool) if answers is None else answers
+    allowed = torch.ones_like(scores[0], dtype=torch.bool) if allowed_tokens is None else allowed_tokens
     uniform = scores[:, allowed].mean(-1)
     return -(1 - smoothing) * scores.gather(-1, labels[:, None]).squeeze(-1) - smoothing * uniform
 
@@ -38,14 +38,14 @@ def total(
     bias: Tensor | None,
     labels: Tensor,
     weights: Tensor,
-    answers: Tensor | None = None,
+    allowed_tokens: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
     """Sum of the ``plain`` losses of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
 
     ``states`` (n, d), ``matrix`` (v, d), ``bias`` (v,), ``labels`` (n,). Differentiable once, in states, matrix, bias.
     """
-    loss: Tensor = _Total.apply(states, matrix, bias, labels, weights, answers, smoothing)  # type: ignore[no-untyped-call]
+    loss: Tensor = _Total.apply(states, matrix, bias, labels, weights, allowed_tokens, smoothing)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -58,7 +58,7 @@ class _Total(torch.autograd.Function):
         bias: Tensor | None,
         labels: Tensor,
         weights: Tensor,
-        answers: Tensor | None,
+        allowed_tokens: Tensor | None,
         smoothing: float,
     ) -> Tensor:
         device, count = "cpu" if states.is_meta else states.device.type, len(states)  # plans are counted as on a CPU
@@ -66,10 +66,12 @@ class _Total(torch.autograd.Function):
         x, w = rounded(states, count) if in_bf16(states) else states.to(kind), matrix.to(kind)
         weights = weights.expand(count)
         if len(x) > count:
-            labels = F.pad(labels, (0, len(x) - count), value=0 if answers is None else int(answers.int().argmax()))
+            labels = F.pad(
+                labels, (0, len(x) - count), value=0 if allowed_tokens is None else int(allowed_tokens.int().argmax())
+            )
             weights = F.pad(weights, (0, len(x) - count))
-        added = _added(bias, answers, matrix)
-        allowed = None if answers is None else answers.float()
+        added = _added(bias, allowed_tokens, matrix)
+        allowed = None if allowed_tokens is None else allowed_tokens.float()
         learns = any(context.needs_input_grad)
         loss = torch.zeros((), device=states.device)
         by_states = torch.empty(x.shape, dtype=states.dtype, device=states.device) if learns else None
@@ -136,12 +138,12 @@ class _Slopes:
         return kept
 
 
-def _added(bias: Tensor | None, answers: Tensor | None, matrix: Tensor) -> Tensor | None:
+def _added(bias: Tensor | None, allowed_tokens: Tensor | None, matrix: Tensor) -> Tensor | None:
     """What is added to the logits of every row (v,): the bias, and minus infinity where no answer is."""
-    if answers is None:
+    if allowed_tokens is None:
         return None if bias is None else bias.float()
     zero = torch.zeros(len(matrix), device=matrix.device) if bias is None else bias.float()
-    return zero.masked_fill(~answers, float("-inf"))
+    return zero.masked_fill(~allowed_tokens, float("-inf"))
 
 
 def _mean(logits: Tensor, allowed: Tensor | None) -> Tensor:

@@ -8,18 +8,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archbench.architectures.components.numbers import Amount, Flops
-from archbench.architectures.components.stack import pick
-from archbench.architectures.components.states import Places, full
+from archbench.architectures.components.stack import select
+from archbench.architectures.components.states import StateIndex, full
 from archbench.architectures.objectives.generate import Decoding, left_to_right
 from archbench.architectures.objectives.objective import (
-    Asked,
-    Pairs,
-    evenly,
+    Batch,
+    LossInputs,
+    equal_shares,
     in_parts,
+    index_of,
     log_softmax,
-    places,
-    present,
     tripled,
+    weighted_loss,
 )
 from archbench.tasks.base.example import BOS
 
@@ -34,52 +34,52 @@ class Causal:
 
     estimated = bounded = False
 
-    def loss(
-        self,
-        model: Any,
-        pairs: Pairs,
-        answers: Tensor,
-        generator: torch.Generator | None = None,
-        native: bool = False,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        """Mean negative log-likelihood of the target's tokens, plus that of the source's where native, in nats."""
-        return self.asked(model, pairs, generator, native).loss(model, answers, smoothing)
-
-    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked:
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """The target from what stands before it and, where native, the source from its second token on."""
-        source, target = present(pairs)
-        at = places(target, pairs.target)
-        labels = pick(pairs.target, at)
-        read = pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask
-        if not (native and model.source_predicts and pairs.source.shape[1] > 1):
-            return Asked(*read, at, labels, evenly(labels))
+        source, target = batch.real()
+        at, tokens = index_of(target, batch.target), target.sum(1)
+        labels = select(batch.target, at)
+        weights = torch.ones(len(at), device=at.device)
+        read = batch.source, _shift(batch.target), batch.source_mask, batch.target_mask
+        inputs = LossInputs(*read, at, labels, weights, tokens)
+        if not (native and model.source_predicts and batch.source.shape[1] > 1):
+            return inputs
         later = source[:, 1:]
-        told = pick(pairs.source, places(F.pad(later, (1, 0)), pairs.source))
-        source_at = places(F.pad(later, (0, 1)), pairs.source)
-        return Asked(*read, at, labels, evenly(labels), source_at, told, evenly(told))
+        source_labels = select(batch.source, index_of(F.pad(later, (1, 0)), batch.source))
+        return inputs._replace(
+            source_at=index_of(F.pad(later, (0, 1)), batch.source),
+            source_labels=source_labels,
+            source_weights=equal_shares(source_labels, tokens.sum()),
+        )
 
-    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Sum of the negative log-likelihoods of target tokens, and as much of the source's mean where native."""
+        return weighted_loss(model, inputs, allowed_tokens, smoothing)
+
+    def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
-        at = Places(None, places(present(pairs)[1], pairs.target))
-        states = model.hidden(pairs.source, _shift(pairs.target), pairs.source_mask, pairs.target_mask, at).target
-        real, labels = full(pairs.target, pairs.target_mask), pick(pairs.target, at.target)[:, None]
+        if parts > 1:
+            split = [self.log_likelihood(model, part, allowed_tokens) for part in batch.split(parts)]
+            return torch.cat([nats for nats, _ in split]), torch.cat([tokens for _, tokens in split])
+        at = StateIndex(None, index_of(batch.real()[1], batch.target))
+        states = model.hidden(batch.source, _shift(batch.target), batch.source_mask, batch.target_mask, at).target
+        real, labels = full(batch.target, batch.target_mask), select(batch.target, at.target)[:, None]
         scores = torch.zeros(real.numel(), dtype=torch.float64, device=real.device)
-        for part in in_parts(len(labels), len(answers)):
-            found = log_softmax(model.logits(states[part]), answers).gather(-1, labels[part])
-            scores[at.target[part]] = found.squeeze(-1).double()
+        for part in in_parts(len(labels), len(allowed_tokens)):
+            nats = log_softmax(model.logits(states[part]), allowed_tokens).gather(-1, labels[part])
+            scores[at.target[part]] = nats.squeeze(-1).double()
         return scores.view(real.shape).sum(1), real.sum(1)
 
-    def shown(self, model: Any, pairs: Pairs) -> Pairs:
+    def visible(self, model: Any, batch: Batch) -> Batch:
         """What the model reads to predict the whole target in one pass: the source, and the target behind BOS."""
-        return pairs._replace(target=_shift(pairs.target))
+        return batch._replace(target=_shift(batch.target))
 
     def generate(
         self,
         model: Any,
         source: Tensor,
         source_mask: Tensor | None,
-        answers: Tensor,
+        allowed_tokens: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
@@ -89,7 +89,7 @@ class Causal:
         ``source_mask`` (b, s) is None without padding. ``start`` (b, m): tokens that the targets begin with, which are
         not returned (from left to right only).
         """
-        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
+        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example: three times the forward pass."""
@@ -104,12 +104,6 @@ class Causal:
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of reading a source and writing a target token by token from a cache."""
         return model.flops(source, target, target).model  # type: ignore[no-any-return]
-
-    def estimate(
-        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
-    ) -> Tensor | None:
-        """None: the likelihood is what was trained."""
-        return None
 
 
 def _shift(target: Tensor) -> Tensor:

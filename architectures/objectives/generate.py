@@ -1,6 +1,6 @@
 """Writing a target: left to right (greedy, sampled, beam) in every family, or confident cells first (encoders).
 
-Only tokens in ``answers`` (v,) are written. Ties go to the token with the lowest id.
+Only tokens in ``allowed_tokens`` (v,) are written. Ties go to the token with the lowest id.
 """
 
 import math
@@ -41,7 +41,7 @@ def left_to_right(
     model: Any,
     source: Tensor,
     source_mask: Tensor | None,
-    answers: Tensor,
+    allowed_tokens: Tensor,
     decoding: Decoding,
     generator: torch.Generator | None = None,
     start: Tensor | None = None,
@@ -55,13 +55,13 @@ def left_to_right(
     if start is not None:
         tokens = torch.cat([tokens, start], 1)
     if decoding.strategy == "beam":
-        return _beam(model, cache, tokens, answers, decoding)
+        return _beam(model, cache, tokens, allowed_tokens, decoding)
     active = torch.arange(rows, device=source.device)  # which row of the source each row of the cache is
     going = torch.ones_like(active, dtype=torch.bool)
     written = torch.full((rows, decoding.max_tokens), END, device=source.device)
     for step in range(decoding.max_tokens):
         logits, cache = model.decode(tokens, cache)
-        choice = _choose(_allowed(logits[:, -1], answers), decoding, generator)
+        choice = _choose(_allowed(logits[:, -1], allowed_tokens), decoding, generator)
         choice = torch.where(going, choice, END)
         written[active, step] = choice
         going = choice != END
@@ -79,7 +79,7 @@ def left_to_right(
 
 
 def in_rounds(
-    model: Any, source: Tensor, source_mask: Tensor | None, answers: Tensor, decoding: Decoding
+    model: Any, source: Tensor, source_mask: Tensor | None, allowed_tokens: Tensor, decoding: Decoding
 ) -> list[Tensor]:
     """Fill the canvas in ``rounds``, the most confident cells first (Mask-Predict 1904.09324, MaskGIT 2202.04200).
 
@@ -89,7 +89,7 @@ def in_rounds(
     canvas = torch.full((rows, length), MASK, device=source.device)
     for left in range(decoding.rounds, 0, -1):
         open_cells = canvas == MASK
-        confidence, choice = _allowed(model(source, canvas, source_mask), answers).softmax(-1).max(-1)
+        confidence, choice = _allowed(model(source, canvas, source_mask), allowed_tokens).softmax(-1).max(-1)
         count = math.ceil(int(open_cells[0].sum()) / left)
         best = confidence.masked_fill(~open_cells, -1.0).topk(count, dim=1).indices
         canvas = canvas.scatter(1, best, choice.gather(1, best))
@@ -98,9 +98,9 @@ def in_rounds(
     return [_before_end(row[: decoding.max_tokens]) for row in canvas.cpu()]
 
 
-def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Decoding) -> list[Tensor]:
+def _beam(model: Any, cache: Any, tokens: Tensor, allowed_tokens: Tensor, decoding: Decoding) -> list[Tensor]:
     """Beam search from tokens (b, m); finished hypotheses compete on length-normalised scores with those still open."""
-    device, beams, rows = answers.device, decoding.beams, len(tokens)
+    device, beams, rows = allowed_tokens.device, decoding.beams, len(tokens)
     cache = cache.rows(torch.arange(rows, device=device).repeat_interleave(beams)) if _filled(cache, rows) else cache
     tokens = tokens.repeat_interleave(beams, 0)
     scores = torch.full((rows, beams), float("-inf"), device=device)
@@ -109,7 +109,7 @@ def _beam(model: Any, cache: Any, tokens: Tensor, answers: Tensor, decoding: Dec
     done: list[tuple[float, Tensor]] = [(float("-inf"), written[0, 0])] * rows
     for step in range(1, decoding.max_tokens + 1):
         logits, cache = model.decode(tokens, cache)
-        steps = _allowed(logits[:, -1], answers).log_softmax(-1).view(rows, beams, -1)
+        steps = _allowed(logits[:, -1], allowed_tokens).log_softmax(-1).view(rows, beams, -1)
         _finish(done, scores + steps[..., END], written, step**decoding.length_penalty)
         steps[..., END] = float("-inf")
         scores, flat = (scores[..., None] + steps).flatten(1).topk(beams, dim=1)
@@ -144,9 +144,9 @@ def _filled(cache: Any, rows: int) -> bool:
     return memory is None or memory.count == rows
 
 
-def _allowed(logits: Tensor, answers: Tensor) -> Tensor:
+def _allowed(logits: Tensor, allowed_tokens: Tensor) -> Tensor:
     """Logits (..., v) in float32 with every token that is no answer made impossible."""
-    return logits.float().masked_fill(~answers, float("-inf"))
+    return logits.float().masked_fill(~allowed_tokens, float("-inf"))
 
 
 def _choose(logits: Tensor, decoding: Decoding, generator: torch.Generator | None) -> Tensor:

@@ -8,20 +8,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archbench.architectures.components.numbers import Amount, Flops
-from archbench.architectures.components.stack import pick
-from archbench.architectures.components.states import Places, full
-from archbench.architectures.kernels.cross_entropy import plain
+from archbench.architectures.components.stack import select
+from archbench.architectures.components.states import StateIndex, full
 from archbench.architectures.objectives.generate import Decoding, in_rounds, left_to_right
 from archbench.architectures.objectives.objective import (
-    Asked,
-    Pairs,
-    evenly,
-    in_parts,
+    Batch,
+    LossInputs,
+    equal_shares,
+    index_of,
     log_softmax,
-    on_device,
-    places,
-    present,
     tripled,
+    weighted_loss,
 )
 from archbench.tasks.base.example import BOS, MASK
 
@@ -49,83 +46,75 @@ class Masked:
     def bounded(self) -> bool:
         return not self.suffix
 
-    def loss(
-        self,
-        model: Any,
-        pairs: Pairs,
-        answers: Tensor,
-        generator: torch.Generator | None = None,
-        native: bool = False,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        """The weighted loss over hidden cells per target token; its expectation is the mean over orders of writing."""
-        return self.asked(model, pairs, generator, native).loss(model, answers, smoothing)
-
-    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked:
-        """Cells that are hidden now, those of the source too where native, and their weights."""
-        source, target = present(pairs)
-        hidden_source = self._hide_source(source, generator) if native else None
-        asked, _ = self._ask(model, pairs, target, generator, hidden_source)
-        asked = asked._replace(weights=asked.weights / int(target.sum()))
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
+        """Cells that are hidden now, each with the weight n / k, and those of the source where native."""
+        source_real, real = batch.real()
+        hidden_source = self._hide_source(source_real, generator) if native else None
+        hidden, weights = self._hide(real, generator)
+        source, source_mask = _ended(batch.source, batch.source_mask)
+        if hidden_source is not None:
+            source = source.masked_fill(F.pad(hidden_source, (0, 1)).to(source.device), MASK)
+        canvas = _canvas(batch.target.masked_fill(hidden.to(source.device), MASK), batch.target_mask, model.canvas)
+        inputs = LossInputs(
+            source,
+            canvas,
+            source_mask,
+            None,
+            at=index_of(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source),
+            labels=select(batch.target, index_of(hidden, source)),
+            weights=weights[hidden].to(source.device),
+            row_tokens=real.sum(1),
+        )
         if hidden_source is None:
-            return asked
-        labels = pick(pairs.source, places(hidden_source, pairs.source))
-        return asked._replace(source_labels=labels, source_weights=evenly(labels))
+            return inputs
+        source_labels = select(batch.source, index_of(hidden_source, source))
+        return inputs._replace(
+            source_at=index_of(F.pad(hidden_source, (0, 1)), source),
+            source_labels=source_labels,
+            source_weights=equal_shares(source_labels, real.sum()),
+        )
 
-    def estimate(
-        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
-    ) -> Tensor | None:
-        """The mean weighted loss of each target over ``draws`` of what is hidden: nats (b,).
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The weighted sum over hidden cells; its expectation is the mean over orders of writing."""
+        return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
-        It estimates the any-order bound on -log p; where suffixes are hidden it bounds nothing.
-        """
-        target = present(pairs)[1]
-        total = torch.zeros(target.numel(), dtype=torch.float64, device=pairs.target.device)
-        for _ in range(draws):
-            asked, index = self._ask(model, pairs, target, generator, None)
-            states = asked.read(model).target
-            for part in in_parts(len(asked.labels), len(answers)):
-                losses = plain(model.logits(states[part]), asked.labels[part], answers, 0.0)
-                total.index_add_(0, index[part], (losses * asked.weights[part]).double())
-        return total.view(target.shape).sum(1) / draws
-
-    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]:
+    def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
         """Exact log-likelihood by the chain rule, left to right, END included: nats (b,) and tokens (b,).
 
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
         """
-        present = full(pairs.target, pairs.target_mask)
-        source, source_mask = _ended(pairs.source, pairs.source_mask)
+        present = full(batch.target, batch.target_mask)
+        source, source_mask = _ended(batch.source, batch.source_mask)
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
         steps = torch.arange(model.canvas, device=present.device)
-        blank = _canvas(pairs.target, pairs.target_mask, model.canvas)
-        at_once = CANVASES.get(present.device.type, max(CANVASES.values()))
+        blank = _canvas(batch.target, batch.target_mask, model.canvas)
+        at_once = max(1, CANVASES.get(present.device.type, max(CANVASES.values())) // parts)
         for start in range(0, len(rows), at_once):
             row, cell = rows[start : start + at_once], cells[start : start + at_once]
             canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
             mask = None if source_mask is None else source_mask[row]
-            at = Places(None, torch.arange(len(row), device=row.device) * model.canvas + cell)
+            at = StateIndex(None, torch.arange(len(row), device=row.device) * model.canvas + cell)
             states = model.hidden(source[row], canvas, mask, None, at).target
-            found = log_softmax(model.logits(states), answers).gather(-1, pairs.target[row, cell][:, None])
-            scores[row, cell] = found.squeeze(-1).double()
+            nats = log_softmax(model.logits(states), allowed_tokens).gather(-1, batch.target[row, cell][:, None])
+            scores[row, cell] = nats.squeeze(-1).double()
         return scores.sum(1), present.sum(1)
 
-    def shown(self, model: Any, pairs: Pairs) -> Pairs:
+    def visible(self, model: Any, batch: Batch) -> Batch:
         """What the model reads when half of the target is written: the source and BOS, that half, then [MASK]."""
-        present = full(pairs.target, pairs.target_mask)
+        present = full(batch.target, batch.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
-        source, source_mask = _ended(pairs.source, pairs.source_mask)
-        canvas = _canvas(pairs.target.masked_fill(late, MASK), pairs.target_mask, model.canvas)
-        return Pairs(source, canvas, source_mask, None)
+        source, source_mask = _ended(batch.source, batch.source_mask)
+        canvas = _canvas(batch.target.masked_fill(late, MASK), batch.target_mask, model.canvas)
+        return Batch(source, canvas, source_mask, None)
 
     def generate(
         self,
         model: Any,
         source: Tensor,
         source_mask: Tensor | None,
-        answers: Tensor,
+        allowed_tokens: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
@@ -137,8 +126,8 @@ class Masked:
         """
         source, source_mask = _ended(source, source_mask)
         if decoding.strategy == "confident":
-            return in_rounds(model, source, source_mask, answers, decoding)
-        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
+            return in_rounds(model, source, source_mask, allowed_tokens, decoding)
+        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over what is hidden."""
@@ -152,30 +141,6 @@ class Masked:
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of writing a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
-
-    def _ask(
-        self,
-        model: Any,
-        pairs: Pairs,
-        target: Tensor,
-        generator: torch.Generator | None,
-        hidden_source: Tensor | None,
-    ) -> tuple[Asked, Tensor]:
-        """Hide some of the cells ``target`` (b, t), and the given ones of the source (b, s).
-
-        Returns what is asked, each hidden cell with the weight n / k, and the places of these among (b, t): (n,).
-        """
-        hidden, weights = self._hide(target, generator)
-        source, source_mask = _ended(pairs.source, pairs.source_mask)
-        if hidden_source is not None:
-            source = source.masked_fill(on_device(F.pad(hidden_source, (0, 1)), source), MASK)
-        written = pairs.target.masked_fill(on_device(hidden, source), MASK)
-        canvas = _canvas(written, pairs.target_mask, model.canvas)
-        read = None if hidden_source is None else places(F.pad(hidden_source, (0, 1)), source)
-        at = places(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source)
-        index = places(hidden, source)
-        labels, weights = pick(pairs.target, index), on_device(weights[hidden], source)
-        return Asked(source, canvas, source_mask, None, at, labels, weights, read), index
 
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""

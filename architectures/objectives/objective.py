@@ -1,58 +1,91 @@
 """Objectives: what is hidden in training, how a target is scored exactly, and how one is written.
 
-Targets (b, t) hold no BOS, END where they have one, and padding at the right (``target_mask``, None: none). ``answers``
-(v,) marks the tokens that a target may use; probabilities of targets are over these alone.
+Targets (b, t) hold no BOS, END where they have one, and padding at the right (``target_mask``, None: none).
+``allowed_tokens`` (v,) marks the tokens that a target may use; probabilities of targets are over these alone.
 
     target            the  cat  sat  END
     Causal reads      BOS  the  cat  sat         and predicts the row above, left to right
     Masked reads      the  [M]  [M]  END  [M]    and predicts the hidden cells; the canvas goes on past END
+
+A training step is two lines: ``inputs = objective.prepare(model, batch, generator, native)`` draws what is hidden, in
+the host's memory, and ``objective.loss(model, inputs, allowed_tokens)`` is the loss that the model has on it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from archbench.architectures.components.numbers import Amount, Flops
-from archbench.architectures.components.states import Places, States
+from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.kernels import cross_entropy
 from archbench.architectures.objectives.generate import Decoding
 
 LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
 
 
-class Pairs(NamedTuple):
-    """A batch: source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding)."""
+class Batch(NamedTuple):
+    """Source (b, s) and target (b, t) token ids, padded at the right, and their masks (None: no padding)."""
 
     source: Tensor
     target: Tensor
     source_mask: Tensor | None = None
     target_mask: Tensor | None = None
 
+    @property
+    def source_lengths(self) -> NDArray[np.int64]:
+        """Tokens of each source (b,)."""
+        return _lengths(self.source, self.source_mask)
 
-class Sent(Pairs):
-    """A batch on a device; ``masks`` are its two masks in the host's memory, so that nobody waits to read them.
+    @property
+    def target_lengths(self) -> NDArray[np.int64]:
+        """Tokens of each target, END counted (b,)."""
+        return _lengths(self.target, self.target_mask)
 
-    What is made of it with ``_replace`` has no ``masks`` of its own.
-    """
+    @property
+    def tokens(self) -> int:
+        """Tokens of sources and targets, END counted, padding not."""
+        return sum(t.numel() if mask is None else int(mask.sum()) for t, mask in self._parts())
 
-    masks: tuple[Tensor | None, Tensor | None] | None = None
+    @property
+    def cells(self) -> int:
+        """Cells of both rectangles, padding counted."""
+        return self.source.numel() + self.target.numel()
 
-    @classmethod
-    def of(cls, pairs: Pairs, masks: tuple[Tensor | None, Tensor | None]) -> Sent:
-        sent = cls(*pairs)
-        sent.masks = masks
-        return sent
+    def real(self) -> tuple[Tensor, Tensor]:
+        """Which positions of the source (b, s) and of the target (b, t) are no padding, in the host's memory."""
+        source, target = (
+            torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask.bool().cpu()
+            for tokens, mask in self._parts()
+        )
+        return source, target
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+
+    def split(self, parts: int) -> Iterator[Batch]:
+        """The same rows in ``parts`` batches, or in as many as there are rows."""
+        rows = -(-len(self.target) // parts)
+        for begin in range(0, len(self.target), rows):
+            yield Batch(*(None if part is None else part[begin : begin + rows] for part in self))  # type: ignore[arg-type]
+
+    def _parts(self) -> tuple[tuple[Tensor, Tensor | None], ...]:
+        return (self.source, self.source_mask), (self.target, self.target_mask)
 
 
-class Asked(NamedTuple):
-    """What a model reads in training, and what it is to tell: all that a loss takes besides the weights, as tensors.
+class LossInputs(NamedTuple):
+    """What a model reads in a training step, and what it is to predict: all that a loss takes besides the weights.
 
     ``source`` (b, s) and ``target`` (b, t) with their masks are read as they are. Of the target's states those at
-    ``at`` (n,), counted row by row, predict ``labels`` (n,) with ``weights`` (n,) or (1,); likewise, where there are
-    any, those of the source.
+    ``at`` (n,), counted row by row, predict ``labels`` (n,); likewise, where there are any, those of the source. The
+    loss is the weighted sum of negative log-likelihoods: a token of a target weighs 1 on average, ``row_tokens`` (b,)
+    counts those of each row, in the host's memory. ``weights`` (n,) are fixed before a batch is split, so that the
+    losses of its parts add up.
     """
 
     source: Tensor
@@ -62,30 +95,71 @@ class Asked(NamedTuple):
     at: Tensor
     labels: Tensor
     weights: Tensor
+    row_tokens: Tensor
     source_at: Tensor | None = None
     source_labels: Tensor | None = None
     source_weights: Tensor | None = None
 
-    def read(self, model: Any) -> States:
-        """The states that are to predict something: (m, d) of the source, (n, d) of the target."""
-        at = Places(self.source_at, self.at)
-        states: States = model.hidden(self.source, self.target, self.source_mask, self.target_mask, at)
-        return states
+    @property
+    def tokens(self) -> int:
+        """Tokens of the targets, END counted: what a loss is divided by."""
+        return int(self.row_tokens.sum())
 
-    def loss(self, model: Any, answers: Tensor, smoothing: float) -> Tensor:
-        """The weighted sum of negative log-likelihoods in nats, of the target over ``answers`` (v,)."""
-        states = self.read(model)
-        loss = loss_of(model, states.target, self.labels, self.weights, answers, smoothing)
-        if self.source_labels is None or self.source_weights is None or states.source is None:
-            return loss
-        return loss + loss_of(model, states.source, self.source_labels, self.source_weights, None, smoothing)
+    @property
+    def states(self) -> StateIndex:
+        """The positions that predict something."""
+        return StateIndex(self.source_at, self.at)
+
+    def to(self, device: torch.device) -> LossInputs:
+        """The same on a device; a GPU copies it without being waited for."""
+
+        def moved(part: Any) -> Any:
+            if not isinstance(part, Tensor) or part.device == device:
+                return part
+            return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)
+
+        return LossInputs(*map(moved, self))._replace(row_tokens=self.row_tokens)
+
+    def split(self, parts: int) -> Iterator[LossInputs]:
+        """The same rows in ``parts``, or in as many as there are rows, for gradient accumulation."""
+        if parts == 1:
+            yield self
+            return
+        rows = -(-len(self.target) // parts)
+        for begin in range(0, len(self.target), rows):
+            yield self._rows(begin, min(begin + rows, len(self.target)))
+
+    def _rows(self, begin: int, end: int) -> LossInputs:
+        def rows(part: Any) -> Any:
+            return None if part is None else part[begin:end]
+
+        width, source_width = self.target.shape[1], self.source.shape[1]
+        predicted = _between(self.at, begin * width, end * width)
+        part = LossInputs(
+            rows(self.source),
+            rows(self.target),
+            rows(self.source_mask),
+            rows(self.target_mask),
+            at=self.at[predicted] - begin * width,
+            labels=self.labels[predicted],
+            weights=self.weights[predicted],
+            row_tokens=rows(self.row_tokens),
+        )
+        if self.source_at is None or self.source_labels is None or self.source_weights is None:
+            return part
+        predicted = _between(self.source_at, begin * source_width, end * source_width)
+        return part._replace(
+            source_at=self.source_at[predicted] - begin * source_width,
+            source_labels=self.source_labels[predicted],
+            source_weights=self.source_weights[predicted],
+        )
 
 
 class Objective(Protocol):
-    """The training loss, the exact likelihood and the writing of a target, for one way of hiding it.
+    """A way of hiding targets: the training loss, the exact likelihood, and the writing of a target.
 
-    ``loss``, ``log_likelihood`` and ``bound`` read targets; ``generate`` gets sources alone, so that no answer can be
-    copied from its reference.
+    ``prepare`` and ``log_likelihood`` read targets; ``generate`` gets sources alone, so that no answer can be copied
+    from its reference.
     """
 
     @property
@@ -98,26 +172,22 @@ class Objective(Protocol):
         """Whether the estimate is of a bound on -log p."""
         ...
 
-    def loss(
-        self,
-        model: Any,
-        pairs: Pairs,
-        answers: Tensor,
-        generator: torch.Generator | None = None,
-        native: bool = False,
-        smoothing: float = 0.0,
-    ) -> Tensor: ...
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs: ...
 
-    def log_likelihood(self, model: Any, pairs: Pairs, answers: Tensor) -> tuple[Tensor, Tensor]: ...
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor: ...
 
-    def shown(self, model: Any, pairs: Pairs) -> Pairs: ...
+    def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+        """Nats (b,) and tokens (b,) of every target; in more ``parts`` it takes less memory."""
+        ...
+
+    def visible(self, model: Any, batch: Batch) -> Batch: ...
 
     def generate(
         self,
         model: Any,
         source: Tensor,
         source_mask: Tensor | None,
-        answers: Tensor,
+        allowed_tokens: Tensor,
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
@@ -129,48 +199,82 @@ class Objective(Protocol):
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount: ...
 
-    def estimate(
-        self, model: Any, pairs: Pairs, answers: Tensor, generator: torch.Generator, draws: int
-    ) -> Tensor | None: ...
+
+def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The weighted sum of negative log-likelihoods in nats: of target tokens over those allowed, of source tokens."""
+    states = hidden_states(model, inputs)
+    loss = _weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)
+    if inputs.source_labels is None or inputs.source_weights is None or states.source is None:
+        return loss
+    return loss + _weighted(model, states.source, inputs.source_labels, inputs.source_weights, None, smoothing)
 
 
-@runtime_checkable
-class Asks(Protocol):
-    """An objective that can say what a loss takes before a model reads it: its loss is that of ``asked``."""
-
-    def asked(self, model: Any, pairs: Pairs, generator: torch.Generator | None, native: bool) -> Asked: ...
-
-
-def present(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Which positions of the source (b, s) and of the target (b, t) are real, in the host's memory."""
-    sent = pairs.masks if isinstance(pairs, Sent) else None
-    held = sent or (pairs.source_mask, pairs.target_mask)
-    source, target = (
-        torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask.cpu()
-        for tokens, mask in zip((pairs.source, pairs.target), held, strict=True)
-    )
-    return source, target
+def hidden_states(model: Any, inputs: LossInputs) -> States:
+    """The states that predict something: (m, d) of the source, (n, d) of the target."""
+    states: States = model.hidden(inputs.source, inputs.target, inputs.source_mask, inputs.target_mask, inputs.states)
+    return states
 
 
-def places(chosen: Tensor, like: Tensor) -> Tensor:
-    """Positions that are chosen on the host (b, n), counted row by row, as indices (m,) on the device of ``like``."""
-    return on_device(chosen.flatten().nonzero().squeeze(1), like)
-
-
-def on_device(held: Tensor, like: Tensor) -> Tensor:
-    """A tensor of the host on the device of ``like``, for which nothing there is waited for."""
-    return held.pin_memory().to(like.device, non_blocking=True) if like.is_cuda else held.to(like.device)
-
-
-def loss_of(
-    model: Any, states: Tensor, labels: Tensor, weights: Tensor, answers: Tensor | None, smoothing: float
+def mean_loss(
+    model: Any,
+    batch: Batch,
+    allowed_tokens: Tensor,
+    generator: torch.Generator | None = None,
+    native: bool = False,
+    smoothing: float = 0.0,
+    objective: Objective | None = None,
 ) -> Tensor:
-    """Sum of the negative log-likelihoods of ``labels`` (n,) after ``states`` (n, d), weighted by (n,) or (1,)."""
+    """The training loss of a batch per target token, in nats; ``objective`` defaults to the model's own."""
+    objective = objective or model.objective
+    inputs = objective.prepare(model, batch, generator, native)
+    return objective.loss(model, inputs, allowed_tokens, smoothing) / inputs.tokens
+
+
+@torch.no_grad()
+def estimate(
+    model: Any,
+    batch: Batch,
+    allowed_tokens: Tensor,
+    generator: torch.Generator | None,
+    draws: int,
+    parts: int = 1,
+    objective: Objective | None = None,
+) -> Tensor:
+    """The mean loss of each target over ``draws`` of what is hidden: nats (b,), read in ``parts`` of the rows.
+
+    Where the objective is ``bounded`` it estimates the any-order bound on -log p.
+    """
+    objective, total = objective or model.objective, []
+    for _ in range(draws):
+        inputs = objective.prepare(model, batch, generator, False)
+        total.append(torch.cat([_row_losses(model, part, allowed_tokens) for part in inputs.split(parts)]))
+    return torch.stack(total).mean(0)
+
+
+def _row_losses(model: Any, inputs: LossInputs, allowed_tokens: Tensor) -> Tensor:
+    """The weighted loss of each row's target (b,), in float64."""
+    states, rows = hidden_states(model, inputs).target, inputs.at // inputs.target.shape[1]
+    total = torch.zeros(len(inputs.target), dtype=torch.float64, device=inputs.target.device)
+    for part in in_parts(len(inputs.labels), len(allowed_tokens)):
+        nats = cross_entropy.plain(model.logits(states[part]), inputs.labels[part], allowed_tokens, 0.0)
+        total.index_add_(0, rows[part], (nats * inputs.weights[part]).double())
+    return total
+
+
+def _weighted(
+    model: Any, states: Tensor, labels: Tensor, weights: Tensor, allowed_tokens: Tensor | None, smoothing: float
+) -> Tensor:
+    """Sum of the negative log-likelihoods of ``labels`` (n,) after ``states`` (n, d), weighted by (n,)."""
     product = model.product(states)
     if product is not None:
         vectors, matrix, bias = product
-        return cross_entropy.total(vectors, matrix, bias, labels, weights, answers, smoothing)
-    return (cross_entropy.plain(model.logits(states), labels, answers, smoothing) * weights).sum()
+        return cross_entropy.total(vectors, matrix, bias, labels, weights, allowed_tokens, smoothing)
+    return (cross_entropy.plain(model.logits(states), labels, allowed_tokens, smoothing) * weights).sum()
+
+
+def index_of(chosen: Tensor, like: Tensor) -> Tensor:
+    """Positions that are chosen on the host (b, n), counted row by row, as indices (m,) on the device of ``like``."""
+    return chosen.flatten().nonzero().squeeze(1).to(like.device)
 
 
 def in_parts(rows: int, logits: int) -> list[slice]:
@@ -179,15 +283,27 @@ def in_parts(rows: int, logits: int) -> list[slice]:
     return [slice(begin, begin + most) for begin in range(0, rows, most)]
 
 
-def log_softmax(logits: Tensor, answers: Tensor) -> Tensor:
-    """Log-probabilities (..., v) in float32 over ``answers`` (v,); the rest is impossible."""
-    return logits.float().masked_fill(~answers, float("-inf")).log_softmax(-1)
+def log_softmax(logits: Tensor, allowed_tokens: Tensor) -> Tensor:
+    """Log-probabilities (..., v) in float32 over the tokens that are allowed (v,); the rest is impossible."""
+    return logits.float().masked_fill(~allowed_tokens, float("-inf")).log_softmax(-1)
 
 
-def evenly(labels: Tensor) -> Tensor:
-    """The weight (1,) that makes a sum over labels (n,) their mean."""
-    return torch.full((1,), 1.0 / max(len(labels), 1), device=labels.device)
+def equal_shares(labels: Tensor, tokens: Tensor) -> Tensor:
+    """Weights (m,) of source labels (m,) that together weigh as much as ``tokens`` () of the targets."""
+    return (tokens / max(len(labels), 1)).float().expand(len(labels)).to(labels.device)
 
 
 def tripled(forward: Flops) -> Flops:
     return Flops(3.0 * forward.executed, 3.0 * forward.model)
+
+
+def _lengths(tokens: Tensor, mask: Tensor | None) -> NDArray[np.int64]:
+    if mask is None:
+        return np.full(len(tokens), tokens.shape[1], dtype=np.int64)
+    return mask.sum(1).cpu().numpy()
+
+
+def _between(index: Tensor, begin: int, end: int) -> slice:
+    """Where the values ``begin`` to ``end`` stand in an ascending index."""
+    first, last = torch.searchsorted(index, torch.tensor([begin, end])).tolist()
+    return slice(first, last)

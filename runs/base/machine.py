@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from archbench.architectures.components.attention import Attention, View
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.norm import LayerNorm
 from archbench.architectures.components.numbers import causal
@@ -124,7 +124,7 @@ def training_rate(on: str, bf16: bool) -> float:
 
     def step() -> None:
         with torch.autocast(on, torch.bfloat16, enabled=bf16):
-            y = block(x, View(places, places, causal=True))[0].float().sum()
+            y = block(x, AttentionContext(places, places, causal=True))[0].float().sum()
         torch.autograd.backward(y)
         y.item()
 

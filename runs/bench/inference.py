@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from archbench.architectures.objectives.generate import Decoding
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import alternate
 from archbench.runs.bench.setting import DisagreementError, Found, Setting, found
 from archbench.runs.bench.sides import every_token
-from archbench.runs.training.batches import Batch, collate, fixed
-from archbench.runs.training.step import pairs
+from archbench.runs.training.batches import collate, fixed
 from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.example import BOS, END, MASK, PAD, SPECIALS
 from archbench.tasks.base.values import Examples
@@ -54,7 +54,7 @@ def our_scores(model: Any, examples: Examples, count: int, vocabulary: int, devi
     """Log-likelihoods (count,) in nats as our scoring loop finds them: similar lengths together."""
     scores, answers = np.zeros(count), every_token(vocabulary, device)
     for index, batch in fixed(examples, np.arange(count), SCORING_TOKENS[device]):
-        scores[index] = model.objective.log_likelihood(model, pairs(batch.to(device)), answers)[0].cpu().numpy()
+        scores[index] = model.objective.log_likelihood(model, batch.to(device), answers)[0].cpu().numpy()
     return scores
 
 

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch.profiler import record_function
 
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import Work, alternate
 from archbench.runs.bench.setting import Found, Setting, found
 from archbench.runs.bench.shapes import Shape
 from archbench.runs.bench.sides import PROGRESS, TheirStepper, stepper
 from archbench.runs.bench.windows import IGNORED
-from archbench.runs.training.batches import Batch, Stream
+from archbench.runs.training.batches import Stream
 from archbench.runs.training.step import Stepper
 from archbench.tasks.base.example import BOS, MASK, PAD, SPECIALS, Example
 from archbench.tasks.base.values import Examples, Prepared
@@ -62,7 +63,7 @@ def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
 
     def work() -> float:
         with record_function(DATA):
-            batch = mine.ready(next(batches))
+            batch = next(batches)
         mine.step(batch, 0, PROGRESS).loss.item()
         return batch.tokens
 

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.bench.shapes import Shape
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import optimizer
-from archbench.runs.training.batches import Batch
-from archbench.runs.training.step import Stepper, mixed, pairs
+from archbench.runs.training.step import Stepper, TrainingStep, mixed
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
 PROGRESS = 0.5  # into the budget, of every step: one learning rate
@@ -46,7 +45,7 @@ def stepper(model: Any, where: Where, shape: Shape) -> Stepper:
     training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
     return Stepper(
-        model=model,
+        step_module=TrainingStep(model, model.objective, every_token(shape.vocabulary, where.device)),
         optimizer=optimizer.build(model, training, where.device),
         prepared=unread,
         training=training,
@@ -54,7 +53,6 @@ def stepper(model: Any, where: Where, shape: Shape) -> Stepper:
         seed=0,
         device=torch.device(where.device),
         bf16=where.bf16,
-        answers=every_token(shape.vocabulary, where.device),
     )
 
 
@@ -85,10 +83,10 @@ def every_token(vocabulary: int, device: str) -> Tensor:
 def our_loss(model: Any, batch: Batch, where: Where, bf16: bool) -> float:
     """Loss of the batch with the draws of step 0, in nats."""
     generator = torch.Generator().manual_seed(mixed(0, 0, 1))
-    moved = pairs(batch.to(where.device))
+    moved = batch.to(where.device)
     answers = every_token(len(model.embedding.weight), where.device)
     with where.autocast(bf16):
-        return float(model.train().objective.loss(model, moved, answers, generator))
+        return float(mean_loss(model.train(), moved, answers, generator))
 
 
 @torch.no_grad()
@@ -97,14 +95,14 @@ def their_loss(model: Any, inputs: Inputs, where: Where, bf16: bool) -> float:
         return float(model.train()(**inputs).loss)
 
 
-def tokens_read(model: Any, given: Pairs) -> Tensor:
+def tokens_read(model: Any, given: Batch) -> Tensor:
     """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
     seen: list[Tensor] = []
     hook = model.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     answers = every_token(len(model.embedding.weight), str(given.target.device))
     try:
         with torch.no_grad():
-            model.objective.loss(model, given, answers, torch.Generator().manual_seed(mixed(0, 0, 1)))
+            mean_loss(model, given, answers, torch.Generator().manual_seed(mixed(0, 0, 1)))
     finally:
         hook.remove()
     return seen[0]

@@ -13,11 +13,11 @@ from unittest import mock
 
 import torch
 
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench import windows
 from archbench.runs.bench.pairing import Work, alternate
 from archbench.runs.bench.setting import DisagreementError, Found, Setting, found
 from archbench.runs.bench.sides import CLOSE, PROGRESS, TheirStepper, our_loss, stepper, their_loss
-from archbench.runs.training.batches import Batch
 from archbench.runs.training.compiled import compile_blocks
 
 COMPILED = "ours, compiled"

@@ -8,14 +8,12 @@ t5        a b  -> c d              a b           c d              half source, h
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.shapes import Shape
 from archbench.runs.bench.sides import tokens_read
-from archbench.runs.training.batches import Batch
-from archbench.runs.training.step import pairs
 from archbench.tasks.base.example import BOS, MASK, SPECIALS
 
 IGNORED = -100  # a label without loss, in transformers
@@ -38,7 +36,7 @@ def labelled(model: str, shape: Shape, rows: int) -> Batch:
 
 def first_row(batch: Batch) -> Batch:
     """A batch of the first row alone."""
-    return Batch(batch.source[:1], batch.target[:1], None, None, batch.source_lengths[:1], batch.target_lengths[:1])
+    return Batch(batch.source[:1], batch.target[:1])
 
 
 def their_inputs(model: str, batch: Batch, ours: Any = None) -> dict[str, Tensor]:
@@ -51,7 +49,7 @@ def their_inputs(model: str, batch: Batch, ours: Any = None) -> dict[str, Tensor
     if model == "t5":
         return {"input_ids": source, "labels": target}
     if model == "bert":
-        read = _half_hidden(source, bos, target) if ours is None else tokens_read(ours, pairs(batch))
+        read = _half_hidden(source, bos, target) if ours is None else tokens_read(ours, batch)
         return _masked(read, source.shape[1] + 1, target)
     labels = torch.cat([torch.full_like(source, IGNORED), target], 1)
     read = torch.cat([source, bos, target[:, :-1]], 1)
@@ -65,8 +63,7 @@ def moved(inputs: dict[str, Tensor], device: str) -> dict[str, Tensor]:
 def _batch(rows: int, source: int, target: int, vocabulary: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(len(SPECIALS), vocabulary, (rows, source + target), generator=generator)
-    lengths = np.full(rows, source, dtype=np.int64), np.full(rows, target, dtype=np.int64)
-    return Batch(tokens[:, :source].contiguous(), tokens[:, source:].contiguous(), None, None, *lengths)
+    return Batch(tokens[:, :source].contiguous(), tokens[:, source:].contiguous())
 
 
 def _half_hidden(source: Tensor, bos: Tensor, target: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archbench.architectures import probes
 from archbench.architectures.components.attention import Attention
+from archbench.architectures.objectives.objective import estimate
 from archbench.runs.inside.reading import Reading, read
 from archbench.runs.inside.subject import Subject, batch
 from archbench.tasks.base.example import BOS, END, MASK, PAD
@@ -168,7 +169,7 @@ def losses(subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]) -> Te
         if subject.exact:
             nats = -model.objective.log_likelihood(model, moved, subject.run.answers)[0]
         else:
-            nats = model.objective.estimate(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
+            nats = estimate(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
     found: Tensor = nats / lengths
     return found
 

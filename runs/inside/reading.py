@@ -27,7 +27,7 @@ class Reading:
 def read(subject: Subject, pair: tuple[list[int], list[int]]) -> Reading:
     """Reads one example as its objective shows it to the model."""
     model = subject.run.model
-    shown = model.objective.shown(model, batch([pair]))
+    shown = model.objective.visible(model, batch([pair]))
     with probes.watched(model) as layers:
         model.hidden(*shown)
     source, target = shown.source[0].tolist(), shown.target[0].tolist()

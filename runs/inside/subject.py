@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.validation import nearest, shown
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
@@ -63,10 +63,10 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Sub
     return Subject(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
 
 
-def batch(pairs: Sequence[Pair]) -> Pairs:
+def batch(pairs: Sequence[Pair]) -> Batch:
     """Examples as one batch, padded at the right."""
     (source, source_mask), (target, target_mask) = (_padded([pair[side] for pair in pairs]) for side in (0, 1))
-    return Pairs(source, target, source_mask, target_mask)
+    return Batch(source, target, source_mask, target_mask)
 
 
 def spelled(tokenizer: Tokenizer, token: int) -> str:

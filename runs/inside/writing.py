@@ -11,7 +11,7 @@ from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
 from archbench.architectures.objectives.generate import truncate
-from archbench.architectures.objectives.objective import log_softmax
+from archbench.architectures.objectives.objective import log_softmax, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.weights import unpacked
 from archbench.runs.inside import heads
@@ -34,7 +34,7 @@ RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alo
 def probabilities(subject: Subject, pair: Pair) -> Tensor:
     """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
     model, target = subject.run.model, pair[1]
-    shown = model.objective.shown(model, batch([pair]))
+    shown = model.objective.visible(model, batch([pair]))
     cache = model.prefill(shown.source if shown.source.shape[1] else None, None)
     tokens = torch.tensor([[BOS, *target[:-1]]])
     logits, _ = model.decode(tokens, cache)
@@ -171,7 +171,7 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
 def _trained_loss(subject: Subject) -> Tensor:
     model = subject.run.model
     generator = torch.Generator().manual_seed(0)
-    loss: Tensor = model.objective.loss(model, batch([subject.text]), subject.run.answers, generator, False, 0.0)
+    loss: Tensor = mean_loss(model, batch([subject.text]), subject.run.answers, generator, False, 0.0)
     return loss
 
 

@@ -94,10 +94,10 @@ def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
     machine.attention(work.device)
     stream = stepper.stream(tokens=2**60)
     for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):
-        stepper.step(stepper.ready(batch), 0, 0.1).loss.item()
+        stepper.step(batch, 0, 0.1).loss.item()
     tokens, start = 0, time.perf_counter()
     for number, (batch, _) in enumerate(stream.start()):
-        stepped = stepper.step(stepper.ready(batch), number, 0.1)
+        stepped = stepper.step(batch, number, 0.1)
         tokens += batch.tokens
         if number % READ_STEPS[work.device]:
             continue

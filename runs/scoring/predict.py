@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
@@ -118,7 +118,7 @@ def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
 @torch.no_grad()
 def _classified(model: Any, tokenizer: Tokenizer, source: torch.Tensor, answers: torch.Tensor, cut: int) -> Answer:
     ids = answers.nonzero().squeeze(1)
-    many = Pairs(source.expand(len(ids), -1), ids[:, None])
+    many = Batch(source.expand(len(ids), -1), ids[:, None])
     nats, _ = model.objective.log_likelihood(model, many, answers)
     ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)

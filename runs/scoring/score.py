@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from archbench.architectures.objectives import generate, objective
+from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base.messages import Interrupted, Progress
 from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import collate_sources, fixed
-from archbench.runs.training.step import mixed, pairs
+from archbench.runs.training.step import mixed
 from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
@@ -40,7 +41,7 @@ class Scored:
 
 
 class Scorer:
-    """Scores one model; ``answers`` (v,) are the tokens that an answer may use."""
+    """Scores one model; ``allowed`` (v,) are the tokens that an answer may use."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Scorer:
     ) -> None:
         self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
         self.notify, self.stop = notify, stop
-        self.answers = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        self.allowed = torch.from_numpy(np.asarray(prepared.answers)).to(device)
 
     @torch.no_grad()
     def score(self, examples: Examples, answering: bool = True) -> Scored:
@@ -99,11 +100,10 @@ class Scorer:
         estimate = np.zeros(len(examples)) if self._estimated() else None
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
             self._pause(done, len(examples))
-            moved = pairs(batch.to(self.device))
-            nats[index] = -grad_accumulation.fitting(self.model, partial(self._likelihood, moved)).cpu().numpy()
+            moved = batch.to(self.device)
+            nats[index] = -grad_accumulation.fitting(partial(self._likelihood, moved)).cpu().numpy()
             if estimate is not None:
-                found = grad_accumulation.fitting(self.model, partial(self._estimate, moved, number))
-                estimate[index] = found.cpu().numpy()
+                estimate[index] = grad_accumulation.fitting(partial(self._estimate, moved, number)).cpu().numpy()
             done += len(index)
         return nats, estimate
 
@@ -130,21 +130,21 @@ class Scorer:
                 answers[row] = tokens.cpu().numpy().astype(np.int32)
         return answers
 
-    def _likelihood(self, batch: objective.Pairs) -> Tensor:
-        found: Tensor = self.model.objective.log_likelihood(self.model, batch, self.answers)[0]
-        return found
+    def _likelihood(self, batch: Batch, parts: int) -> Tensor:
+        more = (parts,) if parts > 1 else ()  # an objective of the user's may not know them
+        nats: Tensor = self.model.objective.log_likelihood(self.model, batch, self.allowed, *more)[0]
+        return nats
 
-    def _estimate(self, batch: objective.Pairs, number: int) -> Tensor:
-        generator = torch.Generator().manual_seed(mixed(self.seed, number))
-        found: Tensor = self.model.objective.estimate(self.model, batch, self.answers, generator, DRAWS)
-        return found
+    def _estimate(self, batch: Batch, number: int, parts: int) -> Tensor:
+        drawn = torch.Generator().manual_seed(mixed(self.seed, number))
+        return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts)
 
     def _written(
         self, number: int, decoding: generate.Decoding, source: Tensor, source_mask: Tensor | None
     ) -> list[Tensor]:
         generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
         written: list[Tensor] = self.model.objective.generate(
-            self.model, source, source_mask, self.answers, decoding, generator
+            self.model, source, source_mask, self.allowed, decoding, generator
         )
         return written
 

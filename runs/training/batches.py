@@ -6,7 +6,7 @@ so that little is padded; padding stands on the right.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import PAD, Example
 
 Indices = NDArray[np.int64]
@@ -41,46 +42,6 @@ class Gathers(Protocol):
     def gather(self, indices: Indices, /) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Sources (b, s) and targets (b, t), int64, right padded with PAD; a mask is None where nothing is padded.
-
-    Lengths are those of the examples, in the order of the rows.
-    """
-
-    source: Tensor
-    target: Tensor
-    source_mask: Tensor | None
-    target_mask: Tensor | None
-    source_lengths: NDArray[np.int64]
-    target_lengths: NDArray[np.int64]
-
-    @property
-    def tokens(self) -> int:
-        """Data tokens: source and target, END counted, padding not."""
-        return int(self.source_lengths.sum() + self.target_lengths.sum())
-
-    @property
-    def processed(self) -> int:
-        """Cells of both rectangles, padding counted."""
-        return self.source.numel() + self.target.numel()
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch on `device`; from pinned memory without blocking, where wanted."""
-        if torch.device(device) == self.source.device:
-            return self
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pinned(self) -> "Batch":
-        """The same batch in memory that a GPU copies from by itself."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        names = ("source", "target", "source_mask", "target_mask")
-        changed = {name: None if (t := getattr(self, name)) is None else change(t) for name in names}
-        return replace(self, **changed)  # type: ignore[arg-type]  # the values have their fields' types
-
-
 def collate(examples: Examples, indices: Indices) -> Batch:
     """The examples at `indices` (b,) as one batch, in that order."""
     if isinstance(examples, Gathers):
@@ -89,10 +50,9 @@ def collate(examples: Examples, indices: Indices) -> Batch:
         chosen = [examples[int(index)] for index in indices]
         sources = np.concatenate([example.source for example in chosen])
         targets = np.concatenate([example.target for example in chosen])
-    source_lengths, target_lengths = examples.source_lengths[indices], examples.target_lengths[indices]
-    source, source_mask = _pad(sources, source_lengths)
-    target, target_mask = _pad(targets, target_lengths)
-    return Batch(source, target, source_mask, target_mask, source_lengths, target_lengths)
+    source, source_mask = _pad(sources, examples.source_lengths[indices])
+    target, target_mask = _pad(targets, examples.target_lengths[indices])
+    return Batch(source, target, source_mask, target_mask)
 
 
 def collate_sources(examples: Examples, indices: Indices) -> tuple[Tensor, Tensor | None]:

@@ -29,7 +29,10 @@ def chosen(training: Training, device: str, flops: float) -> Training:
 
 
 def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
-    """Compile every block of ``model`` in place, for any lengths; False, and a line, where no compiler is found."""
+    """Have stacks train with compiled blocks, for any lengths; False, and a line, where no compiler is found.
+
+    Validation and writing, which have shapes of their own, call the blocks as they are.
+    """
     device = next(model.parameters()).device.type
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     lacking = f"no {missing} here" if (missing := _missing(device)) else _tried(device)
@@ -37,21 +40,14 @@ def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
         say(f"training.compile: {lacking}; training goes on without compiling")
         return False
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
-    for block in model.modules():
-        if isinstance(block, Block):
-            _compile(block)
+    for stack in model.modules():
+        if isinstance(stack, Stack):
+            stack.call = torch.compile(_call, dynamic=True)
     return True
 
 
-def _compile(block: Block) -> None:
-    """What `block.compile` does, for training alone: validation and writing have cases of their own to compile."""
-    plain = block._call_impl
-    fast = torch.compile(plain, dynamic=True)
-
-    def call(*inputs: Any, **named: Any) -> Any:
-        return (fast if torch.is_grad_enabled() else plain)(*inputs, **named)
-
-    block._compiled_call_impl = call
+def _call(block: Block, *inputs: Any, **named: Any) -> Any:
+    return block(*inputs, **named)
 
 
 def _missing(device: str) -> str:

@@ -1,26 +1,19 @@
-"""Gradient accumulation where a batch does not fit into memory: rows are read a micro-batch at a time.
+"""Gradient accumulation: where a batch does not fit into memory, its rows are read in parts, one after another.
 
-The objective still sees the whole batch: what it hides and what it divides by stay the same, so that the gradient is
-that of the whole batch up to rounding (dropout aside, which falls on other elements). States of a micro-batch are
-computed once without what a backward pass needs, and again when its turn in the backward pass comes (1604.06174), so
-that only one micro-batch's activations exist at a time.
+What is hidden and what weighs how much is decided for the whole batch before, so that the gradients of the parts add up
+to that of the batch, up to rounding (dropout aside, which falls on other elements).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from itertools import repeat
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
-
-from archbench.architectures.components.states import Places, States
 
 Result = TypeVar("Result")
-MOST = 4096  # micro-batches of one batch
+MOST = 4096  # parts of one batch
 
 # What PyTorch's CPU allocator and cuBLAS raise instead of torch.OutOfMemoryError.
 WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
@@ -33,26 +26,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
 
 
-def fitting(model: Any, call: Callable[[], Result]) -> Result:
-    """What ``call`` gives; where memory does not suffice it reads more and more micro-batches, for this once.
+def fitting(call: Callable[[int], Result]) -> Result:
+    """What ``call`` gives for one part; where memory does not suffice, for two, four and more parts.
 
     Raises what PyTorch raises where that does not help either.
     """
-    before, parts = model.__dict__.get("hidden"), 1
-    try:
-        while True:
-            try:
-                return call()
-            except (RuntimeError, MemoryError) as error:
-                if parts >= MOST or not is_out_of_memory(error):
-                    raise
-            parts *= 2
-            release()
-            split(model, parts)
-    finally:
-        split(model, 1)
-        if before is not None:
-            model.__dict__["hidden"] = before
+    parts = 1
+    while True:
+        try:
+            return call(parts)
+        except (RuntimeError, MemoryError) as error:
+            if parts >= MOST or not is_out_of_memory(error):
+                raise
+        parts *= 2
+        release()
 
 
 def by_rows(
@@ -79,30 +66,3 @@ def release() -> None:
     """Give memory that PyTorch holds in reserve back to the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def split(model: Any, parts: int) -> None:
-    """Have ``model`` read every batch in ``parts`` micro-batches of rows; 1: whole again."""
-    model.__dict__.pop("hidden", None)
-    if parts > 1:
-        model.__dict__["hidden"] = partial(_hidden, model.hidden, parts)
-
-
-def _hidden(
-    whole: Callable[..., States],
-    parts: int,
-    source: Tensor | None,
-    target: Tensor,
-    source_mask: Tensor | None = None,
-    target_mask: Tensor | None = None,
-    at: Places | None = None,
-) -> States:
-    rows = -(-len(target) // parts)
-    cut = (
-        repeat(None) if given is None else torch.split(given, rows)
-        for given in (source, target, source_mask, target_mask)
-    )
-    read = partial(checkpoint, whole, use_reentrant=False) if torch.is_grad_enabled() else whole
-    pieces = [read(*piece) for piece in zip(*cut, strict=False)]
-    sources = [piece.source for piece in pieces if piece.source is not None]
-    return States(torch.cat(sources) if sources else None, torch.cat([piece.target for piece in pieces])).at(at)

@@ -8,17 +8,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.objectives.objective import Pairs, Sent
+from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import grad_accumulation, optimizer
-from archbench.runs.training.batches import Batch, Stream
+from archbench.runs.training.batches import Stream
 from archbench.runs.training.optimizer import Optimizer
 from archbench.tasks.base.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
+
+
+class TrainingStep(nn.Module):
+    """A model and its objective as one module, whose one call is the forward pass of a training step.
+
+        loss_sum, tokens = step(inputs)
+        (loss_sum / tokens).backward()
+
+    This is the module that ``torch.compile``, DDP and FSDP wrap. ``allowed_tokens`` (v,) are those that a target may
+    use, ``smoothing`` is that of labels (1512.00567).
+    """
+
+    allowed_tokens: Tensor
+
+    def __init__(self, model: nn.Module, objective: Objective, allowed_tokens: Tensor, smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.model, self.objective, self.smoothing = model, objective, smoothing
+        self.register_buffer("allowed_tokens", allowed_tokens, persistent=False)
+
+    def forward(self, inputs: LossInputs) -> tuple[Tensor, int]:
+        """The sum of the losses in nats (), and the number of target tokens that it is divided by."""
+        return self.objective.loss(self.model, inputs, self.allowed_tokens, self.smoothing), inputs.tokens
 
 
 class Stepped(NamedTuple):
@@ -30,9 +52,9 @@ class Stepped(NamedTuple):
 
 @dataclass
 class Stepper:
-    """A model on its device with its optimizer and its examples; ``parts`` micro-batches make a batch."""
+    """A model on its device with its optimizer and its examples; a batch is read in ``parts``."""
 
-    model: Any
+    step_module: TrainingStep
     optimizer: Optimizer
     prepared: Prepared
     training: Training
@@ -40,7 +62,6 @@ class Stepper:
     seed: int
     device: torch.device
     bf16: bool
-    answers: Tensor
     parts: int = 1
 
     @classmethod
@@ -59,69 +80,58 @@ class Stepper:
         """A new model, initialised from ``seed`` alone."""
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
-        return cls(
-            model,
-            optimizer.build(model, training, device),
-            prepared,
-            training,
-            native,
-            seed,
-            torch.device(device),
-            precision == "bf16",
-            torch.from_numpy(np.asarray(prepared.answers)).to(device),
-        )
+        allowed_tokens = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
+        chosen = optimizer.build(model, training, device)
+        return cls(step, chosen, prepared, training, native, seed, torch.device(device), precision == "bf16")
 
-    def ready(self, batch: Batch) -> Batch:
-        """A batch as ``step`` takes it, made ready ahead of it: pinned for a GPU."""
-        return batch.pinned() if self.device.type == "cuda" else batch
+    @property
+    def model(self) -> Any:
+        return self.step_module.model
+
+    @property
+    def allowed_tokens(self) -> Tensor:
+        return self.step_module.allowed_tokens
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: an order that depends on the seed and nothing else of the model."""
         return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
 
-    def split(self, parts: int) -> None:
-        """From now on a batch is read in ``parts`` micro-batches."""
-        self.parts = parts
-        grad_accumulation.split(self.model, parts)
-
     def step(self, batch: Batch, number: int, progress: float) -> Stepped:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
 
         All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. Where the
-        loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, micro-batches are
-        halved and the step begins again; raises what PyTorch raises where a single row does not fit.
+        loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, the batch is read
+        in twice as many parts and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
-        if not self.model.training:
-            self.model.train()
-        rate = optimizer.schedule(progress, self.training.warmup)
-        moved = Sent.of(pairs(batch.to(self.device, non_blocking=True)), (batch.source_mask, batch.target_mask))
-        stepped = self._tried(moved, number, rate)
-        while stepped is None:
+        if not self.step_module.training:
+            self.step_module.train()
+        drawn = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+        inputs = self.step_module.objective.prepare(self.model, batch, drawn, self.native)
+        loss = self._gradient(inputs, number)
+        while loss is None:
             self.optimizer.zero_grad()
             grad_accumulation.release()
-            self.split(2 * self.parts)
-            stepped = self._tried(moved, number, rate)
-        return stepped
+            self.parts *= 2
+            loss = self._gradient(inputs, number)
+        return Stepped(loss, self._update(optimizer.schedule(progress, self.training.warmup)))
 
-    def _tried(self, batch: Pairs, number: int, rate: float) -> Stepped | None:
-        """The step on a batch; None where memory does not suffice for the gradient of its micro-batches."""
+    def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
+        """The loss, whose gradient is now in the parameters; None where memory does not suffice for its parts."""
+        self._seed(number)
+        losses = []
         try:
-            loss = self._gradient(batch, number)
+            for part in inputs.split(self.parts):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                    loss_sum, _ = self.step_module(part.to(self.device))
+                loss = loss_sum / inputs.tokens
+                loss.backward()
+                losses.append(loss.detach())
         except (RuntimeError, MemoryError) as error:
-            if self.parts >= len(batch.target) or not grad_accumulation.is_out_of_memory(error):
+            if self.parts >= len(inputs.target) or not grad_accumulation.is_out_of_memory(error):
                 raise
             return None
-        return Stepped(loss, self._update(rate))
-
-    def _gradient(self, batch: Pairs, number: int) -> Tensor:
-        """Loss of a batch, and its gradient in the parameters."""
-        self._seed(number)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss: Tensor = self.model.objective.loss(
-                self.model, batch, self.answers, self._drawn(number), self.native, self.training.label_smoothing
-            )
-        torch.autograd.backward(loss)
-        return loss.detach()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _update(self, rate: float) -> Tensor:
         """Change the weights by their gradient, at ``rate`` times the recipe's; return its norm."""
@@ -132,21 +142,12 @@ class Stepper:
         self.optimizer.zero_grad()
         return norm
 
-    def _drawn(self, number: int) -> torch.Generator:
-        """What an objective draws from in step ``number``."""
-        return torch.Generator().manual_seed(mixed(self.seed, number, 1))
-
     def _seed(self, number: int) -> None:
         """Seed what dropout of step ``number`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
         seed = mixed(self.seed, number)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-
-
-def pairs(batch: Batch) -> Pairs:
-    """The tensors of a batch, as objectives take them."""
-    return Pairs(batch.source, batch.target, batch.source_mask, batch.target_mask)
 
 
 def mixed(*numbers: int) -> int:

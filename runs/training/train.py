@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Pairs
+from archbench.architectures.objectives.objective import Batch, estimate
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted, Notify, Progress, Said
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.training import checkpoint, grad_accumulation
-from archbench.runs.training.batches import Batch, Position, fixed
+from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import ahead
-from archbench.runs.training.step import READ_STEPS, Stepped, Stepper, mixed, pairs
+from archbench.runs.training.step import READ_STEPS, Stepped, Stepper, mixed
 from archbench.tasks.base.values import Examples
 
 EVALUATIONS = 12
@@ -107,7 +107,7 @@ class Training:
             self._evaluate()
         if self.state.diverged:
             return iter(())
-        batches = ((self.stepper.ready(batch), after) for batch, after in self.stream.start(self.state.position))
+        batches = self.stream.start(self.state.position)
         depth = AHEAD[self.stepper.device.type]
         return ahead(batches, depth) if depth else batches
 
@@ -170,7 +170,7 @@ class Training:
         state.executed_flops += float(np.sum(executed * rows))
         state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
         state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
-        state.cells += sum(batch.processed for batch in batches)
+        state.cells += sum(batch.cells for batch in batches)
 
     def _is_due(self) -> bool:
         """Whether the validation subset is to be measured after this step."""
@@ -184,7 +184,7 @@ class Training:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
         state, metric = self.state, self._metric()
         state.evaluated = state.step * EVALUATIONS // self.steps
-        value = validation_loss(self.stepper, self.validation, estimate=metric != "nll_per_token")
+        value = validation_loss(self.stepper, self.validation, estimated=metric != "nll_per_token")
         self._point("validation", metric, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
@@ -229,28 +229,28 @@ class Training:
         self.stepper.optimizer.load(found.tensors["optimizer"])
         self.best = {name: tensor.to(self.stepper.device) for name, tensor in found.tensors["best"].items()}
         self.state = State.from_json(found.state)
-        self.stepper.split(self.state.micro_batches)
+        self.stepper.parts = self.state.micro_batches
 
 
 @torch.no_grad()
-def validation_loss(stepper: Stepper, batches: list[Batch], estimate: bool) -> float:
+def validation_loss(stepper: Stepper, batches: list[Batch], estimated: bool) -> float:
     """Negative log-likelihood per target token in nats, or the objective's estimate over the same draws every time."""
-    model = stepper.model.eval()
+    model, allowed = stepper.model.eval(), stepper.allowed_tokens
     nats, tokens = 0.0, 0
 
-    def measured(moved: Pairs, number: int) -> Tensor:
+    def measured(batch: Batch, number: int, parts: int) -> Tensor:
         with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
-            if estimate:
-                generator = torch.Generator().manual_seed(mixed(0, number))
-                found: Tensor = model.objective.estimate(model, moved, stepper.answers, generator, BOUND_DRAWS)
-                return found
-            nats: Tensor = model.objective.log_likelihood(model, moved, stepper.answers)[0]
+            if estimated:
+                drawn = torch.Generator().manual_seed(mixed(0, number))
+                return estimate(model, batch, allowed, drawn, BOUND_DRAWS, parts)
+            more = (parts,) if parts > 1 else ()  # an objective of the user's may not know them
+            nats: Tensor = model.objective.log_likelihood(model, batch, allowed, *more)[0]
             return -nats
 
     for number, batch in enumerate(batches):
-        found = grad_accumulation.fitting(model, partial(measured, pairs(batch.to(stepper.device)), number))
-        possible = ~found.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
-        nats += found[possible].sum().item()
+        losses = grad_accumulation.fitting(partial(measured, batch.to(stepper.device), number))
+        possible = ~losses.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
+        nats += losses[possible].sum().item()
         tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())
     return nats / max(tokens, 1)
 

@@ -35,13 +35,13 @@ OPERATORS = (
                     ("self.segments[0]", "self.segments[0].detach()"),
                     ("self.transform(_x)", "self.transform({_x}).detach()"),
                     ("self._keys_and_values(_x)", "self._keys_and_values({_x}.detach())"),
-                    ("self.decoder.remember(states, queries)", "self.decoder.remember(states.detach(), queries)"),
+                    ("CrossAttentionCache(states, everything)", "CrossAttentionCache(states.detach(), everything)"),
                     ("model.product(states)", "model.product(states.detach())"),
                     ("KeyValues(k, v)", "KeyValues(k.detach(), v)"),
                     ("KeyValues(k, v)", "KeyValues(k, v.detach())"),
                     ("Product(_a, self.weight, self.bias)", "Product({_a}, self.weight.detach(), self.bias)"),
                     ("self.activation(gate) * up", "self.activation(gate).detach() * up"),
-                    ("self.bias.masked_fill(_a, _b)", "self.bias.detach().masked_fill({_a}, {_b})"),
+                    ("bias.masked_fill(_a, _b)", "bias.detach().masked_fill({_a}, {_b})"),
                 ]
             ),
             *each([("x + y", "x.detach() + y"), ("x + y", "x + y.detach()")], r"^norm:"),
@@ -169,7 +169,7 @@ OPERATORS = (
         "FLOPs count every product",
         (
             *each([("_a + _b", "{_a}"), ("_a + _b", "{_b}"), ("_a - _b", "{_a}")], COUNTING),
-            keyword("self.stack.flops", "picked", "None"),
+            keyword("self.stack.flops", "selected", "None"),
         ),
     ),
     Operator(

@@ -78,8 +78,10 @@ OPERATORS = (
                 "source_mask",
             ),
             at_start("tokens.clamp_(max=12)", r":(DecoderOnly|EncoderOnly|EncoderDecoder)\.decode$", "tokens"),
-            at_start("pairs.target.clamp_(max=12)", r":(Causal|Masked)\.(asked|log_likelihood|estimate)$", "pairs"),
-            at_start("answers[6] = False", r":(Causal|Masked)\.(loss|log_likelihood|generate)$", "answers"),
+            at_start("batch.target.clamp_(max=12)", r":(Causal|Masked)\.(prepare|log_likelihood)$", "batch"),
+            at_start(
+                "allowed_tokens[6] = False", r":(Causal|Masked)\.(loss|log_likelihood|generate)$", "allowed_tokens"
+            ),
             *each([("_x.masked_fill(_a, _b)", "{_x}.masked_fill_({_a}, {_b})")]),
             *each([("x + y", "x.add_(y)")], r"^norm:"),
         ),
@@ -91,8 +93,8 @@ OPERATORS = (
             keyword("torch.rand", "generator", "None"),
             *each(
                 [
-                    ("self._hide(target, generator)", "self._hide(target, None)"),
-                    ("self._hide_source(source, generator)", "self._hide_source(source, None)"),
+                    ("self._hide(real, generator)", "self._hide(real, None)"),
+                    ("self._hide_source(source_real, generator)", "self._hide_source(source_real, None)"),
                 ]
             ),
         ),

@@ -18,18 +18,18 @@ OPERATORS = (
             *each(
                 [
                     (
-                        "full(pairs.target, pairs.target_mask)",
-                        "full(pairs.target, pairs.target_mask) & (pairs.target != 2)",
+                        "full(batch.target, batch.target_mask)",
+                        "full(batch.target, batch.target_mask) & (batch.target != 2)",
                     )
                 ],
                 r"log_likelihood",
             ),
             *each(
-                [("present(pairs)", "(present(pairs)[0], present(pairs)[1] & (pairs.target.cpu() != 2))")],
+                [("batch.real()", "(batch.real()[0], batch.real()[1] & (batch.target.cpu() != 2))")],
                 r":(Causal|Masked)\.",
             ),
             *each([("scores + steps[..., END]", "scores"), ("choice != END", "choice >= 0")], r"^generate:"),
-            *each([("pairs.target", "pairs.target[:, :-1]")], r"log_likelihood"),
+            *each([("batch.target", "batch.target[:, :-1]")], r"log_likelihood"),
         ),
     ),
     Operator(
@@ -37,20 +37,20 @@ OPERATORS = (
         "probability is divided among the tokens that an answer may use",
         each(
             [
-                ('_x.masked_fill(~answers, float("-inf"))', "{_x}"),
+                ('_x.masked_fill(~allowed_tokens, float("-inf"))', "{_x}"),
                 (
-                    "loss_of(model, states.target, self.labels, self.weights, answers, smoothing)",
-                    "loss_of(model, states.target, self.labels, self.weights, None, smoothing)",
+                    "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)",
+                    "_weighted(model, states.target, inputs.labels, inputs.weights, None, smoothing)",
                 ),
-                ("log_softmax(_x, answers)", "log_softmax({_x}, torch.ones_like(answers))"),
-                ("zero.masked_fill(~answers, _v)", "zero"),
+                ("log_softmax(_x, allowed_tokens)", "log_softmax({_x}, torch.ones_like(allowed_tokens))"),
+                ("zero.masked_fill(~allowed_tokens, _v)", "zero"),
             ]
         ),
     ),
     Operator(
         "mask token allowed",
         "no answer holds a reserved token",
-        each([("~answers", "(~answers & (torch.arange(len(answers)) != 3))")]),
+        each([("~allowed_tokens", "(~allowed_tokens & (torch.arange(len(allowed_tokens)) != 3))")]),
     ),
     Operator(
         "reserved token exchanged",
@@ -64,7 +64,6 @@ OPERATORS = (
             [
                 ("scores.view(real.shape).sum(1)", "scores.view(real.shape).mean(1)"),
                 ("scores.sum(1)", "scores.mean(1)"),
-                ("total.view(target.shape).sum(1)", "total.view(target.shape).mean(1)"),
             ]
         ),
     ),
@@ -74,17 +73,17 @@ OPERATORS = (
         (
             *each(
                 [
-                    ("evenly(labels)", "evenly(labels) * len(labels)"),
-                    ("asked.weights / int(target.sum())", "asked.weights"),
+                    ("equal_shares(_a, _b)", "equal_shares({_a}, {_b}) * len({_a})"),
+                    ("_x / inputs.tokens", "{_x}"),
                     ("lengths / hidden", "torch.ones_like(lengths / hidden)"),
-                    ("_x / draws", "{_x}"),
+                    ("torch.stack(total).mean(0)", "torch.stack(total).sum(0)"),
                     ("weights[hidden]", "weights[hidden].flip(0)"),
                     (
                         "(uniform * lengths).long().clamp(max=lengths - 1) + 1",
                         "(uniform * lengths).long().clamp(max=lengths - 1)",
                     ),
                     ("(uniform * lengths).long().clamp(max=lengths - 1) + 1", "lengths"),
-                    ("(losses * asked.weights[part]).double()", "losses.double()"),
+                    ("(nats * inputs.weights[part]).double()", "nats.double()"),
                 ]
             ),
         ),
@@ -95,22 +94,22 @@ OPERATORS = (
         (
             *each(
                 [
-                    ("places(target, pairs.target)", "places(target, pairs.target)[1:]"),
-                    ("places(target, pairs.target)", "places(target, pairs.target)[:-1]"),
+                    ("index_of(target, batch.target)", "index_of(target, batch.target)[1:]"),
+                    ("index_of(target, batch.target)", "index_of(target, batch.target)[:-1]"),
                 ],
-                r"asked",
+                r"prepare",
             ),
             *each(
                 [
-                    ("self._hide_source(source, generator) if native else None", "None"),
-                    ("native and model.source_predicts and pairs.source.shape[1] > 1", "False"),
+                    ("self._hide_source(source_real, generator) if native else None", "None"),
+                    ("native and model.source_predicts and batch.source.shape[1] > 1", "False"),
                 ]
             ),
             *each(
                 [
                     (
-                        "loss_of(model, states.target, self.labels, self.weights, answers, smoothing)",
-                        "loss_of(model, states.target, self.labels, self.weights, answers, 0.0)",
+                        "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)",
+                        "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, 0.0)",
                     )
                 ]
             ),
@@ -118,7 +117,7 @@ OPERATORS = (
     ),
     Operator(
         "decoding setting ignored",
-        "an answer is written as it was asked for",
+        "an answer is written as its settings say",
         (
             *each(
                 [

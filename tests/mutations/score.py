@@ -73,7 +73,7 @@ def modules() -> list[Module]:
     folder = ROOT / "architectures"
     variants = sorted(path for path in (folder / "variants").glob("*.py") if path.stem != "__init__")
     paths: list[Path] = [
-        *(folder / room / f"{name}.py" for room, names in FILES.items() for name in names.split()),
+        *(folder / buffer / f"{name}.py" for buffer, names in FILES.items() for name in names.split()),
         *variants,
     ]
     return [Module(path.relative_to(ROOT).as_posix(), path.read_text()) for path in paths]

@@ -104,9 +104,9 @@ OPERATORS = (
             [
                 ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
                 ("distance.abs() <= window", "distance.abs() < window"),
-                ("view.additive(self.window)", "view.additive(None)"),
-                ("view.mask(self.window)", "view.mask(None)"),
-                ("view.plainly_causal(self.window)", "view.plainly_causal(None)"),
+                ("context.additive(self.window)", "context.additive(None)"),
+                ("context.mask(self.window)", "context.mask(None)"),
+                ("context.plainly_causal(self.window)", "context.plainly_causal(None)"),
                 ("pairs(self.attention.window)", "pairs(None)"),
             ]
         ),
@@ -171,8 +171,8 @@ OPERATORS = (
                 ("queries[..., None]", "keys[..., None]"),
                 ("queries[:, None, :, None]", "keys[:, None, :, None]"),
                 ("nn.functional.embedding(queries, self.weight)", "nn.functional.embedding(keys, self.weight)"),
-                ("own(view.queries, view.keys)", "own(view.keys, view.keys)"),
-                ("own(view.queries, view.keys)", "own(view.queries - view.queries[:, :1], view.keys)"),
+                ("own(context.queries, context.keys)", "own(context.keys, context.keys)"),
+                ("own(context.queries, context.keys)", "own(context.queries - context.queries[:, :1], context.keys)"),
                 (
                     "keys[:, None, :] - queries[:, :, None]",
                     "keys[:, None, :] - torch.arange(queries.shape[1])[:, None]",
@@ -183,20 +183,20 @@ OPERATORS = (
     ),
     Operator(
         "states of other positions",
-        "a state is that of the position it was asked for",
+        "a state is that of the position that is read",
         each(
             [
                 ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
-                ("pick(_a, _b)", "pick({_a}, {_b}.roll(1))"),
+                ("select(_a, _b)", "select({_a}, {_b}.roll(1))"),
                 ("place[row, column]", "column"),
-                ("picked - begin * (1 + picked // (begin + x.shape[1]))", "(picked - begin).clamp(min=0)"),
+                ("row * (length - first) + column - first", "(selected - first).clamp(min=0)"),
                 ("x[:, self.source_width :]", "x[:, : x.shape[1] - self.source_width]"),
                 ("x[:, width:]", "x[:, width:].roll(1, 1)"),
                 ("logits[:, -1]", "logits[:, 0]"),
                 ("F.pad(later, (1, 0))", "F.pad(later, (0, 1))"),
                 ("F.pad(later, (0, 1))", "F.pad(later, (1, 0))"),
                 ("cell[:, None]", "cell[:, None] + 1"),
-                ("cos[..., begin:, :]", "cos[..., : cos.shape[-2] - begin, :]"),
+                ("cos[..., context.first_query :, :]", "cos[..., : cos.shape[-2] - context.first_query, :]"),
                 ("torch.stack(outputs, 1)", "torch.stack(outputs[::-1], 1)"),
             ]
         ),
@@ -218,13 +218,13 @@ OPERATORS = (
             *each(
                 [
                     (
-                        "block.cross.remember(memory, queries)",
-                        "block.cross.remember(memory[:1].expand_as(memory), queries)",
+                        "CrossAttentionCache(states, everything)",
+                        "CrossAttentionCache(states[:1].expand_as(states), everything)",
                     ),
-                    ("block.cross.remember(memory, queries)", "block.cross.remember(memory.flip(1), queries)"),
+                    ("CrossAttentionCache(states, everything)", "CrossAttentionCache(states.flip(1), everything)"),
                     (
-                        "block.cross.remember(memory, queries)",
-                        "block.cross.remember(memory[:, :1].expand_as(memory), queries)",
+                        "CrossAttentionCache(states, everything)",
+                        "CrossAttentionCache(states[:, :1].expand_as(states), everything)",
                     ),
                 ]
             ),
