@@ -2,6 +2,7 @@
 
 import re
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_a_name_without_tables_is_refused(tmp_path: Path) -> None:
 def test_a_preset_has_its_tables_and_one_picture(name: str) -> None:
     assert {path.stem for path in (REFERENCE / name / "tables").glob("*.parquet")} == set(tables.COLUMNS)
     assert len([path for path in (REFERENCE / name).iterdir() if path.suffix in (".png", ".svg")]) == 1
+
+
+def test_no_page_is_committed_and_the_folder_is_small() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=REFERENCE, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [REFERENCE / name for name in listed.stdout.split("\0") if name]
+    assert files and not [path for path in files if "report" in path.parts or path.suffix == ".html"]
+    assert sum(path.stat().st_size for path in files) < 10_000_000
 
 
 @pytest.mark.slow
