@@ -1,6 +1,8 @@
 """Links and paths in the documents lead to files and headings that are there."""
 
 import re
+import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,35 @@ MADE = re.compile(r"^docs/reference/.*(?:/report/|index\.html)")  # by `make ref
 def test_every_path_that_a_document_names_is_there(document: Path) -> None:
     named = set(PATH.findall(text(document)))
     assert sorted(path for path in named if not (ROOT / path).exists() and not MADE.match(path)) == []
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table below a heading of `docs/architecture.md`, its head left out."""
+    section = ARCHITECTURE.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")][2:]
+
+
+def test_what_to_open_is_a_short_table_of_files_that_are_there() -> None:
+    found = rows("What is where")
+    assert 20 <= len(found) <= 30 and all(len(row) == 2 and PATH.findall(row[1]) for row in found)
+
+
+def test_the_rooms_are_those_that_the_linter_holds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layered = {
+        contract["containers"][0].removeprefix("archbench."): contract["layers"]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["name"].startswith("Rooms of ")
+    }
+    told = {folder.strip("`"): rooms.replace("+", "|").split(" → ") for folder, rooms in rows("Who imports whom")}
+    assert told == layered
+
+
+def test_the_picture_of_the_data_flow_is_what_its_script_draws() -> None:
+    drawn = runpy.run_path(str(ROOT / "docs" / "data_flow.py"))
+    assert drawn["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
+    rooms = [name for kind, name, *_ in drawn["STEPS"] if kind == "room"]
+    assert [name for name in rooms if not (ROOT / name.partition(",")[0]).is_dir()] == []
