@@ -54,9 +54,9 @@ def test_a_page_of_the_same_tables_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_index_links_to_every_page() -> None:
-    index = build_script()._index(REFERENCE)
+    page_list = build_script().index(REFERENCE)
     expected = [f"{name}/report/index.html" for name in ALL]
-    assert sorted(re.findall('<li><a href="(.+?)"', index)) == sorted(expected)
+    assert sorted(re.findall('<li><a href="(.+?)"', page_list)) == sorted(expected)
 
 
 def test_a_name_without_tables_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def build(root: Path, say: Callable[[str], None], only: Iterable[str] = ()) -> l
         started = time.perf_counter()
         pages.append(jobs[name](root / name, say))
         say(f"[{place}/{len(wanted)}] {os.path.relpath(pages[-1])}, {time.perf_counter() - started:.1f} s")
-    (root / "index.html").write_text(_index(root), encoding="utf-8")
+    (root / "index.html").write_text(index(root), encoding="utf-8")
     return pages
 
 
@@ -92,7 +92,8 @@ def _inspection(folder: Path, say: Callable[[str], None]) -> Path:
     return page
 
 
-def _index(root: Path) -> str:
+def index(root: Path) -> str:
+    """A page that links to all others."""
     known = spec.presets()
     compared = [_item(name, f"{name}: {known[name]}" if name in known else name) for name in comparisons(root)]
     inside = [_item(f"inside/{name}", name) for name in inspections(root)]
