@@ -24,8 +24,9 @@ def memory_lengths(model: nn.Module, run: Callable[[], object]) -> set[int]:
     lengths: set[int] = set()
 
     def note(block: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if len(inputs) > 3 and isinstance(inputs[3], KeyValues):
-            lengths.add(inputs[3].values.shape[2])
+        memory = inputs[3] if len(inputs) > 3 else None
+        if isinstance(memory, KeyValues | Tensor):
+            lengths.add(memory.shape[1] if isinstance(memory, Tensor) else memory.values.shape[2])
 
     with contextlib.ExitStack() as hooks:
         for block in crossing(model):
@@ -40,6 +41,8 @@ def changed_memory(model: nn.Module, row: int, key: int) -> Iterator[None]:
 
     def change(block: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         memory = inputs[3] if len(inputs) > 3 else None
+        if isinstance(memory, Tensor):
+            memory = block.cross.project_keys_values(memory)  # type: ignore[union-attr,operator]
         if not isinstance(memory, KeyValues):
             return inputs
         values = memory.values.clone()

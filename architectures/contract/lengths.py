@@ -126,7 +126,7 @@ def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
 
 
 def _counts_flops(case: Subject, source: Tensor, target: Tensor) -> None:
-    with counted_flops(case.model, (source, target)) as counter:
+    with torch.enable_grad(), counted_flops(case.model, (source, target)) as counter:  # as training counts them
         case.model(source if source.shape[1] else None, target)
     s, t = source.shape[1], target.shape[1]
     executed, counted = 2 * case.model.flops(s, t, t).executed, counter.total
