@@ -73,7 +73,7 @@ def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
         def mask(self, window=None):
             if not self.causal:
                 return original(self, window)
-            seen = visible(self.keys[:, None, :] - self.queries[:, :, None])
+            seen = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
             if self.prefix is not None:
                 seen = seen | (self.keys < self.prefix)[:, None, :]
             return (seen if self.present is None else seen & self.present[:, None, :])[:, None]

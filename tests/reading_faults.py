@@ -18,6 +18,7 @@ from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.states import States
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.objective import equal_shares
 from archbench.tasks.base.example import END
 
 
@@ -233,8 +234,11 @@ class HardestRow(Masked):
     """Trains on the row with the largest loss."""
 
     def loss(self, model, inputs, allowed_tokens, smoothing=0.0):
-        rows = inputs.split(len(inputs.target))
-        losses = [Masked.loss(self, model, row, allowed_tokens, smoothing) / row.tokens for row in rows]
+        losses = []
+        for row in inputs.split(len(inputs.target)):
+            if row.source_labels is not None:  # as if the row were a batch
+                row = row._replace(source_weights=equal_shares(row.source_labels, row.row_tokens.sum()))
+            losses.append(Masked.loss(self, model, row, allowed_tokens, smoothing) / row.tokens)
         return torch.stack(losses).max() * inputs.tokens
 
 
@@ -266,8 +270,8 @@ class BetterHalf(Causal):
 
 
 def smoothed_loss(original):
-    return lambda self, model, pairs, answers, generator=None, native=False, smoothing=0.0: original(
-        self, model, pairs, answers, generator, native, max(smoothing, 0.05)
+    return lambda self, model, inputs, allowed_tokens, smoothing=0.0: original(
+        self, model, inputs, allowed_tokens, max(smoothing, 0.05)
     )
 
 

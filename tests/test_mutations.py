@@ -222,7 +222,7 @@ FAULTS = (
         "cross-attention with the decoder's mask",
         "cross_attention_reads_the_source",
         r"in one pass, target positions \[0, 1, 2\] do not read source token 3 of their row",
-        patch(Attention, "cross", faults.crosses_causally),
+        patch(Attention, "_cross", faults.crosses_causally),
         ("encoder-decoder",),
         (
             "padding_is_invisible",
@@ -430,6 +430,14 @@ FAULTS = (
             "beams_find_the_likeliest",
             "rounds_fill_confident_cells_first",
         ),
+    ),
+    Fault(
+        "loss counted twice",
+        "a_uniform_model_has_known_losses",
+        "training loss of a uniform model with smoothing 0.0: off by",
+        patch(causal.Causal, "loss", lambda original: lambda self, *inputs: 2.0 * original(self, *inputs)),
+        ("decoder",),
+        ("the_training_loss_is_the_likelihood",),
     ),
     Fault(
         "source loss counted twice",
