@@ -21,7 +21,7 @@ from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, 
 from archbench.reports.figures import capacity
 from archbench.reports.page import page
 from archbench.runs.experiment import spec
-from archbench.tasks.base.dataset import KINDS
+from archbench.tasks.kinds.registry import BUILTIN
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 
@@ -38,7 +38,7 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
         assert claim.statement and claim.source and claim.reading
         assert claim.ahead or claim.effect or claim.pretraining or claim.bits or claim.over
         assert bool(claim.called) == bool(claim.effect)
-        assert set(claim.kind) <= set(KINDS)
+        assert set(claim.kind) <= set(BUILTIN)
 
 
 def test_a_claim_names_architectures_and_presets_that_there_are() -> None:

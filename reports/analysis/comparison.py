@@ -11,7 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix
 from archbench.reports.base.declared import entered, stated
-from archbench.reports.base.metrics import Metric, metric, primary
+from archbench.reports.base.metrics import Metric, declare, metric, primary
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
@@ -23,7 +23,7 @@ from archbench.reports.base.statistics import (
     restless,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import AS_IS, MARGINS
+from archbench.runs.experiment.spec import AS_IS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -154,14 +154,14 @@ class Comparison:
     @property
     def at_the_end(self) -> bool:
         """Whether the two best means are within the usual margin of the end of the metric's scale."""
-        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.best
+        margin, end = self.metric.margin, self.metric.best
         near = [cell for cell in self.scored if abs(cell.interval.mean - end) < margin]
         return len(near) > 1
 
     @property
     def at_the_floor(self) -> bool:
         """Whether every mean is within the usual margin of the worst end of the metric's scale."""
-        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.worst
+        margin, end = self.metric.margin, self.metric.worst
         return bool(self.scored) and all(abs(cell.interval.mean - end) < margin for cell in self.scored)
 
     @property
@@ -199,6 +199,7 @@ class Comparisons:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        declare(tables.get("metrics"))
         finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
         scores = tables["scores"]
         test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from archbench.reports.base.metrics import RECORDED
+from archbench.reports.base.metrics import recorded
 from archbench.reports.base.statistics import Floats
 
 Contributions = Mapping[str, "pd.Series[Any]"]
@@ -27,7 +27,7 @@ MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with m
 
 def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
-    measure = _MEASURES.get(metric)
+    measure = partial(_recorded, metric) if metric in recorded() else _MEASURES.get(metric)
     if measure is None or predictions.empty or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}
     found = {}
@@ -143,5 +143,4 @@ _MEASURES: Final[Mapping[str, Callable[[pd.DataFrame], tuple[Floats, float]]]] =
     "macro_f1": _macro_f1,
     "bleu": _bleu,
     "chrf": _chrf,
-    **{name: partial(_recorded, name) for name in RECORDED},
 }

@@ -121,6 +121,11 @@ class Folder:
         found = [self._sealed(path, "data") for path in self._files("references")]
         return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
+    def metrics(self) -> list[Row]:
+        """What is known of each metric: its direction, range, unit and number format; nothing in an older folder."""
+        found = self.experiment.get("metrics")
+        return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
     def experiment_rows(self) -> list[Row]:
         """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text.
 
@@ -188,7 +193,7 @@ class Folder:
 
 
 PLAN = "plan.json"
-_STRUCTURED = ("experiment", "runs", "rows", "entries")
+_STRUCTURED = ("experiment", "runs", "rows", "entries", "metrics")
 _FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
 
 

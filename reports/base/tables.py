@@ -85,6 +85,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "share": "number",
     },
     "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
+    "metrics": {
+        "metric": "text",
+        "label": "text",
+        "better": "text",
+        "meaning": "text",
+        "least": "number",
+        "most": "number",
+        "unit": "text",
+        "decimals": "integer",
+        "margin": "number",
+    },
     "experiment": {"key": "text", "value": "text"},
 }
 
@@ -115,6 +126,7 @@ def collect(root: Path) -> Tables:
     tables["entries"] = _frame("entries", pd.DataFrame(folder.entries(), dtype=object))
     tables["references"] = _frame("references", pd.DataFrame(folder.references(), dtype=object))
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
+    tables["metrics"] = _frame("metrics", pd.DataFrame(folder.metrics(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
     return {name: tables[name] for name in COLUMNS}
 

@@ -18,6 +18,7 @@ from archbench.reports.analysis.contrasts import Contrast, Contrasts, row
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.verdicts import across, contrast_sentence, left_out, verdict
 from archbench.reports.base import formatting
+from archbench.reports.base.declared import one_answer
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.claims import claims, ledger
 from archbench.reports.claims.claims import Ruling
@@ -254,7 +255,8 @@ def _budget_note(group: Group) -> str:
 
 
 def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, Samples]]:
-    found = ((one.group.dataset, samples(tables["predictions"], one.group)) for one in comparisons)
+    groups = [one.group for one in comparisons]
+    found = ((each.dataset, samples(tables["predictions"], each, one_answer(tables, each.dataset))) for each in groups)
     return [(title, shown) for title, shown in found if shown.examples]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from archbench.reports.analysis.contributions import right
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import RECORDED
+from archbench.reports.base.metrics import recorded
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
 from archbench.runs.base import store
@@ -48,5 +48,5 @@ def without_texts(found: Tables) -> Tables:
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    own = [name for name in RECORDED if name in rows]
+    own = [name for name in recorded() if name in rows]
     return {**found, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}

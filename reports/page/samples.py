@@ -10,7 +10,6 @@ from archbench.reports.analysis.contributions import right
 
 EXAMPLES: Final = 5
 LONGEST: Final = 500
-MARKED: Final = ("classification", "translation")
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,14 @@ class Samples:
     examples: tuple[Sample, ...]
 
 
-def samples(predictions: pd.DataFrame, group: Group) -> Samples:
-    """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content."""
+def samples(predictions: pd.DataFrame, group: Group, one_answer: bool = False) -> Samples:
+    """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content.
+
+    `one_answer`: there is one right answer, so that each is marked right or wrong.
+    """
     chosen = _first_runs(group, set(predictions["run"].unique()))
     rows = predictions[predictions["run"].isin(list(chosen.values())) & predictions["answer"].notna()]
-    rows = rows.assign(right=right(rows) if group.task in MARKED else None)
+    rows = rows.assign(right=right(rows) if one_answer else None)
     by_run = {
         run: part.drop_duplicates("example").set_index("example") for run, part in rows.groupby("run", sort=False)
     }

@@ -153,12 +153,14 @@ def write_experiment(
     experiment: Row,
     rows: Mapping[str, Row],
     entries: Sequence[Row],
+    metrics: Sequence[Row] = (),
     ledger: str = "",
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
-    each run stands in the comparison. ``ledger`` is the hash of the claims; the first one that was written stays.
+    each run stands in the comparison, ``metrics`` what is known of each metric. ``ledger`` is the hash of the claims;
+    the first one that was written stays.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -166,6 +168,7 @@ def write_experiment(
         ledger = read_experiment(root).get("ledger") or ledger
     head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
+    body |= {"metrics": list(metrics)} if metrics else {}
     write_sealed(root / "experiment.json", head | body)
 
 

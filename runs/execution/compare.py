@@ -14,7 +14,7 @@ from archbench.runs.base import capacity, disk, store
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display
 from archbench.runs.experiment.sections import Flag, Section, Whole
-from archbench.runs.experiment.spec import Experiment
+from archbench.runs.experiment.spec import METRICS, Experiment
 from archbench.tasks.base.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         experiment=experiment.digestable(),
         rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
+        metrics=METRICS,
         ledger=ledger,
     )
     for row in matrix.datasets:

@@ -14,6 +14,7 @@ from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
 from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
 
 THREADS = 1  # of every worker process
@@ -134,6 +135,7 @@ def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
         "dataset": prepared.name,
         "kind": prepared.kind,
         "primary": primary or prepared.primary,
+        "one_answer": registry.of(prepared.config).one_answer,
         "licence": prepared.licence,
         "origin": prepared.origin,
         "digest": prepared.digest,

@@ -9,7 +9,7 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, store
+from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.plan import Plan, Setting
 from archbench.runs.experiment.sections import AS_IS, Experiment, Task
 from archbench.runs.training import compiled
@@ -80,4 +80,5 @@ def plan(
         description=variant.document,
         references=references,
         predictions=disk.predictions(prepared),
+        kind_code=foreign_code.of_kind(prepared.config),
     )
