@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from archbench.runs.base.store import (
     FINISHED,
     MANIFEST,
+    METRICS,
     RECORD,
     Row,
     changed,
@@ -27,6 +28,7 @@ from archbench.runs.base.store import (
     other_run,
     read_about,
     read_experiment,
+    read_sealed,
 )
 
 
@@ -84,6 +86,23 @@ class Folder:
         if isinstance(loaded, dict):
             return [{"key": key, "value": value} for key, value in loaded.items() if key != "run"]
         return [row for row in loaded if isinstance(row, dict)] if isinstance(loaded, list) else []
+
+    def metric_scores(self, run: str) -> list[Row]:
+        """The run's scores by the metrics that its task names beside those of its kind, as far as they are whole."""
+        path = self._path(run, METRICS)
+        if path is None or run in self.displaced or not is_sealed(path):
+            return []
+        rows = [row for row in read_sealed(path) if isinstance(row, dict) and row.get("run") == run]
+        wanted = self._metrics[str(self.record(run).get("dataset"))]
+        return [{key: row.get(key) for key in _SCORE} for row in rows if row.get("place") in wanted]
+
+    @cached_property
+    def _metrics(self) -> defaultdict[str, set[str]]:
+        """The further metrics of each data set, as the experiment names them."""
+        specification = self.experiment.get("experiment")
+        tasks = specification.get("tasks") if isinstance(specification, dict) else None
+        named = {str(task.get("name")): task.get("metrics") for task in tasks or () if isinstance(task, dict)}
+        return defaultdict(set, {name: set(found) for name, found in named.items() if isinstance(found, list)})
 
     def frame(self, run: str, name: str) -> pd.DataFrame:
         """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
@@ -193,6 +212,7 @@ class Folder:
 
 
 PLAN = "plan.json"
+_SCORE = ("run", "split", "metric", "value", "lower", "upper", "n")
 _STRUCTURED = ("experiment", "runs", "rows", "entries", "metrics")
 _FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
 

@@ -114,6 +114,7 @@ def collect(root: Path) -> Tables:
     for run in folder.runs():
         record = folder.record(run)
         rows["scores"].extend({"run": run, **row} for row in folder.rows(run, "scores.json"))
+        rows["scores"].extend(folder.metric_scores(run))
         rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
         curves.append(folder.frame(run, "curves.csv"))
         predictions.append(folder.frame(run, "predictions.parquet"))

@@ -8,6 +8,9 @@ from archbench.tasks.base import code
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import registry
+from archbench.tasks.metrics import evaluate_folders
+from archbench.tasks.metrics import registry as metrics
+from archbench.tasks.metrics.builtin import BUILTIN
 
 
 def of_kind(config: TaskConfig) -> str:
@@ -29,3 +32,13 @@ def of_entry(group: str, name: str) -> str:
     if entry is None or file is None:
         raise InputError(f'no installed package offers "{name}" ({group}); install it again')
     return hashlib.sha256(sources.text(file, catalogue.offered_with(entry)).encode()).hexdigest()
+
+
+def of_metric(place: str, folder: str) -> str:
+    """SHA-256 of the code of a metric; "" for archbench's own. Raises ``InputError`` where it cannot be read."""
+    if place in BUILTIN:
+        return ""
+    if place.startswith(metrics.EVALUATE):
+        return evaluate_folders.digest(Path(folder) / metrics.evaluate_parts(place)[0])
+    path = metrics.file_of(place, folder)
+    return of_entry(metrics.ENTRY_POINTS, place) if path is None else of_file(path)

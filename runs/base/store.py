@@ -28,10 +28,10 @@ from archbench.tasks.base.errors import InputError
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
-RECORD, MANIFEST = "record.json", "manifest.json"
+RECORD, MANIFEST, METRICS = "record.json", "manifest.json", "metrics.json"
 SEAL = {"sha256", "sealed"}  # the keys of a sealed file
 HEADER = 2**27  # bytes of the header of weights that are read, at most
-UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run is finished
+UNSEALED = ("output.txt", "error.txt", MANIFEST, METRICS)  # what may change after a run is finished
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
@@ -267,6 +267,11 @@ def changed(folder: Path, weights: bool = False) -> list[str]:
     if RECORD not in seals:
         return [MANIFEST]
     return [name for name, seal in seals.items() if not _is_as_sealed(folder, name, seal, weights)]
+
+
+def sealed_as(folder: Path, name: str) -> str:
+    """The SHA-256 of a file of a finished run as it was when the run was finished; empty where nothing says."""
+    return _seals(folder / MANIFEST).get(name, (0, ""))[1] if (folder / MANIFEST).is_file() else ""
 
 
 def _seals(manifest: Path) -> dict[str, tuple[int, str]]:

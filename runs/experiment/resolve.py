@@ -24,6 +24,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.kinds import registry
+from archbench.tasks.metrics import registry as metrics
 from archbench.tasks.metrics.builtin import BUILTIN
 
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
@@ -38,7 +39,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
     _check_baselines(tasks)
-    _check_margins(entry.margins)
+    _check_margins(entry.margins, tasks)
     _check_architectures(entry, tasks)
     return Experiment(
         name=entry.name,
@@ -125,8 +126,9 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
                 raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
 
 
-def _check_margins(margins: dict[str, float]) -> None:
-    known = [name for name, metric in BUILTIN.items() if metric.margin]
+def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
+    named = (metrics.name_of(place) for task in tasks for place in task.metrics)
+    known = dict.fromkeys((*(name for name, metric in BUILTIN.items() if metric.margin), *named))
     for name in margins:
         if name not in known:
             raise InputError(f"margins.{name}: unknown metric{nearest(name, known)}")
@@ -165,7 +167,8 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         tuned=entry.tuned,
         tuning=None if entry.tuned else entry.tuning or experiment.tuning,
         baseline=entry.baseline or "",
-        primary=_primary(entry.primary, kind, place),
+        primary=_primary(entry, kind, place),
+        metrics=_metrics(entry, kind, folder, f"{place}.metrics"),
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:
@@ -230,10 +233,23 @@ def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
     return given or VOCABULARIES[tokenizer]
 
 
-def _primary(given: str | None, kind: TaskKind, place: str) -> str:
-    if given is not None and given not in kind.judged:
-        raise InputError(f"{place}.primary: {shown(given)}: {kind.name} is judged by {' or '.join(kind.judged)}")
-    return given or ""
+def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
+    known = (*kind.judged, *map(metrics.name_of, entry.metrics))
+    if entry.primary is not None and entry.primary not in known:
+        raise InputError(f"{place}.primary: {shown(entry.primary)}: {kind.name} is judged by {' or '.join(known)}")
+    return entry.primary or ""
+
+
+def _metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> tuple[str, ...]:
+    """The further metrics of a task, each under another name; their code is run, if they are not archbench's."""
+    seen = dict.fromkeys(kind.metrics, f"the metrics of {kind.name}")
+    for named in entry.metrics:
+        name = metrics.name_of(named)
+        if name in seen:
+            raise InputError(f'{place}: {shown(named)}: "{name}" is among {seen[name]} already; remove or rename it')
+        metrics.find(named, folder, place)
+        seen[name] = f"them, {shown(next(each for each in entry.metrics if metrics.name_of(each) == name))},"
+    return entry.metrics
 
 
 def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, int, int]:

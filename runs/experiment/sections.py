@@ -242,7 +242,8 @@ class TaskEntry(Section):
     """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
 
     ``kind`` is a name or the path of a file that defines a kind. ``primary`` is the metric that it is judged by, else
-    that of its kind and data. ``baseline`` is another task, which
+    that of its kind and data. ``metrics`` are further ones of its answers: built-in names, "FILE.py:FUNCTION",
+    "evaluate:./FOLDER", or names that packages offer. ``baseline`` is another task, which
     this one is with something changed: the report tests what that does.
     """
 
@@ -258,6 +259,7 @@ class TaskEntry(Section):
     target_length: Length | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
     primary: Word | None = None
+    metrics: Names = ()
     baseline: Name | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
@@ -335,6 +337,7 @@ class Task(Section):
     baseline: str = ""
     primary: str = ""
     kind_file: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 class Experiment(Section):

@@ -6,6 +6,7 @@ Every figure comes from the run's records: its plan, record and scores, and what
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
+from archbench.tasks.metrics.builtin import BUILTIN
 
 FAMILIES = {
     "decoder": "a decoder-only transformer",
@@ -185,6 +186,7 @@ def _beaten(facts: Facts) -> list[str]:
     mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
     if mine is None:
         return []
-    sign = -1 if primary == "bits_per_byte" else 1
+    known = BUILTIN.get(str(primary))
+    sign = -1 if known is not None and known.better == "lower" else 1
     rows = [row for row in facts.references if row["metric"] == primary and sign * row["value"] >= sign * mine]
     return [f"{row['name']} ({row['value']:.4g})" for row in rows]

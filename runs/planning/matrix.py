@@ -13,6 +13,7 @@ from archbench.runs.planning import pretrained
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
+from archbench.runs.scoring import task_metrics
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
@@ -109,6 +110,7 @@ def _heads(entry: Entry, axes: Mapping[str, str]) -> bool:
 
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
     prepared = prepare(config, cache, say)
+    task_metrics.check(prepared)
     counted = _counted(prepared.notes)
     if counted:
         say(f"{config.name}: {counted}")

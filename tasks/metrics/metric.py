@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from archbench.tasks.base.errors import is_signalled, one_line
 from archbench.tasks.base.values import Score
 
 Direction = Literal["higher", "lower", ""]
@@ -64,7 +65,12 @@ class Metric:
     def value(self, *given: Any, **options: Any) -> float:
         """What the function gives. Raises ``ValueError`` where that is no number, or none in the metric's range."""
         assert self.function is not None, self.name
-        found = self.function(*given, **options)
+        try:
+            found = self.function(*given, **options)
+        except BaseException as error:
+            if isinstance(error, Exception) or is_signalled(error):
+                raise
+            raise ValueError(f"raises {one_line(error)}") from error  # SystemExit, for example
         if isinstance(found, bool | str | bytes) or found is None:
             raise ValueError(f"returned {found!r}; expected a number")
         try:
