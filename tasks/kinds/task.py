@@ -13,6 +13,7 @@ from archbench.tasks.base.values import TaskConfig as TaskConfig
 from archbench.tasks.data import prepare as encoded
 from archbench.tasks.data.prepare import Say
 from archbench.tasks.kinds import classification, generation, registry, text_to_text
+from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.references.references import copy_rows, nearest_rows
 
 USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
@@ -40,10 +41,20 @@ def decoding(prepared: Prepared) -> Decoding:
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The metrics of the task's kind, each with its 95% bootstrap interval over examples."""
     kind = registry.of(prepared.config)
+    if kind.measure is not None:
+        return kind.measure(prepared, outputs)
     usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
-    score = kind.measure or usual
-    assert score is not None
-    return score(prepared, outputs)
+    assert usual is not None
+    return _further(kind, prepared, outputs, usual(prepared, outputs))
+
+
+def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
+    """The scores, after those of the kind's metrics of answers that are not among them."""
+    answers, there = outputs.answers, {score.metric for score in scores}
+    if not len(answers) or not prepared.config.source_length:
+        return scores
+    wanted = outputs.references[: len(answers)]
+    return [*(text_score(name, wanted, answers) for name in kind.metrics if name not in there), *scores]
 
 
 def references(prepared: Prepared) -> list[Reference]:
