@@ -132,7 +132,7 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     assert tuple(facts.loc["characters", ["label", "better", "unit", "least"]]) == ("letters", "lower", "characters", 0)
     assert facts.loc["equal", "margin"] == 0.1 and pd.isna(facts.loc["characters", "margin"])
     page = Path("results/mine/report/index.html").read_text()
-    assert "letters" in page and "equal ↑" in page
+    assert "letters (characters)" in page and "equal ↑" in page
 
     assert "scoring" not in compare()[1], "nothing is scored twice"
     path = Path("mine.py")
@@ -243,6 +243,21 @@ def test_a_task_is_judged_by_a_metric_that_it_names_only(here: Path) -> None:
     (here / "mine.toml").write_text(EXPERIMENT.replace("characters = 0.5", "charactrs = 0.5"))
     with pytest.raises(InputError, match=r'margins.charactrs: unknown metric; did you mean "characters"\?'):
         spec.load("mine.toml")
+
+
+def test_a_name_is_one_metric_in_all_tasks(here: Path) -> None:
+    (here / "other.py").write_text(MINE)
+    head, _, task = EXPERIMENT.partition("[margins]")[0].partition("[[tasks]]")
+    for other, clashes in {"mine.py": False, "other.py": True}.items():
+        second = task.replace("mine.py:equal", f"{other}:equal") + 'name = "second"\n'
+        (here / "mine.toml").write_text(f"{head}[[tasks]]{task}[[tasks]]{second}")
+        if not clashes:
+            assert len(spec.load("mine.toml").tasks) == 2
+            continue
+        with pytest.raises(
+            InputError, match=r'tasks\[1\].metrics: "other.py:equal": "equal" is "mine.py:equal" already'
+        ):
+            spec.load("mine.toml")
 
 
 def test_a_folder_of_the_evaluate_library_is_a_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

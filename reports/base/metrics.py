@@ -73,17 +73,18 @@ class Metric:
 def _read(row: Mapping[Any, Any]) -> Metric:
     """A metric from a row of the table; what a row lacks is as where nobody says."""
     said = {key: value for key, value in row.items() if not pd.isna(value)}
-    name = str(said["metric"])
+    name, unit = str(said["metric"]), str(said.get("unit", ""))
+    label = str(said.get("label", name))
     better: Literal["higher", "lower", ""] = said["better"] if said.get("better") in ("higher", "lower") else ""
     return Metric(
         name,
-        str(said.get("label", name)),
+        label if unit in label else f"{label} ({unit})",
         better,
         str(said.get("meaning", "")),
         int(said.get("decimals", 3)),
         float(said.get("least", -math.inf)),
         float(said.get("most", math.inf)),
-        str(said.get("unit", "")),
+        unit,
         float(said.get("margin", 0.0)),
         bool(said.get("across_tokenizers", False)),
         bool(said.get("recorded", False)),

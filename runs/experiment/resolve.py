@@ -39,6 +39,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
     _check_baselines(tasks)
+    _check_metrics(tasks)
     _check_margins(entry.margins, tasks)
     _check_architectures(entry, tasks)
     return Experiment(
@@ -248,8 +249,19 @@ def _metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> tuple
         if name in seen:
             raise InputError(f'{place}: {shown(named)}: "{name}" is among {seen[name]} already; remove or rename it')
         metrics.find(named, folder, place)
-        seen[name] = f"them, {shown(next(each for each in entry.metrics if metrics.name_of(each) == name))},"
+        seen[name] = f"them, {shown(named)},"
     return entry.metrics
+
+
+def _check_metrics(tasks: tuple[Task, ...]) -> None:
+    """In an experiment a name is one metric."""
+    seen: dict[str, str] = {}
+    for i, task in enumerate(tasks):
+        for named in task.metrics:
+            first = seen.setdefault(metrics.name_of(named), named)
+            if first != named:
+                name = metrics.name_of(named)
+                raise InputError(f'tasks[{i}].metrics: {shown(named)}: "{name}" is {shown(first)} already; rename one')
 
 
 def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, int, int]:
