@@ -3,7 +3,6 @@
 import codecs
 import contextlib
 import errno
-import importlib.metadata
 import io
 import os
 import shlex
@@ -85,15 +84,18 @@ Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of
 
 
 def _print_version(wanted: bool) -> None:
+    from archbench.version import version
+
     if wanted:
-        typer.echo(importlib.metadata.version("archbench"))
+        typer.echo(f"archbench {version()}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print version and commit."),
     ] = False,
 ) -> None:
     pass

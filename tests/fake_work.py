@@ -12,6 +12,7 @@ from typing import Any
 
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted, Progress
+from archbench.tasks.base.values import TaskConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class FakePlan:
     predictions: int = 10_000
     snapshots: int = 0
     code: str = ""
+    task: TaskConfig = TaskConfig("translation", "phrases", "phrases-en-de")
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import synthetic
+from reference_pages import build_script, copy_tables
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further
 from tiny_runs import trained, write_data
 
@@ -14,7 +15,7 @@ from archbench.runs.inside import inspection as inside
 
 pytestmark = pytest.mark.browser
 
-REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
+REFERENCE_PAGES = ("standard", "ablation-tying", "inside/shakespeare-decoder")
 PHONE = {"width": 360, "height": 740}
 A4 = {"width": 794, "height": 1123}
 DESK = {"width": 1280, "height": 900}
@@ -69,9 +70,17 @@ def test_axe_finds_nothing_serious(browser: Any, any_file: Path, scheme: str, vi
     assert serious(opened(browser, any_file, viewport, color_scheme=scheme)) == []
 
 
-@pytest.mark.parametrize("place", ["standard/report", "ablation-tying/report", "inside/shakespeare-decoder"])
-def test_axe_finds_nothing_serious_in_a_reference_report(browser: Any, place: str) -> None:
-    assert serious(opened(browser, REFERENCE / place / "index.html", DESK)) == []
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some of the reference pages, made from their tables."""
+    root = copy_tables(tmp_path_factory.mktemp("reference"), REFERENCE_PAGES)
+    build_script().build(root, lambda line: None)
+    return root
+
+
+@pytest.mark.parametrize("place", [*(f"{name}/report" for name in REFERENCE_PAGES), "."])
+def test_axe_finds_nothing_serious_in_a_reference_page(browser: Any, reference: Path, place: str) -> None:
+    assert serious(opened(browser, reference / place / "index.html", DESK)) == []
 
 
 def serious(page: Any) -> list[str]:
@@ -102,8 +111,8 @@ def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) ->
     assert asked == [any_file.as_uri()]
 
 
-def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path) -> None:
-    for file in (page_file, REFERENCE / "standard" / "report" / "index.html"):
+def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path, reference: Path) -> None:
+    for file in (page_file, reference / "standard" / "report" / "index.html"):
         found = opened(browser, file, DESK)
         where = "element => element.getBoundingClientRect().top"
         assert found.locator("#bottom-line .short").first.evaluate(where) < DESK["height"] / 2

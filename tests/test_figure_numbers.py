@@ -1,13 +1,14 @@
 """The numbers beside each figure of a published comparison are means of its tables, worked out here by other code."""
 
-from pathlib import Path
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+import reference_pages
+from reference_pages import NAMES, REFERENCE
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
-ONE_MATCH = sorted(path.parent.name for path in REFERENCE.glob("*/tables") if path.parent.name != "standard")
+ONE_MATCH = [name for name in NAMES if name != "standard"]
 CLOSE = {"rel": 1e-9, "abs": 1e-9}
 
 
@@ -17,8 +18,8 @@ def table(name: str, which: str) -> pd.DataFrame:
 
 def drawn(name: str, figure: str) -> pd.DataFrame:
     """The numbers of a figure; none where the comparison has no such figure."""
-    path = REFERENCE / name / "report" / f"{figure}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+    found = {drawn.name: drawn.numbers for drawn in reference_pages.drawn(name)}
+    return pd.read_csv(io.StringIO(found[figure].to_csv(index=False))) if figure in found else pd.DataFrame()
 
 
 def entered(name: str) -> pd.DataFrame:

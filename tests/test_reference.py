@@ -1,71 +1,92 @@
-"""The reports under `docs/reference` are what their tables give, and the words about them have the pages' numbers."""
+"""The reference pages come from the committed tables alone, and the words about them have the pages' numbers."""
 
-import csv
 import re
-from dataclasses import replace
+import socket
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
-from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import rulings
-from archbench.reports.figures import figures
-from archbench.reports.inspection import inspection
 from archbench.reports.page import page
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
-NAMES = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))
-INSIDE = sorted(path.parent.name for path in REFERENCE.glob("inside/*/inspection.json"))
-PANEL = re.compile(r'<div class="panel">.*?</svg></div>', re.DOTALL)  # drawings differ with matplotlib's version
+QUICK = ("ablation-mask", "inside/shakespeare-decoder")
+ALL = [*NAMES, *(f"inside/{name}" for name in INSIDE)]
 
 
-def written(name: str) -> str:
-    return (REFERENCE / name / "report" / "index.html").read_text(encoding="utf-8")
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is connected to."""
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a page needs no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
-def rows(path: Path) -> list[list[str]]:
-    """The cells of a file of numbers, to six digits: machines differ in the last ones."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [[rounded(cell) for cell in row] for row in csv.reader(file)]
+def content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def rounded(cell: str) -> str:
-    try:
-        return f"{float(cell):.6g}"
-    except ValueError:
-        return cell
+def build(root: Path, name: str) -> dict[str, bytes]:
+    lines: list[str] = []
+    build_script().build(copy_tables(root, [name]), lines.append)
+    assert [line[:5] for line in lines] == ["[1/1]"]
+    return content(root)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ALL])
+def test_a_page_is_built_from_tables_alone_with_the_same_bytes_each_time(name: str, tmp_path: Path) -> None:
+    first = build(tmp_path / "first", name)
+    assert {f"{name}/report/index.html", "index.html"} <= set(first)
+    assert first == build(tmp_path / "second", name)
+
+
+def test_a_page_of_the_same_tables_is_kept(tmp_path: Path) -> None:
+    build(tmp_path, "ablation-mask")
+    page_file = tmp_path / "ablation-mask" / "report" / "index.html"
+    before = page_file.stat().st_mtime_ns
+    build_script().build(tmp_path, lambda line: None)
+    assert page_file.stat().st_mtime_ns == before
+
+
+def test_the_index_links_to_every_page() -> None:
+    page_list = build_script().index(REFERENCE)
+    expected = [f"{name}/report/index.html" for name in ALL]
+    assert sorted(re.findall('<li><a href="(.+?)"', page_list)) == sorted(expected)
+
+
+def test_a_name_without_tables_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no tables below"):
+        build_script().build(copy_tables(tmp_path, ["ablation-mask"]), print, ["ablation-musk"])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_committed_page_is_what_its_tables_give(name: str, tmp_path: Path) -> None:
-    judged = judge(tables.read(REFERENCE / name / "tables"))
-    drawn, ruled = figures.figures(judged), rulings(judged)
-    given = page.render(judged, [replace(figure, panels=()) for figure in drawn], ruled)
-    assert PANEL.sub("", given).split() == PANEL.sub("", written(name)).split()
-    for figure in drawn:
-        tables.write_csv(figure.numbers, tmp_path / "given.csv")
-        committed = rows(REFERENCE / name / "report" / f"{figure.name}.csv")
-        assert committed == rows(tmp_path / "given.csv") and len(committed) > 1
-    (tested,) = page.write_tested(judged, ruled, tmp_path)
-    assert rows(tested) == rows(REFERENCE / name / "report" / tested.name)
+def test_a_preset_has_its_tables_and_one_picture(name: str) -> None:
+    assert {path.stem for path in (REFERENCE / name / "tables").glob("*.parquet")} == set(tables.COLUMNS)
+    assert len([path for path in (REFERENCE / name).iterdir() if path.suffix in (".png", ".svg")]) == 1
 
 
-@pytest.mark.parametrize("name", INSIDE)
-def test_a_committed_look_inside_is_what_was_measured(name: str, tmp_path: Path) -> None:
-    folder = REFERENCE / "inside" / name
-    inspection.write(inspection.read(folder), tmp_path)
-    given = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert PANEL.sub("", given).split() == PANEL.sub("", (folder / "index.html").read_text(encoding="utf-8")).split()
-    made = sorted(path.name for path in tmp_path.glob("*.csv"))
-    assert made and made == sorted(path.name for path in folder.glob("*.csv"))
-    assert all(rows(folder / file) == rows(tmp_path / file) for file in made)
+def test_no_page_is_committed_and_the_folder_is_small() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=REFERENCE, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = [REFERENCE / name for name in listed.stdout.split("\0") if name]
+    assert files and not [path for path in files if "report" in path.parts or path.suffix == ".html"]
+    assert sum(path.stat().st_size for path in files) < 10_000_000
 
 
-def test_every_number_in_the_words_stands_in_a_report() -> None:
+@pytest.mark.slow
+def test_every_number_in_the_words_stands_in_what_the_tables_give(tmp_path: Path) -> None:
     words = (REFERENCE / "README.md").read_text(encoding="utf-8")
-    given = [re.sub(r"<[^>]+>", " ", PANEL.sub("", written(name))) for name in NAMES]
-    given += [path.read_text(encoding="utf-8") for path in REFERENCE.glob("*/report/*.csv")]
+    given = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
+    given += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
+    for name in NAMES:
+        written = page.write_tested(judged(name), rulings(judged(name)), tmp_path / name)
+        given += [path.read_text(encoding="utf-8") for path in written]
     numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(given))}
     at = {places: {f"{number:.{places}f}" for number in numbers} for places in (2, 3)}
     said = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))

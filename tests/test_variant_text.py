@@ -122,3 +122,38 @@ def test_a_copy_is_the_variant_that_was_copied_or_refused(modules: Modules) -> N
         text("run/variant.py", modules)
     modules.write("run/variant.py", kept[: kept.rindex("#")])
     assert text("run/variant.py", modules).startswith(kept[: kept.rindex("#")])
+
+
+WORDED = '''"""What it is."""  # a word
+
+import math  # for pi
+
+
+class Part:
+    """Ein Teil, größer."""
+
+    size = "# no comment"  # ein Wort
+
+    def half(self):
+        """A docstring
+        of two lines."""
+        # a comment
+        return "ä", math.pi / 2  # and another
+'''
+
+
+def test_the_code_of_a_text_has_no_docstrings_and_no_comments() -> None:
+    lines = ["import math", "class Part:", '    size = "# no comment"', "    def half(self):"]
+    assert sources.code(WORDED) == "\n".join([*lines, '        return "ä", math.pi / 2', ""])
+    reworded = WORDED.replace("two lines", "two other lines").replace("# a comment\n", "# another\n\n")
+    assert reworded != WORDED and sources.code(reworded) == sources.code(WORDED)
+    assert sources.code(WORDED.replace("/ 2", "/ 3")) != sources.code(WORDED)
+    assert sources.code("not Python:") == "not Python:"
+    marked = f"{WORDED}\n{sources.MARK}abc\n"
+    assert sources.code(marked).endswith(f"\n{sources.MARK}abc\n")
+
+
+@pytest.mark.parametrize("name", catalogue.names()[:8])
+def test_the_code_of_a_built_in_variant_is_python_that_builds(name: str) -> None:
+    text = sources.code(catalogue.find(name).text)
+    assert '"""' not in text and compile(text, name, "exec")

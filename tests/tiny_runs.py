@@ -24,7 +24,7 @@ TASKS: dict[str, dict[str, object]] = {
 }
 MINE = (
     catalogue.find("decoder")
-    .text.replace("import Rotary", "import Alibi")
+    .text.replace("    Rotary,\n", "    Alibi,\n")
     .replace("Rotary(size.head_dim)", "Alibi(size.heads)")
 )
 

@@ -3,8 +3,8 @@
 Sublayers that start at zero would pass nothing on, so those here start as all other matrices do.
 """
 
-from archbench.architectures import DecoderOnly, Limits, NoResidual, Parts, Size, filled
-from archbench.architectures.families.assembly import attention, decoder, gated
+from archbench.architectures import DecoderOnly, Limits, NoResidual, Size, filled
+from archbench.architectures.families.assembly import Parts, attention, decoder, gated
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:

@@ -5,8 +5,10 @@ and from a plain file: but for the standard library, archbench and installed dis
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
+import io
 import sys
 import sysconfig
 import tokenize
@@ -40,6 +42,47 @@ def text(path: Path, offered: Collection[str] = ()) -> str:
             "or delete its last line"
         )
     return found
+
+
+def code(source: str) -> str:
+    """Python source without docstrings, comments and empty lines: what a run is named by, so that words may change.
+
+    The last line that stands for other modules stays. Text that is no Python is returned as it is.
+    """
+    body, mark, others = source.rpartition(f"\n{MARK}")
+    body = body if mark else source
+    try:
+        skipped = [*_docstrings(ast.parse(body)), *_comments(body)]
+    except (SyntaxError, ValueError, tokenize.TokenError):
+        return source
+    lines = body.splitlines(keepends=True)
+    for (first, begin), (last, end) in sorted(skipped, reverse=True):
+        lines[first - 1 : last] = [_cut(lines[first - 1], begin)[0] + _cut(lines[last - 1], end)[1]]
+    kept = [line.rstrip() for line in "".join(lines).splitlines() if line.strip()]
+    return "\n".join([*kept, *([f"{MARK}{others.strip()}"] if mark else []), ""])
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where docstrings begin and end: lines from 1, and bytes in UTF-8 from 0."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or not node.body:
+            continue
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            yield (first.lineno, first.col_offset), (first.end_lineno or 0, first.end_col_offset or 0)
+
+
+def _comments(body: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    for token in tokenize.generate_tokens(io.StringIO(body).readline):
+        if token.type == tokenize.COMMENT:
+            begin = len(token.line[: token.start[1]].encode())
+            yield (token.start[0], begin), (token.end[0], begin + len(token.string.encode()))
+
+
+def _cut(line: str, place: int) -> tuple[str, str]:
+    """A line before and after so many bytes of UTF-8."""
+    encoded = line.encode()
+    return encoded[:place].decode(), encoded[place:].decode()
 
 
 def module_file(name: str) -> Path | None:
@@ -149,6 +192,8 @@ def _content(path: Path) -> bytes:
 def _digest(files: dict[str, bytes]) -> str:
     digest = hashlib.sha256()
     for place, content in sorted(files.items()):
+        with contextlib.suppress(UnicodeDecodeError):
+            content = code(content.decode()).encode()
         for part in (place.encode(), content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from archbench.architectures.catalogue import catalogue
+from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.conversion.shape import SPECIAL_TOKENS
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
@@ -53,8 +53,8 @@ def described(variant: str, text: str, family: str, size: Size, limits: Limits) 
 
 
 def digest(text: str) -> str:
-    """SHA-256 of a variant's text, which ends with a line break."""
-    return hashlib.sha256((text if text.endswith("\n") else text + "\n").encode()).hexdigest()
+    """SHA-256 of a variant's code, without docstrings and comments."""
+    return hashlib.sha256(sources.code(text).encode()).hexdigest()
 
 
 def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:

@@ -1,4 +1,7 @@
-"""Digests of the code of task kinds and metrics that are not archbench's own: what they and their imports say."""
+"""Digests of the code of task kinds and metrics that are not archbench's own: of theirs and of what they import.
+
+Docstrings and comments of their own files count for nothing.
+"""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +25,7 @@ def of_kind(config: TaskConfig) -> str:
 
 def of_file(path: Path) -> str:
     """SHA-256 of a Python file and of the modules of the user that it imports."""
-    return hashlib.sha256(sources.text(path).encode()).hexdigest()
+    return hashlib.sha256(sources.code(sources.text(path)).encode()).hexdigest()
 
 
 def of_entry(group: str, name: str) -> str:
@@ -31,7 +34,7 @@ def of_entry(group: str, name: str) -> str:
     file = sources.module_file(entry.module) if entry is not None else None
     if entry is None or file is None:
         raise InputError(f'no installed package offers "{name}" ({group}); install it again')
-    return hashlib.sha256(sources.text(file, catalogue.offered_with(entry)).encode()).hexdigest()
+    return hashlib.sha256(sources.code(sources.text(file, catalogue.offered_with(entry))).encode()).hexdigest()
 
 
 def of_metric(place: str, folder: str) -> str:

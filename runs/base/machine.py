@@ -19,6 +19,7 @@ from archbench.architectures.components.norm import LayerNorm
 from archbench.architectures.components.numbers import causal
 from archbench.architectures.components.stack import Block
 from archbench.tasks.base.errors import InputError
+from archbench.version import commit
 
 RECORDED = (
     "transformers",
@@ -79,8 +80,9 @@ def attention(on: str) -> None:
 
 
 def environment(on: str) -> dict[str, str]:
-    """Facts that may explain a difference between two machines."""
+    """Facts that may explain a difference between two runs."""
     facts = {
+        "archbench": importlib.metadata.version("archbench"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -92,6 +94,8 @@ def environment(on: str) -> dict[str, str]:
     }
     if on == "cuda":
         facts |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+    if known := commit():
+        facts["archbench_commit"] = known
     return facts | {name: importlib.metadata.version(name) for name in RECORDED}
 
 

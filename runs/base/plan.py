@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.runs.experiment.sections import Training
 from archbench.tasks.base.values import TaskConfig
@@ -94,7 +95,7 @@ class Plan:
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
             "numerics": registry.numerics(self.task.kind),
-            "variant": hashlib.sha256(self.variant_text.encode()).hexdigest(),
+            "variant": hashlib.sha256(sources.code(self.variant_text).encode()).hexdigest(),
             "size": asdict(self.size),
             "task": task,
             "data": self.data,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from archbench.architectures.catalogue import catalogue
+from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.conversion.quiet import quiet
-from archbench.architectures.families.variant import STOCK
+from archbench.architectures.families.variant import STOCK, Variant
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base import store
@@ -111,7 +111,11 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
 def _known_as(run: FinishedRun) -> str:
     """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
     names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names(), *catalogue.ablated()}
-    return next((name for name in sorted(names) if catalogue.find(name).text == run.plan.variant_text), "")
+    return next((name for name in sorted(names) if _is_same(catalogue.find(name), run)), "")
+
+
+def _is_same(variant: Variant, run: FinishedRun) -> bool:
+    return sources.code(variant.text) == sources.code(run.plan.variant_text)
 
 
 def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:

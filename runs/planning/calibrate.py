@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine, store
@@ -34,7 +35,9 @@ class Work:
 
     def key(self, variant: Variant, size: Size) -> str:
         facts = [self.prepared.digest, self.task.training.model_dump(mode="json"), self.task.supervision]
-        text = json.dumps([*facts, self.device, self.precision, variant.text, asdict(size)], sort_keys=True)
+        text = json.dumps(
+            [*facts, self.device, self.precision, sources.code(variant.text), asdict(size)], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
