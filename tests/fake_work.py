@@ -14,6 +14,8 @@ from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted, Progress
 from archbench.tasks.base.values import TaskConfig
 
+TASK = TaskConfig("translation", "phrases", "phrases-en-de")
+
 
 @dataclass(frozen=True)
 class FakePlan:
@@ -27,7 +29,7 @@ class FakePlan:
     predictions: int = 10_000
     snapshots: int = 0
     code: str = ""
-    task: TaskConfig = TaskConfig("translation", "phrases", "phrases-en-de")
+    task: TaskConfig = TASK
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)
