@@ -9,7 +9,7 @@ import pytest
 
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.claims.claims import rulings
+from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.figures import figures
 from archbench.reports.inspection import inspection
 from archbench.reports.page import page
@@ -40,14 +40,14 @@ def rounded(cell: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_page_is_what_its_tables_give(name: str, tmp_path: Path) -> None:
     judged = judge(tables.read(REFERENCE / name / "tables"))
-    drawn, ruled = figures.figures(judged), rulings(judged)
+    drawn, ruled = figures.figures(judged), claim_verdicts(judged)
     given = page.render(judged, [replace(figure, panels=()) for figure in drawn], ruled)
     assert PANEL.sub("", given).split() == PANEL.sub("", written(name)).split()
     for figure in drawn:
         tables.write_csv(figure.numbers, tmp_path / "given.csv")
         committed = rows(REFERENCE / name / "report" / f"{figure.name}.csv")
         assert committed == rows(tmp_path / "given.csv") and len(committed) > 1
-    (tested,) = page.write_tested(judged, ruled, tmp_path)
+    tested = next(path for path in page.write_tables(judged, ruled, tmp_path) if path.name == "contrasts.csv")
     assert rows(tested) == rows(REFERENCE / name / "report" / tested.name)
 
 

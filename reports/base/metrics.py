@@ -8,7 +8,7 @@ from archbench.reports.base.statistics import Interval
 
 
 @dataclass(frozen=True)
-class Metric:
+class ReportedMetric:
     """A metric as the report speaks of it; `better` is empty for a figure that only describes."""
 
     name: str
@@ -72,37 +72,73 @@ _ACROSS: Final = frozenset(
     {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", *RECORDED}
 )
 _ANY_ORDER: Final = (
-    "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
-    "at random, not of left to right"
+    "training objective of a masked model: the loss averaged over orders of writing. It bounds the loss of a random "
+    "order, not of left to right"
 )
 _NO_EXACT: Final = "not comparable with an exact likelihood"
 _METRICS: Final = (
-    Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits for "
-           "each UTF-8 byte; comparable across tokenizers"),
-    Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
-    Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable "
-           "under one tokenizer only"),
-    Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
-    Metric("masked_loss", "nats per token, masked loss", "", "the loss over hidden ends of the targets, each cell "
-           "predicted from the same beginning; it bounds no likelihood and compares with none"),
-    Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
-    Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
-    Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
-    Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
-    Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-    Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-    Metric("rouge_1", "ROUGE-1", "higher", "words shared with the reference, F1"),
-    Metric("rouge_2", "ROUGE-2", "higher", "pairs of neighbouring words shared with the reference, F1"),
-    Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence of words with the reference, F1"),
-    Metric("stored_bits", "stored bits", "higher", "bits of all strings together less what their exact likelihood "
-           "leaves to be told; below 0 for a model that knows less than how a string is drawn", 0),
-    Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
-           "under a character tokenizer) that occurred in it before"),
-    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
-           "character tokenizer) among all pairs in the answers"),
-    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (as many as make 20 bytes) that "
-           "stand verbatim in the training text"),
-)  # fmt: skip
+    ReportedMetric(
+        "bits_per_byte",
+        "bits per byte",
+        "lower",
+        "exact negative log-likelihood of the test text, in bits for each UTF-8 byte; comparable across tokenizers",
+    ),
+    ReportedMetric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
+    ReportedMetric(
+        "nll_per_token",
+        "nats per token",
+        "lower",
+        "exact negative log-likelihood of a scored token; comparable under one tokenizer only",
+    ),
+    ReportedMetric("nll_per_token_bound", "nats per token, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
+    ReportedMetric(
+        "masked_loss",
+        "nats per token, masked loss",
+        "",
+        "loss over hidden ends of the targets, each cell "
+        "predicted from the same beginning; it bounds no likelihood and compares with none",
+    ),
+    ReportedMetric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
+    ReportedMetric("accuracy", "accuracy", "higher", "share of examples with the right label"),
+    ReportedMetric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
+    ReportedMetric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
+    ReportedMetric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
+    ReportedMetric(
+        "chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1
+    ),
+    ReportedMetric("rouge_1", "ROUGE-1", "higher", "words shared with the reference, F1"),
+    ReportedMetric("rouge_2", "ROUGE-2", "higher", "pairs of neighbouring words shared with the reference, F1"),
+    ReportedMetric("rouge_l", "ROUGE-L", "higher", "longest common subsequence of words with the reference, F1"),
+    ReportedMetric(
+        "stored_bits",
+        "stored bits",
+        "higher",
+        "entropy of all strings minus their exact negative "
+        "log-likelihood; below 0 for a model that is worse than knowing how strings are drawn",
+        0,
+    ),
+    ReportedMetric(
+        "repetition",
+        "repetition",
+        "",
+        "share of an answer's sequences of four tokens (characters "
+        "under a character tokenizer) that occurred in it before",
+    ),
+    ReportedMetric(
+        "distinct_2",
+        "distinct-2",
+        "",
+        "share of distinct pairs of neighbouring tokens (characters under a "
+        "character tokenizer) among all pairs in the answers",
+    ),
+    ReportedMetric(
+        "copied",
+        "copied",
+        "",
+        "share of the answers' windows of at least 8 tokens (at least 20 bytes) that "
+        "occur verbatim in the training text",
+    ),
+)
 _KNOWN: Final = {metric.name: metric for metric in _METRICS}
 
 _PRIMARY_ORDER: Final = {
@@ -114,9 +150,9 @@ _PRIMARY_ORDER: Final = {
 }
 
 
-def metric(name: str) -> Metric:
+def metric(name: str) -> ReportedMetric:
     """The metric `name`; one that is unknown here has its own name and no direction."""
-    return _KNOWN.get(name) or Metric(name, name.replace("_", " "), "", "a metric of this task")
+    return _KNOWN.get(name) or ReportedMetric(name, name.replace("_", " "), "", "a metric of this task")
 
 
 def primary(kind: str, available: list[str]) -> str:
