@@ -16,23 +16,23 @@ def specification(tables: Tables) -> dict[str, Any]:
     rows = tables["experiment"]
     texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
     try:
-        found = json.loads(texts.iloc[0]) if len(texts) else {}
+        settings = json.loads(texts.iloc[0]) if len(texts) else {}
     except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
+        settings = {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
     """The ``tasks``, or the ``conditions``, of the experiment as it was resolved."""
-    found = specification(tables).get(key)
-    return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
+    entries = specification(tables).get(key)
+    return [task for task in entries if isinstance(task, dict)] if isinstance(entries, list) else []
 
 
 def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
     """The contrasts that the experiment declares, and its margins by metric."""
-    found = specification(tables)
-    pairs = found.get("contrasts", DEFAULT_CONTRASTS)
-    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **_margins(tables), **found.get("margins", {})}
+    settings = specification(tables)
+    pairs = settings.get("contrasts", DEFAULT_CONTRASTS)
+    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **_margins(tables), **settings.get("margins", {})}
 
 
 def one_answer(tables: Tables, dataset: str) -> bool:

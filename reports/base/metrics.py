@@ -17,7 +17,7 @@ from archbench.runs.experiment.spec import JUDGED, METRICS
 
 
 @dataclass(frozen=True)
-class Metric:
+class ReportedMetric:
     """A metric as the report speaks of it; `better` is empty for a figure that only describes.
 
     Values lie from `least` to `most`, in `unit`. `margin` is the least difference that matters, 0 where nobody says.
@@ -70,45 +70,45 @@ class Metric:
         return -difference if self.better == "lower" else difference
 
 
-def _read(row: Mapping[Any, Any]) -> Metric:
+def _read(row: Mapping[Any, Any]) -> ReportedMetric:
     """A metric from a row of the table; what a row lacks is as where nobody says."""
-    said = {key: value for key, value in row.items() if not pd.isna(value)}
-    name, unit = str(said["metric"]), str(said.get("unit", ""))
-    label = str(said.get("label", name))
-    better: Literal["higher", "lower", ""] = said["better"] if said.get("better") in ("higher", "lower") else ""
-    return Metric(
+    stated = {key: value for key, value in row.items() if not pd.isna(value)}
+    name, unit = str(stated["metric"]), str(stated.get("unit", ""))
+    label = str(stated.get("label", name))
+    better: Literal["higher", "lower", ""] = stated["better"] if stated.get("better") in ("higher", "lower") else ""
+    return ReportedMetric(
         name,
         label if unit in label else f"{label} ({unit})",
         better,
-        str(said.get("meaning", "")),
-        int(said.get("decimals", 3)),
-        float(said.get("least", -math.inf)),
-        float(said.get("most", math.inf)),
+        str(stated.get("meaning", "")),
+        int(stated.get("decimals", 3)),
+        float(stated.get("least", -math.inf)),
+        float(stated.get("most", math.inf)),
         unit,
-        float(said.get("margin", 0.0)),
-        bool(said.get("across_tokenizers", False)),
-        bool(said.get("recorded", False)),
+        float(stated.get("margin", 0.0)),
+        bool(stated.get("across_tokenizers", False)),
+        bool(stated.get("recorded", False)),
     )
 
 
-_BUILTIN: Final[Mapping[str, Metric]] = {str(row["metric"]): _read(row) for row in METRICS}
-_DECLARED: ContextVar[Mapping[str, Metric]] = ContextVar("declared", default=_BUILTIN)
+_BUILTIN: Final[Mapping[str, ReportedMetric]] = {str(row["metric"]): _read(row) for row in METRICS}
+_DECLARED: ContextVar[Mapping[str, ReportedMetric]] = ContextVar("declared", default=_BUILTIN)
 
 
 def declare(table: pd.DataFrame | None) -> None:
     """What `metric` answers from here on: the metrics of the table `metrics`, and those that archbench has."""
     rows = [] if table is None else table.to_dict("records")
-    _DECLARED.set({**_BUILTIN, **{found.name: found for found in map(_read, rows)}})
+    _DECLARED.set({**_BUILTIN, **{known.name: known for known in map(_read, rows)}})
 
 
-def metric(name: str) -> Metric:
+def metric(name: str) -> ReportedMetric:
     """The metric `name`; one that is unknown here has its own name and no direction."""
-    return _DECLARED.get().get(name) or Metric(name, name.replace("_", " "), "", "a metric of this task")
+    return _DECLARED.get().get(name) or ReportedMetric(name, name.replace("_", " "), "", "a metric of this task")
 
 
 def recorded() -> list[str]:
     """The metrics of which the table of predictions has what each example gives."""
-    return [name for name, found in _DECLARED.get().items() if found.recorded]
+    return [name for name, known in _DECLARED.get().items() if known.recorded]
 
 
 def primary(kind: str, available: list[str]) -> str:

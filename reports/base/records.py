@@ -53,10 +53,10 @@ class Folder:
 
     def runs(self) -> list[str]:
         """The experiment's runs in the order of its plan; without a plan, all that are there."""
-        there = sorted(path.name for path in _listed(self.root / "runs") if path.is_dir())
+        folders = sorted(path.name for path in _listed(self.root / "runs") if path.is_dir())
         planned = self.experiment.get("runs")
         if not isinstance(planned, list) or not planned:
-            return there
+            return folders
         return list(dict.fromkeys(str(run) for run in planned))
 
     def record(self, run: str) -> Row:
@@ -119,9 +119,9 @@ class Folder:
 
     def entries(self) -> list[Row]:
         """Where each run stands in the comparison; as its record says where the experiment does not."""
-        found = self.experiment.get("entries")
-        if isinstance(found, list) and found:
-            return [row for row in found if isinstance(row, dict)]
+        entries = self.experiment.get("entries")
+        if isinstance(entries, list) and entries:
+            return [row for row in entries if isinstance(row, dict)]
         keys = ("run", "dataset", "architecture")
         rows = map(self.record, self.runs())
         return [
@@ -132,13 +132,13 @@ class Folder:
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
-        found = [row for path in self._files("data") if isinstance(row := self._sealed(path, "digest"), dict)]
-        return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
+        rows = [row for path in self._files("data") if isinstance(row := self._sealed(path, "digest"), dict)]
+        return sorted(rows, key=lambda row: self._place(str(row.get("dataset", ""))))
 
     def references(self) -> list[Row]:
         """The classical rows of every data set."""
-        found = [self._sealed(path, "data") for path in self._files("references")]
-        return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+        files = [self._sealed(path, "data") for path in self._files("references")]
+        return [row for rows in files if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
     def metrics(self) -> list[Row]:
         """What is known of each metric: its direction, range, unit and number format; nothing in an older folder."""
@@ -187,16 +187,16 @@ class Folder:
     @cached_property
     def _digests(self) -> defaultdict[str, set[str]]:
         """The digests of the data that the plans of runs name, by data set."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
+        digests: defaultdict[str, set[str]] = defaultdict(set)
         for run in self.runs():
             plan = self._of(run, PLAN)
             row = _planned(plan) if isinstance(plan, dict) and plan.get("data") else {}
             if row:
-                found[str(row.get("dataset"))].add(plan["data"])
-        return found
+                digests[str(row.get("dataset"))].add(plan["data"])
+        return digests
 
     def _is_damaged(self, run: str, name: str) -> bool:
-        """Where the list of a run's files is not to be trusted, only what it was is said, nothing that it gave."""
+        """Where the list of a run's files cannot be trusted: what the run was, without any result."""
         vouching = () if name in (RECORD, PLAN) else (MANIFEST,)
         return run in self.displaced or bool({name, *vouching} & set(self.damaged[run]))
 

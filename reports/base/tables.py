@@ -121,7 +121,7 @@ def collect(root: Path) -> Tables:
         if fault := folder.fault(run):
             record = {**record, "error": fault}
         rows["runs"].append(record)
-    tables = {name: _frame(name, pd.DataFrame(found, dtype=object)) for name, found in rows.items()}
+    tables = {name: _frame(name, pd.DataFrame(entries, dtype=object)) for name, entries in rows.items()}
     tables["curves"] = _frame("curves", _joined(curves))
     tables["predictions"] = _frame("predictions", _joined(predictions))
     tables["entries"] = _frame("entries", pd.DataFrame(folder.entries(), dtype=object))
@@ -195,12 +195,12 @@ def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(present, ignore_index=True) if present else pd.DataFrame()
 
 
-def _frame(name: str, found: pd.DataFrame) -> pd.DataFrame:
+def _frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """`found` with the columns of table `name` first and typed, further columns after them."""
     known = COLUMNS[name]
-    absent = pd.Series([None] * len(found), dtype=object)
-    columns = {column: _typed(found.get(column, absent), kind) for column, kind in known.items()}
-    columns |= {str(column): _guessed(found[column]) for column in found.columns if column not in known}
+    absent = pd.Series([None] * len(frame), dtype=object)
+    columns = {column: _typed(frame.get(column, absent), kind) for column, kind in known.items()}
+    columns |= {str(column): _guessed(frame[column]) for column in frame.columns if column not in known}
     return pd.DataFrame(columns)
 
 
@@ -253,8 +253,8 @@ def _marked(column: "pd.Series[Any]", by: Callable[[str], bool]) -> NDArray[np.b
     if not isinstance(column.dtype, pd.StringDtype) and column.dtype != object:
         return np.zeros(len(column), dtype=bool)
     codes, texts = pd.factorize(column)
-    found = np.array([isinstance(text, str) and by(text) for text in texts] + [False], dtype=bool)
-    marked: NDArray[np.bool_] = found[codes]
+    marks = np.array([isinstance(text, str) and by(text) for text in texts] + [False], dtype=bool)
+    marked: NDArray[np.bool_] = marks[codes]
     return marked
 
 
