@@ -171,13 +171,14 @@ def _report(
 
 
 @app.command("list")
-def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|presets")]) -> int:
-    """List architectures, their ablations, tasks or presets, each with one line."""
+def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|kinds|metrics|presets")]) -> int:
+    """List architectures, ablations, tasks, kinds of task, metrics or presets, each with one line."""
     from archbench.runs.execution.dry_run import aligned
     from archbench.runs.experiment.validation import nearest, shown
     from archbench.tasks.base.errors import InputError
 
-    kinds = {"architectures": _architectures, "ablations": _ablations, "tasks": _tasks, "presets": _presets}
+    kinds = {"architectures": _architectures, "ablations": _ablations, "tasks": _tasks}
+    kinds |= {"kinds": _kinds, "metrics": _metrics, "presets": _presets}
     if what not in kinds:
         raise InputError(f"list: unknown {shown(what)}{nearest(what, kinds)}")
     typer.echo(aligned([[name, text] for name, text in kinds[what]().items()]))
@@ -190,14 +191,39 @@ def _new(
     family: Annotated[
         str | None, typer.Option(metavar="FAMILY", help="decoder, encoder or encoder-decoder.", show_default=False)
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="KIND", help="A kind of task like this one.", show_default=False)
+    ] = None,
+    metric: Annotated[bool, typer.Option("--metric", help="A metric of texts.")] = False,
 ) -> int:
-    """Start a variant: a commented file that holds the contract, ready to edit."""
+    """Start a variant, a kind of task or a metric: a commented file, ready to edit."""
     from archbench.architectures.catalogue import scaffold
+    from archbench.tasks.base.errors import InputError
 
+    if (family is not None) + (task is not None) + metric != 1:
+        raise InputError("new: give exactly one of --family FAMILY, --task KIND and --metric")
+    if family is None:
+        return _new_of_tasks(scaffold.plain(name), task)
     file = scaffold.write(name, family, Path())
     typer.echo(f"{file}: the built-in {family}, with comments, ready to edit; then")
     typer.echo(f"  archbench check {file}")
     typer.echo(f"  archbench compare --preset smoke --architectures {family},{file}")
+    return 0
+
+
+def _new_of_tasks(stem: str, like: str | None) -> int:
+    """Starts a kind of task like another, else a metric."""
+    from archbench.architectures.catalogue import scaffold as files
+    from archbench.tasks.kinds import scaffold
+
+    if like is not None:
+        file = files.place(stem, scaffold.kind_text(stem, like), Path())
+        typer.echo(f"{file}: a kind of task like the built-in {like}, with comments, ready to edit; in an experiment")
+        typer.echo(f'  [[tasks]]\n  kind = "{file}"\n  data = ...')
+        return 0
+    file = files.place(stem, scaffold.metric_text(stem), Path())
+    typer.echo(f"{file}: a metric of texts, with comments, ready to edit; in an experiment")
+    typer.echo(f'  [[tasks]]\n  metrics = ["{file}:{stem.replace("-", "_")}"]')
     return 0
 
 
@@ -484,6 +510,20 @@ def _tasks() -> dict[str, str]:
     from archbench.tasks.builtin_data import builtin
 
     return {entry.name: entry.description for entry in builtin.listing()}
+
+
+def _kinds() -> dict[str, str]:
+    from archbench.tasks.kinds import registry
+
+    described = {name: kind.does for name, kind in registry.BUILTIN.items()}
+    return described | {name: f"of another package: {value}" for name, value in sorted(registry.offered().items())}
+
+
+def _metrics() -> dict[str, str]:
+    from archbench.tasks.metrics import builtin, registry
+
+    described = {name: metric.meaning for name, metric in builtin.TEXTS.items()}
+    return described | {name: f"of another package: {value}" for name, value in sorted(registry.offered().items())}
 
 
 def _presets() -> dict[str, str]:

@@ -49,7 +49,7 @@ def read(root: Path) -> Row:
 
 def numbers(record: Row) -> pd.DataFrame:
     """A row for every measure of every model and what it is compared against: medians, quartiles, ratios."""
-    return pd.DataFrame([row for found in _measured(record) for row in _numbers(found)])
+    return pd.DataFrame([row for measure in _measured(record) for row in _numbers(measure)])
 
 
 def table(record: Row) -> list[list[str]]:
@@ -60,14 +60,14 @@ def table(record: Row) -> list[list[str]]:
 
 def shares(record: Row) -> list[list[str]]:
     """Where the time of a step goes, in percent, the head first; empty where that was not measured."""
-    found = [measure for measure in record["measures"] if "shares" in measure]
-    if not found:
+    measures = [measure for measure in record["measures"] if "shares" in measure]
+    if not measures:
         return []
-    kinds = list(found[0]["shares"]["ours"])
+    kinds = list(measures[0]["shares"]["ours"])
     names = {"ours": "ours", "theirs": "transformers"}
     lines = [
         [measure["model"], names[side], *(f"{100 * measure['shares'][side][kind]:.0f}" for kind in kinds)]
-        for measure in found
+        for measure in measures
         for side in names
     ]
     return [["% of a step", "side", *kinds], *lines]
@@ -88,33 +88,33 @@ def remarks(record: Row) -> list[str]:
     if record["peaks"]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")
-    lines += [line for found in record["measures"] for line in _remarks(found)]
+    lines += [line for measure in record["measures"] for line in _remarks(measure)]
     lines.append("brackets: quartiles, none of one sample; ratio: of pairs, over 1 where ours is faster or needs less")
     return [*lines, *record["notes"]]
 
 
 def write(record: Row, root: Path) -> list[Path]:
     """Write ``bench.svg``, ``.png`` and ``.csv`` into ``root``; return the paths, none where nothing was compared."""
-    found = numbers(record)
-    if found.empty:
+    rows = numbers(record)
+    if rows.empty:
         return []
     data = [record["data"]["name"]] if record["data"] else []
     facts = [record["shape"]["name"], *data, _machine(record), record["precision"], f"{record['threads']} thread"]
     where = ", ".join(facts)
-    files = drawing.together(panels(found, record["classes"], where), columns=min(2, found["model"].nunique()))
+    files = drawing.together(panels(rows, record["classes"], where), columns=min(2, rows["model"].nunique()))
     paths = [root / f"bench.{kind}" for kind in files]
     for path, content in zip(paths, files.values(), strict=True):
         write_bytes(path, content)
-    write_csv(found, root / "bench.csv")
+    write_csv(rows, root / "bench.csv")
     return [*paths, root / "bench.csv"]
 
 
-def panels(found: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[Panel]:
+def panels(frame: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[Panel]:
     """A panel for each model, with the ``classes`` of transformers and ``where`` it was measured below its name.
 
     All have the same axis.
     """
-    lower, upper = min(0.9, found["ratio_lower"].min()), max(1.1, found["ratio_upper"].max())
+    lower, upper = min(0.9, frame["ratio_lower"].min()), max(1.1, frame["ratio_upper"].max())
     limits = (lower / 1.08, upper * 1.08)
     return [
         Panel(
@@ -124,7 +124,7 @@ def panels(found: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[
             partial(_draw, rows=rows, limits=limits),
             f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
         )
-        for model, rows in found.groupby("model", sort=False)
+        for model, rows in frame.groupby("model", sort=False)
     ]
 
 
@@ -134,18 +134,18 @@ def _machine(record: Row) -> str:
 
 
 def _measured(record: Row) -> Iterable[Row]:
-    return (found for found in record["measures"] if "ratios" in found)
+    return (measure for measure in record["measures"] if "ratios" in measure)
 
 
-def _numbers(found: Row) -> Iterable[Row]:
-    mine = found["summary"]["ours"]
-    for against, ratio in found["ratios"].items():
-        other = found["summary"][against]
+def _numbers(inspection: Row) -> Iterable[Row]:
+    mine = inspection["summary"]["ours"]
+    for against, ratio in inspection["ratios"].items():
+        other = inspection["summary"][against]
         yield {
-            "model": found["model"],
-            "measure": found["measure"],
+            "model": inspection["model"],
+            "measure": inspection["measure"],
             "against": AGAINST[against],
-            "unit": found["unit"],
+            "unit": inspection["unit"],
             **{f"ours_{key}": mine[key] for key in ("median", "lower", "upper")},
             **{f"theirs_{key}": other[key] for key in ("median", "lower", "upper")},
             **{f"ratio_{key}": ratio[key] for key in ("median", "lower", "upper")},
@@ -184,16 +184,16 @@ def _plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _remarks(found: Row) -> Iterable[str]:
-    if "error" in found:
-        yield f"{found['model']}: {found['measure']} failed: {found['error']}"
-    fractions = found.get("peak_fraction")
+def _remarks(inspection: Row) -> Iterable[str]:
+    if "error" in inspection:
+        yield f"{inspection['model']}: {inspection['measure']} failed: {inspection['error']}"
+    fractions = inspection.get("peak_fraction")
     if fractions:
         parts = (f"{AGAINST.get(side, side)} {_median(values):.0%}" for side, values in fractions.items())
-        yield f"{found['model']}: of the peak, training on windows reaches: {', '.join(parts)}"
-    if found.get("compile_seconds"):
-        ours, theirs = (found["compile_seconds"][side] for side in ("ours", "theirs"))
-        yield f"{found['model']}: compiling took ours {ours:.0f} s, transformers {theirs:.0f} s (in no speed)"
+        yield f"{inspection['model']}: of the peak, training on windows reaches: {', '.join(parts)}"
+    if inspection.get("compile_seconds"):
+        ours, theirs = (inspection["compile_seconds"][side] for side in ("ours", "theirs"))
+        yield f"{inspection['model']}: compiling took ours {ours:.0f} s, transformers {theirs:.0f} s (in no speed)"
 
 
 def _median(values: Sequence[float]) -> float:

@@ -1,1 +1,46 @@
-"""Examples, tokenizers, data sources and the task kinds; nothing here knows a model."""
+"""Examples, tokenizers, data sources, metrics and the task kinds; nothing here knows a model.
+
+What a file that adds a task kind or a metric needs comes from here: ``from archbench.tasks import TaskKind, Metric``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archbench.tasks.base.kind import TaskKind
+    from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+    from archbench.tasks.kinds.text_to_text import measured_by, read_against
+    from archbench.tasks.metrics.builtin import text_score
+    from archbench.tasks.metrics.intervals import likelihood_scores, mean_score, ratio_score
+    from archbench.tasks.metrics.metric import Metric
+
+_FROM = {
+    "TaskKind": "base.kind",
+    **dict.fromkeys(("Decoding", "Outputs", "Prepared", "Reference", "Score"), "base.values"),
+    **dict.fromkeys(("measured_by", "read_against"), "kinds.text_to_text"),
+    **dict.fromkeys(("likelihood_scores", "mean_score", "ratio_score"), "metrics.intervals"),
+    "text_score": "metrics.builtin",
+    "Metric": "metrics.metric",
+}
+
+__all__ = [
+    "Decoding",
+    "Metric",
+    "Outputs",
+    "Prepared",
+    "Reference",
+    "Score",
+    "TaskKind",
+    "likelihood_scores",
+    "mean_score",
+    "measured_by",
+    "ratio_score",
+    "read_against",
+    "text_score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FROM[name]}"), name)

@@ -12,6 +12,9 @@ from typing import Any
 
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted, Progress
+from archbench.tasks.base.values import TaskConfig
+
+TASK = TaskConfig("translation", "phrases", "phrases-en-de")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class FakePlan:
     predictions: int = 10_000
     snapshots: int = 0
     code: str = ""
+    task: TaskConfig = TASK
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

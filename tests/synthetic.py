@@ -96,7 +96,7 @@ def controls(task: Imagined, half: float) -> list[Further]:
 
 @dataclass(frozen=True)
 class Planted:
-    """A rung of a ladder: what is asked for, the true scores there, the width of its runs and their tokens."""
+    """A point of a sweep: what is asked for, the true scores there, the width of its runs and their tokens."""
 
     value: int
     truth: dict[str, float]
@@ -105,34 +105,34 @@ class Planted:
 
     @property
     def condition(self) -> str:
-        return f"rung {self.value}" + (f", {self.tokens} tokens" if self.tokens != Planted.tokens else "")
+        return f"point {self.value}" + (f", {self.tokens} tokens" if self.tokens != Planted.tokens else "")
 
 
-def write_ladder(root: Path, task: Imagined, setting: str, base: Planted, rungs: Sequence[Planted]) -> list[str]:
-    """Write `task` at `base` and, as conditions, at each of `rungs`; `setting` is "parameters" or "depth"."""
+def write_sweep(root: Path, task: Imagined, setting: str, base: Planted, points: Sequence[Planted]) -> list[str]:
+    """Write `task` at `base` and, as conditions, at each of `points`; `setting` is "parameters" or "depth"."""
     table = {"parameters": "budget", "depth": "model"}[setting]
 
-    def got(rung: Planted) -> Row:
-        return {setting: rung.value, "width": rung.width, "train_tokens": rung.tokens}
+    def got(point: Planted) -> Row:
+        return {setting: point.value, "width": point.width, "train_tokens": point.tokens}
 
     further = [
-        Further(task, name, name, truth, "compared", condition=rung.condition, changes=got(rung))
-        for rung in rungs
-        for name, truth in rung.truth.items()
+        Further(task, name, name, truth, "compared", condition=point.condition, changes=got(point))
+        for point in points
+        for name, truth in point.truth.items()
     ]
     runs = write_store(root, [replace(task, truth=base.truth)], further=further)
     for run in runs[: task.seeds * len(base.truth)]:
         change_record(root, run, **got(base))
-    specify(root, "tasks", [_rung(task, table, setting, base, "")])
-    specify(root, "conditions", [_rung(task, table, setting, rung, rung.condition) for rung in rungs])
+    specify(root, "tasks", [_point(task, table, setting, base, "")])
+    specify(root, "conditions", [_point(task, table, setting, point, point.condition) for point in points])
     return runs
 
 
-def _rung(task: Imagined, table: str, setting: str, rung: Planted, condition: str) -> Row:
+def _point(task: Imagined, table: str, setting: str, point: Planted, condition: str) -> Row:
     """A task as it was resolved, with what its condition changes."""
-    sections: dict[str, Row] = {"budget": {"parameters": 250_000, "tokens": rung.tokens}, "model": {"depth": None}}
-    sections[table] = sections[table] | {setting: rung.value}
-    sections["model"] = sections["model"] | {"width": rung.width, "heads": 2}
+    sections: dict[str, Row] = {"budget": {"parameters": 250_000, "tokens": point.tokens}, "model": {"depth": None}}
+    sections[table] = sections[table] | {setting: point.value}
+    sections["model"] = sections["model"] | {"width": point.width, "heads": 2}
     training = {"learning_rate": 0.01, "dropout": 0.0}
     return {
         "name": task.dataset,

@@ -111,10 +111,12 @@ def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) ->
     assert asked == [any_file.as_uri()]
 
 
-def test_the_first_screen_holds_the_verdict_and_a_figure(browser: Any, page_file: Path, reference: Path) -> None:
-    for file in (page_file, reference / "standard" / "report" / "index.html"):
-        found = opened(browser, file, DESK)
-        where = "element => element.getBoundingClientRect().top"
-        assert found.locator("#bottom-line .short").first.evaluate(where) < DESK["height"] / 2
-        panel = found.locator("#bottom-line .panel").first
-        assert panel.evaluate("element => element.getBoundingClientRect().bottom") < DESK["height"]
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_screen_holds_sentences_matrix_and_a_figure(browser: Any, page_file: Path, scheme: str) -> None:
+    found = opened(browser, page_file, DESK, color_scheme=scheme)
+    bottom = "element => element.getBoundingClientRect().bottom"
+    for part in (".short >> nth=0", "table", ".panel >> nth=0"):
+        assert found.locator(f"#bottom-line {part}").evaluate(bottom) < DESK["height"], part
+    words = found.locator("#bottom-line td.wins, #bottom-line td.loses, #bottom-line td.open")
+    colours = words.evaluate_all("cells => cells.map(each => [each.className, getComputedStyle(each).color])")
+    assert len({colour for _, colour in colours}) == len({kind for kind, _ in colours}) > 1

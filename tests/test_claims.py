@@ -16,19 +16,19 @@ from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
-from archbench.reports.claims.claims import UNTESTED, Ruling, rulings
+from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
 from archbench.reports.figures import capacity
-from archbench.reports.page import page
+from archbench.reports.page import page, tested_grids
 from archbench.runs.experiment import spec
-from archbench.tasks.base.dataset import KINDS
+from archbench.tasks.kinds.registry import BUILTIN
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 
 
-def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> dict[str, Ruling]:
+def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> dict[str, ClaimVerdict]:
     synthetic.write_store(root, tasks, further=further)
-    return {ruling.claim.name: ruling for ruling in rulings(judge(tables.collect(root)))}
+    return {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(root)))}
 
 
 def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
@@ -38,7 +38,7 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
         assert claim.statement and claim.source and claim.reading
         assert claim.ahead or claim.effect or claim.pretraining or claim.bits or claim.over
         assert bool(claim.called) == bool(claim.effect)
-        assert set(claim.kind) <= set(KINDS)
+        assert set(claim.kind) <= set(BUILTIN)
 
 
 def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
@@ -60,7 +60,7 @@ def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
     html = page.render(judge(tables.read(tmp_path / "tables")), [])
     assert all(part[:16] in html for part in parts)
-    assert "as it stood before" not in html
+    assert "fixed before the first" not in html
 
 
 @pytest.mark.parametrize("recorded", [(), (0,), (1,), (0, 1)])
@@ -73,8 +73,37 @@ def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
     html = page.render(judge(tables.collect(tmp_path)), [])
     for place, part in enumerate(parts):
-        says = "as it stood before" if place in recorded else "written or changed after"
+        says = "fixed before the first" if place in recorded else "written or changed after"
         assert f"<code>{part[:16]}</code>, {says}" in html
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Path, place: int) -> None:
+    earlier = list(ledgers.REWORDED)[place]
+    stands = ledgers.standing(earlier)
+    assert [part.before for part in stands] == [place == 0, place == 1]
+    assert stands[place].sha256 == earlier and stands[place].reworded
+    synthetic.write_store(tmp_path, [SENTIMENT])
+    path = tmp_path / "experiment.json"
+    synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
+    html = page.render(judge(tables.collect(tmp_path)), [])
+    assert f"<code>{earlier[:16]}</code>, fixed before the first of these runs (reworded since" in html
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ('reading = "encoder is better', 'reading = "encoder outperforms', True),
+        ('kind = ["classification"]', 'kind = ["generation"]', False),
+        ('ahead = [["encoder", "decoder"]', 'ahead = [["decoder", "encoder"]', False),
+        ("parameters = 17_000_000", "parameters = 18_000_000", False),
+    ],
+)
+def test_another_test_of_a_claim_is_no_rewording(tmp_path: Path, old: str, new: str, same: bool) -> None:
+    text = ledgers.PARTS[0].read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "claims.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert (ledgers.content(tmp_path / "claims.toml") == ledgers.content(ledgers.PARTS[0])) == same
 
 
 @pytest.mark.parametrize(
@@ -95,21 +124,21 @@ def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
     other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
     found = ruled(tmp_path, one, other)["encoder-understands"]
     assert found.verdict == UNDECIDED
-    assert found.command == "no number of seeds: decoder is ahead on groups and encoder-decoder is ahead on groups"
+    assert found.command == "no number of seeds; decoder is better on groups and encoder-decoder is better on groups"
 
 
 def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
     task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
     found = ruled(tmp_path, task)["encoder-decoder-translates"]
-    assert (found.verdict, found.command) == (UNDECIDED, "no number of seeds: the two are equal on phrases-en-de")
+    assert (found.verdict, found.command) == (UNDECIDED, "no number of seeds; the two are equal on phrases-en-de")
 
 
 def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:
     near = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
     found = ruled(tmp_path, single(SENTIMENT, truth=near, seeds=3, examples=60))["encoder-understands"]
     assert found.verdict == UNDECIDED
-    assert "on sentiment no number of seeds up to 100 would" in found.command
+    assert "100 seeds are not enough on sentiment" in found.command
 
 
 def test_what_is_open_comes_with_the_command_that_would_decide_it(tmp_path: Path) -> None:
@@ -136,13 +165,13 @@ def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path / "large", [single(SHAKESPEARE, **CLEAR)])
     for run in runs:
         synthetic.change_record(tmp_path / "large", run, parameters=150_000_000)
-    large = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path / "large")))}
+    large = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path / "large")))}
     assert large["autoregressive-likelihood"].verdict == REPRODUCED
 
 
 def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
     found = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
-    assert (found.verdict, found.evidence) == (UNMET, "No data set here is for translation.")
+    assert (found.verdict, found.evidence) == (UNMET, "No data set for translation.")
 
 
 def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
@@ -153,9 +182,11 @@ def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
     assert (generated.verdict, "natural text" in generated.evidence) == (UNMET, True)
     card = tmp_path / "with" / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path / "with")))}["source-loss-hurts"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path / "with")))}[
+        "source-loss-hurts"
+    ]
     assert found.verdict == REPRODUCED
-    assert "decoder (target supervision) ahead of decoder" in found.evidence
+    assert "decoder (target supervision) better than decoder" in found.evidence
 
 
 def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
@@ -165,8 +196,8 @@ def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
     assert ruled(tmp_path, task, further=parts)["more-data"].verdict == REPRODUCED
     for run in json.loads((tmp_path / "experiment.json").read_text())["runs"]:
         synthetic.change_record(tmp_path, run, epochs=3.0)
-    twice = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["more-data"]
-    assert (twice.verdict, "on which nothing was read twice" in twice.evidence) == (UNMET, True)
+    twice = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["more-data"]
+    assert (twice.verdict, "that is read only once" in twice.evidence) == (UNMET, True)
 
 
 def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Path) -> None:
@@ -174,7 +205,7 @@ def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Pa
     assert ruled(tmp_path / "with", task)["heads-in-parallel"].verdict == REPRODUCED
     found = ruled(tmp_path / "without", single(PHRASES, **CLEAR))["heads-in-parallel"]
     assert (found.verdict, found.command) == (UNMET, "archbench compare --preset ablation-heads")
-    assert found.evidence == "Not compared here: decoder against decoder-one-head."
+    assert found.evidence == "Not compared: decoder vs. decoder-one-head."
 
 
 @pytest.mark.parametrize(
@@ -192,7 +223,7 @@ def test_a_generalist_that_is_not_worse_is_enough(tmp_path: Path, mixed: float, 
     synthetic.specify(
         tmp_path, "tasks", [{"name": task.dataset, "baseline": bases.get(task.dataset, "")} for task in tasks]
     )
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
     assert found.verdict == verdict, found.evidence
     assert {one.first for one in found.contrasts} == {"decoder on labels-mixed", "decoder on phrases-mixed"}
     assert found.contrasts[0] in judge(tables.collect(tmp_path)).tested.effects
@@ -202,11 +233,11 @@ def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
     judged = judge(tables.collect(tmp_path))
     html = page.render(judged, [])
-    part = html[html.index('id="claims"') : html.index('id="metrics"')]
+    part = html[html.index('id="claims"') : html.index('id="answers"')]
     shown, _, folded = part.partition("<details>")
-    for one in rulings(judged):
+    for one in claim_verdicts(judged):
         assert (one.claim.reading in html_text(shown)) == (one.verdict not in UNTESTED)
-        assert (one.claim.reading in html_text(folded)) == (one.verdict in UNTESTED)
+        assert (f"“{one.claim.statement}”" in html_text(folded)) == (one.verdict in UNTESTED)
 
 
 def html_text(html: str) -> str:
@@ -221,12 +252,12 @@ def test_size_helps_where_the_largest_is_ahead_of_the_smallest_and_of_the_last(
 ) -> None:
     task = single(SENTIMENT, seeds=5, spread=0.002, examples=4000)
     sizes = {50_000: 0.5, 320_000: middle, 2_000_000: top}
-    rungs = [Planted(value, {"decoder": score, "encoder": score}, 64) for value, score in sizes.items()]
-    synthetic.write_ladder(tmp_path, task, "parameters", rungs[1], [rungs[0], rungs[2]])
+    points = [Planted(value, {"decoder": score, "encoder": score}, 64) for value, score in sizes.items()]
+    synthetic.write_sweep(tmp_path, task, "parameters", points[1], [points[0], points[2]])
     judged = judge(tables.collect(tmp_path))
-    found = {one.claim.name: one for one in rulings(judged)}["more-parameters"]
+    found = {one.claim.name: one for one in claim_verdicts(judged)}["more-parameters"]
     assert found.verdict == verdict, found.evidence
-    moves = [one for climb in judged.climbs for one in climb.moves]
+    moves = [one for trend in judged.trends for one in trend.moves]
     assert list(found.contrasts) == moves and len(moves) == 4  # as they were tested there, in one family
 
 
@@ -241,14 +272,14 @@ def test_a_piece_of_information_each_takes_a_bit_in_every_size() -> None:
 # Divergence.
 
 
-def parted(root: Path, lost: dict[str, int], *others: str) -> Ruling:
+def parted(root: Path, lost: dict[str, int], *others: str) -> ClaimVerdict:
     """The verdict on several heads, where so many of five runs of each diverged."""
     truth = {"decoder": 0.7, "decoder-one-head": 0.4, **dict.fromkeys(others, 0.5)}
     for run in synthetic.write_store(root, [single(PHRASES, truth=truth, **CLEAR)]):
         name, seed = re.fullmatch(r"phrases-en-de-(.+)-s(\d)-\w+", run).groups()  # type: ignore[union-attr]
         if int(seed) < lost.get(name, 0):
             synthetic.fail(root, run, "diverged", "the loss is nan")
-    return {one.claim.name: one for one in rulings(judge(tables.collect(root)))}["heads-in-parallel"]
+    return {one.claim.name: one for one in claim_verdicts(judge(tables.collect(root)))}["heads-in-parallel"]
 
 
 @pytest.mark.parametrize("others", [(), ("encoder",)], ids=["two", "three"])
@@ -258,7 +289,7 @@ def test_an_architecture_all_of_whose_runs_diverged_is_behind(
 ) -> None:
     found = parted(tmp_path, {lost: 5}, *others)
     assert found.verdict == verdict, found.evidence
-    assert f"as all 5 runs of {lost} diverged" in found.evidence
+    assert f"because all 5 runs of {lost} diverged" in found.evidence
 
 
 def test_runs_that_diverged_are_told_beside_what_the_others_decide(tmp_path: Path) -> None:
@@ -275,14 +306,14 @@ def test_where_both_diverged_nothing_is_decided(tmp_path: Path, first: int) -> N
     assert "all 5 runs of decoder-one-head diverged" in found.command
 
 
-def layers(root: Path, deep: dict[str, float], lost: str = "") -> Ruling:
+def layers(root: Path, deep: dict[str, float], lost: str = "") -> ClaimVerdict:
     """The verdict on layers, where 1 layer has 0.4 in the decoder and nothing right in the encoder."""
-    rungs = [Planted(1, {"decoder": 0.4, "encoder": -1}), Planted(8, deep)]
-    for run in synthetic.write_ladder(root, single(PHRASES, **CLEAR), "depth", *rungs[:1], rungs[1:]):
+    points = [Planted(1, {"decoder": 0.4, "encoder": -1}), Planted(8, deep)]
+    for run in synthetic.write_sweep(root, single(PHRASES, **CLEAR), "depth", *points[:1], points[1:]):
         record = json.loads((root / "runs" / run / "record.json").read_text())
         if lost and (record["architecture"], record["depth"]) == (lost, 8):
             synthetic.fail(root, run, "diverged", "the loss is nan")
-    return {one.claim.name: one for one in rulings(judge(tables.collect(root)))}["more-layers"]
+    return {one.claim.name: one for one in claim_verdicts(judge(tables.collect(root)))}["more-layers"]
 
 
 def test_a_depth_at_which_every_run_diverged_is_no_better(tmp_path: Path) -> None:
@@ -290,7 +321,7 @@ def test_a_depth_at_which_every_run_diverged_is_no_better(tmp_path: Path) -> Non
     assert found.verdict == REPRODUCED, found.evidence
     found = layers(tmp_path / "without", {"decoder": 0.7, "encoder": 0.7}, lost="decoder")
     assert found.verdict == UNDECIDED
-    assert "decoder with 1 layer ahead of decoder with 8 layers, as all 5 runs" in found.evidence
+    assert "decoder with 1 layer better than decoder with 8 layers, because all 5 runs" in found.evidence
 
 
 # What counts.
@@ -299,9 +330,8 @@ def test_a_depth_at_which_every_run_diverged_is_no_better(tmp_path: Path) -> Non
 def test_a_family_that_learns_nothing_decides_nothing(tmp_path: Path) -> None:
     found = layers(tmp_path / "one", {"decoder": 0.7, "encoder": -1})
     assert found.verdict == REPRODUCED
-    assert (
-        "not counted, since no better than an untrained model: phrases-en-de: encoder with 8 layers" in found.evidence
-    )
+    words = "not counted (no better than an untrained model): phrases-en-de: encoder with 8 layers"
+    assert words in found.evidence
     none = layers(tmp_path / "none", {"decoder": 0.2, "encoder": -1})
     assert none.verdict == OPPOSITE  # what was learned at one depth counts
 
@@ -315,14 +345,14 @@ def test_only_what_is_learned_shows_what_data_do(tmp_path: Path, decoder: float,
     parts = tuple(Further(task, name, name, half, role="share", share=0.5) for name, half in halves.items())
     found = ruled(tmp_path, task, further=parts)["more-data"]
     assert found.verdict == verdict, found.evidence
-    assert "untrained model: phrases-en-de: encoder and encoder (0.5 of the budget)" in found.evidence
+    assert "untrained model): phrases-en-de: encoder and encoder (0.5 of the budget)" in found.evidence
 
 
 def test_where_nothing_is_learned_the_claim_is_not_tested(tmp_path: Path) -> None:
     task = single(PHRASES, truth=dict.fromkeys(("decoder", "decoder-no-positions"), -1.0), **CLEAR)
     found = ruled(tmp_path, task)["positions-tell-order"]
     assert found.verdict == UNMET
-    assert found.evidence.startswith("Not counted, since no better than an untrained model")
+    assert found.evidence.startswith("Not counted (no better than an untrained model)")
 
 
 @pytest.mark.parametrize(("shallow", "deep", "verdict"), [(0.6, 0.3, REPRODUCED), (0.3, 0.6, UNDECIDED)])
@@ -333,9 +363,9 @@ def test_residuals_are_judged_at_the_greatest_depth(tmp_path: Path, shallow: flo
     ]
     for run in synthetic.write_store(tmp_path, tasks):
         synthetic.change_record(tmp_path, run, depth=int(run.split("-")[1]))
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["residuals-carry-depth"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["residuals-carry-depth"]
     assert found.verdict == verdict, found.evidence
-    assert "not counted, since less deep: phrases-2: " in found.evidence
+    assert "not counted (less deep): phrases-2: " in found.evidence
 
 
 @pytest.mark.parametrize(
@@ -355,12 +385,12 @@ def test_what_is_out_of_reach_has_size_and_pretraining_as_its_reason(tmp_path: P
     found = ruled(tmp_path, SENTIMENT)
     for name in ("few-examples", "size-brings-reasoning"):
         assert found[name].verdict == OUT_OF_REACH
-        assert "was made for 1.00" in found[name].evidence and "no data set" not in found[name].evidence
+        assert "made for at least 1.00" in found[name].evidence and "no data set" not in found[name].evidence
 
 
 def test_no_pattern_is_shown_to_a_reader(tmp_path: Path) -> None:
     found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR))
-    assert found["more-parameters"].evidence == "Not compared here: the largest size against a smaller one."
+    assert found["more-parameters"].evidence == "Not compared: the largest size vs. a smaller one."
     assert not any(mark in one.evidence + one.command for one in found.values() for mark in (".*", "[0-9", "\\"))
 
 
@@ -373,7 +403,7 @@ def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
     synthetic.write_store(tmp_path, [task], further=(other,))
     card = tmp_path / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["causal-source-hurts"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["causal-source-hurts"]
     assert found.verdict == verdict, found.evidence
     assert "decoder (target supervision)" in found.evidence
 
@@ -388,8 +418,8 @@ def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, ot
     )
     found = ruled(tmp_path, task, further=further)["decoder-generates-best"]
     assert found.verdict == REPRODUCED
-    words = "otherwise on shakespeare under target supervision: encoder-decoder ahead of decoder by 0."
-    assert (words in found.evidence, "otherwise" in found.evidence) == (told, told)
+    words = "different on shakespeare under target supervision: encoder-decoder better than decoder by 0."
+    assert (words in found.evidence, "different" in found.evidence) == (told, told)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +427,7 @@ def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, ot
     [
         ([], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
         (["architectures"], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
-        (["seeds"], r"\d+ seeds of each under \[\[conditions\]\]"),
+        (["seeds"], r"\d+ seeds each under \[\[conditions\]\]"),
     ],
 )
 def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, own: list[str], says: str) -> None:
@@ -408,7 +438,7 @@ def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, ow
         tmp_path, [task], further=[Further(task, name, name, 0.58, role="share", share=0.5) for name in task.truth]
     )
     synthetic.specify(tmp_path, "conditions", [{"name": "sentiment", "condition": "", "share": 0.5, "own": own}])
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["more-data"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["more-data"]
     assert found.verdict == UNDECIDED, found.evidence
     assert re.fullmatch(says, found.command), found.command
 
@@ -425,6 +455,15 @@ def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path)
         "tasks",
         [{"name": "phrases-alone"}, {"name": "phrases-mixed", "baseline": "phrases-alone"}],
     )
-    found = {one.claim.name: one for one in rulings(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["next-word-is-enough"]
     assert found.verdict == UNDECIDED, found.evidence
     assert "--tasks phrases-alone,phrases-mixed --seeds " in found.command
+
+
+def test_seeds_that_would_decide_a_claim_say_what_they_would_show(tmp_path: Path) -> None:
+    near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
+    verdict = ruled(tmp_path, single(SENTIMENT, truth=near, spread=0.03, examples=4000))["encoder-understands"]
+    [row] = tested_grids.claims([verdict]).rows
+    shows = {contrast.seeds_show for contrast in verdict.contrasts if contrast.outcome == "open"}
+    assert shows <= {"difference", "equality"} and verdict.command in row[2].below
+    assert ("a difference" in row[2].below, "equality" in row[2].below) == ("difference" in shows, "equality" in shows)

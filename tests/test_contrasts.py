@@ -13,10 +13,12 @@ import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
 from archbench.reports.analysis import testing
+from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Group
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged, judge
-from archbench.reports.analysis.verdicts import contrast_sentence, verdict
+from archbench.reports.analysis.testing import Question
+from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, verdict
 from archbench.reports.base import formatting, tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -26,9 +28,10 @@ from archbench.reports.base.statistics import (
     p_beyond,
     p_difference,
     pool,
-    restless,
     seeds_needed,
+    with_high_variance,
 )
+from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 
 
@@ -135,7 +138,7 @@ def test_a_control_that_fails_is_told_at_the_top(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
     said = " ".join(bottom_line(judge(tables.collect(tmp_path))))
-    assert "controls did not come out as they had to on sentiment" in said
+    assert "controls fail on sentiment" in said
 
 
 def test_a_control_that_could_not_be_tested_is_not_wrong(tmp_path: Path) -> None:
@@ -157,9 +160,53 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
     [one] = found.tested.primary
     assert one.outcome == "open"
     sentence = contrast_sentence(one)
-    assert "would have been found four times in five" in sentence
-    assert f"about {one.seeds} seeds of each" in sentence or "more test examples might" in sentence
-    assert verdict(found.first[0], found.tested.of("sentiment")).contrasts == (sentence,)
+    assert f"Minimum detectable difference: {minimum_detectable(one)} (80% power)" in sentence
+    assert f"about {one.seeds} seeds each" in sentence or "more test examples might" in sentence
+
+
+@pytest.mark.parametrize(
+    ("mean", "margin", "shows"), [(0.03, 0.02, "difference"), (0.0, 0.02, "equality"), (0.012, math.nan, "difference")]
+)
+def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: str) -> None:
+    group = Group("sentiment", "classification", {}, pd.DataFrame({"architecture": ["a", "b"], "status": "done"}))
+    a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
+    question = Question(group, "accuracy", ("a", "b"))
+    tested = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin)
+    assert tested.seeds is not None and tested.seeds_show == shows
+    words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]
+    unsure = replace(tested, p=0.5, p_beyond=0.5, runs=1)
+    assert f"about {tested.seeds} seeds each {words}" in contrast_sentence(unsure)
+
+
+def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
+    gap = Interval(0.03, 0.01, 0.05, 0.01, 30)
+    facts = ("set", "classification", "", "accuracy", "encoder", "decoder", gap, 0.08, 1.0, 0.02, 0.04, 9, 5, 15)
+    reason = "the interval excludes 0 only before correction for multiple tests"
+    corrected = Contrast(*facts)
+    assert reason in contrast_sentence(corrected) and reason.removeprefix("the ") in _cells(corrected)
+    within = replace(corrected, difference=replace(gap, lower=-0.01))
+    assert reason not in contrast_sentence(within) and reason.removeprefix("the ") not in _cells(within)
+
+
+def _cells(contrast: Contrast) -> list[str]:
+    [row] = tested_grids.contrasts([contrast]).rows
+    return [text for cell in row for text in (cell.text, cell.below)]
+
+
+def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path: Path) -> None:
+    gap = Interval(0.03, 0.01, 0.05, 0.01, 30)
+    facts = ("set", "translation", "", "exact_match")
+    control = Contrast(*facts, "decoder", "decoder, half the budget", gap, 0.04, 1.0, 0.02, 0.04, 9, 5, 4)
+    doubled = Contrast(*facts, "decoder at 1", "decoder at 0.5", gap, 0.09, 1.0, 0.02, 0.04, 9, 5, 15)
+    claimed = Contrast(*facts, "decoder (0.5 of the budget)", "decoder", turned(control).difference, 0.08, 1.0, 0.02,
+                       0.04, 9, 5, 11)  # fmt: skip
+    families = [("control", [control]), ("doubling", [doubled]), ("claim", [claimed])]
+    [one] = disagreements(families)
+    assert one.sentence == (
+        "set, decoder vs. decoder at 0.5: decoder better as control (p = 0.040, corrected for 4 tests); not decided as "
+        "doubling (p = 0.090, corrected for 15 tests) and claim (p = 0.080, corrected for 11 tests)."
+    )
+    assert not disagreements(families[1:])
 
 
 @pytest.mark.parametrize(
@@ -174,10 +221,10 @@ def test_a_word_about_a_kind_takes_two_data_sets_that_agree(tmp_path: Path) -> N
     one, other = single(SENTIMENT, truth=truth), single(SENTIMENT, dataset="groups", truth=truth)
     alone, agreed = judged(tmp_path / "alone", one), judged(tmp_path / "agreed", one, other)
     against = judged(tmp_path / "against", one, single(other, truth={"decoder": 0.8, "encoder": 0.5}))
-    word = "encoder ahead of decoder on sentiment and groups, so in classification"
+    word = "encoder wins at classification (sentiment and groups)"
     assert word not in " ".join(bottom_line(alone))
     assert word in " ".join(bottom_line(agreed))
-    assert "so in classification" not in " ".join(bottom_line(against))
+    assert "at classification" not in " ".join(bottom_line(against))
 
 
 def test_seeds_that_would_decide_grow_as_the_distance_shrinks() -> None:
@@ -349,31 +396,31 @@ def test_few_whole_families_have_a_false_verdict(seeds: int, examples: int, thir
             [*logistic(rng, (0.0, 0.0), 0.05, seeds, examples), *logistic(rng, (0.0,), third, seeds, examples)]
             for _ in range(5)
         ]
-        odd = restless([dict(zip("abc", samples, strict=True)) for samples in sets], "abc")
+        odd = with_high_variance([dict(zip("abc", samples, strict=True)) for samples in sets], "abc")
         gaps = []
         for samples in sets:
-            marked = [replace(one, restless=name in odd) for name, one in zip("abc", samples, strict=True)]
+            marked = [replace(one, high_variance=name in odd) for name, one in zip("abc", samples, strict=True)]
             pooled = pool(marked)
             gaps += [difference_interval(a, b, pooled) for a, b in itertools.combinations(marked, 2)]
         wrong += min(holm([p_difference(gap) for gap in gaps])) <= 0.05
     assert wrong / repeats <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
 
 
-def test_who_varies_more_on_all_data_sets_together_is_restless() -> None:
+def test_who_varies_more_on_all_data_sets_together_has_high_variance() -> None:
     rng = np.random.default_rng(5)
     sets = [
         {name: Sample(rng.normal(0, spread, 3)) for name, spread in (("a", 1), ("b", 1), ("c", 8))} for _ in range(5)
     ]
-    assert restless(sets, "abc") == {"c"}
+    assert with_high_variance(sets, "abc") == {"c"}
     lucky = [{**samples, "c": Sample(samples["a"].values * 0.5)} for samples in sets[:1]] + sets[1:]
-    assert restless(lucky, "abc") == {"c"}
-    marked = [replace(one, restless=name == "c") for name, one in lucky[0].items()]
+    assert with_high_variance(lucky, "abc") == {"c"}
+    marked = [replace(one, high_variance=name == "c") for name, one in lucky[0].items()]
     a, _, c = marked
     assert pool(marked) == pool(marked[:2])
     assert difference_interval(a, c, pool(marked)).degrees == 2  # of c's own seeds
-    only = [replace(one, restless=True) for one in marked[:2]]  # as one architecture under two conditions
+    only = [replace(one, high_variance=True) for one in marked[:2]]  # as one architecture under two conditions
     assert difference_interval(*only, pool(only)) == difference_interval(*marked[:2], pool(marked[:2]))
-    assert restless([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()
+    assert with_high_variance([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()
 
 
 @pytest.mark.slow

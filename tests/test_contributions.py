@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from archbench.reports.analysis.contributions import contributions
-from archbench.tasks.metrics import intervals, metrics
+from archbench.tasks.metrics import builtin, metrics
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -69,7 +69,7 @@ def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
 def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
     rows = table(150, labels=False)
     wanted, answers = list(rows["reference"]), list(rows["answer"])
-    score = intervals.text_score("rouge_l", wanted[:100], answers[:100])
+    score = builtin.text_score("rouge_l", wanted[:100], answers[:100])
     rows["rouge_l"] = [*score.each, *[float("nan")] * 50]  # not all examples were answered
     [found] = contributions(rows, {"r": score.value}, "rouge_l").values()
     assert found.to_dict() == pytest.approx(dict(enumerate(score.each)))

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from html import escape
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 from archbench import reports
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged, judge
-from archbench.reports.analysis.verdicts import across, contrast_sentence, verdict
+from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
 from archbench.reports.figures import figures, forest
 from archbench.reports.figures.forest import forests, word
-from archbench.reports.page import summary
+from archbench.reports.page import summary, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
@@ -104,8 +105,10 @@ def test_whatever_is_decided_the_sentence_tells_what_diverged(mean: float, error
 def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
     html = (ablation / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="figure-differences"' in html
-    assert "decoder-no-norm against decoder: not tested, since all 5 runs of decoder-no-norm diverged." in html
-    assert "decoder is ahead of decoder-one-head by 0.1" in html
+    rows = re.findall(r'<tr><th scope="row".*?</tr>', html[html.index('id="tests"') :], re.DOTALL)
+    texts = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in rows]
+    assert any("decoder-no-norm vs. decoder" in text and "diverged" in text for text in texts)
+    assert any("decoder-one-head vs. decoder" in text and "decoder better" in text for text in texts)
     assert "decoder-alibi" in html
 
 
@@ -161,13 +164,16 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
             synthetic.change_record(tmp_path, run, breaks="no_look_ahead")
     judged = read(tmp_path)
     [found] = [verdict(one, judged.tested.primary) for one in judged.first]
-    told = "decoder-no-mask breaks the contract, as it is meant to (no_look_ahead)"
+    told = "decoder-no-mask breaks the contract on purpose (no_look_ahead)"
     assert any(note.startswith(told) for note in found.notes)
     assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
     captions = [
         {one.name: one.caption for one in figures.figures(each)}["curves_tokens"] for each in (judged, read(ablation))
     ]
-    assert ["The loss of decoder-no-mask is not that" in caption for caption in captions] == [True, False]
+    assert ["decoder-no-mask: the loss is not that of a predicting model" in caption for caption in captions] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,8 +193,8 @@ def test_what_looking_ahead_did_is_told_where_loss_and_answers_disagree(
     [note] = [note for note in verdict(judged.first[0]).notes if "breaks the contract" in note]
     means = {cell.architecture: cell.interval.mean for cell in judged.first[0].cells}
     expected = (
-        " Its validation loss falls to 0.0010 nats per token, below the 0.5000 of decoder, but its answers are worse: "
-        f"exact match {means['decoder-no-mask']:.3f} against {means['decoder']:.3f}."
+        " Its validation loss is lower than that of decoder (0.0010 and 0.5000 nats per token), but its answers are "
+        f"worse: exact match {means['decoder-no-mask']:.3f} and {means['decoder']:.3f}."
     )
     assert note.endswith(expected) == told
     assert ("validation loss" in note) == told
@@ -219,9 +225,9 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
         assert one.difference.mean == pytest.approx(means[1][one.second] - means[0][one.second])
     assert summary.sentences(judged)[-1] == contrast_sentence(found[-1])
     short = bottom_line(judged)[0]
-    assert "decoder with dropout 0.1 ahead of decoder" in short
+    assert "decoder with dropout 0.1 is better than decoder" in short
     html = reports.build(tmp_path)[0].read_text(encoding="utf-8")
-    assert 'id="figure-effects"' in html and all(escape(contrast_sentence(one)) in html for one in found)
+    assert 'id="figure-effects"' in html and all(escape(f"{one.first} better") in html for one in found)
     with (tmp_path / "report" / "effects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["difference"]) for row in rows] == pytest.approx([one.difference.mean for one in found])
@@ -234,11 +240,9 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     other = single(task, truth={"decoder": 0.5, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=changed(other, "AdamW", 0.0))
     judged = read(tmp_path)
-    [said] = across(judged.first[0], judged.tested)
-    assert said == (
-        "sentiment, decoder against encoder: decoder ahead under the first condition; encoder ahead under AdamW."
-    )
-    assert "1 of the 1 verdicts comes out otherwise under a further condition" in " ".join(bottom_line(judged))
+    first, other = ([cell.below for cell in row[2:]] for row in tested_grids.sensitivity(judged.tested).rows)
+    assert (first, other) == (["decoder better"], ["encoder better (changed)"])
+    assert "1 of 1 decided contrasts change under another condition" in " ".join(bottom_line(judged))
 
 
 def test_a_condition_on_another_axis_is_no_change_of_the_recipe(tmp_path: Path) -> None:
@@ -257,7 +261,7 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     assert (found.first, found.second, found.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
     assert found.metric == "bits_per_byte" and found.outcome == "ahead"
     assert found.difference.mean == pytest.approx(0.2, abs=0.1)
-    assert "decoder on by-bpe ahead of decoder on by-char." in bottom_line(read(tmp_path))[0]
+    assert "decoder on by-bpe is better than decoder on by-char." in bottom_line(read(tmp_path))[0]
 
 
 def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:

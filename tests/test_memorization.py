@@ -12,7 +12,7 @@ import archbench
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
-from archbench.reports.claims.claims import UNTESTED, rulings
+from archbench.reports.claims.claims import UNTESTED, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.figures import capacity
 from archbench.reports.figures.capacity import Stored
@@ -138,7 +138,7 @@ def test_the_figure_has_the_numbers_of_the_tables(compared: Path) -> None:
 def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Path) -> None:
     page = (compared / "report" / "index.html").read_text()
     assert "What a parameter stores" in page and 'id="figure-capacity"' in page
-    assert "are the same random strings, on purpose" in page and "seen in train by design: 30" in page
+    assert "are the same random strings on purpose" in page and "seen in train by design: 30" in page
     assert "Each parameter stores one piece of information" in page
     found = capacity.sentences(capacity.stored(judge(report_tables.read(compared / "tables"))))
     assert len(found) == 4 and "less than one bit at every size" in found[-1]
@@ -166,8 +166,8 @@ ABOVE, BELOW, OPEN, LONE = (Interval(*ends) for ends in ((1.5, 1.4, 1.6), (0.5, 
 @pytest.mark.parametrize(
     ("points", "says"),
     [
-        ([ABOVE, ABOVE], "taken as one bit: at least one bit at every size and in every architecture."),
-        ([BELOW, BELOW], "less than one bit at every size and in every architecture; more training may"),
+        ([ABOVE, ABOVE], "taken as one bit: at least one bit at every size in every architecture."),
+        ([BELOW, BELOW], "less than one bit at every size in every architecture; more training may"),
         ([ABOVE, BELOW, OPEN], "at least one bit: a of 10,000; less than one bit: b of 10,000; not decided: c of"),
         ([LONE], "not decided at every size"),
     ],
@@ -182,8 +182,8 @@ def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
     assert point("a", BELOW, strings=5_100.0).word == "open" and point("a", BELOW).word == "below"
     assert full.exhausted and not part.exhausted and not point("a", ABOVE, strings=math.nan).exhausted
     said = capacity.sentences([full, part])[0]
-    assert "at least 1.50 bits for each of 10,000 parameters" in said and "94% of all bits" in said
-    assert "(95% interval 1.40 to 1.60)" in said and said.endswith("after 70.0 passes over the strings.")
+    assert "at least 1.50 bits per parameter at 10,000 parameters" in said and "94% of all bits" in said
+    assert "(95% interval 1.40 to 1.60)" in said and said.endswith("(70.0 epochs).")
 
 
 def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
@@ -195,7 +195,7 @@ def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
 
 def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
     judged = judge(report_tables.read(compared / "tables"))
-    found = {one.claim.name: one for one in rulings(judged)}["one-piece-each"]
+    found = {one.claim.name: one for one in claim_verdicts(judged)}["one-piece-each"]
     assert {one.word for one in capacity.stored(judged)} == {"below"}
     assert found.verdict == UNDECIDED  # a lower bound refutes nothing
     assert "more training may store more" in found.evidence
@@ -203,7 +203,7 @@ def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None
 
 def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_sizes(compared: Path) -> None:
     judged = judge(report_tables.read(compared / "tables"))
-    found = {one.claim.name: one for one in rulings(judged)}["more-memory"]
+    found = {one.claim.name: one for one in claim_verdicts(judged)}["more-memory"]
     sizes = [f"decoder with {size} parameters" for size in ("24,000", "20,000")]
     assert [[one.first, one.second] for one in found.contrasts] == [sizes]
     assert [one.metric for one in found.contrasts] == ["stored_bits"] and found.verdict not in UNTESTED

@@ -141,17 +141,18 @@ def test_distinct_interval_is_around_its_value() -> None:
 
 
 def test_evaluate_metrics_compute_the_same() -> None:
-    from archbench.tasks.metrics.evaluate_metrics import LIKELIHOOD, SAMPLE, load
+    from archbench.tasks.metrics.builtin import reading
+    from archbench.tasks.metrics.evaluate_metrics import load
 
     wanted, answers = ["a b c d", "e"], ["a b c x", "e"]
-    for name, function in metrics.TEXT.items():
+    for name, metric in reading("texts").items():
         given = load(name).compute(predictions=answers, references=wanted)
-        assert given == {name: pytest.approx(function(wanted, answers))}
-    for name, likelihood in LIKELIHOOD.items():
+        assert given == {name: pytest.approx(metric.value(wanted, answers))}
+    for name, metric in reading("likelihoods").items():
         given = load(name).compute(predictions=[1.5, 2.5], references=[3, 4])
-        assert given == {name: pytest.approx(likelihood(np.array([1.5, 2.5]), np.array([3, 4])))}
+        assert given == {name: pytest.approx(metric.value(np.array([1.5, 2.5]), np.array([3, 4])))}
     ids = [[1, 2, 1, 2, 1, 2], [3, 4, 5]]
-    for name, sample in SAMPLE.items():
+    for name, metric in reading("tokens").items():
         options = {"stream": np.array([3, 4, 5]), "order": 2} if name == "copied" else {}
         given = load(name).compute(predictions=ids, **options)
-        assert given == {name: pytest.approx(sample([np.array(one) for one in ids], **options))}
+        assert given == {name: pytest.approx(metric.value([np.array(one) for one in ids], **options))}

@@ -93,9 +93,10 @@ HUB = """
 from pathlib import Path
 from archbench.tasks.data import hub, sources
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.kinds.registry import BUILTIN
 hub.LIMIT = 1.0
 try:
-    data = sources.load("classification", "hub:owner/name", Path("cache"), print, where="tasks.mine")
+    data = sources.load(BUILTIN["classification"], "hub:owner/name", Path("cache"), print, where="tasks.mine")
     targets = [*data.train.targets, *data.validation.targets, *data.test.targets]
     print(len(targets), targets.count("cold"), data.origin)
 except InputError as error:

@@ -303,10 +303,12 @@ WRONG = [
     Case("strings in words", '"random-strings:x" may ask for 1 to', MEMORIZED.replace("40", "x")),
     Case(
         "strings of one's own to memorize",
-        'mine.toml: tasks[0].kind: "memorization" takes "random-strings" alone, whose bits are known',
+        'mine.toml: tasks[0].kind: "memorization" takes "random-strings" alone; set data to that',
         MEMORIZED.replace("random-strings:40", "things.csv"),
     ),
-    Case("memory in words", 'tasks[0].tokenizer: "word": memorization reads', MEMORIZED + 'tokenizer = "word"\n'),
+    Case(
+        "memory in words", 'tasks[0].tokenizer: "word": memorization takes "char"', MEMORIZED + 'tokenizer = "word"\n'
+    ),
     command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
     text("ab", "things.txt is too short", "a text of a line"),

@@ -12,10 +12,9 @@ from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin, plain_text
 from archbench.tasks.builtin_data.plain_text import SPAN, Part
-from archbench.tasks.kinds.text_to_text import TRANSLATION
+from archbench.tasks.kinds import registry
 
 WORDS = [f"word{i}" for i in range(400)]
 PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))
@@ -143,5 +142,5 @@ def test_the_generalist_is_held_against_specialists_with_the_same_total_budget()
         assert task.budget.tokens == total
         same = {"baseline": "", "name": "", "data": "", "budget": alone.budget}
         assert task.model_copy(update=same) == alone.model_copy(update=same)
-    primaries = [TRANSLATION.primary(TaskConfig("translation", task.name, task.data)) for task in mixed]
+    primaries = [registry.primary(registry.BUILTIN["translation"], task.data) for task in mixed]
     assert primaries == ["exact_match", "exact_match", "bits_per_byte"]

@@ -12,6 +12,7 @@ import pytest
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.builtin_data import builtin, random_strings
 from archbench.tasks.data import sources
+from archbench.tasks.kinds.registry import BUILTIN
 
 
 def silent(line: str) -> None:
@@ -59,7 +60,7 @@ def test_the_strings_are_those_of_any_other_process() -> None:
 
 
 def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
-    found = sources.load("memorization", "random-strings:100", tmp_path, silent)
+    found = sources.load(BUILTIN["memorization"], "random-strings:100", tmp_path, silent)
     assert found.train == found.validation == found.test and len(found.train) == 100  # type: ignore[arg-type]
     assert found.notes == {"bits_in_all_strings": 100 * 80, "test_strings_seen_in_train_by_design": 100}
     assert "the same in all splits" in found.origin
@@ -78,7 +79,7 @@ def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
 def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_path: Path) -> None:
     assert builtin.known(name)
     with pytest.raises(InputError, match=f'tasks.data: "{name}" may ask for 1 to 1,048,576 strings') as error:
-        sources.load("memorization", name, tmp_path, silent)
+        sources.load(BUILTIN["memorization"], name, tmp_path, silent)
     assert "\n" not in str(error.value)
 
 
@@ -97,4 +98,4 @@ def test_only_strings_whose_bits_are_known_are_memorized(
     kind: str, data: str | dict[str, str], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=says):
-        sources.load(kind, data, tmp_path, silent)
+        sources.load(BUILTIN[kind], data, tmp_path, silent)

@@ -10,7 +10,7 @@ import pytest
 from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
 from archbench.reports.base import tables
-from archbench.reports.claims.claims import rulings
+from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.page import page
 
 QUICK = ("ablation-mask", "inside/shakespeare-decoder")
@@ -85,7 +85,7 @@ def test_every_number_in_the_words_stands_in_what_the_tables_give(tmp_path: Path
     given = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
     given += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
     for name in NAMES:
-        written = page.write_tested(judged(name), rulings(judged(name)), tmp_path / name)
+        written = page.write_tables(judged(name), claim_verdicts(judged(name)), tmp_path / name)
         given += [path.read_text(encoding="utf-8") for path in written]
     numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(given))}
     at = {places: {f"{number:.{places}f}" for number in numbers} for places in (2, 3)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archbench.tasks.metrics import intervals, metrics
+from archbench.tasks.metrics import builtin, metrics
 from archbench.tasks.metrics.rouge import TYPES, WORDS, lead, rouge, words
 
 ASCII = st.text(alphabet=string.ascii_letters[:8] + string.digits[:2] + " .,-_'\n", max_size=40)
@@ -116,8 +116,10 @@ def test_a_lead_has_as_many_words_as_are_asked_for() -> None:
 def test_a_score_is_the_mean_of_what_stands_beside_it() -> None:
     wanted = ["a b c d", "e f", "g"]
     for metric in TYPES:
-        score = intervals.text_score(metric, wanted, ["a b x d", "e f", "h"])
+        score = builtin.text_score(metric, wanted, ["a b x d", "e f", "h"])
         assert (
-            score.value == pytest.approx(np.mean(score.each)) == metrics.TEXT[metric](wanted, ["a b x d", "e f", "h"])
+            score.value
+            == pytest.approx(np.mean(score.each))
+            == builtin.TEXTS[metric].value(wanted, ["a b x d", "e f", "h"])
         )
         assert score.lower <= score.value <= score.upper and score.n == len(score.each) == 3

@@ -112,7 +112,12 @@ def test_a_new_variant_is_small_and_tidy(tmp_path: Path, family: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mine"], "--family: missing; expected decoder, encoder or encoder-decoder"),
+        (["mine"], "new: give exactly one of --family FAMILY, --task KIND and --metric"),
+        (["mine", "--task", "translation", "--metric"], "new: give exactly one of"),
+        (["mine", "--task", "translate"], '--task: "translate": expected generation, classification, translation or'),
+        (["chrf", "--metric"], '"chrf" is a metric already'),
+        (["Translation", "--task", "translation"], '"translation" is a kind of task already'),
+        (["a/b", "--metric"], '"a/b": expected a letter'),
         (["mine", "--family", "encoderdecoder"], 'unknown "encoderdecoder"; expected decoder, encoder or encoder-'),
         (["mine", "--family", "decodr"], 'did you mean "decoder"?'),
         (["taken", "--family", "decoder"], "taken.py: is there already"),

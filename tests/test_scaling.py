@@ -15,7 +15,7 @@ from archbench import reports
 from archbench.reports.analysis import scaling
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged, judge
-from archbench.reports.analysis.sweeps import DEPTH, SIZE, ladders, steps
+from archbench.reports.analysis.sweeps import DEPTH, SIZE, scores, sweeps
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
 from archbench.reports.page import page, summary
@@ -39,11 +39,11 @@ def at(value: int, *scores: float, width: int = 64, tokens: int = Planted.tokens
     return Planted(value, dict(zip(NAMES, scores, strict=False)), width, tokens)
 
 
-def climbed(root: Path, setting: str, base: Planted, *rungs: Planted, task: Imagined = TASK) -> list[str]:
-    """What is said of a ladder with these planted scores."""
-    synthetic.write_ladder(root, task, setting, base, rungs)
-    [climb] = read(root).climbs
-    return scaling.sentences(climb)
+def trends(root: Path, setting: str, base: Planted, *points: Planted, task: Imagined = TASK) -> list[str]:
+    """What is said of a sweep with these planted scores."""
+    synthetic.write_sweep(root, task, setting, base, points)
+    [trend] = read(root).trends
+    return scaling.sentences(trend)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two architectures at three sizes, the middle one first; the second is ahead from the middle on."""
     root = tmp_path_factory.mktemp("sizes")
     task = single(SHAKESPEARE, seeds=3, spread=0.003)
-    rungs = [at(2_000_000, 2.4, 2.3, width=192), at(50_000, 3.0, 3.1, width=32)]
-    synthetic.write_ladder(root, task, "parameters", at(320_000, 2.6, 2.5), rungs)
+    points = [at(2_000_000, 2.4, 2.3, width=192), at(50_000, 3.0, 3.1, width=32)]
+    synthetic.write_sweep(root, task, "parameters", at(320_000, 2.6, 2.5), points)
     reports.build(root)
     return root
 
@@ -61,27 +61,27 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "axis", "ladders"),
+    ("name", "axis", "sweeps"),
     [
         ("scaling", SIZE, {"": (*SIZES[:-1], 3_000_000), "on 50,000 tokens": (*SIZES[:-1], 3_000_000)}),
         ("depth-width", DEPTH, {"": (1, 2, 4, 8, 12)}),
     ],
 )
-def test_the_conditions_of_a_preset_are_its_rungs(
-    name: str, axis: object, ladders: dict[str, Sequence[int]], tmp_path: Path
+def test_the_conditions_of_a_preset_are_its_points(
+    name: str, axis: object, sweeps: dict[str, Sequence[int]], tmp_path: Path
 ) -> None:
     experiment = spec.preset(name)
     names = [task.condition for task in experiment.conditions if task.name == "phrases-en-de" and task.share == 1]
-    rungs = [at(number, 0.5, 0.5) for number in range(len(names) + 1)]
-    synthetic.write_ladder(tmp_path, single(PHRASES, seeds=2, examples=20), "parameters", rungs[0], rungs[1:])
+    points = [at(number, 0.5, 0.5) for number in range(len(names) + 1)]
+    synthetic.write_sweep(tmp_path, single(PHRASES, seeds=2, examples=20), "parameters", points[0], points[1:])
     head = json.loads((tmp_path / "experiment.json").read_text())
     for entry in head["entries"]:
         if entry["condition"]:
             entry["condition"] = names[int(entry["condition"].split()[1]) - 1]
     synthetic.write_json(tmp_path / "experiment.json", head | {"experiment": experiment.digestable()})
-    found = [climb.ladder for climb in read(tmp_path).climbs]
-    assert all(ladder.axis is axis for ladder in found)
-    assert {ladder.given: tuple(rung.value for rung in ladder.rungs) for ladder in found} == ladders
+    found = [trend.sweep for trend in read(tmp_path).trends]
+    assert all(sweep.axis is axis for sweep in found)
+    assert {sweep.given: tuple(point.value for point in sweep.points) for sweep in found} == sweeps
 
 
 # Figures.
@@ -103,24 +103,24 @@ def test_numbers_of_the_figure_are_those_of_the_tables(sizes: Path) -> None:
         assert (row["reference"], float(row["reference_value"]), row["seeds"]) == ("ngram", 2.43, "3")
 
 
-def test_what_a_ladder_shows_is_no_change_beside_it(sizes: Path) -> None:
+def test_what_a_sweep_shows_is_no_change_beside_it(sizes: Path) -> None:
     judged = read(sizes)
     assert not judged.tested.effects
     assert {"scaling"} == set(drawn(judged)) & {"scaling", "depth", "effects"}
     html = (sizes / "report" / "index.html").read_text(encoding="utf-8")
-    [climb] = judged.climbs
+    [trend] = judged.trends
     assert 'id="figure-scaling"' in html and 'id="figure-depth"' not in html
-    said = scaling.sentences(climb)
+    said = scaling.sentences(trend)
     assert all(escape(sentence) in html for sentence in said)
     assert [f"shakespeare: {sentence}" for sentence in said] == summary.sentences(judged)[-len(said) :]
     tested = pd.read_csv(sizes / "report" / "contrasts.csv")
-    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in climb.moves]
+    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in trend.moves]
 
 
-def test_without_rungs_there_is_nothing_to_draw(tmp_path: Path) -> None:
+def test_without_points_there_is_nothing_to_draw(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
     judged = read(tmp_path)
-    assert not judged.climbs and not {"scaling", "depth"} & set(drawn(judged))
+    assert not judged.trends and not {"scaling", "depth"} & set(drawn(judged))
 
 
 @pytest.mark.parametrize(
@@ -133,87 +133,87 @@ def test_without_rungs_there_is_nothing_to_draw(tmp_path: Path) -> None:
         {"budget": {"parameters": "many"}},
     ],
 )
-def test_a_condition_that_changes_more_than_the_size_is_no_rung(tmp_path: Path, change: dict[str, object]) -> None:
-    rungs = [at(50_000, 0.4), at(100_000, 0.5)]
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), rungs)
+def test_a_condition_that_changes_more_than_the_size_is_no_point(tmp_path: Path, change: dict[str, object]) -> None:
+    points = [at(50_000, 0.4), at(100_000, 0.5)]
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), points)
     head = json.loads((tmp_path / "experiment.json").read_text())
     head["experiment"]["conditions"][0] |= change
     synthetic.write_json(tmp_path / "experiment.json", head)
     judged = read(tmp_path)
-    [climb] = judged.climbs
-    assert [rung.value for rung in climb.ladder.rungs] == [100_000, 320_000]
-    assert [one.first for one in judged.tested.effects] == ["decoder with rung 50000"]
+    [trend] = judged.trends
+    assert [point.value for point in trend.sweep.points] == [100_000, 320_000]
+    assert [one.first for one in judged.tested.effects] == ["decoder with point 50000"]
 
 
 @pytest.mark.parametrize("key", ["tasks", "conditions"])
 @pytest.mark.parametrize("value", [None, [3], "x", {"name": "sentiment"}, [{"name": "sentiment", "budget": 3}]])
-def test_a_broken_specification_has_no_ladder(tmp_path: Path, key: str, value: object) -> None:
-    synthetic.write_ladder(tmp_path, single(TASK, examples=20), "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
+def test_a_broken_specification_has_no_sweep(tmp_path: Path, key: str, value: object) -> None:
+    synthetic.write_sweep(tmp_path, single(TASK, examples=20), "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
     synthetic.specify(tmp_path, key, value)
-    assert not read(tmp_path).climbs
+    assert not read(tmp_path).trends
 
 
-def test_two_sizes_of_one_value_are_one_rung(tmp_path: Path) -> None:
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4), at(60_000, 0.5)])
+def test_two_sizes_of_one_value_are_one_point(tmp_path: Path) -> None:
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4), at(60_000, 0.5)])
     head = json.loads((tmp_path / "experiment.json").read_text())
     head["experiment"]["conditions"][1]["budget"]["parameters"] = 50_000
     synthetic.write_json(tmp_path / "experiment.json", head)
     judged = read(tmp_path)
-    [climb] = judged.climbs
-    assert [rung.value for rung in climb.ladder.rungs] == [50_000, 320_000]
-    assert [one.first for one in judged.tested.effects] == ["decoder with rung 60000"]
+    [trend] = judged.trends
+    assert [point.value for point in trend.sweep.points] == [50_000, 320_000]
+    assert [one.first for one in judged.tested.effects] == ["decoder with point 60000"]
 
 
-def test_rungs_of_the_same_sizes_on_fewer_tokens_are_a_ladder_of_their_own(tmp_path: Path) -> None:
+def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_path: Path) -> None:
     few = [at(value, score, tokens=200_000) for value, score in ((50_000, 0.3), (320_000, 0.35), (2_000_000, 0.4))]
     many = [at(50_000, 0.4), at(2_000_000, 0.7)]
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [*few[:1], *many, *few[1:]])
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [*few[:1], *many, *few[1:]])
     judged = read(tmp_path)
-    found = {climb.ladder.title: climb for climb in judged.climbs}
+    found = {trend.sweep.title: trend for trend in judged.trends}
     assert list(found) == ["sentiment", "sentiment on 200,000 tokens"]
-    for climb, planted in zip(found.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
-        [gained, *_] = climb.moves
-        assert [rung.value for rung in climb.ladder.rungs] == [50_000, 320_000, 2_000_000]
+    for trend, planted in zip(found.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
+        [gained, *_] = trend.moves
+        assert [point.value for point in trend.sweep.points] == [50_000, 320_000, 2_000_000]
         gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
         assert gained.difference.mean == pytest.approx(gain, abs=0.02)
-    moves = [one for climb in judged.climbs for one in climb.moves]
+    moves = [one for trend in judged.trends for one in trend.moves]
     assert {one.family for one in moves} == {4} and not judged.tested.effects
     assert moves[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
     assert any("sentiment on 200,000 tokens: decoder: from 50,000" in said for said in summary.sentences(judged))
     numbers = drawn(judged)["scaling"].numbers
-    means = numbers.set_index(["tokens", "rung" if "rung" in numbers else "parameters"])["mean"]
+    means = numbers.set_index(["tokens", "point" if "point" in numbers else "parameters"])["mean"]
     assert len(means) == 6 and means[200_000].max() < means[1_000_000].min() + 0.05
     assert [panel.title for panel in drawn(judged)["scaling"].panels] == list(found)
 
 
 @pytest.mark.parametrize("further", [at(320_000, 0.5, tokens=200_000), at(50_000, 0.5, tokens=200_000)])
-def test_one_rung_on_fewer_tokens_is_a_change(tmp_path: Path, further: Planted) -> None:
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [further, at(50_000, 0.4)])
+def test_one_point_on_fewer_tokens_is_a_change(tmp_path: Path, further: Planted) -> None:
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [further, at(50_000, 0.4)])
     judged = read(tmp_path)
-    [climb] = judged.climbs
-    assert [rung.found.group.runs["train_tokens"].iloc[0] for rung in climb.ladder.rungs] == [1_000_000] * 2
+    [trend] = judged.trends
+    assert [point.comparison.group.runs["train_tokens"].iloc[0] for point in trend.sweep.points] == [1_000_000] * 2
     assert [one.first for one in judged.tested.effects] == [f"decoder with {further.condition}"]
 
 
-def test_an_architecture_that_skips_a_rung_has_no_point_there(tmp_path: Path) -> None:
-    rungs = [at(50_000, 0.4, 0.5), at(2_000_000, 0.7)]
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.6), rungs)
+def test_an_architecture_that_skips_a_point_has_no_point_there(tmp_path: Path) -> None:
+    points = [at(50_000, 0.4, 0.5), at(2_000_000, 0.7)]
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.6), points)
     judged = read(tmp_path)
-    [ladder] = ladders(judged.comparisons, judged.first, judged.further)
-    points = [(step.architecture, step.rung) for step in steps(judged.comparisons, ladder)]
+    [sweep] = sweeps(judged.comparisons, judged.first, judged.further)
+    points = [(score.architecture, score.value) for score in scores(judged.comparisons, sweep)]
     assert points == [("decoder", value) for value in (50_000, 320_000, 2_000_000)] + [
         ("encoder", value) for value in (50_000, 320_000)
     ]
-    said = scaling.sentences(judged.climbs[0])
+    said = scaling.sentences(judged.trends[0])
     assert said[1].startswith("encoder: from 50,000 to 320,000 parameters")
-    assert not any("order of means" in sentence for sentence in said)
+    assert not any("rder of means" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("name", ["$x^2$", r"$\frac", "a" * 300, "\u6a21\u578b \u0000\n\x1b[31m", "<b>&amp;", "=1+1"])
 @pytest.mark.parametrize("setting", ["parameters", "depth"])
 def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
     task = single(TASK, examples=20, seeds=2, references={name: 0.45})
-    runs = synthetic.write_ladder(tmp_path, task, setting, at(3, 0.5, 0.6), [at(1, 0.4, 0.5), at(2, 0.4, 0.5)])
+    runs = synthetic.write_sweep(tmp_path, task, setting, at(3, 0.5, 0.6), [at(1, 0.4, 0.5), at(2, 0.4, 0.5)])
     for run in runs:
         other = {"architecture": name} if "-encoder-" in run else {}
         synthetic.change_record(tmp_path, run, dataset=name, **other)
@@ -240,43 +240,43 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
 @pytest.mark.parametrize(
     ("top", "says"),
     [
-        (0.70, "; the last step, from 320,000, still made it better by 0."),
+        (0.70, "; the last step, from 320,000, improved it by 0."),
         (0.60, "; the last step, from 320,000, changed it by less than the margin of 0.02"),
-        (0.50, "; the last step, from 320,000, made it worse by 0."),
+        (0.50, "; the last step, from 320,000, worsened it by 0."),
     ],
 )
 def test_what_the_last_step_did_is_said(tmp_path: Path, top: float, says: str) -> None:
     task = single(TASK, seeds=5, spread=0.001, examples=4000)
-    said = climbed(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
+    said = trends(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
     assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters accuracy rose by ")
     assert says in said[0]
 
 
 def test_lower_is_better_where_it_is(sizes: Path) -> None:
-    said = scaling.sentences(read(sizes).climbs[0])
+    said = scaling.sentences(read(sizes).trends[0])
     assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
-    assert "the last step, from 320,000, still made it better by 0." in said[0]
+    assert "the last step, from 320,000, improved it by 0." in said[0]
 
 
 def test_what_size_bought_stands_in_short(sizes: Path, tmp_path: Path) -> None:
-    said = "Better at the greatest size than at the least: decoder and encoder on shakespeare."
+    said = "Better at the largest size than at the smallest: decoder and encoder on shakespeare."
     assert said in bottom_line(read(sizes))
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.7), [at(50_000, 0.4, 0.7)])
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.7), [at(50_000, 0.4, 0.7)])
     assert any(
-        said.endswith(": decoder on sentiment; the other 1 of 2 are not, or it is not decided.")
+        said.endswith(": decoder on sentiment; 1 of 2 are not, or are not decided.")
         for said in bottom_line(read(tmp_path))
     )
 
 
 def test_an_order_that_turns_is_told_and_whether_that_is_decided(sizes: Path, tmp_path: Path) -> None:
-    turned = scaling.sentences(read(sizes).climbs[0])[2]
+    turned = scaling.sentences(read(sizes).trends[0])[2]
     assert turned == (
         "The order of means changes: decoder, encoder with 50,000; encoder, decoder with 320,000 and 2,000,000 "
-        "parameters. Decided one way and the other: decoder against encoder (3 of 3 pairs are decided)."
+        "parameters. Decided in both directions: decoder vs. encoder (3 of 3 pairs decided)."
     )
-    rungs = (at(320_000, 0.60, 0.70), at(50_000, 0.4, 0.5), at(2_000_000, 0.6, 0.8))
-    same = climbed(tmp_path, "parameters", *rungs)[2]
-    assert same == "The order of means is the same at every size: encoder, decoder; 3 of 3 pairs are decided."
+    points = (at(320_000, 0.60, 0.70), at(50_000, 0.4, 0.5), at(2_000_000, 0.6, 0.8))
+    same = trends(tmp_path, "parameters", *points)[2]
+    assert same == "Order of means, the same at every size: encoder, decoder (3 of 3 pairs decided)."
 
 
 def test_an_order_that_turns_by_chance_is_said_to_do_so() -> None:
@@ -285,31 +285,31 @@ def test_an_order_that_turns_by_chance_is_said_to_do_so() -> None:
 
 
 def test_few_tokens_for_many_parameters_are_told(sizes: Path) -> None:
-    assert scaling.sentences(read(sizes).climbs[0])[-1].startswith(
-        "Fewer than 5 training tokens per parameter with 320,000 and 2,000,000 (0.500 training tokens per parameter"
+    assert scaling.sentences(read(sizes).trends[0])[-1].startswith(
+        "Early training: fewer than 5 training tokens per parameter with 320,000 and 2,000,000 parameters (0.500 with"
     )
 
 
 def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> None:
     task = single(TASK, seeds=9, spread=0.001, examples=8000)
-    rungs = [at(1, 0.4, width=120), at(2, 0.7, width=88), at(12, 0.7001, width=36)]
-    [said, *_] = climbed(tmp_path, "depth", at(4, 0.6, width=60), *rungs, task=task)
+    points = [at(1, 0.4, width=120), at(2, 0.7, width=88), at(12, 0.7001, width=36)]
+    [said, *_] = trends(tmp_path, "depth", at(4, 0.6, width=60), *points, task=task)
     assert said.startswith("decoder: 2 layers have the best mean, 0.7") or said.startswith("decoder: 12 layers have")
     assert "accuracy; worse: 1 (by 0." in said and "4 (by 0." in said
     assert "equal within the margin: " in said
-    [climb] = read(tmp_path).climbs
-    assert len(climb.moves) == 6 and all(one.family == 6 for one in climb.moves)  # every pair, since the best is picked
+    [trend] = read(tmp_path).trends
+    assert len(trend.moves) == 6 and all(one.family == 6 for one in trend.moves)  # every pair, since the best is picked
     figure = drawn(read(tmp_path))["depth"]
     assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]
 
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     task = single(TASK, seeds=1)
-    said = climbed(tmp_path, "parameters", at(320_000, 0.6, 0.7), at(50_000, 0.4, 0.5), task=task)
-    assert "was not tested" in said[0] and "0 of 2 pairs are decided" in said[2]
+    said = trends(tmp_path, "parameters", at(320_000, 0.6, 0.7), at(50_000, 0.4, 0.5), task=task)
+    assert "was not tested" in said[0] and "0 of 2 pairs decided" in said[2]
 
 
 def test_without_other_contrasts_size_is_the_bottom_line(tmp_path: Path) -> None:
-    synthetic.write_ladder(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
+    synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
     synthetic.specify(tmp_path, "contrasts", [])
     assert bottom_line(read(tmp_path))[0].startswith("sentiment: decoder: from 50,000 to 320,000 parameters")

@@ -10,7 +10,7 @@ from synthetic import SENTIMENT, Further, single
 from archbench.reports.analysis import shares
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.base import tables
-from archbench.reports.claims.claims import rulings
+from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.figures import figures
 
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
@@ -24,12 +24,12 @@ def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
 
 @pytest.mark.parametrize(
     ("half", "says"),
-    [(0.6, "has converged"), (0.5, "has not converged"), (0.7, "became worse")],
+    [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": the second half of the budget worsened")],
 )
 def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
     found = judged(tmp_path, ("decoder", 0.5, half))
     [one] = shares.doublings(found)
-    assert shares.sentence(one).startswith(f"decoder {says}")
+    assert shares.sentence(one).startswith(f"decoder{says}")
 
 
 def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
     shared = [one | control for one in head["entries"] if one["role"] == "share" and one["architecture"] == "decoder"]
     synthetic.write_json(tmp_path / "experiment.json", head | {"entries": [*head["entries"], *shared]})
     found = judge(tables.collect(tmp_path))
-    claim = next(one for one in rulings(found) if one.claim.name == "more-data")
+    claim = next(one for one in claim_verdicts(found) if one.claim.name == "more-data")
     ones = [shares.doublings(found)[0], found.tested.controls[0].contrast, claim.contrasts[0]]
     assert len({(one.difference.mean, one.difference.error, one.difference.degrees) for one in ones}) == 1 < len(runs)
 

@@ -38,10 +38,12 @@ def test_equal_variances_pool_to_the_textbook_degrees_of_freedom() -> None:
 
 
 def test_an_architecture_that_varies_more_than_others_keeps_its_own_variance() -> None:
-    calm, wild = scores(1.0, 1.01, 1.02), scores(0.2, 1.0, 1.8)
-    pooled = pool([calm, calm, wild])
+    usual, wild = scores(1.0, 1.01, 1.02), scores(0.2, 1.0, 1.8)
+    pooled = pool([usual, usual, wild])
     assert mean_interval(wild, pooled).half == pytest.approx(mean_interval(wild, pool([wild])).half)
-    assert mean_interval(calm, pooled).half == mean_interval(calm, pool([calm, calm])).half  # and widens none of theirs
+    assert (
+        mean_interval(usual, pooled).half == mean_interval(usual, pool([usual, usual])).half
+    )  # and widens none of theirs
 
 
 def test_one_seed_borrows_the_variance_of_the_others() -> None:

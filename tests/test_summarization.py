@@ -15,6 +15,7 @@ from archbench.reports.page import publish as publishing
 from archbench.runs.base import store
 from archbench.runs.export import export
 from archbench.tasks.metrics import metrics
+from archbench.tasks.metrics.builtin import TEXTS
 
 EXPERIMENT = """
 name = "news"
@@ -85,7 +86,7 @@ def test_scores_follow_from_the_recorded_answers(compared: tuple[Path, Path]) ->
     for run, rows in predictions.groupby("run"):
         own = scores[(scores["run"] == run) & (scores["split"] == "test")].set_index("metric")["value"]
         for name in ROUGE:
-            assert own[name] == pytest.approx(metrics.TEXT[name](list(rows["reference"]), list(rows["answer"])))
+            assert own[name] == pytest.approx(TEXTS[name].value(list(rows["reference"]), list(rows["answer"])))
             assert own[name] == pytest.approx(rows[name].mean())
 
 
@@ -119,11 +120,12 @@ def test_published_reports_keep_what_single_summaries_scored(compared: tuple[Pat
 
 def test_summaries_carry_no_mark_of_right_and_wrong(compared: tuple[Path, Path]) -> None:
     from archbench.reports.analysis.comparison import Comparisons
+    from archbench.reports.base.declared import one_answer
     from archbench.reports.page.samples import samples
 
     found = report_tables.read(compared[1] / "tables")
     [group] = Comparisons(found).groups
-    examples = samples(found["predictions"], group).examples
+    examples = samples(found["predictions"], group, one_answer(found, group.dataset)).examples
     assert examples and {answer.mark for example in examples for answer in example.answers} == {""}
 
 

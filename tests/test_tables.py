@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_nothing_of_a_table(tmp_path: Path, monkeypatch: pyte
 
 def test_an_experiment_that_says_little_of_itself_has_a_page(tmp_path: Path) -> None:
     synthetic.write_json(tmp_path / "experiment.json", {"schema": 1, "runs": [], "name": "n", "command": "c"})
-    assert "comes from archbench of an unknown version" in page.render(judge(tables.collect(tmp_path)), [])
+    assert "Made by archbench of unknown version" in page.render(judge(tables.collect(tmp_path)), [])
 
 
 def test_records_of_a_newer_schema_are_refused(store: Path) -> None:
@@ -178,7 +178,7 @@ def test_changed_references_are_left_out(store: Path) -> None:
     path.write_text(path.read_text().replace("0.", "1.", 1))
     found = tables.collect(store)
     assert len(found["references"]) == len(whole) - len(rows)
-    told = f"Left out, since not as written: references/{path.name}."
+    told = f"Not used, because changed since they were written: references/{path.name}."
     tables.write(found, store / "tables")
     judged = judge(tables.read(store / "tables"))
     assert told in page.render(judged, []) and told in summary.sentences(judged)

@@ -82,7 +82,7 @@ def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     assert cost.trials == 6
     assert cost.flops == pytest.approx(float(flops[tried].sum()))
     assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
-    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
+    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials, ")
 
 
 def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:

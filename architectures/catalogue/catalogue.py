@@ -71,7 +71,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
     if entry is not None:
         with _alone(f"architectures: {name} of another package ({entry.value})"):
             module = _loaded(entry)
-            return _checked(name, module, sources.text(_file(module, name), _offered_with(entry)))
+            return _checked(name, module, sources.text(_file(module, name), offered_with(entry)))
     if path.is_dir():
         raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
     raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
@@ -96,7 +96,7 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
         raise InputError(
             f"architectures: {name} of another package ({where}) cannot be loaded: there is no such module"
         )
-    return sources.text(file, _offered_with(entry))
+    return sources.text(file, offered_with(entry))
 
 
 def _path(name: str, folder: Path | None) -> Path:
@@ -187,7 +187,7 @@ def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
     return module
 
 
-def _offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
+def offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
     """The top-level modules and packages of the distribution that an entry point belongs to, its own among them."""
     files = (entry.dist.files if entry.dist else None) or ()
     names = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}

@@ -18,14 +18,28 @@ def write(name: str, family: str | None, folder: Path) -> Path:
 
     Raises ``InputError`` where the family is unknown, the name cannot be a variant's, or the file is there already.
     """
-    text, stem = _template(family), name.removesuffix(".py")
+    text, stem = _template(family), plain(name)
+    if stem.replace("_", "-").lower() in (*catalogue.names(), *catalogue.ablated()):
+        raise InputError(f'NAME: "{stem}" is an architecture already; choose another name')
+    return place(stem, text.replace("NAME", stem, 1), folder)
+
+
+def plain(name: str) -> str:
+    """The name without ``.py``; raises ``InputError`` where a file of code cannot be called so."""
+    stem = name.removesuffix(".py")
+    if not NAME.fullmatch(stem):
+        raise InputError(f'NAME: "{stem}": expected a letter, then letters, digits, "-" and "_", without a folder')
+    return stem
+
+
+def place(stem: str, text: str, folder: Path) -> Path:
+    """Writes a new ``stem``.py into ``folder`` and gives its path; raises ``InputError`` where one is there already."""
     path = folder / f"{stem}.py"
-    _accept(stem)
     if path.exists():
         raise InputError(f"{path}: is there already; choose another name, or delete the file first")
     _free(stem)
     with path.open("x", encoding="utf-8") as file:
-        file.write(text.replace("NAME", stem, 1))
+        file.write(text)
     return path
 
 
@@ -40,13 +54,6 @@ def _template(family: str | None) -> str:
         .joinpath(f"{family.replace('-', '_')}.py")
         .read_text(encoding="utf-8")
     )
-
-
-def _accept(stem: str) -> None:
-    if not NAME.fullmatch(stem):
-        raise InputError(f'NAME: "{stem}": expected a letter, then letters, digits, "-" and "_", without a folder')
-    if stem.replace("_", "-").lower() in (*catalogue.names(), *catalogue.ablated()):
-        raise InputError(f'NAME: "{stem}" is an architecture already; choose another name')
 
 
 def _free(stem: str) -> None:

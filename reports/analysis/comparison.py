@@ -11,7 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix
 from archbench.reports.base.declared import entered, stated
-from archbench.reports.base.metrics import Metric, metric, primary
+from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
@@ -20,10 +20,10 @@ from archbench.reports.base.statistics import (
     difference_interval,
     mean_interval,
     pool,
-    restless,
+    with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import AS_IS, MARGINS
+from archbench.runs.experiment.spec import AS_IS
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -51,7 +51,7 @@ class Group:
     def statuses(self) -> Mapping[str, list[str]]:
         """How the runs of each architecture ended; "" where that is not known."""
         ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)
-        return {str(name): each.tolist() for name, each in ended}
+        return {str(name): names.tolist() for name, names in ended}
 
     def settings(self, names: Sequence[str] | None = None) -> frozenset[tuple[Any, ...]]:
         """The settings that these architectures, or all, were trained in."""
@@ -62,8 +62,10 @@ class Group:
     @cached_property
     def _settings(self) -> Mapping[str, frozenset[tuple[Any, ...]]]:
         rows = self.runs[["architecture", *SETTING]].fillna({"condition": "", "share": 1.0}).drop_duplicates()
-        found = rows.groupby("architecture", sort=False)
-        return {str(name): frozenset(own[SETTING].itertuples(index=False, name=None)) for name, own in found}
+        by_architecture = rows.groupby("architecture", sort=False)
+        return {
+            str(name): frozenset(group[SETTING].itertuples(index=False, name=None)) for name, group in by_architecture
+        }
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Comparison:
     """
 
     group: Group
-    metric: Metric
+    metric: ReportedMetric
     cells: tuple[Cell, ...]
     leader: str
     differences: Mapping[str, Interval]
@@ -113,7 +115,7 @@ class Comparison:
 
     @property
     def open_rivals(self) -> list[str]:
-        """The architectures that the leader cannot be told from."""
+        """The architectures that the leader cannot be distinguished from."""
         return [name for name, interval in self.differences.items() if not interval.excludes_zero]
 
     @property
@@ -148,20 +150,20 @@ class Comparison:
         if not (self.scored and best):
             return False
         intervals = [cell.interval for cell in self.scored]
-        ends = [(one.lower, one.upper) if one.known else (one.mean,) for one in intervals]
-        return not any(min(self.metric.gain(end - best[1]) for end in each) > 0 for each in ends)
+        ends = [(interval.lower, interval.upper) if interval.known else (interval.mean,) for interval in intervals]
+        return not any(min(self.metric.gain(end - best[1]) for end in limits) > 0 for limits in ends)
 
     @property
     def at_the_end(self) -> bool:
         """Whether the two best means are within the usual margin of the end of the metric's scale."""
-        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.best
+        margin, end = self.metric.margin, self.metric.best
         near = [cell for cell in self.scored if abs(cell.interval.mean - end) < margin]
         return len(near) > 1
 
     @property
     def at_the_floor(self) -> bool:
         """Whether every mean is within the usual margin of the worst end of the metric's scale."""
-        margin, end = MARGINS.get(self.metric.name, 0.0), self.metric.worst
+        margin, end = self.metric.margin, self.metric.worst
         return bool(self.scored) and all(abs(cell.interval.mean - end) < margin for cell in self.scored)
 
     @property
@@ -199,6 +201,7 @@ class Comparisons:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        declare(tables.get("metrics"))
         finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
         scores = tables["scores"]
         test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
@@ -239,27 +242,29 @@ class Comparisons:
         return self._compared[key]
 
     def _compare(self, group: Group, name: str) -> Comparison:
-        found = metric(name)
+        measure = metric(name)
         seeds, samples = self.samples(group, name)
         pooled = self.pooled(group.settings(), name)
-        means = {name: found.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
-        leader = max(means, key=lambda name: found.gain(means[name].mean), default="") if found.better else ""
+        means = {name: measure.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
+        leader = max(means, key=lambda name: measure.gain(means[name].mean), default="") if measure.better else ""
         differences = {
-            name: oriented(difference_interval(samples[leader], samples[name], pooled), found)
+            name: oriented(difference_interval(samples[leader], samples[name], pooled), measure)
             for name in means
             if leader and name != leader
         }
         planned = group.runs["architecture"].value_counts()
         cells = tuple(
-            Cell(each, seeds.get(each, {}), means.get(each, _UNKNOWN), int(planned[each]))
-            for each in group.architectures
+            Cell(
+                architecture, seeds.get(architecture, {}), means.get(architecture, _UNKNOWN), int(planned[architecture])
+            )
+            for architecture in group.architectures
         )
         examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
         references, tested = self._references(group, name), self._tests(group, name)
         counts = self._checkpoints(group, name, self._tested)
-        checkpoints = {each: int(count) for each, count in counts.items()}
+        checkpoints = {architecture: int(count) for architecture, count in counts.items()}
         idle = self._idle(group)
-        return Comparison(group, found, cells, leader, differences, references, examples, tested, idle, checkpoints)
+        return Comparison(group, measure, cells, leader, differences, references, examples, tested, idle, checkpoints)
 
     def _tests(self, group: Group, name: str) -> tuple[int, int]:
         counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
@@ -279,8 +284,10 @@ class Comparisons:
             seeds, samples = self._samples(group, name)
             entered = group.runs.drop_duplicates("architecture").set_index("architecture")["entered"]
             marked = {
-                each: replace(sample, restless=str(entered[each]).partition(", ")[0] in self._restless)
-                for each, sample in samples.items()
+                architecture: replace(
+                    sample, high_variance=str(entered[architecture]).partition(", ")[0] in self._high_variance
+                )
+                for architecture, sample in samples.items()
             }
             self._sampled[key] = seeds, marked
         return self._sampled[key]
@@ -292,11 +299,11 @@ class Comparisons:
         """
         if (settings, name) not in self._pooled:
             scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
-            there = [rows for key, rows in self._trained.items() if key in settings]
-            for key, own in (one for rows in there for one in rows.groupby("entered", sort=False)):
-                values = scores.reindex(sorted(own["run"].unique())).dropna()
-                restless = str(key).partition(", ")[0] in self._restless
-                cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), restless=restless)
+            settings_rows = [rows for key, rows in self._trained.items() if key in settings]
+            for key, runs in (grouped for rows in settings_rows for grouped in rows.groupby("entered", sort=False)):
+                values = scores.reindex(sorted(runs["run"].unique())).dropna()
+                high_variance = str(key).partition(", ")[0] in self._high_variance
+                cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), high_variance=high_variance)
             self._pooled[settings, name] = pool(list(cells.values()))
         return self._pooled[settings, name]
 
@@ -312,47 +319,49 @@ class Comparisons:
         rows, controls = self.placed("share"), self.placed("control")
         place = ["dataset", "match", "architecture", "share"]
         plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
-        own = set(plain[place].itertuples(index=False, name=None))
+        places = set(plain[place].itertuples(index=False, name=None))
         controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
-        there = [one in own for one in controls[place].itertuples(index=False, name=None)]
-        return pd.concat([rows, controls[there]], ignore_index=True).drop_duplicates(["run", *place, "condition"])
+        known = [entry in places for entry in controls[place].itertuples(index=False, name=None)]
+        return pd.concat([rows, controls[known]], ignore_index=True).drop_duplicates(["run", *place, "condition"])
 
-    def on_parts(self, found: Comparison) -> pd.DataFrame:
+    def on_parts(self, comparison: Comparison) -> pd.DataFrame:
         """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
-        rows, axis = self._on_parts, found.group.runs["match"].iloc[0]
-        chosen = (rows["dataset"] == found.group.dataset) & (rows["match"] == axis)
-        there: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
-        return there
+        rows, axis = self._on_parts, comparison.group.runs["match"].iloc[0]
+        chosen = (rows["dataset"] == comparison.group.dataset) & (rows["match"] == axis)
+        chosen_rows: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
+        return chosen_rows
 
-    def side(self, found: Comparison, named: str) -> pd.DataFrame:
+    def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
         """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
         name, _, condition = named.partition("|")
         name, _, share = name.partition("@")
         rows = self._on_parts if share else self.placed("compared")
-        axis = found.group.runs["match"].iloc[0]
-        chosen = (rows["dataset"] == found.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+        axis = comparison.group.runs["match"].iloc[0]
+        chosen = (
+            (rows["dataset"] == comparison.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+        )
         chosen &= rows["condition"].fillna("") == condition
         if share:
             chosen &= rows["share"] == float(share)
-        there: pd.DataFrame = rows[chosen.fillna(False)]
-        return there
+        chosen_rows: pd.DataFrame = rows[chosen.fillna(False)]
+        return chosen_rows
 
     @cached_property
     def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
         """The places of all runs that are not trials, by setting."""
-        found = pd.concat([self.placed(role) for role in ROLES], ignore_index=True)
-        found = found.fillna({"condition": "", "share": 1.0})
-        return {key: rows for key, rows in found.groupby(SETTING, sort=False)}
+        rows_of_roles = pd.concat([self.placed(role) for role in ROLES], ignore_index=True)
+        rows_of_roles = rows_of_roles.fillna({"condition": "", "share": 1.0})
+        return {key: rows for key, rows in rows_of_roles.groupby(SETTING, sort=False)}
 
     @cached_property
-    def _restless(self) -> set[str]:
+    def _high_variance(self) -> set[str]:
         """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
         first = {group.dataset: group for group in reversed(self.groups)}
         named = {group: self.primary(group) for group in first.values()}
         sets = [self._samples(group, name)[1] for group, name in named.items() if name]
-        declared = {each for pair in stated(self.tables)[0] for each in pair}
-        there = {each for samples in sets for each in samples}
-        return restless(sets, declared & there or there)
+        declared = {name for pair in stated(self.tables)[0] for name in pair}
+        present = {name for samples in sets for name in samples}
+        return with_high_variance(sets, declared & present or present)
 
     @cached_property
     def margins(self) -> dict[str, float]:
@@ -375,22 +384,22 @@ class Comparisons:
     def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
-        each = contributions(self._predictions(group), {run: float(scores[run]) for run in runs["run"]}, name)
-        index = next((series.index for series in each.values()), pd.Index([]))
+        by_run = contributions(self._predictions(group), {run: float(scores[run]) for run in runs["run"]}, name)
+        index = next((series.index for series in by_run.values()), pd.Index([]))
         seeds: dict[str, dict[int, float]] = {}
         samples: dict[str, Sample] = {}
         for architecture, rows in runs.groupby("architecture", sort=False):
             rows = rows.sort_values("seed")
             values = scores.loc[rows["run"]].to_numpy(dtype=float)
             seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
-            samples[str(architecture)] = Sample(values, matrix(each, list(rows["run"]), index))
+            samples[str(architecture)] = Sample(values, matrix(by_run, list(rows["run"]), index))
         return seeds, samples
 
     def _references(self, group: Group, name: str) -> dict[str, float]:
         rows = self.tables["references"]
         rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
-        found = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
-        return found | self._checkpoints(group, name, self._scores)
+        values = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+        return values | self._checkpoints(group, name, self._scores)
 
     def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
         """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
@@ -407,7 +416,9 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
     first: dict[str, Comparison] = {}
     for comparison in comparisons:
         first.setdefault(comparison.group.dataset, comparison)
-    return list(first.values()), [one for one in comparisons if first[one.group.dataset] is not one]
+    return list(first.values()), [
+        comparison for comparison in comparisons if first[comparison.group.dataset] is not comparison
+    ]
 
 
 def placed(tables: Tables, role: str) -> pd.DataFrame:
@@ -418,8 +429,8 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     """
     entries = tables["entries"]
     entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
-    own = ["architecture", "dataset", "match", "condition", "role", "share"]
-    runs = tables["runs"].drop(columns=[column for column in own if column in tables["runs"]])
+    columns = ["architecture", "dataset", "match", "condition", "role", "share"]
+    runs = tables["runs"].drop(columns=[column for column in columns if column in tables["runs"]])
     return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
 
 
@@ -429,11 +440,13 @@ def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def parts(comparisons: Comparisons, found: Comparison) -> Iterator[Comparison]:
+def parts(comparisons: Comparisons, comparison: Comparison) -> Iterator[Comparison]:
     """The architectures of a comparison on each part of the budget that they were trained on too."""
-    for share, own in comparisons.on_parts(found).groupby("share", sort=True):
-        said = {"condition": f"{share:.0%} of the budget"}
-        yield comparisons.compare(Group(found.group.dataset, found.group.task, said, own), found.metric.name)
+    for share, runs in comparisons.on_parts(comparison).groupby("share", sort=True):
+        changed = {"condition": f"{share:.0%} of the budget"}
+        yield comparisons.compare(
+            Group(comparison.group.dataset, comparison.group.task, changed, runs), comparison.metric.name
+        )
 
 
 def baselines(tables: Tables) -> dict[str, str]:
@@ -473,8 +486,8 @@ def _seeds(rows: pd.DataFrame) -> list[int]:
     return list(range(len(rows))) if seeds.isna().any() or seeds.duplicated().any() else [int(seed) for seed in seeds]
 
 
-def oriented(interval: Interval, found: Metric) -> Interval:
+def oriented(interval: Interval, measure: ReportedMetric) -> Interval:
     """A difference with the sign that makes better positive."""
-    if found.better != "lower":
+    if measure.better != "lower":
         return interval
     return Interval(-interval.mean, -interval.upper, -interval.lower, interval.error, interval.degrees)

@@ -10,21 +10,21 @@ MATCHES: Final = {
     "flops": "equal training tokens and equal training FLOPs",
     "flops-by-tokens": "equal size and equal training FLOPs",
     "seconds": "equal training time",
-    AS_IS: "checkpoints as they are, nothing held equal",
+    AS_IS: "pretrained checkpoints, nothing held equal",
 }
 SUPERVISION: Final = {
-    "native": "as each family is trained: a decoder has a loss on its source too, an encoder on a part of it, one "
-    "that reads its source in both directions on its target alone",
+    "native": "the usual loss of each family: on source and target for a decoder, on masked cells of both for an "
+    "encoder, on the target alone for a model that reads its source in both directions",
     "target": "a loss on the target alone",
 }
 
 
 def condition(group: Group) -> str:
     """What sets this group apart from the others on its data set; empty if it is the only one."""
-    parts = (MATCHES.get(found, found) if key == "match" else found for key, found in group.condition.items())
+    parts = (MATCHES.get(value, value) if key == "match" else value for key, value in group.condition.items())
     return "; ".join(filter(None, parts))
 
 
-def beside(first: Group, said: str) -> str:
+def beside(first: Group, condition_text: str) -> str:
     """A further condition in words, without what it has in common with the first one's."""
-    return said.removeprefix(f"{condition(first)}; ")
+    return condition_text.removeprefix(f"{condition(first)}; ")

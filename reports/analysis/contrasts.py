@@ -25,9 +25,9 @@ class Contrast:
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
     contrast is one of a ``family`` of so many tests. ``detectable`` is the difference that would be found four times in
     five, at the family's level. ``seeds`` is how many seeds of each would decide it as often, were the true difference
-    the one that was seen: that there is one, or, within the margin, that there is none beyond it; None where no number
-    up to 100 does either. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of whose
-    runs finished where every run of the other diverged, empty elsewhere.
+    the one that was seen, and ``seeds_show`` what they would show: a "difference", or "equality" within the margin;
+    None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
+    ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
     """
 
     dataset: str
@@ -46,10 +46,11 @@ class Contrast:
     family: int = 1
     diverged: str = ""
     survivor: str = ""
+    seeds_show: str = ""
 
     @property
     def flat(self) -> bool:
-        """Whether no score of either varied, so that nothing can be said."""
+        """Whether no score of either varied, so that no test is possible."""
         return self.difference.error == 0
 
     @property
@@ -74,6 +75,11 @@ class Contrast:
     def better(self) -> str:
         """The one that is ahead; empty where none is."""
         return {"ahead": self.first, "behind": self.second}.get(self.outcome, "")
+
+    @property
+    def worse(self) -> str:
+        """The one that is behind; empty where none is."""
+        return {"ahead": self.second, "behind": self.first}.get(self.outcome, "")
 
 
 @dataclass(frozen=True)
@@ -113,57 +119,68 @@ class Contrasts:
 
     def of(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""
-        return [one for one in self.primary if one.dataset == dataset]
+        return [contrast for contrast in self.primary if contrast.dataset == dataset]
 
     def under(self, dataset: str, condition: str, pair: Pair) -> Iterator[Contrast]:
         """The contrast of a pair under a further condition, turned as the pair stands."""
-        for one in self.exploratory:
-            if (one.dataset, one.condition) == (dataset, condition) and {one.first, one.second} == set(pair):
-                yield one if one.first == pair[0] else turned(one)
+        for contrast in self.exploratory:
+            if (contrast.dataset, contrast.condition) == (dataset, condition) and {
+                contrast.first,
+                contrast.second,
+            } == set(pair):
+                yield contrast if contrast.first == pair[0] else turned(contrast)
 
     def pair(self, first: str, second: str) -> Iterator[Contrast]:
         """Every contrast of two architectures under the first condition, turned so that ``first`` is the first."""
-        for one in (*self.primary, *self.exploratory):
-            if {one.first, one.second} == {first, second} and not one.condition:
-                yield one if one.first == first else turned(one)
+        for contrast in (*self.primary, *self.exploratory):
+            if {contrast.first, contrast.second} == {first, second} and not contrast.condition:
+                yield contrast if contrast.first == first else turned(contrast)
 
 
-def marked(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
+def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     """The comparison with its best architecture marked: the one that is ahead in each of its primary contrasts.
 
     An intersection-union test (Berger 1982) of corrected tests. An architecture that no primary contrast names must be
     worse too, by the interval of its difference.
     """
-    names = {name for one in primary for name in (one.first, one.second)}
-    others = [name for name in found.group.architectures if name not in names]
+    names = {name for contrast in primary for name in (contrast.first, contrast.second)}
+    others = [name for name in comparison.group.architectures if name not in names]
 
     def best(name: str) -> bool:
-        own = [one for one in primary if name in (one.first, one.second)]
-        ahead = len(own) == len(names) - 1 and all(one.better == name for one in own)
-        return bool(own) and ahead and name == found.leader and not set(others) & set(found.open_rivals)
+        rivals = [contrast for contrast in primary if name in (contrast.first, contrast.second)]
+        ahead = len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals)
+        return bool(rivals) and ahead and name == comparison.leader and not set(others) & set(comparison.open_rivals)
 
-    cells = tuple(replace(cell, best=best(cell.architecture)) for cell in found.cells)
-    return replace(found, cells=cells, detects={frozenset((one.first, one.second)): one.detectable for one in primary})
+    cells = tuple(replace(cell, best=best(cell.architecture)) for cell in comparison.cells)
+    return replace(
+        comparison,
+        cells=cells,
+        detects={frozenset((contrast.first, contrast.second)): contrast.detectable for contrast in primary},
+    )
 
 
-def corrected_for_family(found: Sequence[Contrast]) -> list[Contrast]:
+def corrected_for_family(contrasts: Sequence[Contrast]) -> list[Contrast]:
     """The contrasts with p values that are corrected for being so many: those of a difference and of equality apart."""
-    differences, beyond = holm([one.p for one in found]), holm([one.p_beyond for one in found])
+    differences, beyond = (
+        holm([contrast.p for contrast in contrasts]),
+        holm([contrast.p_beyond for contrast in contrasts]),
+    )
     return [
-        replace(one, p=p, p_beyond=q, family=len(found)) for one, p, q in zip(found, differences, beyond, strict=True)
+        replace(contrast, p=p, p_beyond=q, family=len(contrasts))
+        for contrast, p, q in zip(contrasts, differences, beyond, strict=True)
     ]
 
 
-def row(one: Contrast) -> dict[str, object]:
+def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
-    gap = one.difference
+    gap = contrast.difference
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
-    facts = {key: value for key, value in vars(one).items() if key not in ("difference", "family")}
-    return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": one.family, "outcome": one.outcome}
+    facts = {key: value for key, value in vars(contrast).items() if key not in ("difference", "family")}
+    return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": contrast.family, "outcome": contrast.outcome}
 
 
-def turned(one: Contrast) -> Contrast:
+def turned(contrast: Contrast) -> Contrast:
     """The same contrast from the second's side."""
-    gap = one.difference
+    gap = contrast.difference
     difference = Interval(-gap.mean, -gap.upper, -gap.lower, gap.error, gap.degrees)
-    return replace(one, first=one.second, second=one.first, difference=difference)
+    return replace(contrast, first=contrast.second, second=contrast.first, difference=difference)

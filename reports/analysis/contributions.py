@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from archbench.reports.base.metrics import RECORDED
+from archbench.reports.base.metrics import recorded
 from archbench.reports.base.statistics import Floats
 
 Contributions = Mapping[str, "pd.Series[Any]"]
@@ -27,22 +27,22 @@ MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with m
 
 def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
-    measure = _MEASURES.get(metric)
+    measure = partial(_recorded, metric) if metric in recorded() else _MEASURES.get(metric)
     if measure is None or predictions.empty or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}
-    found = {}
+    by_run = {}
     for run, rows in predictions[predictions["run"].isin(list(scores))].groupby("run", sort=False):
         values, total = measure(rows)
         series = pd.Series(np.asarray(values, dtype=float), index=rows["example"].to_numpy()).dropna()
         value = scores[str(run)]
         if len(series) > 1 and abs(total - value) <= _TOLERANCE * max(abs(value), 0.01):
-            found[str(run)] = (series - series.mean() + total).sort_index()
-    return found
+            by_run[str(run)] = (series - series.mean() + total).sort_index()
+    return by_run
 
 
-def matrix(found: Contributions, runs: list[str], examples: "pd.Index[Any]") -> Floats | None:
+def matrix(contributions: Contributions, runs: list[str], examples: "pd.Index[Any]") -> Floats | None:
     """Contributions (runs, examples) of the named runs; None unless each has all of `examples`."""
-    rows = [found[run] for run in runs if run in found and found[run].index.equals(examples)]
+    rows = [contributions[run] for run in runs if run in contributions and contributions[run].index.equals(examples)]
     return np.stack([row.to_numpy() for row in rows]) if rows and len(rows) == len(runs) else None
 
 
@@ -80,10 +80,10 @@ def _bits(rows: pd.DataFrame) -> tuple[Floats, float]:
 
 def _macro_f1(rows: pd.DataFrame) -> tuple[Floats, float]:
     """F1 averaged over the labels of references and answers, from counts that leave out one example at a time."""
-    there = _answered(rows)
-    if not there.any():
+    answered = _answered(rows)
+    if not answered.any():
         return np.full(len(rows), np.nan), math.nan
-    codes, labels = pd.factorize(pd.concat([rows["reference"][there], rows["answer"][there]]))
+    codes, labels = pd.factorize(pd.concat([rows["reference"][answered], rows["answer"][answered]]))
     (wanted, given), size = np.split(codes, 2), len(labels)
     hits = np.bincount(wanted[wanted == given], minlength=size).astype(float)
     total = (np.bincount(wanted, minlength=size) + np.bincount(given, minlength=size)).astype(float)
@@ -92,9 +92,9 @@ def _macro_f1(rows: pd.DataFrame) -> tuple[Floats, float]:
         present = total > 0
         return np.where(present, 2 * hits / np.where(present, total, 1), 0).sum(-1) / present.sum(-1)
 
-    one = np.eye(size)
-    without = score(hits - one[wanted] * (wanted == given)[:, None], total - one[wanted] - one[given])
-    return _pseudo(rows, there, without, float(score(hits, total)))
+    unit = np.eye(size)
+    without = score(hits - unit[wanted] * (wanted == given)[:, None], total - unit[wanted] - unit[given])
+    return _pseudo(rows, answered, without, float(score(hits, total)))
 
 
 def _bleu(rows: pd.DataFrame) -> tuple[Floats, float]:
@@ -111,8 +111,8 @@ def _chrf(rows: pd.DataFrame) -> tuple[Floats, float]:
 
 def _sacrebleu(rows: pd.DataFrame, metric: Any) -> tuple[Floats, float]:
     """A corpus score of sacreBLEU from the sums of its statistics (s, k) over sentences, as its own resampling does."""
-    there = _answered(rows)
-    answers, references = (list(map(str, rows[name][there])) for name in ("answer", "reference"))
+    answered = _answered(rows)
+    answers, references = (list(map(str, rows[name][answered])) for name in ("answer", "reference"))
     if not answers:
         return np.full(len(rows), np.nan), math.nan
     statistics = np.asarray(metric._extract_corpus_statistics(answers, [references]), dtype=float)
@@ -121,18 +121,18 @@ def _sacrebleu(rows: pd.DataFrame, metric: Any) -> tuple[Floats, float]:
     def score(sums: Floats) -> float:
         return float(metric._aggregate_and_compute([sums.tolist()]).score)
 
-    return _pseudo(rows, there, np.array([score(total - own) for own in statistics]), score(total))
+    return _pseudo(rows, answered, np.array([score(total - sentence) for sentence in statistics]), score(total))
 
 
 def _answered(rows: pd.DataFrame) -> "np.ndarray[Any, Any]":
     return (rows["answer"].notna() & rows["reference"].notna()).to_numpy(dtype=bool)
 
 
-def _pseudo(rows: pd.DataFrame, there: Any, without: Floats, total: float) -> tuple[Floats, float]:
+def _pseudo(rows: pd.DataFrame, answered: Any, without: Floats, total: float) -> tuple[Floats, float]:
     """Jackknife pseudo-values at the examples that are there, nan elsewhere, and the score of all."""
     values = np.full(len(rows), np.nan)
-    n = int(there.sum())
-    values[there] = n * total - (n - 1) * without
+    n = int(answered.sum())
+    values[answered] = n * total - (n - 1) * without
     return values, total
 
 
@@ -143,5 +143,4 @@ _MEASURES: Final[Mapping[str, Callable[[pd.DataFrame], tuple[Floats, float]]]] =
     "macro_f1": _macro_f1,
     "bleu": _bleu,
     "chrf": _chrf,
-    **{name: partial(_recorded, name) for name in RECORDED},
 }

@@ -28,51 +28,53 @@ SETTING = (
 class Change:
     """A comparison, and what is added to an architecture's name there; ``retuned`` where it has trials of its own."""
 
-    found: Comparison
-    said: str
+    comparison: Comparison
+    words: str
     retuned: bool = False
 
     def named(self) -> pd.DataFrame:
         """Its runs, every architecture under its name with the change."""
-        runs = self.found.group.runs
-        return runs.assign(architecture=runs["architecture"].astype(str) + self.said)
+        runs = self.comparison.group.runs
+        return runs.assign(architecture=runs["architecture"].astype(str) + self.words)
 
 
 def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
     """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
     held = baselines(comparisons.tables)
-    found: list[Question] = []
+    questions: list[Question] = []
     for base in first:
         name = base.group.dataset
-        own = [one for one in further if one.group.dataset == name]
+        conditions = [comparison for comparison in further if comparison.group.dataset == name]
         tuned = {
             task.get("condition")
             for task in entered(comparisons.tables, "conditions")
             if task.get("retuned") and set(task.get("fixed") or ()) <= set(SETTING)
         }
-        found += _asked(Change(base, ""), [each for one in own for each in _condition(base, one, tuned)])
-        others = [one for one in first if held.get(one.group.dataset) == name]
-        named = [Change(one, f" on {one.group.dataset}") for one in others]
-        found += _asked(Change(base, f" on {name}"), named)
-    return answered(comparisons, found)
+        questions += _asked(
+            Change(base, ""), [change for comparison in conditions for change in _condition(base, comparison, tuned)]
+        )
+        others = [comparison for comparison in first if held.get(comparison.group.dataset) == name]
+        named = [Change(comparison, f" on {comparison.group.dataset}") for comparison in others]
+        questions += _asked(Change(base, f" on {name}"), named)
+    return answered(comparisons, questions)
 
 
 def _condition(base: Comparison, other: Comparison, tuned: Container[object]) -> Iterator[Change]:
     """A further condition on the same axis, where it changes more than the axis."""
-    said, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
-    if said and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
-        yield Change(other, f" with {said}", said in tuned)
+    name, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
+    if name and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
+        yield Change(other, f" with {name}", name in tuned)
 
 
 def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
     """A question for every architecture and change; none where its runs are the same as without it."""
-    runs = pd.concat([base.named(), *(each.named() for each in changes)], ignore_index=True)
-    group = Group(base.found.group.dataset, base.found.group.task, {}, runs)
-    for each in changes:
-        for name in base.found.group.architectures:
-            if name in each.found.group.architectures and not _same(base.found, each, name):
-                pair = (f"{name}{each.said}", f"{name}{base.said}")
-                yield Question(group, _metric(base.found, each.found), pair)
+    runs = pd.concat([base.named(), *(change.named() for change in changes)], ignore_index=True)
+    group = Group(base.comparison.group.dataset, base.comparison.group.task, {}, runs)
+    for change in changes:
+        for name in base.comparison.group.architectures:
+            if name in change.comparison.group.architectures and not _same(base.comparison, change, name):
+                pair = (f"{name}{change.words}", f"{name}{base.words}")
+                yield Question(group, _metric(base.comparison, change.comparison), pair)
 
 
 def _same(base: Comparison, change: Change, name: str) -> bool:
@@ -81,20 +83,20 @@ def _same(base: Comparison, change: Change, name: str) -> bool:
     Every seed that both have gave the same score; or, where a condition has trials of its own, nothing but what they
     chose differs: another rate is no other supervision.
     """
-    other = change.found
-    one, two = ({cell.architecture: cell.values for cell in found.cells}[name] for found in (base, other))
-    common = one.keys() & two.keys()
-    if base.metric.name == other.metric.name and common and all(one[seed] == two[seed] for seed in common):
+    other = change.comparison
+    first, second = ({cell.architecture: cell.values for cell in compared.cells}[name] for compared in (base, other))
+    common = first.keys() & second.keys()
+    if base.metric.name == other.metric.name and common and all(first[seed] == second[seed] for seed in common):
         return True
     return change.retuned and _setting(base, name, common) == _setting(other, name, common) is not None
 
 
-def _setting(found: Comparison, name: str, seeds: Collection[int]) -> tuple[str, ...] | None:
+def _setting(comparison: Comparison, name: str, seeds: Collection[int]) -> tuple[str, ...] | None:
     """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say.
 
     Of these seeds, where there are any: where FLOPs are held equal, each seed has its own number of tokens.
     """
-    runs = found.group.runs
+    runs = comparison.group.runs
     if not set(SETTING) <= set(runs):
         return None
     chosen = (runs["architecture"] == name).fillna(False) & (runs["seed"].isin(list(seeds)) if seeds else True)

@@ -13,29 +13,34 @@ from archbench.reports.analysis.testing import Question, alone
 
 TARGET: Final = "target supervision"
 _FACTORS: Final = (
-    ("mask: the source is read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
-    ("mask and objective: the source is read in both directions and has no loss", "prefix-decoder", "decoder"),
+    ("mask: bidirectional source", "prefix-decoder", f"decoder|{TARGET}"),
+    ("mask and objective: bidirectional source without a loss", "prefix-decoder", "decoder"),
     (
-        "topology: a stack of its own for the source, with cross-attention",
+        "topology: separate source stack with cross-attention",
         "encoder-decoder",
         "prefix-decoder",
     ),
-    ("parameters: two stacks, not one used twice", "encoder-decoder", "shared-encoder-decoder"),
-    ("objective: ends of the target are hidden, not any cells", "suffix-encoder", "encoder"),
-    ("mask and objective: causal over the target, a loss at every token of it", "prefix-decoder", "suffix-encoder"),
-    ("read-out: the mean over positions, not the label's cell", "pooled-encoder", "encoder"),
+    ("parameters: two stacks instead of a shared one", "encoder-decoder", "shared-encoder-decoder"),
+    ("objective: the end of the target is masked instead of random cells", "suffix-encoder", "encoder"),
+    ("mask and objective: causal target with a loss at every token", "prefix-decoder", "suffix-encoder"),
+    ("read-out: mean over positions instead of the label's cell", "pooled-encoder", "encoder"),
 )
 
 
 def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Factor]:
     """Every such pair on every data set that has both, exploratory: not corrected."""
-    asked = [(what, one) for what, *pair in _FACTORS for found in first for one in _asked(comparisons, found, pair)]
-    return [Factor(what, alone(comparisons, one)) for what, one in asked]
+    asked = [
+        (what, question)
+        for what, *pair in _FACTORS
+        for comparison in first
+        for question in _asked(comparisons, comparison, pair)
+    ]
+    return [Factor(what, alone(comparisons, question)) for what, question in asked]
 
 
-def _asked(comparisons: Comparisons, found: Comparison, pair: Sequence[str]) -> Iterator[Question]:
-    runs = [comparisons.side(found, one) for one in pair]
+def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:
+    runs = [comparisons.side(comparison, name) for name in pair]
     if all(len(rows) for rows in runs):
-        first, second = (one.replace(f"|{TARGET}", f" with {TARGET}") for one in pair)
-        group = Group(found.group.dataset, found.group.task, {}, joined(runs, (first, second)))
-        yield Question(group, found.metric.name, (first, second))
+        first, second = (name.replace(f"|{TARGET}", f" with {TARGET}") for name in pair)
+        group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
+        yield Question(group, comparison.metric.name, (first, second))

@@ -1,8 +1,8 @@
-"""Ladders: a data set's conditions that differ in size, or in depth at equal size, each a rung, the lowest first.
+"""Sweeps: a data set's conditions that differ in size, or in depth at equal size, each a point, the lowest first.
 
 What a condition changes is read from the experiment as it was resolved, never from a condition's name. A condition that
-changes something else as well is no rung. A second one of the same size or depth is a rung of a further ladder, where
-others were trained on as much as it; ladders side by side are a grid. What is on no ladder stays what it is elsewhere:
+changes something else as well is no point. A second one of the same size or depth is a point of a further sweep, where
+others were trained on as much as it; sweeps side by side are a grid. What is on no sweep stays what it is elsewhere:
 a change that is held against the first condition.
 """
 
@@ -31,17 +31,17 @@ _BESIDE: Final = frozenset({"architectures", "seeds", "condition", "fixed", "own
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows from rung to rung: the setting, those that may follow it, what one and many of it are called."""
+    """What grows from point to point: the setting, those that may follow it, what one and many of it are called."""
 
     name: str
     setting: str
     along: frozenset[str]
-    one: str
-    many: str
+    singular: str
+    plural: str
 
-    def said(self, value: int) -> str:
-        """A rung in words: '50,000 parameters'."""
-        return f"{value:,} {self.one if value == 1 else self.many}"
+    def words(self, value: int) -> str:
+        """A point in words: '50,000 parameters'."""
+        return f"{value:,} {self.singular if value == 1 else self.plural}"
 
 
 SIZE: Final = Axis("scaling", "budget.parameters", _SHAPE | _RATE | _LENGTH, "parameter", "parameters")
@@ -50,22 +50,22 @@ AXES: Final = (SIZE, DEPTH)
 
 
 @dataclass(frozen=True, eq=False)
-class Rung:
-    """One step of a ladder: the value that was asked for, and the comparison there."""
+class SweepPoint:
+    """One step of a sweep: the value that was asked for, and the comparison there."""
 
     value: int
-    found: Comparison
+    comparison: Comparison
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
-    """The rungs of one data set; ``group`` has all runs, each architecture under its name at each rung.
+class Sweep:
+    """The points of one data set; ``group`` has all runs, each architecture under its name at each point.
 
-    ``given`` says of a further ladder what its rungs were trained on: "on 50,000 tokens".
+    ``given`` says of a further sweep what its points were trained on: "on 50,000 tokens".
     """
 
     axis: Axis
-    rungs: tuple[Rung, ...]
+    points: tuple[SweepPoint, ...]
     group: Group
     given: str = ""
 
@@ -75,37 +75,39 @@ class Ladder:
 
     @property
     def title(self) -> str:
-        """The data set, and what a further ladder of it was trained on."""
+        """The data set, and what a further sweep of it was trained on."""
         return f"{self.dataset} {self.given}".strip()
 
     @property
     def base(self) -> Comparison:
-        """The lowest rung, which has the data set's metric and references as every other."""
-        return self.rungs[0].found
+        """The lowest point, which has the data set's metric and references as every other."""
+        return self.points[0].comparison
 
     @property
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(self.group.runs["named"]))
 
-    def at(self, architecture: str, rung: Rung) -> str:
-        """An architecture's name at a rung, as contrasts have it."""
-        return _at(architecture, self.said(rung))
+    def at(self, architecture: str, point: SweepPoint) -> str:
+        """An architecture's name at a point, as contrasts have it."""
+        return _at(architecture, self.words(point))
 
-    def said(self, rung: Rung) -> str:
-        """A rung in words: '50,000 parameters', on a further ladder '50,000 parameters on 50,000 tokens'."""
-        return f"{self.axis.said(rung.value)} {self.given}".strip()
+    def words(self, point: SweepPoint) -> str:
+        """A point in words: '50,000 parameters', on a further sweep '50,000 parameters on 50,000 tokens'."""
+        return f"{self.axis.words(point.value)} {self.given}".strip()
 
-    def of(self, architecture: str) -> list[Rung]:
-        """The rungs on which an architecture has scores."""
-        return [rung for rung in self.rungs if architecture in {cell.architecture for cell in rung.found.scored}]
+    def of(self, architecture: str) -> list[SweepPoint]:
+        """The points on which an architecture has scores."""
+        return [
+            point for point in self.points if architecture in {cell.architecture for cell in point.comparison.scored}
+        ]
 
 
 @dataclass(frozen=True)
-class Step:
-    """An architecture's score at a rung, over seeds, and what its runs really got (means; nan where unknown)."""
+class SweepScore:
+    """An architecture's score at a point, over seeds, and what its runs really got (means; nan where unknown)."""
 
     architecture: str
-    rung: int
+    value: int
     parameters: float
     depth: float
     width: float
@@ -119,129 +121,139 @@ class Step:
         return self.tokens / self.parameters
 
 
-def ladders(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Ladder]:
-    """The ladders of every data set: two rungs with scores or more, on the axis of its first condition."""
-    return [one for axis in AXES for base in first for one in _ladders(comparisons, axis, base, further)]
+def sweeps(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Sweep]:
+    """The sweeps of every data set: two points with scores or more, on the axis of its first condition."""
+    return [sweep for axis in AXES for base in first for sweep in _sweeps(comparisons, axis, base, further)]
 
 
-def steps(comparisons: Comparisons, ladder: Ladder) -> list[Step]:
-    """A step for every architecture and rung, architecture by architecture."""
-    samples = comparisons.samples(ladder.group, ladder.base.metric.name)[1]
-    found = []
-    for architecture in ladder.architectures:
-        for rung in ladder.of(architecture):
-            sample = samples[ladder.at(architecture, rung)]
-            pooled = comparisons.pooled(rung.found.group.settings(), ladder.base.metric.name)
-            found.append(
-                Step(
+def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
+    """A score for every architecture and point, architecture by architecture."""
+    samples = comparisons.samples(sweep.group, sweep.base.metric.name)[1]
+    results = []
+    for architecture in sweep.architectures:
+        for point in sweep.of(architecture):
+            sample = samples[sweep.at(architecture, point)]
+            pooled = comparisons.pooled(point.comparison.group.settings(), sweep.base.metric.name)
+            results.append(
+                SweepScore(
                     architecture,
-                    rung.value,
-                    **_got(rung.found.group.runs, architecture),
-                    interval=ladder.base.metric.within(mean_interval(sample, pooled)),
+                    point.value,
+                    **_got(point.comparison.group.runs, architecture),
+                    interval=sweep.base.metric.within(mean_interval(sample, pooled)),
                     seeds=len(sample.values),
                 )
             )
-    return found
+    return results
 
 
-def reference(ladder: Ladder, found: Sequence[Step]) -> tuple[str, float] | None:
-    """The best classical reference, unless it lies so far off that the steps could not be told apart beside it."""
-    best, means = ladder.base.classical, [step.interval.mean for step in found]
+def reference(sweep: Sweep, scores: Sequence[SweepScore]) -> tuple[str, float] | None:
+    """The best classical reference, unless it lies so far off that the scores beside it could not be distinguished."""
+    best, means = sweep.base.classical, [score.interval.mean for score in scores]
     half = (max(means) - min(means)) / 2
     return best if best and min(means) - half <= best[1] <= max(means) + half else None
 
 
-def numbers(ladder: Ladder, found: Sequence[Step]) -> list[dict[str, object]]:
-    """The steps as rows of a table, each beside the best classical reference of its data set."""
-    name, value = ladder.base.classical or ("", math.nan)
+def numbers(sweep: Sweep, scores: Sequence[SweepScore]) -> list[dict[str, object]]:
+    """The scores as rows of a table, each beside the best classical reference of its data set."""
+    name, value = sweep.base.classical or ("", math.nan)
     return [
         {
-            "dataset": ladder.dataset,
-            "metric": ladder.base.metric.name,
-            "architecture": step.architecture,
-            "parameters": step.parameters,
-            "depth": step.depth,
-            "width": step.width,
-            "hidden": step.hidden,
-            "tokens": step.tokens,
-            "tokens_per_parameter": step.tokens_per_parameter,
-            "mean": step.interval.mean,
-            "lower": step.interval.lower,
-            "upper": step.interval.upper,
-            "seeds": step.seeds,
+            "dataset": sweep.dataset,
+            "metric": sweep.base.metric.name,
+            "architecture": score.architecture,
+            "parameters": score.parameters,
+            "depth": score.depth,
+            "width": score.width,
+            "hidden": score.hidden,
+            "tokens": score.tokens,
+            "tokens_per_parameter": score.tokens_per_parameter,
+            "mean": score.interval.mean,
+            "lower": score.interval.lower,
+            "upper": score.interval.upper,
+            "seeds": score.seeds,
             "reference": name,
             "reference_value": value,
         }
-        for step in found
+        for score in scores
     ]
 
 
-def _ladders(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Iterator[Ladder]:
+def _sweeps(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Iterator[Sweep]:
     match = base.group.runs["match"].iloc[0]
-    there = {
-        one.group.condition.get("condition", ""): one
-        for one in (base, *further)
-        if one.group.dataset == base.group.dataset
-        and one.group.runs["match"].iloc[0] == match
-        and one.metric == base.metric
-        and one.scored
+    by_condition = {
+        comparison.group.condition.get("condition", ""): comparison
+        for comparison in (base, *further)
+        if comparison.group.dataset == base.group.dataset
+        and comparison.group.runs["match"].iloc[0] == match
+        and comparison.metric == base.metric
+        and comparison.scored
     }
     for given, values in _values(comparisons, axis, base.group.dataset) if base.metric.better else ():
-        found = [Rung(value, there[said]) for said, value in values.items() if said in there]
-        if len(found) > 1:
-            rungs = tuple(sorted(found, key=lambda rung: rung.value))
-            yield _joined(Ladder(axis, rungs, base.group, given))
+        sweep_points = [
+            SweepPoint(value, by_condition[condition])
+            for condition, value in values.items()
+            if condition in by_condition
+        ]
+        if len(sweep_points) > 1:
+            points = tuple(sorted(sweep_points, key=lambda point: point.value))
+            yield _joined(Sweep(axis, points, base.group, given))
 
 
-def _joined(ladder: Ladder) -> Ladder:
-    """The ladder with the runs of all its rungs as its group."""
+def _joined(sweep: Sweep) -> Sweep:
+    """The sweep with the runs of all its points as its group."""
     parts = []
-    for rung in ladder.rungs:
-        runs = rung.found.group.runs
-        names = [ladder.at(str(name), rung) for name in runs["architecture"]]
+    for point in sweep.points:
+        runs = point.comparison.group.runs
+        names = [sweep.at(str(name), point) for name in runs["architecture"]]
         parts.append(runs.assign(named=runs["architecture"].astype(str), architecture=names))
     runs = pd.concat(parts, ignore_index=True)
-    return replace(ladder, group=Group(ladder.group.dataset, ladder.group.task, {}, runs))
+    return replace(sweep, group=Group(sweep.group.dataset, sweep.group.task, {}, runs))
 
 
-def _at(architecture: str, said: str) -> str:
-    return f"{architecture} with {said}"
+def _at(architecture: str, words: str) -> str:
+    return f"{architecture} with {words}"
 
 
 def _values(comparisons: Comparisons, axis: Axis, dataset: str) -> Iterator[tuple[str, dict[str, int]]]:
-    """For each ladder what it was given, '' for the first, and the setting's value under each of its conditions.
+    """For each sweep what it was given, '' for the first, and the setting's value under each of its conditions.
 
-    The task itself is under no name. The first ladder has one rung of each value, those that were trained on as much as
-    the task before others; what is left makes ladders of rungs that were trained on as much as one another.
+    The task itself is under no name. The first sweep has one point of each value, those that were trained on as much as
+    the task before others; what is left makes sweeps of points that were trained on as much as one another.
     """
-    own = (_settings(task) for task in entered(comparisons.tables, "tasks") if task.get("name") == dataset)
-    base = next(own, {})
-    found = [("", base.get(axis.setting), _length(base)), *_conditions(comparisons, axis, dataset, base)]
-    taken = Counter(said for said, _, _ in found if said)
-    whole = [one for one in found if type(one[1]) is int and one[1] > 0 and taken[one[0]] <= 1]
-    whole.sort(key=lambda one: one[2] != _length(base))
+    tasks = (_settings(task) for task in entered(comparisons.tables, "tasks") if task.get("name") == dataset)
+    base = next(tasks, {})
+    entries = [("", base.get(axis.setting), _length(base)), *_conditions(comparisons, axis, dataset, base)]
+    taken = Counter(condition for condition, _, _ in entries if condition)
+    whole = [entry for entry in entries if type(entry[1]) is int and entry[1] > 0 and taken[entry[0]] <= 1]
+    whole.sort(key=lambda entry: entry[2] != _length(base))
     first = _of_each_value(whole)
-    yield "", {said: value for said, value, _ in first}
-    left = [one for one in whole if one not in first]
+    yield "", {condition: value for condition, value, _ in first}
+    left = [entry for entry in whole if entry not in first]
     for given in dict.fromkeys(given for _, _, given in left):
-        yield given, {said: value for said, value, _ in _of_each_value([one for one in left if one[2] == given])}
+        yield (
+            given,
+            {
+                condition: value
+                for condition, value, _ in _of_each_value([entry for entry in left if entry[2] == given])
+            },
+        )
 
 
-def _of_each_value(found: Sequence[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]:
-    return list({value: (said, value, given) for said, value, given in reversed(found)}.values())
+def _of_each_value(entries: Sequence[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]:
+    return list({value: (condition, value, given) for condition, value, given in reversed(entries)}.values())
 
 
 def _conditions(
     comparisons: Comparisons, axis: Axis, dataset: str, base: dict[str, Any]
 ) -> Iterator[tuple[str, Any, str]]:
-    """The name of each condition, the setting's value where it can be a rung, and what it was given."""
+    """The name of each condition, the setting's value where it can be a point, and what it was given."""
     growing = {axis.setting} | (_LENGTH & axis.along)
     for task in entered(comparisons.tables, "conditions"):
         if task.get("name") == dataset:
             other = _settings(task)
             changed = {key for key in base.keys() | other.keys() if base.get(key) != other.get(key)}
-            climbs = not changed.isdisjoint(growing) and changed <= {axis.setting} | axis.along
-            yield str(task.get("condition") or ""), other.get(axis.setting) if climbs else None, _length(other)
+            trends = not changed.isdisjoint(growing) and changed <= {axis.setting} | axis.along
+            yield str(task.get("condition") or ""), other.get(axis.setting) if trends else None, _length(other)
 
 
 def _length(settings: dict[str, Any]) -> str:
@@ -254,14 +266,18 @@ def _settings(task: dict[str, Any]) -> dict[str, Any]:
     """What decides a task's runs, with the names of its tables before the keys in them."""
     flat: dict[str, Any] = {}
     for key, value in task.items():
-        inner = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-        flat |= {name: each for name, each in inner.items() if {key, name}.isdisjoint(_BESIDE)}
+        inner = (
+            {f"{key}.{name}": inner_value for name, inner_value in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        flat |= {name: inner_value for name, inner_value in inner.items() if {key, name}.isdisjoint(_BESIDE)}
     return flat
 
 
 def _got(runs: pd.DataFrame, architecture: str) -> dict[str, float]:
     """What an architecture's runs really got, on average; nan where the table does not say."""
-    own = runs[runs["architecture"] == architecture].rename(columns={"train_tokens": "tokens"})
-    own = own.reindex(columns=["parameters", "depth", "width", "hidden", "tokens"])
-    means = own.apply(pd.to_numeric, errors="coerce").astype("float64").mean()
+    rows = runs[runs["architecture"] == architecture].rename(columns={"train_tokens": "tokens"})
+    rows = rows.reindex(columns=["parameters", "depth", "width", "hidden", "tokens"])
+    means = rows.apply(pd.to_numeric, errors="coerce").astype("float64").mean()
     return {str(name): float(mean) for name, mean in means.items()}

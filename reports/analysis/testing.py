@@ -38,13 +38,13 @@ class Question:
 
 def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
     """The contrasts that questions of one family are about, corrected for being so many (Holm)."""
-    found = []
-    for one in family:
-        samples = comparisons.samples(one.group, one.metric)[1]
-        pooled = comparisons.pooled(one.group.settings(one.pair), one.metric)
-        margin = comparisons.margins.get(one.metric, math.nan)
-        found.append(contrast(one, samples, pooled, margin, len(family)))
-    return corrected_for_family(found)
+    contrasts = []
+    for question in family:
+        samples = comparisons.samples(question.group, question.metric)[1]
+        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
+        margin = comparisons.margins.get(question.metric, math.nan)
+        contrasts.append(contrast(question, samples, pooled, margin, len(family)))
+    return corrected_for_family(contrasts)
 
 
 def alone(comparisons: Comparisons, asked: Question) -> Contrast:
@@ -56,13 +56,14 @@ def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin
     """Test one pair, of a family of so many tests; p values are not yet corrected."""
     group, name, pair = asked.group, asked.metric, asked.pair
     alpha = ALPHA / family
-    a, b = (samples.get(one) for one in pair)
-    difference, seeds = Interval(math.nan), None
+    a, b = (samples.get(name_of_side) for name_of_side in pair)
+    difference, seeds, seeds_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
         difference = oriented(difference_interval(a, b, pooled), metric(name))
         routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
-        needed = (seeds_needed(a, b, pooled, *route) for route in routes)
-        seeds = min((count for count in needed if count is not None), default=None)
+        needed = [(seeds_needed(a, b, pooled, distance, tail, power), goal) for goal, distance, tail, power in routes]
+        known = [(count, goal) for count, goal in needed if count is not None]
+        seeds, seeds_show = min(known, default=(None, ""), key=lambda entry: entry[0])
     return Contrast(
         dataset=group.dataset,
         task=group.task,
@@ -80,36 +81,37 @@ def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin
         family=family,
         diverged=listing(diverged(group, pair)),
         survivor=_survivor(group, pair),
+        seeds_show=seeds_show,
     )
 
 
 def diverged(group: Group, names: Sequence[str]) -> list[str]:
     """Which runs of these architectures diverged, in words."""
-    found = []
+    parts = []
     for name in names:
         ended = group.statuses.get(name, [])
         count = ended.count("diverged")
         if count:
-            found.append(f"{f'all {count}' if 1 < count == len(ended) else f'{count} of {len(ended)}'} runs of {name}")
-    return found
+            parts.append(f"{f'all {count}' if 1 < count == len(ended) else f'{count} of {len(ended)}'} runs of {name}")
+    return parts
 
 
 def _survivor(group: Group, pair: Pair) -> str:
     """The one all of whose runs finished, where every run of the other diverged: two runs or more of each."""
     for name, other in (pair, pair[::-1]):
-        done, lost = (group.statuses.get(each, []) for each in (name, other))
+        done, lost = (group.statuses.get(architecture, []) for architecture in (name, other))
         if len(done) > 1 and len(lost) > 1 and set(done) == {"done"} and set(lost) == {"diverged"}:
             return name
     return ""
 
 
-def _routes(mean: float, margin: float, alpha: float) -> list[tuple[float, float, float]]:
-    """The ways in which a true difference of ``mean`` can be decided: distance, error on that side, power.
+def _routes(mean: float, margin: float, alpha: float) -> list[tuple[str, float, float, float]]:
+    """The ways in which a true difference of ``mean`` can be decided: what is shown, distance, error there, power.
 
-    It is told from none; and, where it is within the margin, from the margin. There both sides have to be ruled out, so
+    It is shown to differ from 0 or, where it is within the margin, from the margin. There both sides are ruled out, so
     that each gets half of the chance of missing it.
     """
-    found = [(abs(mean), alpha / 2, POWER)]
+    routes = [("difference", abs(mean), alpha / 2, POWER)]
     if abs(mean) < margin:
-        found.append((margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
-    return found
+        routes.append(("equality", margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
+    return routes

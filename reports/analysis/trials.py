@@ -48,7 +48,7 @@ def trials(tables: Tables) -> list[Trial]:
     runs = runs.assign(dropout=runs["dropout"].astype(float) if "dropout" in runs else 0.0)
     runs = runs.assign(condition=_conditions(tables, runs))
     taken = _taken(tables)
-    found = []
+    grid_points = []
     for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
         dataset, condition, architecture = map(str, key)
         points = rows.groupby(["dropout", "learning_rate"], as_index=False)
@@ -62,8 +62,8 @@ def trials(tables: Tables) -> list[Trial]:
             chosen = index == best or (rate, dropout) in known
             edge = chosen and (rate in rates or dropout == most > tried["dropout"].min())
             where = (dataset, condition, architecture)
-            found.append(Trial(*where, rate, dropout, loss, int(row["seeds"]), chosen, bool(edge)))
-    return found
+            grid_points.append(Trial(*where, rate, dropout, loss, int(row["seeds"]), chosen, bool(edge)))
+    return grid_points
 
 
 def _conditions(tables: Tables, runs: pd.DataFrame) -> list[str]:
@@ -72,8 +72,8 @@ def _conditions(tables: Tables, runs: pd.DataFrame) -> list[str]:
     axes = dict(reversed(list(zip(compared["dataset"], compared["match"], strict=True))))
     rows = zip(runs["dataset"], runs["match"], runs["condition"].fillna(""), strict=True)
     return [
-        "; ".join(filter(None, ("" if match == axes.get(dataset, match) else MATCHES.get(match, match), said)))
-        for dataset, match, said in rows
+        "; ".join(filter(None, ("" if match == axes.get(dataset, match) else MATCHES.get(match, match), name)))
+        for dataset, match, name in rows
     ]
 
 
@@ -86,12 +86,12 @@ def _taken(tables: Tables) -> dict[tuple[str, str, str], set[tuple[float, float]
     """The learning rates and dropouts of the reported runs, by data set, condition and architecture."""
     runs = placed(tables, "compared")
     runs = runs.assign(condition=_conditions(tables, runs))
-    found: dict[tuple[str, str, str], set[tuple[float, float]]] = {}
+    taken: dict[tuple[str, str, str], set[tuple[float, float]]] = {}
     for _, row in runs.iterrows():
         dropout = float(row["dropout"]) if "dropout" in runs and pd.notna(row["dropout"]) else 0.0
         key = (str(row["dataset"]), str(row["condition"]), str(row["architecture"]))
-        found.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
-    return found
+        taken.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
+    return taken
 
 
 def costs(tables: Tables) -> list[Cost]:
@@ -99,14 +99,14 @@ def costs(tables: Tables) -> list[Cost]:
     tried = placed(tables, "trial")
     reported = pd.concat([placed(tables, role) for role in ROLES], ignore_index=True)
     tried = tried[tried["train_flops"].notna()]
-    found = []
+    by_dataset = []
     for dataset, rows in tried.drop_duplicates(["dataset", "run"]).groupby("dataset", sort=False):
         rest = reported[(reported["dataset"] == dataset).fillna(False)].drop_duplicates("run")
         flops, seconds = (float(rows[key].astype(float).sum()) for key in ("train_flops", "train_seconds"))
-        found.append(Cost(str(dataset), len(rows), flops, seconds, float(rest["train_flops"].astype(float).sum())))
-    return found
+        by_dataset.append(Cost(str(dataset), len(rows), flops, seconds, float(rest["train_flops"].astype(float).sum())))
+    return by_dataset
 
 
-def numbers(found: Sequence[Trial]) -> pd.DataFrame:
+def numbers(trials: Sequence[Trial]) -> pd.DataFrame:
     """The trials as a table."""
-    return pd.DataFrame([vars(trial) for trial in found])
+    return pd.DataFrame([vars(trial) for trial in trials])

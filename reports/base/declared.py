@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import pandas as pd
+
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, MARGINS
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, MARGINS, ONE_ANSWER
 
 Pair = tuple[str, str]
 
@@ -14,20 +16,36 @@ def specification(tables: Tables) -> dict[str, Any]:
     rows = tables["experiment"]
     texts = rows.loc[(rows["key"] == "specification").fillna(False), "value"].dropna()
     try:
-        found = json.loads(texts.iloc[0]) if len(texts) else {}
+        settings = json.loads(texts.iloc[0]) if len(texts) else {}
     except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
+        settings = {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
     """The ``tasks``, or the ``conditions``, of the experiment as it was resolved."""
-    found = specification(tables).get(key)
-    return [task for task in found if isinstance(task, dict)] if isinstance(found, list) else []
+    entries = specification(tables).get(key)
+    return [task for task in entries if isinstance(task, dict)] if isinstance(entries, list) else []
 
 
 def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
     """The contrasts that the experiment declares, and its margins by metric."""
-    found = specification(tables)
-    pairs = found.get("contrasts", DEFAULT_CONTRASTS)
-    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **found.get("margins", {})}
+    settings = specification(tables)
+    pairs = settings.get("contrasts", DEFAULT_CONTRASTS)
+    return tuple((str(a), str(b)) for a, b in pairs), {**MARGINS, **_margins(tables), **settings.get("margins", {})}
+
+
+def one_answer(tables: Tables, dataset: str) -> bool:
+    """Whether an example of the data set has one right answer; older records tell it by the kind of task alone."""
+    rows = tables["datasets"]
+    rows = rows[(rows["dataset"] == dataset).fillna(False)]
+    known = rows["one_answer"].dropna() if "one_answer" in rows else rows["kind"].isin(ONE_ANSWER)
+    return bool(known.iloc[0]) if len(known) else False
+
+
+def _margins(tables: Tables) -> dict[str, float]:
+    """The margins that metrics of the user's own state."""
+    rows = tables["metrics"].dropna(subset=["margin"]) if "metrics" in tables else pd.DataFrame()
+    if rows.empty:
+        return {}
+    return {str(name): float(margin) for name, margin in zip(rows["metric"], rows["margin"], strict=True)}

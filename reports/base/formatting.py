@@ -69,29 +69,29 @@ def value(number: float, places: int = 3) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def interval(found: Interval, usual: int = 3) -> str:
+def interval(interval: Interval, usual: int = 3) -> str:
     """A mean with its interval: '0.653 ± 0.021'; the mean alone where no interval is known."""
-    places = decimals(found, usual)
-    if not math.isfinite(found.half):
-        return value(found.mean, usual)
-    if found.half == 0:
-        return f"{value(found.mean, usual)} ± 0"
-    above, below = found.upper - found.mean, found.mean - found.lower
-    if abs(above - below) > 0.1 * found.half:
-        return f"{value(found.mean, places)} ({value(found.lower, places)} to {value(found.upper, places)})"
-    return f"{value(found.mean, places)} ± {value(found.half, places)}"
+    places = decimals(interval, usual)
+    if not math.isfinite(interval.half):
+        return value(interval.mean, usual)
+    if interval.half == 0:
+        return f"{value(interval.mean, usual)} ± 0"
+    above, below = interval.upper - interval.mean, interval.mean - interval.lower
+    if abs(above - below) > 0.1 * interval.half:
+        return f"{value(interval.mean, places)} ({value(interval.lower, places)} to {value(interval.upper, places)})"
+    return f"{value(interval.mean, places)} ± {value(interval.half, places)}"
 
 
-def limits(found: Interval, usual: int = 3) -> str:
+def limits(interval: Interval, usual: int = 3) -> str:
     """An interval's ends: '0.63 to 0.67'."""
-    places = decimals(found, usual)
-    return f"{value(found.lower, places)} to {value(found.upper, places)}"
+    places = decimals(interval, usual)
+    return f"{value(interval.lower, places)} to {value(interval.upper, places)}"
 
 
 def listing(words: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
-    found = list(words)
-    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}" if found else ""
+    items = list(words)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
 def visible(text: str) -> str:

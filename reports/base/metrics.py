@@ -1,38 +1,55 @@
-"""What each metric is called, in which direction it is better, and what it says in a sentence."""
+"""What each metric is called, in which direction it is better, and what it says in a sentence.
+
+The facts are those of the table `metrics`, which is written with the records; of the metrics that archbench has they
+are known without it, for older folders.
+"""
 
 import math
+from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import pandas as pd
 
 from archbench.reports.base.statistics import Interval
+from archbench.runs.experiment.spec import JUDGED, METRICS
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A metric as the report speaks of it; `better` is empty for a figure that only describes."""
+class ReportedMetric:
+    """A metric as the report speaks of it; `better` is empty for a figure that only describes.
+
+    Values lie from `least` to `most`, in `unit`. `margin` is the least difference that matters, 0 where nobody says.
+    `across_tokenizers`: models that cut text into other tokens compare. `recorded`: what each example gives stands in
+    the table of predictions.
+    """
 
     name: str
     label: str
     better: Literal["higher", "lower", ""]
     meaning: str
     decimals: int = 3
+    least: float = -math.inf
+    most: float = math.inf
+    unit: str = ""
+    margin: float = 0.0
+    across_tokenizers: bool = False
+    recorded: bool = False
 
     def within(self, interval: Interval) -> Interval:
         """The interval, cut where the metric ends: no accuracy is below 0, no perplexity below 1."""
-        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
-        return replace(interval, lower=max(interval.lower, least), upper=min(interval.upper, most))
+        return replace(interval, lower=max(interval.lower, self.least), upper=min(interval.upper, self.most))
 
     @property
     def best(self) -> float:
         """The end of the scale on the better side, infinite where there is none."""
-        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
-        return {"higher": most, "lower": least, "": math.nan}[self.better]
+        return {"higher": self.most, "lower": self.least, "": math.nan}[self.better]
 
     @property
     def worst(self) -> float:
         """The end of the scale on the worse side, infinite where there is none."""
-        least, most = _RANGES.get(self.name, (-math.inf, math.inf))
-        return {"higher": least, "lower": most, "": math.nan}[self.better]
+        return {"higher": self.least, "lower": self.most, "": math.nan}[self.better]
 
     @property
     def extent(self) -> float:
@@ -45,11 +62,6 @@ class Metric:
         return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]
 
     @property
-    def across_tokenizers(self) -> bool:
-        """Whether models that cut text into other tokens compare: what is counted by token does not."""
-        return self.name in _ACROSS
-
-    @property
     def arrow(self) -> str:
         return {"higher": "↑", "lower": "↓", "": ""}[self.better]
 
@@ -58,68 +70,48 @@ class Metric:
         return -difference if self.better == "lower" else difference
 
 
-ROUGE: Final = ("rouge_1", "rouge_2", "rouge_l")
-RECORDED: Final = (*ROUGE, "stored_bits")  # what each example gives stands in the table of predictions
-_RANGES: Final = {
-    **dict.fromkeys(("bits_per_byte", "bits_per_byte_bound", "nll_per_token", "nll_per_token_bound"), (0.0, math.inf)),
-    "masked_loss": (0.0, math.inf),
-    **dict.fromkeys(("accuracy", "macro_f1", "exact_match", *ROUGE), (0.0, 1.0)),
-    **dict.fromkeys(("repetition", "distinct_2", "copied"), (0.0, 1.0)),
-    **dict.fromkeys(("bleu", "chrf"), (0.0, 100.0)),
-    "perplexity": (1.0, math.inf),
-}
-_ACROSS: Final = frozenset(
-    {"bits_per_byte", "bits_per_byte_bound", "accuracy", "macro_f1", "exact_match", "bleu", "chrf", *RECORDED}
-)
-_ANY_ORDER: Final = (
-    "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
-    "at random, not of left to right"
-)
-_NO_EXACT: Final = "not comparable with an exact likelihood"
-_METRICS: Final = (
-    Metric("bits_per_byte", "bits per byte", "lower", "exact negative log-likelihood of the test text, in bits for "
-           "each UTF-8 byte; comparable across tokenizers"),
-    Metric("bits_per_byte_bound", "bits per byte, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
-    Metric("nll_per_token", "nats per token", "lower", "exact negative log-likelihood of a scored token; comparable "
-           "under one tokenizer only"),
-    Metric("nll_per_token_bound", "nats per token, any-order bound", "lower", f"{_ANY_ORDER}; {_NO_EXACT}"),
-    Metric("masked_loss", "nats per token, masked loss", "", "the loss over hidden ends of the targets, each cell "
-           "predicted from the same beginning; it bounds no likelihood and compares with none"),
-    Metric("perplexity", "perplexity", "lower", "the exponential of nats per token"),
-    Metric("accuracy", "accuracy", "higher", "share of examples with the right label"),
-    Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same"),
-    Metric("exact_match", "exact match", "higher", "share of answers equal to the reference"),
-    Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-    Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 1),
-    Metric("rouge_1", "ROUGE-1", "higher", "words shared with the reference, F1"),
-    Metric("rouge_2", "ROUGE-2", "higher", "pairs of neighbouring words shared with the reference, F1"),
-    Metric("rouge_l", "ROUGE-L", "higher", "longest common subsequence of words with the reference, F1"),
-    Metric("stored_bits", "stored bits", "higher", "bits of all strings together less what their exact likelihood "
-           "leaves to be told; below 0 for a model that knows less than how a string is drawn", 0),
-    Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
-           "under a character tokenizer) that occurred in it before"),
-    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
-           "character tokenizer) among all pairs in the answers"),
-    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (as many as make 20 bytes) that "
-           "stand verbatim in the training text"),
-)  # fmt: skip
-_KNOWN: Final = {metric.name: metric for metric in _METRICS}
-
-_PRIMARY_ORDER: Final = {
-    "generation": ("bits_per_byte", "nll_per_token"),
-    "classification": ("accuracy", "macro_f1"),
-    "translation": ("exact_match", "bits_per_byte", "chrf", "bleu"),
-    "summarization": ("rouge_l", "bits_per_byte"),
-    "memorization": ("stored_bits", "exact_match", "bits_per_byte"),
-}
+def _read(row: Mapping[Any, Any]) -> ReportedMetric:
+    """A metric from a row of the table; what a row lacks is as where nobody says."""
+    stated = {key: value for key, value in row.items() if not pd.isna(value)}
+    name, unit = str(stated["metric"]), str(stated.get("unit", ""))
+    label = str(stated.get("label", name))
+    better: Literal["higher", "lower", ""] = stated["better"] if stated.get("better") in ("higher", "lower") else ""
+    return ReportedMetric(
+        name,
+        label if unit in label else f"{label} ({unit})",
+        better,
+        str(stated.get("meaning", "")),
+        int(stated.get("decimals", 3)),
+        float(stated.get("least", -math.inf)),
+        float(stated.get("most", math.inf)),
+        unit,
+        float(stated.get("margin", 0.0)),
+        bool(stated.get("across_tokenizers", False)),
+        bool(stated.get("recorded", False)),
+    )
 
 
-def metric(name: str) -> Metric:
+_BUILTIN: Final[Mapping[str, ReportedMetric]] = {str(row["metric"]): _read(row) for row in METRICS}
+_DECLARED: ContextVar[Mapping[str, ReportedMetric]] = ContextVar("declared", default=_BUILTIN)
+
+
+def declare(table: pd.DataFrame | None) -> None:
+    """What `metric` answers from here on: the metrics of the table `metrics`, and those that archbench has."""
+    rows = [] if table is None else table.to_dict("records")
+    _DECLARED.set({**_BUILTIN, **{known.name: known for known in map(_read, rows)}})
+
+
+def metric(name: str) -> ReportedMetric:
     """The metric `name`; one that is unknown here has its own name and no direction."""
-    return _KNOWN.get(name) or Metric(name, name.replace("_", " "), "", "a metric of this task")
+    return _DECLARED.get().get(name) or ReportedMetric(name, name.replace("_", " "), "", "a metric of this task")
+
+
+def recorded() -> list[str]:
+    """The metrics of which the table of predictions has what each example gives."""
+    return [name for name, known in _DECLARED.get().items() if known.recorded]
 
 
 def primary(kind: str, available: list[str]) -> str:
     """The metric that heads a task of this kind when its data set does not say; empty without scores."""
-    usual = [name for name in _PRIMARY_ORDER.get(kind, ()) if name in available]
+    usual = [name for name in JUDGED.get(kind, ()) if name in available]
     return next(iter(usual + available), "")

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from archbench.runs.base.store import (
     FINISHED,
     MANIFEST,
+    METRICS,
     RECORD,
     Row,
     changed,
@@ -27,6 +28,7 @@ from archbench.runs.base.store import (
     other_run,
     read_about,
     read_experiment,
+    read_sealed,
 )
 
 
@@ -51,10 +53,10 @@ class Folder:
 
     def runs(self) -> list[str]:
         """The experiment's runs in the order of its plan; without a plan, all that are there."""
-        there = sorted(path.name for path in _listed(self.root / "runs") if path.is_dir())
+        folders = sorted(path.name for path in _listed(self.root / "runs") if path.is_dir())
         planned = self.experiment.get("runs")
         if not isinstance(planned, list) or not planned:
-            return there
+            return folders
         return list(dict.fromkeys(str(run) for run in planned))
 
     def record(self, run: str) -> Row:
@@ -85,6 +87,23 @@ class Folder:
             return [{"key": key, "value": value} for key, value in loaded.items() if key != "run"]
         return [row for row in loaded if isinstance(row, dict)] if isinstance(loaded, list) else []
 
+    def metric_scores(self, run: str) -> list[Row]:
+        """The run's scores by the metrics that its task names beside those of its kind, as far as they are whole."""
+        path = self._path(run, METRICS)
+        if path is None or run in self.displaced or not is_sealed(path):
+            return []
+        rows = [row for row in read_sealed(path) if isinstance(row, dict) and row.get("run") == run]
+        wanted = self._metrics[str(self.record(run).get("dataset"))]
+        return [{key: row.get(key) for key in _SCORE} for row in rows if row.get("place") in wanted]
+
+    @cached_property
+    def _metrics(self) -> defaultdict[str, set[str]]:
+        """The further metrics of each data set, as the experiment names them."""
+        specification = self.experiment.get("experiment")
+        tasks = specification.get("tasks") if isinstance(specification, dict) else None
+        named = {str(task.get("name")): task.get("metrics") for task in tasks or () if isinstance(task, dict)}
+        return defaultdict(set, {name: set(found) for name, found in named.items() if isinstance(found, list)})
+
     def frame(self, run: str, name: str) -> pd.DataFrame:
         """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
         path = self._path(run, name)
@@ -100,9 +119,9 @@ class Folder:
 
     def entries(self) -> list[Row]:
         """Where each run stands in the comparison; as its record says where the experiment does not."""
-        found = self.experiment.get("entries")
-        if isinstance(found, list) and found:
-            return [row for row in found if isinstance(row, dict)]
+        entries = self.experiment.get("entries")
+        if isinstance(entries, list) and entries:
+            return [row for row in entries if isinstance(row, dict)]
         keys = ("run", "dataset", "architecture")
         rows = map(self.record, self.runs())
         return [
@@ -113,13 +132,18 @@ class Folder:
 
     def datasets(self) -> list[Row]:
         """A row for each data set, in the order of the experiment's tasks where it says one."""
-        found = [row for path in self._files("data") if isinstance(row := self._sealed(path, "digest"), dict)]
-        return sorted(found, key=lambda row: self._place(str(row.get("dataset", ""))))
+        rows = [row for path in self._files("data") if isinstance(row := self._sealed(path, "digest"), dict)]
+        return sorted(rows, key=lambda row: self._place(str(row.get("dataset", ""))))
 
     def references(self) -> list[Row]:
         """The classical rows of every data set."""
-        found = [self._sealed(path, "data") for path in self._files("references")]
-        return [row for rows in found if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+        files = [self._sealed(path, "data") for path in self._files("references")]
+        return [row for rows in files if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+
+    def metrics(self) -> list[Row]:
+        """What is known of each metric: its direction, range, unit and number format; nothing in an older folder."""
+        found = self.experiment.get("metrics")
+        return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
     def experiment_rows(self) -> list[Row]:
         """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text.
@@ -163,16 +187,16 @@ class Folder:
     @cached_property
     def _digests(self) -> defaultdict[str, set[str]]:
         """The digests of the data that the plans of runs name, by data set."""
-        found: defaultdict[str, set[str]] = defaultdict(set)
+        digests: defaultdict[str, set[str]] = defaultdict(set)
         for run in self.runs():
             plan = self._of(run, PLAN)
             row = _planned(plan) if isinstance(plan, dict) and plan.get("data") else {}
             if row:
-                found[str(row.get("dataset"))].add(plan["data"])
-        return found
+                digests[str(row.get("dataset"))].add(plan["data"])
+        return digests
 
     def _is_damaged(self, run: str, name: str) -> bool:
-        """Where the list of a run's files is not to be trusted, only what it was is said, nothing that it gave."""
+        """Where the list of a run's files cannot be trusted: what the run was, without any result."""
         vouching = () if name in (RECORD, PLAN) else (MANIFEST,)
         return run in self.displaced or bool({name, *vouching} & set(self.damaged[run]))
 
@@ -188,7 +212,8 @@ class Folder:
 
 
 PLAN = "plan.json"
-_STRUCTURED = ("experiment", "runs", "rows", "entries")
+_SCORE = ("run", "split", "metric", "value", "lower", "upper", "n")
+_STRUCTURED = ("experiment", "runs", "rows", "entries", "metrics")
 _FROM_PLAN = ("experiment", "architecture", "family", "seed", "match", "supervision")
 
 

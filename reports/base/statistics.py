@@ -8,7 +8,7 @@ degrees of freedom of the t interval. Differences are paired over test examples,
 The variance between seeds is the pooled one of all architectures: with few seeds a small variance is often luck. An
 architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away; one
 that is larger beyond chance does not enter the pooled one. One whose seeds vary more than the others' over all data
-sets together (``restless``) keeps its own everywhere, also where it happens to be small, with no more degrees of
+sets together (``high_variance``) keeps its own everywhere, also where it happens to be small, with no more degrees of
 freedom than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
 chosen by simulated coverage and by the false verdicts of whole families.
 """
@@ -59,12 +59,12 @@ class Sample:
     """An architecture's scores: `values` (n,), one for each seed; `examples` (n, m), what each test example gave.
 
     Each row of `examples` averages to its seed's value. Without them an interval speaks of seeds alone. The variance of
-    one that is `restless` is always its own.
+    one that is `high_variance` is always its own.
     """
 
     values: Floats
     examples: Floats | None = None
-    restless: bool = False
+    high_variance: bool = False
 
     @cached_property
     def by_example(self) -> Floats:
@@ -83,12 +83,12 @@ class Sample:
 class Spread:
     """A variance and its degrees of freedom; both nan where unknown.
 
-    ``calm``: it is pooled, and not over restless ones alone: those keep their own beside it.
+    ``pooled_variance``: it is pooled, and not over those of high variance alone: those keep their own beside it.
     """
 
     variance: float = math.nan
     degrees: float = math.nan
-    calm: bool = False
+    pooled_variance: bool = False
 
     def over(self, n: float) -> "Spread":
         return Spread(self.variance / n, self.degrees)
@@ -102,12 +102,12 @@ def pool(samples: Sequence[Sample]) -> Spread:
     """
     several = [sample for sample in samples if len(sample.values) > 1]
     several = [sample for sample in several if np.ptp(sample.values) > 0] or several
-    calm = [sample for sample in several if not sample.restless]
-    own = _alike([_own(sample) for sample in (calm if len(calm) > 1 else several)])
-    return replace(_pooled(own), calm=bool(calm)) if own else Spread()
+    usual = [sample for sample in several if not sample.high_variance]
+    spreads = _alike([_own(sample) for sample in (usual if len(usual) > 1 else several)])
+    return replace(_pooled(spreads), pooled_variance=bool(usual)) if spreads else Spread()
 
 
-def restless(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
+def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
     """The architectures whose seeds vary more than those of the ``usual`` ones beyond chance, over all data sets.
 
     ``sets`` has the samples of each data set. F tests, put together by Fisher's method (1925).
@@ -115,47 +115,49 @@ def restless(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> se
     from scipy.special import chdtrc
 
     names = {name for samples in sets for name in samples}
-    found = set()
+    names_found = set()
     for name in names:
         chances = [chance for samples in sets if (chance := _chance(samples, name, usual)) is not None]
         if chances and len(names) * chdtrc(2 * len(chances), -2 * sum(map(math.log, chances))) < ODD:
-            found.add(name)
-    return found
+            names_found.add(name)
+    return names_found
 
 
 def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
     """The p of the F test of an architecture's variance on one data set; None where it says nothing."""
-    others = [_own(samples[each]) for each in usual if each != name and each in samples]
+    others = [_own(samples[other]) for other in usual if other != name and other in samples]
     others = [spread for spread in others if spread.degrees > 0]
-    own = _own(samples[name]) if name in samples else Spread()
+    tested_spread = _own(samples[name]) if name in samples else Spread()
     pooled = _pooled(others) if others else Spread()
-    if not own.degrees > 0 or not pooled.variance > 0:
+    if not tested_spread.degrees > 0 or not pooled.variance > 0:
         return None
-    return max(_larger(own, pooled, sum(spread.degrees for spread in others)), 1e-300)
+    return max(_larger(tested_spread, pooled, sum(spread.degrees for spread in others)), 1e-300)
 
 
-def _alike(own: list[Spread]) -> list[Spread]:
+def _alike(spreads: list[Spread]) -> list[Spread]:
     """The variances without those that are larger than all others together by an F test; two stay at least."""
-    while len(own) > 2:
-        largest = max(range(len(own)), key=lambda place: own[place].variance)
-        rest = own[:largest] + own[largest + 1 :]
+    while len(spreads) > 2:
+        largest = max(range(len(spreads)), key=lambda place: spreads[place].variance)
+        rest = spreads[:largest] + spreads[largest + 1 :]
         others = _pooled(rest)
-        if not others.variance or len(own) * _larger(own[largest], others, sum(s.degrees for s in rest)) >= ODD:
+        if not others.variance or len(spreads) * _larger(spreads[largest], others, sum(s.degrees for s in rest)) >= ODD:
             break
-        own = rest
-    return own
+        spreads = rest
+    return spreads
 
 
-def _larger(one: Spread, others: Spread, freedom: float) -> float:
+def _larger(spread: Spread, others: Spread, freedom: float) -> float:
     """The probability that a variance as large comes out where it is no larger (F test)."""
     from scipy.special import fdtrc
 
-    return float(fdtrc(one.degrees, freedom, one.variance / others.variance))
+    return float(fdtrc(spread.degrees, freedom, spread.variance / others.variance))
 
 
-def _pooled(own: Sequence[Spread]) -> Spread:
-    freedom = sum(spread.degrees for spread in own)
-    return Spread(sum(s.degrees * s.variance for s in own) / freedom, _total(own, [s.degrees for s in own]).degrees)
+def _pooled(spreads: Sequence[Spread]) -> Spread:
+    freedom = sum(spread.degrees for spread in spreads)
+    return Spread(
+        sum(s.degrees * s.variance for s in spreads) / freedom, _total(spreads, [s.degrees for s in spreads]).degrees
+    )
 
 
 def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
@@ -169,8 +171,8 @@ def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Inter
 def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
     """The difference of means `a - b` with its interval: seeds independent, test examples paired.
 
-    The best of several is told from each of the others by its own interval, without correction: all of them have to
-    exclude zero, which under equal means happens less often than for one of them.
+    The best of several is distinguished from each of the others by its own interval, without correction: all of them
+    have to exclude zero, which under equal means happens less often than for one of them.
     """
     mean = float(a.values.mean() - b.values.mean())
     parts = _difference_spreads(a, b, pooled)
@@ -242,8 +244,8 @@ def seeds_needed(
 def _by_seeds(a: Sample, b: Sample, pooled: Spread) -> Callable[[int], list[Spread]]:
     """The seeds' shares in the variance of a difference, had every architecture so many seeds."""
     if _varies_more(a, pooled) or _varies_more(b, pooled):
-        own = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
-        return lambda n: [Spread(spread.variance / n, n - 1.0) for spread in own]
+        spreads = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+        return lambda n: [Spread(spread.variance / n, n - 1.0) for spread in spreads]
     most = max(min(len(a.values), len(b.values)) - 1, 1)
     return lambda n: [Spread(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
 
@@ -273,16 +275,16 @@ def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
 
 
 def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> float:
-    """The most degrees of freedom of a difference: those of a restless sample's seeds.
+    """The most degrees of freedom of a difference: those of a high-variance sample's seeds.
 
     Satterthwaite's are too many there for tests at the level that a family takes.
     """
-    odd = (seeds or len(sample.values) for sample in (a, b) if sample.restless and pooled.calm)
+    odd = (seeds or len(sample.values) for sample in (a, b) if sample.high_variance and pooled.pooled_variance)
     return min(odd, default=math.inf) - 1
 
 
 def _varies_more(sample: Sample, pooled: Spread) -> bool:
-    apart = sample.restless and pooled.calm
+    apart = sample.high_variance and pooled.pooled_variance
     return _own(sample).degrees > 0 and (apart or _own(sample).variance > pooled.variance * VARIES_MORE)
 
 

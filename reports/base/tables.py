@@ -85,6 +85,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "share": "number",
     },
     "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
+    "metrics": {
+        "metric": "text",
+        "label": "text",
+        "better": "text",
+        "meaning": "text",
+        "least": "number",
+        "most": "number",
+        "unit": "text",
+        "decimals": "integer",
+        "margin": "number",
+    },
     "experiment": {"key": "text", "value": "text"},
 }
 
@@ -103,18 +114,20 @@ def collect(root: Path) -> Tables:
     for run in folder.runs():
         record = folder.record(run)
         rows["scores"].extend({"run": run, **row} for row in folder.rows(run, "scores.json"))
+        rows["scores"].extend(folder.metric_scores(run))
         rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
         curves.append(folder.frame(run, "curves.csv"))
         predictions.append(folder.frame(run, "predictions.parquet"))
         if fault := folder.fault(run):
             record = {**record, "error": fault}
         rows["runs"].append(record)
-    tables = {name: _frame(name, pd.DataFrame(found, dtype=object)) for name, found in rows.items()}
+    tables = {name: _frame(name, pd.DataFrame(entries, dtype=object)) for name, entries in rows.items()}
     tables["curves"] = _frame("curves", _joined(curves))
     tables["predictions"] = _frame("predictions", _joined(predictions))
     tables["entries"] = _frame("entries", pd.DataFrame(folder.entries(), dtype=object))
     tables["references"] = _frame("references", pd.DataFrame(folder.references(), dtype=object))
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
+    tables["metrics"] = _frame("metrics", pd.DataFrame(folder.metrics(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
     return {name: tables[name] for name in COLUMNS}
 
@@ -182,12 +195,12 @@ def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(present, ignore_index=True) if present else pd.DataFrame()
 
 
-def _frame(name: str, found: pd.DataFrame) -> pd.DataFrame:
+def _frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """`found` with the columns of table `name` first and typed, further columns after them."""
     known = COLUMNS[name]
-    absent = pd.Series([None] * len(found), dtype=object)
-    columns = {column: _typed(found.get(column, absent), kind) for column, kind in known.items()}
-    columns |= {str(column): _guessed(found[column]) for column in found.columns if column not in known}
+    absent = pd.Series([None] * len(frame), dtype=object)
+    columns = {column: _typed(frame.get(column, absent), kind) for column, kind in known.items()}
+    columns |= {str(column): _guessed(frame[column]) for column in frame.columns if column not in known}
     return pd.DataFrame(columns)
 
 
@@ -240,8 +253,8 @@ def _marked(column: "pd.Series[Any]", by: Callable[[str], bool]) -> NDArray[np.b
     if not isinstance(column.dtype, pd.StringDtype) and column.dtype != object:
         return np.zeros(len(column), dtype=bool)
     codes, texts = pd.factorize(column)
-    found = np.array([isinstance(text, str) and by(text) for text in texts] + [False], dtype=bool)
-    marked: NDArray[np.bool_] = found[codes]
+    marks = np.array([isinstance(text, str) and by(text) for text in texts] + [False], dtype=bool)
+    marked: NDArray[np.bool_] = marks[codes]
     return marked
 
 

@@ -1,4 +1,4 @@
-"""The ledger of claims: what was said about the families, put to the test on the tables of one report.
+"""The ledger of claims: published statements about the families, tested on the tables of one report.
 
 `claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of five: reproduced
 here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale. A
@@ -32,7 +32,7 @@ GIANT: Final = 1e9  # parameters from which a claim is out of reach of every pre
 
 
 @dataclass(frozen=True)
-class Ruling:
+class ClaimVerdict:
     """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested."""
 
     claim: Claim
@@ -42,166 +42,185 @@ class Ruling:
     contrasts: tuple[Contrast, ...] = ()
 
 
-def rulings(judged: Judged) -> list[Ruling]:
+def claim_verdicts(judged: Judged) -> list[ClaimVerdict]:
     """Every claim judged by the report's tables.
 
     What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
-    court = _Court(judged)
+    judge = _ClaimJudge(judged)
     claims = ledger()
-    heard = {claim.name: [] if any(court.lacking(claim)) else court.evidence(claim) for claim in claims}
-    asked = list(dict.fromkeys(one for found in heard.values() for one in found if isinstance(one, Question)))
+    evidence = {claim.name: [] if any(judge.lacking(claim)) else judge.evidence(claim) for claim in claims}
+    questions = [entry for entries in evidence.values() for entry in entries if isinstance(entry, Question)]
+    asked = list(dict.fromkeys(questions))
     answers = dict(zip(asked, answered(judged.comparisons, asked), strict=True))
     used = {
-        name: tuple(answers[one] if isinstance(one, Question) else one for one in found)
-        for name, found in heard.items()
+        name: tuple(answers[entry] if isinstance(entry, Question) else entry for entry in entries)
+        for name, entries in evidence.items()
     }
-    return [replace(court.rule(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
+    return [replace(judge.verdict(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
 
 
-class _Court:
+class _ClaimJudge:
     """Judges claims by what one report holds."""
 
     def __init__(self, judged: Judged) -> None:
-        self.comparisons, self.first, self.found = judged.comparisons, judged.first, judged.tested
+        self.comparisons, self.first, self.tested = judged.comparisons, judged.first, judged.tested
         self.tables: Tables = judged.comparisons.tables
-        self.changes = [*self.found.effects, *(one for climb in judged.climbs for one in climb.moves)]
-        self.untested = [one for climb in judged.climbs for one in scaling.untested(climb)]
+        self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
+        self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
         self.stored = capacity.stored(judged)
-        rungs = [(climb.ladder, rung) for climb in judged.climbs for rung in climb.ladder.rungs]
-        self.learned = {(one.group.dataset, name) for one in self.first for name in _learned(one)}
-        self.learned |= {(at.dataset, at.at(name, rung)) for at, rung in rungs for name in _learned(rung.found)}
+        points = [(trend.sweep, point) for trend in judged.trends for point in trend.sweep.points]
+        self.learned = {(entry.group.dataset, name) for entry in self.first for name in _learned(entry)}
+        self.learned |= {
+            (at.dataset, at.at(name, point)) for at, point in points for name in _learned(point.comparison)
+        }
         held = baselines(self.tables)
         self.learned |= {
-            (held.get(one.group.dataset) or one.group.dataset, f"{name} on {one.group.dataset}")
-            for one in self.first
-            for name in _learned(one)
+            (held.get(entry.group.dataset) or entry.group.dataset, f"{name} on {entry.group.dataset}")
+            for entry in self.first
+            for name in _learned(entry)
         }
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
-        pairs = [one for found in self._of(claim) for pair in claim.ahead for one in self._tested(found, pair)]
-        return [*pairs, *(one for pair in claim.effect for one in self._effects(claim, pair))]
+        pairs = [
+            entry
+            for comparison in self._of(claim)
+            for pair in claim.ahead
+            for entry in self._pair_tests(comparison, pair)
+        ]
+        return [*pairs, *(entry for pair in claim.effect for entry in self._effects(claim, pair))]
 
     def lacking(self, claim: Claim) -> Iterator[str]:
         """What the claim needs, and a comparison of this scale or this report lacks."""
         yield from self._beyond(claim)
         yield from self._unmet(claim)
 
-    def rule(self, claim: Claim, evidence: Sequence[Contrast]) -> Ruling:
+    def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
         beyond, unmet = list(self._beyond(claim)), list(self._unmet(claim))
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
         if beyond:  # one of no size is not beyond this scale, only not tested
-            return Ruling(claim, OUT_OF_REACH if claim.parameters else UNMET, f"{_sentence('; '.join(beyond))}.")
+            return ClaimVerdict(claim, OUT_OF_REACH if claim.parameters else UNMET, f"{_sentence('; '.join(beyond))}.")
         if unmet:
-            return Ruling(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
+            return ClaimVerdict(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
         if claim.bits:
-            return Ruling(claim, *self._remembered(claim))
+            return ClaimVerdict(claim, *self._remembered(claim))
         if claim.over:
-            return Ruling(claim, *self._better(claim))
+            return ClaimVerdict(claim, *self._better(claim))
         missing = self._missing(claim)
         if not evidence:
-            return Ruling(claim, UNMET, f"Not compared here: {formatting.listing(missing)}.", elsewhere)
+            return ClaimVerdict(claim, UNMET, f"Not compared: {formatting.listing(missing)}.", elsewhere)
         counted = self._counted(claim, evidence)
-        rest = [one for one in evidence if one not in counted]
+        rest = [contrast for contrast in evidence if contrast not in counted]
         why = "less deep" if claim.deepest else "no better than an untrained model"
-        apart = f"not counted, since {why}: {gathered(rest)}" if rest else ""
+        apart = f"not counted ({why}): {gathered(rest)}" if rest else ""
         if not counted:
-            return Ruling(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
-        said = "; ".join(filter(None, (gathered(counted) + self._caution(counted), apart)))
+            return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
+        text = "; ".join(filter(None, (gathered(counted) + self._caution(counted), apart)))
         if missing:
-            return Ruling(claim, UNDECIDED, f"{said}; not compared: {formatting.listing(missing)}.", elsewhere)
-        if all(bears_out(claim, one) for one in counted):
-            return Ruling(claim, REPRODUCED, f"{said}{self._otherwise(counted)}.")
-        refuted = any(all(outcome(one) == "behind" for one in own) for own in by_pair(counted))
-        if refuted and not any(bears_out(claim, one) for one in counted):
-            return Ruling(claim, OPPOSITE, f"{said}{self._otherwise(counted)}.")
-        return Ruling(claim, UNDECIDED, f"{said}.", remedy(self.tables, claim, counted))
+            return ClaimVerdict(claim, UNDECIDED, f"{text}; not compared: {formatting.listing(missing)}.", elsewhere)
+        if all(bears_out(claim, contrast) for contrast in counted):
+            return ClaimVerdict(claim, REPRODUCED, f"{text}{self._differences(counted)}.")
+        refuted = any(all(outcome(contrast) == "behind" for contrast in contrasts) for contrasts in by_pair(counted))
+        if refuted and not any(bears_out(claim, contrast) for contrast in counted):
+            return ClaimVerdict(claim, OPPOSITE, f"{text}{self._differences(counted)}.")
+        return ClaimVerdict(claim, UNDECIDED, f"{text}.", remedy(self.tables, claim, counted))
 
     def _counted(self, claim: Claim, evidence: Sequence[Contrast]) -> list[Contrast]:
         """The contrasts that decide: at the greatest depth, or where something was learned, if the claim says so."""
         if claim.deepest:
-            depths = {one.group.dataset: _most(one.group.runs, "depth") for one in self.first}
-            greatest = max(depths[one.dataset] for one in evidence)
-            return [one for one in evidence if not depths[one.dataset] < greatest]
+            depths = {comparison.group.dataset: _most(comparison.group.runs, "depth") for comparison in self.first}
+            greatest = max(depths[contrast.dataset] for contrast in evidence)
+            return [contrast for contrast in evidence if not depths[contrast.dataset] < greatest]
         if claim.learned or claim.enough:  # to be equally bad is not enough
-            return [one for one in evidence if not one.flat and self._is_learned(one)]
+            return [contrast for contrast in evidence if not contrast.flat and self._is_learned(contrast)]
         return list(evidence)
 
-    def _is_learned(self, one: Contrast) -> bool:
+    def _is_learned(self, contrast: Contrast) -> bool:
         """Whether one of the two is better than an untrained model on the data set."""
-        return bool({(one.dataset, one.first), (one.dataset, one.second)} & self.learned)
+        return bool({(contrast.dataset, contrast.first), (contrast.dataset, contrast.second)} & self.learned)
 
-    def _otherwise(self, evidence: Sequence[Contrast]) -> str:
-        """The further conditions under which a contrast comes out otherwise."""
-        first = {one.group.dataset: one.group for one in self.first}
-        found: dict[str, list[str]] = {}
-        for one in evidence:
-            for said in dict.fromkeys(each.condition for each in self.found.exploratory if each.condition):
-                for other in self.found.under(one.dataset, said, (one.first, one.second)):
-                    if outcome(other) not in ("unknown", outcome(one)) and not other.flat:
-                        place = f"on {one.dataset} under {beside(first[one.dataset], said)}"
-                        found.setdefault(place, []).append(words(other))
-        return "".join(f"; otherwise {place}: {', '.join(said)}" for place, said in found.items())
+    def _differences(self, evidence: Sequence[Contrast]) -> str:
+        """The further conditions under which a contrast has another outcome."""
+        first = {comparison.group.dataset: comparison.group for comparison in self.first}
+        exploratory = (contrast.condition for contrast in self.tested.exploratory)
+        conditions = dict.fromkeys(filter(None, exploratory))
+        by_place: dict[str, list[str]] = {}
+        for contrast in evidence:
+            for condition in conditions:
+                for other in self.tested.under(contrast.dataset, condition, (contrast.first, contrast.second)):
+                    if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
+                        place = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
+                        by_place.setdefault(place, []).append(words(other))
+        return "".join(f"; different {place}: {', '.join(texts)}" for place, texts in by_place.items())
 
     def _remembered(self, claim: Claim) -> tuple[str, str]:
         """A claim about stored bits, judged by the interval of every architecture at every size.
 
         What is stored is a lower bound on what could be: it can bear a claim out and not refute it.
         """
-        said = {one.above(claim.bits) for one in self.stored}
-        return REPRODUCED if said == {"above"} else UNDECIDED, " ".join(capacity.sentences(self.stored))
+        outcomes = {point.above(claim.bits) for point in self.stored}
+        return REPRODUCED if outcomes == {"above"} else UNDECIDED, " ".join(capacity.sentences(self.stored))
 
     def _better(self, claim: Claim) -> tuple[str, str]:
         """A claim about a reference row, judged by the interval of every architecture."""
-        parts, all_said = [], set()
-        for one in self._of(claim):
-            said = {
-                cell.architecture: _against(one, cell, one.references.get(claim.over, math.nan)) for cell in one.cells
+        parts, all_outcomes = [], set()
+        for comparison in self._of(claim):
+            outcomes = {
+                cell.architecture: _against(comparison, cell, comparison.references.get(claim.over, math.nan))
+                for cell in comparison.cells
             }
-            all_said |= set(said.values())
-            own = (
-                f"{formatting.listing(name for name in said if said[name] == word)} {word}"
-                for word in dict.fromkeys(said.values())
+            all_outcomes |= set(outcomes.values())
+            parts_of_set = (
+                f"{formatting.listing(name for name in outcomes if outcomes[name] == word)} {word}"
+                for word in dict.fromkeys(outcomes.values())
             )
-            lost = diverged(one.group, one.group.architectures)
+            lost = diverged(comparison.group, comparison.group.architectures)
             more = f" ({formatting.listing(lost)} diverged)" if lost else ""
-            parts.append(f"{one.group.dataset}: {', '.join(own)}{more}")
+            parts.append(f"{comparison.group.dataset}: {', '.join(parts_of_set)}{more}")
         verdicts = {frozenset({_BETTER}): REPRODUCED, frozenset({_WORSE}): OPPOSITE}
-        words_ = f"against the row of the {reference_label(claim.over)}, {'; '.join(parts)}."
-        return verdicts.get(frozenset(all_said), UNDECIDED), _sentence(words_)
+        words_ = f"compared with the {reference_label(claim.over)}, {'; '.join(parts)}."
+        return verdicts.get(frozenset(all_outcomes), UNDECIDED), _sentence(words_)
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
         """The data sets on which no architecture is better than a classical method."""
-        sets = {one.dataset for one in evidence}
-        below = [one.group.dataset for one in self.first if one.none_above_classical and one.group.dataset in sets]
-        return f" (on {formatting.listing(below)} none is better than a classical method)" if below else ""
+        sets = {contrast.dataset for contrast in evidence}
+        below = [
+            comparison.group.dataset
+            for comparison in self.first
+            if comparison.none_above_classical and comparison.group.dataset in sets
+        ]
+        return f" (no architecture is better than a simple baseline on {formatting.listing(below)})" if below else ""
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
         if claim.pretraining:
-            yield "it is about pretrained models, and these were trained from scratch or had no common budget"
+            yield "about pretrained models; these were trained from scratch or share no budget"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)
 
     def _unmet(self, claim: Claim) -> Iterator[str]:
         """What this report lacks."""
-        found = self._of(claim)
+        comparisons = self._of(claim)
         if claim.several:
-            yield f"it takes comparisons of several {claim.several}"
-        if not found:
+            yield f"requires comparisons at several {claim.several}"
+        if not comparisons:
             of_text = " of natural text" if claim.natural else ""
-            unread = " on which nothing was read twice" if claim.once else ""
-            yield f"no data set{of_text} here is for {formatting.listing(claim.kind)}{unread}"
+            unread = " that is read only once" if claim.once else ""
+            yield f"no data set{of_text} for {formatting.listing(claim.kind)}{unread}"
             return
-        yield from _too_small(claim, found)
-        epochs = _least(found, "epochs")
+        yield from _too_small(claim, comparisons)
+        epochs = _least(comparisons, "epochs")
         if claim.epochs and not epochs >= claim.epochs:
             needed, here = formatting.number(claim.epochs), formatting.number(epochs)
-            yield f"it was made for {needed} passes over the data and more, and here there were {here}"
+            yield f"made for at least {needed} epochs; here {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
-        return [one for one in self.first if one.scored and _several(one) and self._counts(claim, one.group)]
+        return [
+            comparison
+            for comparison in self.first
+            if comparison.scored and _several(comparison) and self._counts(claim, comparison.group)
+        ]
 
     def _counts(self, claim: Claim, group: Group) -> bool:
         """Whether a data set is of the kind that the claim is about."""
@@ -215,73 +234,79 @@ class _Court:
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
         pairs = [
-            f"{_said(first)} against {_said(second)}"
+            f"{_side_text(first)} vs. {_side_text(second)}"
             for first, second in claim.ahead
-            if not any(list(self._tested(found, (first, second))) for found in self._of(claim))
+            if not any(list(self._pair_tests(comparison, (first, second))) for comparison in self._of(claim))
         ]
         effects = [claim.called for pair in claim.effect if not list(self._effects(claim, pair))]
         return pairs + effects
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """What changes do whose names the pair's patterns match, on data of the claim's kind."""
-        ones: list[Contrast | Question] = [*self.changes, *self.untested]
-        for one in ones:
+        candidates: list[Contrast | Question] = [*self.changes, *self.untested]
+        for candidate in candidates:
             names, task = (
-                ((one.first, one.second), one.task) if isinstance(one, Contrast) else (one.pair, one.group.task)
+                ((candidate.first, candidate.second), candidate.task)
+                if isinstance(candidate, Contrast)
+                else (candidate.pair, candidate.group.task)
             )
             if task in claim.kind and all(re.fullmatch(side, name) for side, name in zip(pair, names, strict=True)):
-                yield one
+                yield candidate
 
-    def _tested(self, found: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
+    def _pair_tests(self, comparison: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """The primary contrast of a claim's pair on one data set, else a question; none where one is not there."""
-        primary = [one for one in self.found.of(found.group.dataset) if {one.first, one.second} == set(pair)]
+        primary = [
+            contrast
+            for contrast in self.tested.of(comparison.group.dataset)
+            if {contrast.first, contrast.second} == set(pair)
+        ]
         if primary:
-            yield from (one if one.first == pair[0] else turned(one) for one in primary)
+            yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
             return
-        runs = [self.comparisons.side(found, one) for one in pair]
+        runs = [self.comparisons.side(comparison, side) for side in pair]
         if all(len(rows) for rows in runs):
-            names = (_said(pair[0]), _said(pair[1]))
-            group = Group(found.group.dataset, found.group.task, {}, joined(runs, names))
-            yield Question(group, found.metric.name, names)
+            names = (_side_text(pair[0]), _side_text(pair[1]))
+            group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
+            yield Question(group, comparison.metric.name, names)
 
 
-_BETTER, _WORSE, _OPEN = "better", "worse", "not told from it"
+_BETTER, _WORSE, _OPEN = "better", "worse", "not distinguishable"
 
 
-def _against(found: Comparison, cell: Cell, value: float) -> str:
+def _against(comparison: Comparison, cell: Cell, value: float) -> str:
     """Whether an architecture is better or worse than a reference by its interval."""
-    ends = [found.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
+    ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
     return _BETTER if min(ends) > 0 else _WORSE if max(ends) < 0 else _OPEN
 
 
-def _learned(found: Comparison) -> list[str]:
+def _learned(comparison: Comparison) -> list[str]:
     """The architectures that are better than the untrained model; all where there is no such row, or no interval."""
-    value = found.references.get(UNTRAINED, math.nan)
+    value = comparison.references.get(UNTRAINED, math.nan)
     known = not math.isnan(value)
     return [
         cell.architecture
-        for cell in found.scored
-        if not (known and cell.interval.known) or _against(found, cell, value) == _BETTER
+        for cell in comparison.scored
+        if not (known and cell.interval.known) or _against(comparison, cell, value) == _BETTER
     ]
 
 
-def _several(found: Comparison) -> bool:
+def _several(comparison: Comparison) -> bool:
     """Whether two architectures or more came to an end: to scores, or to nothing, which divergence is."""
-    runs = found.group.runs
+    runs = comparison.group.runs
     ended = runs["status"].isin(["done", "diverged"]).fillna(False)
     return runs.loc[ended, "architecture"].nunique() > 1
 
 
-def _too_small(claim: Claim, found: Sequence[Comparison]) -> Iterator[str]:
+def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]:
     """What size the claim was made for, where these models are smaller."""
-    size = _least(found, "parameters")
+    size = _least(comparisons, "parameters")
     if claim.parameters and not size >= claim.parameters:
         needed, here = formatting.number(claim.parameters), formatting.number(size)
-        yield f"it was made for {needed} parameters and more, and these models have {here}"
+        yield f"made for at least {needed} parameters; these models have {here}"
 
 
-def _said(side: str) -> str:
-    """A side as people say it: decoder@0.5 is "decoder (0.5 of the budget)"."""
+def _side_text(side: str) -> str:
+    """A side in words: decoder@0.5 is "decoder (0.5 of the budget)"."""
     name, _, condition = side.partition("|")
     name, _, share = name.partition("@")
     what = condition or (f"{share} of the budget" if share else "")
@@ -292,11 +317,11 @@ def _most(runs: pd.DataFrame, column: str) -> float:
     return float(runs[column].astype(float).max()) if column in runs else math.nan
 
 
-def _least(found: Sequence[Comparison], column: str) -> float:
+def _least(comparisons: Sequence[Comparison], column: str) -> float:
     """The least value that any run has in a column; nan where none has one."""
-    known = [one.group.runs[column].dropna() for one in found if column in one.group.runs]
+    known = [comparison.group.runs[column].dropna() for comparison in comparisons if column in comparison.group.runs]
     return min((float(values.astype(float).min()) for values in known if len(values)), default=math.nan)
 
 
-def _sentence(said: str) -> str:
-    return said[:1].upper() + said[1:]
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

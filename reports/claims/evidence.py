@@ -1,4 +1,4 @@
-"""Contrasts as evidence for claims: what they amount to, divergence included, and how that is said."""
+"""Contrasts as evidence for claims: what they amount to, divergence included, in words."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,50 +7,52 @@ from archbench.reports.base import formatting
 from archbench.reports.claims.ledger import Claim
 
 
-def outcome(one: Contrast) -> str:
+def outcome(contrast: Contrast) -> str:
     """The contrast's outcome; where every run of one diverged and none of the other's, the other is ahead."""
-    return {one.first: "ahead", one.second: "behind"}.get(one.survivor, one.outcome)
+    return {contrast.first: "ahead", contrast.second: "behind"}.get(contrast.survivor, contrast.outcome)
 
 
-def bears_out(claim: Claim, one: Contrast) -> bool:
+def bears_out(claim: Claim, contrast: Contrast) -> bool:
     """Whether the contrast came out as the claim has it."""
-    return outcome(one) == "ahead" or (claim.enough and (one.outcome == "equal" or one.small))
+    return outcome(contrast) == "ahead" or (claim.enough and (contrast.outcome == "equal" or contrast.small))
 
 
 def gathered(evidence: Sequence[Contrast]) -> str:
     """The outcomes of each data set after its name."""
-    sets = dict.fromkeys(one.dataset for one in evidence)
-    own = {name: dict.fromkeys(words(one) for one in evidence if one.dataset == name) for name in sets}
-    return "; ".join(f"{name}: {', '.join(found)}" for name, found in own.items())
-
-
-def words(one: Contrast) -> str:
-    """A contrast's outcome in a few words, and how many of its runs diverged."""
-    if one.survivor:
-        lost = one.second if one.survivor == one.first else one.first
-        return f"{one.survivor} ahead of {lost}, as {one.diverged} diverged"
-    gap = formatting.value(abs(one.difference.mean), formatting.decimals(one.difference))
-    small = ", less than the margin" if one.small else ""
-    said = {
-        "ahead": f"{one.first} ahead of {one.second} by {gap}{small}",
-        "behind": f"{one.second} ahead of {one.first} by {gap}{small}",
-        "equal": f"{one.first} and {one.second} equal within the margin",
-        "open": f"{one.first} against {one.second} not decided",
-        "unknown": f"{one.first} against {one.second} without an interval",
+    sets = dict.fromkeys(contrast.dataset for contrast in evidence)
+    by_dataset = {
+        name: dict.fromkeys(words(contrast) for contrast in evidence if contrast.dataset == name) for name in sets
     }
-    return said[one.outcome] + (f" ({one.diverged} diverged)" if one.diverged else "")
+    return "; ".join(f"{name}: {', '.join(outcomes)}" for name, outcomes in by_dataset.items())
 
 
-def against(one: Contrast) -> str:
-    """What stands against a claim that the first is ahead."""
-    if one.survivor:
-        return f"{one.diverged} diverged on {one.dataset}"
-    if one.outcome == "equal":
-        return f"the two are equal on {one.dataset}"
-    return f"{one.better} is ahead on {one.dataset}"
+def words(contrast: Contrast) -> str:
+    """A contrast's outcome in a few words, and how many of its runs diverged."""
+    if contrast.survivor:
+        diverged = contrast.second if contrast.survivor == contrast.first else contrast.first
+        return f"{contrast.survivor} better than {diverged}, because {contrast.diverged} diverged"
+    gap = formatting.value(abs(contrast.difference.mean), formatting.decimals(contrast.difference))
+    small = ", less than the margin" if contrast.small else ""
+    texts = {
+        "ahead": f"{contrast.first} better than {contrast.second} by {gap}{small}",
+        "behind": f"{contrast.second} better than {contrast.first} by {gap}{small}",
+        "equal": f"{contrast.first} and {contrast.second} equal within the margin",
+        "open": f"{contrast.first} vs. {contrast.second} not decided",
+        "unknown": f"{contrast.first} vs. {contrast.second} without an interval",
+    }
+    return texts[contrast.outcome] + (f" ({contrast.diverged} diverged)" if contrast.diverged else "")
+
+
+def against(contrast: Contrast) -> str:
+    """What contradicts a claim that the first is better."""
+    if contrast.survivor:
+        return f"{contrast.diverged} diverged on {contrast.dataset}"
+    if contrast.outcome == "equal":
+        return f"the two are equal on {contrast.dataset}"
+    return f"{contrast.better} is better on {contrast.dataset}"
 
 
 def by_pair(evidence: Sequence[Contrast]) -> Iterator[list[Contrast]]:
     """The evidence pair by pair."""
-    for pair in dict.fromkeys((one.first, one.second) for one in evidence):
-        yield [one for one in evidence if (one.first, one.second) == pair]
+    for pair in dict.fromkeys((contrast.first, contrast.second) for contrast in evidence):
+        yield [contrast for contrast in evidence if (contrast.first, contrast.second) == pair]

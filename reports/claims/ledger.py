@@ -1,16 +1,30 @@
 """The claims as the ledger states them, what a verdict may be, and the hashes by which the ledger is known.
 
-It has parts, in files of their own. A part that comparisons were planned under stays as it is; claims that come later
-go into a later part, so that every page can say which of them were written before its first run.
+It has parts, in files of their own. What is tested in a part that comparisons were planned under stays as it is; claims
+that come later go into a later part, so that every page can say which of them were written before its first run. Only
+the words in which a test is described may change: `REWORDED` knows what was tested under each earlier hash.
 """
 
 import hashlib
+import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 PARTS: Final = tuple(Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml"))
+
+WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content
+REWORDED: Final = {
+    "82147861bb137b9894aae01f6353a0d0f9d8183460ca3db441eb96498ec0c1f3": (
+        "4964d9d99cf967410a7b17d59e7a7cf6d4571a39c56eae1499cdef092334cbe1"
+    ),
+    "2538aac4805fc93c6470d059a9e6d03fb51036b81c18b42ce3b704e6de3b44a1": (
+        "fe74307ae5f21968545cf270a3b4d1c4ebf5a62db01870d8f749d78739ba17f9"
+    ),
+}
+"""The SHA-256 of a part as it was, and the `content` hash of it: the same as today's where only words changed."""
 
 REPRODUCED: Final = "reproduced here"
 OPPOSITE: Final = "opposite found here"
@@ -51,13 +65,37 @@ def ledger() -> tuple[Claim, ...]:
 
 
 def digest() -> str:
-    """The SHA-256 of each part, a blank between: what was claimed is fixed before what is found."""
+    """The SHA-256 of each part, a blank between: what was claimed is fixed before the results are known."""
     return " ".join(hashlib.sha256(part.read_bytes()).hexdigest() for part in PARTS)
 
 
-def standing(recorded: str) -> list[tuple[str, bool]]:
-    """The hash of each part, and whether it is among those of a `digest` that was recorded."""
-    return [(part, part in recorded.split()) for part in digest().split()]
+def content(part: Path) -> str:
+    """The SHA-256 of what a part claims and how that is tested, without the words that describe the test."""
+    claims = tomllib.loads(part.read_text(encoding="utf-8"))["claims"]
+    tested = [{key: value for key, value in claim.items() if key not in WORDING} for claim in claims]
+    return hashlib.sha256(json.dumps(tested, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class PartStanding:
+    """A part of the ledger: its hash, whether it was fixed before the runs, and whether it was reworded since."""
+
+    sha256: str
+    before: bool
+    reworded: bool = False
+
+
+def standing(recorded: str) -> list[PartStanding]:
+    """How each part stands to a `digest` that was recorded when the runs were planned."""
+    known = recorded.split()
+    return [_standing(part, sha256, known) for part, sha256 in zip(PARTS, digest().split(), strict=True)]
+
+
+def _standing(part: Path, sha256: str, recorded: Sequence[str]) -> PartStanding:
+    if sha256 in recorded:
+        return PartStanding(sha256, before=True)
+    earlier = next((known for known in recorded if REWORDED.get(known) == content(part)), "")
+    return PartStanding(earlier or sha256, before=bool(earlier), reworded=bool(earlier))
 
 
 def _claim(entry: dict[str, Any]) -> Claim:

@@ -15,50 +15,50 @@ from archbench.reports.claims.ledger import Claim
 
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
-    still = [one for one in evidence if not bears_out(claim, one)]
-    decided = [one for one in still if outcome(one) not in ("open", "unknown")]
+    still = [contrast for contrast in evidence if not bears_out(claim, contrast)]
+    decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown")]
     if decided:
-        return f"no number of seeds: {listing(dict.fromkeys(map(against, decided)))}"
-    untested = [one for one in still if one.outcome == "unknown"]
+        return f"no number of seeds; {listing(dict.fromkeys(map(against, decided)))}"
+    untested = [contrast for contrast in still if contrast.outcome == "unknown"]
     if untested:
-        lost = dict.fromkeys(one.diverged for one in untested if one.diverged)
+        lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
         why = f"{listing(lost)} diverged" if lost else "some have no interval"
-        return f"scores that vary, of two seeds or more: {why}"
-    endless = [one for one in still if one.seeds is None]
+        return f"two seeds or more with scores that vary ({why})"
+    endless = [contrast for contrast in still if contrast.seeds is None]
     if endless:
-        sets = listing(dict.fromkeys(one.dataset for one in endless))
-        return f"more test examples or another budget: on {sets} no number of seeds up to {MOST_SEEDS} would"
-    return _seeds(tables, claim, still, max(max(one.seeds or 0, one.runs + 1) for one in still))
+        sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))
+        return f"more test examples or another budget; {MOST_SEEDS} seeds are not enough on {sets}"
+    return _seeds(tables, claim, still, max(max(contrast.seeds or 0, contrast.runs + 1) for contrast in still))
 
 
 def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) -> str:
     """The command that trains so many; words where it would not: a condition that states its seeds keeps to them."""
-    sets = {one.dataset for one in still}
+    sets = {contrast.dataset for contrast in still}
     conditions = [task for task in entered(tables, "conditions") if task.get("name") in sets]
     if any("seeds" in (task.get("own") or ()) and _needed(claim, task) for task in conditions):
-        return f"{seeds} seeds of each under [[conditions]]"
+        return f"{seeds} seeds each under [[conditions]]"
     experiment = dict(zip(tables["experiment"]["key"], tables["experiment"]["value"], strict=True))
     command = str(experiment.get("command") or "")
     if not command.startswith("archbench compare"):
-        return f"{seeds} seeds of each"
+        return f"{seeds} seeds each"
     return f"{command} --tasks {','.join(_tasks(tables, still))} --seeds {seeds}"
 
 
 def _needed(claim: Claim, task: dict[str, Any]) -> bool:
     """Whether a claim needs a condition: one that a side names, or for an effect any that is compared."""
-    said, share = str(task.get("condition") or ""), task.get("share", 1.0)
+    condition, share = str(task.get("condition") or ""), task.get("share", 1.0)
     if claim.effect:
-        return bool(said) and share == 1
+        return bool(condition) and share == 1
     sides = [side for pair in claim.ahead for side in pair]
-    return any((bool(said) and side.endswith(f"|{said}")) or side.endswith(f"@{share}") for side in sides)
+    return any((bool(condition) and side.endswith(f"|{condition}")) or side.endswith(f"@{share}") for side in sides)
 
 
 def _tasks(tables: Tables, still: Sequence[Contrast]) -> list[str]:
     """The tasks that hold the contrasts: their data sets, and those that are held against one as their baseline."""
     held = [
         name
-        for one in still
+        for contrast in still
         for name, base in baselines(tables).items()
-        if base == one.dataset and one.first.endswith(f" on {name}")
+        if base == contrast.dataset and contrast.first.endswith(f" on {name}")
     ]
-    return list(dict.fromkeys([*(one.dataset for one in still), *held]))
+    return list(dict.fromkeys([*(contrast.dataset for contrast in still), *held]))

@@ -1,4 +1,4 @@
-"""Stored bits against size: what a parameter holds of random strings, and whether it is one piece of information."""
+"""Stored bits against size: what a parameter holds of random strings, and whether that is one piece of information."""
 
 import json
 import math
@@ -20,14 +20,13 @@ from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import PAPER, QUIET, RULE, Look, label
 
 METRIC: Final = "stored_bits"
-RATES: Final = (0.5, 1.0, 2.0, 4.0)  # bits for each parameter, drawn as lines
+RATES: Final = (0.5, 1.0, 2.0, 4.0)  # bits per parameter, drawn as lines
 EXHAUSTED: Final = 0.9  # of all bits, beyond which it is the strings that ran out
 PIECE: Final = "Each parameter stores one piece of information"
 CAPTION: Final = (
-    "Bits of random strings that a model tells by heart against its trainable parameters, those of embeddings and "
-    "output matrix included: means over seeds, bars are 95% intervals. Grey lines hold a number of bits for each "
-    "parameter; the dashed one is all there was to store. What is stored after this training is no more than a lower "
-    "bound on what could be."
+    "Memorized bits of random strings against trainable parameters, embeddings and output matrix included: means over "
+    "seeds; bars: 95% intervals. Grey lines: bits per parameter; dashed: all there is to store. What is stored after "
+    "this training is a lower bound on the capacity."
 )
 
 
@@ -54,7 +53,7 @@ class Stored:
         return self.parameters + self.embedding_parameters
 
     @property
-    def each(self) -> Interval:
+    def per_parameter(self) -> Interval:
         """Bits for each trainable parameter."""
         mean, lower, upper = (end / self.trainable for end in (self.bits.mean, self.bits.lower, self.bits.upper))
         return Interval(mean, lower, upper)
@@ -66,11 +65,11 @@ class Stored:
     def above(self, bits: float) -> str:
         """``above`` or ``below`` so many bits a parameter as far as the interval decides it, else ``open``.
 
-        Who ran out of strings is not told to store less.
+        An architecture that has exhausted the strings is never below.
         """
-        if self.each.lower > bits:
+        if self.per_parameter.lower > bits:
             return "above"
-        return "below" if self.each.upper < bits and not self.exhausted else "open"
+        return "below" if self.per_parameter.upper < bits and not self.exhausted else "open"
 
     @property
     def word(self) -> str:
@@ -80,76 +79,86 @@ class Stored:
 def stored(judged: Judged) -> list[Stored]:
     """Every architecture and size that was scored by stored bits, by data set and architecture, the smallest first."""
     bits = _bits(judged.comparisons.tables)
-    found = [
-        one for comparison in judged.headlines if comparison.metric.name == METRIC for one in _of(comparison, bits)
+    stored_points = [
+        point for comparison in judged.headlines if comparison.metric.name == METRIC for point in _of(comparison, bits)
     ]
-    names = list(dict.fromkeys((one.dataset, one.architecture) for one in found))
-    return sorted(found, key=lambda one: (names.index((one.dataset, one.architecture)), one.trainable))
+    names = list(dict.fromkeys((point.dataset, point.architecture) for point in stored_points))
+    return sorted(stored_points, key=lambda point: (names.index((point.dataset, point.architecture)), point.trainable))
 
 
-def sentences(found: Sequence[Stored]) -> list[str]:
+def sentences(stored: Sequence[Stored]) -> list[str]:
     """For each architecture of a data set its bits a parameter at every size, then what that makes of the saying."""
-    if not found:
+    if not stored:
         return []
-    names = dict.fromkeys(one.architecture for one in found)
-    own = ([one for one in found if one.architecture == name] for name in names)
-    return [*map(_sentence, own), _piece(found)]
+    names = dict.fromkeys(point.architecture for point in stored)
+    series = ([point for point in stored if point.architecture == name] for name in names)
+    return [*map(_sentence, series), _piece(stored)]
 
 
-def numbers(found: Sequence[Stored]) -> list[dict[str, object]]:
+def numbers(stored: Sequence[Stored]) -> list[dict[str, object]]:
     """The points as rows of a table."""
     return [
         {
-            "dataset": one.dataset,
-            "condition": one.condition,
-            "architecture": one.architecture,
-            "parameters": one.parameters,
-            "embedding_parameters": one.embedding_parameters,
-            "stored_bits": one.bits.mean,
-            "lower": one.bits.lower,
-            "upper": one.bits.upper,
-            "bits_per_parameter": one.each.mean,
-            "bits_per_parameter_lower": one.each.lower,
-            "bits_per_parameter_upper": one.each.upper,
-            "bits_in_all_strings": one.strings,
-            "exhausted": one.exhausted,
-            "passes": one.passes,
-            "seeds": one.seeds,
+            "dataset": point.dataset,
+            "condition": point.condition,
+            "architecture": point.architecture,
+            "parameters": point.parameters,
+            "embedding_parameters": point.embedding_parameters,
+            "stored_bits": point.bits.mean,
+            "lower": point.bits.lower,
+            "upper": point.bits.upper,
+            "bits_per_parameter": point.per_parameter.mean,
+            "bits_per_parameter_lower": point.per_parameter.lower,
+            "bits_per_parameter_upper": point.per_parameter.upper,
+            "bits_in_all_strings": point.strings,
+            "exhausted": point.exhausted,
+            "passes": point.passes,
+            "seeds": point.seeds,
         }
-        for one in found
+        for point in stored
     ]
 
 
-def panels(found: Sequence[Stored], looks: Mapping[str, Look]) -> tuple[Panel, ...]:
+def panels(stored: Sequence[Stored], looks: Mapping[str, Look]) -> tuple[Panel, ...]:
     """A panel for each data set."""
     return tuple(
         Panel(
             label(dataset, 40),
             "",
             3.4,
-            partial(draw, found=[one for one in found if one.dataset == dataset], looks=looks),
-            f"Stored bits against trainable parameters, {dataset}, with lines of equal bits for each parameter",
+            partial(draw, stored=[point for point in stored if point.dataset == dataset], looks=looks),
+            f"Stored bits against trainable parameters, {dataset}, with lines of equal bits per parameter",
         )
-        for dataset in dict.fromkeys(one.dataset for one in found)
+        for dataset in dict.fromkeys(point.dataset for point in stored)
     )
 
 
-def draw(axes: Axes, found: Sequence[Stored], looks: Mapping[str, Look]) -> None:
+def draw(axes: Axes, stored: Sequence[Stored], looks: Mapping[str, Look]) -> None:
     """Stored bits against trainable parameters, both from 0, so that a rate is a line through the corner."""
-    right = 1.15 * max(one.trainable for one in found)
-    ends = [end for one in found for end in (one.bits.mean, one.bits.lower, one.bits.upper) if end == end]
+    right = 1.15 * max(point.trainable for point in stored)
+    ends = [end for point in stored for end in (point.bits.mean, point.bits.lower, point.bits.upper) if end == end]
     top, bottom = 1.25 * max(max(ends), right / 2), min(0.0, 1.1 * min(ends))
     for rate in RATES:
         _rate(axes, rate, right, top)
-    axes.axhline(found[0].strings, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
-    for name in dict.fromkeys(one.architecture for one in found):
-        own, look = [one for one in found if one.architecture == name], looks[name]
-        axes.plot([one.trainable for one in own], [one.bits.mean for one in own], color=look.colour, linewidth=1.4)
-        for one in own:
-            if one.bits.known:
-                axes.plot([one.trainable] * 2, [one.bits.lower, one.bits.upper], color=look.colour, linewidth=2)
+    axes.axhline(stored[0].strings, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    for name in dict.fromkeys(point.architecture for point in stored):
+        series, look = [point for point in stored if point.architecture == name], looks[name]
+        axes.plot(
+            [point.trainable for point in series],
+            [point.bits.mean for point in series],
+            color=look.colour,
+            linewidth=1.4,
+        )
+        for point in series:
+            if point.bits.known:
+                axes.plot([point.trainable] * 2, [point.bits.lower, point.bits.upper], color=look.colour, linewidth=2)
             axes.plot(
-                [one.trainable], [one.bits.mean], look.marker, color=look.colour, markersize=8, markeredgecolor=PAPER
+                [point.trainable],
+                [point.bits.mean],
+                look.marker,
+                color=look.colour,
+                markersize=8,
+                markeredgecolor=PAPER,
             )
     axes.set_xlim(0, right)
     axes.set_ylim(bottom, top)
@@ -204,34 +213,40 @@ def _counted(notes: object, name: str) -> float:
         return math.nan
 
 
-def _sentence(own: Sequence[Stored]) -> str:
-    """``decoder stores 1.02 bits for each of 22,432 parameters (95% interval 0.98 to 1.06), ...``"""
-    said = formatting.listing(map(_amount, own))
-    passes = " to ".join(dict.fromkeys(formatting.number(end(one.passes for one in own)) for end in (min, max)))
-    return f"{own[0].architecture} stores {said}, after {passes} passes over the strings."
+def _sentence(stored: Sequence[Stored]) -> str:
+    """``decoder stores 1.02 bits per parameter at 22,432 parameters (95% interval 0.98 to 1.06), ...``"""
+    amounts = formatting.listing(map(_amount, stored))
+    epochs = " to ".join(dict.fromkeys(formatting.number(end(point.passes for point in stored)) for end in (min, max)))
+    return f"{stored[0].architecture} stores {amounts} ({epochs} epochs)."
 
 
-def _amount(one: Stored) -> str:
-    least = "at least " if one.exhausted else ""
-    span = f"95% interval {formatting.limits(one.each)}" if one.each.known else "no interval with one seed"
-    ran_out = f"; {one.bits.mean / one.strings:.0%} of all bits, so that the strings ran out" if one.exhausted else ""
-    mean = formatting.value(one.each.mean, formatting.decimals(one.each))
-    return f"{least}{mean} bits for each of {one.trainable:,} parameters ({span}{ran_out})"
+def _amount(point: Stored) -> str:
+    least = "at least " if point.exhausted else ""
+    span = (
+        f"95% interval {formatting.limits(point.per_parameter)}"
+        if point.per_parameter.known
+        else "no interval with one seed"
+    )
+    ran_out = (
+        f"; {point.bits.mean / point.strings:.0%} of all bits: the strings are exhausted" if point.exhausted else ""
+    )
+    mean = formatting.value(point.per_parameter.mean, formatting.decimals(point.per_parameter))
+    return f"{least}{mean} bits per parameter at {point.trainable:,} parameters ({span}{ran_out})"
 
 
-def _piece(found: Sequence[Stored]) -> str:
+def _piece(stored: Sequence[Stored]) -> str:
     """What the numbers make of the saying, a piece of information being a bit."""
-    by_word = {word: [one for one in found if one.word == word] for word in ("above", "below", "open")}
-    said = {"above": "at least one bit", "below": "less than one bit", "open": "not decided"}
-    full = [word for word, ones in by_word.items() if len(ones) == len(found)]
-    verdict = f"{said[full[0]]} at every size and in every architecture" if full else _parts(by_word, said)
+    by_word = {word: [point for point in stored if point.word == word] for word in ("above", "below", "open")}
+    words = {"above": "at least one bit", "below": "less than one bit", "open": "not decided"}
+    full = [word for word, points in by_word.items() if len(points) == len(stored)]
+    verdict = f"{words[full[0]]} at every size in every architecture" if full else _parts(by_word, words)
     more = "" if full == ["above"] else "; more training may store more"
     return f'"{PIECE}", taken as one bit: {verdict}{more}.'
 
 
-def _parts(by_word: Mapping[str, Sequence[Stored]], said: Mapping[str, str]) -> str:
+def _parts(by_word: Mapping[str, Sequence[Stored]], words: Mapping[str, str]) -> str:
     return "; ".join(
-        f"{said[word]}: {formatting.listing(f'{one.architecture} of {one.trainable:,}' for one in ones)}"
-        for word, ones in by_word.items()
-        if ones
+        f"{words[word]}: {formatting.listing(f'{point.architecture} of {point.trainable:,}' for point in points)}"
+        for word, points in by_word.items()
+        if points
     )

@@ -42,13 +42,13 @@ def learning_curves(curves: pd.DataFrame, group: Group, axis: str) -> list[Curve
     return list(_curves(rows.merge(group.runs[["run", "architecture"]], on="run"), group.architectures, axis))
 
 
-def numbers(found: list[Curve], dataset: str, axis: str) -> pd.DataFrame:
+def numbers(curves: list[Curve], dataset: str, axis: str) -> pd.DataFrame:
     """The mean curves as a table of rows `dataset architecture metric <axis> value seeds`."""
     frames = [
         pd.DataFrame({axis: curve.mean[0], "value": curve.mean[1]}).assign(
             dataset=dataset, architecture=curve.architecture, metric=curve.metric, seeds=len(curve.seeds)
         )
-        for curve in found
+        for curve in curves
     ]
     columns = ["dataset", "architecture", "metric", axis, "value", "seeds"]
     return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)

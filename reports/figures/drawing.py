@@ -123,7 +123,7 @@ def _draw(part: SubFigure, panel: Panel) -> Axes:
     heading = panel.heading
     axes.set_title(" ", fontsize=SIZE, pad=_LINE * max(len(heading) - 1, 0) + 6)  # keeps the room for the heading
     for place, (line, size, weight, colour) in enumerate(reversed(heading)):
-        said = axes.annotate(
+        annotation = axes.annotate(
             line,
             xy=(0, 1),
             xycoords=(part.transSubfigure, axes.transAxes),
@@ -134,7 +134,7 @@ def _draw(part: SubFigure, panel: Panel) -> Axes:
             color=colour,
             annotation_clip=False,
         )
-        said.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
+        annotation.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
     panel.draw(axes)
     below = wrapped(axes.get_xlabel(), _ROOM)
     beside = wrapped(axes.get_ylabel(), max(panel.height - _AROUND - _LINE / 72 * len(below), 1))

@@ -16,7 +16,7 @@ from archbench.reports.analysis.comparison import Comparison, Comparisons
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.sweeps import Step
+from archbench.reports.analysis.sweeps import SweepScore
 from archbench.reports.analysis.trials import Trial, trials
 from archbench.reports.analysis.trials import numbers as trial_numbers
 from archbench.reports.analysis.verdicts import breaking, reference_label
@@ -27,7 +27,7 @@ from archbench.reports.figures import capacity, drawing, forest, panels
 from archbench.reports.figures.curves import learning_curves, numbers
 from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import label, looks
-from archbench.reports.figures.panels import Looks, Point
+from archbench.reports.figures.panels import CostPoint, Looks
 from archbench.runs.base.store import write_bytes
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
@@ -38,47 +38,38 @@ COSTS: Final = {
 }
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _HEADLINE: Final = (
-    "Large marks are means over seeds on the test split, bars their 95% intervals over {covers}, faint marks single "
-    "seeds. Grey rows are references; an arrow at the edge is a reference outside the panel. A value in bold is that "
-    "of an architecture that is ahead in each of its primary contrasts."
+    "Large marks: means over seeds on the test split; bars: 95% intervals over {covers}; faint marks: single seeds. "
+    "Grey: baselines (an arrow: outside the panel). Bold: wins every primary contrast."
 )
 _CURVES: Final = (
-    "Validation loss during training; thin lines are seeds, thick lines their mean.{bounds}{broken} The steep "
-    "beginning is cut off. Points before the end are not annealed: they do not say what a shorter training would have "
-    "reached."
+    "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep beginning is "
+    "cut off. Points before the end are not annealed: they do not show what a shorter training reaches."
 )
-_BOUNDS: Final = " Dashed lines are an any-order bound, which is not comparable with the exact loss of the solid ones."
-_MASKED: Final = (
-    " Dotted lines are a loss over hidden ends of targets: it bounds no likelihood and compares with no line."
-)
-_BROKEN: Final = (
-    " The loss of {names} is not that of a model that predicts, as the verdicts say, and is no better for it."
-)
+_BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
+_MASKED: Final = " Dotted: a loss over hidden ends of targets, which bounds no likelihood and compares with no line."
+_BROKEN: Final = " {names}: the loss is not that of a predicting model (see the verdicts)."
 _COST: Final = (
-    "What an answer costs: the score on the test split (means over seeds, bars are 95% intervals) against the FLOPs "
-    "of one example, against the speed of generation on the device that trained, and against the FLOPs of training. "
-    "Seconds were taken while runs may have shared the machine: speeds are rough, small differences say nothing. "
-    "Axes of cost are logarithmic. The dashed line joins the Pareto frontier: no other architecture is both better and "
-    "cheaper."
+    "Test score (means over seeds; bars: 95% intervals) against inference FLOPs per example, generation speed on the "
+    "training device, and training FLOPs. Logarithmic cost axes. Speeds are rough: runs may have shared the machine. "
+    "Dashed: the Pareto frontier."
 )
 _SHARES: Final = (
-    "The score on the test split after parts of the budget, each trained, annealed and scored by itself (means over "
-    "seeds, bars are 95% intervals); the last point is the whole budget."
+    "Test score after parts of the budget, each trained, annealed and scored by itself (means over seeds; bars: 95% "
+    "intervals). The last point is the whole budget."
 )
 _SCALING: Final = (
-    "The score on the test split against the parameters outside the embeddings, on a logarithmic axis: means over "
-    "seeds, bars are 95% intervals. Every point was trained by itself, on as many tokens as stand below the title."
+    "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
+    "was trained by itself, on the number of tokens below the title."
 )
 _DEPTH: Final = (
-    "The score on the test split against the layers of each stack, at equal parameters: means over seeds, bars are 95% "
-    "intervals. The width is below each depth; an encoder-decoder has two stacks, and narrower feed-forward networks."
+    "Test score against layers per stack at equal parameters: means over seeds; bars: 95% intervals. The width is "
+    "below each depth. An encoder-decoder has two stacks and narrower feed-forward networks."
 )
 _TRIALS: Final = (
-    "The best validation loss of every trial against its learning rate; large marks are the chosen points.{dropout} "
-    "Losses of encoders are no exact likelihoods where targets are longer than a token: compare points within an "
-    "architecture, not between architectures."
+    "Best validation loss of each trial against its learning rate; large marks: chosen.{dropout} Where targets are "
+    "longer than a token, losses of encoders are not exact likelihoods: compare points within an architecture only."
 )
-_DROPOUT: Final = " Dashed lines are trials with dropout."
+_DROPOUT: Final = " Dashed: trials with dropout."
 
 
 @dataclass(frozen=True)
@@ -98,25 +89,32 @@ def figures(judged: Judged) -> list[Figure]:
     """The figures of a report that have something to show."""
     comparisons, first, further = judged.comparisons, judged.first, judged.further
     tables = comparisons.tables
-    found = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
+    by_architecture = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
     scored = [comparison for comparison in first if comparison.scored]
     declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
-    brief = [_short(one, judged.tested.of(one.group.dataset)) for one in scored]
-    shorter = any(len(one.cells) > len(short.cells) for one, short in zip(scored, brief, strict=True))
+    brief = [_short(comparison, judged.tested.of(comparison.group.dataset)) for comparison in scored]
+    shorter = any(len(comparison.cells) > len(short.cells) for comparison, short in zip(scored, brief, strict=True))
     drawn = [
-        _headline("in_short", "The declared architectures", [one for one in brief if one.scored and shorter], found),
-        _headline("headline", "Scores on the test split", scored, found),
-        _forest("differences", "Differences to the default", forest.CAPTION, declared),
+        _headline(
+            "in_short",
+            "The architectures of the primary contrasts",
+            [comparison for comparison in brief if comparison.scored and shorter],
+            by_architecture,
+        ),
+        _headline("headline", "Scores on the test split", scored, by_architecture),
+        _forest("differences", "Differences from the default", forest.CAPTION, declared),
         _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
-        _curves(tables, first, found, "tokens"),
-        _curves(tables, first, found, "flops"),
-        _shares(comparisons, scored, found),
-        _capacity(capacity.stored(judged), found),
-        _ladder("scaling", "Score against size", _SCALING, panels.scaling, judged, found),
-        _ladder("depth", "Depth against width", _DEPTH, panels.depth, judged, found),
-        _inference(scored, found),
-        _trials(trials(tables), found),
-        _headline("headline_further", "Scores under the other conditions", [c for c in further if c.scored], found),
+        _curves(tables, first, by_architecture, "tokens"),
+        _curves(tables, first, by_architecture, "flops"),
+        _shares(comparisons, scored, by_architecture),
+        _capacity(capacity.stored(judged), by_architecture),
+        _sweep("scaling", "Score against size", _SCALING, panels.scaling, judged, by_architecture),
+        _sweep("depth", "Depth against width", _DEPTH, panels.depth, judged, by_architecture),
+        _inference(scored, by_architecture),
+        _trials(trials(tables), by_architecture),
+        _headline(
+            "headline_further", "Scores under the other conditions", [c for c in further if c.scored], by_architecture
+        ),
     ]
     return [figure for figure in drawn if figure.panels]
 
@@ -135,23 +133,23 @@ def write(figure: Figure, folder: Path) -> list[Path]:
 
 def _columns(drawn: Sequence[Panel]) -> int:
     """A row of two or three panels for each data set, where all have as many; else two columns."""
-    each = set(Counter(panel.title for panel in drawn).values())
-    return each.pop() if each in ({2}, {3}) else min(2, len(drawn))
+    counts = set(Counter(panel.title for panel in drawn).values())
+    return counts.pop() if counts in ({2}, {3}) else min(2, len(drawn))
 
 
-def _short(found: Comparison, primary: Sequence[Contrast]) -> Comparison:
+def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     """What the primary contrasts name, and the best classical reference."""
-    named = {name for one in primary for name in (one.first, one.second)}
-    cells = tuple(cell for cell in found.cells if cell.architecture in named)
-    return replace(found, cells=cells, references=dict([found.classical]) if found.classical else {})
+    named = {name for contrast in primary for name in (contrast.first, contrast.second)}
+    cells = tuple(cell for cell in comparison.cells if cell.architecture in named)
+    return replace(comparison, cells=cells, references=dict([comparison.classical]) if comparison.classical else {})
 
 
-def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks) -> Figure:
+def _headline(name: str, title: str, scored: Sequence[Comparison], looks: Looks) -> Figure:
     drawn = tuple(
         Panel(
             *_title(comparison),
             panels.rows_height(panels.headline_rows(comparison)),
-            partial(panels.headline, comparison=comparison, looks=found),
+            partial(panels.headline, comparison=comparison, looks=looks),
             f"{comparison.metric.label} on {comparison.group.dataset}, by architecture",
         )
         for comparison in scored
@@ -162,16 +160,16 @@ def _headline(name: str, title: str, scored: Sequence[Comparison], found: Looks)
     return Figure(name, title, _HEADLINE.format(covers=covers), drawn, _named(scored), table, keyed=False)
 
 
-def _forest(name: str, title: str, caption: str, found: Sequence[Contrast]) -> Figure:
+def _forest(name: str, title: str, caption: str, contrasts: Sequence[Contrast]) -> Figure:
     """The contrasts with each default in a panel of their own."""
-    parts = forest.forests(found)
-    table = pd.DataFrame([row for one in parts for row in one.numbers()])
-    named = tuple(dict.fromkeys(one.first for one in found))
-    return Figure(name, title, caption, tuple(one.panel for one in parts), named, table, keyed=False)
+    parts = forest.forests(contrasts)
+    table = pd.DataFrame([row for part in parts for row in part.numbers()])
+    named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
+    return Figure(name, title, caption, tuple(part.panel for part in parts), named, table, keyed=False)
 
 
-def _headline_rows(found: Comparison) -> list[dict[str, object]]:
-    group = _of(found)
+def _headline_rows(comparison: Comparison) -> list[dict[str, object]]:
+    group = _of(comparison)
     architectures: list[dict[str, object]] = [
         {
             **group,
@@ -183,20 +181,22 @@ def _headline_rows(found: Comparison) -> list[dict[str, object]]:
             "seeds": len(cell.values),
             "best": cell.best,
         }
-        for cell in found.cells
+        for cell in comparison.cells
     ]
-    references = [{**group, "name": name, "kind": "reference", "mean": mean} for name, mean in found.references.items()]
+    references = [
+        {**group, "name": name, "kind": "reference", "mean": mean} for name, mean in comparison.references.items()
+    ]
     return [*architectures, *references]
 
 
-def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis: str) -> Figure:
+def _curves(tables: Tables, headlines: Sequence[Comparison], looks: Looks, axis: str) -> Figure:
     drawn, frames, named = [], [], []
     bounds, masked, broken = False, False, list[str]()
     for comparison in headlines:
         lines = learning_curves(tables["curves"], comparison.group, axis)
         if not lines:
             continue
-        draw = partial(panels.curves, found=lines, looks=found, axis=axis)
+        draw = partial(panels.curves, curves=lines, looks=looks, axis=axis)
         about = f"Validation loss against training {axis}, {comparison.group.dataset}"
         drawn.append(Panel(*_title(comparison), 2.7, draw, about))
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
@@ -206,13 +206,13 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], found: Looks, axis:
         broken += breaking(comparison)
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
-    said = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
+    broken_note = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
     notes = (_BOUNDS if bounds else "") + (_MASKED if masked else "")
-    caption = _CURVES.format(bounds=notes, broken=said)
+    caption = _CURVES.format(bounds=notes, broken=broken_note)
     return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
 
 
-def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
+def _inference(scored: Sequence[Comparison], looks: Looks) -> Figure:
     drawn, rows = [], []
     for comparison in scored:
         for column, x_label in COSTS.items():
@@ -221,7 +221,7 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
                 continue
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
             best = frontier(points, column not in MORE_IS_BETTER, comparison.metric.better == "higher")
-            draw = partial(panels.cost, points=points, looks=found, x_label=x_label, y_label=y_label, frontier=best)
+            draw = partial(panels.cost, points=points, looks=looks, x_label=x_label, y_label=y_label, frontier=best)
             about = f"{comparison.metric.label} against {x_label}, {comparison.group.dataset}"
             drawn.append(Panel(*_title(comparison), 2.7, draw, about))
             rows += [
@@ -231,10 +231,10 @@ def _inference(scored: Sequence[Comparison], found: Looks) -> Figure:
     return Figure("cost", title, _COST, tuple(drawn), _named(scored), pd.DataFrame(rows))
 
 
-def frontier(points: Sequence[Point], less: bool, higher: bool) -> list[Point]:
+def frontier(points: Sequence[CostPoint], less: bool, higher: bool) -> list[CostPoint]:
     """The points that no other is both better and cheaper than; ``less``: a small cost is good."""
 
-    def worth(point: Point) -> tuple[float, float]:
+    def worth(point: CostPoint) -> tuple[float, float]:
         return point.mean if higher else -point.mean, -point.cost if less else point.cost
 
     return [
@@ -247,13 +247,13 @@ def frontier(points: Sequence[Point], less: bool, higher: bool) -> list[Point]:
     ]
 
 
-def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks) -> Figure:
+def _shares(comparisons: Comparisons, scored: Sequence[Comparison], looks: Looks) -> Figure:
     drawn, rows, named = [], [], []
     for comparison in scored:
         points = shares.shares(comparisons, comparison)
         if points:
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
-            draw = partial(panels.shares, points=points, looks=found, y_label=y_label)
+            draw = partial(panels.shares, points=points, looks=looks, y_label=y_label)
             about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
             drawn.append(Panel(label(comparison.group.dataset, 80), "", 2.7, draw, about))
             rows += shares.numbers(comparison, points)
@@ -263,57 +263,57 @@ def _shares(comparisons: Comparisons, scored: Sequence[Comparison], found: Looks
     )
 
 
-def _capacity(points: Sequence[capacity.Stored], found: Looks) -> Figure:
+def _capacity(points: Sequence[capacity.Stored], looks: Looks) -> Figure:
     named = tuple(dict.fromkeys(point.architecture for point in points))
     rows = pd.DataFrame(capacity.numbers(points))
-    return Figure("capacity", "Stored bits against size", capacity.CAPTION, capacity.panels(points, found), named, rows)
+    return Figure("capacity", "Stored bits against size", capacity.CAPTION, capacity.panels(points, looks), named, rows)
 
 
-def _ladder(name: str, title: str, caption: str, draw: Callable[..., None], judged: Judged, found: Looks) -> Figure:
-    """A panel for each data set whose conditions are rungs on the axis of this name."""
+def _sweep(name: str, title: str, caption: str, draw: Callable[..., None], judged: Judged, looks: Looks) -> Figure:
+    """A panel for each data set whose conditions are points on the axis of this name."""
     drawn, rows, named = [], [], []
-    for ladder in (one.ladder for one in judged.climbs if one.ladder.axis.name == name):
-        steps, found_by = sweeps.steps(judged.comparisons, ladder), ladder.base.metric
-        best = sweeps.reference(ladder, steps)
-        y_label = f"{found_by.label} {found_by.arrow}"
-        draws = partial(draw, steps=steps, looks=found, y_label=y_label, reference=best[1] if best else None)
-        below = _given(steps)
-        below += [f"dashed: {reference_label(best[0])}, {value(best[1], found_by.decimals)}"] if best else []
-        about = f"{found_by.label} against {ladder.axis.many}, {ladder.title}"
-        drawn.append(Panel(label(ladder.title, 80), _below("; ".join(below)), 2.7, draws, about))
-        rows += sweeps.numbers(ladder, steps)
-        named += ladder.architectures
+    for sweep in (trend.sweep for trend in judged.trends if trend.sweep.axis.name == name):
+        scores, measure = sweeps.scores(judged.comparisons, sweep), sweep.base.metric
+        best = sweeps.reference(sweep, scores)
+        y_label = f"{measure.label} {measure.arrow}"
+        draws = partial(draw, scores=scores, looks=looks, y_label=y_label, reference=best[1] if best else None)
+        below = _given(scores)
+        below += [f"dashed: {reference_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
+        about = f"{measure.label} against {sweep.axis.plural}, {sweep.title}"
+        drawn.append(Panel(label(sweep.title, 80), _below("; ".join(below)), 2.7, draws, about))
+        rows += sweeps.numbers(sweep, scores)
+        named += sweep.architectures
     return Figure(name, title, caption, tuple(drawn), tuple(dict.fromkeys(named)), pd.DataFrame(rows))
 
 
-def _given(steps: Sequence[Step]) -> list[str]:
-    """The training tokens of all steps, least and most, in words; nothing where they are not known."""
-    given = sorted({float(f"{step.tokens:.3g}") for step in steps if math.isfinite(step.tokens)})
-    said = [EngFormatter(sep=" ")(each) for each in given]
-    return [f"{' to '.join(dict.fromkeys((said[0], said[-1])))} tokens"] if said else []
+def _given(scores: Sequence[SweepScore]) -> list[str]:
+    """The training tokens of all scores, least and most, in words; nothing where they are not known."""
+    given = sorted({float(f"{score.tokens:.3g}") for score in scores if math.isfinite(score.tokens)})
+    texts = [EngFormatter(sep=" ")(count) for count in given]
+    return [f"{' to '.join(dict.fromkeys((texts[0], texts[-1])))} tokens"] if texts else []
 
 
-def _trials(tried: Sequence[Trial], found: Looks) -> Figure:
+def _trials(tried: Sequence[Trial], looks: Looks) -> Figure:
     drawn = []
-    for dataset, said in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
-        own = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, said)]
-        draw = partial(panels.tuning, found=own, looks=found)
-        what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, said)))}"
-        drawn.append(Panel(label(dataset, 80), _below(said), 2.7, draw, what))
+    for dataset, condition_text in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
+        own_trials = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, condition_text)]
+        draw = partial(panels.tuning, trials=own_trials, looks=looks)
+        what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, condition_text)))}"
+        drawn.append(Panel(label(dataset, 80), _below(condition_text), 2.7, draw, what))
     caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
     return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))
 
 
-def _points(comparison: Comparison, column: str) -> list[Point]:
+def _points(comparison: Comparison, column: str) -> list[CostPoint]:
     runs = comparison.group.runs
     if column not in runs or not pd.api.types.is_numeric_dtype(runs[column]):
         return []
     costs = runs.groupby("architecture", sort=False)[column].mean().astype("float64")
     return [
-        Point(cell.architecture, float(costs[cell.architecture]), found.mean, found.lower, found.upper)
+        CostPoint(cell.architecture, float(costs[cell.architecture]), interval.mean, interval.lower, interval.upper)
         for cell in comparison.scored
-        if (found := cell.interval) and costs[cell.architecture] > 0
+        if (interval := cell.interval) and costs[cell.architecture] > 0
     ]
 
 
@@ -323,8 +323,8 @@ def _of(comparison: Comparison) -> dict[str, object]:
     return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
 
 
-def _named(found: Sequence[Comparison]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cell.architecture for comparison in found for cell in comparison.scored))
+def _named(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.scored))
 
 
 def _title(comparison: Comparison) -> tuple[str, str]:

@@ -62,17 +62,17 @@ def _thin(axis: Axis) -> bool:
     """
     if not _touch(axis):
         return False
-    locator, found = axis.get_major_locator(), _labels(axis)
+    locator, ticks = axis.get_major_locator(), _labels(axis)
     if isinstance(locator, MaxNLocator):
-        for bins in range(len(found), 0, -1):
+        for bins in range(len(ticks), 0, -1):
             locator.set_params(nbins=bins)
             if not _touch(axis):
                 break
     else:
-        kept = found[:1]
-        for each in found[1:]:
-            if not _near(axis, kept[-1][2], each[2]):
-                kept.append(each)
+        kept = ticks[:1]
+        for tick in ticks[1:]:
+            if not _near(axis, kept[-1][2], tick[2]):
+                kept.append(tick)
         axis.set_ticks([place for place, _, _ in kept], [text for _, text, _ in kept])
     return True
 
@@ -82,34 +82,34 @@ def _labels(axis: Axis) -> list[tuple[float, str, Bbox]]:
     axis.get_ticklabels()  # brings the ticks up to date
     low, high = sorted(axis.get_view_interval())
     slack = 1e-6 * (high - low)
-    found = [
+    ticks = [
         (float(tick.get_loc()), tick.label1.get_text(), tick.label1.get_window_extent())
         for tick in axis.get_major_ticks()
         if low - slack <= tick.get_loc() <= high + slack and tick.label1.get_text().strip()
     ]
-    return sorted(found, key=lambda each: each[0])
+    return sorted(ticks, key=lambda entry: entry[0])
 
 
 def _touch(axis: Axis) -> bool:
     boxes = [box for _, _, box in _labels(axis)]
-    return any(_near(axis, one, other) for one, other in pairwise(boxes))
+    return any(_near(axis, box, other) for box, other in pairwise(boxes))
 
 
-def _near(axis: Axis, one: Bbox, other: Bbox) -> bool:
+def _near(axis: Axis, box: Bbox, other: Bbox) -> bool:
     """Whether two labels of an axis touch: rows may stand close, numbers side by side need a gap between them."""
     if not isinstance(axis, XAxis):
-        return bool(min(one.y1, other.y1) > max(one.y0, other.y0))
+        return bool(min(box.y1, other.y1) > max(box.y0, other.y0))
     upright = any(label.get_rotation() for label in axis.get_ticklabels())
     gap = 0 if upright else _GAP / 72 * _dpi(axis.axes)
-    return bool(min(one.x1, other.x1) + gap > max(one.x0, other.x0))
+    return bool(min(box.x1, other.x1) + gap > max(box.x0, other.x0))
 
 
 def _keep_inside(axes: Axes) -> None:
     """Move the label below a narrow data area until it is within the panel."""
-    said, part, pad = axes.xaxis.label, axes.figure.bbox, PAD * _dpi(axes)
-    box = said.get_window_extent()
+    text, part, pad = axes.xaxis.label, axes.figure.bbox, PAD * _dpi(axes)
+    box = text.get_window_extent()
     shift = max(part.x0 + pad - box.x0, 0) + min(part.x1 - pad - box.x1, 0)
-    said.set_x(said.get_position()[0] + shift / axes.bbox.width)
+    text.set_x(text.get_position()[0] + shift / axes.bbox.width)
 
 
 def _inches(axes: Axes) -> tuple[float, float]:

@@ -22,7 +22,7 @@ COLOURS: Final = {
 
 @dataclass(frozen=True)
 class Look:
-    """How an architecture is drawn: a colour and a marker (both, so that neither has to be told alone)."""
+    """How an architecture is drawn: a colour and a marker (both, so that neither is needed alone)."""
 
     colour: str
     marker: str
@@ -41,18 +41,18 @@ _FURTHER_MARKERS: Final = ("P", "X", "p", "h", "<", ">", "d", "v")
 
 def looks(architectures: Sequence[str]) -> dict[str, Look]:
     """A look for each architecture; those that are not the usual ones take the further looks in turn."""
-    found = {name: _USUAL[name] for name in architectures if name in _USUAL}
+    by_name = {name: _USUAL[name] for name in architectures if name in _USUAL}
     others = [name for name in dict.fromkeys(architectures) if name not in _USUAL]
     for place, name in enumerate(others):
         colour = _FURTHER_COLOURS[place % len(_FURTHER_COLOURS)]
-        found[name] = Look(COLOURS[colour], _FURTHER_MARKERS[place % len(_FURTHER_MARKERS)])
-    return {name: found[name] for name in dict.fromkeys(architectures)}
+        by_name[name] = Look(COLOURS[colour], _FURTHER_MARKERS[place % len(_FURTHER_MARKERS)])
+    return {name: by_name[name] for name in dict.fromkeys(architectures)}
 
 
 def label(text: str, longest: int = 24) -> str:
     """Text from data as a figure can show it: printable, in one line, cut where it is long."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text) or "?"
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text) or "?"
+    return printable if len(printable) <= longest else printable[: longest - 1] + "…"
 
 
 SHAPES: Final = {

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
 from archbench.reports.analysis.shares import Share
-from archbench.reports.analysis.sweeps import Step
+from archbench.reports.analysis.sweeps import SweepScore
 from archbench.reports.analysis.trials import Trial
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
@@ -29,7 +29,7 @@ _NAME_WIDTH: Final = 1.3
 
 
 @dataclass(frozen=True)
-class Point:
+class CostPoint:
     """An architecture's place in a panel of cost: what one test example costs (or how fast it goes), and its score."""
 
     architecture: str
@@ -67,7 +67,7 @@ def headline_rows(comparison: Comparison) -> list[str]:
 def rows_height(names: Sequence[str]) -> float:
     """Inches of a panel with a row for each name; names of several lines that meet move all rows apart."""
     lines = [len(_name(name)) for name in names]
-    meeting = max((one + other for one, other in pairwise(lines)), default=0)
+    meeting = max((count + other for count, other in pairwise(lines)), default=0)
     return _AROUND + max(_ROW, _NAME_LINE * meeting / 2) * len(names)
 
 
@@ -78,19 +78,19 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def curves(axes: Axes, found: Sequence[Curve], looks: Looks, axis: str) -> None:
+def curves(axes: Axes, curves: Sequence[Curve], looks: Looks, axis: str) -> None:
     """Validation loss against what was spent: thin lines are seeds, thick ones means.
 
     Bounds are dashed, losses that bound nothing dotted.
     """
-    for curve in found:
+    for curve in curves:
         look, dashes = looks[curve.architecture], _dashes(curve)
         seeds = [np.column_stack(seed) for seed in curve.seeds]
         axes.add_collection(LineCollection(seeds, colors=look.colour, alpha=0.3, linewidths=0.7, linestyles=[dashes]))
         x, y = curve.mean
         axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=dashes)
         _mean(axes, float(x[-1]), float(y[-1]), look, 6.5)
-    top = _top(found)
+    top = _top(curves)
     if top:
         axes.set_ylim(*top)
     axes.set_xlim(left=0)
@@ -108,7 +108,7 @@ def _dashes(curve: Curve) -> str | tuple[int, tuple[float, float]]:
 
 
 def cost(
-    axes: Axes, points: Sequence[Point], looks: Looks, x_label: str, y_label: str, frontier: Sequence[Point]
+    axes: Axes, points: Sequence[CostPoint], looks: Looks, x_label: str, y_label: str, frontier: Sequence[CostPoint]
 ) -> None:
     """Score against a cost on a logarithmic axis, with the score's interval, and a line through the frontier."""
     line = sorted((point.cost, point.mean) for point in frontier)
@@ -134,37 +134,43 @@ def shares(axes: Axes, points: Sequence[Share], looks: Looks, y_label: str) -> N
     axes.set_ylabel(y_label)
 
 
-def scaling(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
+def scaling(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
     """Score against parameters on a logarithmic axis, and a classical reference as a dashed line."""
-    _lines(axes, [(step.architecture, step.parameters, step.interval) for step in steps], looks)
+    _lines(axes, [(score.architecture, score.parameters, score.interval) for score in scores], looks)
     _reference_line(axes, reference)
-    said = EngFormatter(sep="\N{NO-BREAK SPACE}")
-    _rung_ticks(axes, {step.rung: said(step.rung) for step in steps})
+    formatter = EngFormatter(sep="\N{NO-BREAK SPACE}")
+    _point_ticks(axes, {score.value: formatter(score.value) for score in scores})
     axes.set_xlabel("parameters outside the embeddings")
     axes.set_ylabel(y_label)
 
 
-def depth(axes: Axes, steps: Sequence[Step], looks: Looks, y_label: str, reference: float | None) -> None:
+def depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
     """Score against layers at equal parameters, the width of each depth below it."""
-    _lines(axes, [(step.architecture, step.rung, step.interval) for step in steps], looks)
+    _lines(axes, [(score.architecture, score.value, score.interval) for score in scores], looks)
     _reference_line(axes, reference)
-    widths = {step.rung: formatting.count(step.width) for step in steps}
-    _rung_ticks(axes, {rung: f"{rung}\n({width})" for rung, width in widths.items()})
+    widths = {score.value: formatting.count(score.width) for score in scores}
+    _point_ticks(axes, {point: f"{point}\n({width})" for point, width in widths.items()})
     axes.set_xlabel("layers of each stack (width)")
     axes.set_ylabel(y_label)
 
 
-def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
+def tuning(axes: Axes, trials: Sequence[Trial], looks: Looks) -> None:
     """Validation loss against the learning rate; the chosen point is large; dashed with the greater dropouts."""
-    dropouts = sorted({trial.dropout for trial in found})
-    for name, dropout in dict.fromkeys((trial.architecture, trial.dropout) for trial in found):
-        own, look = [t for t in found if (t.architecture, t.dropout) == (name, dropout)], looks[name]
+    dropouts = sorted({trial.dropout for trial in trials})
+    for name, dropout in dict.fromkeys((trial.architecture, trial.dropout) for trial in trials):
+        own_trials, look = [t for t in trials if (t.architecture, t.dropout) == (name, dropout)], looks[name]
         dashes = "-" if dropout == dropouts[0] else (0, (4, 1.6))
-        axes.plot([t.learning_rate for t in own], [t.loss for t in own], color=look.colour, linewidth=1.4, ls=dashes)
-        for trial in own:
+        axes.plot(
+            [t.learning_rate for t in own_trials],
+            [t.loss for t in own_trials],
+            color=look.colour,
+            linewidth=1.4,
+            ls=dashes,
+        )
+        for trial in own_trials:
             _mean(axes, trial.learning_rate, trial.loss, look, 9 if trial.chosen else 4)
     axes.set_xscale("log")
-    rates = sorted({trial.learning_rate for trial in found})
+    rates = sorted({trial.learning_rate for trial in trials})
     axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
     axes.minorticks_off()
     axes.set_xlabel("learning rate")
@@ -176,9 +182,11 @@ def tuning(axes: Axes, found: Sequence[Trial], looks: Looks) -> None:
 def _lines(axes: Axes, points: Sequence[tuple[str, float, Interval]], looks: Looks) -> None:
     """Scores against what was given, on a logarithmic axis: a line for each architecture, with intervals."""
     for name in dict.fromkeys(name for name, _, _ in points):
-        own, look = [(x, interval) for each, x, interval in points if each == name], looks[name]
-        axes.plot([x for x, _ in own], [interval.mean for _, interval in own], color=look.colour, linewidth=1.4)
-        for x, interval in own:
+        own_points, look = [(x, interval) for architecture, x, interval in points if architecture == name], looks[name]
+        axes.plot(
+            [x for x, _ in own_points], [interval.mean for _, interval in own_points], color=look.colour, linewidth=1.4
+        )
+        for x, interval in own_points:
             if interval.known:
                 axes.plot([x] * 2, [interval.lower, interval.upper], color=look.colour, linewidth=2)
             _mean(axes, x, interval.mean, look)
@@ -261,12 +269,12 @@ def _limits(comparison: Comparison) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _top(found: Sequence[Curve]) -> tuple[float, float] | None:
+def _top(curves: Sequence[Curve]) -> tuple[float, float] | None:
     """The range that shows all but the steep beginning: values from a sixth of what was spent on."""
-    if not found:
+    if not curves:
         return None
-    last = max(curve.mean[0][-1] for curve in found)
-    lines = [(x, y) for curve in found for x, y in (*curve.seeds, curve.mean)]
+    last = max(curve.mean[0][-1] for curve in curves)
+    lines = [(x, y) for curve in curves for x, y in (*curve.seeds, curve.mean)]
     low = min(float(y.min()) for _, y in lines)
     high = max(float(y[np.searchsorted(x, min(last / 6, x[-1])) :].max()) for x, y in lines)
     margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
@@ -287,8 +295,8 @@ def _log_ticks(axes: Axes, costs: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
 
 
-def _rung_ticks(axes: Axes, rungs: Mapping[int, str]) -> None:
-    """A tick at every rung."""
-    axes.set_xlim(min(rungs) / 1.4, max(rungs) * 1.4)
-    axes.set_xticks(sorted(rungs), [rungs[rung] for rung in sorted(rungs)])
+def _point_ticks(axes: Axes, points: Mapping[int, str]) -> None:
+    """A tick at every point."""
+    axes.set_xlim(min(points) / 1.4, max(points) * 1.4)
+    axes.set_xticks(sorted(points), [points[point] for point in sorted(points)])
     axes.minorticks_off()

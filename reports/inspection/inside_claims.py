@@ -43,27 +43,29 @@ class Finding:
     evidence: str
 
 
-def findings(found: Row) -> list[Finding]:
+def findings(inspection: Row) -> list[Finding]:
     """Every sentence about this family, judged."""
-    own = [one for one in SAYINGS if one.family in ("", found["family"])]
-    return [Finding(one, *one.judge(found)) for one in own]
+    sayings = [saying for saying in SAYINGS if saying.family in ("", inspection["family"])]
+    return [Finding(saying, *saying.judge(inspection)) for saying in sayings]
 
 
-def _similar(found: Row) -> Judgement:
-    test = found["similarity"]
+def _similar(inspection: Row) -> Judgement:
+    test = inspection["similarity"]
     if test is None:
-        return UNMET, "Too few tokens of this vocabulary are known to be used alike."
-    said = f"Mean cosine {formatting.value(test['within'])}, dealt out anew {formatting.value(test['matched'])}; p "
-    said += "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
-    said += f"; {test['above']} of {test['groups']} groups are above what dealing gives."
+        return UNMET, "Too few tokens of this vocabulary have a known similar use."
+    evidence = f"Mean cosine {formatting.value(test['within'])}, permuted {formatting.value(test['matched'])}; p "
+    evidence += "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
+    evidence += f"; {test['above']} of {test['groups']} groups are above the permutation mean."
     most = 2 * test["above"] > test["groups"]
-    return REPRODUCED if test["p"] < CLOSE and most else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, said
+    return REPRODUCED if test["p"] < CLOSE and most else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, evidence
 
 
-def _different(found: Row) -> Judgement:
+def _different(inspection: Row) -> Judgement:
     parts: dict[str, set[str]] = {}
-    several = {place for place in map(_layer, found["heads"]) if sum(_layer(h) == place for h in found["heads"]) > 1}
-    for head in found["heads"]:
+    several = {
+        place for place in map(_layer, inspection["heads"]) if sum(_layer(h) == place for h in inspection["heads"]) > 1
+    }
+    for head in inspection["heads"]:
         if _layer(head) in several:
             parts.setdefault(_layer(head), set()).add(head["role"])
     if not parts:
@@ -81,18 +83,18 @@ def _layer(head: Row) -> str:
     return f"{head['layer']} {head['part']}"
 
 
-def _neighbours_later(found: Row) -> Judgement:
+def _neighbours_later(inspection: Row) -> Judgement:
     """Per axis and question: is the embedding behind a layer by more than two standard errors, or are all behind it?
 
     What follows a token is what a causal layer is trained to tell, and says nothing of layers that build up.
     """
     gained: dict[bool, list[bool]] = {True: [], False: []}
     lost: list[bool] = []
-    for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in found["probes"]):
-        rows = [row for row in found["probes"] if (row["axis"], row["question"]) == (axis, question)]
+    for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in inspection["probes"]):
+        rows = [row for row in inspection["probes"] if (row["axis"], row["question"]) == (axis, question)]
         first = [row for row in rows if row["layer"] == "embedding"]
         later = [row for row in rows if row["layer"] != "embedding"]
-        trained = question == NEXT and (axis == "target" or found["family"] == "decoder")
+        trained = question == NEXT and (axis == "target" or inspection["family"] == "decoder")
         if not (first and later) or trained or question not in (SIMPLE, *COMPLEX):
             continue
         gained[question == SIMPLE].append(_is_behind(first[0]))
@@ -101,13 +103,13 @@ def _neighbours_later(found: Row) -> Judgement:
     if not (gained[True] and gained[False]):
         return UNMET, "Too few examples for probes of both kinds."
     built, moved = sum(gained[False]), sum(gained[True])
-    said = (
+    evidence = (
         f"Read better from a later layer than from the embeddings: {built} of {len(gained[False])} questions about "
         f"neighbours and class, {moved} of {len(gained[True])} about the token itself."
     )
     if built == len(gained[False]) and not moved:
-        return REPRODUCED, said
-    return OPPOSITE if all(lost) else UNDECIDED, said
+        return REPRODUCED, evidence
+    return OPPOSITE if all(lost) else UNDECIDED, evidence
 
 
 def _is_behind(row: Row) -> bool:
@@ -115,74 +117,80 @@ def _is_behind(row: Row) -> bool:
     return bool(row["behind"] > 2 * row["behind_error"])
 
 
-def _likelier(found: Row) -> Judgement:
-    step = found["step"]
-    if not found["text"]["right"]:
-        return UNMET, "What is right to answer was not said (--answer)."
+def _likelier(inspection: Row) -> Judgement:
+    step = inspection["step"]
+    if not inspection["text"]["right"]:
+        return UNMET, "No right answer was given (--answer)."
     better = sum(row["after"] > row["before"] for row in step["positions"])
-    said = (
+    evidence = (
         f"Loss {formatting.value(step['loss'])} before the step, {formatting.value(step['loss_after'])} after it; "
         f"likelier at {better} of {len(step['positions'])} positions."
     )
     if not step["loss_after"] < step["loss"]:
-        return OPPOSITE, said
-    return REPRODUCED if 2 * better > len(step["positions"]) else UNDECIDED, said
+        return OPPOSITE, evidence
+    return REPRODUCED if 2 * better > len(step["positions"]) else UNDECIDED, evidence
 
 
-def _gradually(found: Row) -> Judgement:
-    losses = [row["mean_loss"] for row in found["snapshots"]]
+def _gradually(inspection: Row) -> Judgement:
+    losses = [row["mean_loss"] for row in inspection["snapshots"]]
     if len(losses) < 3:
         return UNMET, f"No weights of earlier steps were kept (snapshots = 8 under [training]). {INSIDE} them."
     falls = sum(later < earlier for earlier, later in pairwise(losses))
-    said = (
+    evidence = (
         f"Mean loss of test examples {formatting.value(losses[0])} at the first kept weights, "
         f"{formatting.value(losses[-1])} at the last; it fell in {falls} of {len(losses) - 1} steps between them."
     )
     fell = losses[-1] < losses[0]
-    return REPRODUCED if fell and 2 * falls > len(losses) - 1 else UNDECIDED if fell else OPPOSITE, said
+    return REPRODUCED if fell and 2 * falls > len(losses) - 1 else UNDECIDED if fell else OPPOSITE, evidence
 
 
-def _blind(found: Row) -> Judgement:
+def _blind(inspection: Row) -> Judgement:
     """Nothing of what comes later is looked at, in any layer."""
-    return _looks(found["maps"], ahead=False)
+    return _looks(inspection["maps"], ahead=False)
 
 
-def _whole(found: Row) -> Judgement:
+def _whole(inspection: Row) -> Judgement:
     """Every layer looks at something that comes later."""
-    return _looks(found["maps"], ahead=True)
+    return _looks(inspection["maps"], ahead=True)
 
 
-def _parts(found: Row) -> Judgement:
+def _parts(inspection: Row) -> Judgement:
     """The source is read in both directions, the target is written blind to what comes, and crosses to the source."""
-    crossing = [one for one in found["maps"] if one["part"] == "cross"]
-    own = {one["layer"] for one in crossing}
-    writing = [one for one in found["maps"] if one["part"] == "self" and one["layer"] in own]
-    reading = [one for one in found["maps"] if one["part"] == "self" and one["layer"] not in own]
+    crossing = [attention for attention in inspection["maps"] if attention["part"] == "cross"]
+    crossed = {attention["layer"] for attention in crossing}
+    writing = [
+        attention for attention in inspection["maps"] if attention["part"] == "self" and attention["layer"] in crossed
+    ]
+    reading = [
+        attention
+        for attention in inspection["maps"]
+        if attention["part"] == "self" and attention["layer"] not in crossed
+    ]
     (first, understands), (second, generates) = _looks(reading, ahead=True), _looks(writing, ahead=False)
-    said = (
+    evidence = (
         f"Layers for the source: {understands[:1].lower()}{understands[1:]} Layers for the target: "
         f"{generates[:1].lower()}{generates[1:]} {len(crossing)} of these look at the source."
     )
     if UNMET in (first, second):
-        return UNMET, said
-    return REPRODUCED if (first, second) == (REPRODUCED, REPRODUCED) else OPPOSITE, said
+        return UNMET, evidence
+    return REPRODUCED if (first, second) == (REPRODUCED, REPRODUCED) else OPPOSITE, evidence
 
 
 def _looks(maps: Sequence[Row], ahead: bool) -> Judgement:
     """Whether attention to the shown text reaches what comes later: in no layer, or in every one."""
-    most = [max(_later(one), default=0.0) for one in maps if one["part"] == "self"]
+    most = [max(_later(attention), default=0.0) for attention in maps if attention["part"] == "self"]
     if not most:
         return UNMET, "No attention to be seen."
     seeing = sum(weight > 0 for weight in most)
-    said = f"{seeing or 'None'} of {len(most)} layers put{'s' if seeing == 1 else ''} weight on a later token."
+    evidence = f"{seeing or 'None'} of {len(most)} layers put{'s' if seeing == 1 else ''} weight on a later token."
     wanted = seeing == len(most) if ahead else not seeing
-    return REPRODUCED if wanted else OPPOSITE, said
+    return REPRODUCED if wanted else OPPOSITE, evidence
 
 
-def _later(one: Row) -> Iterator[float]:
+def _later(attention: Row) -> Iterator[float]:
     """The weights of a map on keys after their query."""
-    rows, columns = one["first"]
-    for head in one["weights"]:
+    rows, columns = attention["first"]
+    for head in attention["weights"]:
         for query, row in enumerate(head, rows):
             yield from row[max(0, query + 1 - columns) :]
 
@@ -191,7 +199,7 @@ SAYINGS: Final = (
     Saying(
         "similar-embeddings",
         "Words like “king” and “queen” will have similar embedding vectors",
-        "tokens that are used alike have a greater mean cosine than tokens of like frequency (one-sided, 5%), over all "
+        "tokens with similar use have a greater mean cosine than tokens of similar frequency (one-sided, 5%), over all "
         "groups together and in most of them",
         _similar,
     ),

@@ -16,17 +16,17 @@ MOST_POSITIONS: Final = 40
 HIDDEN: Final = "<mask>"  # how a hidden cell is spelled
 
 
-def figures(found: Row) -> Iterator[Figure]:
+def figures(inspection: Row) -> Iterator[Figure]:
     drawn = [
-        *_maps(found),
-        _removed(found),
-        _projected(found),
-        *_schemes(found),
-        _norms(found),
-        _probed(found),
-        _right(found),
-        _training(found),
-        _step(found),
+        *_maps(inspection),
+        _removed(inspection),
+        _projected(inspection),
+        *_schemes(inspection),
+        _norms(inspection),
+        _probed(inspection),
+        _right(inspection),
+        _training(inspection),
+        _step(inspection),
     ]
     yield from (figure for figure in drawn if figure.panels)
 
@@ -35,64 +35,65 @@ def _figure(key: str, title: str, caption: str, panels: Sequence[Panel], numbers
     return Figure(key, title, caption, tuple(panels), (), pd.DataFrame(list(numbers)), keyed=False)
 
 
-def map_name(place: int, found: Row) -> str:
-    return f"attention_{place:02d}_{found['part']}"
+def map_name(place: int, inspection: Row) -> str:
+    return f"attention_{place:02d}_{inspection['part']}"
 
 
-def _maps(found: Row) -> Iterator[Figure]:
+def _maps(inspection: Row) -> Iterator[Figure]:
     """A figure for each attention of each layer, a panel for each head."""
-    roles = {(head["layer"], head["part"], head["head"]): head["role"] for head in found["heads"]}
-    for place, each in enumerate(found["maps"], 1):
+    roles = {(head["layer"], head["part"], head["head"]): head["role"] for head in inspection["heads"]}
+    for place, attention in enumerate(inspection["maps"], 1):
         rows, columns = (
-            slice(*(end - first for end in drawn)) for drawn, first in zip(each["drawn"], each["first"], strict=True)
+            slice(*(end - first for end in drawn))
+            for drawn, first in zip(attention["drawn"], attention["first"], strict=True)
         )
         panels, numbers = [], []
-        for head, weights in enumerate(each["weights"]):
-            role = roles[each["layer"], each["part"], head]
+        for head, weights in enumerate(attention["weights"]):
+            role = roles[attention["layer"], attention["part"], head]
             draw = partial(
                 inside_panels.attention,
                 weights=[row[columns] for row in weights[rows]],
-                queries=_numbered(each["queries"])[rows],
-                keys=_numbered(each["keys"])[columns],
+                queries=_numbered(attention["queries"])[rows],
+                keys=_numbered(attention["keys"])[columns],
             )
-            said = f"Attention of {each['layer']}, {each['part']}, head {head + 1}: {role}"
-            panels.append(Panel(f"head {head + 1}", role, 4.8, draw, said))
+            title = f"Attention of {attention['layer']}, {attention['part']}, head {head + 1}: {role}"
+            panels.append(Panel(f"head {head + 1}", role, 4.8, draw, title))
             numbers += [
                 {
                     "head": head + 1,
-                    "query": q + each["first"][0],
-                    "key": k + each["first"][1],
+                    "query": q + attention["first"][0],
+                    "key": k + attention["first"][1],
                     "query_token": query,
                     "key_token": key,
                     "weight": weights[q][k],
                 }
-                for q, query in enumerate(each["queries"])
-                for k, key in enumerate(each["keys"])
+                for q, query in enumerate(attention["queries"])
+                for k, key in enumerate(attention["keys"])
             ]
-        part = "cross-attention" if each["part"] == "cross" else "self-attention"
+        part = "cross-attention" if attention["part"] == "cross" else "self-attention"
         caption = (
-            f"{each['layer']}, {part}: rows attend to columns; the area of a square is the weight."
-            f"{inside_words.left_out(each)}"
+            f"{attention['layer']}, {part}: rows attend to columns; the area of a square is the weight."
+            f"{inside_words.left_out(attention)}"
         )
-        yield _figure(map_name(place, each), f"{each['layer']}, {part}", caption, panels, numbers)
+        yield _figure(map_name(place, attention), f"{attention['layer']}, {part}", caption, panels, numbers)
 
 
 def _numbered(tokens: Sequence[str]) -> list[str]:
-    """The tokens, with its number behind each cell that is hidden where there are several: they look alike else."""
+    """The tokens; where several cells are hidden each has its number, so that they can be distinguished."""
     places = [place for place, token in enumerate(tokens) if token == HIDDEN]
     named = {place: f"{HIDDEN} {number}" for number, place in enumerate(places, 1) if len(places) > 1}
     return [named.get(place, token) for place, token in enumerate(tokens)]
 
 
-def _removed(found: Row) -> Figure:
-    heads = found["heads"]
+def _removed(inspection: Row) -> Figure:
+    heads = inspection["heads"]
 
     def draw(axes: Axes) -> None:
         inside_panels.heads(axes, heads)
-        axes.set_xlabel(found["loss_name"])
+        axes.set_xlabel(inspection["loss_name"])
 
     panel = Panel(
-        "Rise of the loss without each head", "", 0.9 + 0.26 * len(heads), draw, inside_words.heads_in_words(found)
+        "Rise of the loss without each head", "", 0.9 + 0.26 * len(heads), draw, inside_words.heads_in_words(inspection)
     )
     caption = (
         "How much the loss on test examples rises when the head adds nothing (bars: two standard errors over "
@@ -111,8 +112,8 @@ def _removed(found: Row) -> Figure:
     return _figure("heads", "Heads", caption, [panel] if heads else [], numbers)
 
 
-def _projected(found: Row) -> Figure:
-    points, share = found["projection"]["points"], found["projection"]["share"]
+def _projected(inspection: Row) -> Figure:
+    points, share = inspection["projection"]["points"], inspection["projection"]["share"]
     panel = Panel(
         "The most frequent tokens",
         f"on the two main axes: {100 * share:.0f}% of the variance",
@@ -121,35 +122,35 @@ def _projected(found: Row) -> Figure:
         f"Embeddings of {len(points)} tokens, projected",
     )
     caption = (
-        "Principal components of the embeddings; colours are groups of tokens that are used alike. Dots without a name "
+        "Principal components of the embeddings; colours: groups of tokens with similar use. Dots without a name "
         "had no room for one; the numbers name all."
     )
     return _figure("embeddings", "Embeddings", caption, [panel] if len(points) > 2 else [], points)
 
 
-def _schemes(found: Row) -> Iterator[Figure]:
-    for place, each in enumerate(found["schemes"], 1):
-        title, kind = each["name"], each["kind"]
+def _schemes(inspection: Row) -> Iterator[Figure]:
+    for place, scheme in enumerate(inspection["schemes"], 1):
+        title, kind = scheme["name"], scheme["kind"]
         key = f"positions_{place:02d}"
         if kind == "added":
             panels = [
-                _squares("Vectors", each["values"], "channel", "position"),
-                _squares("How alike positions are", each["alike"], "position", "position"),
+                _squares("Vectors", scheme["values"], "channel", "position"),
+                _squares("Similarity of positions", scheme["alike"], "position", "position"),
             ]
-            caption = "What is added at each position (first channels), and the cosine between positions."
-            numbers = _cells(each["values"], "position", "channel", "value")
+            caption = "The vector added at each position (first channels), and the cosine between positions."
+            numbers = _cells(scheme["values"], "position", "channel", "value")
         elif kind == "rotation":
-            panels = [_squares("Cosine of the angle", each["values"], "pair of channels", "distance")]
+            panels = [_squares("Cosine of the angle", scheme["values"], "pair of channels", "distance")]
             caption = (
                 "By how much the product of a query and a key is turned at a distance, for each pair of channels: the "
                 "first pairs tell neighbours apart, the last ones far places."
             )
-            numbers = _cells(each["values"], "distance", "pair", "cosine")
+            numbers = _cells(scheme["values"], "distance", "pair", "cosine")
         elif kind == "bias":
-            draw = partial(inside_panels.biases, values=each["values"], first=each["first"])
+            draw = partial(inside_panels.biases, values=scheme["values"], first=scheme["first"])
             panels = [Panel("Bias by distance", "", 3.2, draw, f"{title}: bias of each head by distance")]
-            caption = "What each head adds to its scores by distance; negative distances are earlier tokens."
-            numbers = _cells(each["values"], "head", "distance", "bias", 1, each["first"])
+            caption = "The bias of each head on its scores by distance; negative distances are earlier tokens."
+            numbers = _cells(scheme["values"], "head", "distance", "bias", 1, scheme["first"])
         else:
             continue
         yield _figure(key, title, caption, panels, numbers)
@@ -170,22 +171,22 @@ def _cells(
     ]
 
 
-def _norms(found: Row) -> Figure:
+def _norms(inspection: Row) -> Figure:
     panels = []
-    for axis in dict.fromkeys(row["axis"] for row in found["norms"]):
-        rows = [row for row in found["norms"] if row["axis"] == axis]
+    for axis in dict.fromkeys(row["axis"] for row in inspection["norms"]):
+        rows = [row for row in inspection["norms"] if row["axis"] == axis]
         ticks = list(dict.fromkeys(row["layer"] for row in rows))
         lines = _by_layer(rows, ticks, "part", "norm")
-        draw = partial(inside_panels.lines, found=lines, ticks=ticks, y_label="length (mean over positions)")
+        draw = partial(inside_panels.lines, values_by_name=lines, ticks=ticks, y_label="length (mean over positions)")
         panels.append(Panel(_axis(axis), "", 3.6, draw, f"Length of the residual stream by layer, {_axis(axis)}"))
     caption = "The residual stream after each layer, and what its sublayers add to it."
-    return _figure("stream", "Residual stream", caption, panels, found["norms"])
+    return _figure("stream", "Residual stream", caption, panels, inspection["norms"])
 
 
-def _probed(found: Row) -> Figure:
+def _probed(inspection: Row) -> Figure:
     panels = []
-    for axis in dict.fromkeys(row["axis"] for row in found["probes"]):
-        rows = [row for row in found["probes"] if row["axis"] == axis]
+    for axis in dict.fromkeys(row["axis"] for row in inspection["probes"]):
+        rows = [row for row in inspection["probes"] if row["axis"] == axis]
         ticks = list(dict.fromkeys(row["layer"] for row in rows))
         lines, chance = (_by_layer(rows, ticks, "question", value) for value in ("accuracy", "chance"))
 
@@ -199,37 +200,39 @@ def _probed(found: Row) -> Figure:
         "A linear classifier for each layer, fitted on two thirds of the examples and judged on the others, of the "
         "20 most frequent answers. Dotted: always naming the most frequent one."
     )
-    return _figure("probes", "Linear probes", caption, panels, found["probes"])
+    return _figure("probes", "Linear probes", caption, panels, inspection["probes"])
 
 
 def _by_layer(rows: Sequence[Row], ticks: Sequence[str], key: str, value: str) -> dict[str, list[float]]:
-    found = {str(row[key]): [float("nan")] * len(ticks) for row in rows}
+    by_name = {str(row[key]): [float("nan")] * len(ticks) for row in rows}
     for row in rows:
-        found[str(row[key])][ticks.index(row["layer"])] = row[value]
-    return found
+        by_name[str(row[key])][ticks.index(row["layer"])] = row[value]
+    return by_name
 
 
 def _axis(axis: str) -> str:
     return {"both": "source and target", "source": "source", "target": "target"}[axis]
 
 
-def _right(found: Row) -> Figure:
-    rows, token = found["positions"][:MOST_POSITIONS], inside_words.token_of(found["text"])
+def _right(inspection: Row) -> Figure:
+    rows, token = inspection["positions"][:MOST_POSITIONS], inside_words.token_of(inspection["text"])
     draw = partial(inside_panels.right_tokens, rows=rows, token=token)
     panel = Panel(f"The {token}", "", 3.2, draw, f"Probability of the {token} at each position")
-    numbers = [{key: row[key] for key in ("place", "token", "probability", "entropy")} for row in found["positions"]]
+    numbers = [
+        {key: row[key] for key in ("place", "token", "probability", "entropy")} for row in inspection["positions"]
+    ]
     caption = (
         f"The probability of the {token} at every position of the target, all tokens before it given."
-        f"{inside_words.beyond(found['positions'], MOST_POSITIONS)}"
+        f"{inside_words.beyond(inspection['positions'], MOST_POSITIONS)}"
     )
     return _figure("next", "Next token", caption, [panel] if rows else [], numbers)
 
 
-def _training(found: Row) -> Figure:
-    rows = found["snapshots"]
-    watched = [each["watched"] for each in rows]
-    names = [each["token"] + " (right)" * each["right"] for each in watched[0]] if rows else []
-    lines = {name: [each[place]["probability"] for each in watched] for place, name in enumerate(names)}
+def _training(inspection: Row) -> Figure:
+    rows = inspection["snapshots"]
+    watched = [token["watched"] for token in rows]
+    names = [token["token"] + " (right)" * token["right"] for token in watched[0]] if rows else []
+    lines = {name: [token[place]["probability"] for token in watched] for place, name in enumerate(names)}
     ticks = [row["when"].removeprefix("step ").replace("as scored", "as\nscored") for row in rows]
 
     def draw(axes: Axes) -> None:
@@ -242,19 +245,19 @@ def _training(found: Row) -> Figure:
         "by training step",
         3.8,
         draw,
-        "Probability of the likeliest tokens over training",
+        "Probability of the most likely tokens over training",
     )
     caption = (
-        "What the model gave, at each kept step of training, to the tokens that it finds likeliest in the end"
-        + (" and to the right one" if found["text"]["right"] else "")
+        "The probability, at each kept step of training, of the tokens that are most likely in the end"
+        + (" and to the right one" if inspection["text"]["right"] else "")
         + ", at the first position of the target. The weights that were scored come last."
     )
-    numbers = [{"when": row["when"], **each} for row in rows for each in row["watched"]]
+    numbers = [{"when": row["when"], **token} for row in rows for token in row["watched"]]
     return _figure("training", "The answer over training", caption, [panel] if rows else [], numbers)
 
 
-def _step(found: Row) -> Figure:
-    every, token = found["step"]["positions"], inside_words.token_of(found["text"])
+def _step(inspection: Row) -> Figure:
+    every, token = inspection["step"]["positions"], inside_words.token_of(inspection["text"])
     rows = every[:MOST_POSITIONS]
     draw = partial(inside_panels.before_and_after, rows=rows, token=token)
     panel = Panel("One gradient step", "", 3.4, draw, f"Probability of the {token} before and after one step")

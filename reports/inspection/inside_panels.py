@@ -34,10 +34,10 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
     axes.grid(color=RULE, linewidth=0.3)
 
 
-def heads(axes: Axes, found: Sequence[Row]) -> None:
+def heads(axes: Axes, rows: Sequence[Row]) -> None:
     """A row for each head: by how much the loss rises without it, with two standard errors; its role at the right."""
-    places = range(len(found))
-    for place, row in enumerate(found):
+    places = range(len(rows))
+    for place, row in enumerate(rows):
         colour = COLOURS["blue"] if row["part"] == "self" else COLOURS["green"]
         axes.plot(
             [row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [place] * 2, color=colour, linewidth=2
@@ -53,8 +53,8 @@ def heads(axes: Axes, found: Sequence[Row]) -> None:
             color=QUIET,
         )
     axes.axvline(0, color=QUIET, linewidth=0.9)
-    axes.set_yticks(places, [head_name(row) for row in found])
-    axes.set_ylim(len(found) - 0.4, -0.6)
+    axes.set_yticks(places, [head_name(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
 
@@ -65,9 +65,9 @@ def head_name(row: Row) -> str:
     return f"{row['layer']}{cross}, head {row['head'] + 1}"
 
 
-def lines(axes: Axes, found: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
+def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
     """A line for each name over the same ticks; their key is below, where it covers none."""
-    for place, (name, values) in enumerate(found.items()):
+    for place, (name, values) in enumerate(values_by_name.items()):
         colour, x = COLOURS[LINES[place % len(LINES)]], np.flatnonzero(np.isfinite(values))
         y = np.asarray(values)[x]
         axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=PAPER, label=name)
@@ -76,13 +76,13 @@ def lines(axes: Axes, found: Mapping[str, Sequence[float]], ticks: Sequence[str]
     axes.set_ylabel(y_label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=RULE, linewidth=0.6)
-    if len(found) > 1:
+    if len(values_by_name) > 1:
         axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
 
-def chances(axes: Axes, found: Mapping[str, Sequence[float]]) -> None:
+def chances(axes: Axes, values_by_name: Mapping[str, Sequence[float]]) -> None:
     """The dotted line of chance below each line of ``lines``, in its colour."""
-    for place, values in enumerate(found.values()):
+    for place, values in enumerate(values_by_name.values()):
         axes.plot(range(len(values)), values, color=COLOURS[LINES[place % len(LINES)]], linewidth=1, linestyle=":")
 
 
@@ -92,8 +92,8 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     for point in points:
         if point["group"]:
             sizes[point["group"]] = sizes.get(point["group"], 0) + 1
-    shown = sorted(sizes, key=lambda name: -sizes[name])[: len(LINES)]
-    looks = [_group_look(point["group"], shown) for point in points]
+    visible = sorted(sizes, key=lambda name: -sizes[name])[: len(LINES)]
+    looks = [_group_look(point["group"], visible) for point in points]
     xs, ys = (np.array([point[axis] for point in points]) for axis in ("x", "y"))
     for x, y, (colour, _) in zip(xs, ys, looks, strict=True):
         axes.plot(x, y, "o", color=colour, markersize=3)
@@ -111,25 +111,25 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
             color=colour,
             fontweight=weight,
         )
-    for place, name in enumerate(shown):
+    for place, name in enumerate(visible):
         axes.plot([], [], marker="s", linestyle="none", color=COLOURS[LINES[place]], label=label(name))
     axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
     axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
     axes.set_xlabel("first main axis")
     axes.set_ylabel("second main axis")
     axes.grid(color=RULE, linewidth=0.6)
-    if shown:
+    if visible:
         axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
 
 
-def _group_look(group: str, shown: Sequence[str]) -> tuple[str, str]:
-    return (COLOURS[LINES[shown.index(group)]], "bold") if group in shown else (QUIET, "normal")
+def _group_look(group: str, visible: Sequence[str]) -> tuple[str, str]:
+    return (COLOURS[LINES[visible.index(group)]], "bold") if group in visible else (QUIET, "normal")
 
 
 def _points(values: NDArray[Any], width: float) -> NDArray[Any]:
     """Values spread over so many points."""
-    found: NDArray[Any] = (values - values.min()) / (np.ptp(values) or 1.0) * width
-    return found
+    sizes: NDArray[Any] = (values - values.min()) / (np.ptp(values) or 1.0) * width
+    return sizes
 
 
 def named(x: NDArray[Any], y: NDArray[Any], names: Sequence[str]) -> dict[int, tuple[float, float]]:
@@ -138,7 +138,7 @@ def named(x: NDArray[Any], y: NDArray[Any], names: Sequence[str]) -> dict[int, t
     Earlier names come first. No name covers another one or the dot of another.
     """
     taken = [(a - 2, b - 2, a + 2, b + 2) for a, b in zip(x, y, strict=True)]
-    found = {}
+    positions = {}
     for place, name in enumerate(names):
         half, high = 0.36 * _NAME * len(name), 0.6 * _NAME
         for right, up in ((half + 4, 0.0), (-half - 4, 0.0), (0.0, high + 3), (0.0, -high - 3)):
@@ -146,13 +146,13 @@ def named(x: NDArray[Any], y: NDArray[Any], names: Sequence[str]) -> dict[int, t
             box = (at - half, level - high, at + half, level + high)
             if not any(_meet(box, other) for i, other in enumerate(taken) if i != place):
                 taken.append(box)
-                found[place] = (float(right), float(up))
+                positions[place] = (float(right), float(up))
                 break
-    return found
+    return positions
 
 
-def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _meet(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def squares(axes: Axes, values: Sequence[Sequence[float]], x_label: str, y_label: str) -> None:

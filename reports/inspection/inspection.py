@@ -10,7 +10,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures import figures
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
-from archbench.reports.page.grids import Entry, Grid, name
+from archbench.reports.page.grids import Grid, GridCell, name
 from archbench.reports.page.page import html
 from archbench.runs.base.store import Row, read_json, write_text
 
@@ -26,62 +26,62 @@ KINDS: Final = {
 
 def read(folder: Path) -> Row:
     """What was measured; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
-    found = read_json(folder / FILE)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+    inspection = read_json(folder / FILE)
+    if not isinstance(inspection, dict) or inspection.get("schema") != SCHEMA:
         raise ValueError(f"{folder / FILE}: not an inspection of this archbench; run archbench inspect again")
-    return found
+    return inspection
 
 
-def write(found: Row, folder: Path) -> list[Path]:
+def write(inspection: Row, folder: Path) -> list[Path]:
     """Write the page and its figures into ``folder``; the paths, the page first."""
-    drawn = list(inside_figures.figures(found))
+    drawn = list(inside_figures.figures(inspection))
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
-    for key, rows in numbers(found).items():
+    for key, rows in numbers(inspection).items():
         paths.append(folder / f"{key}.csv")
         write_csv(pd.DataFrame(rows), paths[-1])
     page = folder / "index.html"
-    write_text(page, html("inspection.html", drawn, **context(found)))
+    write_text(page, html("inspection.html", drawn, **context(inspection)))
     return [page, *paths]
 
 
-def numbers(found: Row) -> dict[str, list[Row]]:
+def numbers(inspection: Row) -> dict[str, list[Row]]:
     """What the page's tables say beyond its figures, a row for each number, by the name of the file; none empty."""
     tables = {
         "neighbours": [
             {"token": row["token"], "rank": rank, "neighbour": near, "cosine": cosine}
-            for row in found["neighbours"]
+            for row in inspection["neighbours"]
             for rank, (near, cosine) in enumerate(row["neighbours"], 1)
         ],
-        "similarity": [found["similarity"]] if found["similarity"] else [],
+        "similarity": [inspection["similarity"]] if inspection["similarity"] else [],
         "groups": [
             {"group": row["group"], "token": token, "times_of_group": row["times"], "cosine_of_group": row["cosine"]}
-            for row in found["groups"]
+            for row in inspection["groups"]
             for token in row["tokens"]
         ],
         "rules": [
             {"place": row["place"], "token": row["token"], "rule": rule, **likely}
-            for row in found["positions"]
+            for row in inspection["positions"]
             for rule, tokens in {"model": row["model"], **row["rules"]}.items()
             for likely in _ranked(tokens)
         ],
         "snapshots": [
             {"weights": row["when"], **{key: row[key] for key in ("loss", "mean_loss", "answer")}, **likely}
-            for row in found["snapshots"]
+            for row in inspection["snapshots"]
             for likely in _ranked(row["first"])
         ],
-        "parts": found["step"]["parts"],
+        "parts": inspection["step"]["parts"],
         **{
             f"alike_{place:02d}": [
                 {"position": i, "other": j, "cosine": cosine}
-                for i, line in enumerate(each["alike"])
+                for i, line in enumerate(scheme["alike"])
                 for j, cosine in enumerate(line)
             ]
-            for place, each in enumerate(found["schemes"], 1)
-            if each["kind"] == "added"
+            for place, scheme in enumerate(inspection["schemes"], 1)
+            if scheme["kind"] == "added"
         },
         "claims": [
-            {"claim": one.saying.name, "verdict": one.verdict, "evidence": one.evidence}
-            for one in inside_claims.findings(found)
+            {"claim": finding.saying.name, "verdict": finding.verdict, "evidence": finding.evidence}
+            for finding in inside_claims.findings(inspection)
         ],
     }
     return {key: rows for key, rows in tables.items() if rows}
@@ -94,46 +94,53 @@ def _ranked(tokens: Sequence[Sequence[Any]]) -> list[Row]:
     ]
 
 
-def context(found: Row) -> dict[str, Any]:
+def context(inspection: Row) -> dict[str, Any]:
     """What the template shows beside the figures."""
-    token = inside_words.token_of(found["text"])
+    token = inside_words.token_of(inspection["text"])
     return {
-        "found": found,
-        "tables": list(numbers(found)),
+        "found": inspection,
+        "tables": list(numbers(inspection)),
         "looks": {},
-        "title": found["run"],
-        "lede": inside_words.lede(found),
-        "claims": _claims(inside_claims.findings(found)),
-        "text": found["text"],
-        "shown": inside_words.shown(found["text"], found["examples"]),
+        "title": inspection["run"],
+        "made_by": _made_by(inspection),
+        "lede": inside_words.lede(inspection),
+        "claims": _claims(inside_claims.findings(inspection)),
+        "text": inspection["text"],
+        "shown": inside_words.shown(inspection["text"], inspection["examples"]),
         "token": token,
-        "neighbours": _neighbours(found["neighbours"]),
-        "similarity": inside_words.similarity(found["similarity"]),
-        "groups": _groups(found["groups"]),
-        "schemes": [(each["name"], KINDS[each["kind"]]) for each in found["schemes"]],
-        "maps": [inside_figures.map_name(place, each) for place, each in enumerate(found["maps"], 1)],
-        "heads": _heads(found["heads"]),
-        "head_words": inside_words.heads_in_words(found),
-        "probe_words": inside_words.probes_in_words(found),
-        "positions": _positions(found["positions"], token),
-        "snapshots": _snapshots(found["snapshots"]),
-        "step": found["step"],
-        "step_words": inside_words.step_in_words(found["step"], token),
-        "parts": _parts(found["step"]["parts"]),
-        "steps": _step_rows(found["step"]["positions"], token),
+        "neighbours": _neighbours(inspection["neighbours"]),
+        "similarity": inside_words.similarity(inspection["similarity"]),
+        "groups": _groups(inspection["groups"]),
+        "schemes": [(entry["name"], KINDS[entry["kind"]]) for entry in inspection["schemes"]],
+        "maps": [inside_figures.map_name(place, entry) for place, entry in enumerate(inspection["maps"], 1)],
+        "heads": _heads(inspection["heads"]),
+        "head_words": inside_words.heads_in_words(inspection),
+        "probe_words": inside_words.probes_in_words(inspection),
+        "positions": _positions(inspection["positions"], token),
+        "snapshots": _snapshots(inspection["snapshots"]),
+        "step": inspection["step"],
+        "step_words": inside_words.step_in_words(inspection["step"], token),
+        "parts": _parts(inspection["step"]["parts"]),
+        "steps": _step_rows(inspection["step"]["positions"], token),
     }
 
 
-def _claims(found: Sequence[inside_claims.Finding]) -> Grid:
+def _made_by(inspection: Row) -> str:
+    """The version and the commit of archbench, as far as the inspection recorded them."""
+    version, commit = inspection.get("archbench", ""), inspection.get("archbench_commit", "")
+    return f"archbench {version}".strip() + (f", commit {commit[:12]}" if commit else "")
+
+
+def _claims(findings: Sequence[inside_claims.Finding]) -> Grid:
     head = (name("claim"), name("in this run"), name("evidence"), name("tested as"))
     cells = [
         (
-            Entry(f"“{one.saying.statement}”", kind="text"),
-            name(one.verdict),
-            Entry(one.evidence, kind="text"),
-            Entry(one.saying.reading, kind="text"),
+            GridCell(f"“{finding.saying.statement}”", kind="text"),
+            name(finding.verdict),
+            GridCell(finding.evidence, kind="text"),
+            GridCell(finding.saying.reading, kind="text"),
         )
-        for one in found
+        for finding in findings
     ]
     return Grid(head, tuple(cells))
 
@@ -147,11 +154,11 @@ def _neighbours(rows: Sequence[Row]) -> Grid:
 
 
 def _groups(rows: Sequence[Row]) -> Grid:
-    head = (name("group"), name("tokens"), Entry("times"), Entry("mean cosine"))
+    head = (name("group"), name("tokens"), GridCell("times"), GridCell("mean cosine"))
     cells = [
         (
             *(name(row["group"]), name("  ".join(row["tokens"]))),
-            *(Entry(formatting.count(row["times"])), Entry(formatting.value(row["cosine"]))),
+            *(GridCell(formatting.count(row["times"])), GridCell(formatting.value(row["cosine"]))),
         )
         for row in rows
     ]
@@ -160,12 +167,17 @@ def _groups(rows: Sequence[Row]) -> Grid:
 
 def _heads(rows: Sequence[Row]) -> Grid:
     patterns = list(dict.fromkeys(pattern for row in rows for pattern in row["shares"]))
-    head = (name("head"), name("role"), Entry("loss without it"), *(Entry(pattern, "evenly") for pattern in patterns))
+    head = (
+        name("head"),
+        name("role"),
+        GridCell("loss without it"),
+        *(GridCell(pattern, "evenly") for pattern in patterns),
+    )
     cells = [
         (
             name(inside_panels.head_name(row)),
             name(row["role"]),
-            Entry(f"{formatting.value(row['loss'])} ± {formatting.value(2 * row['error'])}"),
+            GridCell(f"{formatting.value(row['loss'])} ± {formatting.value(2 * row['error'])}"),
             *(_share(row, pattern) for pattern in patterns),
         )
         for row in rows
@@ -173,21 +185,21 @@ def _heads(rows: Sequence[Row]) -> Grid:
     return Grid(head, tuple(cells))
 
 
-def _share(row: Row, pattern: str) -> Entry:
+def _share(row: Row, pattern: str) -> GridCell:
     if pattern not in row["shares"]:
-        return Entry(formatting.MISSING)
+        return GridCell(formatting.MISSING)
     kind = "strong" if row["role"] == pattern else ""
-    return Entry(formatting.value(row["shares"][pattern], 2), formatting.value(row["even"][pattern], 2), kind)
+    return GridCell(formatting.value(row["shares"][pattern], 2), formatting.value(row["even"][pattern], 2), kind)
 
 
 def _positions(rows: Sequence[Row], token: str) -> Grid:
     rules = list(rows[0]["rules"]) if rows else []
-    head = (Entry(""), name(token), Entry("its probability"), name("model"), *(name(rule) for rule in rules))
+    head = (GridCell(""), name(token), GridCell("its probability"), name("model"), *(name(rule) for rule in rules))
     cells = [
         (
-            Entry(str(row["place"])),
+            GridCell(str(row["place"])),
             name(row["token"]),
-            Entry(formatting.value(row["probability"])),
+            GridCell(formatting.value(row["probability"])),
             name(_likeliest(row["model"])),
             *(name(_likeliest(row["rules"][rule])) for rule in rules),
         )
@@ -198,14 +210,14 @@ def _positions(rows: Sequence[Row], token: str) -> Grid:
 
 def _snapshots(rows: Sequence[Row]) -> Grid:
     head = (
-        *(name("weights"), Entry("loss"), Entry("of test examples")),
+        *(name("weights"), GridCell("loss"), GridCell("of test examples")),
         *(name("likeliest first tokens"), name("answer")),
     )
     cells = [
         (
             name(row["when"]),
-            Entry(formatting.value(row["loss"])),
-            Entry(formatting.value(row["mean_loss"])),
+            GridCell(formatting.value(row["loss"])),
+            GridCell(formatting.value(row["mean_loss"])),
             name(_likeliest(row["first"])),
             name(row["answer"]),
         )
@@ -215,13 +227,13 @@ def _snapshots(rows: Sequence[Row]) -> Grid:
 
 
 def _parts(rows: Sequence[Row]) -> Grid:
-    head = (name("part"), Entry("weights"), Entry("their length"), Entry("length of the gradient"))
+    head = (name("part"), GridCell("weights"), GridCell("their length"), GridCell("length of the gradient"))
     cells = [
         (
             name(row["part"]),
-            Entry(formatting.count(row["parameters"])),
-            Entry(formatting.number(row["weights"])),
-            Entry(formatting.number(row["gradient"])),
+            GridCell(formatting.count(row["parameters"])),
+            GridCell(formatting.number(row["weights"])),
+            GridCell(formatting.number(row["gradient"])),
         )
         for row in rows
     ]
@@ -229,14 +241,14 @@ def _parts(rows: Sequence[Row]) -> Grid:
 
 
 def _step_rows(rows: Sequence[Row], token: str) -> Grid:
-    head = (Entry(""), name(token), name("guess"), Entry("before"), Entry("after"), name("guess after"))
+    head = (GridCell(""), name(token), name("guess"), GridCell("before"), GridCell("after"), name("guess after"))
     cells = [
         (
-            Entry(str(row["place"])),
+            GridCell(str(row["place"])),
             name(row["token"]),
             name(row["guess"]),
-            Entry(formatting.value(row["before"])),
-            Entry(formatting.value(row["after"]), kind="strong" if row["after"] > row["before"] else ""),
+            GridCell(formatting.value(row["before"])),
+            GridCell(formatting.value(row["after"]), kind="strong" if row["after"] > row["before"] else ""),
             name(row["guess_after"]),
         )
         for row in rows

@@ -70,8 +70,8 @@ def _seldom_collecting() -> Iterator[None]:
 def _unchanged(made: Path, stamp: str) -> list[Path]:
     """The files of a report that was made from what ``stamp`` stands for, the page first; none if one is missing."""
     try:
-        found = read_json(made)
-        paths = [made.parent / str(name) for name in found["files"]] if found["from"] == stamp else []
+        record = read_json(made)
+        paths = [made.parent / str(name) for name in record["files"]] if record["from"] == stamp else []
     except (ValueError, KeyError, TypeError):
         return []
     return paths if all(path.is_file() for path in paths) else []

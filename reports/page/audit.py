@@ -1,14 +1,15 @@
-"""The budget audit: what every architecture was given, against what it should have been given."""
+"""The budget audit: what every architecture got, against what it should have got."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Group
+from archbench.reports.analysis.conditions import condition
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Entry, Grid, known, name, plain, span
+from archbench.reports.page.grids import Grid, GridCell, known, name, span
 from archbench.runs.experiment.spec import HELD
 
 AXES: Final = {
@@ -30,47 +31,83 @@ _FURTHER: Final = {
     "tokens_per_second": ("tokens/s", formatting.number),
     "peak_memory_bytes": ("peak memory", formatting.memory),
 }
-_OF_RUN: Final = {
-    "seed": ("seed", formatting.count),
-    "parameters": ("parameters", formatting.count),
-    "embedding_parameters": ("embedding parameters", formatting.count),
-    "buffers": ("buffers", formatting.count),
-    "width": ("width", formatting.count),
-    "heads": ("heads", formatting.count),
-    "depth": ("depth", formatting.count),
-    "hidden": ("feed-forward width", formatting.count),
-    "steps": ("steps", formatting.count),
-    "train_tokens": ("training tokens", formatting.count),
-    "train_loss_tokens": ("tokens with loss", formatting.count),
-    "train_flops": ("training FLOPs", formatting.number),
-    "executed_flops": ("executed FLOPs", formatting.number),
-    "optimizer_flops": ("optimizer FLOPs", formatting.number),
-    "tokens_per_parameter": ("tokens a parameter", formatting.number),
-    "epochs": ("epochs", formatting.number),
-    "train_seconds": ("training time", formatting.seconds),
-    "tokens_per_second": ("tokens/s", formatting.number),
-    "peak_memory_bytes": ("peak memory", formatting.memory),
-    "learning_rate": ("learning rate", formatting.number),
-}
+_BESIDE: Final = (
+    "depth",
+    "hidden",
+    "train_loss_tokens",
+    "executed_flops",
+    "tokens_per_parameter",
+    "epochs",
+)  # on the page
 
 
-def budget(group: Group) -> Grid:
-    """What each architecture was given: the axes of the budget with their deviation, then everything else.
+def budget(groups: Sequence[Group]) -> Grid:
+    """What each architecture of these groups, one of each data set, got: the budget with deviations, then the rest.
 
     An axis that the match holds equal is checked against its target (against the first architecture where the records
     name no target); any other axis is compared with the first architecture's.
     """
-    axes = [axis for axis in AXES if known(group.runs, axis)]
-    further = {key: value for key, value in _FURTHER.items() if _is_shown(group.runs, key)}
+    axes = [axis for axis in AXES if any(known(group.runs, axis) for group in groups)]
+    further = [key for key in _BESIDE if any(_is_visible(group.runs, key) for group in groups)]
+    further += ["buffers"] if any(_is_visible(group.runs, "buffers") for group in groups) else []
+    held = [set(_held(group)) for group in groups]
+    heads = [GridCell(AXES[axis][0], "held equal" if all(axis in columns for columns in held) else "") for axis in axes]
+    heads += [GridCell(_FURTHER[key][0]) for key in further]
+    rows = [
+        (
+            name(group.dataset),
+            name(str(architecture)),
+            *(_axis(group, runs, axis, axis in _held(group)) for axis in axes),
+            *(GridCell(span(runs, key, _FURTHER[key][1])) for key in further),
+        )
+        for group in groups
+        for architecture, runs in group.runs.groupby("architecture", sort=False)
+    ]
+    return Grid((name("data set"), name("architecture"), *heads), tuple(rows))
+
+
+def budget_rows(groups: Sequence[Group]) -> list[dict[str, object]]:
+    """What each architecture of each group got, as rows of a table: least and greatest over its runs.
+
+    ``<axis>_deviation`` is the largest relative deviation of a run from the target of an axis that was held equal, and
+    ``<axis>_relative`` the mean relative to the first architecture's of one that was not.
+    """
+    return [
+        {
+            "dataset": group.dataset,
+            "condition": condition(group),
+            "architecture": architecture,
+            "runs": len(runs),
+            **_ends(runs, [*AXES, *_FURTHER]),
+            **_deviations(group, runs),
+        }
+        for group in groups
+        for architecture, runs in group.runs.groupby("architecture", sort=False)
+    ]
+
+
+def _ends(runs: pd.DataFrame, columns: Sequence[str]) -> dict[str, object]:
+    ends: dict[str, object] = {}
+    for column in (column for column in columns if known(runs, column)):
+        values = runs[column].astype(float)
+        ends |= {f"{column}_least": values.min(), f"{column}_most": values.max()}
+    return ends
+
+
+def _deviations(group: Group, runs: pd.DataFrame) -> dict[str, object]:
     held = _held(group)
-    head = [name("architecture"), *(Entry(AXES[axis][0], "held equal" if axis in held else "") for axis in axes)]
-    head += [Entry(title) for title, _ in further.values()]
-    rows = []
-    for architecture, runs in group.runs.groupby("architecture", sort=False):
-        entries = [_axis(group, runs, axis, axis in held) for axis in axes]
-        entries += [Entry(span(runs, key, form)) for key, (_, form) in further.items()]
-        rows.append((name(str(architecture)), *entries))
-    return Grid(tuple(head), tuple(rows))
+    return {
+        f"{axis}_deviation" if axis in held else f"{axis}_relative": (
+            _deviation(group, runs, axis) if axis in held else _relative(group, runs, axis)
+        )
+        for axis in AXES
+        if known(group.runs, axis)
+    }
+
+
+def _relative(group: Group, runs: pd.DataFrame, axis: str) -> float:
+    first = _reference(group, axis)
+    return float(runs[axis].astype(float).mean()) / first if first else math.nan
 
 
 def _held(group: Group) -> tuple[str, ...]:
@@ -79,16 +116,7 @@ def _held(group: Group) -> tuple[str, ...]:
     return tuple(axis if axis == "parameters" else f"train_{axis}" for axis in HELD.get(match, ()))
 
 
-def every_run(group: Group) -> Grid:
-    """A row for each run of the group."""
-    shown = {key: value for key, value in _OF_RUN.items() if _is_shown(group.runs, key)}
-    head = (name("run"), *(Entry(title) for title, _ in shown.values()), name("device"), name("status"))
-    columns = [_column(group.runs[key], form) for key, (_, form) in shown.items()]
-    texts = [[name(plain(value)) for value in group.runs[key]] for key in ("run", "device", "status")]
-    return Grid(head, tuple(zip(texts[0], *columns, *texts[1:], strict=True)))
-
-
-def _is_shown(runs: pd.DataFrame, column: str) -> bool:
+def _is_visible(runs: pd.DataFrame, column: str) -> bool:
     """Whether a column has numbers; of buffers, which hardly any architecture has, one that is not 0."""
     return known(runs, column) and (column != "buffers" or bool((runs[column] > 0).any()))
 
@@ -103,20 +131,19 @@ def off_budget(group: Group) -> list[str]:
     ]
 
 
-def _axis(group: Group, runs: pd.DataFrame, axis: str, held: bool) -> Entry:
+def _axis(group: Group, runs: pd.DataFrame, axis: str, held: bool) -> GridCell:
     _, _, tolerance, form = AXES[axis]
     if not held:
-        first = _reference(group, axis)
-        ratio = runs[axis].astype(float).mean() / first if first else math.nan
-        return Entry(
+        ratio = _relative(group, runs, axis)
+        return GridCell(
             span(runs, axis, form),
             f"{ratio:.2f}\N{MULTIPLICATION SIGN} {group.architectures[0]}" if math.isfinite(ratio) else "",
         )
     deviation = _deviation(group, runs, axis)
     if not math.isfinite(deviation):
-        return Entry(span(runs, axis, form))
+        return GridCell(span(runs, axis, form))
     mark = "✓ within" if abs(deviation) <= tolerance else "✗ beyond"
-    return Entry(span(runs, axis, form), f"{formatting.percent(deviation)} {mark} {tolerance:.0%}")
+    return GridCell(span(runs, axis, form), f"{formatting.percent(deviation)} {mark} {tolerance:.0%}")
 
 
 def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
@@ -131,7 +158,3 @@ def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
 def _reference(group: Group, axis: str) -> float:
     first = group.runs[group.runs["architecture"] == group.architectures[0]]
     return float(first[axis].astype(float).mean())
-
-
-def _column(values: "pd.Series[float]", form: Callable[[float], str]) -> list[Entry]:
-    return [Entry(form(value)) for value in values.astype("float64")]

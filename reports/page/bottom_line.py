@@ -1,4 +1,4 @@
-"""The report in a few sentences, for a reader in a hurry: what is decided, what is not, and what it cannot say."""
+"""The report in a few sentences: who wins, which pairs cannot be distinguished, and what limits both."""
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
@@ -8,172 +8,245 @@ from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.scaling import sentences
-from archbench.reports.analysis.shares import doublings
+from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
-from archbench.reports.analysis.verdicts import alike, otherwise
+from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
-UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on it is told
-MOST: Final = 3  # sentences about size or depth; the rest stands beside their figures
+UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
+MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
+FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
 def bottom_line(judged: Judged) -> list[str]:
     """Up to three sentences about the primary contrasts, else about what changes, or size and depth, do.
 
-    None where nothing was tested.
+    Empty where nothing was tested.
     """
     primary, effects = judged.tested.primary, judged.tested.effects
-    reserve = list(_reserve(judged))
-    below = {one.group.dataset for one in judged.first if one.none_above_classical}
-    if any(one.outcome != "unknown" for one in primary):
-        return [_decided(primary, below, _held(judged.first)), *_open(primary), *_grown(judged), *reserve]
-    if primary and not effects and max(one.runs for one in primary) < 2:
-        return ["Nothing is tested: it takes two seeds of an architecture to tell a difference from chance.", *reserve]
-    if any(one.outcome != "unknown" for one in effects):
-        return [_decided(effects, below, "", "of what was changed"), *_undecided(effects), *reserve]
-    climbed = [f"{one.ladder.title}: {said}" for one in judged.climbs for said in sentences(one)]
-    return [*climbed[:MOST], *reserve] if climbed else []
+    limits = list(_limits(judged))
+    if any(contrast.outcome != "unknown" for contrast in primary):
+        wins = _wins(primary, _below(judged)) if _complete(primary) else _better(primary)
+        return [_sentence(_held(judged.first), wins, primary), *_open(primary), *_grown(judged), *limits]
+    if primary and not effects and max(contrast.runs for contrast in primary) < 2:
+        return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
+    if any(contrast.outcome != "unknown" for contrast in effects):
+        return [_sentence("", _better(effects), effects), *_undecided(effects), *limits]
+    sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
+    return [*sizes[:MOST], *limits] if sizes else []
 
 
-def _grown(judged: Judged) -> Iterator[str]:
-    """Who is better at the greatest size than at the least, on which ladders, and how many are not."""
-    gained: dict[tuple[str, ...], list[str]] = {}
-    asked, rest = 0, 0
-    for climb in (one for one in judged.climbs if one.ladder.axis is SIZE):
-        ends = {
-            name: climb.move(name, climb.ladder.of(name)[-1], climb.ladder.of(name)[0])
-            for name in climb.ladder.architectures
-            if len(climb.ladder.of(name)) > 1
-        }
-        better = tuple(name for name, one in ends.items() if one.outcome == "ahead")
-        gained.setdefault(better, []).append(climb.ladder.title)
-        asked, rest = asked + len(ends), rest + len(ends) - len(better)
-    parts = [f"{listing(names)} on {listing(ladders)}" for names, ladders in gained.items() if names]
-    if asked:
-        other = f"; the other {rest} of {asked} are not, or it is not decided" if rest and parts else ""
-        who = "; ".join(parts) or "nobody, as far as is decided"
-        yield f"Better at the greatest size than at the least: {who}{other}."
-
-
-def _decided(
-    primary: Sequence[Contrast], below: Container[str], held: str, among: str = "between the declared architectures"
-) -> str:
-    """Who is ahead of whom, and on what: those that are so on the same data sets are named together.
-
-    ``below`` has the data sets on which no architecture is better than a classical method, ``held`` what is held equal.
-    """
-    ahead: dict[tuple[str, str], list[str]] = {}
-    for (winner, other), ones in _by_pair((one.better, _other(one), one) for one in primary if one.better).items():
-        ahead.setdefault((winner, f"{_on(ones)}{_kinds(ones, primary, below)}"), []).append(other)
-    equal = _by_pair((one.first, one.second, one) for one in primary if one.outcome == "equal")
-    parts = [f"{winner} ahead of {listing(others)}{where}" for (winner, where), others in ahead.items()]
-    parts += [f"{first} and {second} equal within the margin{_on(ones)}" for (first, second), ones in equal.items()]
-    sure = f" at 5%, corrected for {primary[0].family} tests" if primary[0].family > 1 else " at 5%"
-    return f"Decided{sure}{held}: {'; '.join(parts)}." if parts else f"Nothing is decided {among}{held}."
+def _below(judged: Judged) -> set[str]:
+    """The data sets on which no architecture is better than a simple baseline."""
+    return {comparison.group.dataset for comparison in judged.first if comparison.none_above_classical}
 
 
 def _held(first: Sequence[Comparison]) -> str:
     """What was held equal, where that is the same for all data sets."""
-    axes = {axis for one in first for axis in one.group.runs["match"].dropna().unique()}
-    said = [MATCHES[axis] for axis in axes if axis in MATCHES]
-    return f", {said[0]}" if len(axes) == len(said) == 1 else ""
+    axes = {axis for comparison in first for axis in comparison.group.runs["match"].dropna().unique()}
+    words = [MATCHES[axis] for axis in axes if axis in MATCHES]
+    return f"At {words[0]}" if len(axes) == len(words) == 1 else ""
 
 
-def _by_pair(found: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
+def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
+    """The outcomes after what was held equal and the level of the tests."""
+    family = contrasts[0].family
+    level = f"p < 0.05, corrected for {family} tests" if family > 1 else "p < 0.05"
+    return f"{held or 'Results'} ({level}): {outcomes}."
+
+
+def _complete(primary: Sequence[Contrast]) -> bool:
+    """Whether every pair of the named architectures is tested on each data set, so that one of them can win."""
+    for dataset in {contrast.dataset for contrast in primary}:
+        contrasts = [contrast for contrast in primary if contrast.dataset == dataset]
+        names = {name for contrast in contrasts for name in (contrast.first, contrast.second)}
+        if len(contrasts) != len(names) * (len(names) - 1) // 2:
+            return False
+    return True
+
+
+def winner(contrasts: Sequence[Contrast]) -> str:
+    """The architecture that is better in each of a data set's contrasts that name it, and is in most; else empty."""
+    names = dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second))
+    for name in names:
+        rivals = [contrast for contrast in contrasts if name in (contrast.first, contrast.second)]
+        if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
+            return name
+    return ""
+
+
+def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
+    """Who wins where; a kind of task is named where two data sets or more of it agree, and their names otherwise.
+
+    ``below`` has the data sets on which no architecture is better than a simple baseline: a win there is none at a
+    kind of task.
+    """
+    by_dataset: dict[str, list[Contrast]] = {}
+    for contrast in primary:
+        by_dataset.setdefault(contrast.dataset, []).append(contrast)
+    kinds = {dataset: contrasts[0].task for dataset, contrasts in by_dataset.items()}
+    winners = {dataset: winner(contrasts) for dataset, contrasts in by_dataset.items()}
+    places: dict[str, list[str]] = {}
+    for kind in dict.fromkeys(kinds.values()):
+        sets = [dataset for dataset in by_dataset if kinds[dataset] == kind]
+        names = {winners[dataset] for dataset in sets}
+        if len(sets) > 1 and len(names) == 1 and ("" in names or not any(dataset in below for dataset in sets)):
+            places.setdefault(names.pop(), []).append(f"at {kind} ({listing(sets)})")
+        else:
+            for dataset in sets:
+                places.setdefault(winners[dataset], []).append(f"on {dataset}")
+    named = {name for contrast in primary for name in (contrast.first, contrast.second)}
+    no_winner = "no family wins" if named <= FAMILIES else "no architecture wins"
+    parts = [f"{name} wins {listing(where)}" for name, where in places.items() if name]
+    parts += [f"{no_winner} {' or '.join(where)}" for name, where in places.items() if not name]
+    return "; ".join(parts)
+
+
+def _better(contrasts: Sequence[Contrast]) -> str:
+    """Which architecture is better than which, and on what: those with the same data sets are named together."""
+    better: dict[tuple[str, str], list[str]] = {}
+    decided = ((contrast.better, contrast.worse, contrast) for contrast in contrasts if contrast.better)
+    for (first, second), same in _by_pair(decided).items():
+        better.setdefault((first, _on(same)), []).append(second)
+    equal = _by_pair((entry.first, entry.second, entry) for entry in contrasts if entry.outcome == "equal")
+    parts = [f"{first} is better than {listing(others)}{where}" for (first, where), others in better.items()]
+    parts += [f"{first} and {second} are equal within the margin{_on(same)}" for (first, second), same in equal.items()]
+    return "; ".join(parts) or "no difference is decided"
+
+
+def _by_pair(contrasts: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
     pairs: dict[tuple[str, str], list[Contrast]] = {}
-    for first, second, one in found:
-        pairs.setdefault((first, second), []).append(one)
+    for first, second, contrast in contrasts:
+        pairs.setdefault((first, second), []).append(contrast)
     return pairs
 
 
-def _on(ones: Sequence[Contrast]) -> str:
+def _on(contrasts: Sequence[Contrast]) -> str:
     """The data sets of these; nothing where they are named with the architectures."""
-    if all(" on " in one.first for one in ones):
-        return " by less than the margin" if all(one.small for one in ones) else ""
-    return f" on {listing(f'{one.dataset} (by less than the margin)' if one.small else one.dataset for one in ones)}"
-
-
-def _kinds(ones: Sequence[Contrast], primary: Sequence[Contrast], below: Container[str]) -> str:
-    """A word about a kind takes two data sets of it, all of which agree; on none may a classical method be better."""
-    sets = {kind: {one.dataset for one in primary if one.task == kind} for kind in dict.fromkeys(o.task for o in ones)}
-    good = {one.dataset for one in ones if one.dataset not in below}
-    whole = [kind for kind, names in sets.items() if len(names) > 1 and names <= good]
-    return f", so in {listing(whole)}" if whole else ""
-
-
-def _other(one: Contrast) -> str:
-    return one.second if one.first == one.better else one.first
+    small = "by less than the margin"
+    if all(" on " in contrast.first for contrast in contrasts):
+        return f" {small}" if all(contrast.small for contrast in contrasts) else ""
+    return f" on {listing(f'{entry.dataset} ({small})' if entry.small else entry.dataset for entry in contrasts)}"
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
-    pairs: dict[str, list[str]] = {}
-    for (first, second), ones in _by_pair((one.first, one.second, one) for one in primary if not one.decided).items():
-        pairs.setdefault(_on(ones), []).append(f"{first} against {second}")
-    if pairs:
-        yield f"Not decided: {'; '.join(f'{listing(ones)}{where}' for where, ones in pairs.items())}."
+    """The pairs that are equal within the margin, and those that cannot be distinguished."""
+    for outcome, words in (("equal", "Equal within the margin"), ("open", "Cannot be distinguished")):
+        if outcome == "equal" and not _complete(primary):
+            continue
+        chosen = ((entry.first, entry.second, entry) for entry in primary if entry.outcome == outcome)
+        places: dict[str, list[tuple[str, str]]] = {}
+        for pair, contrasts in _by_pair(chosen).items():
+            places.setdefault(_on(contrasts), []).append(pair)
+        if places:
+            yield f"{words}: {'; '.join(f'{_pairs(pairs)}{where}' for where, pairs in places.items())}."
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """Pairs in words; those of several architectures with the same second, which is their default, together."""
+    firsts: dict[str, list[str]] = {}
+    for first, second in pairs:
+        firsts.setdefault(second, []).append(first)
+    return ", ".join(
+        f"{second} and each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} and {second}" for n in names)
+        for second, names in firsts.items()
+    )
 
 
 def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
-    open_ = sum(not one.decided for one in effects)
-    if open_:
-        yield f"Not decided: {open_} of {len(effects)} changes."
+    undecided = sum(not contrast.decided for contrast in effects)
+    if undecided:
+        yield f"Not decided: {undecided} of {len(effects)} changes."
 
 
-def _reserve(judged: Judged) -> Iterator[str]:
-    """What casts doubt on the verdicts."""
+def _grown(judged: Judged) -> Iterator[str]:
+    """Which architectures are better at the greatest size than at the least, in which sweeps, and how many are not."""
+    gained: dict[tuple[str, ...], list[str]] = {}
+    asked, rest = 0, 0
+    for trend in (trend for trend in judged.trends if trend.sweep.axis is SIZE):
+        ends = {
+            name: trend.move(name, trend.sweep.of(name)[-1], trend.sweep.of(name)[0])
+            for name in trend.sweep.architectures
+            if len(trend.sweep.of(name)) > 1
+        }
+        better = tuple(name for name, contrast in ends.items() if contrast.outcome == "ahead")
+        gained.setdefault(better, []).append(trend.sweep.title)
+        asked, rest = asked + len(ends), rest + len(ends) - len(better)
+    parts = [f"{listing(names)} on {listing(titles)}" for names, titles in gained.items() if names]
+    if asked:
+        other = f"; {rest} of {asked} are not, or are not decided" if rest and parts else ""
+        names_text = "; ".join(parts) or "no architecture, or not decided"
+        yield f"Better at the largest size than at the smallest: {names_text}{other}."
+
+
+def _limits(judged: Judged) -> Iterator[str]:
+    """What limits the verdicts, in one sentence."""
     first, tested = judged.first, judged.tested
-    below = [one.group.dataset for one in first if one.none_above_classical]
-    early = [one for one in first if one.early and one.scored]
     parts = []
-    wrong = list(dict.fromkeys(one.contrast.dataset for one in tested.controls if one.right is False))
-    if wrong:
-        parts.append(f"controls did not come out as they had to on {listing(wrong)}")
+    failed = list(dict.fromkeys(control.contrast.dataset for control in tested.controls if control.right is False))
+    if failed:
+        parts.append(f"controls fail on {listing(failed)}")
+    below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
-        parts.append(f"on {listing(below)} no architecture is better than a classical method")
-    decided = [one for one in tested.primary if one.decided]
-    bases = [pair for one in first for pairs in otherwise(one.group.dataset, tested).values() for pair in pairs]
-    moved = {base for base, there in bases if base.decided and not alike(base, there)}
-    if moved:
-        come = "comes" if len(moved) == 1 else "come"
-        parts.append(f"{len(moved)} of the {len(decided)} verdicts {come} out otherwise under a further condition")
-    doubled = doublings(judged)
-    if doubled:
-        done = sum(one.outcome == "equal" or one.small for one in doubled)
-        known = "is" if done < 2 else "are"
-        parts.append(f"{done or 'none'} of {len(doubled)} scores {known} known to have converged")
-    cost = _cost(first, {name for one in tested.primary for name in (one.first, one.second)})
+        parts.append(f"no architecture is better than a simple baseline on {listing(below)}")
+    parts += [*_changed(judged), *_converged(judged)]
+    cost = _cost(first, {name for contrast in tested.primary for name in (contrast.first, contrast.second)})
     if cost:
         parts.append(cost)
+    early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
     if early:
-        least = number(min(one.tokens_per_parameter for one in early))
-        parts.append(f"training was early (as few as {least} tokens per parameter), and the order may change with more")
+        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the order")
     if parts:
-        yield f"Bear in mind: {'; '.join(parts)}."
+        yield f"Limits: {'; '.join(parts)}."
 
 
-def _cost(first: Sequence[Comparison], declared: Container[str]) -> str:
-    """What training of the declared ones took beside the first architecture, where it is not about the same.
+def _changed(judged: Judged) -> Iterator[str]:
+    """How many decided primary contrasts have another outcome under a further condition."""
+    tested = judged.tested
+    decided = [contrast for contrast in tested.primary if contrast.decided]
+    pairs = [
+        pair
+        for entry in judged.first
+        for both in under_conditions(entry.group.dataset, tested).values()
+        for pair in both
+    ]
+    changed = {base for base, other in pairs if base.decided and not same_outcome(base, other)}
+    if changed:
+        yield f"{len(changed)} of {len(decided)} decided contrasts change under another condition"
 
-    Least and greatest over data sets; nothing where they are too many to be told in a sentence.
+
+def _converged(judged: Judged) -> Iterator[str]:
+    """How many scores are known to have converged."""
+    doubled = doublings(judged)
+    if doubled:
+        count = sum(map(converged, doubled))
+        yield f"{count or 'none'} of {len(doubled)} scores {'is' if count < 2 else 'are'} known to have converged"
+
+
+def _cost(first: Sequence[Comparison], named: Container[str]) -> str:
+    """Training FLOPs of the named architectures relative to the first, where they are not about the same.
+
+    Least and greatest over data sets; nothing where they are too many for a sentence.
     """
     ratios: dict[str, list[float]] = {}
     base = ""
-    for one in first:
-        flops = one.group.runs.groupby("architecture", sort=False)["train_flops"].mean().astype(float).dropna()
-        base = base or (one.group.architectures[0] if one.group.architectures else "")
+    for comparison in first:
+        runs = comparison.group.runs
+        flops = runs.groupby("architecture", sort=False)["train_flops"].mean().astype(float).dropna()
+        base = base or (comparison.group.architectures[0] if comparison.group.architectures else "")
         if base in flops and flops[base] > 0:
-            for name in dict.fromkeys(cell.architecture for cell in one.scored):
-                if name in declared and name != base and name in flops and flops[name] > 0:
+            for name in dict.fromkeys(cell.architecture for cell in comparison.scored):
+                if name in named and name != base and name in flops and flops[name] > 0:
                     ratios.setdefault(name, []).append(float(flops[name] / flops[base]))
-    said = [
-        f"{name} {_range(min(found), max(found))}"
-        for name, found in ratios.items()
-        if max(found) > UNLIKE or min(found) < 1 / UNLIKE
+    parts = [
+        f"{name} {_range(min(values), max(values))}"
+        for name, values in ratios.items()
+        if max(values) > UNLIKE or min(values) < 1 / UNLIKE
     ]
-    few = 0 < len(said) <= MOST
-    return f"training took other FLOPs than {base}'s: {listing(said)} times as many" if few else ""
+    return f"training FLOPs relative to {base}: {listing(parts)}" if 0 < len(parts) <= MOST else ""
 
 
 def _range(least: float, most: float) -> str:
-    ends = [f"{end:.2f}" for end in (least, most)]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    ends = dict.fromkeys(f"{end:.2f}" for end in (least, most))
+    return f"{'-'.join(ends)}\N{MULTIPLICATION SIGN}"

@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -12,13 +12,15 @@ from archbench.reports.analysis.comparison import CHECKPOINT, Comparison, Compar
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
-from archbench.reports.base.metrics import Metric, metric
+from archbench.reports.base.metrics import ReportedMetric, metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures.curves import BOUND_SUFFIX, MASKED_LOSS
 
+COMMIT_KEYS: Final = ("archbench_commit", "commit")
+
 
 @dataclass(frozen=True)
-class Entry:
+class GridCell:
     """A cell: its text, a second line, and how to show it (`strong`, `quiet`, `text` for what is not a number)."""
 
     text: str
@@ -30,59 +32,88 @@ class Entry:
 class Grid:
     """A table: a head, rows whose first entry names them, and what a reader has to know about it."""
 
-    head: tuple[Entry, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    head: tuple[GridCell, ...]
+    rows: tuple[tuple[GridCell, ...], ...]
     note: str = ""
 
 
-def name(text: str) -> Entry:
-    return Entry(text, kind="text")
+def name(text: str) -> GridCell:
+    return GridCell(text, kind="text")
 
 
 def headline(comparisons: Sequence[Comparison]) -> Grid:
-    """Architectures by data sets, the primary metric of each; classical references below."""
+    """Architectures by data sets, the primary metric of each; references below."""
     head = [name("architecture")]
-    head += [Entry(found.group.dataset, _joined(_measured(found.metric), _tested(found))) for found in comparisons]
-    architectures = dict.fromkeys(cell.architecture for found in comparisons for cell in found.cells)
-    references = _references(comparisons)
-    rows = [(name(row), *(_cell(found, row) for found in comparisons)) for row in architectures]
-    rows += [
-        (Entry(reference_label(row), kind="text quiet"), *(_reference(found, row) for found in comparisons))
-        for row in references
+    head += [
+        GridCell(comparison.group.dataset, _joined(_measured(comparison.metric), _tested(comparison)))
+        for comparison in comparisons
     ]
-    return Grid(tuple(head), tuple(rows))
+    architectures = dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.cells)
+    rows = [(name(row), *(_cell(comparison, row) for comparison in comparisons)) for row in architectures]
+    return Grid(tuple(head), (*rows, *_reference_rows(comparisons)))
 
 
 def every_metric(comparisons: Comparisons, group: Group) -> Grid:
     """Architectures by all metrics of one group, references below."""
-    found = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
-    head = (
-        name("architecture"),
-        *(Entry(one.metric.label, _joined(one.metric.direction, _tested(one))) for one in found),
-    )
-    references = _references(found)
-    rows = [(name(row), *(_cell(one, row) for one in found)) for row in group.architectures]
-    rows += [
-        (Entry(reference_label(row), kind="text quiet"), *(_reference(one, row) for one in found)) for row in references
+    measured = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
+    columns = [
+        GridCell(comparison.metric.label, _joined(comparison.metric.direction, _tested(comparison)))
+        for comparison in measured
     ]
-    return Grid(head, tuple(rows))
+    rows = [(name(row), *(_cell(comparison, row) for comparison in measured)) for row in group.architectures]
+    return Grid((name("architecture"), *columns), (*rows, *_reference_rows(measured)))
 
 
-def _references(comparisons: Sequence[Comparison]) -> list[str]:
-    """The references of all, checkpoints last."""
-    names = dict.fromkeys(name for found in comparisons for name in found.references)
-    return sorted(names, key=lambda name: name.startswith(CHECKPOINT))
+def scores(comparisons: Comparisons) -> list[dict[str, object]]:
+    """Every score of the report as a row of a table: each group, metric and architecture, and the references.
+
+    ``detectable_from_best`` is the minimum detectable difference from the best architecture (of the best from the
+    next), at 80% power and uncorrected; what a primary contrast detects stands in the table of contrasts.
+    """
+    return [
+        row
+        for group in comparisons.groups
+        for metric_name in comparisons.metrics(group)
+        for row in _score_rows(comparisons.compare(group, metric_name))
+    ]
 
 
-def rankings(comparisons: Sequence[Comparison]) -> Grid:
-    """The order of means under each condition."""
-    head = tuple(map(name, ("data set", "condition", "order of means, best first")))
-    rows = []
-    for found in comparisons:
-        order = sorted(found.scored, key=lambda cell: -found.metric.gain(cell.interval.mean))
-        text = " > ".join(f"{cell.architecture} {_mean(found.metric, cell.interval.mean)}" for cell in order)
-        rows.append(tuple(map(name, (found.group.dataset, condition(found.group), text))))
-    return Grid(head, tuple(rows))
+def _score_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
+    group = {"dataset": comparison.group.dataset, "condition": condition(comparison.group)}
+    group |= {"metric": comparison.metric.name}
+    for cell in comparison.cells:
+        yield {
+            **group,
+            "name": cell.architecture,
+            "kind": "architecture",
+            "mean": cell.interval.mean,
+            "lower": cell.interval.lower,
+            "upper": cell.interval.upper,
+            "seeds": len(cell.values),
+            "planned_seeds": cell.planned,
+            "detectable_from_best": comparison.detectable(cell.architecture),
+            "test_examples_least": comparison.tested[0],
+            "test_examples_most": comparison.tested[1],
+        }
+    for reference, mean in comparison.references.items():
+        count = comparison.checkpoints.get(reference, comparison.tested[0])
+        counts = {
+            "test_examples_least": count,
+            "test_examples_most": comparison.checkpoints.get(reference, comparison.tested[1]),
+        }
+        yield {**group, "name": reference, "kind": "reference", "mean": mean, **counts}
+
+
+def _reference_rows(comparisons: Sequence[Comparison]) -> list[tuple[GridCell, ...]]:
+    """A row for each reference of all, checkpoints last."""
+    names = dict.fromkeys(name for comparison in comparisons for name in comparison.references)
+    return [
+        (
+            GridCell(reference_label(row), kind="text quiet"),
+            *(_reference(comparison, row) for comparison in comparisons),
+        )
+        for row in sorted(names, key=lambda name: name.startswith(CHECKPOINT))
+    ]
 
 
 def cost(comparisons: Sequence[Comparison]) -> Grid:
@@ -92,18 +123,18 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
         "generate_tokens_per_second": ("generated tokens/s", formatting.number),
         "score_seconds": ("time to score", formatting.seconds),
     }
-    shown = {key: value for key, value in columns.items() if any(known(found.group.runs, key) for found in comparisons)}
-    head = (name("data set"), name("architecture"), *(Entry(title) for title, _ in shown.values()))
+    recorded = [key for key in columns if any(known(comparison.group.runs, key) for comparison in comparisons)]
+    head = (name("data set"), name("architecture"), *(GridCell(columns[key][0]) for key in recorded))
     rows = [
         (
-            name(title(found.group)),
+            name(title(comparison.group)),
             name(str(architecture)),
-            *(Entry(span(rows, key, form)) for key, (_, form) in shown.items()),
+            *(GridCell(span(rows, key, columns[key][1])) for key in recorded),
         )
-        for found in comparisons
-        for architecture, rows in found.group.runs.groupby("architecture", sort=False)
+        for comparison in comparisons
+        for architecture, rows in comparison.group.runs.groupby("architecture", sort=False)
     ]
-    return Grid(head, tuple(rows) if shown else ())
+    return Grid(head, tuple(rows) if recorded else ())
 
 
 def datasets(tables: Tables) -> Grid:
@@ -139,8 +170,8 @@ def _notes(value: Any) -> str:
 def environment(tables: Tables) -> Grid:
     """What the runs ran on; where runs differ, each value with the number of its runs."""
     rows = []
-    for key, found in tables["environment"].groupby("key", sort=False)["value"]:
-        counts = found.value_counts(sort=False, dropna=True)
+    for key, values in tables["environment"].groupby("key", sort=False)["value"]:
+        counts = values.value_counts(sort=False, dropna=True)
         text = (
             str(counts.index[0])
             if len(counts) == 1
@@ -187,14 +218,14 @@ def span(runs: pd.DataFrame, column: str, form: Any = formatting.number) -> str:
     return str(least) if least == greatest else f"{least} to {greatest}"
 
 
-def _measured(found: Metric) -> str:
-    return f"{found.label} {found.arrow}".strip()
+def _measured(measure: ReportedMetric) -> str:
+    return f"{measure.label} {measure.arrow}".strip()
 
 
-def _tested(found: Comparison) -> str:
+def _tested(comparison: Comparison) -> str:
     """The number of test examples behind the scores; empty where unknown."""
-    least, greatest = map(formatting.count, found.tested)
-    if not found.tested[1]:
+    least, greatest = map(formatting.count, comparison.tested)
+    if not comparison.tested[1]:
         return ""
     return f"n = {least}" if least == greatest else f"n = {least} to {greatest}"
 
@@ -203,32 +234,34 @@ def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _mean(found: Metric, value: float) -> str:
-    return formatting.value(value, found.decimals)
+def usual_seeds(comparison: Comparison) -> int:
+    """The number of seeds that most architectures have been scored with."""
+    counts = [len(cell.values) for cell in comparison.scored]
+    return max(counts, key=counts.count, default=0)
 
 
-def _cell(found: Comparison, architecture: str) -> Entry:
-    cell = next((cell for cell in found.cells if cell.architecture == architecture), None)
+def _cell(comparison: Comparison, architecture: str) -> GridCell:
+    cell = next((cell for cell in comparison.cells if cell.architecture == architecture), None)
     if cell is None:
-        return Entry("", kind="quiet")
-    seeds = f"{len(cell.values)} seed{'s' * (len(cell.values) != 1)}"
-    if len(cell.values) < cell.planned:
-        seeds = f"{len(cell.values)} of {cell.planned} seeds"
+        return GridCell("", kind="quiet")
+    count = len(cell.values)
+    seeds = "" if count == usual_seeds(comparison) else f"{count} seed{'s' * (count != 1)}"
+    if count < cell.planned:
+        seeds = f"{count} of {cell.planned} seeds"
     if not cell.values:
-        scored = found.scored and not found.metric.name.endswith((BOUND_SUFFIX, MASKED_LOSS))
-        return Entry(formatting.MISSING, seeds if scored else "", "quiet")
-    shown = found.detectable(architecture)
-    if 0 < shown <= found.metric.extent:
-        seeds = f"{seeds}, detects {formatting.value(shown, found.metric.decimals)}"
-    return Entry(formatting.interval(cell.interval, found.metric.decimals), seeds, "strong" if cell.best else "")
+        scored = comparison.scored and not comparison.metric.name.endswith((BOUND_SUFFIX, MASKED_LOSS))
+        return GridCell(formatting.MISSING, seeds if scored else "", "quiet")
+    text = formatting.interval(cell.interval, comparison.metric.decimals)
+    return GridCell(text, seeds, "strong" if cell.best else "")
 
 
-def _reference(found: Comparison, name: str) -> Entry:
-    value = found.references.get(name, math.nan)
-    count = found.checkpoints.get(name)
-    other = count is not None and (count, count) != found.tested
+def _reference(comparison: Comparison, name: str) -> GridCell:
+    score = comparison.references.get(name, math.nan)
+    count = comparison.checkpoints.get(name)
+    other = count is not None and (count, count) != comparison.tested
     below = f"n = {formatting.count(count)}" if other and count is not None else ""
-    return Entry(_mean(found.metric, value) if math.isfinite(value) else "", below, kind="quiet")
+    text = formatting.value(score, comparison.metric.decimals) if math.isfinite(score) else ""
+    return GridCell(text, below, kind="quiet")
 
 
 def _float(value: Any) -> float:
@@ -242,8 +275,21 @@ def glossary(tables: Tables, names: Iterable[str]) -> list[tuple[str, str]]:
     """What each metric says, with its signature where the runs recorded one."""
     rows = tables["environment"].dropna(subset=["key", "value"])
     terms = []
-    for found in map(metric, names):
-        signatures = rows.loc[rows["key"] == f"{found.name}_signature", "value"].unique()
+    for measure in map(metric, names):
+        signatures = rows.loc[rows["key"] == f"{measure.name}_signature", "value"].unique()
         signed = f"; signature {formatting.listing(map(str, signatures))}" if len(signatures) else ""
-        terms.append((f"{found.label} ({found.direction})", found.meaning + signed))
+        terms.append((f"{measure.label} ({measure.direction})", measure.meaning + signed))
     return terms
+
+
+def made_by(tables: Tables) -> str:
+    """The version of archbench that planned the runs, and the commits of the code that ran them where recorded."""
+    experiment = tables["experiment"].dropna(subset=["key", "value"])
+    versions = experiment.loc[experiment["key"] == "archbench", "value"].astype(str).tolist()
+    rows = pd.concat([experiment[["key", "value"]], tables["environment"][["key", "value"]].dropna()])
+    commits = rows.loc[rows["key"].isin(COMMIT_KEYS), "value"].astype(str)
+    parts = [f"archbench {versions[0] if versions else 'of unknown version'}"]
+    if len(commits):
+        short = dict.fromkeys(commit[:12] for commit in commits)
+        parts.append(f"commit{'s' * (len(short) > 1)} {formatting.listing(short)}")
+    return ", ".join(parts)

@@ -12,36 +12,35 @@ import pandas as pd
 from markupsafe import Markup
 
 from archbench.reports.analysis import scaling, shares, trials
+from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, as_is, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
-from archbench.reports.analysis.contrasts import Contrast, Contrasts, row
-from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.verdicts import across, contrast_sentence, left_out, verdict
-from archbench.reports.base import formatting
+from archbench.reports.analysis.contrasts import Contrast, row
+from archbench.reports.analysis.judgement import FEW, Judged
+from archbench.reports.analysis.verdicts import left_out, verdict
+from archbench.reports.base import declared, formatting
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.claims import claims, ledger
-from archbench.reports.claims.claims import Ruling
+from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.figures import capacity, drawing, figures
 from archbench.reports.figures.figures import Figure
 from archbench.reports.figures.palette import SHAPES, looks
 from archbench.reports.figures.svg import inline
-from archbench.reports.page import audit, grids, tested_grids
+from archbench.reports.page import audit, grids, matrix, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
-from archbench.reports.page.samples import Samples, samples
+from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.runs.base.store import write_text
 
-MOST_ROWS: Final = 150  # of exploratory contrasts
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A foldable part of a section: what it is about, its table, and what stands beside it."""
+class TitledGrid:
+    """A foldable table: what it is about, and what it holds."""
 
     title: str
     grid: Grid
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,38 +52,58 @@ class Drawn:
 
 
 def write(judged: Judged, folder: Path) -> list[Path]:
-    """Write the page and its figures into `folder`; return the paths, the page first."""
+    """Write the page, its figures and its tables into `folder`; return the paths, the page first."""
     drawn = figures.figures(judged)
     paths = [path for figure in drawn for path in figures.write(figure, folder)]
-    ruled = claims.rulings(judged)
-    paths += write_tested(judged, ruled, folder)
+    verdicts = claims.claim_verdicts(judged)
+    paths += write_tables(judged, verdicts, folder)
     page = folder / "index.html"
-    write_text(page, render(judged, drawn, ruled))
+    write_text(page, render(judged, drawn, verdicts))
     return [page, *paths]
 
 
-def write_tested(judged: Judged, ruled: Sequence[Ruling], folder: Path) -> list[Path]:
-    """What was tested as CSV, in full precision."""
-    tested = judged.tested
-    roles: list[tuple[str, Sequence[Contrast]]] = [("primary", tested.primary), ("exploratory", tested.exploratory)]
-    roles.append(("control", [one.contrast for one in tested.controls]))
-    roles.append(("effect", tested.effects))
-    roles.append(("factor", [one.contrast for one in tested.factors]))
-    roles.append(("doubling", shares.doublings(judged)))
-    for each in judged.climbs:
-        roles += [(each.ladder.axis.name, each.moves), (f"{each.ladder.axis.name}, order", each.orders)]
-    roles += [(f"claim {one.claim.name}", one.contrasts) for one in ruled]
-    rows = [{"role": role, **row(one)} for role, found in roles for one in found]
-    if not rows:
-        return []
+def write_tables(judged: Judged, verdicts: Sequence[ClaimVerdict], folder: Path) -> list[Path]:
+    """What the page shows a part of, as CSV in full precision: tests, scores, budgets, claims; and the experiment."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_csv(pd.DataFrame(rows), folder / "contrasts.csv")
-    return [folder / "contrasts.csv"]
+    comparisons = judged.comparisons
+    rows = {
+        "contrasts": [
+            {"role": role, **row(contrast)} for role, contrasts in roles(judged, verdicts) for contrast in contrasts
+        ],
+        "scores": grids.scores(comparisons),
+        "budget": audit.budget_rows([*comparisons.groups, *_others(comparisons.tables)]),
+        "claims": tested_grids.claim_rows(verdicts),
+    }
+    paths = [folder / f"{name}.csv" for name, entries in rows.items() if entries]
+    for path in paths:
+        write_csv(pd.DataFrame(rows[path.stem]), path)
+    specification = _experiment(comparisons.tables["experiment"]).get("specification")
+    if specification:
+        write_text(folder / "experiment.json", specification)
+        paths.append(folder / "experiment.json")
+    return paths
 
 
-def render(judged: Judged, drawn: Sequence[Figure], ruled: Sequence[Ruling] | None = None) -> str:
-    """The page as HTML; claims are judged here unless ``ruled`` has them."""
-    return html("page.html", drawn, **_context(judged, claims.rulings(judged) if ruled is None else ruled))
+def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, Sequence[Contrast]]]:
+    """Everything that was tested, by the family of tests or the question that it belongs to."""
+    tested = judged.tested
+    by_role: list[tuple[str, Sequence[Contrast]]] = [
+        ("primary", tested.primary),
+        ("exploratory", tested.exploratory),
+        ("control", [control.contrast for control in tested.controls]),
+        ("effect", tested.effects),
+        ("factor", [factor.contrast for factor in tested.factors]),
+        ("doubling", shares.doublings(judged)),
+    ]
+    for trend in judged.trends:
+        axis = trend.sweep.axis.name
+        by_role += [(axis, trend.moves), (f"{axis}, order", trend.orders)]
+    return by_role + [(f"claim {entry.claim.name}", entry.contrasts) for entry in verdicts]
+
+
+def render(judged: Judged, drawn: Sequence[Figure], verdicts: Sequence[ClaimVerdict] | None = None) -> str:
+    """The page as HTML; claims are judged here unless ``verdicts`` has them."""
+    return html("page.html", drawn, **_context(judged, claims.claim_verdicts(judged) if verdicts is None else verdicts))
 
 
 def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
@@ -99,98 +118,152 @@ def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    shown = {figure.name: _drawn(figure) for figure in drawn}
-    return environment.get_template(template).render(style=Markup(style), style_digest=digest, figures=shown, **context)
+    by_name = {figure.name: _drawn(figure) for figure in drawn}
+    return environment.get_template(template).render(
+        style=Markup(style), style_digest=digest, figures=by_name, **context
+    )
 
 
-def _context(judged: Judged, ruled: Sequence[Ruling]) -> dict[str, Any]:
-    comparisons, first, further, tested = judged.comparisons, judged.first, judged.further, judged.tested
-    tables, groups = comparisons.tables, comparisons.groups
-    tried, doubled = trials.trials(tables), shares.doublings(judged)
+def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
+    tables = judged.comparisons.tables
     experiment = _experiment(tables["experiment"])
-    several = dict.fromkeys(comparison.group.dataset for comparison in further)
-    metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
     return {
         "experiment": experiment,
         "title": experiment.get("name") or "archbench",
-        "lede": lede(tables),
+        "made_by": grids.made_by(tables),
         "status": " ".join([_status(tables["runs"]), *left_out(tables)]),
+        "lede": lede(tables),
         "bottom_line": bottom_line(judged),
+        "looks": _key(tables["runs"]),
+        **_findings(judged),
+        **_tests(judged, verdicts),
+        **_claims(verdicts, experiment),
+        **_methods(judged),
+    }
+
+
+def _findings(judged: Judged) -> dict[str, Any]:
+    """Who wins, the scores, and what conditions, budget, size and depth change."""
+    first, tested, tables = judged.first, judged.tested, judged.comparisons.tables
+    doubled = shares.doublings(judged)
+    return {
+        "matrix": matrix.matrix(judged),
+        "baselines": any(matrix.behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
-        "effects": [
-            (name, [contrast_sentence(one) for one in tested.effects if one.dataset == name])
-            for name in dict.fromkeys(one.dataset for one in tested.effects)
-        ],
-        "effects_tested": tested_grids.contrasts(tested.effects),
-        "tests": _tests(tested),
-        "primary": bool(tested.primary),
-        "controls_on": _controlled(judged),
-        "controls": tested_grids.controls(tested.controls),
-        "controls_right": all(control.right is not False for control in tested.controls),
-        "claims": tested_grids.claims([one for one in ruled if one.verdict not in claims.UNTESTED]),
-        "claims_elsewhere": tested_grids.claims([one for one in ruled if one.verdict in claims.UNTESTED]),
-        "ledger_known": bool(experiment.get("ledger")),
-        "ledger": ledger.standing(experiment.get("ledger") or ""),
+        "headline": grids.headline(first),
+        "seeds": _seeds(first),
+        "effects": tested_grids.contrasts(tested.effects),
         "sensitivity": tested_grids.sensitivity(tested),
-        "factors": tested_grids.factors(tested),
+        "conditions": [grids.title(comparison.group) for comparison in judged.further],
         "doublings": [
-            (name, [shares.sentence(each) for each in doubled if each.dataset == name])
-            for name in dict.fromkeys(each.dataset for each in doubled)
+            (name, [shares.sentence(contrast) for contrast in doubled if contrast.dataset == name])
+            for name in dict.fromkeys(contrast.dataset for contrast in doubled)
         ],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
-        "climbs": [(each.ladder.axis.name, each.ladder.title, scaling.sentences(each)) for each in judged.climbs],
-        "tuning": tested_grids.tuning(tried),
-        "tuning_cost": tested_grids.costs(trials.costs(tables)),
-        "headline": grids.headline(first),
-        "rankings": grids.rankings([one for one in judged.headlines if one.group.dataset in several]),
-        "across": [sentence for one in first if one.group.dataset in several for sentence in across(one, tested)],
-        "metrics": [Part(grids.title(group), grids.every_metric(comparisons, group)) for group in groups],
-        "budgets": [Part(grids.title(group), audit.budget(group), _budget_note(group)) for group in groups],
-        "runs": [Part(grids.title(group), audit.every_run(group)) for group in [*groups, *_others(tables)]],
+        "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
+    }
+
+
+def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
+    """The primary family, what else was tested, and what several families judge differently."""
+    tested = judged.tested
+    families = [(_family(role), contrasts) for role, contrasts in roles(judged, verdicts) if role != "exploratory"]
+    return {
+        "primary": tested_grids.contrasts(tested.primary),
+        "declared": _declaration(judged),
+        "exploratory": sum(contrast.outcome != "unknown" for contrast in tested.exploratory),
+        "disagreements": [entry.sentence for entry in disagreements(families)],
+        "controls": tested_grids.controls(tested.controls),
+        "controls_right": all(control.right is not False for control in tested.controls),
+        "controls_on": _controlled(judged),
+        "factors": tested_grids.factors(tested),
+    }
+
+
+def _family(role: str) -> str:
+    """A role of contrasts in words."""
+    words = {"primary": "primary contrast", "factor": "single change", "doubling": "doubling of the budget"}
+    return words.get(role) or (f"evidence for the {role}" if role.startswith("claim ") else role)
+
+
+def _declaration(judged: Judged) -> str:
+    """Where the primary contrasts come from: the experiment lists them, or none of those that it lists applies."""
+    pairs = set(declared.stated(judged.comparisons.tables)[0])
+    chosen = {(contrast.first, contrast.second) for contrast in judged.tested.primary}
+    if chosen <= pairs:
+        return "The experiment lists these pairs."
+    rule = f"every pair of up to {FEW} architectures, or the first architecture and each other"
+    if chosen & pairs:
+        return f"The experiment lists these pairs; on data sets without a listed pair: {rule}."
+    return f"The experiment lists no pair of these architectures; the default applies: {rule}."
+
+
+def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dict[str, Any]:
+    tested = [entry for entry in verdicts if entry.verdict not in claims.UNTESTED]
+    return {
+        "claims": tested_grids.claims(tested),
+        "claims_elsewhere": tested_grids.untested_claims([entry for entry in verdicts if entry not in tested]),
+        "ledger_known": bool(experiment.get("ledger")),
+        "ledger": ledger.standing(experiment.get("ledger") or ""),
+    }
+
+
+def _methods(judged: Judged) -> dict[str, Any]:
+    """What was measured and how: metrics, budgets, tuning, data, environment."""
+    comparisons, first = judged.comparisons, judged.first
+    tables, groups = comparisons.tables, comparisons.groups
+    metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
+    missed = [f"{name} on {grids.title(group)}" for group in groups for name in audit.off_budget(group)]
+    return {
+        "metrics": [
+            TitledGrid(comparison.group.dataset, grids.every_metric(comparisons, comparison.group))
+            for comparison in first
+        ],
+        "budget": audit.budget([comparison.group for comparison in first]),
+        "budget_missed": formatting.listing(missed),
+        "tuning": tested_grids.tuning(trials.trials(tables)),
+        "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "failures": grids.failures(tables),
         "datasets": grids.datasets(tables),
         "environment": grids.environment(tables),
         "glossary": grids.glossary(tables, metrics),
-        "looks": _key(tables["runs"]),
         "architectures": _architectures(tables["runs"]),
         "checkpoints": bool(as_is(tables["runs"]).any()),
     }
+
+
+def _seeds(comparisons: Sequence[Comparison]) -> str:
+    """The usual number of seeds of a score, least to greatest over data sets."""
+    counts = [grids.usual_seeds(comparison) for comparison in comparisons if comparison.scored]
+    if not counts:
+        return ""
+    ends = dict.fromkeys((min(counts), max(counts)))
+    return f"{' to '.join(map(str, ends))} seed{'s' * (max(counts) != 1)}"
 
 
 def _others(tables: Tables) -> list[Group]:
     """The runs beside those that are compared, by data set and what they are for."""
     words = {"share": "parts of the budget", "control": "controls", "trial": "trials"}
     return [
-        Group(str(dataset), "", {"condition": said}, runs)
-        for role, said in words.items()
+        Group(str(dataset), "", {"condition": condition}, runs)
+        for role, condition in words.items()
         for dataset, runs in placed(tables, role).groupby("dataset", sort=False)
     ]
 
 
 def _stored(judged: Judged) -> dict[str, list[capacity.Stored]]:
     """What was stored of each data set that measures it."""
-    found = capacity.stored(judged)
-    return {name: [one for one in found if one.dataset == name] for name in dict.fromkeys(one.dataset for one in found)}
+    stored = capacity.stored(judged)
+    datasets = dict.fromkeys(point.dataset for point in stored)
+    return {name: [point for point in stored if point.dataset == name] for name in datasets}
 
 
 def _controlled(judged: Judged) -> str:
     """On how many of the data sets there are controls, where not on all."""
-    controlled = {one.contrast.dataset for one in judged.tested.controls}
+    controlled = {control.contrast.dataset for control in judged.tested.controls}
     return f"{len(controlled)} of {len(judged.first)}" if len(controlled) < len(judged.first) else ""
-
-
-def _tests(tested: Contrasts) -> list[Part]:
-    """The primary family and the rest, as far as something was tested."""
-    rest = [one for one in tested.exploratory if one.outcome != "unknown"]
-    parts = []
-    if tested.primary:
-        parts.append(Part("Primary contrasts", tested_grids.contrasts(tested.primary)))
-    if rest:
-        further = f"{len(rest) - MOST_ROWS} more stand in contrasts.csv." if len(rest) > MOST_ROWS else ""
-        parts.append(Part("Exploratory contrasts, not corrected", tested_grids.contrasts(rest[:MOST_ROWS]), further))
-    return parts
 
 
 def lede(tables: Tables) -> str:
@@ -201,13 +274,11 @@ def lede(tables: Tables) -> str:
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
         several = len(checkpoints) > 1
-        which = f"{len(checkpoints)} checkpoint{'s' * several} ({formatting.listing(checkpoints)})"
-        how = (
-            "were scored as they are, with their own tokenizers"
-            if several
-            else "was scored as it is, with its own tokenizer"
+        which = f"{len(checkpoints)} pretrained checkpoint{'s' * several} ({formatting.listing(checkpoints)})"
+        sentences.append(
+            f"{which} {'were' if several else 'was'} scored without training, with {'their' if several else 'its'} own "
+            "tokenizer: under another budget, and not part of the comparison."
         )
-        sentences.append(f"{which} {how} and without training: they had another budget, and no part in who leads.")
     return " ".join(sentences) or "No run has been recorded yet."
 
 
@@ -216,15 +287,10 @@ def _trained(runs: pd.DataFrame) -> str:
     kinds = formatting.listing(sorted(runs["task"].dropna().unique()))
     seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
     times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
-    compared = (
-        f"{len(names)} architectures ({formatting.listing(names)})"
-        if len(names) > 1
-        else f"One architecture ({names[0]})"
-    )
-    were = "were" if len(names) > 1 else "was"
+    compared = f"{len(names)} architecture{'s' * (len(names) > 1)} ({formatting.listing(names)})"
     return (
-        f"{compared} {were} trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}), "
-        f"{times} seed{'s' if seeds.max() > 1 else ''} each, and scored on the test split."
+        f"{compared}, trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with {times} "
+        f"seed{'s' if seeds.max() > 1 else ''} each and scored on the test split."
     )
 
 
@@ -232,7 +298,7 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     sentences = []
     matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
     if matches:
-        sizes = {"target_parameters": "parameters outside the embeddings", "target_tokens": "training tokens"}
+        sizes = {"target_parameters": "non-embedding parameters", "target_tokens": "training tokens"}
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
         sentences.append(f"Budget: {'; also '.join(matches)}{f' ({formatting.listing(aims)})' if aims else ''}.")
     if "supervision" in runs:
@@ -248,20 +314,20 @@ def _status(runs: pd.DataFrame) -> str:
     return f"{done}; {formatting.listing(others)}." if others else f"{done}."
 
 
-def _budget_note(group: Group) -> str:
-    missed = audit.off_budget(group)
-    return f"Beyond the tolerance: {formatting.listing(missed)}." if missed else ""
-
-
-def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, Samples]]:
-    found = ((one.group.dataset, samples(tables["predictions"], one.group)) for one in comparisons)
-    return [(title, shown) for title, shown in found if shown.examples]
+def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, AnsweredExamples]]:
+    scores, shown = tables["scores"], []
+    labelled = set(scores.loc[(scores["metric"] == "accuracy").fillna(False), "run"])
+    for group in (comparison.group for comparison in comparisons):
+        one_answer = declared.one_answer(tables, group.dataset)
+        labels = not labelled.isdisjoint(group.runs["run"])
+        shown.append((group.dataset, samples(tables["predictions"], group, one_answer, labels)))
+    return [(title, answered) for title, answered in shown if answered.examples]
 
 
 def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """The colour and the path of the marker of each architecture."""
-    found = looks([str(name) for name in runs["architecture"].dropna()])
-    return {name: (look.colour, SHAPES[look.marker]) for name, look in found.items()}
+    by_name = looks([str(name) for name in runs["architecture"].dropna()])
+    return {name: (look.colour, SHAPES[look.marker]) for name, look in by_name.items()}
 
 
 def _architectures(runs: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import pandas as pd
 from archbench.reports.analysis.contributions import right
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import RECORDED
+from archbench.reports.base.metrics import recorded
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
 from archbench.runs.base import store
@@ -24,29 +24,29 @@ def publish(root: Path, folder: Path) -> list[Path]:
     speak of seeds alone.
     """
     check(root, folder)
-    found = without_texts(tables.read(root / "tables"))
-    written = tables.write({name: frame for name, frame in found.items() if name not in LARGE}, folder / "tables")
+    published = without_texts(tables.read(root / "tables"))
+    written = tables.write({name: frame for name, frame in published.items() if name not in LARGE}, folder / "tables")
     for name in LARGE:
-        written.append(tables.write_parquet(found[name], folder / "tables" / f"{name}.parquet"))
+        written.append(tables.write_parquet(published[name], folder / "tables" / f"{name}.parquet"))
     return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
 
 
 def check(root: Path, folder: Path) -> None:
     """Raises `ValueError` or `OSError` where nothing can be published into `folder`; leaves nothing there."""
-    place, own = folder.resolve(), root.resolve()
-    if place == own or (folder / "experiment.json").exists():
+    place, source = folder.resolve(), root.resolve()
+    if place == source or (folder / "experiment.json").exists():
         raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
-    if own in place.parents:
+    if source in place.parents:
         raise ValueError(f"--publish: {folder} is inside the folder of the comparison; name one outside of it")
     store.check_writable(folder)
 
 
-def without_texts(found: Tables) -> Tables:
+def without_texts(tables: Tables) -> Tables:
     """The tables with numbers in place of the texts of `predictions`."""
-    rows = found["predictions"]
+    rows = tables["predictions"]
     sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    own = [name for name in RECORDED if name in rows]
-    return {**found, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}
+    own = [name for name in recorded() if name in rows]
+    return {**tables, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}

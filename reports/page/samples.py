@@ -10,50 +10,60 @@ from archbench.reports.analysis.contributions import right
 
 EXAMPLES: Final = 5
 LONGEST: Final = 500
-MARKED: Final = ("classification", "translation")
+EXACT: Final = "exact match"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one architecture answered; `mark` says right or wrong where the task has one right answer."""
+class MarkedAnswer:
+    """What one architecture answered; `mark` is how good it is, in a word or by a metric, and `good` how to show it.
+
+    A label is right or wrong. A translation is an exact match of its reference, or has a chrF: another translation than
+    the reference may be correct.
+    """
 
     architecture: str
     text: str
-    mark: str
+    mark: str = ""
+    good: bool | None = None
 
 
 @dataclass(frozen=True)
-class Sample:
+class AnsweredExample:
     """One test example with the answers to it."""
 
     source: str
     reference: str
-    answers: tuple[Answer, ...]
+    answers: tuple[MarkedAnswer, ...]
 
 
 @dataclass(frozen=True)
-class Samples:
+class AnsweredExamples:
     """The first answered test examples of a group; every architecture answers with its first finished seed."""
 
     seeds: str
-    examples: tuple[Sample, ...]
+    examples: tuple[AnsweredExample, ...]
 
 
-def samples(predictions: pd.DataFrame, group: Group) -> Samples:
-    """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content."""
+def samples(
+    predictions: pd.DataFrame, group: Group, one_answer: bool = False, labels: bool = False
+) -> AnsweredExamples:
+    """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content.
+
+    `one_answer`: there is one right answer, so that each is marked; `labels`: an answer is a label.
+    """
     chosen = _first_runs(group, set(predictions["run"].unique()))
     rows = predictions[predictions["run"].isin(list(chosen.values())) & predictions["answer"].notna()]
-    rows = rows.assign(right=right(rows) if group.task in MARKED else None)
+    rows = rows.assign(right=right(rows) if one_answer else None)
     by_run = {
         run: part.drop_duplicates("example").set_index("example") for run, part in rows.groupby("run", sort=False)
     }
-    shared = _shared(list(by_run.values()))
     examples = tuple(
-        _sample(example, {name: by_run[run] for name, run in chosen.items() if run in by_run}) for example in shared
+        _example(example, {name: by_run[run] for name, run in chosen.items() if run in by_run}, labels)
+        for example in _shared(list(by_run.values()))
     )
     runs = group.runs.set_index("run")
     seeds = sorted({str(seed) for seed in runs.loc[list(chosen.values()), "seed"].dropna()})
-    return Samples(", ".join(seeds), examples)
+    return AnsweredExamples(", ".join(seeds), examples)
 
 
 def _first_runs(group: Group, answered: set[str]) -> dict[str, str]:
@@ -72,19 +82,30 @@ def _shared(parts: list[pd.DataFrame]) -> list[Any]:
     return sorted(index)[:EXAMPLES]
 
 
-def _sample(example: Any, by_architecture: dict[str, pd.DataFrame]) -> Sample:
+def _example(example: Any, by_architecture: dict[str, pd.DataFrame], labels: bool) -> AnsweredExample:
     first = next(iter(by_architecture.values())).loc[example]
-    answers = tuple(
-        Answer(name, _cut(rows.loc[example, "answer"]), _mark(rows.loc[example, "right"]))
-        for name, rows in by_architecture.items()
-    )
-    return Sample(_cut(first["source"]), _cut(first["reference"]), answers)
+    answers = tuple(_marked(name, rows.loc[example], labels) for name, rows in by_architecture.items())
+    return AnsweredExample(_cut(first["source"]), _cut(first["reference"]), answers)
 
 
-def _mark(found: Any) -> str:
-    return "" if pd.isna(found) else "right" if found else "wrong"
+def _marked(architecture: str, row: "pd.Series[Any]", labels: bool) -> MarkedAnswer:
+    text, matches = _cut(row["answer"]), row["right"]
+    if pd.isna(matches):
+        return MarkedAnswer(architecture, text)
+    if labels:
+        return MarkedAnswer(architecture, text, "right" if matches else "wrong", bool(matches))
+    if matches:
+        return MarkedAnswer(architecture, text, EXACT, True)
+    return MarkedAnswer(architecture, text, f"chrF {_chrf(str(row['answer']), str(row['reference'])):.0f}")
+
+
+def _chrf(answer: str, reference: str) -> float:
+    """The chrF of one sentence, 0 to 100."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    return float(CHRF().sentence_score(answer, [reference]).score)
 
 
 def _cut(text: Any) -> str:
-    shown = "" if pd.isna(text) else str(text)
-    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "…"
+    visible = "" if pd.isna(text) else str(text)
+    return visible if len(visible) <= LONGEST else visible[:LONGEST] + "…"

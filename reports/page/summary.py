@@ -1,6 +1,9 @@
 """The headline for the terminal: architectures by data set, and a sentence for each data set."""
 
+from collections.abc import Iterator
+
 from archbench.reports.analysis import scaling, trials
+from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.verdicts import cautions, contrast_sentence, left_out, verdict
 from archbench.reports.page import grids, tested_grids
@@ -9,8 +12,8 @@ from archbench.reports.page import grids, tested_grids
 def text(judged: Judged) -> list[list[str]]:
     """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
     grid = grids.headline(judged.first)
-    head = [f"{entry.text} ({entry.below})" if entry.below else entry.text for entry in grid.head]
-    return [head, *([_plain(entry) for entry in row] for row in grid.rows)]
+    head = [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in grid.head]
+    return [head, *([_plain(cell) for cell in row] for row in grid.rows)]
 
 
 def sentences(judged: Judged) -> list[str]:
@@ -18,19 +21,27 @@ def sentences(judged: Judged) -> list[str]:
 
     What size and depth do follows, where conditions differ in them.
     """
-    found = []
-    for one in judged.first:
-        primary = judged.tested.of(one.group.dataset)
-        said = verdict(one, primary)
-        told = [pair.outcome == "open" or (pair.outcome == "unknown" and bool(pair.diverged)) for pair in primary]
-        still = [line for line, tell in zip(said.contrasts, told, strict=True) if tell]
-        found.append(" ".join([f"{one.group.dataset}: {said.sentence}", *still, *cautions(one)]))
+    lines = [_sentences(judged, comparison) for comparison in judged.first]
     if not judged.tested.primary:
-        found += [contrast_sentence(one) for one in judged.tested.effects]
-    found += [f"{one.ladder.title}: {said}" for one in judged.climbs for said in scaling.sentences(one)]
-    cost = tested_grids.costs(trials.costs(judged.comparisons.tables))
-    return [*found, *([f"tuning: {cost}"] if cost else []), *left_out(judged.comparisons.tables)]
+        lines += map(contrast_sentence, judged.tested.effects)
+    lines += [f"{trend.sweep.title}: {line}" for trend in judged.trends for line in scaling.sentences(trend)]
+    tables = judged.comparisons.tables
+    cost = tested_grids.costs(trials.costs(tables))
+    return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 
 
-def _plain(entry: grids.Entry) -> str:
-    return f"{entry.text} *" if entry.kind == "strong" else entry.text
+def _sentences(judged: Judged, comparison: Comparison) -> str:
+    """The verdict on one data set, the primary contrasts that are not decided, and the cautions."""
+    dataset = comparison.group.dataset
+    outcome = verdict(comparison, judged.tested.of(dataset))
+    return " ".join([f"{dataset}: {outcome.sentence}", *_undecided(judged, dataset), *cautions(comparison)])
+
+
+def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
+    for contrast in judged.tested.of(dataset):
+        if contrast.outcome == "open" or (contrast.outcome == "unknown" and contrast.diverged):
+            yield contrast_sentence(contrast)
+
+
+def _plain(cell: grids.GridCell) -> str:
+    return f"{cell.text} *" if cell.kind == "strong" else cell.text

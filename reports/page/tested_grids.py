@@ -6,179 +6,240 @@ from typing import Final
 
 from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.trials import Cost, Trial
+from archbench.reports.analysis.verdicts import minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
-from archbench.reports.claims.claims import Ruling
-from archbench.reports.page.grids import Entry, Grid, name
+from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.page.grids import Grid, GridCell, name
 
 WORDS: Final = {
     "equal": "equal within the margin",
     "open": "not decided",
     "unknown": "not tested",
 }
+DETECTABLE: Final = GridCell("detectable", "minimum difference")
+CONTRASTS_HEAD: Final = (
+    name("data set"),
+    name("contrast"),
+    GridCell("difference"),
+    GridCell("p"),
+    GridCell("margin"),
+    name("outcome"),
+    DETECTABLE,
+    GridCell("seeds"),
+    GridCell("to decide", "seeds each"),
+)
 
 
-def contrasts(found: Sequence[Contrast]) -> Grid:
-    """A row for each contrast: what was seen, what is decided, what could have been found."""
-    head = ("data set", "contrast", "difference", "p", "margin", "outcome", "detectable", "seeds", "seeds to decide")
-    several = any(one.condition for one in found)
-    rows = []
-    for one in found:
-        rows.append(
-            (
-                name(one.dataset),
-                *([name(one.condition)] if several else []),
-                _pair(one.first, one.second),
-                Entry(_difference(one), metric(one.metric).label),
-                Entry(formatting.p(one.p)),
-                Entry(f"{one.margin:g}" if math.isfinite(one.margin) else formatting.MISSING),
-                name(outcome(one)),
-                _detectable(one),
-                Entry(str(one.runs)),
-                Entry(_seeds(one)),
-            )
-        )
-    heads = [*head[:1], *(["condition"] if several else []), *head[1:]]
-    return Grid(tuple(map(name, heads)), tuple(rows))
-
-
-def outcome(one: Contrast) -> str:
-    """An outcome in a few words."""
-    words = f"{one.better} ahead" if one.better else WORDS[one.outcome]
-    if one.outcome == "unknown" and one.diverged:
-        return "diverged"
-    return f"{words}, by less than the margin" if one.small else words
-
-
-def controls(found: Sequence[Control]) -> Grid:
-    """What had to come out, and what did."""
-    head = ("data set", "control", "has to be", "difference", "p", "detectable", "came out", "")
-    wanted = {"same": "not told apart", "ahead": "told apart"}
+def contrasts(tested: Sequence[Contrast]) -> Grid:
+    """A row for each contrast: what was seen, what is decided, what could have been detected."""
+    several = any(contrast.condition for contrast in tested)
     rows = [
         (
-            name(one.contrast.dataset),
-            _pair(one.contrast.first, one.contrast.second),
-            name(wanted[one.expected]),
-            Entry(_difference(one.contrast)),
-            Entry(formatting.p(one.contrast.p)),
-            _detectable(one.contrast),
-            name(outcome(one.contrast)),
-            name({True: "✓ right", False: "✗ wrong", None: ""}[one.right]),
+            name(contrast.dataset),
+            *([name(contrast.condition)] if several else []),
+            _pair(contrast.first, contrast.second),
+            GridCell(_difference(contrast), metric(contrast.metric).label),
+            GridCell(formatting.p(contrast.p)),
+            GridCell(f"{contrast.margin:g}" if math.isfinite(contrast.margin) else formatting.MISSING),
+            _outcome(contrast),
+            GridCell(minimum_detectable(contrast)),
+            GridCell(str(contrast.runs)),
+            _seeds(contrast),
         )
-        for one in found
+        for contrast in tested
     ]
-    return Grid(tuple(map(name, head)), tuple(rows))
+    return Grid((*CONTRASTS_HEAD[:1], *([name("condition")] if several else []), *CONTRASTS_HEAD[1:]), tuple(rows))
 
 
-def _detectable(one: Contrast) -> Entry:
-    """The difference that would have been found four times in five."""
-    found = metric(one.metric)
-    if one.detectable > found.extent:
-        return Entry(f"> {found.extent:g}")
-    return Entry(formatting.value(one.detectable, formatting.decimals(one.difference, found.decimals)))
+def outcome(contrast: Contrast) -> str:
+    """An outcome in a few words."""
+    if contrast.outcome == "unknown" and contrast.diverged:
+        return "diverged"
+    words = f"{contrast.better} better" if contrast.better else WORDS[contrast.outcome]
+    return f"{words}, by less than the margin" if contrast.small else words
 
 
-def factors(found: Contrasts) -> Grid:
+def _outcome(contrast: Contrast) -> GridCell:
+    """An outcome; below it why an interval that excludes 0 decides nothing."""
+    return GridCell(outcome(contrast), uncorrected(contrast).removeprefix("; the "), "text")
+
+
+def controls(tested: Sequence[Control]) -> Grid:
+    """The expected outcome of each control, and the outcome."""
+    before = ("data set", "control", "expected", "difference", "p")
+    head = (*map(name, before), DETECTABLE, name("outcome"), name(""))
+    expected = {"same": "no difference", "ahead": "a difference"}
+    rows = [
+        (
+            name(control.contrast.dataset),
+            _pair(control.contrast.first, control.contrast.second),
+            name(expected[control.expected]),
+            GridCell(_difference(control.contrast)),
+            GridCell(formatting.p(control.contrast.p)),
+            GridCell(minimum_detectable(control.contrast)),
+            _outcome(control.contrast),
+            name({True: "✓ as expected", False: "✗ not as expected", None: ""}[control.right]),
+        )
+        for control in tested
+    ]
+    return Grid(head, tuple(rows))
+
+
+def factors(tested: Contrasts) -> Grid:
     """Pairs that differ in one thing."""
     head = ("what changes", "data set", "contrast", "difference", "outcome")
+    changes = [factor.changes for factor in tested.factors]
     rows = [
         (
-            name(one.changes),
-            name(one.contrast.dataset),
-            _pair(one.contrast.first, one.contrast.second),
-            Entry(_difference(one.contrast), metric(one.contrast.metric).label),
-            name(outcome(one.contrast)),
+            name(factor.changes),
+            name(factor.contrast.dataset),
+            _pair(factor.contrast.first, factor.contrast.second),
+            GridCell(_difference(factor.contrast), metric(factor.contrast.metric).label),
+            name(outcome(factor.contrast)),
         )
-        for one in sorted(found.factors, key=lambda one: [each.changes for each in found.factors].index(one.changes))
+        for factor in sorted(tested.factors, key=lambda factor: changes.index(factor.changes))
     ]
     return Grid(tuple(map(name, head)), tuple(rows))
 
 
-def sensitivity(found: Contrasts) -> Grid:
-    """The primary pairs under every condition, side by side."""
-    pairs = list(dict.fromkeys((one.first, one.second) for one in found.primary))
-    ones = [*found.primary, *(one for one in found.exploratory if one.condition)]
-    places = list(dict.fromkeys((one.dataset, one.condition) for one in ones))
-    datasets = [dataset for dataset, said in places if said]
+def sensitivity(tested: Contrasts) -> Grid:
+    """The primary pairs under every condition, side by side; an outcome that changes is marked."""
+    pairs = list(dict.fromkeys((contrast.first, contrast.second) for contrast in tested.primary))
+    contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
+    places = list(dict.fromkeys((contrast.dataset, contrast.condition) for contrast in contrasts))
+    several = [dataset for dataset, condition in places if condition]
+    order = [dataset for dataset, _ in places]
     head = (name("data set"), name("condition"), *(_pair(*pair) for pair in pairs))
     rows = []
-    for dataset, said in sorted(places, key=lambda place: [one[0] for one in places].index(place[0])):
-        if dataset not in datasets:
+    for dataset, condition in sorted(places, key=lambda place: order.index(place[0])):
+        if dataset not in several:
             continue
-        here = {
-            frozenset((one.first, one.second)): one for one in ones if (one.dataset, one.condition) == (dataset, said)
+        by_pair = {
+            frozenset((contrast.first, contrast.second)): contrast
+            for contrast in contrasts
+            if (contrast.dataset, contrast.condition) == (dataset, condition)
         }
-        entries = [_under(here.get(frozenset(pair)), pair) for pair in pairs]
-        if any(entry.text for entry in entries):
-            rows.append((name(dataset), name(said or "first condition"), *entries))
+        first = {frozenset((contrast.first, contrast.second)): contrast for contrast in tested.of(dataset)}
+        cells = [_under(by_pair.get(frozenset(pair)), first.get(frozenset(pair)), pair) for pair in pairs]
+        if any(cell.text for cell in cells):
+            rows.append((name(dataset), name(condition or "first condition"), *cells))
     return Grid(head, tuple(rows))
 
 
-def _under(one: Contrast | None, pair: tuple[str, str]) -> Entry:
-    if one is None or one.outcome == "unknown":
-        return Entry("", kind="quiet")
-    return Entry(_difference(one if (one.first, one.second) == pair else turned(one)), outcome(one))
+def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, str]) -> GridCell:
+    if contrast is None or contrast.outcome == "unknown":
+        return GridCell("", kind="quiet")
+    toward = contrast if (contrast.first, contrast.second) == pair else turned(contrast)
+    changed = first is not None and first.outcome != "unknown" and not same_outcome(first, toward)
+    return GridCell(_difference(toward), f"{outcome(contrast)}{' (changed)' if changed else ''}")
 
 
-def tuning(found: Sequence[Trial]) -> Grid:
+def tuning(tried: Sequence[Trial]) -> Grid:
     """What was chosen for each architecture, from how many trials."""
-    apart = [name("condition")] if any(trial.condition for trial in found) else []
-    head = (
-        name("data set"),
-        *apart,
-        *map(name, ("architecture", "trials", "learning rate", "dropout", "validation loss", "")),
+    conditions = any(trial.condition for trial in tried)
+    columns = ("architecture", "trials", "learning rate", "dropout", "validation loss", "")
+    head = (name("data set"), *([name("condition")] if conditions else []), *map(name, columns))
+    trials: dict[tuple[str, str, str], int] = {}
+    for trial in tried:
+        place = (trial.dataset, trial.condition, trial.architecture)
+        trials[place] = trials.get(place, 0) + trial.seeds
+    rows = (
+        (
+            name(trial.dataset),
+            *([name(trial.condition)] if conditions else []),
+            name(trial.architecture),
+            GridCell(f"{trials[trial.dataset, trial.condition, trial.architecture]}"),
+            GridCell(f"{trial.learning_rate:.3g}"),
+            GridCell(f"{trial.dropout:g}"),
+            GridCell(formatting.value(trial.loss, 4)),
+            name("at the edge of the grid" if trial.edge else ""),
+        )
+        for trial in tried
+        if trial.chosen
     )
-    rows = []
-    for place in dict.fromkeys((trial.dataset, trial.condition, trial.architecture) for trial in found):
-        own = [trial for trial in found if (trial.dataset, trial.condition, trial.architecture) == place]
-        dataset, condition, architecture = place
-        for one in own:
-            if one.chosen:
-                edge = "at the grid's edge" if one.edge else ""
-                numbers = (f"{sum(trial.seeds for trial in own)}", f"{one.learning_rate:.3g}", f"{one.dropout:g}")
-                loss = formatting.value(one.loss, 4)
-                under = [name(condition)] if apart else []
-                rows.append((name(dataset), *under, name(architecture), *map(Entry, numbers), Entry(loss), name(edge)))
     return Grid(head, tuple(rows))
 
 
-def costs(found: Sequence[Cost]) -> str:
+def costs(by_dataset: Sequence[Cost]) -> str:
     """The cost of tuning in a sentence; empty without trials."""
-    if not found:
+    if not by_dataset:
         return ""
-    flops, seconds = sum(one.flops for one in found), sum(one.seconds for one in found)
-    reported = sum(one.reported_flops for one in found)
-    ratio = f", {flops / reported:.0%} of what all other runs took" if reported else ""
+    flops, seconds = sum(cost.flops for cost in by_dataset), sum(cost.seconds for cost in by_dataset)
+    reported = sum(cost.reported_flops for cost in by_dataset)
+    ratio = f" ({flops / reported:.0%} of all other runs)" if reported else ""
     return (
-        f"{sum(one.trials for one in found)} trials took {formatting.number(flops)} FLOPs of training{ratio}, and "
-        f"{formatting.seconds(seconds)} of one worker's time."
+        f"{sum(cost.trials for cost in by_dataset)} trials, {formatting.number(flops)} training FLOPs{ratio}, "
+        f"{formatting.seconds(seconds)} on one worker."
     )
 
 
-def claims(found: Sequence[Ruling]) -> Grid:
-    """The ledger with its verdicts."""
-    head = ("claim", "verdict", "evidence", "tested as")
+def claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
+    """The claims that were tested, with their verdicts."""
     rows = [
         (
-            Entry(f"“{one.claim.statement}”", kind="text"),
-            name(one.verdict),
-            Entry(one.evidence, f"to decide it: {one.command}" if one.command else "", "text"),
-            Entry(one.claim.reading, one.claim.source, "text"),
+            GridCell(f"“{verdict.claim.statement}”", kind="text"),
+            name(verdict.verdict),
+            GridCell(verdict.evidence, _to_decide(verdict), "text"),
+            GridCell(verdict.claim.reading, verdict.claim.source, "text"),
         )
-        for one in found
+        for verdict in verdicts
     ]
-    return Grid(tuple(map(name, head)), tuple(rows))
+    return Grid(tuple(map(name, ("claim", "verdict", "evidence", "tested as"))), tuple(rows))
 
 
-def _pair(first: str, second: str) -> Entry:
-    return Entry(first, f"against {second}", "text")
+def _to_decide(verdict: ClaimVerdict) -> str:
+    """What would decide a claim; for a number of seeds also what they would show."""
+    if not verdict.command:
+        return ""
+    shows = {contrast.seeds_show for contrast in verdict.contrasts if contrast.outcome == "open"} - {""}
+    words = {"difference": "a difference", "equality": "equality within the margin"}
+    kinds = " or ".join(words[shown] for shown in words if shown in shows)
+    by_seeds = "--seeds" in verdict.command or "seeds each" in verdict.command
+    return f"to decide it{f', by {kinds}' if kinds and by_seeds else ''}: {verdict.command}"
 
 
-def _difference(one: Contrast) -> str:
-    return formatting.interval(one.difference, metric(one.metric).decimals)
+def untested_claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
+    """The claims that were not tested, and why."""
+    rows = [
+        (
+            GridCell(f"“{verdict.claim.statement}”", kind="text"),
+            name(verdict.verdict),
+            GridCell(verdict.evidence, verdict.command, "text"),
+        )
+        for verdict in verdicts
+    ]
+    return Grid(tuple(map(name, ("claim", "verdict", "reason"))), tuple(rows))
 
 
-def _seeds(one: Contrast) -> str:
-    if one.decided or one.outcome == "unknown":
-        return formatting.MISSING
-    return f"{one.seeds}" if one.seeds is not None else "more examples"
+def claim_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, object]]:
+    """Every claim with its verdict as a row of a table."""
+    return [
+        {
+            "claim": verdict.claim.name,
+            "statement": verdict.claim.statement,
+            "source": verdict.claim.source,
+            "tested_as": verdict.claim.reading,
+            "verdict": verdict.verdict,
+            "evidence": verdict.evidence,
+            "to_decide": verdict.command,
+        }
+        for verdict in verdicts
+    ]
+
+
+def _pair(first: str, second: str) -> GridCell:
+    return GridCell(first, f"vs. {second}", "text")
+
+
+def _difference(contrast: Contrast) -> str:
+    return formatting.interval(contrast.difference, metric(contrast.metric).decimals)
+
+
+def _seeds(contrast: Contrast) -> GridCell:
+    """How many seeds each would decide it, and what they would show."""
+    if contrast.decided or contrast.outcome == "unknown":
+        return GridCell(formatting.MISSING)
+    if contrast.seeds is None:
+        return GridCell("more examples")
+    return GridCell(f"{contrast.seeds}", f"for {'equality' if contrast.seeds_show == 'equality' else 'a difference'}")

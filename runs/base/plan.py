@@ -12,14 +12,8 @@ from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.runs.experiment.sections import Training
 from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.kinds import registry
 
-NUMERICS = {  # by kind of task: raised whenever a change alters what a run of the same settings computes
-    "generation": 11,
-    "classification": 10,
-    "translation": 10,
-    "summarization": 10,
-    "memorization": 8,
-}
 LABELS = ("experiment", "architecture", "family", "task", "dataset", "seed", "match")
 
 EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all around it; for expected times only
@@ -77,6 +71,7 @@ class Plan:
     breaks: str = ""  # checks of the contract that the variant is known to fail
     predictions: int = 0  # bytes of their table, at most
     foreign: bool = False  # the variant is code of the user or of another package
+    kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
 
     @property
     def code(self) -> str:
@@ -99,7 +94,7 @@ class Plan:
         """What decides the outcome, as plain values."""
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
-            "numerics": NUMERICS[self.task.kind],
+            "numerics": registry.numerics(self.task.kind),
             "variant": hashlib.sha256(sources.code(self.variant_text).encode()).hexdigest(),
             "size": asdict(self.size),
             "task": task,
@@ -113,6 +108,7 @@ class Plan:
             "threads": self.threads,
             "deterministic": self.deterministic,
             **({"trial": True} if self.trial else {}),
+            **({"kind_code": self.kind_code} if self.kind_code else {}),
             **({"compile": True} if self.training.compile else {}),
         }
 
@@ -172,7 +168,7 @@ class Plan:
 def from_json(value: Mapping[str, Any]) -> Plan:
     """The plan that ``Plan.to_json`` wrote."""
     parts = {
-        "task": TaskConfig(**value["task"]),
+        "task": TaskConfig(**{**value["task"], "metrics": tuple(value["task"].get("metrics", ()))}),
         "training": Training.model_validate_json(json.dumps(value["training"])),
         "size": Size(**value["size"]),
         "counts": Counts(**value["counts"]),

@@ -28,10 +28,10 @@ from archbench.tasks.base.errors import InputError
 
 SCHEMA = 1
 FINISHED = ("done", "diverged")
-RECORD, MANIFEST = "record.json", "manifest.json"
+RECORD, MANIFEST, METRICS = "record.json", "manifest.json", "metrics.json"
 SEAL = {"sha256", "sealed"}  # the keys of a sealed file
 HEADER = 2**27  # bytes of the header of weights that are read, at most
-UNSEALED = ("output.txt", "error.txt", MANIFEST)  # what may change after a run is finished
+UNSEALED = ("output.txt", "error.txt", MANIFEST, METRICS)  # what may change after a run is finished
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
@@ -153,12 +153,14 @@ def write_experiment(
     experiment: Row,
     rows: Mapping[str, Row],
     entries: Sequence[Row],
+    metrics: Sequence[Row] = (),
     ledger: str = "",
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
-    each run stands in the comparison. ``ledger`` is the hash of the claims; the first one that was written stays.
+    each run stands in the comparison, ``metrics`` what is known of each metric. ``ledger`` is the hash of the claims;
+    the first one that was written stays.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -166,6 +168,7 @@ def write_experiment(
         ledger = read_experiment(root).get("ledger") or ledger
     head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
+    body |= {"metrics": list(metrics)} if metrics else {}
     write_sealed(root / "experiment.json", head | body)
 
 
@@ -264,6 +267,11 @@ def changed(folder: Path, weights: bool = False) -> list[str]:
     if RECORD not in seals:
         return [MANIFEST]
     return [name for name, seal in seals.items() if not _is_as_sealed(folder, name, seal, weights)]
+
+
+def sealed_as(folder: Path, name: str) -> str:
+    """The SHA-256 of a file of a finished run as it was when the run was finished; empty where nothing says."""
+    return _seals(folder / MANIFEST).get(name, (0, ""))[1] if (folder / MANIFEST).is_file() else ""
 
 
 def _seals(manifest: Path) -> dict[str, tuple[int, str]]:

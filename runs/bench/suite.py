@@ -20,13 +20,12 @@ from archbench.runs.bench.setting import DisagreementError, Found, Setting, comp
 from archbench.runs.bench.shapes import CLASSES, SHAPES, Shape
 from archbench.runs.bench.sides import TRAINING, Where
 from archbench.runs.experiment import spec
-from archbench.runs.experiment.resolve import builtin_kinds
 from archbench.runs.experiment.validation import nearest, shown
 from archbench.runs.planning.matrix import task_config
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.builtin_data import builtin
-from archbench.tasks.kinds import task
+from archbench.tasks.kinds import registry, task
 
 SCHEMA = 1
 FILE = "bench.json"
@@ -147,13 +146,15 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
 
 def _task(plan: Plan, cache: Path, say: Say) -> Prepared:
     """The real task, with sources and targets that fit the shape."""
-    shape, kind = plan.shape, builtin_kinds(plan.data)[0]
+    shape, kind = plan.shape, registry.BUILTIN[registry.serving(plan.data)[0]]
     entry: dict[str, Any] = {"data": plan.data, "tokenizer": "bpe", "vocabulary": min(shape.vocabulary, 4096)}
     source, target = shape.source_length, shape.target_length
-    if kind == "generation":
+    if kind.form == "running text":
         entry |= {"context": source + target, "source_length": source}
     else:
-        entry |= {"source_length": source} | ({"target_length": target} if kind == "translation" else {})
+        entry |= {"source_length": source} | (
+            {"target_length": target} if kind.form == "pairs" and not kind.only else {}
+        )
     settings = {"name": "bench", "architectures": ["decoder"], "budget": {"parameters": 100_000, "tokens": 100_000}}
     resolved = spec.from_dict({**settings, "tasks": [{**entry, "test_examples": shape.examples}]}, origin="--data")
     return task.prepare(task_config(resolved.tasks[0], "."), cache, say)

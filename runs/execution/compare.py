@@ -14,8 +14,10 @@ from archbench.runs.base import capacity, disk, store
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display
 from archbench.runs.experiment.sections import Flag, Section, Whole
-from archbench.runs.experiment.spec import Experiment
+from archbench.runs.experiment.spec import METRICS, Experiment
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.metrics import registry
+from archbench.tasks.metrics.builtin import BUILTIN
 
 if TYPE_CHECKING:
     from archbench.runs.base.placement import Entry
@@ -48,6 +50,8 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
 
     ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
     """
+    from archbench.runs.scoring import task_metrics
+
     with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
         while True:
             matrix, device, jobs = planned(experiment, root, setting, say, architectures)
@@ -63,7 +67,9 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
             if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
                 break
         if outcome.signal is None and not outcome.full:
-            outcome = replace(outcome, errors=_complete_references(matrix, root, architectures))
+            with _one_thread():
+                errors = task_metrics.complete(matrix.plans, root, say)
+            outcome = replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
     return outcome
 
 
@@ -173,6 +179,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         experiment=experiment.digestable(),
         rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
+        metrics=[*METRICS, *named_metrics(experiment)],
         ledger=ledger,
     )
     for row in matrix.datasets:
@@ -181,6 +188,13 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
     for path in (root / "data").glob("*.json"):
         if path.name not in present and store.is_sealed(path):  # of an earlier command, not somebody's
             path.unlink()
+
+
+def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
+    """What is known of the metrics that tasks name beside those of archbench, each once."""
+    places = dict.fromkeys(place for task in experiment.tasks for place in task.metrics)
+    found = (registry.find(place, experiment.folder) for place in places)
+    return [metric.facts() for metric in found if metric.name not in BUILTIN]
 
 
 def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:

@@ -27,7 +27,7 @@ from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.step import Stepper
 from archbench.runs.training.train import State, Training
 from archbench.tasks.base.values import Outputs, Prepared, Score
-from archbench.tasks.kinds import task
+from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
 
 CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value")
@@ -143,6 +143,7 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
         {
             "run": plan.run,
             "kind": prepared.kind,
+            **{key: getattr(registry.of(prepared.config), key) for key in ("form", "does")},
             "ends": prepared.ends,
             "answers": np.flatnonzero(prepared.answers).tolist(),
             "decoding": asdict(task.decoding(prepared)),

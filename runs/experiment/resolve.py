@@ -9,13 +9,10 @@ from typing import Any, get_args
 from archbench.runs.experiment.conditions import HOW_LONG, conditions, merged, merged_budget
 from archbench.runs.experiment.sections import (
     DEFAULT_CONTRASTS,
-    JUDGED,
-    MARGINS,
     Budget,
     Data,
     Experiment,
     ExperimentEntry,
-    Kind,
     Model,
     Task,
     TaskEntry,
@@ -23,40 +20,17 @@ from archbench.runs.experiment.sections import (
     Training,
 )
 from archbench.runs.experiment.validation import nearest, shown, validated
-from archbench.tasks.base.dataset import COLUMNS
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.builtin_data import builtin, random_strings
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.builtin_data import builtin
+from archbench.tasks.kinds import registry
+from archbench.tasks.metrics import registry as metrics
+from archbench.tasks.metrics.builtin import BUILTIN
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-TOKENIZERS: dict[Kind, Tokenizer] = {
-    "generation": "char",
-    "classification": "bpe",
-    "translation": "bpe",
-    "summarization": "bpe",
-    "memorization": "char",
-}
-SOURCE_LENGTHS: dict[Kind, int] = {
-    "classification": 64,
-    "translation": 64,
-    "summarization": 256,
-    "memorization": random_strings.KEY,
-}
-TARGET_LENGTHS: dict[Kind, int] = {
-    "translation": 64,
-    "summarization": 64,
-    "memorization": random_strings.LENGTH + 1,
-}
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
 STEPS = 500  # that a small budget is cut into where the batches are left open
 BATCH_TOKENS = (512, 4096)
 BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
-TEST_EXAMPLES: dict[Kind, int] = {
-    "generation": 500,
-    "classification": 4000,
-    "translation": 500,
-    "summarization": 500,
-    "memorization": 500,
-}
 
 
 def resolve(data: dict[str, Any], folder: str) -> Experiment:
@@ -65,7 +39,8 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
     _check_baselines(tasks)
-    _check_margins(entry.margins)
+    _check_metrics(tasks)
+    _check_margins(entry.margins, tasks)
     _check_architectures(entry, tasks)
     return Experiment(
         name=entry.name,
@@ -96,15 +71,15 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
     return found
 
 
-def _check_memorized(task: Task, place: str) -> None:
-    """Whole keys, and characters: an unknown word would be a string that costs nothing."""
-    if task.kind != "memorization":
-        return
-    if task.tokenizer != "char":
-        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: memorization reads characters; remove this key")
-    if task.source_length < random_strings.KEY:
+def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
+    """Some kinds are measured under some tokenizers only, or with whole sources."""
+    if task.tokenizer not in kind.tokenizers:
+        allowed = " or ".join(f'"{name}"' for name in kind.tokenizers)
+        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: {kind.name} takes {allowed}; remove this key")
+    if task.source_length < kind.shortest_source and kind.form != "running text":
         raise InputError(
-            f"{place}.source_length: {task.source_length}: a key has {random_strings.KEY} characters; remove this key"
+            f"{place}.source_length: {task.source_length}: a source of {kind.name} has {kind.shortest_source} tokens; "
+            "remove this key"
         )
 
 
@@ -152,10 +127,12 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
                 raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
 
 
-def _check_margins(margins: dict[str, float]) -> None:
+def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
+    named = (metrics.name_of(place) for task in tasks for place in task.metrics)
+    known = dict.fromkeys((*(name for name, metric in BUILTIN.items() if metric.margin), *named))
     for name in margins:
-        if name not in MARGINS:
-            raise InputError(f"margins.{name}: unknown metric{nearest(name, MARGINS)}")
+        if name not in known:
+            raise InputError(f"margins.{name}: unknown metric{nearest(name, known)}")
 
 
 def check_task(task: Task, place: str) -> None:
@@ -165,12 +142,13 @@ def check_task(task: Task, place: str) -> None:
 
 
 def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str) -> Task:
-    kind = _kind(entry, place)
-    tokenizer = entry.tokenizer or TOKENIZERS[kind]
+    kind = _kind(entry, folder, place)
+    tokenizer = entry.tokenizer or _usual(kind)
     context, source, target = _lengths(entry, kind, place)
     budget = merged_budget(experiment.budget, entry.budget)
     task = Task(
-        kind=kind,
+        kind=kind.name,
+        kind_file=entry.kind if entry.kind is not None and registry.is_file(entry.kind) else "",
         name=_name(entry, place),
         data=entry.data,
         columns=_columns(entry, kind, place),
@@ -180,7 +158,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         context=context,
         source_length=source,
         target_length=target,
-        test_examples=entry.test_examples or TEST_EXAMPLES[kind],
+        test_examples=entry.test_examples or kind.test_examples,
         architectures=entry.architectures or experiment.architectures,
         seeds=entry.seeds or experiment.seeds,
         supervision=entry.supervision or experiment.supervision,
@@ -190,36 +168,35 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         tuned=entry.tuned,
         tuning=None if entry.tuned else entry.tuning or experiment.tuning,
         baseline=entry.baseline or "",
-        primary=_primary(entry.primary, kind, place),
+        primary=_primary(entry, kind, place),
+        metrics=_metrics(entry, kind, folder, f"{place}.metrics"),
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:
         raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
     _check_tuning(task, place)
-    _check_memorized(task, place)
+    _check_reading(task, kind, place)
     return task
 
 
-def _kind(entry: TaskEntry, place: str) -> Kind:
-    kinds = builtin_kinds(entry.data)
-    if entry.kind == "memorization" and not kinds:
-        raise InputError(
-            f'{place}.kind: "memorization" takes {shown(random_strings.FAMILY)} alone, whose bits are known; '
-            "set data to that"
-        )
-    if entry.kind is None and not kinds:
-        raise InputError(f"{place}.kind: missing; expected {' or '.join(KINDS)}{_unknown(entry.data)}")
-    if kinds and entry.kind not in (None, *kinds):
-        raise InputError(f'{place}.kind: "{entry.kind}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
-    return entry.kind or kinds[0]
+def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
+    """The kind that is named, else the usual one of the built-in data."""
+    kinds = registry.serving(entry.data)
+    if entry.kind is None:
+        if not kinds:
+            known = " or ".join(registry.BUILTIN)
+            raise InputError(f"{place}.kind: missing; expected {known}{_unknown(entry.data)}")
+        return registry.BUILTIN[kinds[0]]
+    kind = registry.find(entry.kind, folder, f"{place}.kind")
+    if kind.only and not kinds:
+        raise InputError(f'{place}.kind: "{kind.name}" takes {shown(kind.only)} alone; set data to that')
+    if kinds and not registry.served_as(kind, entry.data):
+        raise InputError(f'{place}.kind: "{kind.name}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
+    return kind
 
 
-def builtin_kinds(data: Data) -> tuple[Kind, ...]:
-    """The kinds of task that built-in data can serve, its usual one first; none where the data are not built in."""
-    if not isinstance(data, str) or not builtin.known(data):
-        return ()
-    known = builtin.find(data).kinds
-    return tuple(kind for name in known for kind in KINDS if kind == name)
+def _usual(kind: TaskKind) -> Tokenizer:
+    return next(name for name in get_args(Tokenizer) if name == kind.tokenizer)
 
 
 def _unknown(data: Data) -> str:
@@ -233,17 +210,17 @@ def _name(entry: TaskEntry, place: str) -> str:
     if entry.name is not None:
         return entry.name
     data = entry.data if isinstance(entry.data, str) else ""
-    stem = data.partition(":")[0] if builtin_kinds(entry.data) else PurePath(data.partition("@")[0]).stem
+    stem = data.partition(":")[0] if registry.serving(entry.data) else PurePath(data.partition("@")[0]).stem
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", stem):
         raise InputError(f"{place}.name: missing; name the task")
     return stem
 
 
-def _columns(entry: TaskEntry, kind: Kind, place: str) -> dict[str, str]:
-    known = {name: name for name in COLUMNS[kind]}
+def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:
+    known = {name: name for name in kind.columns}
     for key in entry.columns or {}:
         if key not in known:
-            raise InputError(f"{place}.columns.{key}: unknown key for {kind}{nearest(key, known)}")
+            raise InputError(f"{place}.columns.{key}: unknown key for {kind.name}{nearest(key, known)}")
     return {**known, **(entry.columns or {})}
 
 
@@ -257,35 +234,57 @@ def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
     return given or VOCABULARIES[tokenizer]
 
 
-def _primary(given: str | None, kind: Kind, place: str) -> str:
-    if given is not None and given not in JUDGED[kind]:
-        raise InputError(f"{place}.primary: {shown(given)}: {kind} is judged by {' or '.join(JUDGED[kind])}")
-    return given or ""
+def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
+    known = (*kind.judged, *map(metrics.name_of, entry.metrics))
+    if entry.primary is not None and entry.primary not in known:
+        raise InputError(f"{place}.primary: {shown(entry.primary)}: {kind.name} is judged by {' or '.join(known)}")
+    return entry.primary or ""
 
 
-def _lengths(entry: TaskEntry, kind: Kind, place: str) -> tuple[int | None, int, int]:
-    """Context (generation only), source and target length in tokens."""
-    if kind == "generation":
-        return _window(entry, place)
+def _metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> tuple[str, ...]:
+    """The further metrics of a task, each under another name; their code is run, if they are not archbench's."""
+    seen = dict.fromkeys(kind.metrics, f"the metrics of {kind.name}")
+    for named in entry.metrics:
+        name = metrics.name_of(named)
+        if name in seen:
+            raise InputError(f'{place}: {shown(named)}: "{name}" is among {seen[name]} already; remove or rename it')
+        metrics.find(named, folder, place)
+        seen[name] = f"them, {shown(named)},"
+    return entry.metrics
+
+
+def _check_metrics(tasks: tuple[Task, ...]) -> None:
+    """In an experiment a name is one metric."""
+    seen: dict[str, str] = {}
+    for i, task in enumerate(tasks):
+        for named in task.metrics:
+            first = seen.setdefault(metrics.name_of(named), named)
+            if first != named:
+                name = metrics.name_of(named)
+                raise InputError(f'tasks[{i}].metrics: {shown(named)}: "{name}" is {shown(first)} already; rename one')
+
+
+def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, int, int]:
+    """Context (of running text only), source and target length in tokens."""
+    if kind.form == "running text":
+        return _window(entry, kind, place)
     if entry.context is not None:
         raise InputError(f"{place}.context: only generation has a context; set source_length and target_length")
-    source = SOURCE_LENGTHS[kind] if entry.source_length is None else entry.source_length
+    source = kind.source_length if entry.source_length is None else entry.source_length
     if source < 1:
-        raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind}")
-    if kind == "classification":
-        if entry.target_length not in (None, 1):
-            raise InputError(f"{place}.target_length: {entry.target_length}: a label is one token; remove this key")
-        return None, source, 1
-    target = TARGET_LENGTHS[kind] if entry.target_length is None else entry.target_length
-    if target < 2:
+        raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind.name}")
+    target = kind.target_length if entry.target_length is None else entry.target_length
+    if kind.form == "labels" and target != 1:
+        raise InputError(f"{place}.target_length: {target}: a label is one token; remove this key")
+    if kind.form == "pairs" and target < 2:
         raise InputError(f"{place}.target_length: {target}: expected at least 2, a token and END")
     return None, source, target
 
 
-def _window(entry: TaskEntry, place: str) -> tuple[int, int, int]:
+def _window(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int, int, int]:
     if entry.target_length is not None:
-        raise InputError(f"{place}.target_length: for generation set context, which is source and target together")
-    context = 128 if entry.context is None else entry.context
+        raise InputError(f"{place}.target_length: for {kind.name} set context, which is source and target together")
+    context = kind.source_length + kind.target_length if entry.context is None else entry.context
     source = context // 2 if entry.source_length is None else entry.source_length
     least = source + 2  # one token and END, or a window of two tokens
     if context < least:

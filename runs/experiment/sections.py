@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from archbench.runs.experiment.validation import nearest, shown
 
 Item = TypeVar("Item")
-Kind = Literal["generation", "classification", "translation", "summarization", "memorization"]
 Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
 Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
@@ -28,25 +27,6 @@ SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 MOST_SEEDS = 10_000  # that a number of seeds may mean
 TUNING_SEED = 1_000  # of trials: none of the reported runs has it by default
-MARGINS = {  # differences that matter, by metric
-    "accuracy": 0.02,
-    "macro_f1": 0.02,
-    "exact_match": 0.02,
-    "bits_per_byte": 0.02,
-    "bleu": 1.0,
-    "chrf": 1.0,
-    "rouge_1": 0.01,
-    "rouge_2": 0.01,
-    "rouge_l": 0.01,
-    "stored_bits": 1000.0,  # 0.05 for each parameter of the smallest model
-}
-JUDGED: dict[Kind, tuple[str, ...]] = {  # the metrics that may be primary, by kind of task
-    "generation": ("bits_per_byte",),
-    "classification": ("accuracy", "macro_f1"),
-    "translation": ("exact_match", "bleu", "chrf", "bits_per_byte"),
-    "summarization": ("rouge_1", "rouge_2", "rouge_l", "bits_per_byte"),
-    "memorization": ("stored_bits", "exact_match", "bits_per_byte"),
-}
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
@@ -261,11 +241,13 @@ class ConditionEntry(Section):
 class TaskEntry(Section):
     """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
 
-    ``primary`` is the metric that it is judged by, else that of its kind and data. ``baseline`` is another task, which
+    ``kind`` is a name or the path of a file that defines a kind. ``primary`` is the metric that it is judged by, else
+    that of its kind and data. ``metrics`` are further ones of its answers: built-in names, "FILE.py:FUNCTION",
+    "evaluate:./FOLDER", or names that packages offer. ``baseline`` is another task, which
     this one is with something changed: the report tests what that does.
     """
 
-    kind: Kind | None = None
+    kind: Word | None = None
     name: Name | None = None
     data: Annotated[Data, WrapValidator(_data)]
     columns: Annotated[dict[str, str], Field(min_length=1)] | None = None
@@ -277,6 +259,7 @@ class TaskEntry(Section):
     target_length: Length | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
     primary: Word | None = None
+    metrics: Names = ()
     baseline: Name | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
@@ -323,10 +306,11 @@ class Task(Section):
     text does (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``condition`` is empty for a
     task as the experiment states it first, and names what was changed elsewhere; ``share`` is the part of the budget
     that is trained, ``fixed`` what of the recipe a condition sets itself, whatever was tuned, ``own`` which of
-    ``architectures`` and ``seeds`` it states, and ``retuned`` whether ``tuning`` is its own.
+    ``architectures`` and ``seeds`` it states, and ``retuned`` whether ``tuning`` is its own. ``kind_file`` is the file
+    that defines the kind, if it is the user's.
     """
 
-    kind: Kind
+    kind: Word
     name: Name
     data: Data
     columns: dict[str, str]
@@ -352,6 +336,8 @@ class Task(Section):
     retuned: bool = False
     baseline: str = ""
     primary: str = ""
+    kind_file: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 class Experiment(Section):

@@ -24,7 +24,6 @@ from archbench.runs.experiment.sections import (
     AS_IS,
     DEFAULT_CONTRASTS,
     HELD,
-    MARGINS,
     MATCHES,
     PARAMETER_FLOOR,
     Budget,
@@ -36,13 +35,18 @@ from archbench.runs.experiment.sections import (
 )
 from archbench.runs.experiment.validation import nearest, shown, validated
 from archbench.tasks.base.errors import InputError, irregular
+from archbench.tasks.kinds import registry
+from archbench.tasks.metrics.builtin import BUILTIN
 
 __all__ = [
     "AS_IS",
     "DEFAULT_CONTRASTS",
     "HELD",
+    "JUDGED",
     "MARGINS",
     "MATCHES",
+    "METRICS",
+    "ONE_ANSWER",
     "PARAMETER_FLOOR",
     "Budget",
     "Experiment",
@@ -55,6 +59,11 @@ __all__ = [
     "preset",
     "presets",
 ]
+
+MARGINS = {name: metric.margin for name, metric in BUILTIN.items() if metric.margin}  # differences that matter
+METRICS = tuple(metric.facts() for metric in BUILTIN.values())  # what reports say of the built-in metrics
+JUDGED = {name: kind.judged for name, kind in registry.BUILTIN.items()}  # metrics that may be primary
+ONE_ANSWER = tuple(name for name, kind in registry.BUILTIN.items() if kind.one_answer)  # kinds
 
 
 def load(path: str | Path) -> Experiment:

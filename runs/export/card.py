@@ -6,14 +6,8 @@ Every figure comes from the run's records: its plan, record and scores, and what
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
+from archbench.tasks.metrics.builtin import BUILTIN
 
-TASKS = {
-    "generation": "continue a text",
-    "classification": "give a text its label",
-    "translation": "translate a text",
-    "summarization": "summarize a text",
-    "memorization": "tell the string of a key",
-}
 FAMILIES = {
     "decoder": "a decoder-only transformer",
     "encoder": "an encoder-only transformer",
@@ -34,7 +28,7 @@ def usage(facts: Facts) -> str:
     run = facts.run
     return code.python(
         run.model.family,
-        run.kind,
+        run.form,
         facts.stock,
         facts.own_file,
         facts.example,
@@ -60,7 +54,7 @@ def _head(facts: Facts) -> str:
     return (
         f"# {escaped(f'{plan.architecture} on {plan.task.name}')}\n\n"
         f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
-        f"{TASKS[facts.run.kind]}, in a comparison of architectures under the same budget. "
+        f"{facts.run.does}, in a comparison of architectures under the same budget. "
         f"It is run `{facts.record['run']}`, "
         f"saved as `{facts.model}`."
     )
@@ -95,7 +89,7 @@ def _reading(facts: Facts) -> str:
         begins = "The model reads the text, `<bos>`, and cells of `<mask>` that it fills in, the first one first."
     else:
         begins = "The model reads the text and `<bos>`, and writes its answer after it."
-    label = " Its answer is one token, the label." if run.kind == "classification" else ""
+    label = " Its answer is one token, the label." if run.form == "labels" else ""
     return (
         f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special "
         "tokens and labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its "
@@ -111,7 +105,7 @@ def _data(facts: Facts) -> str:
         )
     counts = ", ".join(f"{data[f'{split}_examples']:,} {split}" for split in ("train", "validation", "test"))
     rows = [
-        ("task", f"{data['kind']}: {TASKS[data['kind']]}"),
+        ("task", f"{data['kind']}: {facts.run.does}"),
         ("data set", data["dataset"]),
         ("where it comes from", data["origin"]),
         ("licence of the data", data["licence"]),
@@ -163,7 +157,7 @@ def _limits(facts: Facts) -> str:
     plan, data, record = facts.run.plan, facts.data, facts.record
     limits = plan.limits
     reads = f"reads at most {limits.source_length:,} tokens and " if limits.source_length else ""
-    writes = "one label" if facts.run.kind == "classification" else f"at most {limits.target_length:,} tokens"
+    writes = "one label" if facts.run.form == "labels" else f"at most {limits.target_length:,} tokens"
     points = [
         f"It does one thing, {facts.run.kind} as in {plan.task.name}: it follows no instructions, knows no other task.",
         f"It {reads}writes {writes}.",
@@ -192,6 +186,7 @@ def _beaten(facts: Facts) -> list[str]:
     mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
     if mine is None:
         return []
-    sign = -1 if primary == "bits_per_byte" else 1
+    known = BUILTIN.get(str(primary))
+    sign = -1 if known is not None and known.better == "lower" else 1
     rows = [row for row in facts.references if row["metric"] == primary and sign * row["value"] >= sign * mine]
     return [f"{row['name']} ({row['value']:.4g})" for row in rows]

@@ -85,7 +85,7 @@ def fast_tokenizer(run: FinishedRun) -> Any:
     layout: Layout = "source" if family == "encoder-decoder" else "source-bos"
     if not length:
         layout, length = "bos-text", max(1, run.plan.limits.target_length // 2)
-    cut: Literal["left", "right"] = "left" if run.kind == "generation" else "right"
+    cut: Literal["left", "right"] = "left" if run.form == "running text" else "right"
     padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
     return pretrained_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
 

@@ -1,5 +1,7 @@
 """Python code that loads an exported model and answers one text, as its card shows it: it runs as it stands."""
 
+from archbench.tasks.base.kind import Form
+
 AUTO = {
     "decoder": "AutoModelForCausalLM",
     "encoder": "AutoModelForMaskedLM",
@@ -39,7 +41,7 @@ SAMPLED = """\
 
 def python(
     family: str,
-    kind: str,
+    form: Form,
     stock: bool,
     own_file: bool,
     example: str,
@@ -50,7 +52,7 @@ def python(
     filled = stock and family == "encoder"
     begun = family == "encoder-decoder" and not sourced
     names = [AUTO[family], "AutoTokenizer", *(["GenerationConfig"] if filled else [])]
-    names += ["TopPLogitsWarper"] if filled and kind == "generation" else []
+    names += ["TopPLogitsWarper"] if filled and form == "running text" else []
     code = "import torch\n" if filled or begun else ""
     code += f"from transformers import {', '.join(sorted(names))}\n\n"
     code += "" if stock else ADAPTER
@@ -59,7 +61,7 @@ def python(
     code += f"model = {AUTO[family]}.from_pretrained(folder{file})\n\ntext = {example!r}\n"
     if filled:
         cells = f"{target_length}" if sourced else f"({target_length + 1} - len(source))"
-        code += FILLED.format(cells=cells, choice=SAMPLED if kind == "generation" else GREEDY)
+        code += FILLED.format(cells=cells, choice=SAMPLED if form == "running text" else GREEDY)
     else:
         code += BEGUN if begun else SOURCED if family == "encoder-decoder" else PROMPTED
     return code + "print(tokenizer.decode(written, skip_special_tokens=True))\n"

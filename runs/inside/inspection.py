@@ -29,7 +29,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
     subject = read(folder, text, right)
     if subject.cut:
         say(f"{subject.cut} tokens of what was given are beyond the model's lengths and are not read")
-    if subject.run.kind == "generation" and text and right and text[-1].isalnum() and right[0].isalnum():
+    if subject.run.form == "running text" and text and right and text[-1].isalnum() and right[0].isalnum():
         say("--answer goes on within the last word of --text; begin it with a blank where it is a new word")
     if not read_pair(subject, subject.examples[0]).layers:
         raise InputError(f"{folder}: its layers are not archbench's own ({subject.run.plan.variant}); nothing to show")
@@ -118,7 +118,7 @@ def _maps(subject: Subject) -> list[dict[str, Any]]:
     """
     reading, run = read_pair(subject, subject.text), subject.run
     whole = reading.width  # cut around the border to the target; a source alone at its end where the target goes on
-    borders: dict[Axis, int] = {"both": whole, "source": whole * (run.kind == "generation"), "target": 0}
+    borders: dict[Axis, int] = {"both": whole, "source": whole * (run.form == "running text"), "target": 0}
     found = []
     for layer in reading.layers:
         for part, weights in (("self", layer.weights), ("cross", layer.cross)):

@@ -50,7 +50,7 @@ def probes(subject: Subject, examples: int = 200) -> list[dict[str, Any]]:
             usual = _frequent(labels[:split])
             streams = _streams(readings, places)
             rows += _compared([_row(axis, name, question, states, labels, usual, split) for name, states in streams])
-        if subject.run.kind == "classification":
+        if subject.run.form == "labels":
             classes = [[target[0]] for _, target in subject.examples[:examples]]
             usual = _frequent(classes[:split])
             streams = [

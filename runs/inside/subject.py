@@ -96,7 +96,7 @@ def _recorded(run: FinishedRun, folder: Path) -> tuple[Pair, ...]:
 
 def _targets(run: FinishedRun, texts: Sequence[str]) -> tuple[list[list[int]], int]:
     """Target ids of texts as training makes them, and how many tokens were beyond the model's target length."""
-    if run.kind == "classification":
+    if run.form == "labels":
         return [[run.tokenizer.label_id(text)] for text in texts], 0
     encoded = [list(map(int, ids)) for ids in run.tokenizer.encode_batch(texts)]
     room = run.plan.limits.target_length - run.ends
@@ -111,7 +111,7 @@ def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: 
             raise InputError("--answer: this run reads whole windows of text and answers nothing; give --text alone")
         window = ids[: limits.target_length]
         return Subject(run, examples, ([], window), True, True, len(ids) - len(window))
-    source = ids[-limits.source_length :] if run.kind == "generation" else ids[: limits.source_length]
+    source = ids[-limits.source_length :] if run.form == "running text" else ids[: limits.source_length]
     target, cut = (answer(run, source), 0) if right is None else _right(run, right)
     return Subject(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
 
@@ -119,12 +119,12 @@ def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: 
 def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     """The right answer as a target, and how many of its tokens are left out; ``InputError`` where it cannot be one."""
     ((target,), cut) = _targets(run, [text])
-    generated = run.kind == "generation"  # running text ends where its window does, and nowhere else
+    generated = run.form == "running text"  # running text ends where its window does, and nowhere else
     if len(target) < run.plan.limits.target_length if generated else cut:
         target = target[: len(target) - run.ends]
     if target and run.answers[target].all():
         return target, cut
-    if run.kind == "classification":
+    if run.form == "labels":
         raise InputError(f"--answer: {shown(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
     raise InputError(f"--answer: {shown(text)} is nothing that this run's model could write; give another answer")
 

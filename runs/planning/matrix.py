@@ -13,7 +13,9 @@ from archbench.runs.planning import pretrained
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
+from archbench.runs.scoring import task_metrics
 from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
 
 THREADS = 1  # of every worker process
@@ -108,6 +110,7 @@ def _heads(entry: Entry, axes: Mapping[str, str]) -> bool:
 
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
     prepared = prepare(config, cache, say)
+    task_metrics.check(prepared)
     counted = _counted(prepared.notes)
     if counted:
         say(f"{config.name}: {counted}")
@@ -134,6 +137,7 @@ def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
         "dataset": prepared.name,
         "kind": prepared.kind,
         "primary": primary or prepared.primary,
+        "one_answer": registry.of(prepared.config).one_answer,
         "licence": prepared.licence,
         "origin": prepared.origin,
         "digest": prepared.digest,

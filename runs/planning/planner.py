@@ -8,7 +8,7 @@ from pathlib import Path
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk
+from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import Entry, Placed
 from archbench.runs.base.plan import Plan, Setting
 from archbench.runs.experiment.sections import Experiment, Task, Training
@@ -148,6 +148,10 @@ class Planner:
     def _predictions(self) -> int:
         return disk.predictions(self.prepared)
 
+    @cached_property
+    def _kind_code(self) -> str:
+        return foreign_code.of_kind(self.prepared.config)
+
     def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
         """Raises ``InputError`` where so many tokens are more passes than the budget allows."""
         most = task.budget.epochs
@@ -214,5 +218,6 @@ class Planner:
             heads=measured.heads(size, self.limits),
             breaks=", ".join(variant.breaks),
             predictions=0 if trial else self._predictions,
+            kind_code=self._kind_code,
             foreign=catalogue.is_foreign(place),
         )

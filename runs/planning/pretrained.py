@@ -9,9 +9,10 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, store
+from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.plan import Plan, Setting
 from archbench.runs.experiment.sections import AS_IS, Experiment, Task
+from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
@@ -31,6 +32,7 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
     say(f"{general.name}: encoding for {variant.name} with its own tokenizer")
     own = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
     found = prepare(own, cache)
+    task_metrics.check(found)
     counts = [f"{found.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if found.notes.get(key)]
     if counts:
         say(f"{general.name}: {variant.name}: {', '.join(counts)}")
@@ -80,4 +82,5 @@ def plan(
         description=variant.document,
         references=references,
         predictions=disk.predictions(prepared),
+        kind_code=foreign_code.of_kind(prepared.config),
     )

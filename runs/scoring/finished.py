@@ -1,6 +1,7 @@
 """A finished run, read back from its folder: its plan, tokenizer and model."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.kind import FORMS, Form
+from archbench.tasks.kinds import registry
 from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
 
 
@@ -19,6 +22,7 @@ from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
 class FinishedRun:
     """What a finished run left.
 
+    ``form`` is what examples of its kind of task are, ``does`` what it was trained to do, as `TaskKind` has them.
     ``answers`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END, ``decoding`` the
     task's settings for writing them. The model is in evaluation mode, on the CPU.
     """
@@ -26,6 +30,8 @@ class FinishedRun:
     plan: plan.Plan
     variant: Variant
     kind: str
+    form: Form
+    does: str
     ends: bool
     decoding: dict[str, Any]
     tokenizer: Tokenizer
@@ -57,8 +63,17 @@ def _read(folder: Path) -> FinishedRun:
     model = variant.builder(tokenizer.labels)(made.size, made.limits)
     if variant.pretrained is None:
         model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
-    kind, ends, decoding = str(facts["kind"]), bool(facts["ends"]), dict(facts["decoding"])
-    return FinishedRun(made, variant, kind, ends, decoding, tokenizer, model.eval(), answers)
+    kind, form, does = _kind(facts)
+    ends, decoding = bool(facts["ends"]), dict(facts["decoding"])
+    return FinishedRun(made, variant, kind, form, does, ends, decoding, tokenizer, model.eval(), answers)
+
+
+def _kind(facts: Mapping[str, Any]) -> tuple[str, Form, str]:
+    """Name, form and purpose of the kind of task, whose code is not run; older runs have built-in kinds."""
+    name = str(facts["kind"])
+    known = registry.BUILTIN.get(name)
+    form = facts["form"] if known is None else known.form
+    return name, next(each for each in FORMS if each == form), str(facts["does"] if known is None else known.does)
 
 
 def _variant(folder: Path, made: plan.Plan) -> Variant:

@@ -12,7 +12,6 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.text.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,16 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
     if not text:
         raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
     run = finished.read(folder)
-    if choice != AS_SCORED and run.kind == "classification":
+    if choice != AS_SCORED and run.form == "labels":
         raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
     run = replace(run, decoding=choice.over(run.decoding))
     made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, choice.seed or 0
     ids = tokenizer.encode(text)
-    if run.kind == "generation":
+    if run.form == "running text":
         return _continued(run, ids, seed)
     source, cut = _source(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
-    if run.kind == "classification":
-        return _classified(run.model, tokenizer, source, answers, cut)
+    if run.form == "labels":
+        return _classified(run, source, cut)
     return Answer(run.kind, tokenizer.decode(_written(run.model, source, answers, run.decoding, seed)), cut=cut)
 
 
@@ -109,17 +108,18 @@ def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     limits, model, answers = run.plan.limits, run.model, run.answers
     if limits.source_length:
         source = _source(ids[-limits.source_length :])
-        return Answer("generation", run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
+        return Answer(run.kind, run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
     start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
-    return Answer("generation", run.tokenizer.decode(_written(model, _source([]), answers, decoding, seed, start)))
+    return Answer(run.kind, run.tokenizer.decode(_written(model, _source([]), answers, decoding, seed, start)))
 
 
 @torch.no_grad()
-def _classified(model: Any, tokenizer: Tokenizer, source: torch.Tensor, answers: torch.Tensor, cut: int) -> Answer:
+def _classified(run: FinishedRun, source: torch.Tensor, cut: int) -> Answer:
+    model, answers, tokenizer = run.model, run.answers, run.tokenizer
     ids = answers.nonzero().squeeze(1)
     many = Batch(source.expand(len(ids), -1), ids[:, None])
     nats, _ = model.objective.log_likelihood(model, many, answers)
     ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)
-    return Answer("classification", probabilities[0][0], probabilities, cut)
+    return Answer(run.kind, probabilities[0][0], probabilities, cut)

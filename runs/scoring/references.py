@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
-from archbench.runs.base import store
+from archbench.runs.base import foreign_code, store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
@@ -57,6 +57,8 @@ def prepare(plan: Plan) -> Prepared:
     prepared = task.prepare(plan.task, Path(plan.cache), lambda line: None)
     if prepared.digest != plan.data:
         raise RuntimeError(f"the data of {plan.task.name} changed since the runs were planned; run the command again")
+    if foreign_code.of_kind(plan.task) != plan.kind_code:
+        raise RuntimeError(f"the kind of {plan.task.name} changed since the runs were planned; run the command again")
     return prepared
 
 

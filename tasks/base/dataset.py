@@ -13,15 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHUNK = 1 << 20
-COLUMNS = {  # of a table, by kind of task: what each is for, which is its name too where none is given
-    "generation": ("text",),
-    "classification": ("text", "label"),
-    "translation": ("source", "target"),
-    "summarization": ("text", "summary"),
-    "memorization": ("key", "string"),
-}
-KINDS = tuple(COLUMNS)
-TEXT_TO_TEXT = ("translation", "summarization")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ class TaskConfig:
     counted. ``source_length=0`` with running text means language modelling of whole windows. ``vocabulary`` bounds the
     ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves. With the
     tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library.
+
+    ``kind`` is the name of a kind; ``kind_file`` is the Python file of one that is the user's, beside the experiment.
+    ``metrics`` are what answers are scored by beside the metrics of the kind; they decide nothing else.
     """
 
     kind: str
@@ -36,6 +39,8 @@ class TaskConfig:
     test_examples: int = 500
     folder: str = "."
     pretrained: str = ""
+    kind_file: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 class Examples(Protocol):

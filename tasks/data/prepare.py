@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from archbench.tasks.base.dataset import Dataset, Table, Text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END
+from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, sources
@@ -38,40 +39,41 @@ _SUBSET = 0x74657374  # seeds the choice of test examples
 Say = Callable[[str], None]
 
 
-def prepare(config: TaskConfig, primary: str, cache: Path, say: Say) -> Prepared:
+def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, served_as: str = "") -> Prepared:
     """The encoded task; the first time the data are loaded and a tokenizer is trained on the training split.
 
-    Raises InputError where the data cannot be had or cannot serve the task.
+    ``served_as`` is the kind that built-in data are loaded for where that is not ``kind``. Raises InputError where the
+    data cannot be had or cannot serve the task.
     """
-    name = key(config)
+    name = key(config, kind)
     folder = cache / "encoded" / name
     found = opened(folder)
     if found is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
-            write(writer, _load(config, cache, say), config)
-            if key(config) != name:
+            write(writer, _load(config, kind, cache, say, served_as), config, kind)
+            if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         found = opened(folder)
         assert found is not None, f"{folder} was damaged while it was written"
-    return _prepared(config, primary, *found)
+    return _prepared(config, kind, primary, *found)
 
 
-def key(config: TaskConfig) -> str:
+def key(config: TaskConfig, kind: TaskKind) -> str:
     """Names what `write` makes of the configuration, without loading the data."""
-    settings = (config.kind, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
+    settings = (kind.encoded_as, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
     known = [SCHEMA, *settings, config.source_length, config.target_length, _version(config)]
     return _hash([*known, Path(config.pretrained).read_text(encoding="utf-8")] if config.pretrained else known)
 
 
-def write(writer: Writer, dataset: Dataset, config: TaskConfig) -> None:
+def write(writer: Writer, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
     """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
     splits = {name: getattr(dataset, name) for name in SPLITS}
     _check_filled(config, splits)
-    tokenizer = _tokenizer(config, dataset.train)
+    tokenizer = _tokenizer(config, kind, dataset.train)
     notes = dict(dataset.notes)
     for name, split in splits.items():
-        counts = _write_split(writer, name, split, tokenizer, config)
+        counts = _write_split(writer, name, split, tokenizer, config, kind)
         notes |= {f"{name}_{count}": value for count, value in counts.items()}
     writer.facts |= {
         "tokenizer": tokenizer.to_json(),
@@ -83,12 +85,12 @@ def write(writer: Writer, dataset: Dataset, config: TaskConfig) -> None:
     }
 
 
-def answer_tokens(tokenizer: Tokenizer, kind: str, ends: bool) -> NDArray[np.bool_]:
+def answer_tokens(tokenizer: Tokenizer, kind: TaskKind, ends: bool) -> NDArray[np.bool_]:
     """True at the tokens (v,) that an answer may use: labels, or text and END.
 
     Where a text may hold unknown pieces UNK may be answered too: it would be impossible otherwise.
     """
-    if kind == "classification":
+    if kind.form == "labels":
         answers = np.zeros(tokenizer.vocabulary, np.bool_)
         answers[list(tokenizer.label_ids)] = True
         return answers
@@ -98,20 +100,20 @@ def answer_tokens(tokenizer: Tokenizer, kind: str, ends: bool) -> NDArray[np.boo
 
 
 def _write_split(
-    writer: Writer, name: str, split: Text | Table, tokenizer: Tokenizer, config: TaskConfig
+    writer: Writer, name: str, split: Text | Table, tokenizer: Tokenizer, config: TaskConfig, kind: TaskKind
 ) -> dict[str, int]:
     if isinstance(split, Text):
         counts = write_text(writer, name, split, tokenizer)
         _check_windows(config, name, counts["tokens"])
         return counts
-    layout = Layout(config.source_length, config.target_length, labels=config.kind == "classification")
+    layout = Layout(config.source_length, config.target_length, labels=kind.form == "labels")
     counts = write_pairs(writer, name, split, tokenizer, layout)
     _check_pairs(config, name, len(split), counts)
     return counts
 
 
 def _prepared(
-    config: TaskConfig, primary: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
+    config: TaskConfig, kind: TaskKind, primary: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
 ) -> Prepared:
     tokenizer = load_tokenizer(facts["tokenizer"])
     lengths = config.source_length, config.target_length
@@ -121,8 +123,8 @@ def _prepared(
     else:
         splits = [read_windows(arrays, name, *lengths) for name in SPLITS]
     train, validation, test = splits
-    ends = config.kind != "classification" and (facts["pairs"] or config.source_length > 0)
-    content = [SCHEMA, config.kind, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
+    ends = kind.form != "labels" and (facts["pairs"] or config.source_length > 0)
+    content = [SCHEMA, kind.encoded_as, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
     return Prepared(
         config=config,
         kind=config.kind,
@@ -131,7 +133,7 @@ def _prepared(
         train=train,
         validation=validation,
         test=Subset(test, _chosen(len(test), config.test_examples)),
-        answers=answer_tokens(tokenizer, config.kind, ends),
+        answers=answer_tokens(tokenizer, kind, ends),
         ends=ends,
         digest=_hash(content),
         licence=facts["licence"],
@@ -147,11 +149,11 @@ def _chosen(size: int, count: int) -> NDArray[np.int64]:
     return np.argsort(bits.random_raw(size), kind="stable")[:count]
 
 
-def _tokenizer(config: TaskConfig, train: Text | Table) -> Tokenizer:
-    labels = _labels(config, train) if config.kind == "classification" and isinstance(train, Table) else []
+def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Tokenizer:
+    labels = _labels(config, kind, train) if kind.form == "labels" and isinstance(train, Table) else []
     if config.tokenizer == "pretrained":
         return pretrained_tokenizer(Path(config.pretrained).read_text(encoding="utf-8"), labels)
-    texts, size = _training_texts(config, train)
+    texts, size = _training_texts(kind, train)
     sample = texts if config.tokenizer == "char" else training_sample(texts, size)
     try:
         return train_tokenizer(config.tokenizer, sample, config.vocabulary, labels)
@@ -159,20 +161,20 @@ def _tokenizer(config: TaskConfig, train: Text | Table) -> Tokenizer:
         raise InputError(f"tasks.{config.name}.{error}") from error
 
 
-def _training_texts(config: TaskConfig, train: Text | Table) -> tuple[Iterator[str], int]:
+def _training_texts(kind: TaskKind, train: Text | Table) -> tuple[Iterator[str], int]:
     """The texts that the tokenizer is trained on, and their size: of labelled examples the sources alone."""
     if isinstance(train, Text):
         return train.chunks(), train.bytes
-    columns = [train.sources] if config.kind == "classification" else [train.sources, train.targets]
+    columns = [train.sources] if kind.form == "labels" else [train.sources, train.targets]
     return chain.from_iterable(zip(*columns, strict=True)), sum(len(text) for column in columns for text in column)
 
 
-def _labels(config: TaskConfig, train: Table) -> list[str]:
+def _labels(config: TaskConfig, kind: TaskKind, train: Table) -> list[str]:
     labels = sorted(set(train.targets))
     if len(labels) < 2:
         raise InputError(
             f'tasks.{config.name}.columns: every training example has the label "{labels[0]}"; '
-            "classification needs at least two, name another label column"
+            f"{kind.name} needs at least two, name another label column"
         )
     return labels
 
@@ -206,9 +208,9 @@ def _check_pairs(config: TaskConfig, split: str, rows: int, counts: Mapping[str,
         )
 
 
-def _load(config: TaskConfig, cache: Path, say: Say) -> Dataset:
+def _load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: str) -> Dataset:
     return sources.load(
-        config.kind,
+        kind,
         config.data,
         cache,
         say,
@@ -216,6 +218,7 @@ def _load(config: TaskConfig, cache: Path, say: Say) -> Dataset:
         encoding=config.encoding,
         folder=config.folder,
         where=f"tasks.{config.name}",
+        served_as=served_as,
     )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from archbench.tasks.base.dataset import COLUMNS, KINDS, TEXT_TO_TEXT, Dataset, Table, Text, dataset
+from archbench.tasks.base.dataset import Dataset, Table, Text, dataset
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
+from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.builtin_data.packages import Say
 from archbench.tasks.data import files, hub
@@ -25,7 +26,7 @@ UNKNOWN = "as given by its owner; not checked"
 
 
 def load(
-    kind: str,
+    kind: TaskKind,
     data: Data,
     cache: Path,
     say: Say,
@@ -34,13 +35,15 @@ def load(
     encoding: str = "utf-8",
     folder: str | Path = ".",
     where: str = "tasks",
+    served_as: str = "",
     open_hub: hub.Open = hub.open_hub,
 ) -> Dataset:
     """The three splits of ``data`` for a kind of task.
 
     ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (parallel text as a list of two);
     relative paths are beside the experiment file, in ``folder``. ``where`` names the task in messages
-    (``tasks.trec``). Raises ``InputError`` in one line.
+    (``tasks.trec``). Built-in data are those of the kind called ``served_as``, by default of ``kind``. Raises
+    ``InputError`` in one line.
     """
     try:
         named = _columns(kind, columns or {})
@@ -48,7 +51,7 @@ def load(
         if isinstance(data, str) and data.startswith("hub:"):
             return _from_hub(kind, open_hub(hub.parse(data)), named)
         if isinstance(data, str) and not _is_file(data, Path(folder)):
-            return builtin.load(data, kind, cache, say)
+            return builtin.load(data, served_as or kind.name, cache, say)
         return _from_files(kind, data, Path(folder), encoding, named)
     except InputError as error:
         raise InputError(f"{where}.{error}") from error
@@ -82,25 +85,23 @@ def _is_file(data: str, folder: Path) -> bool:
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
 
-def _columns(kind: str, given: Mapping[str, str]) -> tuple[str, ...]:
+def _columns(kind: TaskKind, given: Mapping[str, str]) -> tuple[str, ...]:
     """The names of the columns that a kind needs, in the order source, target."""
-    if kind not in KINDS:
-        raise InputError(f'kind: "{kind}" is none of {", ".join(KINDS)}')
-    wanted = COLUMNS[kind]
+    wanted = kind.columns
     for key in given:
         if key not in wanted:
-            raise InputError(f'columns: {kind} has no "{key}"; it takes {" and ".join(wanted)}')
+            raise InputError(f'columns: {kind.name} has no "{key}"; it takes {" and ".join(wanted)}')
     return tuple(given.get(key, key) for key in wanted)
 
 
-def _check_known(kind: str, data: Data) -> None:
-    """What a model stores can be told only of strings whose entropy is known."""
-    if kind == "memorization" and not (isinstance(data, str) and builtin.known(data)):
-        raise InputError('data: memorization takes "random-strings" alone, whose bits are known; set data to that')
+def _check_known(kind: TaskKind, data: Data) -> None:
+    """Some kinds measure what is known of one built-in data set alone."""
+    if kind.only and not (isinstance(data, str) and builtin.known(data)):
+        raise InputError(f'data: {kind.name} takes "{kind.only}" alone; set data to that')
 
 
-def _from_hub(kind: str, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
-    if kind == "generation":
+def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
+    if kind.form == "running text":
         return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
     found: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
     return _finished_table(kind, found, source.origin, dict.fromkeys(found, source.origin))
@@ -121,14 +122,14 @@ def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
     return {split: hub.measured(rows) for split, rows in parts.items()}
 
 
-def _from_files(kind: str, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
+def _from_files(kind: TaskKind, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
     given = _by_split(data)
     paths = {split: [files.existing(name, folder) for name in names] for split, names in given.items()}
     names = {split: ", ".join(path.name for path in each) for split, each in paths.items()}
     origin = ", ".join(names.values())
     for each in paths.values():
         _check_form(kind, each)
-    if kind == "generation":
+    if kind.form == "running text":
         return _finished_text(kind, _file_text({split: each[0] for split, each in paths.items()}, encoding), origin)
     found = {split: _read_table(each, encoding, columns) for split, each in paths.items()}
     return _finished_table(kind, found, origin, names)
@@ -145,18 +146,18 @@ def _by_split(data: Data) -> dict[str, list[str]]:
     return {split: [value] if isinstance(value, str) else list(value) for split, value in given.items()}
 
 
-def _check_form(kind: str, paths: list[Path]) -> None:
+def _check_form(kind: TaskKind, paths: list[Path]) -> None:
     """What each kind of task can read."""
     suffix = paths[0].suffix.lower() if paths else ""
-    pairs = kind in TEXT_TO_TEXT
+    pairs = kind.form == "pairs"
     if len(paths) == 2 and pairs:
         return
     if len(paths) != 1:
-        raise InputError(f"data: {kind} reads one file for each split{' or two parallel texts' * pairs}")
-    wanted = (".txt",) if kind == "generation" else files.TABLES
+        raise InputError(f"data: {kind.name} reads one file for each split{' or two parallel texts' * pairs}")
+    wanted = (".txt",) if kind.form == "running text" else files.TABLES
     if suffix not in wanted:
         also = ', or two parallel texts as ["a.de", "a.en"]' if pairs else ""
-        raise InputError(f'data: {kind} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
+        raise InputError(f'data: {kind.name} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
 
 
 def _file_text(paths: dict[str, Path], encoding: str) -> dict[str, Text]:
@@ -175,12 +176,12 @@ def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> T
     return files.table(paths[0], encoding, (columns[0], columns[1]))
 
 
-def _finished_text(kind: str, found: dict[str, Text], origin: str) -> Dataset:
+def _finished_text(kind: TaskKind, found: dict[str, Text], origin: str) -> Dataset:
     notes = {"test_lines_seen_in_train": _seen_lines(found["train"], found["test"])}
-    return dataset(kind, *(found[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
+    return dataset(kind.name, *(found[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
 
 
-def _finished_table(kind: str, found: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
+def _finished_table(kind: TaskKind, found: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
     """Empty rows dropped, missing splits made, overlap counted; ``names`` say what each split was read from."""
     notes: Counter[str] = Counter()
     full = {}
@@ -192,11 +193,11 @@ def _finished_table(kind: str, found: dict[str, Table], origin: str, names: Mapp
     full = _completed(full, kind, names)
     known = set(full["train"].sources)
     notes["test_sources_seen_in_train"] = sum(source in known for source in full["test"].sources)
-    if kind == "classification":
+    if kind.form == "labels":
         labels = {label for table in full.values() for label in table.targets}
         folded = Counter(label.casefold() for label in labels)
         notes["labels_that_differ_in_case_alone"] = sum(folded[label.casefold()] > 1 for label in labels)
-    return dataset(kind, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes))
+    return dataset(kind.name, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes))
 
 
 def _filled(table: Table) -> Table:
@@ -204,13 +205,13 @@ def _filled(table: Table) -> Table:
     return Table([a for a, _ in pairs], [b for _, b in pairs])
 
 
-def _completed(found: dict[str, Table], kind: str, names: Mapping[str, str]) -> dict[str, Table]:
+def _completed(found: dict[str, Table], kind: TaskKind, names: Mapping[str, str]) -> dict[str, Table]:
     """Missing splits drawn from train by a fixed seed, groups of identical rows whole."""
     missing = [split for split in SPLITS[1:] if split not in found]
     if not missing:
         return found
     train = found["train"]
-    both = kind in TEXT_TO_TEXT
+    both = kind.form == "pairs"
     pairs = list(zip(train.sources, train.targets, strict=True))
     groups = components([[("source", a), *([("target", b)] if both else [])] for a, b in pairs])
     shares = {split: max(SHARE, 1 / len(pairs)) for split in missing}

@@ -2,14 +2,11 @@
 
 import numpy as np
 
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.intervals import macro_f1_score, mean_score, ratio_score
 from archbench.tasks.references.references import majority_rows, tfidf_logistic_rows
-
-
-def primary(config: TaskConfig) -> str:
-    return "accuracy"
 
 
 def decoding(prepared: Prepared) -> Decoding:
@@ -35,3 +32,20 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 def references(prepared: Prepared) -> list[Reference]:
     """The most frequent label, and TF-IDF with logistic regression."""
     return [*majority_rows(prepared), *tfidf_logistic_rows(prepared)]
+
+
+KIND = TaskKind(
+    name="classification",
+    does="give a text its label",
+    form="labels",
+    columns=("text", "label"),
+    metrics=("accuracy", "macro_f1"),
+    primary="accuracy",
+    target_length=1,
+    test_examples=4000,
+    one_answer=True,
+    decoding=decoding,
+    measure=measure,
+    references=references,
+    numerics=10,
+)

@@ -6,17 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.tasks.base.example import UNK, Tokens
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
 from archbench.tasks.metrics import metrics
-from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score, text_score
+from archbench.tasks.metrics.builtin import text_score
+from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
 from archbench.tasks.references.references import likelihood_rows
 from archbench.tasks.text.splits import Pairs, Windows
 
 SAMPLES = 64
-
-
-def primary(config: TaskConfig) -> str:
-    return "bits_per_byte"
 
 
 def decoding(prepared: Prepared) -> Decoding:
@@ -52,3 +50,19 @@ def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
 def references(prepared: Prepared) -> list[Reference]:
     """An n-gram model and lzma, in bits per byte."""
     return likelihood_rows(prepared)
+
+
+KIND = TaskKind(
+    name="generation",
+    does="continue a text",
+    form="running text",
+    columns=("text",),
+    metrics=("rouge_l",),
+    primary="bits_per_byte",
+    judged=("bits_per_byte",),
+    tokenizer="char",
+    decoding=decoding,
+    measure=measure,
+    references=references,
+    numerics=11,
+)

@@ -14,18 +14,12 @@ import math
 
 import numpy as np
 
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score, TaskConfig
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import Outputs, Prepared, Reference, Score
 from archbench.tasks.builtin_data import random_strings
-from archbench.tasks.metrics.intervals import Floats, likelihood_scores, ratio_score, text_score
-
-
-def primary(config: TaskConfig) -> str:
-    return "stored_bits"
-
-
-def decoding(prepared: Prepared) -> Decoding:
-    """Greedy: the likeliest next character is what a model believes the string to be."""
-    return Decoding("greedy", max_tokens=prepared.config.target_length, count=len(prepared.test))
+from archbench.tasks.kinds.text_to_text import decoding
+from archbench.tasks.metrics.builtin import text_score
+from archbench.tasks.metrics.intervals import Floats, likelihood_scores, ratio_score
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
@@ -51,3 +45,24 @@ def stored(nats: Floats, strings: int, entropy: float) -> Score:
     value, lower, upper = (strings * (entropy - bits) for bits in (cost.value, cost.upper, cost.lower))
     each = strings * (entropy - nats / math.log(2))
     return Score("stored_bits", value, lower, upper, cost.n, tuple(each.tolist()))
+
+
+KIND = TaskKind(
+    name="memorization",
+    does="tell the string of a key",
+    form="pairs",
+    columns=("key", "string"),
+    metrics=("exact_match",),
+    primary="stored_bits",
+    judged=("stored_bits", "exact_match", "bits_per_byte"),
+    source_length=random_strings.KEY,  # whole keys
+    shortest_source=random_strings.KEY,
+    target_length=random_strings.LENGTH + 1,
+    tokenizer="char",
+    tokenizers=("char",),  # an unknown word would be a string that costs nothing
+    only=random_strings.FAMILY,  # whose bits are known
+    decoding=decoding,  # greedy: the likeliest next character is what a model believes the string to be
+    measure=measure,
+    references=references,
+    numerics=8,
+)

@@ -1,9 +1,8 @@
 """A task from end to end: prepared examples, decoding settings, metrics and reference rows, whatever its kind."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
+from archbench.tasks.base.kind import Form, TaskKind
 from archbench.tasks.base.values import Decoding as Decoding
 from archbench.tasks.base.values import Examples as Examples
 from archbench.tasks.base.values import Outputs as Outputs
@@ -13,29 +12,11 @@ from archbench.tasks.base.values import Score as Score
 from archbench.tasks.base.values import TaskConfig as TaskConfig
 from archbench.tasks.data import prepare as encoded
 from archbench.tasks.data.prepare import Say
-from archbench.tasks.kinds import classification, generation, memorization
-from archbench.tasks.kinds.text_to_text import SUMMARIZATION, TRANSLATION
+from archbench.tasks.kinds import classification, generation, registry, text_to_text
+from archbench.tasks.metrics.builtin import text_score
+from archbench.tasks.references.references import copy_rows, nearest_rows
 
-
-class _Kind(Protocol):
-    """What a kind of task knows: a module, or a value where kinds share their code."""
-
-    def primary(self, config: TaskConfig, /) -> str: ...
-
-    def decoding(self, prepared: Prepared) -> Decoding: ...
-
-    def measure(self, prepared: Prepared, outputs: Outputs) -> list[Score]: ...
-
-    def references(self, prepared: Prepared) -> list[Reference]: ...
-
-
-_KINDS: Mapping[str, _Kind] = {
-    "generation": generation,
-    "classification": classification,
-    "translation": TRANSLATION,
-    "summarization": SUMMARIZATION,
-    "memorization": memorization,
-}
+USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
 
 
 def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Prepared:
@@ -43,19 +24,43 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
 
     ``say`` takes a line about what takes long. Raises InputError where the data cannot be had or cannot serve the task.
     """
-    return encoded.prepare(config, _KINDS[config.kind].primary(config), cache, say)
+    kind = registry.of(config)
+    primary = registry.primary(kind, config.data)
+    return encoded.prepare(config, kind, primary, cache, say, registry.served_as(kind, config.data))
 
 
 def decoding(prepared: Prepared) -> Decoding:
     """How every model answers this task, and how many examples."""
-    return _KINDS[prepared.kind].decoding(prepared)
+    kind = registry.of(prepared.config)
+    usual = USUAL[kind.form].decoding if kind.form in USUAL else text_to_text.decoding
+    decode = kind.decoding or usual
+    assert decode is not None
+    return decode(prepared)
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The metrics of the task's kind, each with its 95% bootstrap interval over examples."""
-    return _KINDS[prepared.kind].measure(prepared, outputs)
+    kind = registry.of(prepared.config)
+    if kind.measure is not None:
+        return kind.measure(prepared, outputs)
+    usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
+    assert usual is not None
+    return _further(kind, prepared, outputs, usual(prepared, outputs))
+
+
+def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
+    """The scores, after those of the kind's metrics of answers that are not among them."""
+    answers, there = outputs.answers, {score.metric for score in scores}
+    if not len(answers) or not prepared.config.source_length:
+        return scores
+    wanted = outputs.references[: len(answers)]
+    return [*(text_score(name, wanted, answers) for name in kind.metrics if name not in there), *scores]
 
 
 def references(prepared: Prepared) -> list[Reference]:
     """What classical methods reach on the same test examples."""
-    return _KINDS[prepared.kind].references(prepared)
+    kind = registry.of(prepared.config)
+    pairs = text_to_text.read_against(kind.metrics, copy_rows, nearest_rows)
+    make = kind.references or (USUAL[kind.form].references if kind.form in USUAL else pairs)
+    assert make is not None
+    return make(prepared)

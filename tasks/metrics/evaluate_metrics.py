@@ -10,18 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from archbench.tasks.metrics import metrics
-
-LIKELIHOOD: dict[str, Callable[..., float]] = {
-    "nll_per_token": metrics.nll_per_token,
-    "perplexity": metrics.perplexity,
-    "bits_per_byte": metrics.bits_per_byte,
-}
-SAMPLE: dict[str, Callable[..., float]] = {
-    "repetition": metrics.repetition,
-    "distinct_2": metrics.distinct_2,
-    "copied": metrics.copied,
-}
+from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.metric import Metric
 
 
 def load(name: str) -> Any:
@@ -49,22 +39,23 @@ def load(name: str) -> Any:
 def _parts(name: str, datasets: Any) -> tuple[dict[str, Any], Callable[..., float]]:
     """The columns that a metric reads, and the function of them."""
     text, number, ids = datasets.Value("string"), datasets.Value("float64"), datasets.Sequence(datasets.Value("int32"))
-    if name in metrics.TEXT:
-        function = metrics.TEXT[name]
+    metric = BUILTIN[name]
+    if metric.function is None:
+        raise KeyError(name)
+    value = metric.value
+    if metric.reads == "texts":
         return {"predictions": text, "references": text}, _documented(
-            function, lambda predictions, references: function(references, predictions)
+            metric, lambda predictions, references: value(references, predictions)
         )
-    if name in LIKELIHOOD:
-        likelihood = LIKELIHOOD[name]
+    if metric.reads == "likelihoods":
         return {"predictions": number, "references": number}, _documented(
-            likelihood, lambda predictions, references: likelihood(np.array(predictions), np.array(references))
+            metric, lambda predictions, references: value(np.array(predictions), np.array(references))
         )
-    sample = SAMPLE[name]
     return {"predictions": ids}, _documented(
-        sample, lambda predictions, **options: sample([np.array(one, np.int32) for one in predictions], **options)
+        metric, lambda predictions, **options: value([np.array(text, np.int32) for text in predictions], **options)
     )
 
 
-def _documented(function: Callable[..., float], wrapped: Callable[..., float]) -> Callable[..., float]:
-    wrapped.__doc__ = function.__doc__
+def _documented(metric: Metric, wrapped: Callable[..., float]) -> Callable[..., float]:
+    wrapped.__doc__ = metric.function.__doc__
     return wrapped

@@ -7,34 +7,38 @@ metric itself is. The random counts depend on n alone: every model is resampled 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from archbench.tasks.base.example import Tokens
 from archbench.tasks.base.values import Score
-from archbench.tasks.metrics.metrics import bleu, chrf, distinct_2, exponential, ngrams, sacrebleu_metrics
-from archbench.tasks.metrics.rouge import TYPES, rouge
+from archbench.tasks.metrics.metrics import distinct_2, exponential, ngrams, sacrebleu_metrics
+from archbench.tasks.metrics.rouge import rouge
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
+FAILURES = 0.05  # of the samples that a metric may have no value for
 _CELLS = 1 << 22  # random counts that are held at a time
 
 
 def resampled(statistics: Floats) -> Floats:
     """Sums of the statistics (n, k) over `RESAMPLES` samples of the examples with replacement, (resamples, k)."""
-    count = len(statistics)
+    return np.concatenate([counts.astype(float) @ statistics for counts in _blocks(len(statistics))])
+
+
+def draws(count: int) -> Iterator[NDArray[np.int64]]:
+    """How often each of ``count`` examples is drawn, (n,), for every sample with replacement."""
+    return (counts for block in _blocks(count) for counts in block)
+
+
+def _blocks(count: int) -> Iterator[NDArray[np.int64]]:
     random = np.random.default_rng([0x626F6F74, count])
     rows = max(1, min(RESAMPLES, _CELLS // max(1, count)))
-    sums = [
-        random.multinomial(count, np.full(count, 1 / count), size=min(rows, RESAMPLES - start)).astype(float)
-        @ statistics
-        for start in range(0, RESAMPLES, rows)
-    ]
-    return np.concatenate(sums)
+    for start in range(0, RESAMPLES, rows):
+        yield random.multinomial(count, np.full(count, 1 / count), size=min(rows, RESAMPLES - start))
 
 
 def scored(metric: str, value: float, statistics: Floats, of_sums: Callable[[Floats], Floats]) -> Score:
@@ -92,6 +96,27 @@ def macro_f1_score(value: float, references: Sequence[str], answers: Sequence[st
     return scored("macro_f1", value, statistics, of_sums)
 
 
+def resampled_score(
+    metric: str, value: Callable[..., float], references: Sequence[str], answers: Sequence[str]
+) -> Score:
+    """A metric of texts that is a function and no more: it is computed again for each sample of the examples.
+
+    Samples that it has no value for count for nothing. Raises what ``value`` raises on all examples, and ``ValueError``
+    where more than one sample in twenty has none.
+    """
+    whole, count, values, failures = value(references, answers), len(answers), [], []
+    for counts in draws(count):
+        chosen = np.repeat(np.arange(count), counts).tolist()
+        try:
+            values.append(value([references[i] for i in chosen], [answers[i] for i in chosen]))
+        except Exception as error:
+            failures.append(error)
+    if len(failures) > FAILURES * RESAMPLES:
+        raise ValueError(f"has no value for {len(failures):,} of {RESAMPLES:,} samples of the examples: {failures[0]}")
+    lower, upper = _percentiles(np.array(values))
+    return Score(metric, whole, lower, upper, count)
+
+
 def bleu_score(value: float, references: Sequence[str], answers: Sequence[str]) -> Score:
     return scored("bleu", value, bleu_statistics(references, answers), bleu_of_sums)
 
@@ -104,11 +129,6 @@ def rouge_score(metric: str, references: Sequence[str], answers: Sequence[str]) 
     """The mean F1 of `rouge`, which stays beside it: it takes a tokenizer to find it again."""
     values = rouge(metric, references, answers).tolist()
     return replace(mean_score(metric, values), each=tuple(values))
-
-
-def text_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
-    """The metric of that name of answers that are texts. Raises KeyError where there is none."""
-    return _TEXT[metric](references, answers)
 
 
 def distinct_score(texts: Sequence[Tokens]) -> Score:
@@ -176,13 +196,3 @@ def _percentiles(values: Floats) -> tuple[float, float]:
     """2.5% and 97.5%, without interpolation, so that infinite values stay what they are."""
     lower, upper = np.quantile(values, [0.025, 0.975], method="nearest")
     return float(lower), float(upper)
-
-
-_TEXT: Mapping[str, Callable[[Sequence[str], Sequence[str]], Score]] = {
-    "exact_match": lambda wanted, given: mean_score(
-        "exact_match", [a == b for a, b in zip(wanted, given, strict=True)]
-    ),
-    "bleu": lambda wanted, given: bleu_score(bleu(wanted, given), wanted, given),
-    "chrf": lambda wanted, given: chrf_score(chrf(wanted, given), wanted, given),
-    **{name: partial(rouge_score, name) for name in TYPES},
-}

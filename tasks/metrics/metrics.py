@@ -4,7 +4,7 @@ Likelihoods are in nats, sums over examples: ``nats`` (n,), ``tokens`` (n,) and 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -161,15 +161,3 @@ def rolling_hashes(tokens: NDArray[Any], order: int) -> NDArray[np.uint64]:
     for start in range(order):
         total = total * np.uint64(0x5851F42D4C957F2D) + values[start : start + count]
     return total
-
-
-TEXT: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {  # of references and answers that are texts
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-    "exact_match": exact_match,
-    "bleu": bleu,
-    "chrf": chrf,
-    "rouge_1": rouge_1,
-    "rouge_2": rouge_2,
-    "rouge_l": rouge_l,
-}

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from archbench.tasks.base.values import Prepared, Reference
 from archbench.tasks.metrics import metrics, rouge
+from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.references.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
 from archbench.tasks.text.splits import Pairs, Subset, Windows
 
@@ -126,7 +127,7 @@ def _label_rows(
 
 
 def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
-    return _rows(name, {metric: metrics.TEXT[metric](wanted, answers) for metric in names})
+    return _rows(name, {metric: BUILTIN[metric].value(wanted, answers) for metric in names})
 
 
 def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:

@@ -1,0 +1,72 @@
+"""Pairs that several families of tests judge, with outcomes that differ.
+
+A pair may be a primary contrast, a control, a doubling of the budget and evidence for a claim at once. Each family is
+corrected for its own number of tests, and a control has seeds of its own, so that outcomes near 5% can differ.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.verdicts import p_text
+from archbench.reports.base.formatting import listing
+
+_SHARES = (r"(?P<name>.+) at (?P<share>[\d.]+)", r"(?P<name>.+) \((?P<share>[\d.]+) of the budget\)")
+_HALF = ", half the budget"
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A pair with different outcomes: by family of tests, the contrast, turned so that ``first`` is the first."""
+
+    dataset: str
+    first: str
+    second: str
+    contrasts: tuple[tuple[str, Contrast], ...]
+
+    @property
+    def sentence(self) -> str:
+        outcomes: dict[str, list[str]] = {}
+        for family, contrast in self.contrasts:
+            outcomes.setdefault(_outcome(contrast), []).append(f"{family} ({p_text(contrast)})")
+        parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
+        return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
+
+
+def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Disagreement]:
+    """The pairs that two of these families of tests, by name, judge differently under the same condition."""
+    judged: dict[tuple[str, str, str, str, str], dict[str, Contrast]] = {}
+    for family, contrast in _tested(families):
+        first, second = side(contrast.first), side(contrast.second)
+        if first > second:
+            first, second, contrast = second, first, turned(contrast)
+        key = (contrast.dataset, contrast.metric, contrast.condition, first, second)
+        judged.setdefault(key, {}).setdefault(family, contrast)
+    differing = []
+    for (dataset, _, _, first, second), contrasts in judged.items():
+        if len({contrast.outcome for contrast in contrasts.values()}) > 1:
+            differing.append(Disagreement(dataset, first, second, tuple(contrasts.items())))
+    return differing
+
+
+def side(named: str) -> str:
+    """One name for a side of a contrast, whichever family names it: "decoder at 1" is "decoder"."""
+    if named.endswith(_HALF):
+        return f"{named.removesuffix(_HALF)} at 0.5"
+    for pattern in _SHARES:
+        match = re.fullmatch(pattern, named)
+        if match:
+            share = float(match["share"])
+            return match["name"] if share == 1 else f"{match['name']} at {share:g}"
+    return named
+
+
+def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tuple[str, Contrast]]:
+    for family, contrasts in families:
+        yield from ((family, contrast) for contrast in contrasts if contrast.outcome != "unknown")
+
+
+def _outcome(contrast: Contrast) -> str:
+    words = {"equal": "equal within the margin", "open": "not decided"}
+    return words.get(contrast.outcome) or f"{side(contrast.better)} better"

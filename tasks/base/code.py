@@ -1,0 +1,82 @@
+"""Python code of the user or of another package that defines a task kind or a metric: loaded, mistakes in one line.
+
+Whatever such code raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
+"""
+
+import difflib
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
+
+
+def module(path: Path, where: str) -> ModuleType:
+    """The module in a Python file, after its code has run; the same one again while the file stays as it is.
+
+    ``where`` begins messages. Raises ``InputError`` where there is no such file or its code fails.
+    """
+    if unreadable := irregular(path):
+        raise InputError(f"{where}: {path} {unreadable}")
+    if not path.is_file():
+        raise InputError(f"{where}: {path}: there is no such file")
+    return _module(path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(), where)
+
+
+@lru_cache
+def _module(path: Path, digest: str, where: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest[:12]}", path)
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(found)
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        line = getattr(error, "lineno", None) or line_in(error, str(spec.origin)) or 1
+        raise InputError(f"{where}: {path}:{line}: fails: {one_line(error)}") from error
+    return found
+
+
+def line_in(error: BaseException, path: str) -> int | None:
+    """The last line of the file at ``path`` (absolute) that the error came through."""
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return lines[-1] if lines else None
+
+
+def offered(group: str, taken: Iterable[str]) -> dict[str, str]:
+    """What installed packages offer beside the names that are ``taken``, unread: where each is, by name."""
+    entries, own = importlib.metadata.entry_points(group=group), set(taken)
+    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in own}
+
+
+def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
+    """What an installed package offers under this name."""
+    return next((found for found in importlib.metadata.entry_points(group=group) if found.name == name), None)
+
+
+def loaded(entry: importlib.metadata.EntryPoint, where: str) -> Any:
+    """What an entry point stands for, after its module has run; raises ``InputError`` where that fails."""
+    try:
+        return entry.load()
+    except BaseException as error:
+        if is_signalled(error):
+            raise
+        raise InputError(f"{where}: {entry.name} of another package ({entry.value}) cannot be loaded: "
+                         f"{one_line(error)}") from error  # fmt: skip
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """``; did you mean "accuracy"?`` for a near miss, else the known names in parentheses."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1)
+    return f'; did you mean "{near[0]}"?' if near else f" (known: {', '.join(names)})"

@@ -1,0 +1,92 @@
+"""A kind of task as one value: what its examples are, how long they may be, how answers are given, scored and shown."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+
+Form = Literal["running text", "labels", "pairs"]
+FORMS: tuple[Form, ...] = get_args(Form)
+TOKENIZERS = ("char", "byte", "word", "bpe")
+LIKELIHOODS = ("nll_per_token", "perplexity", "bits_per_byte", "bits_per_byte_bound")  # of references, for any text
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task with all of its defaults.
+
+    ``form`` is what an example is: a beginning of running text and how it goes on ("running text"), a text and one of
+    the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` name the parts
+    of a table: one of running text, else source and target. ``does`` completes "it was trained to": "translate a text".
+
+    ``metrics`` are the names of those that its answers, which are texts, are scored by. Of pairs and running text the
+    likelihoods are scored as well. ``primary`` is the metric that a task is judged by unless its data set or the
+    experiment says otherwise; it may be any of ``judged`` (default: the metrics, and for texts bits per byte).
+
+    ``source_length`` and ``target_length`` are the usual limits in tokens, END counted; of running text their sum is
+    the context. ``tokenizer`` is the usual one of ``tokenizers``; ``shortest_source`` is the least source length.
+    ``one_answer`` says that an answer is right or wrong. ``only`` names the built-in data that the kind takes alone.
+
+    ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``references(prepared)`` are those of the form where
+    they are None. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds use
+    it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another package
+    is from.
+
+    Raises ``ValueError`` for values that contradict each other.
+    """
+
+    name: str
+    does: str
+    form: Form
+    columns: tuple[str, ...]
+    metrics: tuple[str, ...]
+    primary: str
+    judged: tuple[str, ...] = ()
+    source_length: int = 64
+    target_length: int = 64
+    tokenizer: str = "bpe"
+    tokenizers: tuple[str, ...] = TOKENIZERS
+    shortest_source: int = 1
+    test_examples: int = 500
+    one_answer: bool = False
+    only: str = ""
+    decoding: Callable[[Prepared], Decoding] | None = field(default=None, repr=False)
+    measure: Callable[[Prepared, Outputs], list[Score]] | None = field(default=None, repr=False)
+    references: Callable[[Prepared], list[Reference]] | None = field(default=None, repr=False)
+    numerics: int = 1
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.judged:
+            texts = () if self.form == "labels" else ("bits_per_byte",)
+            object.__setattr__(self, "judged", tuple(dict.fromkeys((*self.metrics, *texts, self.primary))))
+        for wrong in _mistakes(self):
+            raise ValueError(wrong)
+
+    @property
+    def encoded_as(self) -> Any:
+        """What of the kind decides the encoded examples, as plain values."""
+        return [self.name, self.form] if self.origin else self.name
+
+
+def _mistakes(kind: TaskKind) -> list[str]:
+    """What contradicts itself in a kind, one sentence each."""
+    wanted = 1 if kind.form == "running text" else 2
+    checks = (
+        (isinstance(kind.name, str) and bool(NAME.fullmatch(kind.name)), f"name: {kind.name!r}: expected lower-case "
+         "letters, digits, '_' and '-', a letter first"),
+        (kind.form in FORMS, f"form: {kind.form!r}: expected {', '.join(FORMS[:-1])} or {FORMS[-1]}"),
+        (len(kind.columns) == wanted, f"columns: {kind.columns!r}: {kind.form} takes {wanted}"),
+        (bool(kind.does), "does: is empty; what is a model trained to do?"),
+        (kind.primary in kind.judged, f"primary: {kind.primary!r}: is not among judged = {kind.judged!r}"),
+        (kind.tokenizer in kind.tokenizers, f"tokenizer: {kind.tokenizer!r}: is not among {kind.tokenizers!r}"),
+        (set(kind.tokenizers) <= set(TOKENIZERS), f"tokenizers: {kind.tokenizers!r}: expected of {TOKENIZERS!r}"),
+        (kind.form != "labels" or kind.target_length == 1, "target_length: a label is one token; set it to 1"),
+        (kind.form == "labels" or kind.target_length > 1, "target_length: expected at least 2, a token and END"),
+        (kind.source_length >= kind.shortest_source > 0, "source_length: expected at least 1 and shortest_source"),
+        (kind.test_examples > 0, "test_examples: expected at least 1"),
+    )  # fmt: skip
+    return [message for holds, message in checks if not holds]

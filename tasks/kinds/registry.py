@@ -1,0 +1,127 @@
+"""From a name or a file to a kind of task: built-in ones, the user's files, other packages' entry points.
+
+A file or package of a kind is run as Python code, and only when it is named.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from archbench.tasks.base import code
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.builtin_data import builtin
+from archbench.tasks.kinds import classification, generation, memorization, summarization, translation
+from archbench.tasks.metrics.builtin import TEXTS
+
+ENTRY_POINTS = "archbench.tasks"
+ATTRIBUTE = "kind"  # what a file calls the kind that it defines
+BUILTIN: Mapping[str, TaskKind] = {
+    one.name: one
+    for one in (generation.KIND, classification.KIND, translation.KIND, summarization.KIND, memorization.KIND)
+}
+
+
+def offered() -> dict[str, str]:
+    """What installed packages offer beside the built-in kinds, unread: where each is, by name."""
+    return code.offered(ENTRY_POINTS, BUILTIN)
+
+
+def names() -> list[str]:
+    """The built-in kinds and those that installed packages offer."""
+    return [*BUILTIN, *sorted(offered())]
+
+
+def is_file(name: str) -> bool:
+    """Whether a kind is given by the path of a Python file."""
+    return name.endswith(".py")
+
+
+def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
+    """The kind called ``name``, or the one that the file at path ``name`` (relative to ``folder``) defines.
+
+    ``where`` begins messages. Raises ``InputError`` where there is none or it is not one.
+    """
+    if is_file(name):
+        path = _path(name, Path(folder), where)
+        return _own(getattr(code.module(path, where), ATTRIBUTE, None), str(path), where)
+    if name in BUILTIN:
+        return BUILTIN[name]
+    entry = code.entry(ENTRY_POINTS, name)
+    if entry is None:
+        beside = (Path(folder) / f"{name}.py").is_file()
+        near = f'; did you mean "{name}.py"?' if beside else code.hint(name, names())
+        raise InputError(f'{where}: "{name}": there is no such kind of task{near}')
+    kind = _own(code.loaded(entry, where), f"{name} of another package ({entry.value})", where)
+    if kind.name != name:
+        raise InputError(f'{where}: {kind.origin}: calls itself "{kind.name}"; the two names have to be the same')
+    return kind
+
+
+def of(config: TaskConfig) -> TaskKind:
+    """The kind of a task; raises ``InputError`` as ``find`` does."""
+    where = f"tasks.{config.name}.kind"
+    kind = find(config.kind_file or config.kind, config.folder, where)
+    if kind.name != config.kind:
+        raise InputError(f'{where}: {kind.origin}: was "{config.kind}" and is "{kind.name}" now; run the command again')
+    return kind
+
+
+def numerics(name: str) -> int:
+    """The version of what a run of this kind computes; the code of others is part of a run's identity itself."""
+    return BUILTIN[name].numerics if name in BUILTIN else 1
+
+
+def serving(data: Any) -> tuple[str, ...]:
+    """The kinds of task that built-in data can serve, the usual one first; none where the data are not built in."""
+    if not isinstance(data, str) or not builtin.known(data):
+        return ()
+    return tuple(name for name in builtin.find(data).kinds if name in BUILTIN)
+
+
+def served_as(kind: TaskKind, data: Any) -> str:
+    """The built-in kind whose examples ``kind`` takes from built-in data; empty where they do not serve it.
+
+    Kinds of others take what serves a built-in kind of the same form that any data can serve.
+    """
+    found = serving(data)
+    if kind.name in found or not kind.origin:
+        return kind.name if kind.name in found else ""
+    alike = (name for name in found if BUILTIN[name].form == kind.form and not BUILTIN[name].only)
+    return next(alike, "")
+
+
+def primary(kind: TaskKind, data: Any) -> str:
+    """The metric that a task of this kind is judged by with these data."""
+    known = isinstance(data, str) and builtin.known(data)
+    return builtin.find(data).primary.get(kind.name, kind.primary) if known else kind.primary
+
+
+def _path(name: str, folder: Path, where: str) -> Path:
+    if not name.isprintable():
+        raise InputError(f"{where}: {name!r}: the file's name has control characters; rename it")
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f'{where}: "{name}": {error}') from error
+
+
+def _own(found: Any, origin: str, where: str) -> TaskKind:
+    """A kind that is not archbench's own."""
+    if not isinstance(found, TaskKind):
+        given = "nothing" if found is None else f"a {type(found).__name__}"
+        raise InputError(f"{where}: {origin}: gives {given}; expected {ATTRIBUTE} = TaskKind(...)")
+    if found.name in BUILTIN:
+        raise InputError(f'{where}: {origin}: "{found.name}" is a built-in kind; choose another name')
+    return _originated(found, origin, where)
+
+
+@cache
+def _originated(found: TaskKind, origin: str, where: str) -> TaskKind:
+    unknown = [name for name in found.metrics if name not in TEXTS and found.measure is None]
+    if unknown:
+        raise InputError(f'{where}: {origin}: metrics: no metric "{unknown[0]}"{code.hint(unknown[0], TEXTS)}')
+    return replace(found, origin=origin)

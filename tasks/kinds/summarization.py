@@ -1,0 +1,23 @@
+"""Summarization: a text in few words. Primary metric: ROUGE-L, the field's.
+
+The row that summaries must beat, the source's beginning, has no likelihood.
+"""
+
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.kinds.text_to_text import decoding, measured_by, read_against
+from archbench.tasks.references.references import copy_rows, lead_rows, nearest_rows
+
+METRICS = ("rouge_1", "rouge_2", "rouge_l")
+KIND = TaskKind(
+    name="summarization",
+    does="summarize a text",
+    form="pairs",
+    columns=("text", "summary"),
+    metrics=METRICS,
+    primary="rouge_l",
+    source_length=256,
+    decoding=decoding,
+    measure=measured_by(METRICS),
+    references=read_against(METRICS, lead_rows, copy_rows, nearest_rows),
+    numerics=10,
+)

@@ -1,0 +1,20 @@
+"""Translation: a sentence in another language. Primary metric: chrF, unless the data set has one right answer."""
+
+from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.kinds.text_to_text import decoding, measured_by, read_against
+from archbench.tasks.references.references import copy_rows, nearest_rows
+
+METRICS = ("exact_match", "bleu", "chrf")
+KIND = TaskKind(
+    name="translation",
+    does="translate a text",
+    form="pairs",
+    columns=("source", "target"),
+    metrics=METRICS,
+    primary="chrf",
+    one_answer=True,
+    decoding=decoding,
+    measure=measured_by(METRICS),
+    references=read_against(METRICS, copy_rows, nearest_rows),
+    numerics=10,
+)

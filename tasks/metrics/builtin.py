@@ -1,0 +1,84 @@
+"""The metrics that archbench has, by name."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from archbench.tasks.base.values import Score
+from archbench.tasks.metrics import metrics
+from archbench.tasks.metrics.intervals import bleu_score, chrf_score, macro_f1_score, mean_score, rouge_score
+from archbench.tasks.metrics.metric import Metric, Reads
+
+_ANY_ORDER = (
+    "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
+    "at random, not of left to right; not comparable with an exact likelihood"
+)
+_PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
+
+
+def text_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
+    """The metric of that name of answers that are texts. Raises KeyError where there is none."""
+    score = TEXTS[metric].score
+    assert score is not None
+    return score(references, answers)
+
+
+def _share(name: str, references: Sequence[str], answers: Sequence[str]) -> Score:
+    return mean_score(name, [a == b for a, b in zip(references, answers, strict=True)])
+
+
+_METRICS = (
+    Metric("bits_per_byte", _PER_BYTE, "lower", "exact negative log-likelihood of the test text, in bits for each "
+           "UTF-8 byte; comparable across tokenizers", 0.0, unit=_PER_BYTE, margin=0.02, reads="likelihoods",
+           function=metrics.bits_per_byte),
+    Metric("bits_per_byte_bound", f"{_PER_BYTE}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_BYTE, reads=""),
+    Metric("nll_per_token", _PER_TOKEN, "lower", "exact negative log-likelihood of a scored token; comparable under "
+           "one tokenizer only", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads="likelihoods",
+           function=metrics.nll_per_token),
+    Metric("nll_per_token_bound", f"{_PER_TOKEN}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_TOKEN,
+           across_tokenizers=False, reads=""),
+    Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over hidden ends of the targets, each cell "
+           "predicted from the same beginning; it bounds no likelihood and compares with none", 0.0, unit=_PER_TOKEN,
+           across_tokenizers=False, reads=""),
+    Metric("perplexity", "perplexity", "lower", "the exponential of nats per token", 1.0, across_tokenizers=False,
+           reads="likelihoods", function=metrics.perplexity),
+    Metric("accuracy", "accuracy", "higher", "share of examples with the right label", 0.0, 1.0, margin=0.02,
+           function=metrics.accuracy, score=partial(_share, "accuracy")),
+    Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same", 0.0, 1.0, margin=0.02,
+           function=metrics.macro_f1,
+           score=lambda wanted, given: macro_f1_score(metrics.macro_f1(wanted, given), wanted, given)),
+    Metric("exact_match", "exact match", "higher", "share of answers equal to the reference", 0.0, 1.0, margin=0.02,
+           function=metrics.exact_match, score=partial(_share, "exact_match")),
+    Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 0.0, 100.0,
+           decimals=1, margin=1.0, function=metrics.bleu,
+           score=lambda wanted, given: bleu_score(metrics.bleu(wanted, given), wanted, given)),
+    Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 0.0,
+           100.0, decimals=1, margin=1.0, function=metrics.chrf,
+           score=lambda wanted, given: chrf_score(metrics.chrf(wanted, given), wanted, given)),
+    *(Metric(name, label, "higher", f"{what} with the reference, F1", 0.0, 1.0, margin=0.01, recorded=True,
+             function=function, score=partial(rouge_score, name))
+      for name, label, what, function in (
+          ("rouge_1", "ROUGE-1", "words shared", metrics.rouge_1),
+          ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared", metrics.rouge_2),
+          ("rouge_l", "ROUGE-L", "longest common subsequence of words", metrics.rouge_l))),
+    Metric("stored_bits", "stored bits", "higher", "bits of all strings together less what their exact likelihood "
+           "leaves to be told; below 0 for a model that knows less than how a string is drawn", unit="bits", decimals=0,
+           margin=1000.0, recorded=True, reads=""),  # 0.05 for each parameter of the smallest model
+    Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
+           "under a character tokenizer) that occurred in it before", 0.0, 1.0, across_tokenizers=False, reads="tokens",
+           function=metrics.repetition),
+    Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
+           "character tokenizer) among all pairs in the answers", 0.0, 1.0, across_tokenizers=False, reads="tokens",
+           function=metrics.distinct_2),
+    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (as many as make 20 bytes) that "
+           "stand verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads="tokens",
+           function=metrics.copied),
+)  # fmt: skip
+BUILTIN: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+
+def reading(what: Reads) -> dict[str, Metric]:
+    """The built-in metrics that read texts, likelihoods or tokens."""
+    return {name: metric for name, metric in BUILTIN.items() if metric.reads == what}
+
+
+TEXTS: Mapping[str, Metric] = reading("texts")

@@ -1,0 +1,240 @@
+"""A kind of task that a package or a file adds, with no edit elsewhere: trained, scored, shown, asked and exported."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from new_modules import Modules, importable
+
+from archbench import command_line
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution.work import perform
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.kinds import registry
+from archbench.tasks.metrics.builtin import BUILTIN
+
+KIND = '''"""Sums of two digits."""
+
+from archbench.tasks import TaskKind
+
+kind = TaskKind(
+    name="sums",
+    does="add two numbers",
+    form="pairs",
+    columns=("question", "sum"),
+    metrics=("exact_match",),
+    primary="exact_match",
+    source_length=8,
+    target_length=4,
+    tokenizer="char",
+    test_examples=20,
+    one_answer=True,
+)
+'''
+DIGITS = """DIRECTION = "lower"
+RANGE = (0.0, float("inf"))
+
+
+def surplus(references, predictions):
+    \"\"\"Characters that answers have beyond their references.\"\"\"
+    return sum(max(0, len(p) - len(r)) for r, p in zip(references, predictions)) / len(references)
+"""
+EXPERIMENT = """
+name = "adding"
+architectures = ["decoder"]
+[budget]
+parameters = 20_000
+tokens = 2_000
+[model]
+width = 32
+heads = 4
+[training]
+batch_tokens = 512
+[[tasks]]
+kind = "sums"
+data = "sums.csv"
+"""
+METADATA = {
+    "theirs/__init__.py": "",
+    "theirs/sums.py": KIND,
+    "theirs/digits.py": DIGITS,
+    "theirs/other.py": KIND.replace('"sums"', '"others"'),
+    "theirs-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n",
+    "theirs-1.0.dist-info/entry_points.txt": """[archbench.tasks]
+sums = theirs.sums:kind
+broken = theirs.absent:kind
+module = theirs.digits
+renamed = theirs.other:kind
+translation = theirs.sums:kind
+[archbench.metrics]
+surplus = theirs.digits:surplus
+chrf = theirs.digits:surplus
+""",
+}
+
+
+def written(folder: Path, kind: str = "sums", more: str = "") -> Path:
+    """An experiment in ``folder`` with the data it names."""
+    rows = [f"{a}+{b},{a + b}" for a in range(10) for b in range(10)]
+    (folder / "sums.csv").write_text("\n".join(["question,sum", *rows]) + "\n")
+    (folder / "adding.toml").write_text(EXPERIMENT.replace('kind = "sums"', f'kind = "{kind}"') + more)
+    return folder / "adding.toml"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
+    """An installed package that offers a kind and a metric; the experiment is in the current folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with importable(tmp_path / "site") as modules:
+        for name, text in METADATA.items():
+            modules.write(name, text)
+        yield modules
+
+
+@pytest.fixture
+def printed(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command and gives what it prints, or its mistake where it ends with status 2."""
+
+    def run(*arguments: str) -> str:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            command_line.main(arguments)
+        output, errors = capfd.readouterr()
+        assert (ended.value.code or 0) == (0 if output else 2), errors
+        return output or errors
+
+    return run
+
+
+def test_a_package_adds_a_kind_and_a_metric(package: Modules, printed: Callable[..., str]) -> None:
+    assert "of another package: theirs.sums:kind" in printed("list", "kinds")
+    assert "of another package: theirs.digits:surplus" in printed("list", "metrics")
+    written(Path(), more='metrics = ["surplus", "chrf"]\n')
+    printed("compare", "adding.toml", "--jobs", "1")
+    root = Path("results/adding")
+    tables = {path.stem: pd.read_parquet(path) for path in (root / "tables").glob("*.parquet")}
+    [run] = tables["runs"]["run"]
+    assert tables["runs"]["task"].item() == "sums" and tables["runs"]["status"].item() == "done"
+    dataset = tables["datasets"].iloc[0]
+    assert dataset["kind"] == "sums" and dataset["primary"] == "exact_match" and dataset["one_answer"]
+    scores = tables["scores"]
+    scored = list(scores.loc[scores["split"] == "test", "metric"])
+    assert scored == ["exact_match", "nll_per_token", "perplexity", "bits_per_byte", "surplus", "chrf"]
+    assert {"copy", "nearest", "ngram", "lzma", "untrained"} <= set(tables["references"]["name"])
+    facts = tables["metrics"].set_index("metric").loc["surplus"]
+    assert facts["better"] == "lower" and facts["least"] == 0 and facts["meaning"].startswith("characters that")
+    page = (root / "report" / "index.html").read_text()
+    assert "surplus" in page and ("wrong" in page or "right" in page)
+    package.forget()
+    for name in list(METADATA)[:4]:
+        (package.folder / name).unlink()
+    assert printed("predict", f"{root}/runs/{run}", "3+4"), "a finished run is read without the code of its kind"
+    printed("export", f"{root}/runs/{run}", "exported")
+    assert "to add two numbers" in Path("exported/README.md").read_text()
+    before = (root / "report" / "index.html").read_bytes()
+    printed("report", str(root))
+    assert (root / "report" / "index.html").read_bytes() == before, "reports run no code of kinds and metrics"
+
+
+def test_mistakes_of_a_package_are_one_line(package: Modules) -> None:
+    for name, message in {
+        "broken": "broken of another package (theirs.absent:kind) cannot be loaded: ModuleNotFoundError",
+        "module": "gives a module; expected kind = TaskKind(...)",
+        "renamed": 'calls itself "others"; the two names have to be the same',
+        "sum": '"sum": there is no such kind of task; did you mean "sums"?',
+    }.items():
+        with pytest.raises(InputError) as caught:
+            registry.find(name)
+        assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert registry.find("translation") is registry.BUILTIN["translation"], "a package takes no built-in's name"
+
+
+def planned(path: Path) -> tuple[Plan, ...]:
+    where = {"device": "cpu", "deterministic": False, "cache": path.parent / "cache", "root": path.parent / "out"}
+    return matrix.plan(spec.load(path), say=lambda line: None, **where).plans  # type: ignore[arg-type]
+
+
+def test_a_file_is_a_kind_and_its_code_is_part_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text(KIND)
+    path = written(tmp_path, "sums.py")
+    task = spec.load(path).tasks[0]
+    assert (task.kind, task.kind_file, task.source_length, task.tokenizer) == ("sums", "sums.py", 8, "char")
+    [plan] = planned(path)
+    perform(plan, tmp_path / "out" / "runs" / plan.run, lambda event: None, lambda: False)
+    facts = json.loads((tmp_path / "out" / "runs" / plan.run / "task.json").read_text())
+    assert facts["kind"] == "sums" and facts["form"] == "pairs" and facts["does"] == "add two numbers"
+    [same] = planned(path)
+    assert same.run == plan.run and plan.identity()["numerics"] == 1
+    (tmp_path / "sums.py").write_text(KIND.replace("two numbers", "numbers"))
+    [other] = planned(path)
+    assert other.run != plan.run and other.data == plan.data
+    with pytest.raises(RuntimeError, match="the kind of sums changed since the runs were planned"):
+        perform(plan, tmp_path / "again", lambda event: None, lambda: False)
+
+
+def test_a_kind_of_others_takes_built_in_data_of_its_form(tmp_path: Path) -> None:
+    (tmp_path / "sums.py").write_text(KIND)
+    path = written(tmp_path, "sums.py")
+    for data, served in {"phrases-en-de:50": "translation", "random-strings:50": "", "sentiment": ""}.items():
+        assert registry.served_as(registry.find("sums.py", tmp_path), data) == served
+    assert registry.primary(registry.find("sums.py", tmp_path), "bible-en-de") == "exact_match"
+    path.write_text(path.read_text().replace("sums.csv", "sentiment"))
+    with pytest.raises(InputError, match=r'tasks\[0\].kind: "sums": the built-in "sentiment" is for classification'):
+        spec.load(path)
+
+
+MISTAKES = {
+    "kind = 3\n": "gives a int; expected kind = TaskKind(...)",
+    "other = 3\n": "gives nothing; expected kind = TaskKind(...)",
+    "import nothing_there\n": "sums.py:1: fails: ModuleNotFoundError",
+    "raise SystemExit(3)\n": "sums.py:1: fails: SystemExit: 3",
+    KIND.replace('"sums"', '"translation"'): '"translation" is a built-in kind; choose another name',
+    KIND.replace('"sums"', '"Sums"'): "name: 'Sums': expected lower-case letters",
+    KIND.replace('"pairs"', '"pair"'): "form: 'pair': expected running text, labels or pairs",
+    KIND.replace('("question", "sum")', '("question",)'): "pairs takes 2",
+    KIND.replace('"char"', '"letters"'): "tokenizer: 'letters': is not among",
+    KIND.replace('("exact_match",)', '("exact_mach",)'): 'no metric "exact_mach"; did you mean "exact_match"?',
+    KIND.replace('primary="exact_match"', 'primary="bleu", judged=("chrf",)'): "primary: 'bleu': is not among judged",
+    KIND.replace("target_length=4", "target_length=1"): "expected at least 2, a token and END",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=range(len(MISTAKES)))
+def test_mistakes_of_a_file_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "sums.py").write_text(text)
+    with pytest.raises(InputError) as caught:
+        spec.load(written(tmp_path, "sums.py"))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'adding.toml'}: tasks[0].kind: ")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"tasks\[0\].kind: .*absent.py: there is no such file"):
+        spec.load(written(tmp_path, "absent.py"))
+    (tmp_path / "sums.py").write_text(KIND)
+    with pytest.raises(InputError, match=r'"sums": there is no such kind of task; did you mean "sums.py"\?'):
+        spec.load(written(tmp_path, "sums"))
+
+
+def test_every_built_in_kind_names_metrics_that_there_are() -> None:
+    for kind in registry.BUILTIN.values():
+        assert {*kind.metrics, *kind.judged, kind.primary} <= set(BUILTIN)
+        assert kind.encoded_as == kind.name and kind.numerics > 1
+
+
+@pytest.mark.parametrize("like", [name for name, kind in registry.BUILTIN.items() if not kind.only])
+def test_a_new_kind_is_like_a_built_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Callable[..., str], like: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert 'kind = "mine.py"' in printed("new", "mine", "--task", like)
+    assert max(map(len, Path("mine.py").read_text().splitlines())) <= 120
+    found, base = registry.find("mine.py"), registry.BUILTIN[like]
+    for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
+        assert getattr(found, key) == getattr(base, key)
+    assert "mine.py: is there already" in printed("new", "mine", "--task", like)
