@@ -437,7 +437,7 @@ FAULTS = (
         "training loss of a uniform model with smoothing 0.0: off by",
         patch(causal.Causal, "loss", lambda original: lambda self, *inputs: 2.0 * original(self, *inputs)),
         ("decoder",),
-        ("the_training_loss_is_the_likelihood",),
+        ("a_uniform_model_has_a_known_source_loss", "the_training_loss_is_the_likelihood"),
     ),
     Fault(
         "source loss counted twice",

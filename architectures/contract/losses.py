@@ -128,6 +128,8 @@ def _stated(case: Subject, batch: ShapedBatch, mode: Mode, native: bool, smoothi
     if type(objective) is Causal:
         expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
         _likelihood(case, batch)
+    elif type(objective).loss not in (Causal.loss, Masked.loss):
+        return
     else:
         inputs = objective.prepare(case.model, batch.pairs, torch.Generator().manual_seed(0), native)
         if type(objective) is Masked:
