@@ -17,12 +17,12 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import compiled
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
-from archbench.runs.training.prefetch import ahead
+from archbench.runs.training.prefetch import prefetch
 
 
 def test_the_order_is_kept() -> None:
-    assert list(ahead(iter(range(50)), 2)) == list(range(50))
-    assert list(ahead(iter(()), 2)) == []
+    assert list(prefetch(iter(range(50)), 2)) == list(range(50))
+    assert list(prefetch(iter(()), 2)) == []
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
@@ -33,7 +33,7 @@ def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
             made.append(item)
             yield item
 
-    items = ahead(making(), 2)
+    items = prefetch(making(), 2)
     assert next(items) == 0
     deadline = time.monotonic() + 5
     while len(made) < 3 and time.monotonic() < deadline:
@@ -49,7 +49,7 @@ def test_what_goes_wrong_shows_where_it_would_have() -> None:
         yield 1
         raise OSError("no more")
 
-    items = ahead(making(), 2)
+    items = prefetch(making(), 2)
     assert next(items) == 1
     with pytest.raises(OSError, match="no more"):
         next(items)

@@ -24,7 +24,7 @@ from archbench.reports.inspection import inspection as page
 from archbench.reports.page.page import html
 from archbench.runs.base import store
 from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
-from archbench.runs.inside.reading import Reading
+from archbench.runs.inside.reading import ExampleReading
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, UNK
 
@@ -60,14 +60,14 @@ def found_in(run: Path, out: Path, text: str | None = None, right: str | None = 
 # Heads ------------------------------------------------------------------------------------------------------------
 
 
-def reading(weights: Any, queries: list[int], keys: list[int] | None = None) -> Reading:
+def reading(weights: Any, queries: list[int], keys: list[int] | None = None) -> ExampleReading:
     """A block with one head and these weights, in which only the named attention is there."""
     at = torch.as_tensor(np.asarray(weights, dtype=np.float64))[None, None]
     block: Any = None
     empty = torch.zeros(1, len(queries), 1)
     layer = Layer("target", 1, block, empty, weights=at) if keys is None else Layer("target", 1, block, empty, cross=at)
     axes: dict[Axis, list[int]] = {axis: queries for axis in get_args(Axis)}
-    return Reading((layer,), axes if keys is None else {**axes, "source": keys}, 0)
+    return ExampleReading((layer,), axes if keys is None else {**axes, "source": keys}, 0)
 
 
 def mostly(pattern: np.ndarray, causal: bool = False) -> np.ndarray:
@@ -148,7 +148,7 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
             with probes.watched(one.eval()) as layers, torch.no_grad():
                 one.hidden(row[None], row[None])
             axes: dict[Axis, list[int]] = {axis: [*row.tolist(), *row.tolist()] for axis in get_args(Axis)}
-            found.append(Reading(tuple(layers), axes, 16))
+            found.append(ExampleReading(tuple(layers), axes, 16))
         shares = [heads._shares(found, place, "self") for place in range(2)]
         named = {
             heads.role(
@@ -364,7 +364,7 @@ def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp
 # What is right ----------------------------------------------------------------------------------------------------
 
 
-def guesses(looked: subject.Subject, pair: subject.Pair) -> list[int]:
+def guesses(looked: subject.InspectedRun, pair: subject.Pair) -> list[int]:
     """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
     model = looked.run.model
     with torch.no_grad():

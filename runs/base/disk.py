@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archbench.runs.base.messages import Plan
+from archbench.runs.base.messages import PlannedRun
 
 if TYPE_CHECKING:
     from archbench.tasks.base.values import Prepared
@@ -21,7 +21,7 @@ NUMBERS = 400  # bytes of a row of predictions beside its texts
 REPORT = 5_000_000  # bytes of figures and page
 
 
-def needed(plans: Sequence[Plan], jobs: int) -> int:
+def needed(plans: Sequence[PlannedRun], jobs: int) -> int:
     """Bytes that ``plans``, ``jobs`` at a time, will take at most, the report included.
 
     What was encoded of the data is on the disk before runs are planned.
@@ -53,6 +53,6 @@ def free(root: Path) -> int:
     return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())).free
 
 
-def _weights(plan: Plan) -> int:
+def _weights(plan: PlannedRun) -> int:
     row = plan.row()
     return BYTES_PER_PARAMETER * int(row["parameters"] + row["embedding_parameters"])

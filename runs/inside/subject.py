@@ -21,7 +21,7 @@ Pair = tuple[list[int], list[int]]  # token ids of a source and a target
 
 
 @dataclass(frozen=True)
-class Subject:
+class InspectedRun:
     """``examples`` are (source, target) token ids of test examples, ``text`` the one that is shown in full.
 
     ``given`` says whether the user gave its source, ``right`` whether its target is the right one: that of the data or
@@ -48,7 +48,7 @@ class Subject:
         return "nats per target token" + ("" if self.exact else f", {estimate}")
 
 
-def read(folder: Path, text: str | None = None, right: str | None = None) -> Subject:
+def read(folder: Path, text: str | None = None, right: str | None = None) -> InspectedRun:
     """The run in ``folder`` with its recorded test examples; ``text`` in place of the first one, ``right`` its answer.
 
     Raises ``InputError`` where the run is unfinished, damaged, or kept no test examples, and where a text is of no use.
@@ -60,7 +60,7 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Sub
         raise InputError("--answer: is the right answer to a text; give that text with --text")
     run = finished.read(folder)
     pairs = _recorded(run, folder)
-    return Subject(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
+    return InspectedRun(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
 
 
 def batch(pairs: Sequence[Pair]) -> Batch:
@@ -103,17 +103,17 @@ def _targets(run: FinishedRun, texts: Sequence[str]) -> tuple[list[list[int]], i
     return [ids[:room] + [END] * run.ends for ids in encoded], sum(max(0, len(ids) - room) for ids in encoded)
 
 
-def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> Subject:
+def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> InspectedRun:
     """The text as a source, its target the right answer or what the model writes; of whole windows it is the target."""
     limits = run.plan.limits
     if not limits.source_length:
         if right is not None:
             raise InputError("--answer: this run reads whole windows of text and answers nothing; give --text alone")
         window = ids[: limits.target_length]
-        return Subject(run, examples, ([], window), True, True, len(ids) - len(window))
+        return InspectedRun(run, examples, ([], window), True, True, len(ids) - len(window))
     source = ids[-limits.source_length :] if run.form == "running text" else ids[: limits.source_length]
     target, cut = (answer(run, source), 0) if right is None else _right(run, right)
-    return Subject(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
+    return InspectedRun(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
 
 
 def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
