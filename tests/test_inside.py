@@ -127,11 +127,11 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
     generator = torch.Generator().manual_seed(0)
     from archbench.architectures.objectives.objective import Batch, mean_loss
 
-    answers = torch.ones(40, dtype=torch.bool)
+    allowed_tokens = torch.ones(40, dtype=torch.bool)
     for _ in range(1500):
         half = torch.randint(8, 40, (64, 8), generator=generator)
         whole = half.repeat(1, 2)
-        loss = mean_loss(model, Batch(whole, whole), answers, generator, True)
+        loss = mean_loss(model, Batch(whole, whole), allowed_tokens, generator, True)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -369,7 +369,7 @@ def guesses(looked: subject.InspectedRun, pair: subject.Pair) -> list[int]:
     model = looked.run.model
     with torch.no_grad():
         logits = model(*model.objective.visible(model, subject.batch([pair])))[0, : len(pair[1])]
-    return [int(token) for token in logits.masked_fill(~looked.run.answers, float("-inf")).argmax(-1)]
+    return [int(token) for token in logits.masked_fill(~looked.run.allowed_tokens, float("-inf")).argmax(-1)]
 
 
 def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -452,7 +452,7 @@ def test_next_tokens_have_the_likelihood_that_is_scored(runs: dict[Any, Path]) -
         mine = sum(float(scores[place][token]) for place, token in enumerate(target))
         model = looked.run.model
         with torch.no_grad():
-            exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.answers)[0]
+            exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.allowed_tokens)[0]
         assert mine == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
 
 

@@ -306,18 +306,18 @@ def test_names_of_dots_cover_neither_each_other_nor_other_dots() -> None:
 
 def likelihoods(one: subject.InspectedRun, pair: subject.Pair) -> Tensor:
     """log p (t, v) of every token at every position of a decoder's target, as the likelihood of targets gives it."""
-    model, answers = one.run.model, one.run.answers
+    model, allowed_tokens = one.run.model, one.run.allowed_tokens
     rows = []
     for place in range(len(pair[1])):
         begun = pair[1][:place]
-        every = torch.tensor([[*begun, token] for token in range(len(answers))])
-        source = torch.tensor([pair[0]]).expand(len(answers), -1)
+        every = torch.tensor([[*begun, token] for token in range(len(allowed_tokens))])
+        source = torch.tensor([pair[0]]).expand(len(allowed_tokens), -1)
         with torch.no_grad():
-            whole = model.objective.log_likelihood(model, Batch(source, every), answers)[0]
+            whole = model.objective.log_likelihood(model, Batch(source, every), allowed_tokens)[0]
             before = 0.0
             if begun:
                 given = Batch(source[:1], torch.tensor([begun]))
-                before = float(model.objective.log_likelihood(model, given, answers)[0])
+                before = float(model.objective.log_likelihood(model, given, allowed_tokens)[0])
         rows.append(whole - before)
     return torch.stack(rows)
 
@@ -387,7 +387,7 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.InspectedRun, 
 
     def scores() -> Tensor:
         shown = model.objective.visible(model, Batch(torch.tensor([source]), right[None]))
-        return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.answers, float("-inf")), -1)
+        return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.allowed_tokens, float("-inf")), -1)
 
     scores_before = scores()
     F.nll_loss(scores_before, right).backward()
@@ -431,7 +431,7 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Inspected
     assert len({row["loss"] for row in rows[:-1]}) == len(files)
     for row, state in zip(rows, states, strict=True):
         model.load_state_dict(state)
-        then: Any = SimpleNamespace(run=SimpleNamespace(model=model, answers=looked.run.answers))
+        then: Any = SimpleNamespace(run=SimpleNamespace(model=model, allowed_tokens=looked.run.allowed_tokens))
         first = likelihoods(then, (looked.text[0], [right]))[0].exp()
         assert [each["token"] for each in row["watched"]] == [subject.spelled(tokenizer, token) for token in watched]
         assert [each["right"] for each in row["watched"]] == [token == right for token in watched]
@@ -440,13 +440,13 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Inspected
         assert [value for _, value in row["first"]] == pytest.approx(first.topk(5).values.tolist(), abs=1e-4)
         pairs = Batch(torch.tensor([looked.text[0]]), torch.tensor([looked.text[1]]))
         with torch.no_grad():
-            nats = -float(model.objective.log_likelihood(model, pairs, looked.run.answers)[0])
+            nats = -float(model.objective.log_likelihood(model, pairs, looked.run.allowed_tokens)[0])
         assert row["loss"] == pytest.approx(nats / len(looked.text[1]), rel=1e-4)
         one_by_one = []
         for source, target in looked.examples[: writing.LOSSES]:
             alone = Batch(torch.tensor([source]), torch.tensor([target]))
             with torch.no_grad():
-                nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
+                nats = -float(model.objective.log_likelihood(model, alone, looked.run.allowed_tokens)[0])
             one_by_one.append(nats / len(target))
         assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)
 

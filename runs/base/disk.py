@@ -38,7 +38,7 @@ def predictions(prepared: "Prepared") -> int:
 
     test, decoding = prepared.test, task.decoding(prepared)
     texts = [text for i in range(len(test)) for text in (test.source_text(i), test.target_text(i))]
-    spelled = (prepared.tokenizer.decode([token]) for token, allowed in enumerate(prepared.answers) if allowed)
+    spelled = (prepared.tokenizer.decode([token]) for token, allowed in enumerate(prepared.allowed_tokens) if allowed)
     longest = max((_size(text) for text in spelled), default=0) + 1  # some tokenizers put a space between
     answers = min(decoding.count, len(test)) * decoding.max_tokens * longest
     return sum(map(_size, texts)) + answers + NUMBERS * len(test)

@@ -52,9 +52,9 @@ def scoring(setting: BenchSetting, model: str) -> Found:
 @torch.no_grad()
 def our_scores(model: Any, examples: Examples, count: int, vocabulary: int, device: str) -> Scores:
     """Log-likelihoods (count,) in nats as our scoring loop finds them: similar lengths together."""
-    scores, answers = np.zeros(count), every_token(vocabulary, device)
+    scores, allowed_tokens = np.zeros(count), every_token(vocabulary, device)
     for index, batch in fixed(examples, np.arange(count), SCORING_TOKENS[device]):
-        scores[index] = model.objective.log_likelihood(model, batch.to(device), answers)[0].cpu().numpy()
+        scores[index] = model.objective.log_likelihood(model, batch.to(device), allowed_tokens)[0].cpu().numpy()
     return scores
 
 
@@ -139,9 +139,9 @@ def generation(setting: BenchSetting, model: str, rows: int) -> Found:
 @torch.no_grad()
 def our_words(model: Any, prompts: Tensor, count: int) -> Tensor:
     """Exactly ``count`` tokens for every prompt (b, s), END never -> (b, count)."""
-    answers = every_token(len(model.embedding.weight), str(prompts.device))
-    answers[END] = False
-    return torch.stack(model.objective.generate(model, prompts, None, answers, Decoding(max_tokens=count)))
+    allowed_tokens = every_token(len(model.embedding.weight), str(prompts.device))
+    allowed_tokens[END] = False
+    return torch.stack(model.objective.generate(model, prompts, None, allowed_tokens, Decoding(max_tokens=count)))
 
 
 @torch.no_grad()

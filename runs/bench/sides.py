@@ -84,9 +84,9 @@ def our_loss(model: Any, batch: Batch, where: Where, bf16: bool) -> float:
     """Loss of the batch with the draws of step 0, in nats."""
     generator = torch.Generator().manual_seed(seed_from(0, 0, 1))
     moved = batch.to(where.device)
-    answers = every_token(len(model.embedding.weight), where.device)
+    allowed_tokens = every_token(len(model.embedding.weight), where.device)
     with where.autocast(bf16):
-        return float(mean_loss(model.train(), moved, answers, generator))
+        return float(mean_loss(model.train(), moved, allowed_tokens, generator))
 
 
 @torch.no_grad()
@@ -99,10 +99,10 @@ def tokens_read(model: Any, given: Batch) -> Tensor:
     """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
     seen: list[Tensor] = []
     hook = model.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    answers = every_token(len(model.embedding.weight), str(given.target.device))
+    allowed_tokens = every_token(len(model.embedding.weight), str(given.target.device))
     try:
         with torch.no_grad():
-            mean_loss(model, given, answers, torch.Generator().manual_seed(seed_from(0, 0, 1)))
+            mean_loss(model, given, allowed_tokens, torch.Generator().manual_seed(seed_from(0, 0, 1)))
     finally:
         hook.remove()
     return seen[0]

@@ -145,7 +145,7 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
             "kind": prepared.kind,
             **{key: getattr(registry.of(prepared.config), key) for key in ("form", "does")},
             "ends": prepared.ends,
-            "answers": np.flatnonzero(prepared.answers).tolist(),
+            "answers": np.flatnonzero(prepared.allowed_tokens).tolist(),
             "decoding": asdict(task.decoding(prepared)),
         },
     )

@@ -169,9 +169,9 @@ def losses(subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]) 
     lengths = torch.tensor([len(target) for _, target in pairs])
     with torch.no_grad():
         if subject.exact:
-            nats = -model.objective.log_likelihood(model, moved, subject.run.answers)[0]
+            nats = -model.objective.log_likelihood(model, moved, subject.run.allowed_tokens)[0]
         else:
-            nats = estimate(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
+            nats = estimate(model, moved, subject.run.allowed_tokens, torch.Generator().manual_seed(0), 4)
     found: Tensor = nats / lengths
     return found
 

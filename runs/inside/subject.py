@@ -88,7 +88,7 @@ def _recorded(run: FinishedRun, folder: Path) -> tuple[Pair, ...]:
     sources = [list(map(int, ids))[: run.plan.limits.source_length] for ids in encoded]
     targets = _targets(run, list(table["reference"]))[0]
     pairs = tuple(zip(sources, targets, strict=True))
-    kept = tuple(pair for pair in pairs if pair[1] and run.answers[pair[1]].all())
+    kept = tuple(pair for pair in pairs if pair[1] and run.allowed_tokens[pair[1]].all())
     if not kept:
         raise InputError(f"{folder}: no recorded test example can be read with this run's tokenizer")
     return kept
@@ -122,7 +122,7 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     generated = run.form == "running text"  # running text ends where its window does, and nowhere else
     if len(target) < run.plan.limits.target_length if generated else cut:
         target = target[: len(target) - run.ends]
-    if target and run.answers[target].all():
+    if target and run.allowed_tokens[target].all():
         return target, cut
     if run.form == "labels":
         raise InputError(f"--answer: {shown(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
@@ -136,7 +136,9 @@ def answer(run: FinishedRun, source: list[int]) -> list[int]:
     limits = run.plan.limits
     given = torch.tensor([source], dtype=torch.long)
     with torch.no_grad():
-        (written,) = run.model.objective.generate(run.model, given, None, run.answers, Decoding(limits.target_length))
+        (written,) = run.model.objective.generate(
+            run.model, given, None, run.allowed_tokens, Decoding(limits.target_length)
+        )
     tokens = [int(token) for token in written]
     return tokens + [END] * (run.ends and len(tokens) < limits.target_length)
 

@@ -38,7 +38,7 @@ def probabilities(subject: InspectedRun, pair: Pair) -> Tensor:
     cache = model.prefill(shown.source if shown.source.shape[1] else None, None)
     tokens = torch.tensor([[BOS, *target[:-1]]])
     logits, _ = model.decode(tokens, cache)
-    return log_softmax(logits[0], subject.run.answers)
+    return log_softmax(logits[0], subject.run.allowed_tokens)
 
 
 def mistakes(subject: InspectedRun, pair: Pair) -> int:
@@ -171,7 +171,7 @@ def gradient_step(subject: InspectedRun) -> dict[str, Any]:
 def _trained_loss(subject: InspectedRun) -> Tensor:
     model = subject.run.model
     generator = torch.Generator().manual_seed(0)
-    loss: Tensor = mean_loss(model, batch([subject.text]), subject.run.answers, generator, False, 0.0)
+    loss: Tensor = mean_loss(model, batch([subject.text]), subject.run.allowed_tokens, generator, False, 0.0)
     return loss
 
 

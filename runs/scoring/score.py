@@ -54,7 +54,7 @@ class Scorer:
     ) -> None:
         self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
         self.notify, self.stop = notify, stop
-        self.allowed = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        self.allowed = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
 
     @torch.no_grad()
     def score(self, examples: Examples, answering: bool = True) -> Scored:

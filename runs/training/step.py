@@ -80,7 +80,7 @@ class Trainer:
         """A new model, initialised from ``seed`` alone."""
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
-        allowed_tokens = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
         step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
         chosen = optimizer.build(model, training, device)
         return cls(step, chosen, prepared, training, native, seed, torch.device(device), precision == "bf16")
