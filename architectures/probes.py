@@ -53,14 +53,14 @@ class Site:
 
 def sites(model: nn.Module) -> list[Site]:
     """Every attention of the model's blocks once, in order of the modules."""
-    found = []
+    places = []
     for path, block in model.named_modules():
         if isinstance(block, Block):
             for part, name in (("self", "attention"), ("cross", "cross")):
                 attention = getattr(block, name)
                 if isinstance(attention, Attention):
-                    found.append(Site(f"{path}.{name}", part, attention))  # type: ignore[arg-type]
-    return list({id(site.attention): site for site in found}.values())
+                    places.append(Site(f"{path}.{name}", part, attention))  # type: ignore[arg-type]
+    return list({id(site.attention): site for site in places}.values())
 
 
 @contextlib.contextmanager

@@ -36,9 +36,9 @@ def names() -> list[str]:
 
 def offered() -> dict[str, str]:
     """What installed packages offer beside the names that archbench has, unread: where each is, by name."""
-    own = {*_own(), *STOCK}
+    builtin = {*_own(), *STOCK}
     entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in own}
+    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in builtin}
 
 
 def ablated() -> list[str]:
@@ -167,7 +167,7 @@ def _is_folder(name: str) -> bool:
 def _own() -> dict[str, str]:
     """The module of each variant and ablation that comes with archbench, by name."""
     packages = (variants, ablations)
-    return {name: f"{one.__name__}.{name.replace('-', '_')}" for one in packages for name in _names(one)}
+    return {name: f"{package.__name__}.{name.replace('-', '_')}" for package in packages for name in _names(package)}
 
 
 def _names(package: ModuleType) -> list[str]:

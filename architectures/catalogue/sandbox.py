@@ -26,7 +26,7 @@ def limited() -> Iterator[None]:
         with _timed():
             yield
     finally:
-        threads.extend(each for each in threading.enumerate() if each not in present and not each.daemon)
+        threads.extend(thread for thread in threading.enumerate() if thread not in present and not thread.daemon)
         sys.stdout, sys.stderr = streams
         _back_to(folder)
 

@@ -46,9 +46,9 @@ def place(stem: str, text: str, folder: Path) -> Path:
 def _template(family: str | None) -> str:
     if family not in FAMILIES:
         near = difflib.get_close_matches(str(family).lower(), FAMILIES, 1)
-        given = "missing" if family is None else f'unknown "{family}"'
+        problem = "missing" if family is None else f'unknown "{family}"'
         hint = f'; did you mean "{near[0]}"?' if family is not None and near else ""
-        raise InputError(f"--family: {given}; expected {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}{hint}")
+        raise InputError(f"--family: {problem}; expected {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]}{hint}")
     return (
         files("archbench.architectures.templates")
         .joinpath(f"{family.replace('-', '_')}.py")
@@ -58,6 +58,6 @@ def _template(family: str | None) -> str:
 
 def _free(stem: str) -> None:
     """Refuses the name of an installed module: beside a script, the file would be found in its place."""
-    found = importlib.util.find_spec(stem)
-    if found is not None and found.has_location:
+    spec = importlib.util.find_spec(stem)
+    if spec is not None and spec.has_location:
         raise InputError(f"NAME: a file {stem}.py can hide Python's module {stem}; choose another name")

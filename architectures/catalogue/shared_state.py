@@ -41,13 +41,13 @@ def snapshot() -> dict[Place, object]:
     """
     for name in METRICS:
         importlib.import_module(name)
-    found: dict[Place, object] = {("torch settings", name): _setting(read) for name, read in SETTINGS.items()}
+    state: dict[Place, object] = {("torch settings", name): _setting(read) for name, read in SETTINGS.items()}
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in WATCHED and isinstance(module, ModuleType):
-            found[(name,)] = module
-            found.update(_entries(name, module))
-    found.pop(("torch", "Storage"), None)  # follows the default dtype, which is watched itself
-    return found
+            state[(name,)] = module
+            state.update(_entries(name, module))
+    state.pop(("torch", "Storage"), None)  # follows the default dtype, which is watched itself
+    return state
 
 
 def changes(before: dict[Place, object]) -> list[str]:

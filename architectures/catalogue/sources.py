@@ -32,16 +32,16 @@ def text(path: Path, offered: Collection[str] = ()) -> str:
     does not match the other modules as they are now.
     """
     source = _source(path)
-    own, mark, _ = source.rpartition(f"\n{MARK}")
-    body = f"{own}\n" if mark else source
-    others = _others(path.resolve(), offered)
-    found = f"{body.rstrip()}\n\n{MARK}{_digest(others)}\n" if others else body
-    if mark and found != source:
+    body_text, mark, _ = source.rpartition(f"\n{MARK}")
+    body = f"{body_text}\n" if mark else source
+    modules = _others(path.resolve(), offered)
+    complete = f"{body.rstrip()}\n\n{MARK}{_digest(modules)}\n" if modules else body
+    if mark and complete != source:
         raise InputError(
             f"{path}: modules that it imports have changed since this copy was made; use them as they were, "
             "or delete its last line"
         )
-    return found
+    return complete
 
 
 def code(source: str) -> str:
@@ -135,11 +135,11 @@ def _loaded() -> Iterator[tuple[str, Path]]:
             yield name, Path(file)
 
 
-def _others(own: Path, offered: Collection[str]) -> dict[str, bytes]:
+def _others(file: Path, offered: Collection[str]) -> dict[str, bytes]:
     """The other modules, but for empty ones, by their place below the folder that Python finds them in."""
-    found: dict[str, bytes] = {}
+    modules: dict[str, bytes] = {}
     seen = set(OURS)
-    names = [*offered, *_imported(_content(own))]
+    names = [*offered, *_imported(_content(file))]
     while names:
         name = names.pop()
         if name in seen or name in sys.stdlib_module_names:
@@ -149,8 +149,8 @@ def _others(own: Path, offered: Collection[str]) -> dict[str, bytes]:
             if name in offered or not _is_installed(path):
                 content = _content(path)
                 names += _imported(content)
-                found |= {place: content} if content.strip() and path.resolve() != own else {}
-    return found
+                modules |= {place: content} if content.strip() and path.resolve() != file else {}
+    return modules
 
 
 def _files(name: str) -> Iterator[tuple[str, Path]]:

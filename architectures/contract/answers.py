@@ -95,8 +95,8 @@ def answers_are_allowed(case: Subject) -> None:
         generator = torch.Generator().manual_seed(0)
         written = case.model.objective.generate(case.model, source, None, few, decoding, generator)
         require(len(written) == 16 and all(len(row) <= 5 for row in written), f"{strategy} writes too much")
-        found = {int(token) for row in written for token in row}
-        wrong = [_spelled(token) for token in sorted(found) if not few[token] or token == END]
+        tokens = {int(token) for row in written for token in row}
+        wrong = [_spelled(token) for token in sorted(tokens) if not few[token] or token == END]
         require(not wrong, f"{strategy} writes {', '.join(wrong)}, which no answer may use")
     for token in (MASK, len(SPECIALS) + 1):
         score = nats(case, Batch(sequences(1, 5), torch.tensor([[len(SPECIALS), token, END]])), few).item()
@@ -222,11 +222,12 @@ def sampling_follows_scoring(case: Subject) -> None:
     sources = sequences(BEAMED, 4, seed=2, limits=limits)
     for row, text in enumerate(written(small, sources, allowed_tokens, wide)):
         scores = [
-            nats(small, Batch(sources[row : row + 1], torch.tensor([each])), allowed_tokens).item() for each in texts
+            nats(small, Batch(sources[row : row + 1], torch.tensor([candidate])), allowed_tokens).item()
+            for candidate in texts
         ]
         best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])
-        found = tuple(text.tolist())
-        require(found == best, f"{len(texts)} beams write {found}, the likeliest answer is {best}")
+        sample = tuple(text.tolist())
+        require(sample == best, f"{len(texts)} beams write {sample}, the likeliest answer is {best}")
     greedy = _rows(small, allowed_tokens, "greedy")
     require(_rows(small, allowed_tokens, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
 

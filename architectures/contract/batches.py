@@ -40,8 +40,8 @@ class ShapedBatch:
     def real(self, logits: Tensor, row: int) -> Tensor:
         """The logits (t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone (1, t, v)."""
         mask = self.batch.target_mask
-        found = logits[row if len(logits) > 1 else 0]
-        return found if mask is None else found[mask[row]]
+        row_logits = logits[row if len(logits) > 1 else 0]
+        return row_logits if mask is None else row_logits[mask[row]]
 
     def with_source(self) -> list[int]:
         """Some rows that have a source."""
@@ -59,10 +59,10 @@ class ShapedBatch:
     def other_padding(self, seed: int) -> Batch:
         """The batch with other tokens where there is padding, in every row that has a source."""
         source, target, source_mask, target_mask = self.batch
-        kept = torch.tensor([not length for length, _ in self.lengths])[:, None]
+        empty_sources = torch.tensor([not length for length, _ in self.lengths])[:, None]
         return Batch(
-            _replaced(source, None if source_mask is None else ~(source_mask | kept), seed),
-            _replaced(target, None if target_mask is None else ~(target_mask | kept), seed + 1),
+            _replaced(source, None if source_mask is None else ~(source_mask | empty_sources), seed),
+            _replaced(target, None if target_mask is None else ~(target_mask | empty_sources), seed + 1),
             source_mask,
             target_mask,
         )

@@ -50,10 +50,10 @@ def caches_are_values(case: Subject) -> None:
     selected, _ = case.model.decode(tokens[order], cache.rows(order))
     equal(selected, first[order], "decoding from picked rows of a cache")
     for row, alone in enumerate(rows):
-        _, own = case.model.decode(start[:1], case.model.prefill(alone))
-        _, own = case.model.decode(sequences(3, 1, seed=5)[row : row + 1], own)
-        found, _ = case.model.decode(tokens[row : row + 1], own)
-        equal(first[row : row + 1], found, f"decoding row {row} in a batch, compared with alone")
+        _, alone_cache = case.model.decode(start[:1], case.model.prefill(alone))
+        _, alone_cache = case.model.decode(sequences(3, 1, seed=5)[row : row + 1], alone_cache)
+        actual, _ = case.model.decode(tokens[row : row + 1], alone_cache)
+        equal(first[row : row + 1], actual, f"decoding row {row} in a batch, compared with alone")
 
 
 @torch.no_grad()
@@ -70,13 +70,13 @@ def forward_is_prefill_and_decode(case: Subject) -> None:
     expected = case.model(source, inputs, mask) if case.causal else _cell_by_cell(case, source, target, mask)
     for step, gradients in ((1, False), (2, False), (1, True)):
         with torch.set_grad_enabled(gradients):
-            cache, found = case.model.prefill(source, mask), []
+            cache, steps = case.model.prefill(source, mask), []
             for tokens in torch.split(inputs, step, 1):
                 logits, cache = case.model.decode(tokens, cache)
-                found.append(logits.detach())
+                steps.append(logits.detach())
         words = " with gradients" if gradients else ""
         equal(
-            torch.cat(found, 1),
+            torch.cat(steps, 1),
             expected,
             f"logits of decoding {step} at a time{words}, compared with those of one pass",
         )

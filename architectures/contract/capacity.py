@@ -73,13 +73,13 @@ def _grows_evenly(name: str, sizes: dict[str, list[int]]) -> None:
 
 def left_out_is_explained(model: nn.Module, size: Size, limits: Limits) -> None:
     """Requires tables left out of `parameters` to be no larger than tokens and positions account for."""
-    found = count(model).embedding_parameters
+    counted = count(model).embedding_parameters
     tokens, positions = limits.vocabulary * (PER_TOKEN * size.dim + 1), limits.length * PER_POSITION * size.dim
     most = tokens + positions + ROWS_BESIDE * size.dim
     message = (
-        f"tables have {found:,} numbers; {limits.vocabulary} tokens and {limits.length} positions explain {most:,}"
+        f"tables have {counted:,} numbers; {limits.vocabulary} tokens and {limits.length} positions explain {most:,}"
     )
-    require(found <= most, f"{message}; leave other weights out of `tables()`")
+    require(counted <= most, f"{message}; leave other weights out of `tables()`")
 
 
 def every_tensor_is_counted(case: Subject) -> None:
@@ -127,12 +127,14 @@ def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
         for name, numbers in _buffers(plan).items()
         if name not in changing
     }
-    found = sum(max(numbers, 0) for numbers in constants.values())
+    constant_numbers = sum(max(numbers, 0) for numbers in constants.values())
     parameters = count(plan).parameters
     most = max(CONSTANTS * parameters, MOST_CONSTANTS)
     largest = max(constants, key=constants.__getitem__, default="")
-    message = f"buffers hold {found:,} numbers that no token or position accounts for; parameters: {parameters:,}"
-    require(found <= most, f"{message}; the most in {largest}; make weights parameters")
+    message = (
+        f"buffers hold {constant_numbers:,} numbers that no token or position accounts for; parameters: {parameters:,}"
+    )
+    require(constant_numbers <= most, f"{message}; the most in {largest}; make weights parameters")
 
 
 def training_changes_no_buffer(case: Subject) -> str | None:
@@ -229,8 +231,8 @@ def _are_looked_up(case: Subject) -> None:
     batch = _batch(seed=0)
     with _UsesAsWeights(tables) as watch:
         case.model.train().hidden(batch.source, batch.target)
-    found = ", ".join(f"{name} ({operator})" for name, operator in watch.read.items())
-    message = f"the tables {found} are read as weights of a layer before the output head"
+    readers = ", ".join(f"{name} ({operator})" for name, operator in watch.read.items())
+    message = f"the tables {readers} are read as weights of a layer before the output head"
     require(not watch.read, f"{message}; leave them out of `tables()`")
 
 
@@ -254,7 +256,7 @@ def _batch(seed: int) -> Batch:
 
 def _leaves(loss: Tensor) -> list[Tensor]:
     """The tensors at which the graph of a loss ends: those that ``backward`` gives a gradient."""
-    found: dict[int, Tensor] = {}
+    leaves: dict[int, Tensor] = {}
     seen, waiting = set(), deque([loss.grad_fn])
     while waiting:
         node: Any = waiting.popleft()
@@ -262,9 +264,9 @@ def _leaves(loss: Tensor) -> list[Tensor]:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
+            leaves[id(node.variable)] = node.variable
         waiting.extend(following for following, _ in node.next_functions)
-    return list(found.values())
+    return list(leaves.values())
 
 
 def _are_constants(unknown: list[tuple[str, Tensor]]) -> None:

@@ -68,10 +68,10 @@ def flops_are_counted(case: Subject) -> None:
     each length. The report compares what an answer costs: `objective.answer_flops` counts every pass that generates it.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
-    for each in (case, subject(case.build, size=OTHER_SIZE)):
+    for tested in (case, subject(case.build, size=OTHER_SIZE)):
         for s, t in shapes:
-            _forward_is_counted(each, s, t)
-            _answers_are_counted(each, s, t)
+            _forward_is_counted(tested, s, t)
+            _answers_are_counted(tested, s, t)
     _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
     _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
     _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
@@ -88,8 +88,8 @@ def training_flops_are_counted(case: Subject) -> None:
         model = subject(case.build, size=size).model
         for native in (True, False):
             declared = ROWS * model.objective.training_flops(model, float(s), float(t), native).executed
-            found = measured(model, _batch(ROWS, s, t), native).total
-            _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found)
+            executed = measured(model, _batch(ROWS, s, t), native).total
+            _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, executed)
     _is_no_more_when_padded(case)
     _is_no_more_on_average(case)
 
@@ -100,9 +100,9 @@ def _forward_is_counted(case: Subject, s: int, t: int) -> None:
     with counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)
     flops = case.model.flops(s, t, t)
-    executed, found = 2 * flops.executed, counter.total
-    message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {found} executed"
-    require(abs(executed - found) <= TOLERANCE * found, f"{message}; `flops` has to count what runs")
+    executed, total = 2 * flops.executed, counter.total
+    message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {total} executed"
+    require(abs(executed - total) <= TOLERANCE * total, f"{message}; `flops` has to count what runs")
     visible = 2 * flops.model
     require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are declared visible")
 
@@ -136,9 +136,9 @@ def visible_flops_are_counted(case: Subject) -> None:
         limits = replace(LIMITS, source_length=s + 2, target_length=t)
         model = subject(case.build, size=size, limits=limits).model
         batch = _batch(s + t + 1, s, t)
-        found = measured(model, batch, native=False, uses=True)
-        _share_is_declared(model, (s, t), False, found.visible(found.shares))
-        _half_sees_no_more(model, batch, found.shares)
+        measurement = measured(model, batch, native=False, uses=True)
+        _share_is_declared(model, (s, t), False, measurement.visible(measurement.shares))
+        _half_sees_no_more(model, batch, measurement.shares)
 
 
 def _half_sees_no_more(model: Any, batch: Batch, exact: tuple[float, ...]) -> None:
@@ -217,14 +217,14 @@ def _is_no_more_when_padded(case: Subject) -> None:
     for half in (False, True):
         try:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                found = measured(case.model, batch, native=True).total
+                executed = measured(case.model, batch, native=True).total
         except RuntimeError:
             if half:
                 return  # a check of its own says what does not go with bfloat16
             raise
         what = f"padded to source {s}, target {t}{', in bfloat16' if half else ''}"
-        message = f"{what}: {declared:.0f} FLOPs by formula, {found} executed"
-        require(found <= (1 + TOLERANCE) * declared, f"{message}; padding must not cost a pass of its own")
+        message = f"{what}: {declared:.0f} FLOPs by formula, {executed} executed"
+        require(executed <= (1 + TOLERANCE) * declared, f"{message}; padding must not cost a pass of its own")
 
 
 def _is_no_more_on_average(case: Subject) -> None:
@@ -232,8 +232,8 @@ def _is_no_more_on_average(case: Subject) -> None:
     steps, (s, t) = case.trials.steps, SHORT
     rows, model = max(ROWS // steps, DRAWN_ROWS), fresh(case.build, size=replace(SIZE, dropout=DROPOUT))
     declared = rows * model.objective.training_flops(model, float(s), float(t), True).executed
-    found = [measured(model, _batch(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
-    _is_no_more(f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps", declared, sum(found) / steps)
+    totals = [measured(model, _batch(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
+    _is_no_more(f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps", declared, sum(totals) / steps)
 
 
 def _padded(source: int, target: int) -> Batch:
@@ -247,7 +247,7 @@ def _padded(source: int, target: int) -> Batch:
 
 def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool) -> None:
     """Requires a step of the planned model to execute its declared FLOPs, given how many positions have a loss."""
-    (model, batch, found), (s, t) = _step(case, size, limits, lengths, native), lengths
+    (model, batch, measurement), (s, t) = _step(case, size, limits, lengths, native), lengths
     rows, objective = len(batch.target), model.objective
     declared = rows * float(objective.training_flops(model, float(s), float(t), native).executed)
     more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
@@ -256,7 +256,7 @@ def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[i
     expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
     message = f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
     require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
-    _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found.total)
+    _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, measurement.total)
 
 
 def _surplus(model: Any, batch: Batch, native: bool) -> float:
@@ -314,9 +314,9 @@ def _share_is_declared(model: Any, lengths: tuple[int, int], native: bool, used:
     )
 
 
-def _is_no_more(where: str, declared: float, found: float) -> None:
-    message = f"{where}: {declared:.0f} FLOPs of training by formula, {found:.0f} executed"
-    require(found <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
+def _is_no_more(where: str, declared: float, executed: float) -> None:
+    message = f"{where}: {declared:.0f} FLOPs of training by formula, {executed:.0f} executed"
+    require(executed <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
 
 
 def _batch(rows: int, source: int, target: int) -> Batch:

@@ -34,9 +34,9 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 
 
 @contextlib.contextmanager
-def counted(model: nn.Module, given: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
+def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
     """Counts the FLOPs of the model's passes over ``given`` tensors within this context; attention counts in full."""
-    counter = FlopCounter(model, given)
+    counter = FlopCounter(model, inputs)
     head = getattr(model, "head", None)  # with hooks it would leave the path of training
     with contextlib.ExitStack() as contexts:
         for module in model.modules():

@@ -37,7 +37,7 @@ def beams_find_the_likeliest(case: Subject) -> None:
     for penalty in (0.0, 1.0, 3.0):
         decoding = Decoding(limits.target_length, "beam", beams=3**limits.target_length, length_penalty=penalty)
         for row, text in enumerate(written(small, source, allowed_tokens, decoding)):
-            ranked = scores[row] / torch.tensor([len(each) for each in texts]) ** penalty
+            ranked = scores[row] / torch.tensor([len(candidate) for candidate in texts]) ** penalty
             ended = text.tolist() + [END] * (len(text) < limits.target_length)
             require(ended in texts, f"beam search writes {ended}, which is no possible answer")
             loss = (ranked.max() - ranked[texts.index(ended)]).item()
@@ -61,8 +61,8 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
     require(first != later, "a second call with the same generator gives the same samples")
     greedy = _listed(case, source, allowed_tokens, Decoding(room))
     for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
-        found = _listed(case, source, allowed_tokens, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
-        require(found == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
+        samples = _listed(case, source, allowed_tokens, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
+        require(samples == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
     require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
 
 
@@ -80,8 +80,8 @@ def a_given_start_is_continued(case: Subject) -> None:
             rows = case.model.objective.generate(
                 case.model, source, None, allowed_tokens, decoding, None, whole[:, :known]
             )
-            found = [row.tolist() for row in rows]
-            for text, expected in zip(found, whole[:, known:].tolist(), strict=True):
+            continued = [row.tolist() for row in rows]
+            for text, expected in zip(continued, whole[:, known:].tolist(), strict=True):
                 message = f"{strategy} writing from the first {known} tokens continues with {text}"
                 require(text == expected, f"{message}, not with {expected}")
 
@@ -96,12 +96,12 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
     if case.causal:
         return "it writes from left to right alone"
     source, allowed_tokens, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    shown = case.model.objective.visible(case.model, Batch(source, torch.full((3, cells), MASK))).source
+    visible = case.model.objective.visible(case.model, Batch(source, torch.full((3, cells), MASK))).source
     for rounds in (1, cells):
         decoding = Decoding(cells, "confident", rounds=rounds)
-        found = _listed(case, source, allowed_tokens, decoding)
-        expected = _filled(case, shown, allowed_tokens, cells // rounds)
-        require(found == expected, f"{rounds} rounds write {found[0]}, expected {expected[0]}")
+        actual = _listed(case, source, allowed_tokens, decoding)
+        expected = _filled(case, visible, allowed_tokens, cells // rounds)
+        require(actual == expected, f"{rounds} rounds write {actual[0]}, expected {expected[0]}")
     return None
 
 

@@ -79,24 +79,24 @@ def _directions(parameter: nn.Parameter, most: int) -> Iterator[Tensor]:
 def _is_slope(case: Subject, parameter: nn.Parameter, along: Tensor, name: str, native: bool) -> None:
     """Requires the gradient along a unit vector to match a finite difference of the loss, for one of ``STEPS``."""
     assert parameter.grad is not None
-    expected, found = (parameter.grad * along).sum().item(), 0.0
+    expected, slope = (parameter.grad * along).sum().item(), 0.0
     for share in STEPS:
         step = share * max(parameter.detach().norm().item(), LEAST)
         ahead, behind = (_moved(case, parameter, sign * step * along, native) for sign in (1.0, -1.0))
-        found = (ahead - behind) / (2 * step)
-        slack = SMALL + SLACK * max(abs(found), abs(expected)) + ROUNDING * abs(ahead) / step
-        if abs(found - expected) <= slack:
+        slope = (ahead - behind) / (2 * step)
+        slack = SMALL + SLACK * max(abs(slope), abs(expected)) + ROUNDING * abs(ahead) / step
+        if abs(slope - expected) <= slack:
             return
-    what = f"the loss{'' if native else ' of the target alone'} changes by {found:.3g} along {name}"
+    what = f"the loss{'' if native else ' of the target alone'} changes by {slope:.3g} along {name}"
     require(False, f"{what}, its gradient says {expected:.3g}")
 
 
 def _moved(case: Subject, parameter: nn.Parameter, by: Tensor, native: bool) -> float:
     """The loss with a parameter moved."""
-    kept = parameter.detach().clone()
+    original = parameter.detach().clone()
     with torch.no_grad():
-        parameter.copy_(kept + by)
+        parameter.copy_(original + by)
     loss = _loss(case, native).item()
     with torch.no_grad():
-        parameter.copy_(kept)
+        parameter.copy_(original)
     return loss

@@ -52,13 +52,13 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
         mean_loss(case.model, batch, allowed_tokens, torch.Generator().manual_seed(seed), native=True).item()
         for seed in range(8)
     ]
-    found = max(losses)  # a draw may hide no source token
-    require(abs(found - expected) < 1e-3, f"the loss of a uniform model is {found:.4f}, expected {expected:.4f}")
+    loss = max(losses)  # a draw may hide no source token
+    require(abs(loss - expected) < 1e-3, f"the loss of a uniform model is {loss:.4f}, expected {expected:.4f}")
     return None
 
 
-def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
-    equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
+def _costs(actual: Tensor, tokens: Tensor, nats: float, what: str) -> None:
+    equal(actual.double(), tokens.double() * nats, f"{what} of a uniform model")
 
 
 def _batch() -> Batch:

@@ -46,9 +46,9 @@ def training_reads_as_scoring_does(case: Subject) -> None:
         equal(trained, scored, f"logits in bfloat16, in training mode and not ({shaped.name})")
     for shaped in examples(case.trials, case.limits):
         for native in (False, True):
-            expected, found = (loss_of(case, shaped.batch, mode, native=native) for mode in (OTHERS[0], TRAINING))
+            expected, actual = (loss_of(case, shaped.batch, mode, native=native) for mode in (OTHERS[0], TRAINING))
             equal(
-                found[None],
+                actual[None],
                 expected[None],
                 f"the loss in training mode, compared with that in evaluation mode ({shaped.name})",
             )
@@ -100,8 +100,8 @@ def a_batch_can_be_learned(case: Subject) -> None:
     for dead activations, an initialisation far too large or small, or gradients that do not reach early layers.
     """
     rate = trained(case, LEARNED)
-    found = f"after {MANY_STEPS} steps on one batch the loss is still {rate:.2f} nats a token; guessing costs 2.94"
-    require(rate < LEARNED, found)
+    problem = f"after {MANY_STEPS} steps on one batch the loss is still {rate:.2f} nats a token; guessing costs 2.94"
+    require(rate < LEARNED, problem)
 
 
 def trained(case: Subject, enough: float) -> float:

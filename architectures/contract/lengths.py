@@ -74,15 +74,15 @@ def _looks_back_only(case: Subject, source: Tensor, target: Tensor) -> None:
         before = logits_of(case, Batch(source, target), mode)
         for position in sorted({1, length // 2, length - 1} - {0, length}):
             changed = torch.cat([target[:, :position], sequences(2, length - position, seed=3)], 1)
-            found = logits_of(case, Batch(source, changed), mode)[:, :position]
+            actual = logits_of(case, Batch(source, changed), mode)[:, :position]
             what = f"logits before position {position} of {length}, when later tokens change{mode.note}"
-            equal(found, before[:, :position], what)
+            equal(actual, before[:, :position], what)
     half, states = source.shape[1] // 2, case.model.hidden(source, target).source
     if not case.model.source_predicts or states is None or not half:
         return
     changed = torch.cat([source[:, :half], sequences(2, source.shape[1] - half, seed=4)], 1)
-    found = case.model.hidden(changed, target).source[:, :half]
-    equal(found, states[:, :half], f"states of the first {half} source tokens, when later ones change")
+    actual = case.model.hidden(changed, target).source[:, :half]
+    equal(actual, states[:, :half], f"states of the first {half} source tokens, when later ones change")
 
 
 def _trains_as_it_scores(case: Subject, source: Tensor, target: Tensor) -> None:
@@ -102,14 +102,14 @@ def _remembers(case: Subject, source: Tensor, target: Tensor) -> None:
     """Reading the source, then half of the target at once, then the rest token by token, equals one pass."""
     inputs = torch.cat([torch.full((2, 1), BOS), target[:, :-1]], 1)
     expected = case.model(source, inputs)
-    cache, found = case.model.prefill(source), []
+    cache, steps = case.model.prefill(source), []
     half = inputs.shape[1] // 2
     pieces = [inputs[:, :half], *torch.split(inputs[:, half : half + 4], 1, 1), inputs[:, half + 4 :]]
     for piece in pieces:
         if piece.shape[1]:
             logits, cache = case.model.decode(piece, cache)
-            found.append(logits)
-    equal(torch.cat(found, 1), expected, f"decoding {inputs.shape[1]} tokens from a cache, source {source.shape[1]}")
+            steps.append(logits)
+    equal(torch.cat(steps, 1), expected, f"decoding {inputs.shape[1]} tokens from a cache, source {source.shape[1]}")
 
 
 def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
@@ -121,8 +121,8 @@ def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
         wide, mask = padded(source, s * left, s * (not left), seed=5)
         equal(case.model(wide, target, mask), expected, f"{source.shape[1]} source tokens, {s} of padding")
         tall, mask = padded(target, t * left, t * (not left), seed=6)
-        found = case.model(source, tall, None, mask)[:, t * left : t * left + target.shape[1]]
-        equal(found, expected, f"{target.shape[1]} target tokens, {t} of padding")
+        actual = case.model(source, tall, None, mask)[:, t * left : t * left + target.shape[1]]
+        equal(actual, expected, f"{target.shape[1]} target tokens, {t} of padding")
 
 
 def _counts_flops(case: Subject, source: Tensor, target: Tensor) -> None:

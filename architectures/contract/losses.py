@@ -58,8 +58,8 @@ def _selected(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
     all_states = whole.target.detach().flatten(0, 1)
     for what, index in _places(shaped, target.shape[1]):
         with mode.of(case.model):
-            found = case.model.hidden(*shaped.batch, StateIndex(None, index)).target.detach()
-        equal(found, all_states[index], f"states of the target at {what}, compared with those of all {where}")
+            selected = case.model.hidden(*shaped.batch, StateIndex(None, index)).target.detach()
+        equal(selected, all_states[index], f"states of the target at {what}, compared with those of all {where}")
     if whole.source is None or not case.model.source_predicts or not source.shape[1]:
         return
     real = torch.ones_like(source, dtype=torch.bool) if shaped.batch.source_mask is None else shaped.batch.source_mask
@@ -164,8 +164,8 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
     source, target, source_mask, target_mask = shaped.batch
     allowed_tokens = allowed(limits=case.limits)
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-    each = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
-    expected = -(each * _real(target, target_mask)).sum(1).double()
+    token_nats = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
+    expected = -(token_nats * _real(target, target_mask)).sum(1).double()
     equal(
         nats(case, shaped.batch, allowed_tokens),
         expected,
@@ -184,8 +184,8 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
     if inputs.source_at is not None and inputs.source_labels is not None and states.source is not None:
         assert inputs.source_weights is not None
         source_logits = case.model.logits(states.source.flatten(0, 1)[inputs.source_at]).detach()
-        each = _nats(source_logits, inputs.source_labels, torch.ones_like(allowed_tokens), smoothing)
-        loss = loss + (each * inputs.source_weights).sum()
+        source_nats = _nats(source_logits, inputs.source_labels, torch.ones_like(allowed_tokens), smoothing)
+        loss = loss + (source_nats * inputs.source_weights).sum()
     return loss
 
 
@@ -210,9 +210,10 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
     weights = (lengths / counts)[inputs.at // width]
     equal(inputs.weights, weights, "weights of hidden cells, compared with n / k")
     if native and inputs.source_at is not None and inputs.source_labels is not None:
-        shown = F.pad(batch.source, (0, 1), value=BOS).flatten()
+        expected_labels = F.pad(batch.source, (0, 1), value=BOS).flatten()
         require(
-            bool(torch.equal(inputs.source_labels, shown[inputs.source_at])), "hidden source tokens have other labels"
+            bool(torch.equal(inputs.source_labels, expected_labels[inputs.source_at])),
+            "hidden source tokens have other labels",
         )
         read = inputs.source.flatten()[inputs.source_at]
         require(bool((read == MASK).all()), "a source token is read that should be predicted")
@@ -269,8 +270,8 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
 def _rows_draw_apart(kind: str, drawn: set[Columns]) -> None:
     """Requires rows to draw their places with a loss independently, each time; those at an end may be nested."""
     what = f"every row of a batch has its loss at the same places of its {kind}"
-    for kept, how in ((lambda columns: columns, ""), (len, ", or at as many")):
-        patterns = {tuple(map(kept, pattern)) for pattern in drawn}
+    for summary, how in ((lambda columns: columns, ""), (len, ", or at as many")):
+        patterns = {tuple(map(summary, pattern)) for pattern in drawn}
         alike = len(patterns) > 1 and all(first == second for first, second in patterns)
         require(not alike, f"{what}{how}: each has to draw by itself")
     ends = all(set(row) == set(range(min(row, default=0), max(row, default=-1) + 1)) for rows in drawn for row in rows)
@@ -328,23 +329,25 @@ def _is_read_alike(case: Subject) -> None:
         batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
         reads[length] = int(_real(inputs.target, inputs.target_mask)[0].sum())
-    (short_width, here), (long_width, there) = reads.items()
-    message = f"training reads {here} positions of a target of 2 tokens beside one of {short_width}"
-    require(here == there, f"{message}, {there} beside one of {long_width}")
+    (short_width, short_place), (long_width, long_place) = reads.items()
+    message = f"training reads {short_place} positions of a target of 2 tokens beside one of {short_width}"
+    require(short_place == long_place, f"{message}, {long_place} beside one of {long_width}")
 
 
 def _adds_up(case: Subject, first: Batch, second: Batch, row: int, native: bool) -> None:
     """Requires a change in one row to change the loss by the same amount, whatever the other rows hold."""
-    one = torch.arange(len(first.target)) == row
+    changed_row = torch.arange(len(first.target)) == row
 
-    def loss(own: Batch, others: Batch) -> float:
-        source, target = (torch.where(one[:, None], a, b) for a, b in zip(own[:2], others[:2], strict=True))
+    def loss(rows: Batch, other_rows: Batch) -> float:
+        source, target = (
+            torch.where(changed_row[:, None], a, b) for a, b in zip(rows[:2], other_rows[:2], strict=True)
+        )
         return loss_of(case, Batch(source, target), TRAINING, native=native).item()
 
     with torch.no_grad():
-        here, there = (loss(second, others) - loss(first, others) for others in (first, second))
-    changed = f"other tokens in row {row} of {len(first.target)} change the loss by {here:.6f}"
-    require(abs(here - there) <= 1e-4, f"{changed}, but with other rows by {there:.6f}")
+        change, other_change = (loss(second, other_rows) - loss(first, other_rows) for other_rows in (first, second))
+    changed = f"other tokens in row {row} of {len(first.target)} change the loss by {change:.6f}"
+    require(abs(change - other_change) <= 1e-4, f"{changed}, but with other rows by {other_change:.6f}")
 
 
 def gradients_stay_in_place(case: Subject) -> str | None:
@@ -361,22 +364,22 @@ def gradients_stay_in_place(case: Subject) -> str | None:
 
 def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
     limits = Limits(case.limits.vocabulary + rows * (source + target), source, max(target, case.limits.target_length))
-    own = subject(case.build, case.size, limits, trials=case.trials)
+    larger = subject(case.build, case.size, limits, trials=case.trials)
     for padding in (False, True):
         batch = unique_tokens(rows, source, target, padding)
-        inputs = own.model.objective.prepare(own.model, batch, torch.Generator().manual_seed(0), True)
+        inputs = larger.model.objective.prepare(larger.model, batch, torch.Generator().manual_seed(0), True)
         for mode in (TRAINING, TRAINING_BFLOAT16):
-            if not all(_confined(own, one, mode) for one in _ones(inputs)):
+            if not all(_confined(larger, single, mode) for single in _ones(inputs)):
                 return False
     return True
 
 
 def _ones(inputs: LossInputs) -> Iterator[LossInputs]:
     """Requests for the loss of single places: the first, the last, and some in between, of target and source."""
-    one, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
+    weight, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
     for i in sorted({0, len(inputs.at) // 2, len(inputs.at) - 1}):
         yield inputs._replace(
-            at=inputs.at[i : i + 1], labels=inputs.labels[i : i + 1], weights=one, source_at=None, source_labels=None
+            at=inputs.at[i : i + 1], labels=inputs.labels[i : i + 1], weights=weight, source_at=None, source_labels=None
         )
     if inputs.source_at is None or inputs.source_labels is None or not len(inputs.source_at):
         return
@@ -387,37 +390,37 @@ def _ones(inputs: LossInputs) -> Iterator[LossInputs]:
             weights=torch.zeros(0),
             source_at=inputs.source_at[i : i + 1],
             source_labels=inputs.source_labels[i : i + 1],
-            source_weights=one,
+            source_weights=weight,
         )
 
 
-def _confined(case: Subject, one: LossInputs, mode: Mode) -> bool:
+def _confined(case: Subject, inputs: LossInputs, mode: Mode) -> bool:
     """Requires the gradient of one place's loss to reach only tokens that it may read; False if no table was seen."""
     with token_gradients(case.model, case.limits.vocabulary) as reached, mode.of(case.model):
-        loss = case.model.objective.loss(case.model, one, allowed(limits=case.limits))
+        loss = case.model.objective.loss(case.model, inputs, allowed(limits=case.limits))
     torch.autograd.backward(loss)
     case.model.zero_grad()
-    found = reached()
-    if found is None:
+    gradients = reached()
+    if gradients is None:
         return False
-    from_source = one.source_at is not None and not len(one.at)
-    at, width = (one.source_at, one.source.shape[1]) if from_source else (one.at, one.target.shape[1])
+    from_source = inputs.source_at is not None and not len(inputs.at)
+    at, width = (inputs.source_at, inputs.source.shape[1]) if from_source else (inputs.at, inputs.target.shape[1])
     assert at is not None
     row, column = divmod(int(at[0]), width)
-    visible = _visible(case, one, row, column, from_source)
+    visible = _visible(case, inputs, row, column, from_source)
     kind = "source" if from_source else "target"
-    for token, size in found.items():
+    for token, size in gradients.items():
         if size and token not in visible:
-            where = _where(one, token)
+            where = _where(inputs, token)
             what = f"the loss at {kind} position {column} of row {row} sends a gradient to {where}{mode.note}"
             raise BrokenError(what)
     return True
 
 
-def _visible(case: Subject, one: LossInputs, row: int, column: int, from_source: bool) -> set[int]:
+def _visible(case: Subject, inputs: LossInputs, row: int, column: int, from_source: bool) -> set[int]:
     """The tokens that the given place of a row may read."""
-    real = [_real(one.source, one.source_mask)[row], _real(one.target, one.target_mask)[row]]
-    source, target = one.source[row], one.target[row]
+    real = [_real(inputs.source, inputs.source_mask)[row], _real(inputs.target, inputs.target_mask)[row]]
+    source, target = inputs.source[row], inputs.target[row]
     if not case.causal:
         return {*source[real[0]].tolist(), *target[real[1]].tolist()}
     if from_source:
@@ -425,11 +428,14 @@ def _visible(case: Subject, one: LossInputs, row: int, column: int, from_source:
     return {*source[real[0]].tolist(), *target[: column + 1][real[1][: column + 1]].tolist()}
 
 
-def _where(one: LossInputs, token: int) -> str:
-    for kind, tokens, mask in (("source", one.source, one.source_mask), ("target", one.target, one.target_mask)):
-        found = (tokens == token).nonzero()
-        if len(found):
-            row, column = found[0].tolist()
+def _where(inputs: LossInputs, token: int) -> str:
+    for kind, tokens, mask in (
+        ("source", inputs.source, inputs.source_mask),
+        ("target", inputs.target, inputs.target_mask),
+    ):
+        places = (tokens == token).nonzero()
+        if len(places):
+            row, column = places[0].tolist()
             padding = "" if _real(tokens, mask)[row, column] else ", which is padding"
             return f"{kind} token {column} of row {row}{padding}"
     return "a token that was not read"
@@ -439,8 +445,8 @@ def _nats(logits: Tensor, labels: Tensor, allowed_tokens: Tensor, smoothing: flo
     """Negative log-likelihood of labels among ``allowed_tokens``, with smoothing over these."""
     scores = logits.float()[..., allowed_tokens].log_softmax(-1)
     index = allowed_tokens.long().cumsum(0) - 1
-    each = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
-    return (1 - smoothing) * each - smoothing * scores.mean(-1)
+    label_nats = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
+    return (1 - smoothing) * label_nats - smoothing * scores.mean(-1)
 
 
 def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:

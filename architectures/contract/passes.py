@@ -59,8 +59,8 @@ def _causal_in(case: Subject, source: Tensor, target: Tensor, mode: Mode) -> Non
     for position in positions:
         changed = target.clone()
         changed[:, position:] = sequences(1, length - position, seed=2 + position)
-        found = logits_of(case, Batch(source, changed), mode)[:, :position]
-        equal(found, before[:, :position], f"logits before position {position}, when later tokens change{mode.note}")
+        actual = logits_of(case, Batch(source, changed), mode)[:, :position]
+        equal(actual, before[:, :position], f"logits before position {position}, when later tokens change{mode.note}")
 
 
 def _causal_in_the_source(case: Subject, source: Tensor) -> None:
@@ -71,9 +71,9 @@ def _causal_in_the_source(case: Subject, source: Tensor) -> None:
         return
     for position in sorted({1, length // 2, length - 1}):
         changed = torch.cat([source[:, :position], sequences(1, length - position, seed=4)], 1)
-        found = case.model.hidden(changed, sequences(1, 3, seed=5)).source[:, :position]
+        actual = case.model.hidden(changed, sequences(1, 3, seed=5)).source[:, :position]
         expected = states[:, :position]
-        equal(found, expected, f"states before source position {position} of {length}, when later tokens change")
+        equal(actual, expected, f"states before source position {position} of {length}, when later tokens change")
 
 
 @torch.no_grad()
@@ -118,13 +118,13 @@ def padding_is_invisible(case: Subject) -> None:
     for left, right in ((0, 2), (2, 0), (1, 1)):
         wide, wide_mask = padded(source, left, right, seed=3)
         equal(case.model(wide, target, wide_mask), expected, f"logits with source padding {left}+{right}")
-        found = _step_by_step(case, wide, target, wide_mask)
-        equal(found, cached, f"logits from a cache with source padding {left}+{right}")
+        actual = _step_by_step(case, wide, target, wide_mask)
+        equal(actual, cached, f"logits from a cache with source padding {left}+{right}")
         tall, tall_mask = padded(target, left, right, seed=4)
-        found = case.model(source, tall, None, tall_mask)[:, left : left + target.shape[1]]
-        equal(found, expected, f"logits with target padding {left}+{right}")
-        found = case.model(wide, tall, wide_mask.long(), tall_mask.long())[:, left : left + target.shape[1]]
-        equal(found, expected, f"logits with padding {left}+{right} of both")
+        actual = case.model(source, tall, None, tall_mask)[:, left : left + target.shape[1]]
+        equal(actual, expected, f"logits with target padding {left}+{right}")
+        actual = case.model(wide, tall, wide_mask.long(), tall_mask.long())[:, left : left + target.shape[1]]
+        equal(actual, expected, f"logits with padding {left}+{right} of both")
     _padded_rows(case)
     _padded_examples(case)
 
@@ -137,15 +137,15 @@ def _padded_rows(case: Subject) -> None:
         for row in shaped.with_source():
             where = f"of row {row} of a batch ({shaped.name}), read alone with its padding and without"
             for mode in EXACT:
-                found = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
+                actual = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
                 expected = logits_of(roomy, shaped.stripped(row), mode)[0]
-                equal(found[None], expected[None], f"logits{mode.note} {where}")
-        found, expected = (
+                equal(actual[None], expected[None], f"logits{mode.note} {where}")
+        actual, expected = (
             logits_of(roomy, batch, TRAINING_BFLOAT16) for batch in (shaped.batch, shaped.other_padding(seed=5))
         )
         for row in shaped.with_source():
             what = f"logits of row {row} of a batch ({shaped.name}) with other padding{TRAINING_BFLOAT16.note}"
-            equal(shaped.real(found, row)[None], shaped.real(expected, row)[None], what)
+            equal(shaped.real(actual, row)[None], shaped.real(expected, row)[None], what)
 
 
 def _padded_examples(case: Subject) -> None:
@@ -153,14 +153,14 @@ def _padded_examples(case: Subject) -> None:
     allowed_tokens, limits = allowed(limits=case.limits), case.limits
     for shaped in examples(case.trials, limits):
         for row in shaped.with_source():
-            found, expected = (nats(case, batch, allowed_tokens) for batch in (shaped.row(row), shaped.stripped(row)))
-            equal(found, expected, f"likelihood of row {row} of a batch ({shaped.name}) with its padding and without")
+            actual, expected = (nats(case, batch, allowed_tokens) for batch in (shaped.row(row), shaped.stripped(row)))
+            equal(actual, expected, f"likelihood of row {row} of a batch ({shaped.name}) with its padding and without")
         for native in (False, True):
-            found, expected = (
+            actual, expected = (
                 loss_of(case, batch, TRAINING, native=native).detach()
                 for batch in (shaped.batch, shaped.other_padding(seed=5))
             )
-            equal(found[None], expected[None], f"training loss of a batch ({shaped.name}) with other padding")
+            equal(actual[None], expected[None], f"training loss of a batch ({shaped.name}) with other padding")
 
 
 @torch.no_grad()
@@ -181,9 +181,9 @@ def an_empty_source_is_none(case: Subject) -> None:
     for shaped in batches(case.trials, roomy.limits, left_out=("plain",)):
         for row in shaped.without_source():
             for mode in EXACT:
-                found = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
+                actual = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
                 alone = logits_of(roomy, shaped.stripped(row), mode)[0]
-                equal(found[None], alone[None], f"logits{mode.note} of a row without a source ({shaped.name})")
+                equal(actual[None], alone[None], f"logits{mode.note} of a row without a source ({shaped.name})")
 
 
 @torch.no_grad()
@@ -198,17 +198,17 @@ def rows_are_apart(case: Subject) -> None:
     roomy = case.with_room(longest + 3, longest + 3)
     for shaped in batches(case.trials, roomy.limits):
         for mode in EXACT:
-            found = logits_of(roomy, shaped.batch, mode)
+            logits = logits_of(roomy, shaped.batch, mode)
             for row in shaped.some():
                 what = f"logits of row {row} of a batch: {shaped.name}{mode.note}"
                 alone = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
-                equal(shaped.real(found, row)[None], alone[None], what)
+                equal(shaped.real(logits, row)[None], alone[None], what)
         for row in shaped.some(2):
-            found, other = (
+            logits, other = (
                 logits_of(roomy, batch, TRAINING_BFLOAT16) for batch in (shaped.batch, shaped.other_rows(row, seed=5))
             )
             what = f"logits of row {row} of a batch with other rows: {shaped.name}{TRAINING_BFLOAT16.note}"
-            equal(shaped.real(other, row)[None], shaped.real(found, row)[None], what)
+            equal(shaped.real(other, row)[None], shaped.real(logits, row)[None], what)
     for shaped in examples(case.trials, case.limits):
         scores = nats(case, shaped.batch, allowed(limits=case.limits))
         for row in shaped.some():
@@ -262,8 +262,8 @@ def inputs_are_only_read(case: Subject) -> None:
     mean_loss(case.model, Batch(*inputs), allowed(), torch.Generator().manual_seed(0))
     nats(case, Batch(*inputs), allowed())
     names = ("source", "target", "source mask", "target mask")
-    for name, found, copy in zip(names, inputs, copies, strict=True):
-        require(bool(torch.equal(found, copy)), f"the {name} has changed")
+    for name, tensor, copy in zip(names, inputs, copies, strict=True):
+        require(bool(torch.equal(tensor, copy)), f"the {name} has changed")
     equal(case.model(*(x.t().contiguous().t() for x in inputs)), expected, "logits of inputs that are not contiguous")
 
 
@@ -276,8 +276,10 @@ def embedding_enters_once(case: Subject) -> str | None:
     """
     source, target, read = sequences(2, 4), sequences(2, 5, seed=1), False
     for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
-        for expected, found in embedded(case.model, lambda run=logits: run(case, source, target, None)):  # type: ignore[misc]
-            equal(found, expected, f"{what}, input of the first block, compared with the embedding made from its parts")
+        for expected, actual in embedded(case.model, lambda run=logits: run(case, source, target, None)):  # type: ignore[misc]
+            equal(
+                actual, expected, f"{what}, input of the first block, compared with the embedding made from its parts"
+            )
             read = True
     return None if read else "its blocks are not the shared ones"
 
@@ -289,11 +291,11 @@ def _once(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | N
 
 def _step_by_step(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:
     """Logits (b, t, v) of decoding a target token by token after the source was read."""
-    cache, found = case.model.prefill(source, mask), []
+    cache, steps = case.model.prefill(source, mask), []
     for tokens in torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1).unbind(1):
         logits, cache = case.model.decode(tokens[:, None], cache)
-        found.append(logits)
-    return torch.cat(found, 1)
+        steps.append(logits)
+    return torch.cat(steps, 1)
 
 
 def _other(tokens: Tensor, position: int) -> Tensor:

@@ -93,8 +93,8 @@ def changed_weights_are_used(case: Subject) -> None:
                 change(used.model)
                 new = subject(case.build, case.size, case.limits)
                 new.model.load_state_dict(used.model.state_dict())
-                expected, found = _values(replace(new, model=new.model.train(mode.training))), _values(used)
-                for use, value in found.items():
+                expected, actual = _values(replace(new, model=new.model.train(mode.training))), _values(used)
+                for use, value in actual.items():
                     equal(
                         value,
                         expected[use],
@@ -119,14 +119,14 @@ def _values(case: Subject) -> dict[str, Tensor]:
     (answer,) = written(case, text.source, allowed_tokens, Decoding(max_tokens=case.limits.target_length))
     first, cache = case.model.decode(torch.full((1, 1), BOS), case.model.prefill(text.source))
     second, _ = case.model.decode(text.target[:, :1], cache)
-    found = {
+    values = {
         "logits": case.model(*text),
         "logits from a cache": torch.cat([first, second], 1),
         "the loss": mean_loss(case.model, text, allowed_tokens, generator, native=True)[None],
         "likelihoods": nats(case, text, allowed_tokens),
         "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
     }
-    return {use: value.detach().clone() for use, value in found.items()}
+    return {use: value.detach().clone() for use, value in values.items()}
 
 
 def _text(case: Subject, seed: int) -> Batch:
@@ -163,7 +163,7 @@ def a_training_step_repeats(case: Subject) -> None:
     seed it in a pass.
     """
     noisy = subject(case.build, replace(case.size, dropout=0.3), case.limits, trials=case.trials)
-    kept = random.getstate(), np.random.get_state()
+    random_states = random.getstate(), np.random.get_state()
     try:
         for step in range(case.trials.steps):
             batch = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
@@ -178,8 +178,8 @@ def a_training_step_repeats(case: Subject) -> None:
             differing = [name for name, tensor in first.items() if not torch.equal(tensor, again[name])]
             require(not differing, f"step {step}, repeated from its seed, gives another {_short(differing)}")
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
+        random.setstate(random_states[0])
+        np.random.set_state(random_states[1])
 
 
 def _step(case: Subject, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -193,9 +193,9 @@ def _step(case: Subject, batch: Batch, step: int) -> dict[str, Tensor]:
     for name, value in settings().items():
         require(name not in around or around[name] == value, f"a training step changes {name}: it draws from there")
     grads = {name: p.grad for name, p in case.model.named_parameters() if p.grad is not None}
-    found = {"loss": loss.detach(), **{f"gradient of {name}": grad.clone() for name, grad in grads.items()}}
+    values = {"loss": loss.detach(), **{f"gradient of {name}": grad.clone() for name, grad in grads.items()}}
     case.model.zero_grad()
-    return found
+    return values
 
 
 @contextmanager
@@ -260,9 +260,9 @@ def _noise_has_no_bias(case: Subject, batch: Batch) -> None:
         if torch.equal(first, second) or any(other.startswith(f"{name}.") for other in noisy):
             continue
         noisy.append(name)
-        found = torch.stack([_output(call, seed) for seed in range(NOISES)])
+        outputs = torch.stack([_output(call, seed) for seed in range(NOISES)])
         model.eval()
-        bias = (found.mean(0) - _output(call, 0)).pow(2).mean().sqrt() / found.std(0).pow(2).mean().sqrt()
+        bias = (outputs.mean(0) - _output(call, 0)).pow(2).mean().sqrt() / outputs.std(0).pow(2).mean().sqrt()
         model.train()
         message = f"the mean of {name} in training is {bias:.2f} standard deviations off what it computes in scoring"
         require(bias.item() <= BIAS, f"{message}; divide what dropout keeps by 1 - rate")

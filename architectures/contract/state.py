@@ -26,22 +26,22 @@ def reachable(**roots: object) -> dict[str, str]:
 
     The variant's own code is followed into its globals, closures and class attributes; known libraries are not.
     """
-    found: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     seen: set[int] = set()
-    kept: list[object] = []  # so that no ``id`` is given twice
+    held: list[object] = []  # so that no ``id`` is given twice
     waiting: deque[tuple[str, object]] = deque(roots.items())
-    while waiting and len(found) < MOST:
+    while waiting and len(fingerprints) < MOST:
         path, value = waiting.popleft()
         if isinstance(value, PLAIN):
-            found[path] = repr(value)
+            fingerprints[path] = repr(value)
             continue
         if id(value) in seen:
             continue
         seen.add(id(value))
-        kept.append(value)
-        found[path] = _fingerprint(value)
+        held.append(value)
+        fingerprints[path] = _fingerprint(value)
         waiting.extend((f"{path}{step}", part) for step, part in _parts(value))
-    return found
+    return fingerprints
 
 
 def settings() -> dict[str, str]:

@@ -84,8 +84,8 @@ def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
 @torch.no_grad()
 def nats(case: Subject, batch: Batch, allowed_tokens: Tensor) -> Tensor:
     """Log-likelihood (b,) of every target."""
-    found: Tensor = case.model.objective.log_likelihood(case.model, batch, allowed_tokens)[0]
-    return found
+    likelihoods: Tensor = case.model.objective.log_likelihood(case.model, batch, allowed_tokens)[0]
+    return likelihoods
 
 
 @torch.no_grad()
@@ -142,10 +142,10 @@ def require(condition: bool, what: str) -> None:
         raise BrokenError(what)
 
 
-def equal(found: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
+def equal(actual: Tensor, expected: Tensor, what: str, tolerance: float = TOLERANCE) -> None:
     """Requires (b, t, ...) or (b,) to agree within ``tolerance``; the error gives the largest difference and where."""
-    require(found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}")
-    difference = (found - expected).abs()
+    require(actual.shape == expected.shape, f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    difference = (actual - expected).abs()
     if difference.numel() and not bool((difference <= tolerance).all()):
         worst = torch.unravel_index(difference.nan_to_num(nan=torch.inf).argmax(), difference.shape)
         where = ", ".join(f"{axis} {int(i)}" for axis, i in zip(("row", "position"), worst, strict=False))

@@ -149,8 +149,8 @@ def _result(check: Check, build: Build, path: str, trials: Trials) -> Result:
 def _told(error: BaseException, path: str) -> str:
     """``TypeError: what it says (mine.py:12)``, on one line of bounded length."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if path and frame.filename == path] or frames
-    return f"{one_line(error)} ({own[-1].filename}:{own[-1].lineno})"
+    variant_frames = [frame for frame in frames if path and frame.filename == path] or frames
+    return f"{one_line(error)} ({variant_frames[-1].filename}:{variant_frames[-1].lineno})"
 
 
 def _paragraphs(check: Check) -> list[str]:

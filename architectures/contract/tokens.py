@@ -40,12 +40,12 @@ def token_gradients(model: nn.Module, vocabulary: int) -> Iterator[Callable[[], 
             read.append((inputs[0], output))
 
     def reached() -> dict[int, float] | None:
-        found: dict[int, float] = {}
+        gradients: dict[int, float] = {}
         for tokens, output in read:
             size = torch.zeros(tokens.shape) if output.grad is None else output.grad.abs().amax(-1)
-            for token, one in zip(tokens.flatten().tolist(), size.flatten().tolist(), strict=True):
-                found[token] = max(found.get(token, 0.0), one)
-        return {token: size for token, size in found.items() if token >= len(SPECIALS)} if read else None
+            for token, gradient in zip(tokens.flatten().tolist(), size.flatten().tolist(), strict=True):
+                gradients[token] = max(gradients.get(token, 0.0), gradient)
+        return {token: size for token, size in gradients.items() if token >= len(SPECIALS)} if read else None
 
     with ExitStack() as hooks:
         for module in model.modules():

@@ -19,8 +19,8 @@ def agree(ours: Any, theirs: Any) -> bool:
     vocabulary = model.embedding.weight.shape[0]
     ids = torch.randint(vocabulary, (2, length), generator=torch.Generator().manual_seed(0))
     if model.family == "encoder-decoder":
-        found, expected = theirs(input_ids=ids, decoder_input_ids=ids).logits, model(ids, ids)
+        actual, expected = theirs(input_ids=ids, decoder_input_ids=ids).logits, model(ids, ids)
     else:
-        found, expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, model(None, ids)
+        actual, expected = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, model(None, ids)
     largest = max(1.0, float(expected.abs().max()))
-    return bool(torch.allclose(found, expected, atol=TOLERANCE * largest, rtol=0.0, equal_nan=True))
+    return bool(torch.allclose(actual, expected, atol=TOLERANCE * largest, rtol=0.0, equal_nan=True))

@@ -263,8 +263,8 @@ def _special_rows(folder: _Folder) -> list[int]:
 
 def _first(*ids: Any) -> int:
     """The first id that is one; of a list, its first."""
-    found = next(token for token in ids if token is not None)
-    return int(found[0] if isinstance(found, list) else found)
+    first = next(token for token in ids if token is not None)
+    return int(first[0] if isinstance(first, list) else first)
 
 
 @torch.no_grad()

@@ -45,10 +45,10 @@ def to_transformers(model: Any) -> Any:
     Raises ``InputError`` where our model is none of the five shapes, naming what differs from the nearest, and where
     logits differ on a small random batch.
     """
-    found = recognised(model)
-    if isinstance(found, str):
-        raise InputError(f"to_transformers: {found}")
-    shape, config, tied = found
+    match = recognised(model)
+    if isinstance(match, str):
+        raise InputError(f"to_transformers: {match}")
+    shape, config, tied = match
     theirs = empty(shape, config, tied)
     push(model, theirs, shape.links(config, tied))
     if not agree(model, theirs.eval()):

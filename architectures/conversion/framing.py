@@ -69,16 +69,16 @@ class Framed:
         return written
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
-        found: Flops = self.inner.training_flops(model, source + self._extra, target, False)
-        return found
+        flops: Flops = self.inner.training_flops(model, source + self._extra, target, False)
+        return flops
 
     def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
-        found: Amount = self.inner.loss_tokens(source, target, model, False)
-        return found
+        tokens: Amount = self.inner.loss_tokens(source, target, model, False)
+        return tokens
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        found: Amount = self.inner.answer_flops(model, source + self._extra, target)
-        return found
+        flops: Amount = self.inner.answer_flops(model, source + self._extra, target)
+        return flops
 
     @property
     def _extra(self) -> float:
@@ -131,8 +131,8 @@ class Continued:
         return self._states(source, torch.cat([last[:, None], target[:, 1:]], 1), source_mask, target_mask, at)
 
     def logits(self, states: Tensor) -> Tensor:
-        found: Tensor = self.model.logits(states)
-        return found
+        scores: Tensor = self.model.logits(states)
+        return scores
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:
         if source is None or source.shape[1] == 0:
@@ -147,8 +147,8 @@ class Continued:
         return logits, cache
 
     def _states(self, *inputs: Tensor | StateIndex | None) -> States:
-        found: States = self.model.hidden(*inputs)
-        return found
+        states: States = self.model.hidden(*inputs)
+        return states
 
 
 def _without_last(source: Tensor, mask: Tensor | None, empty: Tensor) -> tuple[Tensor, Tensor, Tensor]:

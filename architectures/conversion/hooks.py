@@ -26,9 +26,9 @@ def refuse_attached(model: nn.Module) -> None:
     None of them can be carried over to another model: what is converted is classes, settings and weights.
     """
     for name, module in model.named_modules():
-        found = _attached(module)
-        if found:
-            what, remedy = found
+        attached = _attached(module)
+        if attached:
+            what, remedy = attached
             raise InputError(
                 f"from_transformers: {name or 'the model'} ({type(module).__name__}) has {what}, which the converted "
                 f"model would not have; {remedy}"

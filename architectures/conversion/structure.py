@@ -17,25 +17,27 @@ def structure(model: nn.Module) -> dict[str, Any]:
 
     Parts have classes, settings, buffers, hooks and, where one was replaced on the part itself, methods.
     """
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        found[path] = type(module)
-        found.update((f"{path}.{name}", value) for name, value in _attributes(module))
+        parts[path] = type(module)
+        parts.update((f"{path}.{name}", value) for name, value in _attributes(module))
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        found[name] = (tuple(parameter.shape), first.setdefault(id(parameter), name))
-    return found
+        parts[name] = (tuple(parameter.shape), first.setdefault(id(parameter), name))
+    return parts
 
 
-def difference(found: nn.Module, wanted: nn.Module) -> str | None:
+def difference(model: nn.Module, wanted: nn.Module) -> str | None:
     """The first thing in which two models differ, in words; None where they compute the same function.
 
     What cannot be compared, such as two objects of a class without ``__eq__``, counts as different.
     """
-    mine, other = structure(found), structure(wanted)
-    for name in [*mine, *other]:
-        if not _equal(mine.get(name), other.get(name)):
-            return f"{name.strip('.') or 'the model'} is {_shown(mine.get(name))}, not {_shown(other.get(name))}"
+    parts, wanted_parts = structure(model), structure(wanted)
+    for name in [*parts, *wanted_parts]:
+        if not _equal(parts.get(name), wanted_parts.get(name)):
+            return (
+                f"{name.strip('.') or 'the model'} is {_shown(parts.get(name))}, not {_shown(wanted_parts.get(name))}"
+            )
     return None
 
 
@@ -65,9 +67,9 @@ def _digest(tensor: Tensor) -> str:
     return hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(value: Any, other: Any) -> bool:
     try:
-        return bool(one == other)
+        return bool(value == other)
     except Exception:  # arrays, for instance, are compared element by element
         return False
 

@@ -72,8 +72,8 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
 
         ``transformers`` would only report these and leave memory as it was. ``variant_file``: see above.
         """
-        told = {**settings, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        model, report = super().from_pretrained(folder, *inputs, **told)
+        arguments = {**settings, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = super().from_pretrained(folder, *inputs, **arguments)
         for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if report[what]:
                 names = ", ".join(sorted(str(name) for name in report[what]))

@@ -71,9 +71,9 @@ def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
             f"the variant of this model ({config.variant or 'a file'}) does not come with this archbench, and loading "
             'runs no code of others; read it, then pass variant_file="path/to/variant.py"'
         )
-    found = catalogue.find(config.variant)
-    _same(config, found.text, config.variant)
-    return found
+    installed = catalogue.find(config.variant)
+    _same(config, installed.text, config.variant)
+    return installed
 
 
 def _same(config: ArchbenchConfig, text: str, where: str) -> None:

@@ -124,8 +124,8 @@ def _chooses(x: Tensor, weight: Tensor) -> bool:
 def onednn_is_faster() -> bool:
     """Whether this is a processor for which MKL is slow (any but Intel's), and oneDNN is there."""
     try:
-        told = Path("/proc/cpuinfo").read_text()
+        cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return "AuthenticAMD" in told and there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return "AuthenticAMD" in cpuinfo and has_onednn and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -57,5 +57,5 @@ def packed(weight: Tensor, rows: int) -> Tensor | None:
 def _reordered(weight: Tensor, rows: int) -> Tensor:
     if rows == 1:
         return weight.T.contiguous()
-    found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-    return found
+    reordered: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return reordered
