@@ -39,13 +39,13 @@ def compare(
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.validation import validated
 
-    picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic})
     chosen = spec.override(
         inputs.experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match
     )
     root = inputs.out_folder(chosen, out)
-    call = inputs.call(experiment, out=out, **picked, **setting.model_dump())
+    call = inputs.call(experiment, out=out, **overrides, **setting.model_dump())
     outcome = run(chosen, root, setting, call, inputs.say, ledger.digest())
     if outcome.signal is not None:
         raise KeyboardInterrupt

@@ -49,16 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the exit status."""
     if arguments is None:
         _use_utf8()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _terminable():
-            status = _status(given)
+            status = _status(words)
     except _Terminated:
         status = _fail(f"ended; {GO_ON}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         status = _fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
     sandbox = sys.modules.get("archbench.architectures.catalogue.sandbox")
-    if sandbox is not None and any(each.is_alive() for each in sandbox.threads):
+    if sandbox is not None and any(thread.is_alive() for thread in sandbox.threads):
         sys.stdout.flush()
         os._exit(status)  # a variant's thread would hold up the end
     sys.exit(status)
@@ -340,19 +340,19 @@ def _export(
     return 0
 
 
-def _status(given: list[str]) -> int:
+def _status(arguments: list[str]) -> int:
     """Runs a command; every mistake of the user becomes one line on stderr and a status."""
     from archbench.runs.base.store import FULL
     from archbench.tasks.base.errors import InputError
 
     command = typer.main.get_command(app)
-    if any("\udc80" <= sign <= "\udcff" for word in given for sign in word):
+    if any("\udc80" <= sign <= "\udcff" for word in arguments for sign in word):
         return _fail("the command has bytes that are not UTF-8; rename the file or folder", 2)
     try:
-        shown = shlex.join(["archbench", *given])
-        status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+        command_text = shlex.join(["archbench", *arguments])
+        status = int(command.main(arguments or ["--help"], "archbench", standalone_mode=False, obj=command_text) or 0)
         if (
-            status == 130 and _interrupts and given[:1] != ["bench"]
+            status == 130 and _interrupts and arguments[:1] != ["bench"]
         ):  # Typer made a status of it; bench has said so itself
             return _fail(f"interrupted; {GO_ON}", status)
         return status
@@ -486,10 +486,10 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         typer.echo(aligned(rows) + "\n")
         return
-    shown = Table(*rows[0])
+    table = Table(*rows[0])
     for row in rows[1:]:
-        shown.add_row(*row)
-    console.print(shown)
+        table.add_row(*row)
+    console.print(table)
 
 
 def _architectures() -> dict[str, str]:

@@ -58,5 +58,5 @@ def _installed() -> str | None:
         noted = json.loads(importlib.metadata.distribution("archbench").read_text("direct_url.json") or "{}")
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return None
-    found = noted.get("vcs_info", {}).get("commit_id") if isinstance(noted, dict) else None
-    return str(found) if found else None
+    commit_id = noted.get("vcs_info", {}).get("commit_id") if isinstance(noted, dict) else None
+    return str(commit_id) if commit_id else None

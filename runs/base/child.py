@@ -78,10 +78,10 @@ def main(handle: str, parent: str, call: str, *arguments: str) -> None:
 def loaded(call: str) -> Callable[..., Any]:
     """The function that "module:function" names; limits torch to one thread."""
     module, _, function = call.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    loaded_function: Callable[..., Any] = getattr(importlib.import_module(module), function)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    return found
+    return loaded_function
 
 
 def _die_with(parent: int) -> None:

@@ -26,10 +26,10 @@ def needed(plans: Sequence[PlannedRun], jobs: int) -> int:
 
     What was encoded of the data is on the disk before runs are planned.
     """
-    kept = sorted((_weights(plan) for plan in plans), reverse=True)
+    sizes = sorted((_weights(plan) for plan in plans), reverse=True)
     snapshots = sum(plan.snapshots * _weights(plan) for plan in plans)
     records = sum(RECORDS + TOKEN * plan.vocabulary + COPIES * plan.predictions for plan in plans)
-    return sum(kept) + snapshots + records + TRAINING_COPIES * sum(kept[:jobs]) + REPORT * bool(kept)
+    return sum(sizes) + snapshots + records + TRAINING_COPIES * sum(sizes[:jobs]) + REPORT * bool(sizes)
 
 
 def predictions(prepared: "Prepared") -> int:

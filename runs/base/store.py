@@ -104,12 +104,12 @@ def write_sealed(path: Path, value: object) -> None:
 
 def read_sealed(path: Path) -> Any:
     """The value in a JSON file; raises ``InputError`` where it is missing, broken or not as it was written."""
-    found = read_json(path)
-    if not isinstance(found, dict) or not SEAL & found.keys():  # of an older archbench
-        return found
-    if not _is_whole(found):
+    contents = read_json(path)
+    if not isinstance(contents, dict) or not SEAL & contents.keys():  # of an older archbench
+        return contents
+    if not _is_whole(contents):
         raise InputError(f"{path}: has changed since it was written; delete it and run compare again")
-    return found["sealed"]
+    return contents["sealed"]
 
 
 def read_about(path: Path) -> Any:
@@ -127,9 +127,9 @@ def read_about(path: Path) -> Any:
     return value
 
 
-def _is_whole(found: Any) -> bool:
+def _is_whole(contents: Any) -> bool:
     """Whether a value is what ``write_sealed`` writes, unchanged."""
-    return isinstance(found, dict) and found.keys() == SEAL and found["sha256"] == _digest(found["sealed"])
+    return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == _digest(contents["sealed"])
 
 
 def is_sealed(path: Path) -> bool:
@@ -198,8 +198,8 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
     """
     text = _json(dict(row))
     if row.get("status") in FINISHED:
-        kept = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        seals = {name: _seal(path) for name, path in kept.items() if name not in UNSEALED and not _is_passing(name)}
+        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        seals = {name: _seal(path) for name, path in files.items() if name not in UNSEALED and not _is_passing(name)}
         seals[RECORD] = [len(text.encode()), hashlib.sha256(text.encode()).hexdigest()]
         write_sealed(folder / MANIFEST, seals)
     else:
@@ -277,8 +277,8 @@ def sealed_as(folder: Path, name: str) -> str:
 def _seals(manifest: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 by name; empty where the manifest is not as it was written."""
     try:
-        found = _loaded(manifest)
-        listed = found["sealed"].items() if _is_whole(found) else ()
+        contents = _loaded(manifest)
+        listed = contents["sealed"].items() if _is_whole(contents) else ()
         seals = {str(name): (int(size), str(digest)) for name, (size, digest) in listed}
     except (AttributeError, TypeError, ValueError, RecursionError):
         return {}
@@ -376,7 +376,7 @@ def _make(root: Path) -> list[Path]:
 
 def check_writable(folder: Path) -> None:
     """Raises ``InputError`` where nothing can be written into ``folder``, new or not; leaves nothing there."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -386,9 +386,9 @@ def check_writable(folder: Path) -> None:
             raise
         raise InputError(f"{folder}: cannot be written: {error.strerror}; give another folder") from error
     finally:
-        for each in missing:
+        for path in missing:
             with contextlib.suppress(OSError):
-                each.rmdir()
+                path.rmdir()
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:
@@ -404,14 +404,14 @@ def find_run(text: str, root: Path = Path("results")) -> Path:
     folders = [folder for folder in root.glob("*/runs/*") if folder.is_dir()]
     named = [folder for folder in folders if folder.name.startswith(text)]
     beside = [folder for folder in _runs_in(path.parent) if folder.name.startswith(path.name)]
-    found = sorted({folder.resolve(): folder for folder in (*named, *(_runs_in(path) or beside))}.values())
-    found = [folder for folder in found if folder.name == path.name] or found
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    folders = sorted({folder.resolve(): folder for folder in (*named, *(_runs_in(path) or beside))}.values())
+    folders = [folder for folder in folders if folder.name == path.name] or folders
+    if len(folders) == 1:
+        return folders[0]
+    if not folders:
         raise InputError(f"no run {text!r}: no such run folder, and no run {_other_runs(path, root)}")
-    some = ", ".join(str(folder) for folder in found[:5]) + (", ..." if len(found) > 5 else "")
-    raise InputError(f"{len(found)} runs begin with {text!r}: {some}; give more of the name")
+    some = ", ".join(str(folder) for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
+    raise InputError(f"{len(folders)} runs begin with {text!r}: {some}; give more of the name")
 
 
 def _runs_in(folder: Path) -> list[Path]:
@@ -419,7 +419,7 @@ def _runs_in(folder: Path) -> list[Path]:
     inside = folder / "runs" if (folder / "runs").is_dir() else folder
     if not os.path.isdir(inside):
         return []
-    return [each for each in inside.iterdir() if os.path.isfile(each / RECORD)]  # false where access is denied
+    return [entry for entry in inside.iterdir() if os.path.isfile(entry / RECORD)]  # false where access is denied
 
 
 def _other_runs(path: Path, root: Path) -> str:

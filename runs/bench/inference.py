@@ -62,11 +62,11 @@ def our_scores(model: Any, examples: Examples, count: int, vocabulary: int, devi
 def their_scores(model: str, theirs: Any, examples: Examples, count: int, canvas: int, device: str) -> Scores:
     """Log-likelihoods (count,) in nats the straightforward way: padded batches in the given order."""
     score = {"bert": _masked_scores, "t5": _translated_scores}.get(model, _causal_scores)
-    found = []
+    scores = []
     for start in range(0, count, THEIR_ROWS):
         batch = collate(examples, np.arange(start, min(start + THEIR_ROWS, count))).to(device)
-        found.append(score(theirs, batch, canvas).double().cpu().numpy())
-    return np.concatenate(found)
+        scores.append(score(theirs, batch, canvas).double().cpu().numpy())
+    return np.concatenate(scores)
 
 
 def _causal_scores(theirs: Any, batch: Batch, canvas: int) -> Tensor:

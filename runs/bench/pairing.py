@@ -33,14 +33,14 @@ def alternate(
         work()
     with _no_garbage_collection():
         fastest = min(_timed(work, 1, settled)[1] for work in sides.values())
-        found = Samples({name: [] for name in sides}, repeats=max(1, math.ceil(seconds / fastest)))
+        samples = Samples({name: [] for name in sides}, repeats=max(1, math.ceil(seconds / fastest)))
         for number in range(pairs):
             names = rotated(list(sides), number)
-            found.first.append(names[0])
+            samples.first.append(names[0])
             for name in names:
-                units, taken = _timed(sides[name], found.repeats, settled)
-                found.values[name].append(units / taken)
-    return found
+                units, spent = _timed(sides[name], samples.repeats, settled)
+                samples.values[name].append(units / spent)
+    return samples
 
 
 def rotated(names: Sequence[str], number: int) -> list[str]:

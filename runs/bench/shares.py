@@ -85,11 +85,11 @@ def _fractions(events: Any, seconds: float, spent: Callable[[Any], float]) -> di
 
 
 def _labels(event: Any) -> tuple[str, ...]:
-    found, parent = [], event.cpu_parent
+    labels, parent = [], event.cpu_parent
     while parent is not None:
-        found.append(parent.name)
+        labels.append(parent.name)
         parent = parent.cpu_parent
-    return tuple(found)
+    return tuple(labels)
 
 
 def _cpu_time(event: Any) -> float:

@@ -73,8 +73,8 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
-        if (kept := _put_aside(root)) is not None:
-            say(f"what was measured before is kept as {kept}")
+        if (aside := _put_aside(root)) is not None:
+            say(f"what was measured before is kept as {aside}")
         store.write_json(root / FILE, record)
         try:
             _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
@@ -92,11 +92,11 @@ def _put_aside(root: Path) -> Path | None:
     if not file.is_file() or not _has_measures(file):
         return None
     moment = time.strftime("%Y%m%d-%H%M%S", time.localtime(file.stat().st_mtime))
-    taken = sum(1 for _ in root.glob(f"{file.stem}-{moment}*{file.suffix}"))
-    name = f"{file.stem}-{moment}" + (f"-{taken + 1}" if taken else "")
-    for each in (file.with_suffix(suffix) for suffix in (".csv", ".svg", ".png")):
-        if each.is_file():
-            each.replace(each.with_stem(name))
+    earlier = sum(1 for _ in root.glob(f"{file.stem}-{moment}*{file.suffix}"))
+    name = f"{file.stem}-{moment}" + (f"-{earlier + 1}" if earlier else "")
+    for beside in (file.with_suffix(suffix) for suffix in (".csv", ".svg", ".png")):
+        if beside.is_file():
+            beside.replace(beside.with_stem(name))
     return file.replace(file.with_stem(name))
 
 
@@ -162,7 +162,7 @@ def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
 
 def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Found:
     """What the measures have in common."""
-    found = compiler(plan.where.device)
+    compiler_name = compiler(plan.where.device)
     return {
         "schema": SCHEMA,
         "archbench": importlib.metadata.version("archbench"),
@@ -173,12 +173,14 @@ def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Found:
         "threads": torch.get_num_threads(),
         "pairs": plan.pairs,
         "optimizer": f"AdamW, fused, learning rate {TRAINING.learning_rate}, gradients clipped at {TRAINING.clip}",
-        "compiler": found,
+        "compiler": compiler_name,
         "data": _data(prepared),
         "environment": machine.environment(plan.where.device) | {"cores": str(os.cpu_count()), "load": _load()},
         "classes": {model: CLASSES[model] for model in plan.models},
         "peaks": {},
-        "notes": [] if found or "compiled" not in plan.measures else ["no compiler: transformers was not compiled"],
+        "notes": []
+        if compiler_name or "compiled" not in plan.measures
+        else ["no compiler: transformers was not compiled"],
         "complete": False,
         "measures": [],
     }

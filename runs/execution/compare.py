@@ -193,8 +193,8 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
 def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
     """What is known of the metrics that tasks name beside those of archbench, each once."""
     places = dict.fromkeys(place for task in experiment.tasks for place in task.metrics)
-    found = (registry.find(place, experiment.folder) for place in places)
-    return [metric.facts() for metric in found if metric.name not in BUILTIN]
+    metrics = (registry.find(place, experiment.folder) for place in places)
+    return [metric.facts() for metric in metrics if metric.name not in BUILTIN]
 
 
 def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:

@@ -53,7 +53,7 @@ def _table(matrix: "Matrix") -> list[list[str]]:
         row = {**rows[entry.run], **asdict(entry)}
         keys = ("dataset", "architecture", "role", "condition", "match", "share", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
-    table = [head, *(_line(found) for found in alike.values())]
+    table = [head, *(_line(rows_alike) for rows_alike in alike.values())]
     plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
@@ -65,7 +65,7 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     sizes = ("parameters", "embedding_parameters", "buffers", "width", "heads", "depth", "hidden")
     counts = [f"{row[key]:,}" for key in sizes]
     recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
-    tokens = sorted({each["planned_tokens"] for each in rows})
+    tokens = sorted({run_row["planned_tokens"] for run_row in rows})
     planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     budget = [planned, f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
     what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
@@ -75,9 +75,9 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path) -> str:
     seconds = [plan.expected_seconds for plan in missing]
     wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
-    there = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
+    finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
     return (
-        f"{len(plans)} runs{there}: about {duration(wall)} with {workers}, "
+        f"{len(plans)} runs{finished}: about {duration(wall)} with {workers}, "
         f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )

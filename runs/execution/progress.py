@@ -77,7 +77,7 @@ class Tracker:
     def tokens_per_second(self) -> float:
         """Of all runs that train now, together."""
         latest = [state.latest for state in self.with_status("working")]
-        return sum(each.tokens_per_second or 0.0 for each in latest if each and each.phase == "train")
+        return sum(progress.tokens_per_second or 0.0 for progress in latest if progress and progress.phase == "train")
 
     def seconds_left(self) -> float:
         """For all that is left: expected times, corrected by how long the runs so far really took."""
@@ -191,8 +191,8 @@ def _matrix(tracker: Tracker) -> "Table":
     for dataset in dict.fromkeys(state.dataset for state in states):
         cells: list[Any] = [Text(dataset)]
         for architecture in architectures:
-            here = [state for state in states if (state.dataset, state.architecture) == (dataset, architecture)]
-            marks = [(MARKS[state.status], STYLES.get(state.status, "")) for state in here]
+            cell = [state for state in states if (state.dataset, state.architecture) == (dataset, architecture)]
+            marks = [(MARKS[state.status], STYLES.get(state.status, "")) for state in cell]
             cells.append(Text.assemble(*marks))
         table.add_row(*cells)
     return table

@@ -183,7 +183,9 @@ def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
     """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded."""
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
-    each = {score.metric: pd.Series(score.each, dtype="float64").reindex(range(n)) for score in scores if score.each}
+    by_metric = {
+        score.metric: pd.Series(score.each, dtype="float64").reindex(range(n)) for score in scores if score.each
+    }
     return pd.DataFrame(
         {
             "example": np.arange(n),
@@ -191,6 +193,6 @@ def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
             "reference": list(outputs.references),
             "answer": pd.Series(answers, dtype="str"),
             "log_likelihood": -outputs.nats,
-            **each,
+            **by_metric,
         }
     )

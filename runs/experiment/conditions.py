@@ -24,17 +24,17 @@ def conditions(entries: Sequence[ConditionEntry], tasks: Sequence[Task]) -> tupl
     return tuple(_changed(task, entry) for place, entry in enumerate(entries) for task in _named(entry, tasks, place))
 
 
-def merged(general: Part, own: Part) -> Part:
+def merged(general: Part, specific: Part) -> Part:
     """``general`` with whatever ``own`` sets itself."""
-    values = {name: getattr(own, name) for name in own.model_fields_set}
+    values = {name: getattr(specific, name) for name in specific.model_fields_set}
     return general.model_copy(update=values)
 
 
-def merged_budget(general: Budget, own: Budget) -> Budget:
+def merged_budget(general: Budget, specific: Budget) -> Budget:
     """Whoever says how long is trained replaces how long the general budget says, in whichever unit."""
-    if any(getattr(own, unit) is not None for unit in HOW_LONG):
+    if any(getattr(specific, unit) is not None for unit in HOW_LONG):
         general = general.model_copy(update=dict.fromkeys(HOW_LONG))
-    return merged(general, own)
+    return merged(general, specific)
 
 
 def _named(entry: ConditionEntry, tasks: Sequence[Task], place: int) -> list[Task]:
@@ -70,12 +70,12 @@ def _said(entry: ConditionEntry) -> Iterator[str]:
         yield f"{entry.supervision} supervision"
     for section in (entry.training, entry.model, entry.budget):
         for key in sorted(section.model_fields_set - {"match"}):
-            value, said = getattr(section, key), key.replace("_", " ")
+            value, label = getattr(section, key), key.replace("_", " ")
             if key == "optimizer":
                 yield OPTIMIZERS[value]
             elif isinstance(value, bool | str):
-                yield f"{said} {value}".lower()
+                yield f"{label} {value}".lower()
             else:
-                yield f"{said} {value:,}"
+                yield f"{label} {value:,}"
     if entry.tuning is not None:
         yield "tuned"

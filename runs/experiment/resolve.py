@@ -57,18 +57,18 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
 
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The conditions, none of which may say the same of a task as another, or as the task itself."""
-    found = conditions(entry.conditions, tasks)
-    for place, task in enumerate(found):
+    resolved = conditions(entry.conditions, tasks)
+    for place, task in enumerate(resolved):
         check_task(task, f"conditions ({task.name})")
         if task.retuned:
             _check_tuning(task, f"conditions ({task.name})")
-        if any(task == other for other in (*tasks, *found[:place])):
+        if any(task == other for other in (*tasks, *resolved[:place])):
             raise InputError(
                 f'conditions: "{task.condition}" on {task.name} is there already; remove it, or say what it changes'
                 if task.condition
                 else f"conditions: one changes nothing on {task.name}; remove it, or say what it changes"
             )
-    return found
+    return resolved
 
 
 def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
@@ -112,8 +112,8 @@ def check_tuning_seeds(task: Task) -> None:
 def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
     """Contrasts and tuned recipes name architectures that are entered somewhere."""
     stated = [entry.architectures, *(task.architectures for task in tasks)]
-    stated += [each.architectures for each in entry.conditions if each.architectures]
-    places = [place for each in stated for place in each]
+    stated += [listed.architectures for listed in entry.conditions if listed.architectures]
+    places = [place for listed in stated for place in listed]
     known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:
@@ -306,17 +306,17 @@ def _with_batches(training: Training, budget: Budget) -> Training:
 def _check_budget(budget: Budget, training: Training, place: str) -> None:
     if budget.parameters is None:
         raise InputError(f"{place}.budget.parameters: missing here and in [budget]; how large is the reference?")
-    given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
-    if len(given) != 1:
-        found = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
-        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {found}")
+    units = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
+    if len(units) != 1:
+        problem = " and ".join(units) + " are given" if units else "none is given here or in [budget]"
+        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {problem}")
     if budget.tokens is not None and budget.tokens < training.batch_tokens:
         raise InputError(
             f"{place}.budget.tokens: {budget.tokens}: less than one batch; expected at least "
             f"training.batch_tokens = {training.batch_tokens}"
         )
     if "seconds" in budget.match and budget.seconds is None:
-        raise InputError(f'{place}.budget.match: "seconds" matches by time; set budget.seconds instead of {given[0]}')
+        raise InputError(f'{place}.budget.match: "seconds" matches by time; set budget.seconds instead of {units[0]}')
 
 
 def _check_model(model: Model, place: str) -> None:

@@ -118,8 +118,8 @@ def override(
     integers and arrays, ranges and tuples serve as well as lists. Paths of variant files start at the current folder
     here. Raises ``InputError`` that names the argument.
     """
-    given = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    wanted = validated(Overrides, given)
+    overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
+    wanted = validated(Overrides, overrides)
     chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
     if wanted.architectures is not None:
@@ -144,11 +144,11 @@ def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
 
     None where none of its own is left.
     """
-    kept = {
+    changes = {
         name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own else wanted
         for name, wanted in general.items()
     }
-    return task.model_copy(update=kept) if all(kept.values()) else None
+    return task.model_copy(update=changes) if all(changes.values()) else None
 
 
 def _here(architecture: str) -> str:
@@ -191,9 +191,9 @@ def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
         raise InputError(f"{origin}: not an experiment: tables or lists nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         message = str(error)
-        found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-        line = found[1] if found and found[1] else str(raw.count(b"\n") + 1)
-        text = message[: found.start()] if found else message
+        position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+        line = position[1] if position and position[1] else str(raw.count(b"\n") + 1)
+        text = message[: position.start()] if position else message
         raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
     except ValueError:  # Python reads no more than some thousands of digits
         raise InputError(f"{origin}: not an experiment: a number has too many digits") from None

@@ -142,9 +142,9 @@ def _scores(facts: Facts) -> str:
         (row["metric"], f"{row['value']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", f"{row['n']:,}")
         for row in facts.scores
     ]
-    shown = table(("metric", "value", "95% interval", "n"), rows)
-    told = "Of this one run on the test split; intervals are over test examples, not over seeds."
-    return f"## Scores\n\n{shown}\n\n{told} {_others(facts)}".rstrip()
+    scores = table(("metric", "value", "95% interval", "n"), rows)
+    note = "Of this one run on the test split; intervals are over test examples, not over seeds."
+    return f"## Scores\n\n{scores}\n\n{note} {_others(facts)}".rstrip()
 
 
 def _others(facts: Facts) -> str:

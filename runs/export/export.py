@@ -160,10 +160,10 @@ def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
     own_file = not is_stock and not theirs.config.variant
     if own_file:
         store.write_text(target / "variant.py", run.plan.variant_text)
-    told = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
-    store.write_text(target / "README.md", card.text(told))
+    exported_facts = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
+    store.write_text(target / "README.md", card.text(exported_facts))
     files = tuple(sorted(path.name for path in target.iterdir()))
-    return Exported(type(theirs).__name__, files, card.usage(told))
+    return Exported(type(theirs).__name__, files, card.usage(exported_facts))
 
 
 def _exportable(folder: Path) -> FinishedRun:

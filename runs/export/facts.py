@@ -112,14 +112,14 @@ def _example(folder: Path) -> str:
 
 def _row(path: Path, kinds: Kinds) -> Row:
     """The row in a file, empty where there is none or it is not whole."""
-    found = _json(path)
-    return found if isinstance(found, dict) and not _lacking(found, kinds) else {}
+    contents = _json(path)
+    return contents if isinstance(contents, dict) and not _lacking(contents, kinds) else {}
 
 
 def _rows(path: Path, kinds: Kinds) -> list[Row]:
     """The rows in a file that are whole."""
-    found = _json(path)
-    rows = found if isinstance(found, list) else []
+    contents = _json(path)
+    rows = contents if isinstance(contents, list) else []
     return [row for row in rows if isinstance(row, dict) and not _lacking(row, kinds)]
 
 

@@ -35,9 +35,9 @@ def _diagonal(offset: int) -> Pattern:
 
 
 def _first(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
-    found = np.zeros((len(queries), len(keys)), np.bool_)
-    found[1:, 0] = True
-    return found
+    pattern = np.zeros((len(queries), len(keys)), np.bool_)
+    pattern[1:, 0] = True
+    return pattern
 
 
 def _separators(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
@@ -48,13 +48,13 @@ def _separators(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_
 
 def _induction(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
     """The key after the latest earlier occurrence of the query's token."""
-    found = np.zeros((len(queries), len(keys)), np.bool_)
+    pattern = np.zeros((len(queries), len(keys)), np.bool_)
     latest: dict[int, int] = {}
     for place, token in enumerate(queries):
         if token in latest and latest[token] + 1 < place:
-            found[place, latest[token] + 1] = True
+            pattern[place, latest[token] + 1] = True
         latest[token] = place
-    return found
+    return pattern
 
 
 def _aligned(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
@@ -99,7 +99,7 @@ def heads(subject: InspectedRun, examples: int = 60) -> list[HeadReading]:
     usual = [read(subject, pair) for pair in subject.examples[:examples]]
     repeated = [read(subject, pair) for pair in _repeated(subject)]
     lost = _losses_without(subject, subject.examples[:examples])
-    found = []
+    head_readings = []
     for place, layer in enumerate(usual[0].layers):
         for part, attention in (("self", layer.block.attention), ("cross", layer.block.cross)):
             if not isinstance(attention, Attention):
@@ -111,10 +111,10 @@ def heads(subject: InspectedRun, examples: int = 60) -> list[HeadReading]:
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
                 even = {name: float(share[1]) for name, share in shares.items()}
-                found.append(
+                head_readings.append(
                     HeadReading(layer.name, part, head, mine, even, role(mine, even), *lost[id(attention), head])
                 )
-    return found
+    return head_readings
 
 
 def role(shares: dict[str, float], even: dict[str, float]) -> str:
@@ -151,7 +151,7 @@ def _repeated(subject: InspectedRun) -> list[tuple[list[int], list[int]]]:
     """Random tokens, said twice: as the source as far as it reaches, and as the target."""
     limits, generator = subject.run.plan.limits, torch.Generator().manual_seed(0)
     allowed = torch.from_numpy(np.flatnonzero(subject.run.tokenizer.writable))
-    found = []
+    sequences = []
     for _ in range(REPEATS):
         sides = []
         for length in (limits.source_length, limits.target_length):
@@ -159,8 +159,8 @@ def _repeated(subject: InspectedRun) -> list[tuple[list[int], list[int]]]:
             chosen = allowed[torch.randint(len(allowed), (half,), generator=generator)].tolist()
             sides.append(chosen + chosen)
         source, target = sides
-        found.append((source, target or subject.examples[0][1]))
-    return found
+        sequences.append((source, target or subject.examples[0][1]))
+    return sequences
 
 
 def losses(subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]) -> Tensor:
@@ -172,19 +172,19 @@ def losses(subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]) 
             nats = -model.objective.log_likelihood(model, moved, subject.run.allowed_tokens)[0]
         else:
             nats = estimate(model, moved, subject.run.allowed_tokens, torch.Generator().manual_seed(0), 4)
-    found: Tensor = nats / lengths
-    return found
+    mean_nats: Tensor = nats / lengths
+    return mean_nats
 
 
 def _losses_without(
     subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]
 ) -> dict[tuple[int, int], tuple[float, float]]:
     whole = losses(subject, pairs)
-    found: dict[tuple[int, int], tuple[float, float]] = {}
+    by_head: dict[tuple[int, int], tuple[float, float]] = {}
     for site in probes.sites(subject.run.model):
         for head in range(site.attention.heads):
             with probes.without(site.attention, head):
                 risen = losses(subject, pairs) - whole
             error = float(risen.std() / len(risen) ** 0.5) if len(risen) > 1 else 0.0
-            found[id(site.attention), head] = float(risen.mean()), error
-    return found
+            by_head[id(site.attention), head] = float(risen.mean()), error
+    return by_head

@@ -35,9 +35,9 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
         raise InputError(f"{folder}: its layers are not archbench's own ({subject.run.plan.variant}); nothing to show")
     if text is None:
         subject = replace(subject, text=writing.first_mistaken(subject))
-    found = measured(subject, folder, say)
+    facts = measured(subject, folder, say)
     out.mkdir(parents=True, exist_ok=True)
-    store.write_text(out / FILE, json.dumps(found, ensure_ascii=False) + "\n")
+    store.write_text(out / FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return out / FILE
 
 
@@ -119,7 +119,7 @@ def _maps(subject: InspectedRun) -> list[dict[str, Any]]:
     reading, run = read_pair(subject, subject.text), subject.run
     whole = reading.width  # cut around the border to the target; a source alone at its end where the target goes on
     borders: dict[Axis, int] = {"both": whole, "source": whole * (run.form == "running text"), "target": 0}
-    found = []
+    maps = []
     for layer in reading.layers:
         for part, weights in (("self", layer.weights), ("cross", layer.cross)):
             if weights is None:
@@ -132,7 +132,7 @@ def _maps(subject: InspectedRun) -> list[dict[str, Any]]:
             )
             cut = weights[0, :, kept[0], kept[1]].tolist()
             values = [[[round(weight, 4) for weight in row] for row in head] for head in cut]
-            found.append(
+            maps.append(
                 {
                     "layer": layer.name,
                     "part": part,
@@ -144,7 +144,7 @@ def _maps(subject: InspectedRun) -> list[dict[str, Any]]:
                     "weights": values,
                 }
             )
-    return found
+    return maps
 
 
 def _around(tokens: int, centre: int, most: int) -> slice:

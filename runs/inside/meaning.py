@@ -75,16 +75,18 @@ def table(subject: InspectedRun) -> tuple[Floats, list[int], Counter[int]]:
 
 def neighbours(subject: InspectedRun, vectors: Floats, order: Sequence[int]) -> list[dict[str, Any]]:
     """For the shown text's tokens and the most frequent ones: the nearest among those that occur, by cosine."""
-    own = [token for side in subject.text for token in side if token in set(order)]
-    asked = list(dict.fromkeys([*own, *order]))[:24]
+    text_tokens = [token for side in subject.text for token in side if token in set(order)]
+    queries = list(dict.fromkeys([*text_tokens, *order]))[:24]
     unit = _unit(vectors)
     among = np.array(order)
     rows = []
-    for token in asked:
+    for token in queries:
         cosines = unit[among] @ unit[token]
         nearest = [place for place in np.argsort(-cosines, kind="stable") if among[place] != token][:NEIGHBOURS]
-        found = [(spelled(subject.run.tokenizer, int(among[place])), float(cosines[place])) for place in nearest]
-        rows.append({"token": spelled(subject.run.tokenizer, token), "neighbours": found})
+        nearest_tokens = [
+            (spelled(subject.run.tokenizer, int(among[place])), float(cosines[place])) for place in nearest
+        ]
+        rows.append({"token": spelled(subject.run.tokenizer, token), "neighbours": nearest_tokens})
     return rows
 
 
@@ -117,16 +119,16 @@ def groups_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> dict[int, str]:
     texts = {token: tokenizer.decode([token]) for token in tokens}
     words = {token: text.strip().lower() for token, text in texts.items()}
     common = Counter(word for word in words.values() if word)
-    found = {}
+    groups = {}
     for token, word in words.items():
         if not single and len(word) == 1 and word.isalpha() and not texts[token].startswith(" "):
             continue
         if word in members:
-            found[token] = members[word]
+            groups[token] = members[word]
         elif word.isalpha() and len(word) > 2 and common[word] > 1:
-            found[token] = f"{QUOTE}{word}”"
-    sizes = Counter(found.values())
-    return {token: name for token, name in found.items() if sizes[name] > 1}
+            groups[token] = f"{QUOTE}{word}”"
+    sizes = Counter(groups.values())
+    return {token: name for token, name in groups.items() if sizes[name] > 1}
 
 
 def similarity(vectors: Floats, order: Sequence[int], groups: Mapping[int, str]) -> Similarity | None:
@@ -164,7 +166,7 @@ def cosines_of(vectors: Floats, groups: Mapping[int, str]) -> dict[str, float]:
 
 def _means(cosines: Floats, labels: NDArray[Any]) -> dict[str, float]:
     """The mean cosine within each group of a list; of all pairs of spellings of a word together, as one group."""
-    found: dict[str, float] = {}
+    means: dict[str, float] = {}
     spellings = []
     for name in dict.fromkeys(labels[labels != ""].tolist()):
         own = cosines[np.ix_(labels == name, labels == name)]
@@ -173,8 +175,8 @@ def _means(cosines: Floats, labels: NDArray[Any]) -> dict[str, float]:
         if name.startswith(QUOTE):
             spellings += own[np.triu_indices(len(own), 1)].tolist()
         else:
-            found[name] = _mean(own)
-    return found | ({SPELLINGS: float(np.mean(spellings))} if spellings else {})
+            means[name] = _mean(own)
+    return means | ({SPELLINGS: float(np.mean(spellings))} if spellings else {})
 
 
 def _mean(cosines: Floats) -> float:
@@ -184,8 +186,8 @@ def _mean(cosines: Floats) -> float:
 
 def _same(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Which tokens have the same group."""
-    found: NDArray[np.bool_] = (labels[:, None] == labels) & (labels != "")
-    return found
+    same: NDArray[np.bool_] = (labels[:, None] == labels) & (labels != "")
+    return same
 
 
 def _dealt(labels: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
@@ -194,5 +196,5 @@ def _dealt(labels: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]
 
 
 def _unit(vectors: Floats) -> Floats:
-    found: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return found
+    unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit

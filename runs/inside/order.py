@@ -28,14 +28,14 @@ def schemes(subject: InspectedRun) -> list[dict[str, Any]]:
     """
     model, limits = subject.run.model, subject.run.plan.limits
     length = min(LONGEST, limits.length)
-    found = []
+    rows = []
     for path, scheme in model.named_modules():
         if isinstance(scheme, SCHEMES):
             if isinstance(scheme, Learned):
                 length = min(length, len(scheme.weight))
             places = torch.arange(length)[None]
-            found.append({"path": path, "name": type(scheme).__name__, **_picture(scheme(places, places), length)})
-    return found
+            rows.append({"path": path, "name": type(scheme).__name__, **_picture(scheme(places, places), length)})
+    return rows
 
 
 def _picture(geometry: Geometry, length: int) -> dict[str, Any]:

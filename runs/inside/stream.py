@@ -22,12 +22,12 @@ def norms(subject: InspectedRun, examples: int = 60) -> list[dict[str, Any]]:
     for place, layer in enumerate(readings[0].layers):
         layers = [reading.layers[place] for reading in readings]
         if layer.number == 1:
-            before = np.concatenate([each.before[0].norm(dim=-1).numpy() for each in layers])
+            before = np.concatenate([block.before[0].norm(dim=-1).numpy() for block in layers])
             rows.append({"axis": layer.axis, "layer": "embedding", "part": "stream", "norm": float(before.mean())})
-        after = np.concatenate([each.after[0].norm(dim=-1).numpy() for each in layers if each.after is not None])
+        after = np.concatenate([block.after[0].norm(dim=-1).numpy() for block in layers if block.after is not None])
         rows.append({"axis": layer.axis, "layer": layer.name, "part": "stream", "norm": float(after.mean())})
         for part in layer.added:
-            added = np.concatenate([each.added[part][0].norm(dim=-1).numpy() for each in layers])
+            added = np.concatenate([block.added[part][0].norm(dim=-1).numpy() for block in layers])
             rows.append({"axis": layer.axis, "layer": layer.name, "part": part, "norm": float(added.mean())})
     return rows
 
@@ -75,8 +75,8 @@ def _compared(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def _shifted(tokens: Sequence[int], offset: int) -> list[int]:
     """The token ``offset`` places on, -1 where there is none or a special one."""
-    found = [tokens[i + offset] if 0 <= i + offset < len(tokens) else -1 for i in range(len(tokens))]
-    return [token if token >= len(SPECIALS) else -1 for token in found]
+    shifted = [tokens[i + offset] if 0 <= i + offset < len(tokens) else -1 for i in range(len(tokens))]
+    return [token if token >= len(SPECIALS) else -1 for token in shifted]
 
 
 def _frequent(labels: Sequence[Sequence[int]]) -> list[int]:
@@ -86,12 +86,12 @@ def _frequent(labels: Sequence[Sequence[int]]) -> list[int]:
 
 def _streams(readings: Sequence[ExampleReading], places: Sequence[int]) -> list[tuple[str, list[Floats]]]:
     """(name, states (t, d) of every example): the embedding, then the stream after each block."""
-    found = [("embedding", [reading.layers[places[0]].before[0].double().numpy() for reading in readings])]
+    streams = [("embedding", [reading.layers[places[0]].before[0].double().numpy() for reading in readings])]
     for place in places:
         after = [reading.layers[place].after for reading in readings]
         name = readings[0].layers[place].name
-        found.append((name, [each[0].double().numpy() for each in after if each is not None]))
-    return found
+        streams.append((name, [each[0].double().numpy() for each in after if each is not None]))
+    return streams
 
 
 def _row(

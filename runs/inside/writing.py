@@ -34,8 +34,8 @@ RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alo
 def probabilities(subject: InspectedRun, pair: Pair) -> Tensor:
     """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
     model, target = subject.run.model, pair[1]
-    shown = model.objective.visible(model, batch([pair]))
-    cache = model.prefill(shown.source if shown.source.shape[1] else None, None)
+    visible = model.objective.visible(model, batch([pair]))
+    cache = model.prefill(visible.source if visible.source.shape[1] else None, None)
     tokens = torch.tensor([[BOS, *target[:-1]]])
     logits, _ = model.decode(tokens, cache)
     return log_softmax(logits[0], subject.run.allowed_tokens)
@@ -54,10 +54,10 @@ def first_mistaken(subject: InspectedRun) -> Pair:
 
 def positions(subject: InspectedRun) -> list[dict[str, Any]]:
     """For every position of the shown target: its token, and the likeliest ones under each rule of choosing."""
-    found, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
+    chances, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
     rows = []
     for place, token in enumerate(subject.text[1]):
-        scores = found[place]
+        scores = chances[place]
         choices = {
             rule: _top(truncate(scores / temperature, top_k, top_p).softmax(-1), tokenizer)
             for rule, (temperature, top_k, top_p) in RULES.items()
@@ -85,17 +85,17 @@ def snapshots(subject: InspectedRun, folder: Path) -> list[dict[str, Any]]:
     """
     model = subject.run.model
     best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    found = []
+    rows = []
     try:
         for file in sorted((folder / "snapshots").glob("*.safetensors")):
             try:
                 model.load_state_dict(unpacked(file.read_bytes(), store.own_name(folder)))
             except Exception as error:
                 raise InputError(f"{file}: this snapshot is damaged; delete it, or run its compare again") from error
-            found.append(_answered(subject, f"step {int(file.stem):,}"))
+            rows.append(_answered(subject, f"step {int(file.stem):,}"))
     finally:
         model.load_state_dict(best)
-    return _watched(subject, [*found, _answered(subject, "as scored")]) if found else []
+    return _watched(subject, [*rows, _answered(subject, "as scored")]) if rows else []
 
 
 def _answered(subject: InspectedRun, when: str) -> tuple[dict[str, Any], Tensor]:
@@ -134,7 +134,7 @@ def gradient_step(subject: InspectedRun) -> dict[str, Any]:
     is, would take more than half of the loss (half of Polyak's step size). The model is as before afterwards.
     """
     model, tokenizer = subject.run.model, subject.run.tokenizer
-    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     before = probabilities(subject, subject.text)
     loss = _trained_loss(subject)
     torch.autograd.backward(loss)
@@ -151,7 +151,7 @@ def gradient_step(subject: InspectedRun) -> dict[str, Any]:
         with torch.no_grad():
             later = float(_trained_loss(subject))
     finally:
-        model.load_state_dict(kept)
+        model.load_state_dict(weights)
         model.zero_grad(set_to_none=True)
     rows = [
         {

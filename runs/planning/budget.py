@@ -96,11 +96,11 @@ def fit(
     step = COARSE if coarse else 1
     best: tuple[float, Size] | None = None
     nearest = math.inf
-    for each in range(1, DEEPEST + 1) if depth is None else (depth,):
-        found = _fit_depth(build, replace(start, depth=each), limits, measure, target, step, name)
-        if found is None:
+    for tried in range(1, DEEPEST + 1) if depth is None else (depth,):
+        fitting = _fit_depth(build, replace(start, depth=tried), limits, measure, target, step, name)
+        if fitting is None:
             break
-        size, reached, stretch = found
+        size, reached, stretch = fitting
         error = abs(reached / target - 1)
         nearest = min(nearest, error)
         if best is not None and stretch > best[0]:
@@ -122,7 +122,7 @@ def _fit_depth(
 ) -> tuple[Size, float, float] | None:
     """Size, its measure, and how far its feed-forward width is from the usual; None where depth alone is too much."""
     low, high = replace(size, hidden=step), replace(size, hidden=2 * step)
-    model, wider = (blank(build, one, limits, name) for one in (low, high))
+    model, wider = (blank(build, candidate, limits, name) for candidate in (low, high))
     first, second = measure(model), measure(wider)
     if first > target * (1 + TOLERANCE):
         return None

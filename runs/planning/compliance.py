@@ -47,7 +47,7 @@ def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None
 
     _need_code(variant)
     column = max(len(check.__name__) for check in contract.CHECKS)
-    began, found = time.perf_counter(), []
+    began, results = time.perf_counter(), []
     first: dict[str | None, str] = {}
     for result in contract.results(variant.build, variant.path, contract.CHECKS, trials or contract.USUAL):
         declared = result.name in variant.breaks
@@ -56,14 +56,14 @@ def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None
         elif declared:
             yield Line("note", f"x     {result.name:{column}}  broken, as this ablation has to: {result.problem}")
             continue
-        found.append(result)
+        results.append(result)
         yield from _lines(result, column, width, first.setdefault(result.problem, result.name))
-    failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, found), strict=True))
-    held, total = len(found) - failed - passed_over, len(contract.CHECKS)
+    failed, passed_over = (sum(bool(part) for part in parts) for parts in zip(*map(_states, results), strict=True))
+    held, total = len(results) - failed - passed_over, len(contract.CHECKS)
     parts = [f"{held} of {total} properties hold"]
-    wrong = [result.name for result in found if result.problem is not None]
+    wrong = [result.name for result in results if result.problem is not None]
     parts += [f"{failed} fail, {wrong[0]} first" if failed > 1 else "1 fails"] if failed else []
-    parts += [f"{total - len(found)} are broken as they have to be"] if total > len(found) else []
+    parts += [f"{total - len(results)} are broken as they have to be"] if total > len(results) else []
     parts += [f"{passed_over} do{'' if passed_over > 1 else 'es'} not apply"] if passed_over else []
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 

@@ -53,8 +53,8 @@ class Architectures:
     def find(self, place: str) -> Variant:
         """The variant at a name or path; a variant with a process of its own cannot be built in this one."""
         if place not in self._found:
-            found = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
-            self._found[place] = found
+            variant = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
+            self._found[place] = variant
         return self._found[place]
 
     def measurements(self, variant: Variant) -> Measurements:
@@ -86,7 +86,7 @@ class Architectures:
         if not plan.foreign:
             references.make_missing(plan, root)
         else:
-            self._processes[plan.code].ask("references", plan, root, kept=False)
+            self._processes[plan.code].ask("references", plan, root, cached=False)
 
     def _isolated(self, place: str) -> Variant:
         process = _Process(place, self.folder, self.cache)
@@ -118,19 +118,19 @@ class _Process:
     def knows(self, question: str, *arguments: Any) -> bool:
         return _hash(question, arguments) in self.kept.answers
 
-    def ask(self, question: str, *arguments: Any, kept: bool = True) -> Any:
+    def ask(self, question: str, *arguments: Any, cached: bool = True) -> Any:
         """The answer, a JSON value; raises ``InputError`` if the variant is wrong or fails."""
         key = _hash(question, arguments)
-        if kept and key in self.kept.answers:
+        if cached and key in self.kept.answers:
             return self.kept.answers[key]
         if self._connection is None:
-            given = self.place, str(self.folder), str(sandbox.SECONDS)
-            started = child.start("archbench.runs.planning.isolation:serve", given, child.ONE_THREAD, STANDARD_ERROR)
+            command = self.place, str(self.folder), str(sandbox.SECONDS)
+            started = child.start("archbench.runs.planning.isolation:serve", command, child.ONE_THREAD, STANDARD_ERROR)
             self._process, self._connection = started
         answer, problem = self._exchanged(question, arguments)
         if problem:
             raise InputError(problem)
-        if kept:
+        if cached:
             self.kept.add(key, answer)
         return answer
 
@@ -194,8 +194,8 @@ def serve(connection: Connection, place: str, folder: str, seconds: str) -> None
     ``seconds`` is the limit for each piece of the variant's work.
     """
     sandbox.SECONDS = float(seconds)
-    while (asked := connection.recv()) is not None:
-        question, arguments = asked
+    while (request := connection.recv()) is not None:
+        question, arguments = request
         connection.send(_attempt(place, Path(folder), question, arguments))
     connection.send({path: _sha256(path) for path in sources.loaded_files()})
     connection.recv()  # until the parent ends this process

@@ -69,7 +69,7 @@ def plan(
     setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        checkpoints = [found for place in task.architectures if (found := architectures.find(place)).pretrained]
+        checkpoints = [variant for place in task.architectures if (variant := architectures.find(place)).pretrained]
         if len(checkpoints) < len(task.architectures):
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
             datasets.append(dataset_row(prepared, task.primary))
@@ -81,8 +81,8 @@ def plan(
             prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
-            one = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
-            places.append((one, Placement(one.run, task.name, "", one.match, "compared", one.architecture)))
+            single = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
+            places.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
     entries = dict.fromkeys(entry for _, entry in places)
     return Matrix(_merged(places), tuple(entries), tuple(datasets), _merged(later))
 
@@ -92,13 +92,13 @@ def _merged(places: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     plans: dict[str, Plan] = {}
     axes = {entry.dataset: entry.match for _, entry in reversed(places)}
     early = {entry.run for _, entry in places if _heads(entry, axes)}
-    for one, _ in places:
-        known = plans.get(one.run)
+    for plan, _ in places:
+        known = plans.get(plan.run)
         if known is not None:
-            match = dict.fromkeys((*known.match.split(","), *one.match.split(",")))
-            targets, references = {**one.targets, **known.targets}, known.references or one.references
-            one = replace(known, match=",".join(match), targets=targets, references=references)
-        plans[one.run] = replace(one, stage=int(one.run not in early))
+            match = dict.fromkeys((*known.match.split(","), *plan.match.split(",")))
+            targets, references = {**plan.targets, **known.targets}, known.references or plan.references
+            plan = replace(known, match=",".join(match), targets=targets, references=references)
+        plans[plan.run] = replace(plan, stage=int(plan.run not in early))
     return tuple(plans.values())
 
 
@@ -119,14 +119,14 @@ def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
 
 def _counted(notes: Mapping[str, int]) -> str:
     """What was cut, left out or not known, in words: "287 train truncated sources"."""
-    told = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
-    return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in told)
+    counted = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
+    return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in counted)
 
 
 def task_config(task: Task, folder: str) -> TaskConfig:
     """The part of a task that decides its encoded examples."""
-    own = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if hasattr(task, field.name)}
-    return TaskConfig(**own, folder=folder)
+    values = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if hasattr(task, field.name)}
+    return TaskConfig(**values, folder=folder)
 
 
 def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:

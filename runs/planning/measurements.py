@@ -51,8 +51,8 @@ class Measurements:
         return Counts(**self._ask("counts", size, limits))
 
     def heads(self, size: Size, limits: Limits) -> int | None:
-        found: int | None = self._ask("heads", size, limits)
-        return found
+        count: int | None = self._ask("heads", size, limits)
+        return count
 
     def flops_per_token(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> float:
         """Model FLOPs of training on a data token of examples with these source and target lengths."""
@@ -120,8 +120,8 @@ def _flops_per_token(variant: Variant, size: Size, limits: Limits, lengths: Leng
 def _example_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> list[float]:
     model = _blank(variant, size, limits)
     flops = model.objective.training_flops(model, *lengths, native).model
-    found: list[float] = np.broadcast_to(flops, lengths[0].shape).tolist()
-    return found
+    flops_each: list[float] = np.broadcast_to(flops, lengths[0].shape).tolist()
+    return flops_each
 
 
 def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> bool:

@@ -42,7 +42,7 @@ class Planner:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
         self.root, self.architectures = root, architectures
         self.variants = self._variants(task)
-        self.conditions = [each for each in experiment.conditions if each.name == task.name]
+        self.conditions = [condition for condition in experiment.conditions if condition.name == task.name]
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         first, measurements = self.variants[0][1], architectures.measurements
         where = setting.device, calibration, self.limits
@@ -50,7 +50,7 @@ class Planner:
 
     def trials(self) -> list[PlacedPlan]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
-        return [one for trials in self._trials for one in trials.placed_plans()]
+        return [placed for trials in self._trials for placed in trials.placed_plans()]
 
     def ready(self) -> list[PlacedPlan]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
@@ -64,10 +64,10 @@ class Planner:
         """All runs of the task, of its conditions and its controls, in this order, and the trials each waits for."""
         for number, task in enumerate((self.task, *self.conditions)):
             trials = self._trials_of(task)
-            yield from ((trials, one) for one in self._compared(task, references=number == 0))
+            yield from ((trials, placed) for placed in self._compared(task, references=number == 0))
         if self.task.name in self.experiment.controls:
             trials = self._trials_of(self.task)
-            yield from ((trials, one) for one in self._controls())
+            yield from ((trials, placed) for placed in self._controls())
 
     @staticmethod
     def _is_decided(trials: TuningTrials | None, architecture: str) -> bool:
@@ -77,22 +77,25 @@ class Planner:
     @cached_property
     def _trials(self) -> list[TuningTrials]:
         """The trials of the task and of each condition that is tuned by itself."""
-        shared = [each for each in (self.task, *self.conditions) if not each.retuned]
-        tuned = [(self.task, shared), *((each, [each]) for each in self.conditions if each.retuned)]
+        shared = [tuned_task for tuned_task in (self.task, *self.conditions) if not tuned_task.retuned]
+        tuned = [
+            (self.task, shared),
+            *((tuned_task, [tuned_task]) for tuned_task in self.conditions if tuned_task.retuned),
+        ]
         return [
             TuningTrials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
-            for task, those in tuned
-            if task.tuning is not None and (entered := self._entered(those))
+            for task, tasks in tuned
+            if task.tuning is not None and (entered := self._entered(tasks))
         ]
 
     def _trials_of(self, task: Task) -> TuningTrials | None:
-        own = task if task.retuned else self.task
-        return next((trials for trials in self._trials if trials.task is own), None)
+        tuned_task = task if task.retuned else self.task
+        return next((trials for trials in self._trials if trials.task is tuned_task), None)
 
     def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
         """Every architecture of these once."""
-        found = [one for each in tasks for one in self._variants(each)]
-        return list({variant.name: (place, variant) for place, variant in found}.values())
+        entered = [entry for task in tasks for entry in self._variants(task)]
+        return list({variant.name: (place, variant) for place, variant in entered}.values())
 
     def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
         """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
@@ -105,9 +108,9 @@ class Planner:
             for position, (place, variant) in enumerate(self._variants(task)):
                 for seed in task.seeds:
                     first = references and position == 0 and seed == task.seeds[0]
-                    one = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
+                    plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
                     role = "compared" if task.share == 1 else "share"
-                    yield one, Placement(one.run, task.name, task.condition, match, role, variant.name, task.share)
+                    yield plan, Placement(plan.run, task.name, task.condition, match, role, variant.name, task.share)
 
     def _controls(self) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""
@@ -116,22 +119,22 @@ class Planner:
         half = self.task.model_copy(update={"share": HALF})
         for name, task in ((f"{variant.name}, again", again), (f"{variant.name}, half the budget", half)):
             for seed in task.seeds:
-                one = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
-                yield one, Placement(one.run, task.name, "", match, "control", name, task.share)
+                plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
+                yield plan, Placement(plan.run, task.name, "", match, "control", name, task.share)
 
     def _variants(self, task: Task) -> list[tuple[str, Variant]]:
-        found = [(place, self.architectures.find(place)) for place in task.architectures]
-        return [(place, variant) for place, variant in found if variant.pretrained is None]
+        variants = [(place, self.architectures.find(place)) for place in task.architectures]
+        return [(place, variant) for place, variant in variants if variant.pretrained is None]
 
     def _recipe(self, task: Task, variant: Variant) -> Training:
         """How an architecture is trained: as the condition says, else its trials, else the task for it or for all."""
-        own = task.tuned.get(variant.name)
-        found = own.model_dump(exclude_none=True) if own else {}
+        tuned = task.tuned.get(variant.name)
+        values = tuned.model_dump(exclude_none=True) if tuned else {}
         trials = self._trials_of(task)
         if trials is not None:
             point = trials.best.get(variant.name)
-            found = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
-        return task.training.model_copy(update={key: value for key, value in found.items() if key not in task.fixed})
+            values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+        return task.training.model_copy(update={key: value for key, value in values.items() if key not in task.fixed})
 
     @cached_property
     def _whole(self) -> float:

@@ -30,13 +30,13 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
     if not path.is_file() or path.read_bytes() != text.encode():
         store.write_text(path, text)
     say(f"{general.name}: encoding for {variant.name} with its own tokenizer")
-    own = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
-    found = prepare(own, cache)
-    task_metrics.check(found)
-    counts = [f"{found.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if found.notes.get(key)]
+    config = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
+    encoded = prepare(config, cache)
+    task_metrics.check(encoded)
+    counts = [f"{encoded.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if encoded.notes.get(key)]
     if counts:
         say(f"{general.name}: {variant.name}: {', '.join(counts)}")
-    return found
+    return encoded
 
 
 def plan(

@@ -26,25 +26,25 @@ class Reading:
     def flops(self, tokens: int, cost: Cost) -> float:
         """FLOPs of the examples of a stream of so many data tokens."""
         total, read = 0.0, 0
-        for epoch, examples, each in self._epochs(cost):
+        for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
             if read + int(lengths.sum()) >= tokens:
                 order = self._order(examples, epoch)
                 last = int(np.searchsorted(read + np.cumsum(lengths[order]), tokens))
-                return total + float(each[order[: last + 1]].sum())
-            total, read = total + float(each.sum()), read + int(lengths.sum())
+                return total + float(costs[order[: last + 1]].sum())
+            total, read = total + float(costs.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
     def tokens(self, flops: float, cost: Cost) -> int:
         """The data tokens of the examples that, read in order, cost nearest to ``flops``."""
         total, read = 0.0, 0
-        for epoch, examples, each in self._epochs(cost):
+        for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
-            if total + float(each.sum()) >= flops:
+            if total + float(costs.sum()) >= flops:
                 order = self._order(examples, epoch)
-                last = int(np.abs(total + np.cumsum(each[order]) - flops).argmin())
+                last = int(np.abs(total + np.cumsum(costs[order]) - flops).argmin())
                 return read + int(lengths[order[: last + 1]].sum())
-            total, read = total + float(each.sum()), read + int(lengths.sum())
+            total, read = total + float(costs.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
     def _epochs(self, cost: Cost) -> Iterator[tuple[int, EncodedExamples, Floats]]:
@@ -54,8 +54,8 @@ class Reading:
             examples = self.examples.epoch(self.seed, epoch)
             if examples is not known:  # windows of running text are cut anew
                 source, target = examples.source_lengths, examples.target_lengths
-                known, each = examples, cost(source.astype(np.float64), target.astype(np.float64))
-            yield epoch, examples, each
+                known, costs = examples, cost(source.astype(np.float64), target.astype(np.float64))
+            yield epoch, examples, costs
             epoch += 1
 
     def _order(self, examples: EncodedExamples, epoch: int) -> Indices:

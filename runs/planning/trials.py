@@ -45,11 +45,11 @@ class TuningTrials:
 
     def placed_plans(self) -> list[PlacedPlan]:
         """Every trial, as far as the outcomes of earlier ones say which."""
-        planned = [one for plans in self._plans.values() for one in plans]
+        planned = [plan for plans in self._plans.values() for plan in plans]
         task = self.task
         return [
-            (one, Placement(one.run, task.name, task.condition, one.match, "trial", one.architecture))
-            for one in planned
+            (plan, Placement(plan.run, task.name, task.condition, plan.match, "trial", plan.architecture))
+            for plan in planned
         ]
 
     @cached_property
@@ -83,8 +83,8 @@ class TuningTrials:
 
     def _chosen(self, losses: Mapping[tuple[str, Point], float | None], points: Sequence[Point]) -> dict[str, Point]:
         known = {key: value for key, value in losses.items() if value is not None and np.isfinite(value)}
-        found = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.entered}
-        return {name: point for name, point in found.items() if point is not None}
+        points_chosen = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.entered}
+        return {name: point for name, point in points_chosen.items() if point is not None}
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
         match, training = self.task.budget.match[0], self.task.training
@@ -98,4 +98,4 @@ class TuningTrials:
         }
 
     def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], float | None]:
-        return {key: tuning.loss(self.root, [plan.run for plan in ones]) for key, ones in plans.items()}
+        return {key: tuning.loss(self.root, [plan.run for plan in seeds]) for key, seeds in plans.items()}

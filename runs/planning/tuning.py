@@ -55,8 +55,8 @@ def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
         further.append(rates[-1] ** 2 / rates[-2])
     if len(dropouts) > 1 and dropouts[-1] in {point.dropout for point in chosen} and 2 * dropouts[-1] < 1:
         dropouts.append(2 * dropouts[-1])
-    found = (Point(float(f"{rate:.3g}"), dropout) for rate, dropout in product(further, dropouts))
-    return [point for point in found if point not in points]
+    points_added = (Point(float(f"{rate:.3g}"), dropout) for rate, dropout in product(further, dropouts))
+    return [point for point in points_added if point not in points]
 
 
 def best(losses: Losses, architecture: str, points: Sequence[Point]) -> Point | None:

@@ -73,7 +73,8 @@ def _kind(facts: Mapping[str, Any]) -> tuple[str, Form, str]:
     name = str(facts["kind"])
     known = registry.BUILTIN.get(name)
     form = facts["form"] if known is None else known.form
-    return name, next(each for each in FORMS if each == form), str(facts["does"] if known is None else known.does)
+    does = str(facts["does"] if known is None else known.does)
+    return name, next(known_form for known_form in FORMS if known_form == form), does
 
 
 def _variant(folder: Path, made: plan.Plan) -> Variant:
@@ -82,16 +83,16 @@ def _variant(folder: Path, made: plan.Plan) -> Variant:
     Raises ``ValueError`` where its text is not what was trained; such a file is not run.
     """
     if catalogue.is_code(made.variant):
-        kept = folder / "variant.py"
-        if kept.read_text(encoding="utf-8") != made.variant_text:
+        copy = folder / "variant.py"
+        if copy.read_text(encoding="utf-8") != made.variant_text:
             raise ValueError("variant.py has changed since")
         installed = None if made.variant.endswith(".py") else catalogue.find(made.variant)
         if installed is not None and sources.code(installed.text) == sources.code(made.variant_text):
             return installed
-        print(f"{kept}: running the code that this run was trained with", file=sys.stderr)
-        return catalogue.find(str(kept))
-    found = catalogue.find(made.variant)
-    if sources.code(found.text) != sources.code(made.variant_text):
-        again = "" if found.pretrained is None else ": that command scores the checkpoint as it is now"
+        print(f"{copy}: running the code that this run was trained with", file=sys.stderr)
+        return catalogue.find(str(copy))
+    installed = catalogue.find(made.variant)
+    if sources.code(installed.text) != sources.code(made.variant_text):
+        again = "" if installed.pretrained is None else ": that command scores the checkpoint as it is now"
         raise ValueError(f"{made.variant} has changed since{again}")
-    return found
+    return installed

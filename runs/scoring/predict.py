@@ -44,8 +44,8 @@ class Choice:
     def over(self, decoding: dict[str, Any]) -> dict[str, Any]:
         """The settings of a task with what was chosen in their place; raises ``InputError`` where that has no sense."""
         drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        given = {key: value for key, value in drawn.items() if value is not None}
-        flags = [f"--{key.replace('_', '-')}" for key in given] + ["--seed"] * (self.seed is not None)
+        settings = {key: value for key, value in drawn.items() if value is not None}
+        flags = [f"--{key.replace('_', '-')}" for key in settings] + ["--seed"] * (self.seed is not None)
         if self.beams is not None:
             if flags:
                 raise InputError(f"{flags[0]}: beam search draws nothing; leave it or --beams out")
@@ -56,7 +56,7 @@ class Choice:
             raise InputError(f"--temperature: {self.temperature:g}: expected {COLDEST:g} or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0, 1 at most")
-        return {**decoding, **({"strategy": "sample"} if flags else {}), **given}
+        return {**decoding, **({"strategy": "sample"} if flags else {}), **settings}
 
 
 AS_SCORED = Choice()

@@ -79,21 +79,21 @@ def _rows(plan: Plan, root: Path) -> list[dict[str, Any]]:
 
 def _score(plan: Plan, root: Path, places: Sequence[str]) -> list[str]:
     """Scores a run by these metrics and keeps its scores by others that the task names; what failed, in lines."""
-    kept = [row for row in _rows(plan, root) if row["place"] in plan.task.metrics and row["place"] not in places]
+    scores = [row for row in _rows(plan, root) if row["place"] in plan.task.metrics and row["place"] not in places]
     errors = []
     table = pq.read_table(store.run_folder(root, plan.run) / PREDICTIONS, columns=["reference", "answer"]).to_pylist()
-    there = [row for row in table if row["answer"] is not None and row["reference"] is not None]
-    for place in places if there else ():
+    answered = [row for row in table if row["answer"] is not None and row["reference"] is not None]
+    for place in places if answered else ():
         try:
-            found = _found(plan, place, [row["reference"] for row in there], [row["answer"] for row in there])
+            score = _found(plan, place, [row["reference"] for row in answered], [row["answer"] for row in answered])
         except Exception as error:
-            said = str(error) if isinstance(error, InputError) else f"{place}: {one_line(error)}"
-            errors.append(f"{plan.run}: not scored: {said}; mend it and run the same command again")
+            message = str(error) if isinstance(error, InputError) else f"{place}: {one_line(error)}"
+            errors.append(f"{plan.run}: not scored: {message}; mend it and run the same command again")
             continue
-        own = {key: value for key, value in asdict(found).items() if key != "each"}
-        kept.append({"run": plan.run, "split": "test", **own, "place": place, **_stamp(plan, root, place)})
+        values = {key: value for key, value in asdict(score).items() if key != "each"}
+        scores.append({"run": plan.run, "split": "test", **values, "place": place, **_stamp(plan, root, place)})
     order = {place: number for number, place in enumerate(plan.task.metrics)}
-    store.write_sealed(store.run_folder(root, plan.run) / FILE, sorted(kept, key=lambda row: order[row["place"]]))
+    store.write_sealed(store.run_folder(root, plan.run) / FILE, sorted(scores, key=lambda row: order[row["place"]]))
     return errors
 
 

@@ -55,8 +55,8 @@ def _missing(device: str) -> str:
     if device == "cuda":
         return "" if importlib.util.find_spec("triton") else "Triton"
     named = os.environ.get("CXX") or ""
-    found = shutil.which(named) or any(map(shutil.which, COMPILERS))
-    return "" if found else "C++ compiler (CXX, g++, clang++)"
+    present = shutil.which(named) or any(map(shutil.which, COMPILERS))
+    return "" if present else "C++ compiler (CXX, g++, clang++)"
 
 
 def _tried(device: str) -> str:

@@ -221,12 +221,12 @@ class Optimizer:
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from a `state`; raises ValueError where it belongs to another model or recipe."""
-        own = self.state()
-        differing = {name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape}
-        differing |= own.keys() ^ tensors.keys()
+        state_now = self.state()
+        differing = {name for name in state_now.keys() & tensors.keys() if state_now[name].shape != tensors[name].shape}
+        differing |= state_now.keys() ^ tensors.keys()
         if differing:
             raise ValueError(f"optimizer state of another model or recipe: {min(differing)} is missing or differs")
-        for name, tensor in own.items():
+        for name, tensor in state_now.items():
             tensor.copy_(tensors[name])
 
 

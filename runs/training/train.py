@@ -122,13 +122,13 @@ class TrainingLoop:
             )
         state.step, state.position = state.step + 1, position
         self.uncounted.append(batch)
-        told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
-        if told or state.step % READ_STEPS[self.trainer.device.type] == 0 or self._is_due():
+        reported = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
+        if reported or state.step % READ_STEPS[self.trainer.device.type] == 0 or self._is_due():
             self._read()
         state.seconds += time.perf_counter() - begun
         if state.diverged:
             return
-        if told:
+        if reported:
             mean = sum(state.pending) / len(state.pending)
             self._point("train", "loss", mean)
             state.pending = []
@@ -140,11 +140,11 @@ class TrainingLoop:
 
     def _read(self) -> None:
         """Take the losses from the device; the first that is not finite, or has no finite gradient, ends the run."""
-        found = torch.stack([torch.stack(tuple(stepped)) for stepped in self.unread]).tolist() if self.unread else []
+        losses = torch.stack([torch.stack(tuple(stepped)) for stepped in self.unread]).tolist() if self.unread else []
         self.unread = []
-        for place, (loss, norm) in enumerate(found):
+        for place, (loss, norm) in enumerate(losses):
             if not math.isfinite(loss + norm):
-                step = self.state.step - len(found) + place + 1
+                step = self.state.step - len(losses) + place + 1
                 cause = f"gradient not finite (loss {loss:.4g})" if math.isfinite(loss) else f"loss {loss}"
                 self.state.diverged = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
                 return
@@ -222,13 +222,13 @@ class TrainingLoop:
         self.notify(LogLine(self.plan.run, line))
 
     def _resume(self) -> None:
-        found = checkpoint.load(self.folder, self.plan.run, self._say)
-        if found is None:
+        saved = checkpoint.load(self.folder, self.plan.run, self._say)
+        if saved is None:
             return
-        self.trainer.model.load_state_dict(found.tensors["model"])
-        self.trainer.optimizer.load(found.tensors["optimizer"])
-        self.best = {name: tensor.to(self.trainer.device) for name, tensor in found.tensors["best"].items()}
-        self.state = TrainingState.from_json(found.state)
+        self.trainer.model.load_state_dict(saved.tensors["model"])
+        self.trainer.optimizer.load(saved.tensors["optimizer"])
+        self.best = {name: tensor.to(self.trainer.device) for name, tensor in saved.tensors["best"].items()}
+        self.state = TrainingState.from_json(saved.state)
         self.trainer.parts = self.state.micro_batches
 
 

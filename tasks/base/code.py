@@ -32,15 +32,15 @@ def module(path: Path, where: str) -> ModuleType:
 def _module(path: Path, digest: str, where: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest[:12]}", path)
     assert spec is not None and spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
+    loaded_module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(found)
+        spec.loader.exec_module(loaded_module)
     except BaseException as error:
         if is_signalled(error):
             raise
         line = getattr(error, "lineno", None) or line_in(error, str(spec.origin)) or 1
         raise InputError(f"{where}: {path}:{line}: fails: {one_line(error)}") from error
-    return found
+    return loaded_module
 
 
 def line_in(error: BaseException, path: str) -> int | None:
@@ -61,7 +61,8 @@ def offered(group: str, taken: Iterable[str]) -> dict[str, str]:
 
 def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
     """What an installed package offers under this name."""
-    return next((found for found in importlib.metadata.entry_points(group=group) if found.name == name), None)
+    entries = importlib.metadata.entry_points(group=group)
+    return next((entry for entry in entries if entry.name == name), None)
 
 
 def loaded(entry: importlib.metadata.EntryPoint, where: str) -> Any:

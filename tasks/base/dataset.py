@@ -125,7 +125,7 @@ def amount(digits: str | None, usual: int, most: int) -> int | None:
 def _cut(held: str) -> int:
     """Where to cut a string longer than ``CHUNK``: after its last line break or space, else at ``CHUNK``."""
     for mark in ("\n", " "):
-        found = held.rfind(mark, 0, CHUNK)
-        if found > 0:
-            return found + 1
+        end = held.rfind(mark, 0, CHUNK)
+        if end > 0:
+            return end + 1
     return CHUNK

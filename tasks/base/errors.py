@@ -28,8 +28,8 @@ def is_signalled(error: BaseException) -> bool:
 
     Where Python's own handler is in force, as in a notebook, the two cannot be told apart: an interrupt counts as one.
     """
-    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    return isinstance(error, Signalled) or (own and isinstance(error, KeyboardInterrupt))
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Signalled) or (is_default and isinstance(error, KeyboardInterrupt))
 
 
 def irregular(path: Path) -> str:
@@ -56,9 +56,9 @@ def shortened(text: str, most: int = 60) -> str:
 def one_line(error: BaseException) -> str:
     """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
     try:
-        said = str(error)
+        message = str(error)
     except BaseException as other:
         if is_signalled(other):
             raise
-        said = f"(no message: writing it raises {type(other).__name__})"
-    return shortened(f"{type(error).__name__}: {said}", 300)
+        message = f"(no message: writing it raises {type(other).__name__})"
+    return shortened(f"{type(error).__name__}: {message}", 300)

@@ -72,8 +72,8 @@ def groups(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
     verses = [row for row in rows(EXTRACT, cache, say, fetch) if row[COLUMN["en"]]]
     pairs: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
     for group, books in GROUPS.items():
-        own = [row for row in verses if int(row[0]) in books]
-        for row, side in zip(own, sides([f"{row[0]}:{row[1]}" for row in own], SHARES), strict=True):
+        book_verses = [row for row in verses if int(row[0]) in books]
+        for row, side in zip(book_verses, sides([f"{row[0]}:{row[1]}" for row in book_verses], SHARES), strict=True):
             pairs[side].append((row[COLUMN["en"]], group))
     seen = {normal(verse) for verse, _ in pairs["train"]}
     for split in ("validation", "test"):
@@ -154,8 +154,8 @@ def _dataset(kind: str, pairs: dict[str, list[tuple[str, str]]], notes: Counter[
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> Table:
-    found = list(pairs)
-    return Table([source for source, _ in found], [target for _, target in found])
+    rows = list(pairs)
+    return Table([source for source, _ in rows], [target for _, target in rows])
 
 
 EXTRACT = Extract(

@@ -34,8 +34,8 @@ class Builtin:
 
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
-    shown = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
-    return [*_packaged(), *map(find, (*shown, random_strings.FAMILY))]
+    phrase_names = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
+    return [*_packaged(), *map(find, (*phrase_names, random_strings.FAMILY))]
 
 
 def names() -> list[str]:

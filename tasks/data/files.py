@@ -70,10 +70,10 @@ class Span:
 
 def text(path: Path, encoding: str) -> Text:
     """A whole text file. Raises ``InputError`` where it is empty or not in the encoding."""
-    found = _measured(Span(path, codec(encoding)))
-    if not found.bytes:
+    measured = _measured(Span(path, codec(encoding)))
+    if not measured.bytes:
         raise InputError(f"data: {path.name} is empty")
-    return found
+    return measured
 
 
 def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
@@ -149,11 +149,11 @@ def existing(name: str, folder: Path) -> Path:
 
 def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
     """What to say where a table, in ``place``, has no such column among its ``names``."""
-    there = list(names)
-    other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), "")
+    columns = list(names)
+    other = next((name for name in OTHER_NAMES.get(column, ()) if name in columns), "")
     hint = f'; if that is "{other}", write columns = {{ {column} = "{other}" }}' if other else ""
-    listed = ", ".join(shortened(name) for name in there[:LISTED])
-    more = f" and {len(there) - LISTED:,} more" if len(there) > LISTED else ""
+    listed = ", ".join(shortened(name) for name in columns[:LISTED])
+    more = f" and {len(columns) - LISTED:,} more" if len(columns) > LISTED else ""
     return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {listed}{more}){hint}')
 
 
@@ -182,13 +182,13 @@ def _measured(span: Span) -> Text:
 
 def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
     """For each position the first one after a line end that is not before it and within ``REACH``, else itself."""
-    found = list(wanted)
+    ends = list(wanted)
     for index, position in enumerate(wanted):
         near = "".join(Span(path, name, max(0, position - 1), position + REACH))
         at = near.find("\n")
         if at >= 0:
-            found[index] = max(0, position - 1) + at + 1
-    return found
+            ends[index] = max(0, position - 1) + at + 1
+    return ends
 
 
 def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]:

@@ -83,7 +83,7 @@ def parse(data: str) -> Name:
 
 def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
     """A table for each split that has rows with a target; class numbers become their names."""
-    found = {}
+    splits = {}
     for split, table in _present(source).items():
         flat = _flat(table, columns)
         name = _labels(flat.features[columns[1]])
@@ -93,14 +93,14 @@ def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
         _check_finite(second, columns[1], split)
         pairs = [(_text(a), name(b)) for a, b in zip(first, second, strict=True)]
         if any(target for _, target in pairs):
-            found[split] = Table([a for a, _ in pairs], [b for _, b in pairs])
-    return found
+            splits[split] = Table([a for a, _ in pairs], [b for _, b in pairs])
+    return splits
 
 
 def texts(source: Source, column: str) -> dict[str, Rows]:
     """The rows of a text column for each split that has some."""
-    found = {split: _flat(table, (column,)) for split, table in _present(source).items()}
-    return {split: Rows(table, column, 0, len(table)) for split, table in found.items() if len(table)}
+    flat = {split: _flat(table, (column,)) for split, table in _present(source).items()}
+    return {split: Rows(table, column, 0, len(table)) for split, table in flat.items() if len(table)}
 
 
 def measured(rows: Rows) -> Text:
@@ -147,10 +147,10 @@ def _loaded(name: Name, commit: str | None) -> tuple[Mapping[str, Any], Exceptio
     from datasets import DatasetDict, load_dataset
 
     try:
-        found = load_dataset(name.repository, name.config, revision=commit or name.revision)
+        splits = load_dataset(name.repository, name.config, revision=commit or name.revision)
     except Exception as error:  # the hub's client raises anything from OSError to its own and its transport's errors
         return {}, error
-    return cast(Mapping[str, Any], found if isinstance(found, DatasetDict) else {"train": found}), None
+    return cast(Mapping[str, Any], splits if isinstance(splits, DatasetDict) else {"train": splits}), None
 
 
 def _forget(splits: Mapping[str, Any]) -> None:
@@ -188,14 +188,14 @@ def _unreached(name: Name, error: Exception) -> InputError:
 
 def _present(source: Source) -> dict[str, Any]:
     """The splits by our names. Raises ``InputError`` where there is no training split."""
-    found = {
+    present = {
         split: source.splits[alias]
         for split, aliases in SPLITS.items()
         if (alias := next((alias for alias in aliases if alias in source.splits), None))
     }
-    if "train" not in found:
+    if "train" not in present:
         raise InputError(f"data: {source.origin} has no train split (it has: {', '.join(source.splits)})")
-    return found
+    return present
 
 
 def _flat(table: Any, columns: tuple[str, ...]) -> Any:

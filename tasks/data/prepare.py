@@ -47,16 +47,16 @@ def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: 
     """
     name = key(config, kind)
     folder = cache / "encoded" / name
-    found = opened(folder)
-    if found is None:
+    arrays = opened(folder)
+    if arrays is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
             write(writer, _load(config, kind, cache, say, served_as), config, kind)
             if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
-        found = opened(folder)
-        assert found is not None, f"{folder} was damaged while it was written"
-    return _prepared(config, kind, primary, *found)
+        arrays = opened(folder)
+        assert arrays is not None, f"{folder} was damaged while it was written"
+    return _prepared(config, kind, primary, *arrays)
 
 
 def key(config: TaskConfig, kind: TaskKind) -> str:

@@ -103,19 +103,19 @@ def _check_known(kind: TaskKind, data: Data) -> None:
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
     if kind.form == "running text":
         return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
-    found: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
-    return _finished_table(kind, found, source.origin, dict.fromkeys(found, source.origin))
+    splits: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
+    return _finished_table(kind, splits, source.origin, dict.fromkeys(splits, source.origin))
 
 
-def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
+def _hub_text(splits: dict[str, hub.Rows]) -> dict[str, Text]:
     """Missing splits are the last rows of train."""
-    missing = [split for split in SPLITS[1:] if split not in found]
-    train = found["train"]
+    missing = [split for split in SPLITS[1:] if split not in splits]
+    train = splits["train"]
     each = max(1, round(SHARE * train.stop)) if missing else 0
     if train.stop <= each * len(missing):
         raise InputError("data: train is too short to split off validation and test")
     stop = train.stop - each * len(missing)
-    parts = {**found, "train": hub.Rows(train.table, train.column, 0, stop)}
+    parts = {**splits, "train": hub.Rows(train.table, train.column, 0, stop)}
     for split in missing:
         parts[split] = hub.Rows(train.table, train.column, stop, stop + each)
         stop += each
@@ -123,16 +123,18 @@ def _hub_text(found: dict[str, hub.Rows]) -> dict[str, Text]:
 
 
 def _from_files(kind: TaskKind, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
-    given = _by_split(data)
-    paths = {split: [files.existing(name, folder) for name in names] for split, names in given.items()}
-    names = {split: ", ".join(path.name for path in each) for split, each in paths.items()}
+    by_split = _by_split(data)
+    paths = {split: [files.existing(name, folder) for name in names] for split, names in by_split.items()}
+    names = {split: ", ".join(path.name for path in files_of_split) for split, files_of_split in paths.items()}
     origin = ", ".join(names.values())
-    for each in paths.values():
-        _check_form(kind, each)
+    for files_of_split in paths.values():
+        _check_form(kind, files_of_split)
     if kind.form == "running text":
-        return _finished_text(kind, _file_text({split: each[0] for split, each in paths.items()}, encoding), origin)
-    found = {split: _read_table(each, encoding, columns) for split, each in paths.items()}
-    return _finished_table(kind, found, origin, names)
+        return _finished_text(
+            kind, _file_text({split: files_of_split[0] for split, files_of_split in paths.items()}, encoding), origin
+        )
+    splits = {split: _read_table(files_of_split, encoding, columns) for split, files_of_split in paths.items()}
+    return _finished_table(kind, splits, origin, names)
 
 
 def _by_split(data: Data) -> dict[str, list[str]]:
@@ -176,16 +178,16 @@ def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> T
     return files.table(paths[0], encoding, (columns[0], columns[1]))
 
 
-def _finished_text(kind: TaskKind, found: dict[str, Text], origin: str) -> Dataset:
-    notes = {"test_lines_seen_in_train": _seen_lines(found["train"], found["test"])}
-    return dataset(kind.name, *(found[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
+def _finished_text(kind: TaskKind, splits: dict[str, Text], origin: str) -> Dataset:
+    notes = {"test_lines_seen_in_train": _seen_lines(splits["train"], splits["test"])}
+    return dataset(kind.name, *(splits[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
 
 
-def _finished_table(kind: TaskKind, found: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
+def _finished_table(kind: TaskKind, splits: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
     """Empty rows dropped, missing splits made, overlap counted; ``names`` say what each split was read from."""
     notes: Counter[str] = Counter()
     full = {}
-    for split, table in found.items():
+    for split, table in splits.items():
         full[split] = _filled(table)
         notes["empty_rows_dropped"] += len(table) - len(full[split])
         if not len(full[split]):
@@ -205,12 +207,12 @@ def _filled(table: Table) -> Table:
     return Table([a for a, _ in pairs], [b for _, b in pairs])
 
 
-def _completed(found: dict[str, Table], kind: TaskKind, names: Mapping[str, str]) -> dict[str, Table]:
+def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str]) -> dict[str, Table]:
     """Missing splits drawn from train by a fixed seed, groups of identical rows whole."""
-    missing = [split for split in SPLITS[1:] if split not in found]
+    missing = [split for split in SPLITS[1:] if split not in splits]
     if not missing:
-        return found
-    train = found["train"]
+        return splits
+    train = splits["train"]
     both = kind.form == "pairs"
     pairs = list(zip(train.sources, train.targets, strict=True))
     groups = components([[("source", a), *([("target", b)] if both else [])] for a, b in pairs])
@@ -225,7 +227,7 @@ def _completed(found: dict[str, Table], kind: TaskKind, names: Mapping[str, str]
                 "give a file for each"
             )
         parts[split] = Table([a for a, _ in own], [b for _, b in own])
-    return {**found, **parts}
+    return {**splits, **parts}
 
 
 def _seen_lines(train: Text, test: Text) -> int:

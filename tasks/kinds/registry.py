@@ -87,10 +87,10 @@ def served_as(kind: TaskKind, data: Any) -> str:
 
     Kinds of others take what serves a built-in kind of the same form that any data can serve.
     """
-    found = serving(data)
-    if kind.name in found or not kind.origin:
-        return kind.name if kind.name in found else ""
-    alike = (name for name in found if BUILTIN[name].form == kind.form and not BUILTIN[name].only)
+    serving_kinds = serving(data)
+    if kind.name in serving_kinds or not kind.origin:
+        return kind.name if kind.name in serving_kinds else ""
+    alike = (name for name in serving_kinds if BUILTIN[name].form == kind.form and not BUILTIN[name].only)
     return next(alike, "")
 
 
@@ -109,19 +109,19 @@ def _path(name: str, folder: Path, where: str) -> Path:
         raise InputError(f'{where}: "{name}": {error}') from error
 
 
-def _own(found: Any, origin: str, where: str) -> TaskKind:
+def _own(kind: Any, origin: str, where: str) -> TaskKind:
     """A kind that is not archbench's own."""
-    if not isinstance(found, TaskKind):
-        given = "nothing" if found is None else f"a {type(found).__name__}"
-        raise InputError(f"{where}: {origin}: gives {given}; expected {ATTRIBUTE} = TaskKind(...)")
-    if found.name in BUILTIN:
-        raise InputError(f'{where}: {origin}: "{found.name}" is a built-in kind; choose another name')
-    return _originated(found, origin, where)
+    if not isinstance(kind, TaskKind):
+        problem = "nothing" if kind is None else f"a {type(kind).__name__}"
+        raise InputError(f"{where}: {origin}: gives {problem}; expected {ATTRIBUTE} = TaskKind(...)")
+    if kind.name in BUILTIN:
+        raise InputError(f'{where}: {origin}: "{kind.name}" is a built-in kind; choose another name')
+    return _originated(kind, origin, where)
 
 
 @cache
-def _originated(found: TaskKind, origin: str, where: str) -> TaskKind:
-    unknown = [name for name in found.metrics if name not in TEXTS and found.measure is None]
+def _originated(kind: TaskKind, origin: str, where: str) -> TaskKind:
+    unknown = [name for name in kind.metrics if name not in TEXTS and kind.measure is None]
     if unknown:
         raise InputError(f'{where}: {origin}: metrics: no metric "{unknown[0]}"{code.hint(unknown[0], TEXTS)}')
-    return replace(found, origin=origin)
+    return replace(kind, origin=origin)

@@ -50,11 +50,11 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
     """The scores, after those of the kind's metrics of answers that are not among them."""
-    answers, there = outputs.answers, {score.metric for score in scores}
+    answers, names = outputs.answers, {score.metric for score in scores}
     if not len(answers) or not prepared.config.source_length:
         return scores
     wanted = outputs.references[: len(answers)]
-    return [*(text_score(name, wanted, answers) for name in kind.metrics if name not in there), *scores]
+    return [*(text_score(name, wanted, answers) for name in kind.metrics if name not in names), *scores]
 
 
 def references(prepared: Prepared) -> list[Reference]:

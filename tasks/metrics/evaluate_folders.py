@@ -64,18 +64,18 @@ def _loaded(path: Path) -> Any:
 
 def _value(loaded: Any, name: str) -> Callable[[Sequence[str], Sequence[str]], float]:
     def value(references: Sequence[str], predictions: Sequence[str]) -> Any:
-        found = loaded.compute(references=list(references), predictions=list(predictions))
-        return picked(found, name)
+        results = loaded.compute(references=list(references), predictions=list(predictions))
+        return picked(results, name)
 
     return value
 
 
-def picked(found: Any, name: str) -> Any:
+def picked(results: Any, name: str) -> Any:
     """The result that is meant: that of the name, else the only one. Raises ``ValueError``."""
-    if not isinstance(found, dict) or not found:
-        raise ValueError(f"gives a {type(found).__name__}; expected a dictionary of results")
-    if name not in found and len(found) > 1:
+    if not isinstance(results, dict) or not results:
+        raise ValueError(f"gives a {type(results).__name__}; expected a dictionary of results")
+    if name not in results and len(results) > 1:
         raise ValueError(
-            f'gives {", ".join(map(str, found))}; say which, as in "evaluate:./FOLDER:{next(iter(found))}"'
+            f'gives {", ".join(map(str, results))}; say which, as in "evaluate:./FOLDER:{next(iter(results))}"'
         )
-    return found.get(name, next(iter(found.values())))
+    return results.get(name, next(iter(results.values())))

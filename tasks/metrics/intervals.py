@@ -135,10 +135,10 @@ def distinct_score(texts: Sequence[Tokens]) -> Score:
     """`distinct_2` with a jackknife interval: a bootstrap's duplicates would count as repetition."""
     value, count = distinct_2(texts), len(texts)
     grams = [Counter(ngrams(text, 2)) for text in texts]
-    holders = Counter(gram for found in grams for gram in found)
-    own = np.array([sum(holders[gram] == 1 for gram in found) for found in grams], np.float64)
-    sizes = np.array([sum(found.values()) for found in grams], np.float64)
-    without = (len(holders) - own) / np.maximum(1, sizes.sum() - sizes)
+    holders = Counter(gram for grams_of_text in grams for gram in grams_of_text)
+    distinct = np.array([sum(holders[gram] == 1 for gram in grams_of_text) for grams_of_text in grams], np.float64)
+    sizes = np.array([sum(grams_of_text.values()) for grams_of_text in grams], np.float64)
+    without = (len(holders) - distinct) / np.maximum(1, sizes.sum() - sizes)
     spread = 1.96 * float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
     return Score("distinct_2", value, max(0.0, value - spread), min(1.0, value + spread), count)
 

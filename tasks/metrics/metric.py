@@ -66,17 +66,17 @@ class Metric:
         """What the function gives. Raises ``ValueError`` where that is no number, or none in the metric's range."""
         assert self.function is not None, self.name
         try:
-            found = self.function(*given, **options)
+            result = self.function(*given, **options)
         except BaseException as error:
             if isinstance(error, Exception) or is_signalled(error):
                 raise
             raise ValueError(f"raises {one_line(error)}") from error  # SystemExit, for example
-        if isinstance(found, bool | str | bytes) or found is None:
-            raise ValueError(f"returned {found!r}; expected a number")
+        if isinstance(result, bool | str | bytes) or result is None:
+            raise ValueError(f"returned {result!r}; expected a number")
         try:
-            value = float(found)
+            value = float(result)
         except (TypeError, ValueError):
-            raise ValueError(f"returned a {type(found).__name__}; expected a number") from None
+            raise ValueError(f"returned a {type(result).__name__}; expected a number") from None
         if math.isnan(value) or not self.least - 1e-9 <= value <= self.most + 1e-9:
             raise ValueError(f"returned {value:g}, which is outside of its range, {self.least:g} to {self.most:g}")
         return value

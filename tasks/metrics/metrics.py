@@ -131,7 +131,9 @@ def copy_order(bytes_per_token: float) -> int:
 def repeated(texts: Sequence[Tokens], order: int) -> NDArray[np.float64]:
     """(repeated n-grams, n-grams) of each text, (n, 2)."""
     grams = [ngrams(text, order) for text in texts]
-    return np.array([(len(found) - len(set(found)), len(found)) for found in grams], np.float64).reshape(-1, 2)
+    return np.array(
+        [(len(text_grams) - len(set(text_grams)), len(text_grams)) for text_grams in grams], np.float64
+    ).reshape(-1, 2)
 
 
 def copies(texts: Sequence[Tokens], stream: NDArray[Any], order: int) -> NDArray[np.float64]:
@@ -143,7 +145,7 @@ def copies(texts: Sequence[Tokens], stream: NDArray[Any], order: int) -> NDArray
         seen = rolling_hashes(stream[start : start + _BLOCK + order - 1], order)
         place = np.minimum(np.searchsorted(wanted, seen), len(wanted) - 1)
         present[place[wanted[place] == seen]] = True
-    counts = [(int(present[np.searchsorted(wanted, found)].sum()), len(found)) for found in hashes]
+    counts = [(int(present[np.searchsorted(wanted, text_hashes)].sum()), len(text_hashes)) for text_hashes in hashes]
     return np.array(counts, np.float64).reshape(-1, 2)
 
 

@@ -97,24 +97,26 @@ def tried(metric: Metric, references: Sequence[str], where: str) -> None:
     try:
         metric.value(list(references), answers)
     except Exception as error:
-        said = str(error) if type(error) is ValueError else f"raises {one_line(error)}"
-        raise InputError(f"{where}: {said} (tried on {len(answers)} answers; a model may answer anything)") from error
+        message = str(error) if type(error) is ValueError else f"raises {one_line(error)}"
+        raise InputError(
+            f"{where}: {message} (tried on {len(answers)} answers; a model may answer anything)"
+        ) from error
 
 
 def stated(function: Any, module: ModuleType | None, name: str, where: str, document: str) -> dict[str, Any]:
     """What code says of a metric: attributes of the function, else constants of its module, as ``Metric`` takes it."""
 
-    def said(key: str) -> Any:
+    def attribute(key: str) -> Any:
         return getattr(function, key, getattr(module, key.upper(), None))
 
-    direction, extent = said("direction"), said("range")
+    direction, extent = attribute("direction"), attribute("range")
     if direction not in ("higher", "lower"):
-        given = "states no direction" if direction is None else f"DIRECTION = {direction!r}"
-        raise InputError(f'{where}: {given}; write DIRECTION = "higher" in the file, or "lower": which is better?')
+        problem = "states no direction" if direction is None else f"DIRECTION = {direction!r}"
+        raise InputError(f'{where}: {problem}; write DIRECTION = "higher" in the file, or "lower": which is better?')
     if not isinstance(extent, tuple | list) or len(extent) != 2:
-        given = "states no range" if extent is None else f"RANGE = {extent!r}"
-        raise InputError(f"{where}: {given}; write RANGE = (0.0, 1.0) in the file: the least and the greatest value")
-    known = {key: said(key) for key in ("label", "unit", "decimals", "margin") if said(key) is not None}
+        problem = "states no range" if extent is None else f"RANGE = {extent!r}"
+        raise InputError(f"{where}: {problem}; write RANGE = (0.0, 1.0) in the file: the least and the greatest value")
+    known = {key: attribute(key) for key in ("label", "unit", "decimals", "margin") if attribute(key) is not None}
     meaning = document.strip().split("\n")[0].rstrip(".") or "a metric of the user's own"
     extras = {"label": name.replace("_", " "), "meaning": meaning[:1].lower() + meaning[1:], **known}
     return {"name": name, "better": direction, "least": extent[0], "most": extent[1], **extras}
@@ -136,21 +138,21 @@ def _builtin(name: str, where: str) -> Metric:
 
 def _of_module(module: ModuleType, name: str, where: str) -> Metric:
     if not hasattr(module, name):
-        there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise InputError(f'{where}: the file has no "{name}"{code.hint(name, there) if there else ""}')
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f'{where}: the file has no "{name}"{code.hint(name, functions) if functions else ""}')
     return _stated(getattr(module, name), module, name, where)
 
 
-def _stated(found: Any, module: ModuleType | None, name: str, where: str) -> Metric:
+def _stated(value: Any, module: ModuleType | None, name: str, where: str) -> Metric:
     """A metric from what stands in a file: one that is made, or a function that says what it is."""
-    if isinstance(found, Metric):
-        if found.name != name or found.function is None or found.reads != "texts":
+    if isinstance(value, Metric):
+        if value.name != name or value.function is None or value.reads != "texts":
             raise InputError(f'{where}: expected Metric(name="{name}", ..., function=...) that reads texts')
-        return found
-    if not callable(found):
-        raise InputError(f"{where}: is a {type(found).__name__}; expected a function of references and predictions")
+        return value
+    if not callable(value):
+        raise InputError(f"{where}: is a {type(value).__name__}; expected a function of references and predictions")
     if module is None:
         import inspect
 
-        module = inspect.getmodule(found)
-    return made(stated(found, module, name, where, found.__doc__ or ""), where, function=found)
+        module = inspect.getmodule(value)
+    return made(stated(value, module, name, where, value.__doc__ or ""), where, function=value)

@@ -40,8 +40,8 @@ def rouge(metric: str, references: Sequence[str], answers: Sequence[str]) -> NDA
 
 def words(text: str) -> list[str]:
     """The first `WORDS` words of a text in lower case; characters that mean the same (NFKC) are the same."""
-    found = _word().finditer(unicodedata.normalize("NFKC", text).lower())
-    return [match[0] for match in islice(found, WORDS)]
+    matches = _word().finditer(unicodedata.normalize("NFKC", text).lower())
+    return [match[0] for match in islice(matches, WORDS)]
 
 
 def lead(text: str, count: int) -> str:

@@ -43,11 +43,11 @@ def likelihood_rows(prepared: Prepared) -> list[Reference]:
         assert isinstance(train, PairExamples)
         text = _target_stream(train)
         targets, contexts = [test.target_raw(i) + _END for i in indices], [_END] * len(test)
-    found = {
+    values = {
         "ngram": float(ngram_bits(train_ngram(text), targets, contexts).sum()),
         "lzma": lzma_bits(text[-LZMA_LIMIT:], b"".join(targets)),
     }
-    return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in found.items()]
+    return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in values.items()]
 
 
 def majority_rows(prepared: Prepared) -> list[Reference]:
@@ -106,10 +106,10 @@ def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
     chosen = _spread(size, max(1, min(ROWS, int(MEMORY / length))))
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD)
     memory = vectorizer.fit_transform(_sources(prepared.train, chosen)).T.tocsr()
-    asked = vectorizer.transform(_sources(prepared.test))
-    blocks = [asked[start : start + _BLOCK] @ memory for start in range(0, asked.shape[0], _BLOCK)]
-    found = np.concatenate([np.asarray(block.argmax(axis=1)).ravel() for block in blocks])
-    answers = _targets(prepared.train, chosen[found])
+    queries = vectorizer.transform(_sources(prepared.test))
+    blocks = [queries[start : start + _BLOCK] @ memory for start in range(0, queries.shape[0], _BLOCK)]
+    nearest = np.concatenate([np.asarray(block.argmax(axis=1)).ravel() for block in blocks])
+    answers = _targets(prepared.train, chosen[nearest])
     return _text_rows("nearest", names, _targets(prepared.test), answers)
 
 

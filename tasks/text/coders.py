@@ -176,8 +176,8 @@ def _unknown(model: dict[str, Any], library: Any) -> int | None:
     """The id that a tokenizer of the library gives to what it does not know, if it has one."""
     if model.get("unk_id") is not None:
         return int(model["unk_id"])
-    found = library.token_to_id(model["unk_token"]) if model.get("unk_token") else None
-    return None if found is None else int(found)
+    unknown = library.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+    return None if unknown is None else int(unknown)
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

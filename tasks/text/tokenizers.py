@@ -64,13 +64,13 @@ class Tokenizer:
     @property
     def writable(self) -> NDArray[np.bool_]:
         """True at the ids (v,) of text that an answer may use: UNK where unknown text exists, no special token."""
-        found = np.zeros(self.vocabulary, np.bool_)
-        found[self._shift :] = True
-        found[UNK] = self.kind in ("char", "word")
+        allowed = np.zeros(self.vocabulary, np.bool_)
+        allowed[self._shift :] = True
+        allowed[UNK] = self.kind in ("char", "word")
         if isinstance(self._coder, Library):
-            found[[self._shift + index for index in self._coder.special]] = False
-            found[UNK] = self._coder.unknown is not None
-        return found
+            allowed[[self._shift + index for index in self._coder.special]] = False
+            allowed[UNK] = self._coder.unknown is not None
+        return allowed
 
     def keeps(self, texts: Iterable[str]) -> bool:
         """Whether texts can be told from their tokens, white space at the ends aside.
