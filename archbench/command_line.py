@@ -174,13 +174,13 @@ def _report(
 def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|kinds|metrics|presets")]) -> int:
     """List architectures, ablations, tasks, kinds of task, metrics or presets, each with one line."""
     from archbench.runs.execution.dry_run import aligned
-    from archbench.runs.experiment.validation import nearest, shown
+    from archbench.runs.experiment.validation import nearest, printable
     from archbench.tasks.base.errors import InputError
 
     kinds = {"architectures": _architectures, "ablations": _ablations, "tasks": _tasks}
     kinds |= {"kinds": _kinds, "metrics": _metrics, "presets": _presets}
     if what not in kinds:
-        raise InputError(f"list: unknown {shown(what)}{nearest(what, kinds)}")
+        raise InputError(f"list: unknown {printable(what)}{nearest(what, kinds)}")
     typer.echo(aligned([[name, text] for name, text in kinds[what]().items()]))
     return 0
 

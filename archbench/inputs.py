@@ -15,7 +15,7 @@ GO_ON = "run the same command again to go on from there"
 
 def experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
     from archbench.runs.experiment import spec
-    from archbench.runs.experiment.validation import shown
+    from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
     if isinstance(given, spec.Experiment):
@@ -23,7 +23,7 @@ def experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experim
     if isinstance(given, Mapping):
         return spec.from_dict(given)
     if not isinstance(given, str | os.PathLike):
-        raise InputError(f"experiment: {shown(given)}: expected a file, the name of a preset or a dictionary")
+        raise InputError(f"experiment: {printable(given)}: expected a file, the name of a preset or a dictionary")
     given = os.fspath(given)
     return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
 
@@ -47,11 +47,11 @@ def out_folder(experiment: "Experiment", out: str | Path | None) -> Path:
 
 def named_folder(option: str, given: str | Path | None) -> Path | None:
     """The folder that an option names; the empty text would silently be the current one."""
-    from archbench.runs.experiment.validation import shown
+    from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
     if given is not None and not isinstance(given, str | os.PathLike):
-        raise InputError(f"{option}: {shown(given)}: expected a folder")
+        raise InputError(f"{option}: {printable(given)}: expected a folder")
     if given is not None and not str(given):
         raise InputError(f"{option}: is empty; name a folder")
     return None if given is None else Path(given)

@@ -67,7 +67,7 @@ def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.
 
 def test_ablations_stand_apart_from_the_variants() -> None:
     assert not set(NAMES) & set(catalogue.names())
-    assert all(catalogue.is_code(name) and catalogue.find(name).own for name in NAMES)
+    assert all(catalogue.is_code(name) and catalogue.find(name).is_builtin for name in NAMES)
     with pytest.raises(InputError, match='did you mean "decoder-alibi"'):
         catalogue.find("decoder-alibbi")
 

@@ -70,7 +70,7 @@ def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
     rows = table(150, labels=False)
     wanted, answers = list(rows["reference"]), list(rows["answer"])
     score = builtin.text_score("rouge_l", wanted[:100], answers[:100])
-    rows["rouge_l"] = [*score.each, *[float("nan")] * 50]  # not all examples were answered
+    rows["rouge_l"] = [*score.per_example, *[float("nan")] * 50]  # not all examples were answered
     [found] = contributions(rows, {"r": score.value}, "rouge_l").values()
-    assert found.to_dict() == pytest.approx(dict(enumerate(score.each)))
+    assert found.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
     assert contributions(rows.iloc[:60], {"r": score.value}, "rouge_l") == {}

@@ -58,7 +58,7 @@ def test_half_of_the_strings_is_half_of_the_bits_with_an_interval() -> None:
     score = stored(np.array([0.0, NATS] * 100), 400, random_strings.BITS)
     assert score.value == pytest.approx(200 * random_strings.BITS)
     assert score.lower < score.value < score.upper
-    assert np.mean(score.each) == pytest.approx(score.value)
+    assert np.mean(score.per_example) == pytest.approx(score.value)
     assert score.upper - score.lower == pytest.approx(2 * 1.96 * 16_000 / math.sqrt(200), rel=0.15)
 
 

@@ -377,7 +377,7 @@ def test_a_wheel_without_the_database_is_refused(tmp_path: Path) -> None:
 def test_names_kinds_and_misspelt_names() -> None:
     listed = [entry.name for entry in builtin.listing()]
     assert {"shakespeare", "sentiment", "bible-en-fr", "bible-groups", "phrases-en-de"} <= set(listed)
-    assert all(builtin.known(name) for name in builtin.names())
+    assert all(builtin.is_builtin(name) for name in builtin.names())
     assert all("\n" not in entry.description for entry in builtin.listing())
     with pytest.raises(InputError, match='did you mean "sentiment"'):
         builtin.find("sentimnt")

@@ -77,7 +77,7 @@ def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_path: Path) -> None:
-    assert builtin.known(name)
+    assert builtin.is_builtin(name)
     with pytest.raises(InputError, match=f'tasks.data: "{name}" may ask for 1 to 1,048,576 strings') as error:
         sources.load(BUILTIN["memorization"], name, tmp_path, silent)
     assert "\n" not in str(error.value)

@@ -119,7 +119,7 @@ def test_a_score_is_the_mean_of_what_stands_beside_it() -> None:
         score = builtin.text_score(metric, wanted, ["a b x d", "e f", "h"])
         assert (
             score.value
-            == pytest.approx(np.mean(score.each))
+            == pytest.approx(np.mean(score.per_example))
             == builtin.TEXTS[metric].value(wanted, ["a b x d", "e f", "h"])
         )
-        assert score.lower <= score.value <= score.upper and score.n == len(score.each) == 3
+        assert score.lower <= score.value <= score.upper and score.n == len(score.per_example) == 3

@@ -36,7 +36,7 @@ def names() -> list[str]:
 
 def offered() -> dict[str, str]:
     """What installed packages offer beside the names that archbench has, unread: where each is, by name."""
-    builtin = {*_own(), *STOCK}
+    builtin = {*_builtin(), *STOCK}
     entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in builtin}
 
@@ -63,10 +63,10 @@ def find(name: str, folder: Path | None = None) -> Variant:
         from archbench.architectures.conversion import checkpoint
 
         return checkpoint.variant(path)
-    own = _own().get(name.replace("_", "-"))
+    own = _builtin().get(name.replace("_", "-"))
     if own is not None:
         module = importlib.import_module(own)
-        return _checked(name.replace("_", "-"), module, inspect.getsource(module), own=True)
+        return _checked(name.replace("_", "-"), module, inspect.getsource(module), is_builtin=True)
     entry = _entry(name)
     if entry is not None:
         with _alone(f"architectures: {name} of another package ({entry.value})"):
@@ -80,7 +80,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
 def is_foreign(name: str) -> bool:
     """Whether an architecture is code of the user or of another package, which gets a process of its own."""
     return name.endswith(".py") or (
-        not _is_folder(name) and name.replace("_", "-") not in _own() and bool(_entry(name))
+        not _is_folder(name) and name.replace("_", "-") not in _builtin() and bool(_entry(name))
     )
 
 
@@ -88,7 +88,7 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
     """The text of a foreign variant, as ``Variant.text`` has it, without running it. Raises ``InputError``."""
     path = _path(name, folder)
     if name.endswith(".py"):
-        return sources.text(_there(path))
+        return sources.text(_checked_path(path))
     entry = _entry(name)
     file = sources.module_file(entry.module) if entry is not None else None
     if entry is None or file is None:
@@ -109,7 +109,7 @@ def _path(name: str, folder: Path | None) -> Path:
         raise InputError(f'architectures: "{name}": {error}') from error
 
 
-def _there(path: Path) -> Path:
+def _checked_path(path: Path) -> Path:
     if unreadable := irregular(path):
         raise InputError(f"{path}: {unreadable}")
     if not path.is_file():
@@ -157,14 +157,14 @@ def is_code(name: str) -> bool:
 
     Those of other packages, which may consist of more files, and models of ``transformers`` are not.
     """
-    return name.endswith(".py") or name.replace("_", "-") in _own()
+    return name.endswith(".py") or name.replace("_", "-") in _builtin()
 
 
 def _is_folder(name: str) -> bool:
     return "/" in name or os.sep in name
 
 
-def _own() -> dict[str, str]:
+def _builtin() -> dict[str, str]:
     """The module of each variant and ablation that comes with archbench, by name."""
     packages = (variants, ablations)
     return {name: f"{package.__name__}.{name.replace('-', '_')}" for package in packages for name in _names(package)}
@@ -195,7 +195,7 @@ def offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
 
 
 def _from_file(path: Path) -> Variant:
-    with _alone(_there(path)):
+    with _alone(_checked_path(path)):
         module = _module(path)
         return _checked(path.stem.replace("_", "-"), module, sources.text(path))
 
@@ -216,7 +216,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Variant:
+def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False) -> Variant:
     """The variant in a module, after a small model of it was built."""
     path = module.__file__ or name
     build = getattr(module, "build", None)
@@ -237,8 +237,8 @@ def _checked(name: str, module: ModuleType, text: str, own: bool = False) -> Var
     if not isinstance(model, FAMILIES):
         known = ", ".join(family.__name__ for family in FAMILIES)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
-    breaks = tuple(getattr(module, "BREAKS", ())) if own else ()  # nobody else may declare it away
-    return Variant(name, path, own, model.family, document, text, build, breaks=breaks)
+    breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # nobody else may declare it away
+    return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)
 
 
 def _line_in(error: BaseException, path: str) -> int | None:

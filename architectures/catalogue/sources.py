@@ -34,7 +34,7 @@ def text(path: Path, offered: Collection[str] = ()) -> str:
     source = _source(path)
     body_text, mark, _ = source.rpartition(f"\n{MARK}")
     body = f"{body_text}\n" if mark else source
-    modules = _others(path.resolve(), offered)
+    modules = _other_modules(path.resolve(), offered)
     complete = f"{body.rstrip()}\n\n{MARK}{_digest(modules)}\n" if modules else body
     if mark and complete != source:
         raise InputError(
@@ -135,7 +135,7 @@ def _loaded() -> Iterator[tuple[str, Path]]:
             yield name, Path(file)
 
 
-def _others(file: Path, offered: Collection[str]) -> dict[str, bytes]:
+def _other_modules(file: Path, offered: Collection[str]) -> dict[str, bytes]:
     """The other modules, but for empty ones, by their place below the folder that Python finds them in."""
     modules: dict[str, bytes] = {}
     seen = set(OURS)

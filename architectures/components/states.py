@@ -36,16 +36,16 @@ class StateIndex(NamedTuple):
         """Every position of a target (b, t), and none of the source."""
         return cls(None, torch.arange(target.numel(), device=target.device))
 
-    def joined(self, source: int, target: int, place: Tensor | None = None) -> Tensor:
+    def joined(self, source: int, target: int, positions: Tensor | None = None) -> Tensor:
         """Where they are in ``[source, target]`` of so many positions a row: (m + n,), counted row by row.
 
-        ``place`` (b, source + target) says where in its row each position went.
+        ``positions`` (b, source + target) says where in its row each position went.
         """
         parts = []
         for index, width, before in ((self.source, source, 0), (self.target, target, source)):
             if index is not None and width:
                 row, column = index // width, before + index % width
-                column = column if place is None else place[row, column]
+                column = column if positions is None else positions[row, column]
                 parts.append(row * (source + target) + column)
         return torch.cat(parts)
 

@@ -369,12 +369,12 @@ def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
         batch = unique_tokens(rows, source, target, padding)
         inputs = larger.model.objective.prepare(larger.model, batch, torch.Generator().manual_seed(0), True)
         for mode in (TRAINING, TRAINING_BFLOAT16):
-            if not all(_confined(larger, single, mode) for single in _ones(inputs)):
+            if not all(_confined(larger, single, mode) for single in _single_places(inputs)):
                 return False
     return True
 
 
-def _ones(inputs: LossInputs) -> Iterator[LossInputs]:
+def _single_places(inputs: LossInputs) -> Iterator[LossInputs]:
     """Requests for the loss of single places: the first, the last, and some in between, of target and source."""
     weight, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
     for i in sorted({0, len(inputs.at) // 2, len(inputs.at) - 1}):

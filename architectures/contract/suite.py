@@ -143,10 +143,10 @@ def _result(check: Check, build: Build, path: str, trials: Trials) -> Result:
     except BaseException as error:
         if is_signalled(error):
             raise
-        return Result(check, problem=_told(error, path))
+        return Result(check, problem=_error_line(error, path))
 
 
-def _told(error: BaseException, path: str) -> str:
+def _error_line(error: BaseException, path: str) -> str:
     """``TypeError: what it says (mine.py:12)``, on one line of bounded length."""
     frames = traceback.extract_tb(error.__traceback__)
     variant_frames = [frame for frame in frames if path and frame.filename == path] or frames

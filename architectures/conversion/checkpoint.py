@@ -61,7 +61,7 @@ def variant(path: Path) -> Variant:
     return Variant(
         name=f"./{path.resolve().name}",
         path=str(path),
-        own=False,
+        is_builtin=False,
         family=ours.family,
         document=f"{folder.shape.model} checkpoint, scored as it is",
         text=text,

@@ -90,7 +90,7 @@ class StockStack(nn.Module):
             arguments["encoder_hidden_states"] = layers[0].keys[:, 0]
             arguments["encoder_attention_mask"] = _added(memory.context, x)
         states: Tensor = self.model(**arguments, use_cache=cache is not None).last_hidden_state
-        return states if selected is None else select(states, selected), () if cache is None else _seen(cache)
+        return states if selected is None else select(states, selected), () if cache is None else _from_cache(cache)
 
     def project_keys_values(self, memory: Tensor) -> list[KeyValues]:
         """Every layer's keys and values of a memory (b, s, d)."""
@@ -123,7 +123,7 @@ def _cache(past: Sequence[KeyValues], memory: Sequence[KeyValues] | None) -> Any
     return EncoderDecoderCache(before, DynamicCache([(layer.keys, layer.values) for layer in memory]))
 
 
-def _seen(cache: Any) -> tuple[KeyValues, ...]:
+def _from_cache(cache: Any) -> tuple[KeyValues, ...]:
     layers = getattr(cache, "self_attention_cache", cache).layers
     return tuple(KeyValues(layer.keys, layer.values) for layer in layers)
 

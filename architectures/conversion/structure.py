@@ -35,9 +35,8 @@ def difference(model: nn.Module, wanted: nn.Module) -> str | None:
     parts, wanted_parts = structure(model), structure(wanted)
     for name in [*parts, *wanted_parts]:
         if not _equal(parts.get(name), wanted_parts.get(name)):
-            return (
-                f"{name.strip('.') or 'the model'} is {_shown(parts.get(name))}, not {_shown(wanted_parts.get(name))}"
-            )
+            actual, expected = _printable(parts.get(name)), _printable(wanted_parts.get(name))
+            return f"{name.strip('.') or 'the model'} is {actual}, not {expected}"
     return None
 
 
@@ -74,5 +73,5 @@ def _equal(value: Any, other: Any) -> bool:
         return False
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     return str(getattr(value, "__name__", value))

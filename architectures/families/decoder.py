@@ -62,7 +62,7 @@ class DecoderOnly(Family):
         x = self.embedding(joined.tokens, geometry.added)
         if at is None:
             return joined.apart(self.stack(x, context)[0])
-        selected = at.joined(joined.source_width, target.shape[1], joined.place)
+        selected = at.joined(joined.source_width, target.shape[1], joined.positions)
         return at.apart(self.stack(x, context, selected=selected)[0])
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:

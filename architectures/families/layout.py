@@ -17,17 +17,18 @@ def count_positions(present: Tensor) -> Tensor:
 class Joined:
     """Source and target of each row in one sequence without a gap, padding at the right.
 
-    ``tokens`` (b, s + t); ``place`` (b, s + t) says where each token of ``[source, target]`` went, None: nowhere else.
+    ``tokens`` (b, s + t); ``positions`` (b, s + t) says where each token of ``[source, target]`` went, None:
+    nowhere else.
     """
 
     tokens: Tensor
-    place: Tensor | None
+    positions: Tensor | None
     source_width: int
 
     def apart(self, x: Tensor) -> States:
         """States (b, s + t, d) of the joined sequence, put back to where their tokens came from."""
-        if self.place is not None:
-            x = x.gather(1, self.place[..., None].expand(-1, -1, x.shape[-1]))
+        if self.positions is not None:
+            x = x.gather(1, self.positions[..., None].expand(-1, -1, x.shape[-1]))
         return States(x[:, : self.source_width], x[:, self.source_width :])
 
 

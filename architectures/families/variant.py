@@ -33,13 +33,13 @@ class Variant:
     """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
 
     Where it consists of more modules, a last line of ``text`` stands for them: see ``catalogue.sources``.
-    ``own`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not trained.
-    ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
+    ``is_builtin`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not
+    trained. ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
     """
 
     name: str
     path: str
-    own: bool
+    is_builtin: bool
     family: str
     document: str
     text: str

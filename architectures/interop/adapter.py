@@ -121,7 +121,7 @@ class ArchbenchForCausalLM(ArchbenchModel):
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **settings: Any
     ) -> Tensor:
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
-        tokens = prompts.given(input_ids, settings)
+        tokens = prompts.prompt_tokens(input_ids, settings)
         parts = prompts.split(tokens, attention_mask)
         return self._write(parts.sources(), parts.start(), tokens, settings)
 
@@ -141,7 +141,7 @@ class ArchbenchForMaskedLM(ArchbenchModel):
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **settings: Any
     ) -> Tensor:
         """Token ids (b, n): the prompts (b, t), what was written after them, END where it ended, and padding."""
-        tokens = prompts.given(input_ids, settings)
+        tokens = prompts.prompt_tokens(input_ids, settings)
         parts = prompts.split(tokens, attention_mask)
         return self._write(parts.sources(), parts.start(), tokens, settings)
 
@@ -173,7 +173,7 @@ class ArchbenchForSeq2SeqLM(ArchbenchModel):
         **settings: Any,
     ) -> Tensor:
         """Token ids (b, n): BOS or ``decoder_input_ids`` (b, t), what was written, END where it ended, and padding."""
-        source = prompts.given(input_ids, settings)
+        source = prompts.prompt_tokens(input_ids, settings)
         begun = source.new_full((len(source), 1), BOS) if decoder_input_ids is None else decoder_input_ids
         mask = None if attention_mask is None else attention_mask.bool()
         return self._write((source, mask), begun[:, 1:] if begun.shape[1] > 1 else None, begun, settings)

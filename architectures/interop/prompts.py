@@ -73,7 +73,7 @@ class Prompts:
         return (int(columns.max()) if bool(self.read.any()) else 0), int(columns.min())
 
 
-def given(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
+def prompt_tokens(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
     """The prompts of a call, which may name them ``inputs`` as well; that is taken out of ``settings``."""
     inputs = settings.pop("inputs", None)
     if (input_ids is None) == (inputs is None):
@@ -131,10 +131,10 @@ def continued(prompt: Tensor, written: list[Tensor], longest: int) -> Tensor:
 
 def _settings(config: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """What a configuration and a call set; raises ``InputError`` for what has no meaning here."""
-    given = {**config.to_diff_dict(), **changes}
-    for name, value in given.items():
+    prompt_tokens = {**config.to_diff_dict(), **changes}
+    for name, value in prompt_tokens.items():
         if name in FIXED and value not in (FIXED[name], None):
             raise InputError(f"generate: {name} = {value} is not supported; {FIXED[name]} is")
         if name not in HONOURED and name not in FIXED and name not in IDLE and not name.startswith("_") and value:
             raise InputError(f"generate: {name} is not supported here; expected some of {', '.join(sorted(HONOURED))}")
-    return given
+    return prompt_tokens

@@ -14,7 +14,7 @@ from torch import Tensor
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import alternate
-from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, found
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, measurement
 from archbench.runs.bench.sides import every_token
 from archbench.runs.training.batches import collate, fixed
 from archbench.runs.training.train import SCORING_TOKENS
@@ -30,7 +30,7 @@ Scores = NDArray[np.float64]
 
 
 @torch.no_grad()
-def scoring(setting: BenchSetting, model: str) -> Found:
+def scoring(setting: BenchSetting, model: str) -> Measurement:
     """Examples per second of exact log-likelihoods of the task's test targets."""
     ours, theirs = (side.eval() for side in setting.models(model, setting.shape.target_length))
     examples, count = setting.prepared.test, min(setting.shape.examples, len(setting.prepared.test))
@@ -46,7 +46,7 @@ def scoring(setting: BenchSetting, model: str) -> Found:
 
     sides = {name: work(name) for name in score}
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
-    return found("scoring", model, "examples/s", samples, examples=count, largest_difference_nats=apart)
+    return measurement("scoring", model, "examples/s", samples, examples=count, largest_difference_nats=apart)
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def _gathered(logits: Tensor, batch: Batch) -> Tensor:
     return scores.sum(1) if batch.target_mask is None else (scores * batch.target_mask).sum(1)
 
 
-def generation(setting: BenchSetting, model: str, rows: int) -> Found:
+def generation(setting: BenchSetting, model: str, rows: int) -> Measurement:
     """Tokens per second of greedy writing with a cache, ``rows`` at once, so many tokens whatever they are."""
     ours, theirs = (side.eval() for side in setting.models(model, 1))
     shape, device = setting.shape, setting.where.device
@@ -133,7 +133,7 @@ def generation(setting: BenchSetting, model: str, rows: int) -> Found:
     }
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = {"rows": rows, "prompt": PROMPT, "new_tokens": shape.new_tokens, "same_tokens": True}
-    return found(f"generation-{rows}", model, "tokens/s", samples, **facts)
+    return measurement(f"generation-{rows}", model, "tokens/s", samples, **facts)
 
 
 @torch.no_grad()

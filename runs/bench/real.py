@@ -13,7 +13,7 @@ from torch.profiler import record_function
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import Work, alternate
-from archbench.runs.bench.setting import BenchSetting, Found, found
+from archbench.runs.bench.setting import BenchSetting, Measurement, measurement
 from archbench.runs.bench.shapes import BenchShape
 from archbench.runs.bench.sides import PROGRESS, TheirTrainer, trainer
 from archbench.runs.bench.windows import IGNORED
@@ -31,7 +31,7 @@ DATA = "bench: data"  # the label of reading and collating in a profile
 Features = dict[str, list[int]]
 
 
-def real(setting: BenchSetting, model: str, grouped: bool = False) -> Found:
+def real(setting: BenchSetting, model: str, grouped: bool = False) -> Measurement:
     """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones.
 
     ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
@@ -44,7 +44,7 @@ def real(setting: BenchSetting, model: str, grouped: bool = False) -> Found:
         "batch_tokens": setting.shape.batch_tokens,
         "their_rows": their_rows(setting.prepared, setting.shape),
     }
-    return found("grouped" if grouped else "real", model, "tokens/s", samples, **facts)
+    return measurement("grouped" if grouped else "real", model, "tokens/s", samples, **facts)
 
 
 def _several(work: Work) -> Work:

@@ -13,7 +13,7 @@ from archbench.runs.bench.shapes import BenchShape
 from archbench.runs.bench.sides import Where
 from archbench.tasks.base.values import Prepared
 
-Found = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 class DisagreementError(Exception):
@@ -44,7 +44,9 @@ class BenchSetting:
         return ours.to(self.where.device), theirs.to(self.where.device)
 
 
-def found(measure: str, model: str, unit: str, samples: Samples | dict[str, list[float]], **further: Any) -> Found:
+def measurement(
+    measure: str, model: str, unit: str, samples: Samples | dict[str, list[float]], **further: Any
+) -> Measurement:
     """A measure as it is recorded; units of rates (per second) are better when more, all others when less."""
     rates = isinstance(samples, Samples)
     values = samples.values if isinstance(samples, Samples) else samples

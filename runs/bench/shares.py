@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from archbench.runs.bench.pairing import Work
 from archbench.runs.bench.real import DATA, steps
-from archbench.runs.bench.setting import BenchSetting, Found
+from archbench.runs.bench.setting import BenchSetting, Measurement
 
 STEPS = 4
 KINDS = ("attention", "matmuls", "loss", "optimizer", "data", "copies", "element-wise", "between")
@@ -35,7 +35,7 @@ _VIEWS = frozenset(  # which compute nothing
 )
 
 
-def shares(setting: BenchSetting, model: str) -> Found:
+def shares(setting: BenchSetting, model: str) -> Measurement:
     """Fractions of the time of steps on the real task, by kind of operator, for ours and theirs.
 
     ``between`` is what no operator that computes accounts for: Python, dispatch, views, and on a GPU waiting. A profile

@@ -16,11 +16,11 @@ from archbench.architectures.conversion.quiet import quiet
 from archbench.runs.base import machine, store
 from archbench.runs.bench import alone, inference, peak, real, shares, training
 from archbench.runs.bench.pairing import compared
-from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, compiler
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, compiler
 from archbench.runs.bench.shapes import CLASSES, SHAPES, BenchShape
 from archbench.runs.bench.sides import TRAINING, Where
 from archbench.runs.experiment import spec
-from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.planning.matrix import task_config
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.values import Prepared
@@ -112,7 +112,7 @@ def planned(request: Request) -> BenchPlan:
     device = machine.device(request.device)
     name = request.shape or ("base" if device == "cuda" else "small")
     if name not in SHAPES:
-        raise InputError(f"--shape: unknown {shown(name)}{nearest(name, SHAPES)}")
+        raise InputError(f"--shape: unknown {printable(name)}{nearest(name, SHAPES)}")
     models, measures = _chosen(request.only, name)
     _check_data(request.data)
     if all(measure in LACKING.get(model, ()) for model in models for measure in measures):
@@ -127,7 +127,7 @@ def _check_data(data: str) -> None:
     name, known = data.partition(":")[0], builtin.names()
     if name not in known:
         hint = "archbench list tasks tells what there is"
-        raise InputError(f"--data: no built-in data set {shown(name)}{nearest(name, known)}; {hint}")
+        raise InputError(f"--data: no built-in data set {printable(name)}{nearest(name, known)}; {hint}")
 
 
 def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -135,7 +135,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
     known = (*CLASSES, *MEASURES)
     for name in only or ():
         if name not in known:
-            raise InputError(f"--only: unknown {shown(name)}{nearest(name, known)}")
+            raise InputError(f"--only: unknown {printable(name)}{nearest(name, known)}")
     if only is not None and not only:
         raise InputError(f"--only: names nothing; there are {', '.join(known)}")
     models = tuple(name for name in CLASSES if name in (only or ()))
@@ -160,7 +160,7 @@ def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
     return task.prepare(task_config(resolved.tasks[0], "."), cache, say)
 
 
-def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Found:
+def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Measurement:
     """What the measures have in common."""
     compiler_name = compiler(plan.where.device)
     return {
@@ -191,7 +191,7 @@ def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
 
 
-def _data(prepared: Prepared | None) -> Found | None:
+def _data(prepared: Prepared | None) -> Measurement | None:
     if prepared is None:
         return None
     lengths = {"source": prepared.train.source_lengths, "target": prepared.train.target_lengths}
@@ -205,7 +205,9 @@ def _data(prepared: Prepared | None) -> Found | None:
     }
 
 
-def _measure(plan: BenchPlan, prepared: Prepared | None, record: Found, write: Callable[[], None], say: Say) -> None:
+def _measure(
+    plan: BenchPlan, prepared: Prepared | None, record: Measurement, write: Callable[[], None], say: Say
+) -> None:
     """Add each measure to ``record`` and write it; one that fails is recorded with its error."""
     for note in record["notes"]:
         say(note)
@@ -215,16 +217,18 @@ def _measure(plan: BenchPlan, prepared: Prepared | None, record: Found, write: C
     compiled = "compiled" in plan.measures and bool(record["compiler"])
     setting = BenchSetting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
     for model in plan.models:
-        for name, take in _takes(plan, setting, model):
+        for name, take in _measurements_of(plan, setting, model):
             say(f"{model}: {name}")
-            record["measures"] += _taken(name, model, take, say)
+            record["measures"] += _measured(name, model, take, say)
             write()
     record["complete"] = True
     record["load_after"] = _load()
     write()
 
 
-def _takes(plan: BenchPlan, setting: BenchSetting, model: str) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
+def _measurements_of(
+    plan: BenchPlan, setting: BenchSetting, model: str
+) -> Iterator[tuple[str, Callable[[], list[Measurement]]]]:
     """The name of each measure of a model and how it is taken."""
     wanted = set(plan.measures) - set(LACKING.get(model, ()))
     if wanted & {"training", "compiled"}:
@@ -245,7 +249,7 @@ def _takes(plan: BenchPlan, setting: BenchSetting, model: str) -> Iterator[tuple
         yield "shares", lambda: [shares.shares(replace(setting, compiled=False), model)]
 
 
-def _alone(plan: BenchPlan, model: str) -> list[Found]:
+def _alone(plan: BenchPlan, model: str) -> list[Measurement]:
     """Start-up and memory, each side in processes of its own."""
     shape, device = plan.shape.name, plan.where.device
     values = alone.samples(model, shape, device, plan.processes, warm=model != plan.models[0])
@@ -262,7 +266,7 @@ def _alone(plan: BenchPlan, model: str) -> list[Found]:
     ]
 
 
-def _taken(name: str, model: str, take: Callable[[], list[Found]], say: Say) -> list[Found]:
+def _measured(name: str, model: str, take: Callable[[], list[Measurement]], say: Say) -> list[Measurement]:
     try:
         return take()
     except DisagreementError as error:

@@ -16,7 +16,7 @@ import torch
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench import windows
 from archbench.runs.bench.pairing import Work, alternate
-from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, found
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, measurement
 from archbench.runs.bench.sides import CLOSE, PROGRESS, TheirTrainer, our_loss, their_loss, trainer
 from archbench.runs.training.compiled import compile_blocks
 
@@ -33,7 +33,7 @@ class Both:
     inputs: dict[str, torch.Tensor]
 
 
-def full(setting: BenchSetting, model: str) -> list[Found]:
+def full(setting: BenchSetting, model: str) -> list[Measurement]:
     """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
     both = prepared(setting, model, windows.full)
     losses = checked(setting, model, both)
@@ -48,15 +48,15 @@ def full(setting: BenchSetting, model: str) -> list[Found]:
     utilisation = _utilisation(setting, both, samples.values)
     facts = _batch_facts(both.batch) | {"losses": losses, **utilisation}
     plain = replace(samples, values={name: samples.values[name] for name in sides if name != COMPILED})
-    measures = [found("training", model, "tokens/s", plain, **facts)]
+    measures = [measurement("training", model, "tokens/s", plain, **facts)]
     if setting.compiled:
         alike = {"ours": samples.values[COMPILED], "theirs": samples.values["compiled"]}
         further = {**_batch_facts(both.batch), "compile_seconds": seconds}
-        measures.append(found("compiled", model, "tokens/s", replace(samples, values=alike, first=[]), **further))
+        measures.append(measurement("compiled", model, "tokens/s", replace(samples, values=alike, first=[]), **further))
     return measures
 
 
-def labelled(setting: BenchSetting, model: str) -> Found:
+def labelled(setting: BenchSetting, model: str) -> Measurement:
     """Tokens per second of training on long sources that end in one label."""
     both = prepared(setting, model, windows.labelled)
     losses = checked(setting, model, both)
@@ -64,7 +64,7 @@ def labelled(setting: BenchSetting, model: str) -> Found:
     sides = {"ours": ours, "theirs": theirs[0]}
     samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
     facts = _batch_facts(both.batch) | {"losses": losses}
-    return found("labels", model, "tokens/s", samples, **facts)
+    return measurement("labels", model, "tokens/s", samples, **facts)
 
 
 def prepared(setting: BenchSetting, model: str, work: Callable[..., Batch]) -> Both:
@@ -132,11 +132,11 @@ def _compiled(setting: BenchSetting, both: Both, other: TheirTrainer) -> tuple[d
     return sides, seconds
 
 
-def _batch_facts(batch: Batch) -> Found:
+def _batch_facts(batch: Batch) -> Measurement:
     return {"rows": len(batch.target), "source": batch.source.shape[1], "target": batch.target.shape[1]}
 
 
-def _utilisation(setting: BenchSetting, both: Both, rates: dict[str, list[float]]) -> Found:
+def _utilisation(setting: BenchSetting, both: Both, rates: dict[str, list[float]]) -> Measurement:
     """The fraction of the peak of matrix products that each sample reached, by model FLOPs."""
     source, target = float(both.batch.source.shape[1]), float(both.batch.target.shape[1])
     flops = float(both.ours.objective.training_flops(both.ours, source, target, False).model)

@@ -169,7 +169,7 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
     named = [(split, score) for split, scored in splits.items() for score in scored.scores]
     rows = [{"run": plan.run, "split": split, **asdict(score)} for split, score in named]
-    store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "each"} for row in rows])
+    store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "per_example"} for row in rows])
 
 
 def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
@@ -183,9 +183,8 @@ def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
     """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded."""
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
-    by_metric = {
-        score.metric: pd.Series(score.each, dtype="float64").reindex(range(n)) for score in scores if score.each
-    }
+    means = [score for score in scores if score.per_example]
+    by_metric = {score.metric: pd.Series(score.per_example, dtype="float64").reindex(range(n)) for score in means}
     return pd.DataFrame(
         {
             "example": np.arange(n),

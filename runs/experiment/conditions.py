@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from archbench.runs.experiment.sections import Budget, ConditionEntry, Section, Task
-from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 
 Part = TypeVar("Part", bound=Section)
@@ -41,7 +41,7 @@ def _named(entry: ConditionEntry, tasks: Sequence[Task], place: int) -> list[Tas
     names = [task.name for task in tasks]
     for name in entry.tasks or ():
         if name not in names:
-            raise InputError(f"conditions[{place}].tasks: no task {shown(name)}{nearest(name, names)}")
+            raise InputError(f"conditions[{place}].tasks: no task {printable(name)}{nearest(name, names)}")
     return [task for task in tasks if entry.tasks is None or task.name in entry.tasks]
 
 
@@ -59,12 +59,12 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
         "retuned": entry.tuning is not None,
         "fixed": tuple(sorted(entry.training.model_fields_set)),
         "own": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
-        "condition": ", ".join(_said(entry)) if entry.name is None else entry.name,
+        "condition": ", ".join(_changes_in_words(entry)) if entry.name is None else entry.name,
     }
     return task.model_copy(update=changes)
 
 
-def _said(entry: ConditionEntry) -> Iterator[str]:
+def _changes_in_words(entry: ConditionEntry) -> Iterator[str]:
     """What a condition without a name changes, in words; nothing where only axis, seeds or share differ."""
     if entry.supervision is not None:
         yield f"{entry.supervision} supervision"

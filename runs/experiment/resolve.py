@@ -19,7 +19,7 @@ from archbench.runs.experiment.sections import (
     Tokenizer,
     Training,
 )
-from archbench.runs.experiment.validation import nearest, shown, validated
+from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.builtin_data import builtin
@@ -75,7 +75,9 @@ def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
     """Some kinds are measured under some tokenizers only, or with whole sources."""
     if task.tokenizer not in kind.tokenizers:
         allowed = " or ".join(f'"{name}"' for name in kind.tokenizers)
-        raise InputError(f"{place}.tokenizer: {shown(task.tokenizer)}: {kind.name} takes {allowed}; remove this key")
+        raise InputError(
+            f"{place}.tokenizer: {printable(task.tokenizer)}: {kind.name} takes {allowed}; remove this key"
+        )
     if task.source_length < kind.shortest_source and kind.form != "running text":
         raise InputError(
             f"{place}.source_length: {task.source_length}: a source of {kind.name} has {kind.shortest_source} tokens; "
@@ -90,7 +92,7 @@ def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, .
         return names if entry.controls else ()
     for name in entry.controls:
         if name not in names:
-            raise InputError(f"controls: no task {shown(name)}{nearest(name, names)}")
+            raise InputError(f"controls: no task {printable(name)}{nearest(name, names)}")
     return entry.controls
 
 
@@ -117,10 +119,12 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:
-            raise InputError(f"contrasts[{position}]: {shown(pair[1])} and {shown(pair[0])} are a contrast already")
+            raise InputError(
+                f"contrasts[{position}]: {printable(pair[1])} and {printable(pair[0])} are a contrast already"
+            )
         for name in pair:
             if name not in known:
-                raise InputError(f"contrasts[{position}]: no architecture {shown(name)}{nearest(name, known)}")
+                raise InputError(f"contrasts[{position}]: no architecture {printable(name)}{nearest(name, known)}")
     for position, task in enumerate(tasks):
         for name in task.tuned:
             if name not in known:
@@ -189,9 +193,11 @@ def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
         return registry.BUILTIN[kinds[0]]
     kind = registry.find(entry.kind, folder, f"{place}.kind")
     if kind.only and not kinds:
-        raise InputError(f'{place}.kind: "{kind.name}" takes {shown(kind.only)} alone; set data to that')
+        raise InputError(f'{place}.kind: "{kind.name}" takes {printable(kind.only)} alone; set data to that')
     if kinds and not registry.served_as(kind, entry.data):
-        raise InputError(f'{place}.kind: "{kind.name}": the built-in {shown(entry.data)} is for {" or ".join(kinds)}')
+        raise InputError(
+            f'{place}.kind: "{kind.name}": the built-in {printable(entry.data)} is for {" or ".join(kinds)}'
+        )
     return kind
 
 
@@ -202,7 +208,7 @@ def _usual(kind: TaskKind) -> Tokenizer:
 def _unknown(data: Data) -> str:
     """A hint for what looks like a built-in name and is none."""
     plain = isinstance(data, str) and re.fullmatch(r"[A-Za-z-]+", data)
-    return f"; {shown(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
+    return f"; {printable(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
 
 
 def _name(entry: TaskEntry, place: str) -> str:
@@ -237,7 +243,7 @@ def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
 def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
     known = (*kind.judged, *map(metrics.name_of, entry.metrics))
     if entry.primary is not None and entry.primary not in known:
-        raise InputError(f"{place}.primary: {shown(entry.primary)}: {kind.name} is judged by {' or '.join(known)}")
+        raise InputError(f"{place}.primary: {printable(entry.primary)}: {kind.name} is judged by {' or '.join(known)}")
     return entry.primary or ""
 
 
@@ -247,9 +253,11 @@ def _metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> tuple
     for named in entry.metrics:
         name = metrics.name_of(named)
         if name in seen:
-            raise InputError(f'{place}: {shown(named)}: "{name}" is among {seen[name]} already; remove or rename it')
+            raise InputError(
+                f'{place}: {printable(named)}: "{name}" is among {seen[name]} already; remove or rename it'
+            )
         metrics.find(named, folder, place)
-        seen[name] = f"them, {shown(named)},"
+        seen[name] = f"them, {printable(named)},"
     return entry.metrics
 
 
@@ -261,7 +269,9 @@ def _check_metrics(tasks: tuple[Task, ...]) -> None:
             first = seen.setdefault(metrics.name_of(named), named)
             if first != named:
                 name = metrics.name_of(named)
-                raise InputError(f'tasks[{i}].metrics: {shown(named)}: "{name}" is {shown(first)} already; rename one')
+                raise InputError(
+                    f'tasks[{i}].metrics: {printable(named)}: "{name}" is {printable(first)} already; rename one'
+                )
 
 
 def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, int, int]:
@@ -329,7 +339,7 @@ def _check_names(tasks: tuple[Task, ...]) -> None:
     for i, task in enumerate(tasks):
         first = seen.setdefault(task.name.casefold(), i)
         if first != i:
-            raise InputError(f"tasks[{i}].name: {shown(task.name)} is the name of tasks[{first}] too; give another")
+            raise InputError(f"tasks[{i}].name: {printable(task.name)} is the name of tasks[{first}] too; give another")
 
 
 def _check_baselines(tasks: tuple[Task, ...]) -> None:
@@ -338,9 +348,9 @@ def _check_baselines(tasks: tuple[Task, ...]) -> None:
         others = {other.name: other for other in tasks if other.kind == task.kind and other.name != task.name}
         if task.baseline and task.baseline not in others:
             known = nearest(task.baseline, others) if others else "; there is no other"
-            raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {shown(task.baseline)}{known}")
+            raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {printable(task.baseline)}{known}")
         if task.baseline and others[task.baseline].baseline:
-            raise InputError(f"tasks[{i}].baseline: {shown(task.baseline)} has a baseline itself; give that one")
+            raise InputError(f"tasks[{i}].baseline: {printable(task.baseline)} has a baseline itself; give that one")
 
 
 def is_path(architecture: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
 
-from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.experiment.validation import nearest, printable
 
 Item = TypeVar("Item")
 Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
@@ -33,14 +33,14 @@ DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("e
 def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
     for position, item in enumerate(items):
         if item in items[:position]:
-            raise ValueError(f"{shown(item)} is given twice")
+            raise ValueError(f"{printable(item)} is given twice")
     return items
 
 
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise ValueError(
-            f"{shown(name)}: expected letters, digits, '.', '_' and '-' only, at most 64, a letter or digit first"
+            f"{printable(name)}: expected letters, digits, '.', '_' and '-' only, at most 64, a letter or digit first"
         )
     return name
 
@@ -90,13 +90,13 @@ def _data(value: object, _: object) -> Data:
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, dict):
-        raise ValueError(f'{shown(value)}: expected a name, a file, or a table like {{ train = "train.tsv" }}')
+        raise ValueError(f'{printable(value)}: expected a name, a file, or a table like {{ train = "train.tsv" }}')
     for split, files in value.items():
         if split not in SPLITS:
-            raise ValueError(f"unknown split {shown(split)}{nearest(split, SPLITS)}")
+            raise ValueError(f"unknown split {printable(split)}{nearest(split, SPLITS)}")
         pair = isinstance(files, list) and len(files) == 2 and all(isinstance(file, str) and file for file in files)
         if not pair and not (isinstance(files, str) and files):
-            raise ValueError(f"{split}: {shown(files)}: expected a file, or two files of parallel text")
+            raise ValueError(f"{split}: {printable(files)}: expected a file, or two files of parallel text")
     if "train" not in value:
         raise ValueError('has no "train"; name at least the training file')
     return value
@@ -107,7 +107,7 @@ def _controls(value: object, _: object) -> bool | tuple[str, ...]:
     if isinstance(value, bool):
         return value
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{shown(value)}: expected true, false or a list of tasks")
+        raise ValueError(f"{printable(value)}: expected true, false or a list of tasks")
     return _unique(tuple(value))
 
 
@@ -115,7 +115,7 @@ def _encoding(name: str) -> str:
     try:
         return codecs.lookup(name).name
     except LookupError:
-        raise ValueError(f'unknown text encoding {shown(name)}; for example "utf-8" or "latin-1"') from None
+        raise ValueError(f'unknown text encoding {printable(name)}; for example "utf-8" or "latin-1"') from None
 
 
 Name = Annotated[str, AfterValidator(_plain_name)]

@@ -33,7 +33,7 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
-from archbench.runs.experiment.validation import nearest, shown, validated
+from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError, irregular
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -79,14 +79,14 @@ def load(path: str | Path) -> Experiment:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # no path has a NUL character
-        raise InputError(f"{shown(str(path))}: cannot be read: {error}") from None
+        raise InputError(f"{printable(str(path))}: cannot be read: {error}") from None
     return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
 
 
 def preset(name: str) -> Experiment:
     """A preset by its name; raises ``InputError`` with the nearest known one."""
     if name not in presets():
-        raise InputError(f"unknown preset {shown(name)}{nearest(name, presets())}")
+        raise InputError(f"unknown preset {printable(name)}{nearest(name, presets())}")
     raw = (resources.files("archbench.runs") / "presets" / f"{name}.toml").read_bytes()
     return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}")
 
@@ -123,7 +123,7 @@ def override(
     chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
     if wanted.architectures is not None:
-        general["architectures"] = tuple(_here(place) for place in wanted.architectures)
+        general["architectures"] = tuple(_absolute(place) for place in wanted.architectures)
     if wanted.seeds is not None:
         general["seeds"] = wanted.seeds
     if wanted.match is not None:
@@ -151,7 +151,7 @@ def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
     return task.model_copy(update=changes) if all(changes.values()) else None
 
 
-def _here(architecture: str) -> str:
+def _absolute(architecture: str) -> str:
     """A path that starts at the current folder, made to mean the same from the experiment's."""
     return str(Path(architecture).expanduser().absolute()) if is_path(architecture) else architecture
 
@@ -161,14 +161,14 @@ def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
     kinds = [task.kind for task in experiment.tasks]
     for word in wanted:
         if word not in names and word not in kinds:
-            raise InputError(f"tasks: no task {shown(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
+            raise InputError(f"tasks: no task {printable(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
     return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
 
 
 def _matched(task: Task, axes: Sequence[str]) -> Task:
     for axis in axes:
         if axis not in MATCHES:
-            raise InputError(f"match: unknown axis {shown(axis)}{nearest(axis, MATCHES)}")
+            raise InputError(f"match: unknown axis {printable(axis)}{nearest(axis, MATCHES)}")
     task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
     check_task(task, f"tasks.{task.name}")
     return task

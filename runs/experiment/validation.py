@@ -34,7 +34,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words)})"
 
 
-def shown(value: object) -> str:
+def printable(value: object) -> str:
     """A value as it is shown in a message: on one line, not longer than 60 characters."""
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return shortened(text)
@@ -75,18 +75,18 @@ def _table(annotation: Any) -> type[BaseModel] | None:
 
 
 def _expected(what: str) -> Callable[[Detail], str]:
-    return lambda detail: f"{shown(detail['input'])}: expected {what}"
+    return lambda detail: f"{printable(detail['input'])}: expected {what}"
 
 
 def _literal(detail: Detail) -> str:
     expected = str(detail["ctx"]["expected"]).replace("'", '"').replace("True", "true").replace("False", "false")
-    return f"{shown(detail['input'])}: expected {expected}"
+    return f"{printable(detail['input'])}: expected {expected}"
 
 
 def _unlisted(detail: Detail) -> str:
     if isinstance(detail["input"], dict):
         return f"is one table; expected a list of them, each under [[{detail['loc'][-1]}]]"
-    return f"{shown(detail['input'])}: expected a list in brackets"
+    return f"{printable(detail['input'])}: expected a list in brackets"
 
 
 def _short(least: int) -> str:
@@ -94,7 +94,7 @@ def _short(least: int) -> str:
 
 
 def _bound(sign: str, key: str) -> Callable[[Detail], str]:
-    return lambda detail: f"{shown(detail['input'])}: expected {sign} {detail['ctx'][key]}"
+    return lambda detail: f"{printable(detail['input'])}: expected {sign} {detail['ctx'][key]}"
 
 
 _MESSAGES: dict[str, Callable[[Detail], str]] = {

@@ -144,10 +144,10 @@ def _scores(facts: Facts) -> str:
     ]
     scores = table(("metric", "value", "95% interval", "n"), rows)
     note = "Of this one run on the test split; intervals are over test examples, not over seeds."
-    return f"## Scores\n\n{scores}\n\n{note} {_others(facts)}".rstrip()
+    return f"## Scores\n\n{scores}\n\n{note} {_reference_rows(facts)}".rstrip()
 
 
-def _others(facts: Facts) -> str:
+def _reference_rows(facts: Facts) -> str:
     primary = facts.data.get("primary")
     rows = [f"{row['name']} {row['value']:.4g}" for row in facts.references if row["metric"] == primary]
     return escaped(f"Others on the same examples, {primary}: {', '.join(rows)}.") if rows else ""

@@ -95,10 +95,10 @@ def _text(subject: InspectedRun) -> dict[str, Any]:
         return [{"id": token, "token": spelled(tokenizer, token)} for token in tokens]
 
     return {
-        "given": subject.given,
+        "given": subject.from_user,
         "cut": subject.cut,
         "right": subject.right,
-        "example": None if subject.given else 1 + subject.examples.index(subject.text),
+        "example": None if subject.from_user else 1 + subject.examples.index(subject.text),
         "wrong": writing.mistakes(subject, subject.text),
         "tokenizer": tokenizer.kind,
         "vocabulary": tokenizer.vocabulary,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.experiment.validation import nearest, shown
+from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
@@ -24,15 +24,15 @@ Pair = tuple[list[int], list[int]]  # token ids of a source and a target
 class InspectedRun:
     """``examples`` are (source, target) token ids of test examples, ``text`` the one that is shown in full.
 
-    ``given`` says whether the user gave its source, ``right`` whether its target is the right one: that of the data or
-    of the user, not what the model itself wrote. ``cut`` counts the tokens of what was given that were beyond the
+    ``from_user`` says whether the user gave its source, ``right`` whether its target is the right one: that of the data
+    or of the user, not what the model itself wrote. ``cut`` counts the tokens of what was given that were beyond the
     model's lengths.
     """
 
     run: FinishedRun
     examples: tuple[Pair, ...]
     text: Pair
-    given: bool = False
+    from_user: bool = False
     right: bool = True
     cut: int = 0
 
@@ -60,7 +60,9 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Ins
         raise InputError("--answer: is the right answer to a text; give that text with --text")
     run = finished.read(folder)
     pairs = _recorded(run, folder)
-    return InspectedRun(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
+    return (
+        InspectedRun(run, pairs, pairs[0]) if text is None else _of_user(run, pairs, run.tokenizer.encode(text), right)
+    )
 
 
 def batch(pairs: Sequence[Pair]) -> Batch:
@@ -103,7 +105,7 @@ def _targets(run: FinishedRun, texts: Sequence[str]) -> tuple[list[list[int]], i
     return [ids[:room] + [END] * run.ends for ids in encoded], sum(max(0, len(ids) - room) for ids in encoded)
 
 
-def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> InspectedRun:
+def _of_user(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> InspectedRun:
     """The text as a source, its target the right answer or what the model writes; of whole windows it is the target."""
     limits = run.plan.limits
     if not limits.source_length:
@@ -125,8 +127,8 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     if target and run.allowed_tokens[target].all():
         return target, cut
     if run.form == "labels":
-        raise InputError(f"--answer: {shown(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
-    raise InputError(f"--answer: {shown(text)} is nothing that this run's model could write; give another answer")
+        raise InputError(f"--answer: {printable(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
+    raise InputError(f"--answer: {printable(text)} is nothing that this run's model could write; give another answer")
 
 
 def answer(run: FinishedRun, source: list[int]) -> list[int]:

@@ -49,7 +49,7 @@ class Calibration:
 
     def rate(self, work: Work, variant: Variant, size: Size, measure: Callable[[], float]) -> float:
         """Data tokens per second in training; what ``measure`` says first stands for good. Raises ``InputError``."""
-        known = self._known(work.task.name)
+        known = self._earlier(work.task.name)
         key = work.key(variant, size)
         if key not in known:
             self.say(f"{work.task.name}: measuring the training speed of {variant.name}")
@@ -57,7 +57,7 @@ class Calibration:
             store.write_sealed(self.path, known)
         return float(known[key]["tokens_per_second"])
 
-    def _known(self, dataset: str) -> dict[str, Any]:
+    def _earlier(self, dataset: str) -> dict[str, Any]:
         """What was measured before; nothing where the file is damaged and no run of the data set is finished."""
         if not self.path.is_file():
             return {}

@@ -38,7 +38,7 @@ class Architectures:
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder, self.cache = folder, cache
-        self._found: dict[str, Variant] = {}
+        self._variants: dict[str, Variant] = {}
         self._processes: dict[str, _Process] = {}  # by the path of their variant, and by its name in plans
 
     def __enter__(self) -> "Architectures":
@@ -52,10 +52,10 @@ class Architectures:
 
     def find(self, place: str) -> Variant:
         """The variant at a name or path; a variant with a process of its own cannot be built in this one."""
-        if place not in self._found:
+        if place not in self._variants:
             variant = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
-            self._found[place] = variant
-        return self._found[place]
+            self._variants[place] = variant
+        return self._variants[place]
 
     def measurements(self, variant: Variant) -> Measurements:
         """Measurements of a variant that ``find`` returned."""
@@ -95,7 +95,7 @@ class Architectures:
         except BaseException:
             process.close()
             raise
-        variant = Variant(**described, own=False, build=partial(_refuse, described["name"]))
+        variant = Variant(**described, is_builtin=False, build=partial(_refuse, described["name"]))
         self._processes |= {variant.path: process, code(place, variant): process}
         return variant
 
@@ -110,19 +110,19 @@ class _Process:
 
     def __init__(self, place: str, folder: Path, cache: Path) -> None:
         self.place, self.folder = place, folder.absolute()
-        self.kept = _Kept(cache, place, catalogue.foreign_text(place, folder), self.folder)
+        self.cached = _AnswerCache(cache, place, catalogue.foreign_text(place, folder), self.folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._busy = False
 
     def knows(self, question: str, *arguments: Any) -> bool:
-        return _hash(question, arguments) in self.kept.answers
+        return _hash(question, arguments) in self.cached.answers
 
     def ask(self, question: str, *arguments: Any, cached: bool = True) -> Any:
         """The answer, a JSON value; raises ``InputError`` if the variant is wrong or fails."""
         key = _hash(question, arguments)
-        if cached and key in self.kept.answers:
-            return self.kept.answers[key]
+        if cached and key in self.cached.answers:
+            return self.cached.answers[key]
         if self._connection is None:
             command = self.place, str(self.folder), str(sandbox.SECONDS)
             started = child.start("archbench.runs.planning.isolation:serve", command, child.ONE_THREAD, STANDARD_ERROR)
@@ -131,7 +131,7 @@ class _Process:
         if problem:
             raise InputError(problem)
         if cached:
-            self.kept.add(key, answer)
+            self.cached.add(key, answer)
         return answer
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class _Process:
         if not self._busy:
             with contextlib.suppress(OSError, EOFError):
                 self._connection.send(None)
-                self.kept.write(self._connection.recv())
+                self.cached.write(self._connection.recv())
         self._process.kill()
         self._end()
 
@@ -165,7 +165,7 @@ class _Process:
         return child.ended(self._process)
 
 
-class _Kept:
+class _AnswerCache:
     """Answers about a variant in a file; valid as long as every module that it loaded is unchanged."""
 
     def __init__(self, cache: Path, place: str, text: str, folder: Path) -> None:
@@ -204,7 +204,7 @@ def serve(connection: Connection, place: str, folder: str, seconds: str) -> None
 def _attempt(place: str, folder: Path, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
     """An answer, or the reason why there is none."""
     try:
-        variant = _found(place, folder)
+        variant = _variant(place, folder)
         if question in _ANSWERS:
             return _ANSWERS[question](variant, *arguments), ""
         return measurements.answer(variant, question, *arguments), ""
@@ -215,7 +215,7 @@ def _attempt(place: str, folder: Path, question: str, arguments: tuple[Any, ...]
 
 
 @lru_cache(maxsize=1)
-def _found(place: str, folder: Path) -> Variant:
+def _variant(place: str, folder: Path) -> Variant:
     return catalogue.find(place, folder)
 
 

@@ -85,18 +85,18 @@ def _score(plan: Plan, root: Path, places: Sequence[str]) -> list[str]:
     answered = [row for row in table if row["answer"] is not None and row["reference"] is not None]
     for place in places if answered else ():
         try:
-            score = _found(plan, place, [row["reference"] for row in answered], [row["answer"] for row in answered])
+            score = _score_by(plan, place, [row["reference"] for row in answered], [row["answer"] for row in answered])
         except Exception as error:
             message = str(error) if isinstance(error, InputError) else f"{place}: {one_line(error)}"
             errors.append(f"{plan.run}: not scored: {message}; mend it and run the same command again")
             continue
-        values = {key: value for key, value in asdict(score).items() if key != "each"}
+        values = {key: value for key, value in asdict(score).items() if key != "per_example"}
         scores.append({"run": plan.run, "split": "test", **values, "place": place, **_stamp(plan, root, place)})
     order = {place: number for number, place in enumerate(plan.task.metrics)}
     store.write_sealed(store.run_folder(root, plan.run) / FILE, sorted(scores, key=lambda row: order[row["place"]]))
     return errors
 
 
-def _found(plan: Plan, place: str, references: Sequence[str], answers: Sequence[str]) -> Score:
+def _score_by(plan: Plan, place: str, references: Sequence[str], answers: Sequence[str]) -> Score:
     metric: Metric = registry.find(place, plan.task.folder, f"tasks.{plan.task.name}.metrics")
     return registry.score(metric, references, answers)

@@ -123,7 +123,8 @@ class Outputs:
 class Score:
     """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples.
 
-    ``each`` holds what it is the mean of, one value for each example, where that goes into the table of predictions.
+    ``per_example`` holds what it is the mean of, one value for each example, where that goes into the table of
+    predictions.
     """
 
     metric: str
@@ -131,7 +132,7 @@ class Score:
     lower: float
     upper: float
     n: int
-    each: tuple[float, ...] = ()
+    per_example: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def names() -> list[str]:
     return [*(entry.name for entry in _packaged()), *phrases.names(), random_strings.FAMILY]
 
 
-def known(name: str) -> bool:
+def is_builtin(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
     made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
     return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _packaged())

@@ -49,12 +49,12 @@ def mixture(parts: Sequence[Part]) -> Dataset:
     where there is one part all of it stays.
     """
     tested, ordered = parts[0], sorted(parts, key=lambda part: part.name)
-    train = _balanced([_said(part.name, part.data.train) for part in ordered])
+    train = _balanced([_prompted(part.name, part.data.train) for part in ordered])
     return dataset(
         "translation",
         _joined(train),
-        _joined(_balanced([_said(part.name, part.data.validation) for part in ordered])),
-        _said(tested.name, tested.data.test),
+        _joined(_balanced([_prompted(part.name, part.data.validation) for part in ordered])),
+        _prompted(tested.name, tested.data.test),
         licence="; ".join(dict.fromkeys(part.data.licence for part in ordered)),
         origin="; ".join(part.data.origin for part in ordered),
         notes={f"{_prompt(part.name)}_in_train": len(table) for part, table in zip(ordered, train, strict=True)},
@@ -72,7 +72,7 @@ def _joined(tables: list[Table]) -> Table:
     )
 
 
-def _said(name: str, split: Text | Table) -> Table:
+def _prompted(name: str, split: Text | Table) -> Table:
     pairs = _continuations(split) if isinstance(split, Text) else split
     return Table([f"{_prompt(name)}: {text}" for text in pairs.sources], pairs.targets)
 

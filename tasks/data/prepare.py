@@ -230,7 +230,11 @@ def _version(config: TaskConfig) -> Any:
     data = config.data
     try:
         if isinstance(data, str):
-            own = not data.startswith("hub:") and not builtin.known(data) and os.path.isfile(Path(config.folder) / data)
+            own = (
+                not data.startswith("hub:")
+                and not builtin.is_builtin(data)
+                and os.path.isfile(Path(config.folder) / data)
+            )
             return _content(config, data) if own else [data, sources.fingerprint(data, folder=config.folder)]
         named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
         return {split: [_content(config, name) for name in names] for split, names in named.items()}

@@ -80,7 +80,7 @@ def fingerprint(
 
 def _is_file(data: str, folder: Path) -> bool:
     """Built-in names come first; a name with a suffix or a folder in it, or of a file that is there, is a file."""
-    if builtin.known(data):
+    if builtin.is_builtin(data):
         return False
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
@@ -96,7 +96,7 @@ def _columns(kind: TaskKind, given: Mapping[str, str]) -> tuple[str, ...]:
 
 def _check_known(kind: TaskKind, data: Data) -> None:
     """Some kinds measure what is known of one built-in data set alone."""
-    if kind.only and not (isinstance(data, str) and builtin.known(data)):
+    if kind.only and not (isinstance(data, str) and builtin.is_builtin(data)):
         raise InputError(f'data: {kind.name} takes "{kind.only}" alone; set data to that')
 
 

@@ -49,7 +49,7 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[Lines, list[str]]]:
     """The rows that are not empty, each with its lines. Raises ``csv.Error``."""
     raw: Lines = []
 
-    def kept() -> Iterator[str]:
+    def recorded() -> Iterator[str]:
         length = 0
         for line in lines:
             length = length + len(line) if raw else len(line)
@@ -58,7 +58,7 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[Lines, list[str]]]:
             raw.append(line)
             yield line
 
-    for row in csv.reader(kept(), Quoted):
+    for row in csv.reader(recorded(), Quoted):
         if row:
             yield list(raw), row
         raw.clear()

@@ -47,7 +47,7 @@ def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
     """
     if is_file(name):
         path = _path(name, Path(folder), where)
-        return _own(getattr(code.module(path, where), ATTRIBUTE, None), str(path), where)
+        return _foreign(getattr(code.module(path, where), ATTRIBUTE, None), str(path), where)
     if name in BUILTIN:
         return BUILTIN[name]
     entry = code.entry(ENTRY_POINTS, name)
@@ -55,7 +55,7 @@ def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
         beside = (Path(folder) / f"{name}.py").is_file()
         near = f'; did you mean "{name}.py"?' if beside else code.hint(name, names())
         raise InputError(f'{where}: "{name}": there is no such kind of task{near}')
-    kind = _own(code.loaded(entry, where), f"{name} of another package ({entry.value})", where)
+    kind = _foreign(code.loaded(entry, where), f"{name} of another package ({entry.value})", where)
     if kind.name != name:
         raise InputError(f'{where}: {kind.origin}: calls itself "{kind.name}"; the two names have to be the same')
     return kind
@@ -77,7 +77,7 @@ def numerics(name: str) -> int:
 
 def serving(data: Any) -> tuple[str, ...]:
     """The kinds of task that built-in data can serve, the usual one first; none where the data are not built in."""
-    if not isinstance(data, str) or not builtin.known(data):
+    if not isinstance(data, str) or not builtin.is_builtin(data):
         return ()
     return tuple(name for name in builtin.find(data).kinds if name in BUILTIN)
 
@@ -96,7 +96,7 @@ def served_as(kind: TaskKind, data: Any) -> str:
 
 def primary(kind: TaskKind, data: Any) -> str:
     """The metric that a task of this kind is judged by with these data."""
-    known = isinstance(data, str) and builtin.known(data)
+    known = isinstance(data, str) and builtin.is_builtin(data)
     return builtin.find(data).primary.get(kind.name, kind.primary) if known else kind.primary
 
 
@@ -109,7 +109,7 @@ def _path(name: str, folder: Path, where: str) -> Path:
         raise InputError(f'{where}: "{name}": {error}') from error
 
 
-def _own(kind: Any, origin: str, where: str) -> TaskKind:
+def _foreign(kind: Any, origin: str, where: str) -> TaskKind:
     """A kind that is not archbench's own."""
     if not isinstance(kind, TaskKind):
         problem = "nothing" if kind is None else f"a {type(kind).__name__}"

@@ -36,11 +36,11 @@ def find(folder: Path, key: str, where: str) -> Metric:
     path = script(folder)
     if not path.is_file():
         raise InputError(f"{where}: no metric of the evaluate library there; expected the file {path}")
-    return _found(path, key, where, digest(folder))
+    return _metric(path, key, where, digest(folder))
 
 
 @lru_cache
-def _found(path: Path, key: str, where: str, digest: str) -> Metric:
+def _metric(path: Path, key: str, where: str, digest: str) -> Metric:
     try:
         loaded = _loaded(path)
     except BaseException as error:
@@ -50,7 +50,7 @@ def _found(path: Path, key: str, where: str, digest: str) -> Metric:
     name = key or path.stem
     document = str(getattr(loaded, "description", "") or "")
     module = sys.modules.get(type(loaded).__module__)
-    values = registry.stated(type(loaded), module, name, where, document)
+    values = registry.declared(type(loaded), module, name, where, document)
     return registry.made(values, where, function=_value(loaded, name))
 
 
@@ -65,12 +65,12 @@ def _loaded(path: Path) -> Any:
 def _value(loaded: Any, name: str) -> Callable[[Sequence[str], Sequence[str]], float]:
     def value(references: Sequence[str], predictions: Sequence[str]) -> Any:
         results = loaded.compute(references=list(references), predictions=list(predictions))
-        return picked(results, name)
+        return named_result(results, name)
 
     return value
 
 
-def picked(results: Any, name: str) -> Any:
+def named_result(results: Any, name: str) -> Any:
     """The result that is meant: that of the name, else the only one. Raises ``ValueError``."""
     if not isinstance(results, dict) or not results:
         raise ValueError(f"gives a {type(results).__name__}; expected a dictionary of results")

@@ -128,7 +128,7 @@ def chrf_score(value: float, references: Sequence[str], answers: Sequence[str]) 
 def rouge_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
     """The mean F1 of `rouge`, which stays beside it: it takes a tokenizer to find it again."""
     values = rouge(metric, references, answers).tolist()
-    return replace(mean_score(metric, values), each=tuple(values))
+    return replace(mean_score(metric, values), per_example=tuple(values))
 
 
 def distinct_score(texts: Sequence[Tokens]) -> Score:

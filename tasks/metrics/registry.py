@@ -78,7 +78,7 @@ def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric
     entry = code.entry(ENTRY_POINTS, place)
     if entry is None:
         raise InputError(f"{where}: there is no such metric{code.hint(place, [*TEXTS, *sorted(offered())])}")
-    return _stated(code.loaded(entry, where), None, name, where)
+    return _declared(code.loaded(entry, where), None, name, where)
 
 
 def score(metric: Metric, references: Sequence[str], answers: Sequence[str]) -> Score:
@@ -103,7 +103,7 @@ def tried(metric: Metric, references: Sequence[str], where: str) -> None:
         ) from error
 
 
-def stated(function: Any, module: ModuleType | None, name: str, where: str, document: str) -> dict[str, Any]:
+def declared(function: Any, module: ModuleType | None, name: str, where: str, document: str) -> dict[str, Any]:
     """What code says of a metric: attributes of the function, else constants of its module, as ``Metric`` takes it."""
 
     def attribute(key: str) -> Any:
@@ -140,10 +140,10 @@ def _of_module(module: ModuleType, name: str, where: str) -> Metric:
     if not hasattr(module, name):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise InputError(f'{where}: the file has no "{name}"{code.hint(name, functions) if functions else ""}')
-    return _stated(getattr(module, name), module, name, where)
+    return _declared(getattr(module, name), module, name, where)
 
 
-def _stated(value: Any, module: ModuleType | None, name: str, where: str) -> Metric:
+def _declared(value: Any, module: ModuleType | None, name: str, where: str) -> Metric:
     """A metric from what stands in a file: one that is made, or a function that says what it is."""
     if isinstance(value, Metric):
         if value.name != name or value.function is None or value.reads != "texts":
@@ -155,4 +155,4 @@ def _stated(value: Any, module: ModuleType | None, name: str, where: str) -> Met
         import inspect
 
         module = inspect.getmodule(value)
-    return made(stated(value, module, name, where, value.__doc__ or ""), where, function=value)
+    return made(declared(value, module, name, where, value.__doc__ or ""), where, function=value)

@@ -65,9 +65,9 @@ def probabilities(
     for length, level in enumerate(model.levels):
         usable = np.flatnonzero(known >= length)
         grams = windows(values, length + 1)[positions[usable] - length]
-        count = _found(level.grams, level.counts, grams)
+        count = _looked_up(level.grams, level.counts, grams)
         contexts = grams >> np.uint64(8)
-        total, kinds = (_found(level.contexts, part, contexts) for part in (level.totals, level.kinds))
+        total, kinds = (_looked_up(level.contexts, part, contexts) for part in (level.totals, level.kinds))
         seen = total > 0
         mixed = (count + kinds * chances[usable]) / np.where(seen, total + kinds, 1)
         chances[usable] = np.where(seen, mixed, chances[usable])
@@ -103,7 +103,7 @@ def _level(keys: Keys) -> Level:
     )
 
 
-def _found(keys: Keys, values: NDArray[np.int64], wanted: Keys) -> NDArray[np.int64]:
+def _looked_up(keys: Keys, values: NDArray[np.int64], wanted: Keys) -> NDArray[np.int64]:
     """The value of each wanted key, 0 where it is missing."""
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, values[place], 0)
