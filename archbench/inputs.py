@@ -13,26 +13,26 @@ OMITTED = {"device": "auto", "deterministic": False}  # in the call that makes a
 GO_ON = "run the same command again to go on from there"
 
 
-def experiment(given: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
+def experiment(value: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
-    if isinstance(given, spec.Experiment):
-        return given
-    if isinstance(given, Mapping):
-        return spec.from_dict(given)
-    if not isinstance(given, str | os.PathLike):
-        raise InputError(f"experiment: {printable(given)}: expected a file, the name of a preset or a dictionary")
-    given = os.fspath(given)
-    return spec.preset(given) if given in spec.presets() and not Path(given).exists() else spec.load(given)
+    if isinstance(value, spec.Experiment):
+        return value
+    if isinstance(value, Mapping):
+        return spec.from_dict(value)
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"experiment: {printable(value)}: expected a file, the name of a preset or a dictionary")
+    value = os.fspath(value)
+    return spec.preset(value) if value in spec.presets() and not Path(value).exists() else spec.load(value)
 
 
 def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
     """The call of ``compare`` as Python code, options at their default left out."""
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
-    given = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
-    return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in given.items())])})"
+    changed = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
+    return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in changed.items())])})"
 
 
 def _code(value: object) -> str:
@@ -45,16 +45,16 @@ def out_folder(experiment: "Experiment", out: str | Path | None) -> Path:
     return named_folder("--out", out) or Path("results") / experiment.name
 
 
-def named_folder(option: str, given: str | Path | None) -> Path | None:
+def named_folder(option: str, folder: str | Path | None) -> Path | None:
     """The folder that an option names; the empty text would silently be the current one."""
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
-    if given is not None and not isinstance(given, str | os.PathLike):
-        raise InputError(f"{option}: {printable(given)}: expected a folder")
-    if given is not None and not str(given):
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise InputError(f"{option}: {printable(folder)}: expected a folder")
+    if folder is not None and not str(folder):
         raise InputError(f"{option}: is empty; name a folder")
-    return None if given is None else Path(given)
+    return None if folder is None else Path(folder)
 
 
 def say(line: str) -> None:

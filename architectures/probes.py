@@ -87,10 +87,10 @@ def watched(model: nn.Module) -> Iterator[list[Layer]]:
 def without(attention: Attention, head: int) -> Iterator[None]:
     """Within the context a head of an attention adds nothing to the residual stream."""
 
-    def mute(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor]:
-        kept = torch.ones(attention.inner, device=given[0].device, dtype=given[0].dtype)
-        kept[head * attention.head_dim : (head + 1) * attention.head_dim] = 0
-        return (given[0] * kept,)
+    def mute(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        mask = torch.ones(attention.inner, device=inputs[0].device, dtype=inputs[0].dtype)
+        mask[head * attention.head_dim : (head + 1) * attention.head_dim] = 0
+        return (inputs[0] * mask,)
 
     handle = attention.output.register_forward_pre_hook(mute)
     try:
@@ -99,9 +99,9 @@ def without(attention: Attention, head: int) -> Iterator[None]:
         handle.remove()
 
 
-def weights(attention: Attention, queries: Tensor, seen: KeyValues, context: AttentionContext) -> Tensor:
+def weights(attention: Attention, queries: Tensor, key_values: KeyValues, context: AttentionContext) -> Tensor:
     """Attention weights (b, heads, q, k) of queries (b, heads, q, e), plainly, in float32."""
-    keys = seen.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
+    keys = key_values.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
     scores = attention.scaling * queries.float() @ keys.float().mT
     mask = context.mask(attention.window)
     if mask is not None:
@@ -110,30 +110,30 @@ def weights(attention: Attention, queries: Tensor, seen: KeyValues, context: Att
 
 
 def _note(
-    layers: list[Layer], site: Site, attention: nn.Module, given: tuple[Any, ...], named: dict[str, Any], result: Any
+    layers: list[Layer], site: Site, attention: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], result: Any
 ) -> None:
     """Note what an attention gave, and its weights, which are computed once more."""
     assert isinstance(attention, Attention)
-    (x, context, *_), (answer, seen), layer = given, result, layers[-1]
+    (x, context, *_), (answer, memory), layer = inputs, result, layers[-1]
     if site.part == "self":
         layer.added["attention"] = answer.detach()
-        layer.weights = weights(attention, attention.queries(x, context), seen, context).detach()
+        layer.weights = weights(attention, attention.queries(x, context), memory, context).detach()
         return
-    kept = attention.project_keys_values(seen) if isinstance(seen, Tensor) else seen
+    key_values = attention.project_keys_values(memory) if isinstance(memory, Tensor) else memory
     layer.added["cross-attention"] = answer.detach()
-    layer.cross = weights(attention, attention.project_queries(x), kept, context).detach()
+    layer.cross = weights(attention, attention.project_queries(x), key_values, context).detach()
 
 
-def _enter(layers: list[Layer], crossing: bool, block: nn.Module, given: tuple[Any, ...]) -> None:
+def _enter(layers: list[Layer], crossing: bool, block: nn.Module, inputs: tuple[Any, ...]) -> None:
     assert isinstance(block, Block)
-    axis: Axis = "both" if not crossing else "source" if len(given) < 4 or given[3] is None else "target"
+    axis: Axis = "both" if not crossing else "source" if len(inputs) < 4 or inputs[3] is None else "target"
     number = 1 + sum(layer.axis == axis for layer in layers)
-    layers.append(Layer(axis, number, block, given[0].detach()))
+    layers.append(Layer(axis, number, block, inputs[0].detach()))
 
 
-def _leave(layers: list[Layer], block: nn.Module, given: Any, result: tuple[Tensor, KeyValues]) -> None:
+def _leave(layers: list[Layer], block: nn.Module, inputs: Any, result: tuple[Tensor, KeyValues]) -> None:
     layers[-1].after = result[0].detach()
 
 
-def _add(layers: list[Layer], name: str, module: nn.Module, given: Any, result: Tensor) -> None:
+def _add(layers: list[Layer], name: str, module: nn.Module, inputs: Any, result: Tensor) -> None:
     layers[-1].added[name] = result.detach()

@@ -89,13 +89,13 @@ def _entries(name: str, module: ModuleType) -> Iterator[tuple[Place, object]]:
             yield (name, key), kind(value)
 
 
-def _members(owner: type, own: bool) -> Iterator[tuple[Place, object]]:
+def _members(owner: type, is_ours: bool) -> Iterator[tuple[Place, object]]:
     """What a class defines: its code and, of our own classes, its plain values."""
     for key, value in list(vars(owner).items()):
         kind = type(value)
         if issubclass(kind, FunctionType):
             yield (key,), _code(value)
-        elif issubclass(kind, CODE) or (own and issubclass(kind, PLAIN)):
+        elif issubclass(kind, CODE) or (is_ours and issubclass(kind, PLAIN)):
             yield (key,), value
 
 

@@ -104,13 +104,13 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     seen.
     """
 
-    def __init__(self, model: nn.Module, given: Iterable[Tensor | None]) -> None:
+    def __init__(self, model: nn.Module, inputs: Iterable[Tensor | None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total, self.is_forward = 0, True
         self.mixing: list[Mixing] = []
         self._calls: list[_Call] = []
         self._attentions = {id(block.attention) for block in model.modules() if isinstance(block, Block)}
-        self._traces = {_key(tensor): Trace(Origin.DATA) for tensor in given if tensor is not None}
+        self._traces = {_key(tensor): Trace(Origin.DATA) for tensor in inputs if tensor is not None}
         for tensor in (*model.parameters(), *model.buffers()):
             self._traces[_key(tensor)] = Trace(Origin.WEIGHTS)
 

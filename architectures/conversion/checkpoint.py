@@ -215,18 +215,18 @@ def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...
     return tuple(token + shift for token in before), tuple(token + shift for token in after)
 
 
-def _rows(folder: _Folder, labels: Sequence[str], count: int, there: int) -> list[list[int]]:
+def _rows(folder: _Folder, labels: Sequence[str], count: int, size: int) -> list[list[int]]:
     """For each of our tokens the rows of the checkpoint that it is the mean of."""
     named = [[row] for row in _special_rows(folder)]
-    own = {folder.tokenizer.decode([row]): row for token, row in folder.tokenizer.get_vocab().items()
+    label_rows = {folder.tokenizer.decode([row]): row for token, row in folder.tokenizer.get_vocab().items()
            if token.startswith(LABEL)}  # fmt: skip
     spelled = [
-        [own[label]] if label in own else folder.tokenizer.encode(f" {label}", add_special_tokens=False)
+        [label_rows[label]] if label in label_rows else folder.tokenizer.encode(f" {label}", add_special_tokens=False)
         for label in labels
     ]
     _check_labels(folder, labels, spelled)
-    if count > there:
-        raise InputError(f"{folder.path}: the tokenizer has {count:,} tokens, the model only {there:,}")
+    if count > size:
+        raise InputError(f"{folder.path}: the tokenizer has {count:,} tokens, the model only {size:,}")
     return [*named, *spelled, *([row] for row in range(count))]
 
 

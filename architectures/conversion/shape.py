@@ -119,47 +119,49 @@ def stored(model: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def pull(ours: nn.Module, theirs: nn.Module, links: Iterable[Link]) -> None:
     """Copy their tensors into ours; an ``AssertionError`` names a tensor that is left over on either side."""
-    own, other = stored(ours), stored(theirs)
-    for link in _complete(links, own, other):
-        parts = [other[name].T if link.transposed else other[name] for name in link.theirs]
-        own[link.ours].copy_(_fitting(torch.cat(parts), own[link.ours], link))
+    our_tensors, their_tensors = stored(ours), stored(theirs)
+    for link in _complete(links, our_tensors, their_tensors):
+        parts = [their_tensors[name].T if link.transposed else their_tensors[name] for name in link.theirs]
+        our_tensors[link.ours].copy_(_fitting(torch.cat(parts), our_tensors[link.ours], link))
 
 
 @torch.no_grad()
 def push(ours: nn.Module, theirs: nn.Module, links: Iterable[Link]) -> None:
     """Copy our tensors into theirs; an ``AssertionError`` names a tensor that is left over on either side."""
-    own, other = stored(ours), stored(theirs)
-    for link in _complete(links, own, other):
-        whole = own[link.ours].T if link.transposed else own[link.ours]
+    our_tensors, their_tensors = stored(ours), stored(theirs)
+    for link in _complete(links, our_tensors, their_tensors):
+        whole = our_tensors[link.ours].T if link.transposed else our_tensors[link.ours]
         for name in link.copies:
-            other[name].copy_(_fitting(whole, other[name], link))
+            their_tensors[name].copy_(_fitting(whole, their_tensors[name], link))
         if link.transposed:
-            other[link.theirs[0]].copy_(_fitting(whole, other[link.theirs[0]], link))
+            their_tensors[link.theirs[0]].copy_(_fitting(whole, their_tensors[link.theirs[0]], link))
             continue
-        parts = torch.split(whole, [other[name].shape[0] for name in link.theirs])
+        parts = torch.split(whole, [their_tensors[name].shape[0] for name in link.theirs])
         for name, part in zip(link.theirs, parts, strict=True):
-            other[name].copy_(_fitting(part, other[name], link))
+            their_tensors[name].copy_(_fitting(part, their_tensors[name], link))
 
 
-def _complete(links: Iterable[Link], own: dict[str, Tensor], other: dict[str, Tensor]) -> list[Link]:
+def _complete(links: Iterable[Link], our_tensors: dict[str, Tensor], their_tensors: dict[str, Tensor]) -> list[Link]:
     listed = list(links)
-    _accounted("ours", [link.ours for link in listed], [], own)
+    _accounted("ours", [link.ours for link in listed], [], our_tensors)
     read, copies = [name for link in listed for name in link.theirs], [name for link in listed for name in link.copies]
-    _accounted("theirs", read, copies, other)
+    _accounted("theirs", read, copies, their_tensors)
     return listed
 
 
-def _accounted(side: str, linked: list[str], copies: list[str], there: dict[str, Tensor]) -> None:
+def _accounted(side: str, linked: list[str], copies: list[str], tensors: dict[str, Tensor]) -> None:
     """Every tensor of a side is linked under one of its names, and once; a copy may also be one that is linked."""
-    unknown = sorted({*linked, *copies} - there.keys())
+    unknown = sorted({*linked, *copies} - tensors.keys())
     assert not unknown, f"tensors of {side} that are linked and do not exist: {', '.join(unknown)}"
-    reached = [id(there[name]) for name in linked]
+    reached = [id(tensors[name]) for name in linked]
     assert len(set(reached)) == len(linked), f"a tensor of {side} is linked twice"
-    reached += [id(there[name]) for name in copies]
-    left = [name for name, tensor in there.items() if id(tensor) not in reached]
+    reached += [id(tensors[name]) for name in copies]
+    left = [name for name, tensor in tensors.items() if id(tensor) not in reached]
     assert not left, f"tensors of {side} that are linked on the other side only: {', '.join(left)}"
 
 
-def _fitting(tensor: Tensor, place: Tensor, link: Link) -> Tensor:
-    assert tensor.shape == place.shape, f"{link.ours}: {tuple(tensor.shape)} does not fit {tuple(place.shape)}"
+def _fitting(tensor: Tensor, destination: Tensor, link: Link) -> Tensor:
+    assert tensor.shape == destination.shape, (
+        f"{link.ours}: {tuple(tensor.shape)} does not fit {tuple(destination.shape)}"
+    )
     return tensor

@@ -95,14 +95,14 @@ def their_loss(model: Any, inputs: Inputs, where: Where, bf16: bool) -> float:
         return float(model.train()(**inputs).loss)
 
 
-def tokens_read(model: Any, given: Batch) -> Tensor:
+def tokens_read(model: Any, batch: Batch) -> Tensor:
     """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
-    seen: list[Tensor] = []
-    hook = model.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    allowed_tokens = every_token(len(model.embedding.weight), str(given.target.device))
+    read: list[Tensor] = []
+    hook = model.embedding.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    allowed_tokens = every_token(len(model.embedding.weight), str(batch.target.device))
     try:
         with torch.no_grad():
-            mean_loss(model, given, allowed_tokens, torch.Generator().manual_seed(seed_from(0, 0, 1)))
+            mean_loss(model, batch, allowed_tokens, torch.Generator().manual_seed(seed_from(0, 0, 1)))
     finally:
         hook.remove()
-    return seen[0]
+    return read[0]

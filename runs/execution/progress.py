@@ -125,7 +125,7 @@ class Display:
         self.console = console or Console(file=sys.stderr, highlight=False, markup=False)
         live = self.console.is_terminal and not self.console.is_dumb_terminal
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=4) if live else None
-        self.said, self.shown = self.tracker.clock(), set[str]()
+        self.last_line_at, self.machine_lines = self.tracker.clock(), set[str]()
 
     def __enter__(self) -> "Display":
         if self.live:
@@ -142,14 +142,14 @@ class Display:
         if isinstance(event, LogLine):
             if not event.everywhere:
                 self._say(f"{event.run}: {event.line}")
-            elif event.line not in self.shown:
-                self.shown.add(event.line)
+            elif event.line not in self.machine_lines:
+                self.machine_lines.add(event.line)
                 self._say(event.line)
             return
         state = self.tracker.hear(event)
         if isinstance(event, Ended):
             self._ended(event, state)
-        elif not self.live and self.tracker.clock() - self.said >= EVERY_SECONDS:
+        elif not self.live and self.tracker.clock() - self.last_line_at >= EVERY_SECONDS:
             self._say(self.tracker.headline())
 
     def _ended(self, event: Ended, state: RunState) -> None:
@@ -167,7 +167,7 @@ class Display:
         return Group(_matrix(self.tracker), _working(self.tracker), Text(self.tracker.headline(), style="bold"))
 
     def _say(self, line: str) -> None:
-        self.said = self.tracker.clock()
+        self.last_line_at = self.tracker.clock()
         self.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 

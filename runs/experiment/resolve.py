@@ -230,14 +230,16 @@ def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:
     return {**known, **(entry.columns or {})}
 
 
-def _vocabulary(given: int | None, tokenizer: Tokenizer, place: str) -> int:
-    if given is not None and not VOCABULARIES[tokenizer]:
+def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int:
+    if vocabulary is not None and not VOCABULARIES[tokenizer]:
         raise InputError(
-            f'{place}.vocabulary: {given}: a "{tokenizer}" tokenizer takes it from the text; remove this key'
+            f'{place}.vocabulary: {vocabulary}: a "{tokenizer}" tokenizer takes it from the text; remove this key'
         )
-    if given is not None and tokenizer == "bpe" and given < BPE_FLOOR:
-        raise InputError(f'{place}.vocabulary: {given}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}')
-    return given or VOCABULARIES[tokenizer]
+    if vocabulary is not None and tokenizer == "bpe" and vocabulary < BPE_FLOOR:
+        raise InputError(
+            f'{place}.vocabulary: {vocabulary}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}'
+        )
+    return vocabulary or VOCABULARIES[tokenizer]
 
 
 def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:

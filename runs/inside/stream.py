@@ -60,16 +60,16 @@ def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
     return rows
 
 
-def _compared(found: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _compared(questions: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The rows of one question, each with how far it is behind the best one: what is ``right`` is paired by example."""
-    rows = [row for part in found for row in part]
+    rows = [row for part in questions for row in part]
     if not rows:
         return []
     best = max(rows, key=lambda row: float(row["accuracy"]))["right"]
     lost = [best - row.pop("right") for row in rows]
-    for row, each in zip(rows, lost, strict=True):
-        row["behind"] = float(each.sum() / row["n"])
-        row["behind_error"] = float(np.sqrt(((each - each.mean()) ** 2).sum()) / row["n"])
+    for row, losses in zip(rows, lost, strict=True):
+        row["behind"] = float(losses.sum() / row["n"])
+        row["behind_error"] = float(np.sqrt(((losses - losses.mean()) ** 2).sum()) / row["n"])
     return rows
 
 

@@ -108,8 +108,8 @@ def _answered(subject: InspectedRun, when: str) -> tuple[dict[str, Any], Tensor]
     return {"when": when, "first": _top(first, tokenizer), "answer": written, "loss": loss, "mean_loss": mean}, first
 
 
-def _watched(subject: InspectedRun, found: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
-    right, last = subject.text[1][0], found[-1][1]
+def _watched(subject: InspectedRun, answered: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
+    right, last = subject.text[1][0], answered[-1][1]
     watched = list(dict.fromkeys([*last.topk(min(TOP, len(last))).indices.tolist(), right]))
     return [
         {
@@ -123,7 +123,7 @@ def _watched(subject: InspectedRun, found: Sequence[tuple[dict[str, Any], Tensor
                 for token in watched
             ],
         }
-        for row, first in found
+        for row, first in answered
     ]
 
 

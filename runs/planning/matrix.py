@@ -62,7 +62,7 @@ def plan(
         with Architectures(Path(experiment.folder), cache) as opened:
             where: dict[str, Any] = {"cache": cache, "root": root, "say": say, "architectures": opened}
             return plan(experiment, device=device, deterministic=deterministic, **where)
-    places: list[PlacedPlan] = []
+    placed: list[PlacedPlan] = []
     later: list[PlacedPlan] = []
     datasets = []
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
@@ -74,25 +74,25 @@ def plan(
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
             datasets.append(dataset_row(prepared, task.primary))
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
-            places += planner.trials()
-            places += planner.ready()
+            placed += planner.trials()
+            placed += planner.ready()
             later += planner.later()
         for variant in checkpoints:
             prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
             single = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
-            places.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
-    entries = dict.fromkeys(entry for _, entry in places)
-    return Matrix(_merged(places), tuple(entries), tuple(datasets), _merged(later))
+            placed.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
+    entries = dict.fromkeys(entry for _, entry in placed)
+    return Matrix(_merged(placed), tuple(entries), tuple(datasets), _merged(later))
 
 
-def _merged(places: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
+def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     """Every run once; one that serves several axes names them all. What makes the headline comes first."""
     plans: dict[str, Plan] = {}
-    axes = {entry.dataset: entry.match for _, entry in reversed(places)}
-    early = {entry.run for _, entry in places if _heads(entry, axes)}
-    for plan, _ in places:
+    axes = {placement.dataset: placement.match for _, placement in reversed(placed)}
+    early = {placement.run for _, placement in placed if _heads(placement, axes)}
+    for plan, _ in placed:
         known = plans.get(plan.run)
         if known is not None:
             match = dict.fromkeys((*known.match.split(","), *plan.match.split(",")))
@@ -102,10 +102,10 @@ def _merged(places: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     return tuple(plans.values())
 
 
-def _heads(entry: Placement, axes: Mapping[str, str]) -> bool:
+def _heads(placement: Placement, axes: Mapping[str, str]) -> bool:
     """Whether an entry stands under its data set's first condition, or is a trial that others wait for."""
-    first = not entry.condition and entry.match == axes[entry.dataset]
-    return first and entry.role in ("compared", "trial")
+    first = not placement.condition and placement.match == axes[placement.dataset]
+    return first and placement.role in ("compared", "trial")
 
 
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:

@@ -53,10 +53,10 @@ def line_in(error: BaseException, path: str) -> int | None:
     return lines[-1] if lines else None
 
 
-def offered(group: str, taken: Iterable[str]) -> dict[str, str]:
+def offered(group: str, builtin: Iterable[str]) -> dict[str, str]:
     """What installed packages offer beside the names that are ``taken``, unread: where each is, by name."""
-    entries, own = importlib.metadata.entry_points(group=group), set(taken)
-    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in own}
+    entries, names = importlib.metadata.entry_points(group=group), set(builtin)
+    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in names}
 
 
 def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:

@@ -90,14 +90,14 @@ def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) ->
     return table
 
 
-def canonical(found: list[Row]) -> bytes:
+def canonical(table: list[Row]) -> bytes:
     """Rows as JSON lines in UTF-8, the form that is hashed and kept."""
-    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in found).encode()
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in table).encode()
 
 
-def digest(found: list[Row]) -> str:
+def digest(table: list[Row]) -> str:
     """SHA-256 of the canonical form."""
-    return hashlib.sha256(canonical(found)).hexdigest()
+    return hashlib.sha256(canonical(table)).hexdigest()
 
 
 def download(package: Package, folder: Path) -> Path:

@@ -77,8 +77,8 @@ def _name(row: Row) -> str:
     return f"{row[0]} {row[1]}"
 
 
-def _table(found: list[Row]) -> Table:
-    return Table([row[3] for row in found], [label(float(row[2])) for row in found])
+def _table(lines: list[Row]) -> Table:
+    return Table([row[3] for row in lines], [label(float(row[2])) for row in lines])
 
 
 EXTRACT = Extract(

@@ -85,13 +85,13 @@ def _is_file(data: str, folder: Path) -> bool:
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
 
-def _columns(kind: TaskKind, given: Mapping[str, str]) -> tuple[str, ...]:
+def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
     """The names of the columns that a kind needs, in the order source, target."""
     wanted = kind.columns
-    for key in given:
+    for key in columns:
         if key not in wanted:
             raise InputError(f'columns: {kind.name} has no "{key}"; it takes {" and ".join(wanted)}')
-    return tuple(given.get(key, key) for key in wanted)
+    return tuple(columns.get(key, key) for key in wanted)
 
 
 def _check_known(kind: TaskKind, data: Data) -> None:
