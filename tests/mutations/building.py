@@ -34,7 +34,7 @@ OPERATORS = (
                     ("nn.functional.embedding(_a, self.weight)", "nn.functional.embedding({_a}, self.weight).detach()"),
                     ("self.segments[0]", "self.segments[0].detach()"),
                     ("self.transform(_x)", "self.transform({_x}).detach()"),
-                    ("self._keys_and_values(_x)", "self._keys_and_values({_x}.detach())"),
+                    ("self.project_keys_values(_x)", "self.project_keys_values({_x}.detach())"),
                     ("CrossAttentionCache(states, everything)", "CrossAttentionCache(states.detach(), everything)"),
                     ("model.product(states)", "model.product(states.detach())"),
                     ("KeyValues(k, v)", "KeyValues(k.detach(), v)"),

@@ -21,7 +21,7 @@ OPERATORS = (
                     ("written.gather(1, _i)", "written"),
                     ("torch.arange(rows, device=device).repeat_interleave(beams)", "torch.arange(rows).repeat(beams)"),
                     ("tokens.repeat_interleave(beams, 0)", "tokens.repeat(beams, 1)"),
-                    ("rows.nonzero().squeeze(1)", "rows.nonzero().squeeze(1).flip(0)"),
+                    ("going.nonzero().squeeze(1)", "going.nonzero().squeeze(1).flip(0)"),
                     ("torch.zeros_like(tokens[:, 0])", "torch.arange(len(tokens)) * 0"),
                 ]
             ),
@@ -33,16 +33,19 @@ OPERATORS = (
         each(
             [
                 ("self.filled == begin and end <= self.keys.shape[2]", "end <= self.keys.shape[2]"),
-                ("Room(self.keys[index], self.values[index], end)", "Room(self.keys, self.values, end)"),
+                (
+                    "KeyValueBuffer(self.keys[index], self.values[index], end)",
+                    "KeyValueBuffer(self.keys, self.values, end)",
+                ),
                 ("torch.is_grad_enabled()", "False"),
             ],
-            r"^key_values:(Room|KeyValues)",
+            r"^key_values:(KeyValueBuffer|KeyValues)",
         ),
     ),
     Operator(
         "layer's cache exchanged",
         "every layer reads its own keys and values",
-        each([("past[layer]", "past[0]"), ("memory.layers[layer]", "memory.layers[0]")]),
+        each([("past[layer]", "past[0]"), ("self.memory[number]", "self.memory[0]")]),
     ),
     Operator(
         "state kept between calls",

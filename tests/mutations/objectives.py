@@ -7,7 +7,7 @@ OPERATORS = (
         "target not shifted",
         "a causal model reads what stands before a token to predict it",
         each(
-            [("_shift(_a)", "{_a}"), ("target[:, :-1]", "target[:, 1:]"), ("inputs[:, :-1]", "inputs[:, 1:]")],
+            [("_shift(_a)", "{_a}"), ("target[:, :-1]", "target[:, 1:]")],
             r"^causal:",
         ),
     ),

@@ -3,7 +3,7 @@
 from mutations.operator import PARTS, Operator, applied, each
 from mutations.patterns import at_start, expression, keyword
 
-FAMILIES = r"^(decoder|encoder|encoder_decoder|family):"
+FAMILIES = r"^(decoder|encoder|encoder_decoder|family|layout|cache):"
 _OTHER_AXIS = each(
     [
         ("_x.sum(1)", "{_x}.sum(0)"),
@@ -51,7 +51,7 @@ OPERATORS = (
     Operator(
         "causal flag flipped",
         "nothing is predicted from what comes later",
-        (keyword("View", "causal", "not {value}"),),
+        (keyword("AttentionContext", "causal", "not {value}"),),
     ),
     Operator(
         "causal mask shifted",
@@ -70,7 +70,7 @@ OPERATORS = (
         "padding attended",
         "padding changes nothing",
         (
-            keyword("View", "present", "None"),
+            keyword("AttentionContext", "present", "None"),
             *each(
                 [
                     ("self.present[:, None, :]", "torch.ones_like(self.present)[:, None, :]"),
@@ -87,7 +87,7 @@ OPERATORS = (
                     ("noise.masked_fill(~real, 2.0)", "noise"),
                     ("cells.masked_fill(~mask, MASK)", "cells"),
                     ("F.pad(source_mask, (0, 1), value=True)", "F.pad(source_mask, (0, 1), value=False)"),
-                    ("mask.cpu()", "mask.cpu() | True"),
+                    ("mask.bool().cpu()", "mask.bool().cpu() | True"),
                 ]
             ),
         ),
@@ -188,7 +188,7 @@ OPERATORS = (
             [
                 ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
                 ("select(_a, _b)", "select({_a}, {_b}.roll(1))"),
-                ("place[row, column]", "column"),
+                ("positions[row, column]", "column"),
                 ("row * (length - first) + column - first", "(selected - first).clamp(min=0)"),
                 ("x[:, self.source_width :]", "x[:, : x.shape[1] - self.source_width]"),
                 ("x[:, width:]", "x[:, width:].roll(1, 1)"),
