@@ -11,7 +11,7 @@ from mutations import score
 from mutations.operator import Operator
 from mutations.operators import OPERATORS
 from mutations.patterns import Module, at_start, expression, keyword, method, returned
-from mutations.trials import Verdict
+from mutations.trials import VariantVerdict
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = '''"""Two functions."""
@@ -72,10 +72,14 @@ def test_every_operator_makes_other_code_that_compiles(operator: Operator) -> No
 
 def test_a_mutant_is_refused_only_where_every_variant_that_it_changes_is() -> None:
     mutant = score.mutants(most=1)[0]
-    same, refused, survives = Verdict("a", None), Verdict("b", "logits", "no_look_ahead"), Verdict("c", "logits")
-    assert score.Outcome(mutant, (same, refused)).refused
-    assert not score.Outcome(mutant, (refused, survives)).refused
-    outcomes = [score.Outcome(mutant, verdicts) for verdicts in ((same,), (refused,), (refused, survives))]
+    same, refused, survives = (
+        VariantVerdict("a", None),
+        VariantVerdict("b", "logits", "no_look_ahead"),
+        VariantVerdict("c", "logits"),
+    )
+    assert score.MutantOutcome(mutant, (same, refused)).refused
+    assert not score.MutantOutcome(mutant, (refused, survives)).refused
+    outcomes = [score.MutantOutcome(mutant, verdicts) for verdicts in ((same,), (refused,), (refused, survives))]
     assert score.score(outcomes) == 0.5
     assert "| 3 | 1 | 1 | 0 | 0 | 1 | 50% |" in list(score.table(outcomes))[-1]
 

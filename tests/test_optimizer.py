@@ -19,13 +19,13 @@ from archbench.runs.training.optimizer import BETAS, Muon, build, flops, hidden_
 
 
 @dataclass(frozen=True)
-class Recipe:
+class OptimizerRecipe:
     optimizer: str = "muon"
     learning_rate: float = 0.01
     weight_decay: float = 0.1
 
 
-class Model(nn.Module):
+class SmallModel(nn.Module):
     """One of each kind of parameter."""
 
     def __init__(self, dim: int = 16) -> None:
@@ -38,9 +38,9 @@ class Model(nn.Module):
         self.head = Head(11, dim)
 
 
-def model() -> Model:
+def model() -> SmallModel:
     torch.manual_seed(0)
-    return Model()
+    return SmallModel()
 
 
 def set_gradients(module: nn.Module, seed: int) -> None:
@@ -166,7 +166,7 @@ def test_a_matrix_without_gradient_stays_and_keeps_its_momentum() -> None:
 
 def test_vectors_are_not_decayed_and_tables_are() -> None:
     module = model()
-    optimizer = build(module, Recipe(learning_rate=0.5, weight_decay=0.5), "cpu")
+    optimizer = build(module, OptimizerRecipe(learning_rate=0.5, weight_decay=0.5), "cpu")
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(1.0)
@@ -178,7 +178,7 @@ def test_vectors_are_not_decayed_and_tables_are() -> None:
 
 def test_adamw_alone_is_torch_adamw() -> None:
     ours, theirs = model(), model()
-    optimizer = build(ours, Recipe("adamw"), "cpu")
+    optimizer = build(ours, OptimizerRecipe("adamw"), "cpu")
     reference = torch.optim.AdamW(
         [
             {"params": [p for p in theirs.parameters() if p.ndim == 2], "weight_decay": 0.1},
@@ -196,10 +196,10 @@ def test_adamw_alone_is_torch_adamw() -> None:
         torch.testing.assert_close(own, other)
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), Recipe("adamw")])
+@pytest.mark.parametrize("recipe", [OptimizerRecipe(), OptimizerRecipe("adamw")])
 @pytest.mark.parametrize("stop", [0, 2])
-def test_resuming_is_exact(recipe: Recipe, stop: int) -> None:
-    def train(steps: range, module: Model, state: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+def test_resuming_is_exact(recipe: OptimizerRecipe, stop: int) -> None:
+    def train(steps: range, module: SmallModel, state: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         optimizer = build(module, recipe, "cpu")
         if state is not None:
             optimizer.load(state)
@@ -230,14 +230,14 @@ def _reshaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("change", [_without, _reshaped])
 def test_a_foreign_state_is_refused(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    optimizer = build(model(), Recipe(), "cpu")
+    optimizer = build(model(), OptimizerRecipe(), "cpu")
     with pytest.raises(ValueError, match="another model or recipe"):
         optimizer.load(change(optimizer.state()))
 
 
 def test_zero_grad_and_learning_rate() -> None:
     module = model()
-    optimizer = build(module, Recipe(), "cpu")
+    optimizer = build(module, OptimizerRecipe(), "cpu")
     before = [p.detach().clone() for p in module.parameters()]
     set_gradients(module, 0)
     optimizer.set_learning_rate(0.0)
@@ -253,7 +253,7 @@ def test_flops_are_those_counted(wide: float, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(optimizers, "WIDE", wide)
     module = model()
     set_gradients(module, 0)
-    made = build(module, Recipe(), "cpu")
+    made = build(module, OptimizerRecipe(), "cpu")
     with FlopCounterMode(display=False) as counter:
         made.step()
     assert flops(module) == counter.get_total_flops()

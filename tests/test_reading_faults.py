@@ -21,7 +21,7 @@ SLOWEST = {"a_batch_can_be_learned", "flops_are_counted"}
 
 
 @dataclass(frozen=True)
-class Fault:
+class ReadingFault:
     """A bug in ``variant``: ``check`` names it first, saying ``says``; ``trials`` are enough to see it."""
 
     name: str
@@ -33,315 +33,319 @@ class Fault:
 
 
 FAULTS = (
-    Fault("a shared function replaced", "nothing_shared_is_changed", "silu", faults.replaces_shared_code),
-    Fault(
+    ReadingFault("a shared function replaced", "nothing_shared_is_changed", "silu", faults.replaces_shared_code),
+    ReadingFault(
         "the mean of the batch is mixed in",
         "rows_are_apart",
         "logits of row 0 of a batch",
         faults.only(lambda model, x: len(x) > 1, faults.mixed),
     ),
-    Fault(
+    ReadingFault(
         "nine rows are mixed",
         "rows_are_apart",
         "logits of row 0 of a batch: 9 rows",
         faults.only(lambda model, x: len(x) > 8, faults.mixed),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "masks dropped where three rows have equal lengths",
         "rows_are_apart",
         "equal lengths and padding",
         faults.with_methods(hidden=faults.drops_even_masks),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "rows mixed in bfloat16",
         "rows_are_apart",
         "with other rows: .* in bfloat16",
         faults.only(lambda model, x: faults.in_bfloat16(model, x) and len(x) > 1, lambda x: x + 0.02 * x.mean(0)),
     ),
-    Fault(
+    ReadingFault(
         "statistics of the batch in training with gradients",
         "training_reads_as_scoring_does",
         "logits in training mode with gradients without dropout",
         faults.only(faults.with_gradients, faults.mixed),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "look-ahead in training with gradients",
         "training_reads_as_scoring_does",
         "logits in training mode with gradients without dropout",
         faults.only(faults.with_gradients, faults.ahead),
         "encoder-decoder",
     ),
-    Fault(
+    ReadingFault(
         "look-ahead in bfloat16",
         "no_look_ahead",
         "when later tokens change in training mode with gradients in bfloat16",
         faults.only(faults.in_bfloat16, lambda x: faults.ahead(x, 0.02)),
     ),
-    Fault(
+    ReadingFault(
         "look-ahead in targets of 16 tokens",
         "no_look_ahead",
         "when later tokens change: off by",
         faults.only(lambda model, x: x.shape[1] == 16, faults.ahead),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "a cache that counts 64 steps",
         "caches_last",
         "logits of step 7",
         faults.counted(last=64),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "a cache that loses the order of rows moved often",
         "caches_last",
         "from a cache whose rows were reordered",
         faults.counted(most=3),
         "encoder-decoder",
     ),
-    Fault(
+    ReadingFault(
         "keys and values kept between calls",
         "nothing_is_remembered",
         "logits from a cache after many other passes, compared with those of a new model",
         faults.with_methods(prefill=faults.keeps_by_shape),
     ),
-    Fault(
+    ReadingFault(
         "states of a source kept while weights change",
         "changed_weights_are_used",
         "logits from a cache in evaluation mode after weights are loaded, compared with those of a new model",
         faults.with_methods(prefill=faults.keeps_sources, train=faults.forgets_sources),
         "encoder-decoder",
     ),
-    Fault(
+    ReadingFault(
         "calls are counted",
         "nothing_is_remembered",
         r"passes change model\.calls",
         faults.with_methods(hidden=faults.counts_calls),
     ),
-    Fault(
+    ReadingFault(
         "calls are counted in a global",
         "nothing_is_remembered",
         "passes change .*CALLS",
         faults.with_methods(hidden=faults.counts_in_a_global),
     ),
-    Fault(
+    ReadingFault(
         "layers left out by Python's chance",
         "a_training_step_repeats",
         "Python's `random`: it draws from there|gives another",
         faults.PYTHON,
     ),
-    Fault("layers left out by NumPy's chance", "a_training_step_repeats", "numpy.random|gives another", faults.NUMPY),
-    Fault("layers left out by the clock", "a_training_step_repeats", "gives another", faults.CLOCK, trials=USUAL),
-    Fault(
+    ReadingFault(
+        "layers left out by NumPy's chance", "a_training_step_repeats", "numpy.random|gives another", faults.NUMPY
+    ),
+    ReadingFault(
+        "layers left out by the clock", "a_training_step_repeats", "gives another", faults.CLOCK, trials=USUAL
+    ),
+    ReadingFault(
         "a pass that seeds PyTorch",
         "a_training_step_repeats",
         "a pass seeds PyTorch's generator itself",
         faults.with_methods(hidden=faults.seeds_itself),
     ),
-    Fault(
+    ReadingFault(
         "dropout ignored",
         "dropout_is_noise_in_training",
         "whatever is drawn",
         faults.NO_DROPOUT,
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "dropout bounded",
         "dropout_is_noise_in_training",
         "where `size.dropout` is 0.5, the rate of .* 0.03",
         faults.SMALLER_DROPOUT,
     ),
-    Fault(
+    ReadingFault(
         "dropout of a rate of its own",
         "dropout_is_noise_in_training",
         "where `size.dropout` is 0.001, the rate of .* 0.3",
         faults.OWN_DROPOUT,
     ),
-    Fault(
+    ReadingFault(
         "longer texts written without their beginning",
         "long_texts_are_read_alike",
         "decoding 130 tokens from a cache",
         faults.with_methods(decode=faults.drops_old_keys),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "an opening without a source read both ways",
         "long_texts_are_read_alike",
         "tokens from a cache, source 0",
         faults.with_methods(decode=faults.reads_openings_backwards),
     ),
-    Fault(
+    ReadingFault(
         "likelihood of the better half of a source",
         "likelihood_sums_to_one",
         "compared with the sum over its continuations",
         faults.objective(faults.BetterHalf),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "the same cells hidden in each step",
         "objectives_draw_from_their_generator",
         "the loss hides the same tokens",
         faults.objective(faults.AlwaysTheSame),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "cells hidden by the global generator",
         "objectives_draw_from_their_generator",
         "differs between two draws",
         faults.objective(faults.DefaultGenerator),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "training without END",
         "the_training_loss_is_the_likelihood",
         "END, 1 of 1 of a target, has no part in the training loss",
         faults.objective(faults.WithoutEnd),
     ),
-    Fault(
+    ReadingFault(
         "smoothing unasked",
         "the_training_loss_is_the_likelihood",
         "the training loss, compared with its definition",
         patch(Causal, "loss", faults.smoothed_loss),
     ),
-    Fault(
+    ReadingFault(
         "training on the hardest row",
         "losses_of_rows_add_up",
         "but with other rows by",
         faults.objective(faults.HardestRow),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "likelihoods of long targets smoothed",
         "likelihood_sums_to_one",
         "likelihood of a text of 8 tokens",
         faults.objective(faults.SmoothedScores),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "likelihoods by the tokens that are allowed",
         "likelihood_sums_to_one",
         "2 of 5 words",
         faults.objective(faults.FewAnswers),
     ),
-    Fault(
+    ReadingFault(
         "a gradient to the next token",
         "gradients_stay_in_place",
         "sends a gradient to target token",
         faults.states(faults.straight_through),
     ),
-    Fault(
+    ReadingFault(
         "a gradient to another row",
         "gradients_stay_in_place",
         "sends a gradient to .* token .* of row",
         faults.states(faults.straight_through_rows),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "other states for the source's loss",
         "selected_states_are_those_of_one_pass",
         "states of every second source token",
         faults.with_methods(hidden=faults.other_source_states),
     ),
-    Fault(
+    ReadingFault(
         "look-ahead with four heads",
         "other_sizes_read_alike",
         "no_look_ahead: logits before position 1.* 4 heads",
         faults.for_four_heads(faults.ahead),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "sampling colder than asked",
         "sampling_follows_scoring",
         "of samples are",
         patch(generate, "_choose", faults.colder),
         trials=USUAL,
     ),
-    Fault(
+    ReadingFault(
         "beams that end too early",
         "sampling_follows_scoring",
         "beams write",
         patch(generate, "_settled", lambda original: lambda *_: True),
     ),
-    Fault(
+    ReadingFault(
         "other tokens decoded from a cache see the first ones",
         "caches_are_values",
         "decoding other tokens from a cache that was used",
         faults.with_methods(decode=faults.remembers_the_first_branch),
     ),
-    Fault(
+    ReadingFault(
         "keys and values of every source in one workspace",
         "caches_are_values",
         "decoding from a cache after another source was read",
         faults.with_methods(prefill=faults.shares_a_workspace),
     ),
-    Fault(
+    ReadingFault(
         "the same cells hidden in every row",
         "the_training_loss_is_the_likelihood",
         "every row of a batch has its loss at the same places of its target: each has to draw by itself",
         patch(Masked, "_hide", faults.same_for_every_row),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "a canvas as long as the longest target of a batch",
         "losses_of_rows_add_up",
         "training reads 2 positions of a target of 2 tokens beside one of 2, 6 beside one of 6",
         faults.objective(faults.ShortCanvas),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "never all cells hidden",
         "the_training_loss_is_the_likelihood",
         "of 3 cells 1, 2 are hidden in 64 draws; a bound needs every number",
         patch(Masked, "_hide", faults.never_everything),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "a mean over targets, not over tokens",
         "the_training_loss_is_the_likelihood",
         "a target of 2 tokens weighs 0.500 in the loss of a batch of 8 tokens, expected 0.250",
         faults.objective(faults.SequenceMean),
     ),
-    Fault(
+    ReadingFault(
         "a mean over targets of which cells are hidden",
         "a_uniform_model_has_known_losses",
         "estimate of a uniform model: off by",
         faults.objective(faults.MaskedSequenceMean),
         "encoder",
     ),
-    Fault(
+    ReadingFault(
         "dropout that is not divided by what it keeps",
         "dropout_is_noise_in_training",
         r"the mean of stack\.blocks\.\d\.dropout in training is 0\.3\d standard deviations off",
         faults.undivided_dropout,
     ),
-    Fault(
+    ReadingFault(
         "attention with a seed of its own",
         "initial_weights_follow_the_seed",
         r"2 of \d+ random tensors are the same under another seed",
         change(faults.seeds_its_attention),
     ),
-    Fault(
+    ReadingFault(
         "another gradient where the source has no loss",
         "gradients_are_those_of_the_loss",
         "the loss of the target alone changes by",
         faults.with_methods(hidden=faults.steep_without_source_loss),
     ),
-    Fault(
+    ReadingFault(
         "a feed-forward width of at most 60",
         "parameters_are_counted",
         "feed-forward widths 24, 25, 27, 54, 2053 give .*: not linear",
         ask(size=lambda size: replace(size, hidden=min(size.hidden, 60))),
     ),
-    Fault(
+    ReadingFault(
         "a table of positions among the parameters",
         "parameters_are_counted",
         "longer texts change `parameters`",
         patch(Learned, "tables", lambda original: lambda self: []),
         "gpt2",
     ),
-    Fault(
+    ReadingFault(
         "windows left out in bfloat16",
         "visible_flops_are_counted",
         "uses 100.0% of the pairs in bfloat16",
@@ -366,7 +370,7 @@ def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_is_named_first_by_its_check(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_is_named_first_by_its_check(fault: ReadingFault, monkeypatch: pytest.MonkeyPatch) -> None:
     build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
     name, problem = first_problem(build, fault.check, fault.trials)
     assert name == fault.check, problem

@@ -22,7 +22,7 @@ DEPTH = contract.SIZE.depth
 
 
 @dataclass(frozen=True)
-class Recipe:
+class OneStepRecipe:
     optimizer: str = "muon"
     learning_rate: float = 0.01
     weight_decay: float = 0.1
@@ -90,7 +90,7 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
     model = copy.deepcopy(random_model())
     assert_shared(model)
     loss(model).backward()
-    optimizer.build(model, Recipe(), "cpu").step()
+    optimizer.build(model, OneStepRecipe(), "cpu").step()
     assert_shared(model)
     checkpoint.save(tmp_path, "run", {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
     found = checkpoint.load(tmp_path, "run", print)
@@ -106,7 +106,7 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
 def test_muon_updates_every_shared_matrix_once() -> None:
     model = random_model()
     loss(model).backward()
-    trained = optimizer.build(model, Recipe(), "cpu")
+    trained = optimizer.build(model, OneStepRecipe(), "cpu")
     pieces = [piece for group in trained.muon.groups.values() for piece in group]
     places = [(id(piece.matrix), piece.begin) for piece in pieces]
     assert len(places) == len(set(places)) == DEPTH * (3 + 1 + 2 + 1 + 3 + 1)  # attention, gated feed-forward, cross

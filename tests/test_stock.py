@@ -39,7 +39,7 @@ LENGTHS = (np.array([5.0, 7.0, 3.0]), np.array([3.0, 6.0, 4.0]))
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CurveRecipe:
     optimizer: str
     learning_rate: float = 0.01
     weight_decay: float = 0.1
@@ -148,11 +148,11 @@ def test_training_from_the_same_weights_gives_the_same_losses(
 ) -> None:
     """Over 50 steps on the same batches. Muon's products are in float32: bfloat16 magnifies any other rounding."""
     monkeypatch.setattr(optimizer, "_product_dtype", lambda device: torch.float32)
-    curves = [losses(model, Recipe(recipe)) for model in both(name, random=False)]
+    curves = [losses(model, CurveRecipe(recipe)) for model in both(name, random=False)]
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
 
 
-def losses(model: Any, recipe: Recipe) -> list[float]:
+def losses(model: Any, recipe: CurveRecipe) -> list[float]:
     """The training losses of 50 steps, after which the first of five batches is likelier than it was."""
     trained, generator, found = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
     allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)

@@ -79,12 +79,12 @@ def test_how_the_commit_is_shown(known: str | None, shown: str, monkeypatch: pyt
 def test_an_installed_package_tells_what_building_wrote_or_pip_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Noted:
+    class WithCommit:
         def read_text(self, name: str) -> str:
             return json.dumps({"url": "https://example.org", "vcs_info": {"vcs": "git", "commit_id": "b" * 40}})
 
     monkeypatch.setattr(version, "__file__", str(tmp_path / "archbench" / "version.py"))
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Noted())
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: WithCommit())
     assert version.commit() == "b" * 40
     version.commit.cache_clear()
     (tmp_path / "archbench").mkdir()
@@ -93,12 +93,12 @@ def test_an_installed_package_tells_what_building_wrote_or_pip_noted(
 
 
 def test_no_commit_is_known_where_nothing_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Noted:
+    class WithoutCommit:
         def read_text(self, name: str) -> None:
             return None
 
     monkeypatch.setattr(version, "__file__", str(tmp_path / "archbench" / "version.py"))
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Noted())
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: WithoutCommit())
     assert version.commit() is None
 
 

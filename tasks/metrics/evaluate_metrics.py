@@ -21,7 +21,7 @@ def load(name: str) -> Any:
 
     features, compute = _parts(name, datasets)
 
-    class Metric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    class EvaluateMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
         def _info(self) -> Any:
             return evaluate.MetricInfo(
                 description=str(compute.__doc__),
@@ -33,7 +33,7 @@ def load(name: str) -> Any:
         def _compute(self, **columns: Any) -> dict[str, float]:
             return {name: compute(**columns)}
 
-    return Metric(keep_in_memory=True)
+    return EvaluateMetric(keep_in_memory=True)
 
 
 def _parts(name: str, datasets: Any) -> tuple[dict[str, Any], Callable[..., float]]:

@@ -18,7 +18,7 @@ def main() -> int:
     known = trials.originals(given.variants)
     outcomes = []
     for mutant in _drawn(given, known):
-        outcome = score.Outcome(mutant, tuple(trials.tried(mutant.edit, known)))
+        outcome = score.MutantOutcome(mutant, tuple(trials.tried(mutant.edit, known)))
         outcomes.append(outcome)
         print(f"{_state(outcome):10}  {mutant.operator.name}: {mutant}", flush=True)
     lines = list(_report(outcomes))
@@ -50,13 +50,13 @@ def _drawn(given: argparse.Namespace, known: dict[str, trials.Original]) -> list
     return score.mutants(given.most or None, given.seed, operators)
 
 
-def _state(outcome: score.Outcome) -> str:
+def _state(outcome: score.MutantOutcome) -> str:
     if not outcome.changed:
         return "equivalent"
     return "refused" if outcome.refused else "SURVIVED"
 
 
-def _report(outcomes: list[score.Outcome]) -> Iterator[str]:
+def _report(outcomes: list[score.MutantOutcome]) -> Iterator[str]:
     yield from score.table(outcomes)
     pairs = [verdict for outcome in outcomes for verdict in outcome.changed]
     refused = [verdict for verdict in pairs if verdict.check is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from mutations.operator import Operator
 from mutations.operators import OPERATORS
 from mutations.patterns import Edit, Module
-from mutations.trials import ROOT, Verdict
+from mutations.trials import ROOT, VariantVerdict
 
 FILES = {
     "components": "attention averaging cache embedding feedforward initial key_values norm numbers positions stack "
@@ -39,18 +39,18 @@ class Mutant:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MutantOutcome:
     """The verdicts on a mutant: refused where every variant that it changes is refused."""
 
     mutant: Mutant
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[VariantVerdict, ...]
 
     @property
-    def changed(self) -> list[Verdict]:
+    def changed(self) -> list[VariantVerdict]:
         return [verdict for verdict in self.verdicts if verdict.changed is not None]
 
     @property
-    def survivors(self) -> list[Verdict]:
+    def survivors(self) -> list[VariantVerdict]:
         return [verdict for verdict in self.changed if verdict.check is None]
 
     @property
@@ -100,7 +100,7 @@ def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
     return [Mutant(operator, drawn.choice(edits)) for operator, edits in drawn.sample(usable, min(size, len(usable)))]
 
 
-def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
+def table(outcomes: Iterable[MutantOutcome]) -> Iterator[str]:
     """A row in Markdown for each operator, and one for all."""
     outcomes = list(outcomes)
     counts = "mutants | equivalent | refused | by an error | by `check` | survived | score"
@@ -113,13 +113,13 @@ def table(outcomes: Iterable[Outcome]) -> Iterator[str]:
     yield _row("**all**", "", outcomes)
 
 
-def score(outcomes: Iterable[Outcome]) -> float:
+def score(outcomes: Iterable[MutantOutcome]) -> float:
     """Share of refused mutants among those that change a variant."""
     changing = [outcome for outcome in outcomes if outcome.changed]
     return sum(outcome.refused for outcome in changing) / max(len(changing), 1)
 
 
-def _row(name: str, breaks: str, outcomes: list[Outcome]) -> str:
+def _row(name: str, breaks: str, outcomes: list[MutantOutcome]) -> str:
     changing = [outcome for outcome in outcomes if outcome.changed]
     refused = sum(outcome.refused for outcome in changing)
     errors = sum(outcome.by_error for outcome in changing)

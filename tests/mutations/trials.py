@@ -35,7 +35,7 @@ ENDLESS = "the variant does not end"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VariantVerdict:
     """What became of an edit in one variant.
 
     ``changed`` names what it computes otherwise (None: nothing). ``check`` is the first check that refused it (None:
@@ -87,7 +87,7 @@ def originals(names: Sequence[str]) -> dict[str, Original]:
     return found
 
 
-def tried(edit: Edit | None, known: dict[str, Original]) -> list[Verdict]:
+def tried(edit: Edit | None, known: dict[str, Original]) -> list[VariantVerdict]:
     """The verdicts on an edit (None: the code as it is) in variants that run the edited function.
 
     First up to ``EACH`` variants of every family; where it changes none of them, the others until it changes one.
@@ -112,13 +112,13 @@ def tried(edit: Edit | None, known: dict[str, Original]) -> list[Verdict]:
     lines = (_in_child(judge, SECONDS, edit) or b"").decode().splitlines()
     parts = [line.partition("\t") for line in lines]
     verdicts = [
-        Verdict(**json.loads(text)) if text else Verdict(name, ENDLESS, ENDLESS, by_error=True)
+        VariantVerdict(**json.loads(text)) if text else VariantVerdict(name, ENDLESS, ENDLESS, by_error=True)
         for name, _, text in parts
     ]
     return [_tried_longer(verdict, edit) for verdict in verdicts]
 
 
-def _tried_longer(verdict: Verdict, edit: Edit | None) -> Verdict:
+def _tried_longer(verdict: VariantVerdict, edit: Edit | None) -> VariantVerdict:
     """The verdict of the trials of ``check``, where the quick ones refused nothing."""
     if verdict.changed is None or verdict.check is not None:
         return verdict
@@ -131,7 +131,7 @@ def _tried_longer(verdict: Verdict, edit: Edit | None) -> Verdict:
         out.write(json.dumps(asdict(_judged(verdict, build, contract.USUAL))).encode())
 
     text = _in_child(judge, LONGER, edit)
-    return Verdict(**json.loads(text)) if text else replace(verdict, check=ENDLESS, trials="usual")
+    return VariantVerdict(**json.loads(text)) if text else replace(verdict, check=ENDLESS, trials="usual")
 
 
 def _rank(known: dict[str, Original], names: list[str]) -> int:
@@ -154,7 +154,7 @@ def prepared() -> None:
     assert not any(name.partition(".")[0] == "archbench" for name in sys.modules), "our code is imported already"
 
 
-def _verdict(name: str, original: Original) -> Verdict:
+def _verdict(name: str, original: Original) -> VariantVerdict:
     from archbench.architectures import contract
     from archbench.architectures.catalogue import catalogue
     from archbench.tasks.base.errors import InputError
@@ -163,12 +163,12 @@ def _verdict(name: str, original: Original) -> Verdict:
     try:
         variant = catalogue.find(name)
     except InputError as error:
-        return Verdict(name, LOAD, LOAD, str(error), by_error=True)
-    verdict = Verdict(name, difference(variant.build, original.values))
+        return VariantVerdict(name, LOAD, LOAD, str(error), by_error=True)
+    verdict = VariantVerdict(name, difference(variant.build, original.values))
     return verdict if verdict.changed is None else _judged(verdict, variant.build, contract.QUICK)
 
 
-def _judged(verdict: Verdict, build: Callable[..., Any], trials: Any) -> Verdict:
+def _judged(verdict: VariantVerdict, build: Callable[..., Any], trials: Any) -> VariantVerdict:
     """``verdict`` with the first check that refuses the edited variant under these trials."""
     from archbench.architectures import contract
 
