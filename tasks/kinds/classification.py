@@ -47,5 +47,5 @@ KIND = TaskKind(
     decoding=decoding,
     measure=measure,
     references=references,
-    numerics=10,
+    numerics=11,
 )

@@ -64,5 +64,5 @@ KIND = TaskKind(
     decoding=decoding,  # greedy: the likeliest next character is what a model believes the string to be
     measure=measure,
     references=references,
-    numerics=8,
+    numerics=9,
 )
