@@ -7,9 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families import builtin
 from archbench.tasks.base.errors import InputError
 
-FAMILIES = tuple(family.family for family in catalogue.FAMILIES)
+FAMILIES = tuple(kind.family for kind in builtin.FAMILIES)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
