@@ -50,6 +50,6 @@ def compare(
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
-        raise OSError(errno.ENOSPC, f"{outcome.full}; make room, then {inputs.GO_ON}", str(root))
+        raise OSError(errno.ENOSPC, f"{outcome.full}; free disk space, then {inputs.GO_ON}", str(root))
     build(root)
     return tables.read(root / "tables")

@@ -90,8 +90,8 @@ def test_it_is_listed_without_being_run(site: Path, printed: Callable[..., str])
     (site / "theirs" / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     lines = dict(line.split(maxsplit=1) for line in printed("list", "architectures").splitlines())
     assert not Path("ran").exists()
-    assert lines["multi-query"] == "of another package: theirs.multi_query"
-    assert lines["broken"] == "of another package: theirs.absent"
+    assert lines["multi-query"] == "from another package: theirs.multi_query"
+    assert lines["broken"] == "from another package: theirs.absent"
     assert lines["decoder"].startswith("Decoder-only model"), "a package's variant does not take a built-in's name"
 
 

@@ -408,7 +408,7 @@ WRONG = [
     command("for the preset write --preset quick", "a preset's name as file", "compare", "quick"),
     Case(
         "file and preset",
-        "give either an experiment file or a preset",
+        "give an experiment file or a preset, not both",
         command=("compare", "mine.toml", "--preset", "smoke"),
     ),
     command('did you mean "smoke"', "an unknown preset", "compare", "--preset", "smok"),

@@ -112,8 +112,8 @@ def printed(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_a_package_adds_a_kind_and_a_metric(package: Modules, printed: Callable[..., str]) -> None:
-    assert "of another package: theirs.sums:kind" in printed("list", "kinds")
-    assert "of another package: theirs.digits:surplus" in printed("list", "metrics")
+    assert "from another package: theirs.sums:kind" in printed("list", "kinds")
+    assert "from another package: theirs.digits:surplus" in printed("list", "metrics")
     written(Path(), more='metrics = ["surplus", "chrf"]\n')
     printed("compare", "adding.toml", "--jobs", "1")
     root = Path("results/adding")
