@@ -53,7 +53,7 @@ def named_folder(option: str, given: str | Path | None) -> Path | None:
     if given is not None and not isinstance(given, str | os.PathLike):
         raise InputError(f"{option}: {shown(given)}: expected a folder")
     if given is not None and not str(given):
-        raise InputError(f"{option}: the name is empty; give a folder")
+        raise InputError(f"{option}: is empty; name a folder")
     return None if given is None else Path(given)
 
 

@@ -55,7 +55,7 @@ EXPERIMENT = {
         ({"deterministic": "no"}, 'deterministic: "no": expected true or false'),
         ({"deterministic": 1}, "deterministic: 1: expected true or false"),
         ({"out": 3}, "out: 3: expected a folder"),
-        ({"out": ""}, "out: the name is empty; give a folder"),
+        ({"out": ""}, "out: is empty; name a folder"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_nothing_is_written(

@@ -65,7 +65,7 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
     ("place", "says"),
     [
         ("/proc/there", "/proc/there: cannot be written"),
-        ("", "--publish: the name is empty; give a folder"),
+        ("", "--publish: is empty; name a folder"),
         ("ROOT", "is the folder of a comparison"),
         ("ROOT/runs", "is inside the folder of the comparison"),
         ("ROOT/new/there", "is inside the folder of the comparison"),
