@@ -219,12 +219,12 @@ WRONG = [
     table(TABLE + '"big" red,warm\n', "things.csv line 242 is not well-formed", "text after a quote"),
     table(
         TABLE.replace("big a 0", '"big a 0'),
-        "things.csv line 2 (opens a quote that closes in line 241 or never) is not well-formed",
+        "things.csv line 2 (its quote closes in line 241 or never) is not well-formed",
         "a quote without end, far up",
     ),
     table(
         TABLE.replace("big a 0", '"big a 0').replace("big b 0,warm", '"big b 0",warm'),
-        "things.csv line 2 (opens a quote that closes in line 42 or never) is not well-formed",
+        "things.csv line 2 (its quote closes in line 42 or never) is not well-formed",
         "a quote that the next one ends",
     ),
     table("\0" * 1000, 'no column "text" in things.csv (it has: ', "NUL bytes alone"),

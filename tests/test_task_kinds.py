@@ -237,4 +237,4 @@ def test_a_new_kind_is_like_a_built_in_one(
     found, base = registry.find("mine.py"), registry.BUILTIN[like]
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
         assert getattr(found, key) == getattr(base, key)
-    assert "mine.py: is there already" in printed("new", "mine", "--task", like)
+    assert "mine.py: already exists" in printed("new", "mine", "--task", like)

@@ -255,7 +255,7 @@ class _Lines:
         """The place of an error; an unclosed quote is noticed only many lines later."""
         if self.opened == self.number:
             return f"line {self.number}"
-        return f"line {self.opened} (opens a quote that closes in line {self.number} or never)"
+        return f"line {self.opened} (its quote closes in line {self.number} or never)"
 
 
 def _column(column: str, header: list[str], path: Path) -> int:
