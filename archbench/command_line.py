@@ -266,7 +266,7 @@ def _bench(
         int | None, typer.Option(metavar="N", min=1, help="Timed samples of each library [depends on the shape].")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Built-in data set of the end-to-end task.")
+        str, typer.Option(metavar="NAME", help="Built-in data set of the real-task measure.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:

@@ -98,7 +98,7 @@ def test_it_is_listed_without_being_run(site: Path, printed: Callable[..., str])
 def test_a_mistake_names_it(printed: Callable[..., str]) -> None:
     assert "theirs.absent) cannot be loaded" in printed("compare", "theirs.toml", "--architectures", "decoder,broken")
     assert 'did you mean "multi-query"?' in printed("compare", "theirs.toml", "--architectures", "decoder,multi-qery")
-    assert '"multi_query" is an architecture already' in printed("new", "multi_query", "--family", "decoder")
+    assert '"multi_query" is already an architecture' in printed("new", "multi_query", "--family", "decoder")
 
 
 def test_it_is_checked_by_its_name(site: Path, printed: Callable[..., str]) -> None:
