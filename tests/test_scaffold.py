@@ -12,7 +12,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue, scaffold
 from archbench.architectures.families.variant import Variant
 
-LINES = 45
+LINES = 48
 BLOCK, HEAD, POSITIONS = (
     "Block(attention, feedforward, LayerNorm",
     "Head(limits.vocabulary, size.dim",

@@ -104,7 +104,7 @@ class Stepper:
         loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, the batch is read
         in twice as many parts and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
-        if not self.step_module.training:
+        if not self.model.training:  # validation has set it so, and not the step
             self.step_module.train()
         drawn = torch.Generator().manual_seed(mixed(self.seed, number, 1))
         inputs = self.step_module.objective.prepare(self.model, batch, drawn, self.native)

@@ -51,7 +51,7 @@ OPERATORS = (
     Operator(
         "causal flag flipped",
         "nothing is predicted from what comes later",
-        (keyword("View", "causal", "not {value}"),),
+        (keyword("AttentionContext", "causal", "not {value}"),),
     ),
     Operator(
         "causal mask shifted",
@@ -70,7 +70,7 @@ OPERATORS = (
         "padding attended",
         "padding changes nothing",
         (
-            keyword("View", "present", "None"),
+            keyword("AttentionContext", "present", "None"),
             *each(
                 [
                     ("self.present[:, None, :]", "torch.ones_like(self.present)[:, None, :]"),
