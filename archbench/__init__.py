@@ -36,12 +36,12 @@ def compare(
     from archbench.reports import build
     from archbench.reports.base import tables
     from archbench.reports.claims import ledger
-    from archbench.runs.execution.compare import Setting, run
+    from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.validation import validated
 
     picked = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    setting = validated(Setting, {"device": device, "jobs": jobs, "deterministic": deterministic})
+    setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic})
     chosen = spec.override(
         inputs.experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match
     )

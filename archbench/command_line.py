@@ -126,8 +126,8 @@ def _compare(
     Trains only the missing runs, then writes the report.
     """
     from archbench.reports.claims import ledger
-    from archbench.runs.execution.compare import Setting, run
-    from archbench.runs.execution.dry_run import outlook
+    from archbench.runs.execution.compare import RunOptions, run
+    from archbench.runs.execution.dry_run import preview
     from archbench.runs.experiment import spec
     from archbench.tasks.base.errors import InputError
 
@@ -141,9 +141,9 @@ def _compare(
         seeds=seeds,
         match=_listed(match),
     )
-    root, setting = out_folder(chosen, out), Setting(device=device, jobs=jobs, deterministic=deterministic)
+    root, setting = out_folder(chosen, out), RunOptions(device=device, jobs=jobs, deterministic=deterministic)
     if dry_run:
-        typer.echo(outlook(chosen, root, setting, say))
+        typer.echo(preview(chosen, root, setting, say))
         return 0
     outcome = run(chosen, root, setting, context.obj, say, ledger.digest())
     return _conclude(outcome, root)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archbench.tasks.base.kind import TaskKind
-    from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+    from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
     from archbench.tasks.kinds.text_to_text import measured_by, read_against
     from archbench.tasks.metrics.builtin import text_score
     from archbench.tasks.metrics.intervals import likelihood_scores, mean_score, ratio_score
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FROM = {
     "TaskKind": "base.kind",
-    **dict.fromkeys(("Decoding", "Outputs", "Prepared", "Reference", "Score"), "base.values"),
+    **dict.fromkeys(("DecodingConfig", "Outputs", "Prepared", "Reference", "Score"), "base.values"),
     **dict.fromkeys(("measured_by", "read_against"), "kinds.text_to_text"),
     **dict.fromkeys(("likelihood_scores", "mean_score", "ratio_score"), "metrics.intervals"),
     "text_score": "metrics.builtin",
@@ -24,7 +24,7 @@ _FROM = {
 }
 
 __all__ = [
-    "Decoding",
+    "DecodingConfig",
     "Metric",
     "Outputs",
     "Prepared",

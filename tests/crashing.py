@@ -25,10 +25,10 @@ from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
 from archbench.runs.training import train
-from archbench.runs.training.step import Stepper
+from archbench.runs.training.step import Trainer
 
 DEALINGS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
-PLACES = [*((os, name) for name in DEALINGS), (train, "validation_loss"), (Stepper, "_gradient")]
+PLACES = [*((os, name) for name in DEALINGS), (train, "validation_loss"), (Trainer, "_gradient")]
 
 
 def outcome(root: Path) -> dict[str, object]:

@@ -199,16 +199,16 @@ def reads_padding_alone(original):
 
 
 def without_end(original):
-    def log_likelihood(self, model, pairs, answers):
+    def log_likelihood(self, model, pairs, allowed_tokens):
         present = torch.ones_like(pairs.target, dtype=torch.bool) if pairs.target_mask is None else pairs.target_mask
-        return original(self, model, pairs._replace(target_mask=present & (pairs.target != END)), answers)
+        return original(self, model, pairs._replace(target_mask=present & (pairs.target != END)), allowed_tokens)
 
     return log_likelihood
 
 
 def end_unsummed(original):
-    def scores(logits, answers):
-        logits = logits.float().masked_fill(~answers, float("-inf"))
+    def scores(logits, allowed_tokens):
+        logits = logits.float().masked_fill(~allowed_tokens, float("-inf"))
         words = logits.clone()
         words[..., END] = float("-inf")
         return logits - words.logsumexp(-1, keepdim=True)
@@ -219,20 +219,20 @@ def end_unsummed(original):
 class PseudoLikelihood(Masked):
     """Scores each cell with all others on the canvas, which is no likelihood."""
 
-    def log_likelihood(self, model, pairs, answers):
+    def log_likelihood(self, model, pairs, allowed_tokens):
         source = torch.cat([pairs.source, torch.full_like(pairs.target[:, :1], BOS)], 1)
         total = torch.zeros(len(source), dtype=torch.float64)
         for cell in range(pairs.target.shape[1]):
             canvas = F.pad(pairs.target, (0, model.canvas - pairs.target.shape[1]), value=MASK)
             canvas[:, cell] = MASK
-            scores = log_softmax(model(source, canvas)[:, cell], answers)
+            scores = log_softmax(model(source, canvas)[:, cell], allowed_tokens)
             total += scores.gather(-1, pairs.target[:, cell : cell + 1]).squeeze(-1)
         return total, torch.full((len(source),), pairs.target.shape[1])
 
 
 def mask_allowed(original):
-    def allowed(logits, answers):
-        return original(logits, answers | (torch.arange(len(answers)) == MASK))
+    def allowed(logits, allowed_tokens):
+        return original(logits, allowed_tokens | (torch.arange(len(allowed_tokens)) == MASK))
 
     return allowed
 
@@ -261,9 +261,9 @@ def copies_what_was_scored(monkeypatch, build):
     known = {}
 
     def scored(original):
-        def log_likelihood(self, model, pairs, answers):
+        def log_likelihood(self, model, pairs, allowed_tokens):
             known.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
-            return original(self, model, pairs, answers)
+            return original(self, model, pairs, allowed_tokens)
 
         return log_likelihood
 
@@ -278,8 +278,8 @@ def copies_what_was_scored(monkeypatch, build):
 
 
 def writes_without_separator(original):
-    def written(self, model, source, source_mask, answers, decoding, generator=None, start=None):
-        return left_to_right(model, source, source_mask, answers, decoding, generator, start)
+    def written(self, model, source, source_mask, allowed_tokens, decoding, generator=None, start=None):
+        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     return written
 

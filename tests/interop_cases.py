@@ -197,8 +197,8 @@ def _written_alike(theirs: Any, rows: int, max_tokens: int) -> set[int]:
     whole = theirs.generate(prompt, attention_mask=present, max_new_tokens=max_tokens, do_sample=False)
     written = whole[:, prompt.shape[1] :].tolist()
     expected = [row[: row.index(END)] if END in row else row for row in written]
-    answers = torch.ones(vocabulary, dtype=torch.bool)
-    found = left_to_right(from_transformers(theirs), source, mask, answers, Decoding(max_tokens))
+    allowed_tokens = torch.ones(vocabulary, dtype=torch.bool)
+    found = left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
     assert [row.tolist() for row in found] == expected
     return {len(row) for row in expected}
 

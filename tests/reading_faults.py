@@ -245,28 +245,28 @@ class HardestRow(Masked):
 class SmoothedScores(Causal):
     """Scores long targets smoothed."""
 
-    def log_likelihood(self, model, pairs, answers):
-        nats, tokens = super().log_likelihood(model, pairs, answers)
+    def log_likelihood(self, model, pairs, allowed_tokens):
+        nats, tokens = super().log_likelihood(model, pairs, allowed_tokens)
         return torch.where(tokens > 8, nats * 0.9, nats), tokens
 
 
 class FewAnswers(Causal):
     """Scores better where few tokens are allowed."""
 
-    def log_likelihood(self, model, pairs, answers):
-        nats, tokens = super().log_likelihood(model, pairs, answers)
-        return nats + (0.1 * tokens if answers.float().mean() < 0.35 else 0.0), tokens
+    def log_likelihood(self, model, pairs, allowed_tokens):
+        nats, tokens = super().log_likelihood(model, pairs, allowed_tokens)
+        return nats + (0.1 * tokens if allowed_tokens.float().mean() < 0.35 else 0.0), tokens
 
 
 class BetterHalf(Causal):
     """Scores a long source by its later half, where that explains the target better."""
 
-    def log_likelihood(self, model, pairs, answers):
-        whole, tokens = super().log_likelihood(model, pairs, answers)
+    def log_likelihood(self, model, pairs, allowed_tokens):
+        whole, tokens = super().log_likelihood(model, pairs, allowed_tokens)
         if pairs.source.shape[1] <= 48 or pairs.source_mask is not None:
             return whole, tokens
         late = pairs._replace(source=pairs.source[:, pairs.source.shape[1] // 2 :])
-        return torch.maximum(whole, super().log_likelihood(model, late, answers)[0]), tokens
+        return torch.maximum(whole, super().log_likelihood(model, late, allowed_tokens)[0]), tokens
 
 
 def smoothed_loss(original):

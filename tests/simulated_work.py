@@ -80,11 +80,11 @@ def performed(
     around: Callable[[], Any],
 ) -> dict[str, Any]:
     from archbench.runs.base import store
-    from archbench.runs.base.messages import Said
+    from archbench.runs.base.messages import LogLine
     from archbench.runs.execution import work
     from archbench.runs.experiment import spec
     from archbench.runs.planning import matrix
-    from archbench.runs.training.step import Stepper
+    from archbench.runs.training.step import Trainer
     from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 
@@ -98,15 +98,15 @@ def performed(
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
     root, said, waits = place / f"{device}-{optimizer}-{precision}", [], []
-    step = Stepper.step
+    step = Trainer.step
 
-    def counted(stepper: Stepper, *given: Any) -> Any:
+    def counted(trainer: Trainer, *given: Any) -> Any:
         before = State.waits
-        result = step(stepper, *given)
+        result = step(trainer, *given)
         waits.append(State.waits - before)
         return result
 
-    with around(), mock.patch.object(Stepper, "step", counted):
+    with around(), mock.patch.object(Trainer, "step", counted):
         cache = place / "cache"
         experiment = spec.from_dict(values, folder=place)
         planned = matrix.plan(experiment, device=device, deterministic=False, cache=cache, root=root, say=str)
@@ -114,7 +114,9 @@ def performed(
         for row in planned.datasets:
             store.write_json(root / "data" / f"{row['dataset']}.json", row)
         run = root / "runs" / plan.run
-        work.perform(plan, run, lambda told: said.append(told.line) if isinstance(told, Said) else None, lambda: False)
+        work.perform(
+            plan, run, lambda told: said.append(told.line) if isinstance(told, LogLine) else None, lambda: False
+        )
     return {
         "scores": store.read_json(run / "scores.json"),
         "waits": waits,

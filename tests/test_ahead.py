@@ -17,12 +17,12 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import compiled
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
-from archbench.runs.training.prefetch import ahead
+from archbench.runs.training.prefetch import prefetch
 
 
 def test_the_order_is_kept() -> None:
-    assert list(ahead(iter(range(50)), 2)) == list(range(50))
-    assert list(ahead(iter(()), 2)) == []
+    assert list(prefetch(iter(range(50)), 2)) == list(range(50))
+    assert list(prefetch(iter(()), 2)) == []
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
@@ -33,7 +33,7 @@ def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
             made.append(item)
             yield item
 
-    items = ahead(making(), 2)
+    items = prefetch(making(), 2)
     assert next(items) == 0
     deadline = time.monotonic() + 5
     while len(made) < 3 and time.monotonic() < deadline:
@@ -49,7 +49,7 @@ def test_what_goes_wrong_shows_where_it_would_have() -> None:
         yield 1
         raise OSError("no more")
 
-    items = ahead(making(), 2)
+    items = prefetch(making(), 2)
     assert next(items) == 1
     with pytest.raises(OSError, match="no more"):
         next(items)
@@ -62,20 +62,20 @@ def built(name: str = "decoder") -> tuple[DecoderOnly, Batch]:
     return model, Batch(tokens[0], tokens[1])
 
 
-def trained(model: DecoderOnly, pairs: Batch, answers: torch.Tensor) -> list[torch.Tensor]:
+def trained(model: DecoderOnly, pairs: Batch, allowed_tokens: torch.Tensor) -> list[torch.Tensor]:
     """The loss and every gradient of one step, dropout included."""
     torch.manual_seed(1)
-    loss = mean_loss(model.train(), pairs, answers, torch.Generator().manual_seed(2), True)
+    loss = mean_loss(model.train(), pairs, allowed_tokens, torch.Generator().manual_seed(2), True)
     loss.backward()  # type: ignore[no-untyped-call]
     return [loss.detach(), *(weight.grad for weight in model.parameters() if weight.grad is not None)]
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "prefix-decoder", "t5"])
 def test_recomputing_changes_no_gradient(name: str) -> None:
-    answers = torch.ones(40, dtype=torch.bool)
+    allowed_tokens = torch.ones(40, dtype=torch.bool)
     (plain, pairs), (again, _) = built(name), built(name)
     recompute_blocks(again)
-    for one, other in zip(trained(plain, pairs, answers), trained(again, pairs, answers), strict=True):
+    for one, other in zip(trained(plain, pairs, allowed_tokens), trained(again, pairs, allowed_tokens), strict=True):
         assert torch.equal(one, other)
 
 
@@ -154,7 +154,7 @@ def test_auto_compiles_runs_that_are_long_enough_and_leaves_what_is_said_as_it_i
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiling takes a compiler")
 def test_compiled_blocks_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    answers = torch.ones(40, dtype=torch.bool)
+    allowed_tokens = torch.ones(40, dtype=torch.bool)
     (plain, pairs), (fast, _) = built(), built()
     for model in (plain, fast):
         model.requires_grad_(True)
@@ -162,5 +162,5 @@ def test_compiled_blocks_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pyt
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
     assert compile_blocks(fast, tmp_path, lambda line: None)
-    for one, other in zip(trained(plain, pairs, answers), trained(fast, pairs, answers), strict=True):
+    for one, other in zip(trained(plain, pairs, allowed_tokens), trained(fast, pairs, allowed_tokens), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from archbench.runs.training.batches import Batch, Examples, Position, Stream, collate, fixed, plan_epoch
+from archbench.runs.training.batches import Batch, EncodedExamples, Position, Stream, collate, fixed, plan_epoch
 from archbench.tasks.base.example import PAD, Example, Tokens
 from archbench.tasks.text.splits import Pairs, Windows
 
@@ -208,7 +208,7 @@ def test_little_is_padded_and_batches_are_full(source: NDArray[np.int64], target
 class OneByOne:
     """Hides the fast path of other examples."""
 
-    examples: Examples
+    examples: EncodedExamples
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -240,6 +240,6 @@ def encoded_windows(source_length: int) -> Windows:
 
 
 @pytest.mark.parametrize("examples", [encoded_pairs(), encoded_windows(0), encoded_windows(3)])
-def test_encoded_examples_give_the_same_batches_by_the_fast_path(examples: Examples) -> None:
+def test_encoded_examples_give_the_same_batches_by_the_fast_path(examples: EncodedExamples) -> None:
     fast, slow = (Stream(split, 40, 1, 1500).start() for split in (examples, OneByOne(examples)))
     assert [rows(batch) for batch, _ in fast] == [rows(batch) for batch, _ in slow]

@@ -17,7 +17,7 @@ from archbench.reports import bench
 from archbench.reports.base.formatting import number
 from archbench.runs.bench import alone, inference, real, shares, suite, training, windows
 from archbench.runs.bench.pairing import alternate, compared, rotated, summary
-from archbench.runs.bench.setting import DisagreementError, Setting, compiler
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, compiler
 from archbench.runs.bench.shapes import CLASSES, SHAPES
 from archbench.runs.bench.sides import Where
 from archbench.runs.bench.suite import Request
@@ -29,10 +29,10 @@ MODELS = list(CLASSES)
 
 
 @pytest.fixture(scope="module")
-def setting(cache: Path) -> Iterator[Setting]:
+def setting(cache: Path) -> Iterator[BenchSetting]:
     with suite._one_thread():
         plan = suite.planned(Request(device="cpu", shape="tiny", data=DATA))
-        yield Setting(TINY, Where("cpu", bf16=False), 2, suite._task(plan, cache, lambda line: None))
+        yield BenchSetting(TINY, Where("cpu", bf16=False), 2, suite._task(plan, cache, lambda line: None))
 
 
 def status(*arguments: object) -> int:
@@ -74,7 +74,9 @@ def test_medians_quartiles_and_ratios() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("work", [windows.full, windows.labelled])
-def test_both_sides_have_the_same_loss_and_another_model_is_noticed(setting: Setting, model: str, work: Any) -> None:
+def test_both_sides_have_the_same_loss_and_another_model_is_noticed(
+    setting: BenchSetting, model: str, work: Any
+) -> None:
     both = training.prepared(setting, model, work)
     ours, theirs = training.checked(setting, model, both)["float32"]
     assert ours == pytest.approx(theirs, rel=1e-4) and ours > 1.0
@@ -84,7 +86,7 @@ def test_both_sides_have_the_same_loss_and_another_model_is_noticed(setting: Set
         training.checked(setting, model, both)
 
 
-def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: Setting) -> None:
+def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: BenchSetting) -> None:
     both = training.prepared(setting, "bert", windows.full)
     read, labels = both.inputs["input_ids"], both.inputs["labels"]
     assert read.shape == (TINY.rows, TINY.context) and bool((read[:, 0] == BOS).all())
@@ -95,7 +97,7 @@ def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: Setting) ->
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "bert"])
-def test_both_sides_write_the_same_tokens_and_never_end(setting: Setting, model: str) -> None:
+def test_both_sides_write_the_same_tokens_and_never_end(setting: BenchSetting, model: str) -> None:
     ours, theirs = (side.eval() for side in setting.models(model, 1))
     prompts = torch.randint(5, TINY.vocabulary, (3, 4), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -107,7 +109,7 @@ def test_both_sides_write_the_same_tokens_and_never_end(setting: Setting, model:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_both_sides_find_the_same_likelihoods(setting: Setting, model: str) -> None:
+def test_both_sides_find_the_same_likelihoods(setting: BenchSetting, model: str) -> None:
     ours, theirs = (side.eval() for side in setting.models(model, TINY.target_length))
     test = setting.prepared.test
     found = inference.our_scores(ours, test, 9, TINY.vocabulary, "cpu")
@@ -118,7 +120,7 @@ def test_both_sides_find_the_same_likelihoods(setting: Setting, model: str) -> N
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: str, grouped: bool) -> None:
+def test_tokens_are_those_of_sources_and_targets_alone(setting: BenchSetting, model: str, grouped: bool) -> None:
     train, batches = setting.prepared.train, real.their_batches(setting, model, grouped)
     rows = real.their_rows(setting.prepared, TINY)
     for _, (inputs, tokens) in zip(range(3), batches, strict=False):
@@ -136,7 +138,7 @@ def test_tokens_are_those_of_sources_and_targets_alone(setting: Setting, model: 
     assert abs(rows * mean - TINY.batch_tokens) <= mean / 2
 
 
-def test_lengths_that_are_grouped_leave_less_padding(setting: Setting) -> None:
+def test_lengths_that_are_grouped_leave_less_padding(setting: BenchSetting) -> None:
     def padded(grouped: bool) -> float:
         batches = itertools.islice(real.their_batches(setting, "t5", grouped), 20)
         masks = [inputs["attention_mask"].double() for inputs, _ in batches]
@@ -157,7 +159,7 @@ def test_operators_are_told_apart() -> None:
     assert shares.kind_of("aten::view") == shares.kind_of("GeluBackward0") == "between"
 
 
-def test_shares_of_a_step_are_a_whole(setting: Setting) -> None:
+def test_shares_of_a_step_are_a_whole(setting: BenchSetting) -> None:
     for parts in shares.shares(setting, "gpt2")["shares"].values():
         assert list(parts) == list(shares.KINDS) and sum(parts.values()) == pytest.approx(1.0, abs=0.02)
         assert parts["matmuls"] > 0.02 and parts["optimizer"] > 0.0 and parts["data"] > 0.0
@@ -211,7 +213,7 @@ def test_an_interrupted_benchmark_keeps_what_is_done(
 ) -> None:
     taken = training.labelled
 
-    def interrupted(setting: Setting, model: str) -> Any:
+    def interrupted(setting: BenchSetting, model: str) -> Any:
         if model == "llama":
             raise KeyboardInterrupt
         return taken(setting, model)
@@ -229,7 +231,7 @@ def test_an_interrupted_benchmark_keeps_what_is_done(
 def test_a_measure_that_fails_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(setting: Setting, model: str) -> Any:
+    def broken(setting: BenchSetting, model: str) -> Any:
         raise DisagreementError("losses of the same weights differ")
 
     monkeypatch.setattr(training, "full", broken)

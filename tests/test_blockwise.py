@@ -109,11 +109,11 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = perturbed(name, 0.05), padded_pairs()
-    answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+    allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
 
     def gradients(bf16: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.0)
+            loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), native, 0.0)
         found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
         return [loss.detach(), *found]
 
@@ -131,11 +131,11 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "t5"])
 def test_a_backward_pass_inside_autocast_gives_the_same_gradients(name: str) -> None:
     model, pairs = perturbed(name, 0.05), padded_pairs()
-    answers, parameters = torch.ones(LIMITS.vocabulary, dtype=torch.bool), list(model.parameters())
+    allowed_tokens, parameters = torch.ones(LIMITS.vocabulary, dtype=torch.bool), list(model.parameters())
 
     def gradients(inside: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), True, 0.0)
+            loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), True, 0.0)
         with torch.autocast("cpu", torch.bfloat16, enabled=inside):
             return list(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
 

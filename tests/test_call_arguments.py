@@ -83,7 +83,7 @@ def test_seeds_of_python_and_numpy_mean_the_same(seeds: Any) -> None:
 
 def test_other_arguments_of_numpy_and_pathlib_are_taken(tmp_path: Path) -> None:
     given = {"jobs": np.int64(2), "deterministic": np.bool_(True)}
-    assert validated(compare.Setting, given) == compare.Setting(jobs=2, deterministic=True)
+    assert validated(compare.RunOptions, given) == compare.RunOptions(jobs=2, deterministic=True)
     changed = spec.override(spec.from_dict(EXPERIMENT), architectures=[tmp_path / "mine.py"])
     assert changed.architectures == (str(tmp_path / "mine.py"),)
 

@@ -17,7 +17,7 @@ from archbench.architectures.contract.capacity import training_changes_no_buffer
 from archbench.architectures.families.size import Counts, count, mutable_buffers
 from archbench.reports.analysis.comparison import Group
 from archbench.reports.page import audit
-from archbench.runs.base.placement import Entry
+from archbench.runs.base.placement import Placement
 from archbench.runs.execution import dry_run
 
 
@@ -59,7 +59,7 @@ def test_a_dry_run_shows_buffers_where_there_are_any(buffers: int) -> None:
     row |= dict.fromkeys(("parameters", "embedding_parameters", "width", "heads", "depth", "hidden"), 8)
     row |= dict.fromkeys(("learning_rate", "dropout", "planned_tokens", "expected_flops", "expected_seconds"), 1)
     plan = SimpleNamespace(run="x", row=lambda: {**row, "buffers": buffers})
-    entry = Entry("x", "x", "", "parameters", "compared", "decoder", 1)
+    entry = Placement("x", "x", "", "parameters", "compared", "decoder", 1)
     table = dry_run._table(SimpleNamespace(plans=[plan], entries=[entry]))
     shown = dict(zip(*table, strict=True))
     assert shown.get("buffers") == (f"{buffers:,}" if buffers else None)

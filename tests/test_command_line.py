@@ -18,7 +18,7 @@ from fake_work import FakePlan
 import archbench
 from archbench import command_line
 from archbench.runs.base import capacity, store
-from archbench.runs.base.placement import Entry
+from archbench.runs.base.placement import Placement
 from archbench.runs.execution import compare
 from archbench.runs.execution.dry_run import aligned
 from archbench.runs.execution.execute import Outcome, execute
@@ -43,7 +43,7 @@ data = "sentiment"
 @dataclass(frozen=True)
 class FakeMatrix:
     plans: tuple[FakePlan, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[Placement, ...]
     datasets: tuple[dict[str, Any], ...]
     untuned: tuple[str, ...] = ()
     later: tuple[FakePlan, ...] = ()
@@ -64,7 +64,9 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         ]
         datasets = tuple({"dataset": task.name, "kind": task.kind} for task in experiment.tasks)
         rows = [plan.row() for plan in plans]
-        entries = [Entry(row["run"], row["dataset"], "", row["match"], "compared", row["architecture"]) for row in rows]
+        entries = [
+            Placement(row["run"], row["dataset"], "", row["match"], "compared", row["architecture"]) for row in rows
+        ]
         return FakeMatrix(tuple(plans), tuple(entries), datasets), "cpu", 2
 
     def fake(plans: Any, root: Path, jobs: int, notify: Any, gpus: Any = ()) -> Outcome:

@@ -40,11 +40,11 @@ def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.mark.usefixtures("chunks")
 def test_loss_and_gradients_are_those_of_the_plain_loss(biased: bool, restricted: bool, smoothing: float) -> None:
     states, matrix, bias, labels, weights = parts()
-    answers = (torch.arange(VOCABULARY) >= 5) if restricted else None
+    allowed_tokens = (torch.arange(VOCABULARY) >= 5) if restricted else None
     used = [states, matrix, bias] if biased else [states, matrix]
-    expected = cross_entropy.plain(F.linear(*used), labels, answers, smoothing)
+    expected = cross_entropy.plain(F.linear(*used), labels, allowed_tokens, smoothing)
     expected = (expected * weights).sum()
-    found = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, answers, smoothing)
+    found = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, allowed_tokens, smoothing)
     torch.testing.assert_close(found, expected)
     for ours, theirs in zip(
         torch.autograd.grad(3.0 * found, used), torch.autograd.grad(3.0 * expected, used), strict=True
@@ -91,10 +91,10 @@ def test_training_gets_the_gradients_of_the_plain_loss(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = perturbed(name, 0.1), padded_pairs()
-    answers = torch.arange(LIMITS.vocabulary) >= END
+    allowed_tokens = torch.arange(LIMITS.vocabulary) >= END
 
     def gradients() -> tuple[Tensor, ...]:
-        loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), native, 0.1)
+        loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), native, 0.1)
         return loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
 
     fused = gradients()

@@ -215,7 +215,7 @@ def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> Non
 def planned(experiment: "Experiment", root: Path) -> "Matrix":
     from archbench.runs.execution import compare as comparing
 
-    setting = comparing.Setting(jobs=1)
+    setting = comparing.RunOptions(jobs=1)
     with comparing.checked_architectures(experiment, setting, lambda line: None) as architectures:
         return comparing.planned(experiment, root, setting, lambda line: None, architectures)[0]
 

@@ -16,7 +16,7 @@ from tiny_runs import trained, write_data
 from archbench import command_line
 from archbench.reports.base import tables
 from archbench.runs.base import misplaced, store
-from archbench.runs.base.messages import Event, Said
+from archbench.runs.base.messages import Event, LogLine
 from archbench.runs.base.plan import from_json
 from archbench.runs.base.weights import packed, unpacked
 from archbench.runs.execution.execute import execute
@@ -284,7 +284,7 @@ def test_whatever_state_it_is_in_another_run_makes_room(tmp_path: Path, state: s
     assert outcome.done == (plan.run,) and store.is_finished(place) and not (place / "checkpoint").exists()
     aside = tmp_path / misplaced.PLACE / "a-decoder-s0.1"
     assert store.read_json(aside / store.RECORD)["status"] == state and (aside / "checkpoint").is_dir()
-    (line,) = [event.line for event in events if isinstance(event, Said)]
+    (line,) = [event.line for event in events if isinstance(event, LogLine)]
     assert line.startswith("its folder held the run a-decoder-s1, which now lies in ")
 
 

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[str, Any]:
     """What to compute of an exported run."""
-    target = [*run.answers.nonzero().squeeze(1)[:3].tolist()][: run.plan.limits.target_length]
+    target = [*run.allowed_tokens.nonzero().squeeze(1)[:3].tolist()][: run.plan.limits.target_length]
     if run.model.family == "encoder":
         target = [MASK] * run.model.canvas
     elif run.model.family == "encoder-decoder":
@@ -57,7 +57,7 @@ def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str,
             logits = run.model(source, torch.cat([torch.tensor([[BOS]]), after], 1))[:, 1:]
         found["logits"].append(logits[0])
         decoding = Decoding(run.decoding["max_tokens"])
-        (ids,) = run.model.objective.generate(run.model, source, None, run.answers, decoding)
+        (ids,) = run.model.objective.generate(run.model, source, None, run.allowed_tokens, decoding)
         found["written"].append([*ids.tolist(), END][: decoding.max_tokens])
     return found
 
@@ -178,7 +178,7 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     (written,) = theirs.generate(**(given or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
     empty = torch.zeros(1, 0, dtype=torch.long)
     decoding = Decoding(run.plan.limits.target_length - len(text))
-    (ours,) = run.model.objective.generate(run.model, empty, None, run.answers, decoding, start=ids[:, 1:])
+    (ours,) = run.model.objective.generate(run.model, empty, None, run.allowed_tokens, decoding, start=ids[:, 1:])
     assert written == ours.tolist() and len(written) == 10
     exported.printed(made.usage)
 

@@ -24,7 +24,7 @@ from archbench.reports.inspection import inspection as page
 from archbench.reports.page.page import html
 from archbench.runs.base import store
 from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
-from archbench.runs.inside.reading import Reading
+from archbench.runs.inside.reading import ExampleReading
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, UNK
 
@@ -60,14 +60,14 @@ def found_in(run: Path, out: Path, text: str | None = None, right: str | None = 
 # Heads ------------------------------------------------------------------------------------------------------------
 
 
-def reading(weights: Any, queries: list[int], keys: list[int] | None = None) -> Reading:
+def reading(weights: Any, queries: list[int], keys: list[int] | None = None) -> ExampleReading:
     """A block with one head and these weights, in which only the named attention is there."""
     at = torch.as_tensor(np.asarray(weights, dtype=np.float64))[None, None]
     block: Any = None
     empty = torch.zeros(1, len(queries), 1)
     layer = Layer("target", 1, block, empty, weights=at) if keys is None else Layer("target", 1, block, empty, cross=at)
     axes: dict[Axis, list[int]] = {axis: queries for axis in get_args(Axis)}
-    return Reading((layer,), axes if keys is None else {**axes, "source": keys}, 0)
+    return ExampleReading((layer,), axes if keys is None else {**axes, "source": keys}, 0)
 
 
 def mostly(pattern: np.ndarray, causal: bool = False) -> np.ndarray:
@@ -127,11 +127,11 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
     generator = torch.Generator().manual_seed(0)
     from archbench.architectures.objectives.objective import Batch, mean_loss
 
-    answers = torch.ones(40, dtype=torch.bool)
+    allowed_tokens = torch.ones(40, dtype=torch.bool)
     for _ in range(1500):
         half = torch.randint(8, 40, (64, 8), generator=generator)
         whole = half.repeat(1, 2)
-        loss = mean_loss(model, Batch(whole, whole), answers, generator, True)
+        loss = mean_loss(model, Batch(whole, whole), allowed_tokens, generator, True)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -148,7 +148,7 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
             with probes.watched(one.eval()) as layers, torch.no_grad():
                 one.hidden(row[None], row[None])
             axes: dict[Axis, list[int]] = {axis: [*row.tolist(), *row.tolist()] for axis in get_args(Axis)}
-            found.append(Reading(tuple(layers), axes, 16))
+            found.append(ExampleReading(tuple(layers), axes, 16))
         shares = [heads._shares(found, place, "self") for place in range(2)]
         named = {
             heads.role(
@@ -364,12 +364,12 @@ def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp
 # What is right ----------------------------------------------------------------------------------------------------
 
 
-def guesses(looked: subject.Subject, pair: subject.Pair) -> list[int]:
+def guesses(looked: subject.InspectedRun, pair: subject.Pair) -> list[int]:
     """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
     model = looked.run.model
     with torch.no_grad():
         logits = model(*model.objective.visible(model, subject.batch([pair])))[0, : len(pair[1])]
-    return [int(token) for token in logits.masked_fill(~looked.run.answers, float("-inf")).argmax(-1)]
+    return [int(token) for token in logits.masked_fill(~looked.run.allowed_tokens, float("-inf")).argmax(-1)]
 
 
 def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -452,7 +452,7 @@ def test_next_tokens_have_the_likelihood_that_is_scored(runs: dict[Any, Path]) -
         mine = sum(float(scores[place][token]) for place, token in enumerate(target))
         model = looked.run.model
         with torch.no_grad():
-            exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.answers)[0]
+            exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.allowed_tokens)[0]
         assert mine == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
 
 

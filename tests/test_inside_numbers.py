@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def looked(run: Path) -> subject.Subject:
+def looked(run: Path) -> subject.InspectedRun:
     return subject.read(run)
 
 
@@ -119,7 +119,7 @@ def test_no_positions_are_no_picture() -> None:
 # Stream, probes, heads --------------------------------------------------------------------------------------------
 
 
-def test_lengths_of_the_stream_are_those_of_the_states(looked: subject.Subject) -> None:
+def test_lengths_of_the_stream_are_those_of_the_states(looked: subject.InspectedRun) -> None:
     """By plain hooks: the stream in and out of a block, what its feed-forward network adds, and what is left."""
     model, seen = looked.run.model, {}  # type: ignore[var-annotated]
     blocks = [module for module in model.modules() if isinstance(module, Block)]
@@ -204,7 +204,7 @@ def test_shares_are_means_over_queries_that_have_such_a_key() -> None:
     }  # the first query has no choice, no token comes again, none is special, none is seen before it is there
 
 
-def test_the_rise_of_the_loss_is_that_of_a_model_with_zeros(looked: subject.Subject) -> None:
+def test_the_rise_of_the_loss_is_that_of_a_model_with_zeros(looked: subject.InspectedRun) -> None:
     found = {(each.layer, each.head): each for each in heads.heads(looked)}
     whole = heads.losses(looked, looked.examples)
     for number, site in enumerate(probes.sites(looked.run.model), 1):
@@ -304,25 +304,25 @@ def test_names_of_dots_cover_neither_each_other_nor_other_dots() -> None:
 # Writing ----------------------------------------------------------------------------------------------------------
 
 
-def likelihoods(one: subject.Subject, pair: subject.Pair) -> Tensor:
+def likelihoods(one: subject.InspectedRun, pair: subject.Pair) -> Tensor:
     """log p (t, v) of every token at every position of a decoder's target, as the likelihood of targets gives it."""
-    model, answers = one.run.model, one.run.answers
+    model, allowed_tokens = one.run.model, one.run.allowed_tokens
     rows = []
     for place in range(len(pair[1])):
         begun = pair[1][:place]
-        every = torch.tensor([[*begun, token] for token in range(len(answers))])
-        source = torch.tensor([pair[0]]).expand(len(answers), -1)
+        every = torch.tensor([[*begun, token] for token in range(len(allowed_tokens))])
+        source = torch.tensor([pair[0]]).expand(len(allowed_tokens), -1)
         with torch.no_grad():
-            whole = model.objective.log_likelihood(model, Batch(source, every), answers)[0]
+            whole = model.objective.log_likelihood(model, Batch(source, every), allowed_tokens)[0]
             before = 0.0
             if begun:
                 given = Batch(source[:1], torch.tensor([begun]))
-                before = float(model.objective.log_likelihood(model, given, answers)[0])
+                before = float(model.objective.log_likelihood(model, given, allowed_tokens)[0])
         rows.append(whole - before)
     return torch.stack(rows)
 
 
-def test_positions_are_what_the_likelihood_says(looked: subject.Subject) -> None:
+def test_positions_are_what_the_likelihood_says(looked: subject.InspectedRun) -> None:
     scores, tokenizer = likelihoods(looked, looked.text), looked.run.tokenizer
     for place, (row, score) in enumerate(zip(writing.positions(looked), scores, strict=True)):
         p, token = score.exp(), looked.text[1][place]
@@ -333,7 +333,9 @@ def test_positions_are_what_the_likelihood_says(looked: subject.Subject) -> None
         assert row["model"][0][0] == subject.spelled(tokenizer, int(p.argmax()))
 
 
-def test_rules_of_choosing_give_what_they_promise(looked: subject.Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_of_choosing_give_what_they_promise(
+    looked: subject.InspectedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Eight tokens with known probabilities: an entropy and four rules, each by hand."""
     given = torch.tensor([0.4, 0.25, 0.15, 0.08, 0.06, 0.03, 0.02, 0.01])
     scores = torch.full((1, looked.run.plan.vocabulary), float("-inf"))
@@ -357,7 +359,7 @@ def test_rules_of_choosing_give_what_they_promise(looked: subject.Subject, monke
         assert [value for _, value in row["rules"][rule]] == pytest.approx(values, abs=1e-5)
 
 
-def test_rules_hold_on_what_a_model_gives(looked: subject.Subject) -> None:
+def test_rules_hold_on_what_a_model_gives(looked: subject.InspectedRun) -> None:
     scores = likelihoods(looked, looked.text)
     for row, score in zip(writing.positions(looked), scores, strict=True):
         p = score.exp().sort(descending=True).values
@@ -369,7 +371,7 @@ def test_rules_hold_on_what_a_model_gives(looked: subject.Subject) -> None:
 
 
 @pytest.mark.parametrize("case", ["recorded", "second in line", "steep"])
-def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject, case: str) -> None:
+def test_one_step_is_one_step_of_gradient_descent(looked: subject.InspectedRun, case: str) -> None:
     """Done again on a copy with an optimizer of torch, on the loss as it is written in books; no step leaps too far."""
     if case == "steep":
         model = copy.deepcopy(looked.run.model)
@@ -385,7 +387,7 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject, case:
 
     def scores() -> Tensor:
         shown = model.objective.visible(model, Batch(torch.tensor([source]), right[None]))
-        return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.answers, float("-inf")), -1)
+        return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.allowed_tokens, float("-inf")), -1)
 
     scores_before = scores()
     F.nll_loss(scores_before, right).backward()
@@ -417,7 +419,7 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.Subject, case:
     assert sum(part["parameters"] for part in parts.values()) == sum(p.numel() for p in model.parameters())
 
 
-def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, run: Path) -> None:
+def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.InspectedRun, run: Path) -> None:
     """Each row against a model that is loaded with those weights alone."""
     rows, tokenizer = writing.snapshots(looked, run), looked.run.tokenizer
     files = sorted((run / "snapshots").iterdir())
@@ -429,7 +431,7 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
     assert len({row["loss"] for row in rows[:-1]}) == len(files)
     for row, state in zip(rows, states, strict=True):
         model.load_state_dict(state)
-        then: Any = SimpleNamespace(run=SimpleNamespace(model=model, answers=looked.run.answers))
+        then: Any = SimpleNamespace(run=SimpleNamespace(model=model, allowed_tokens=looked.run.allowed_tokens))
         first = likelihoods(then, (looked.text[0], [right]))[0].exp()
         assert [each["token"] for each in row["watched"]] == [subject.spelled(tokenizer, token) for token in watched]
         assert [each["right"] for each in row["watched"]] == [token == right for token in watched]
@@ -438,13 +440,13 @@ def test_snapshots_are_the_answers_of_the_kept_weights(looked: subject.Subject, 
         assert [value for _, value in row["first"]] == pytest.approx(first.topk(5).values.tolist(), abs=1e-4)
         pairs = Batch(torch.tensor([looked.text[0]]), torch.tensor([looked.text[1]]))
         with torch.no_grad():
-            nats = -float(model.objective.log_likelihood(model, pairs, looked.run.answers)[0])
+            nats = -float(model.objective.log_likelihood(model, pairs, looked.run.allowed_tokens)[0])
         assert row["loss"] == pytest.approx(nats / len(looked.text[1]), rel=1e-4)
         one_by_one = []
         for source, target in looked.examples[: writing.LOSSES]:
             alone = Batch(torch.tensor([source]), torch.tensor([target]))
             with torch.no_grad():
-                nats = -float(model.objective.log_likelihood(model, alone, looked.run.answers)[0])
+                nats = -float(model.objective.log_likelihood(model, alone, looked.run.allowed_tokens)[0])
             one_by_one.append(nats / len(target))
         assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)
 

@@ -141,8 +141,8 @@ def test_decoding_from_a_cache_is_equal(case: str, side: str) -> None:
 def test_generation_is_equal(case: str) -> None:
     theirs = stock(case, seed=4)
     source, mask, _ = batch(VOCABULARY, 6, 8, "left", seed=4)
-    answers = torch.ones(VOCABULARY, dtype=torch.bool)
-    found = left_to_right(from_transformers(theirs), source, mask, answers, Decoding(max_tokens=14))
+    allowed_tokens = torch.ones(VOCABULARY, dtype=torch.bool)
+    found = left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens=14))
     cached = theirs.config.num_decoder_layers <= theirs.config.num_layers  # else their own cache is too short
     options = {"max_new_tokens": 14, "do_sample": False, "num_beams": 1, "use_cache": cached}
     written = theirs.generate(source, attention_mask=mask, **options)

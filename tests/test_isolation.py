@@ -66,7 +66,7 @@ def processes(folder: Path) -> list[str]:
 
 def compared(folder: Path, say: Callable[[str], None] = lambda line: None) -> tuple[int, Path]:
     experiment = spec.from_dict(EXPERIMENT, folder=folder)
-    outcome = compare.run(experiment, folder / "out", compare.Setting(device="cpu", jobs=1), "", say)
+    outcome = compare.run(experiment, folder / "out", compare.RunOptions(device="cpu", jobs=1), "", say)
     return outcome.status, folder / "out" / "runs"
 
 

@@ -64,7 +64,7 @@ def test_compare_checks_at_the_lengths_of_its_tasks(tmp_path: Path, monkeypatch:
 
 
 def check(experiment: Experiment) -> None:
-    with compare.checked_architectures(experiment, compare.Setting(), lambda line: None):
+    with compare.checked_architectures(experiment, compare.RunOptions(), lambda line: None):
         pass
 
 

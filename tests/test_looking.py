@@ -109,7 +109,7 @@ def test_what_is_shown_predicts_the_target(name: str) -> None:
     """The states of one pass over what is shown are those that the likelihood takes, where it takes one pass."""
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
     shown = model.objective.visible(model, pairs)
-    answers = torch.ones(model.head.weight.shape[0], dtype=torch.bool)
+    allowed_tokens = torch.ones(model.head.weight.shape[0], dtype=torch.bool)
     with torch.no_grad():
         logits = model(*shown).float().log_softmax(-1)
         if name == "encoder":
@@ -118,7 +118,7 @@ def test_what_is_shown_predicts_the_target(name: str) -> None:
         scores = logits[:, : pairs.target.shape[1]].gather(-1, pairs.target[..., None]).squeeze(-1)
         if pairs.target_mask is not None:
             scores = scores.masked_fill(~pairs.target_mask, 0)
-        expected = model.objective.log_likelihood(model, pairs, answers)[0]
+        expected = model.objective.log_likelihood(model, pairs, allowed_tokens)[0]
     torch.testing.assert_close(scores.sum(1).double(), expected, rtol=1e-4, atol=1e-4)
 
 

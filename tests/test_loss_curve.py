@@ -61,8 +61,8 @@ def batch(step: int) -> Tensor:
 
 def our_loss(model: Any, tokens: Tensor) -> Tensor:
     """The loss that our own training loop takes, of predicting every token after BOS."""
-    answers = torch.ones(WORDS, dtype=torch.bool)
-    loss: Tensor = mean_loss(model, Batch(tokens[:, :0], tokens), answers)
+    allowed_tokens = torch.ones(WORDS, dtype=torch.bool)
+    loss: Tensor = mean_loss(model, Batch(tokens[:, :0], tokens), allowed_tokens)
     return loss
 
 

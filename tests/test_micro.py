@@ -14,7 +14,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import optimizer
-from archbench.runs.training.step import Stepper, TrainingStep
+from archbench.runs.training.step import Trainer, TrainingStep
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]
@@ -29,7 +29,7 @@ def batch(rows: int = 6) -> Batch:
     return Batch(source, target, None, mask)
 
 
-def stepper(name: str, native: bool = True) -> Stepper:
+def trainer(name: str, native: bool = True) -> Trainer:
     prepared: Any = None
     model = catalogue.find(name).build(Size(16, 2, 2, 32), Limits(24, 5, 4))
     torch.manual_seed(0)
@@ -38,10 +38,10 @@ def stepper(name: str, native: bool = True) -> Stepper:
     step = TrainingStep(model, model.objective, torch.ones(24, dtype=torch.bool))
     training = Training(optimizer="adamw", learning_rate=0.01)
     made = optimizer.build(model, training, "cpu")
-    return Stepper(step, made, prepared, training, native, 0, torch.device("cpu"), False)
+    return Trainer(step, made, prepared, training, native, 0, torch.device("cpu"), False)
 
 
-def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def gradient(one: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     one.model.train()
     inputs = one.model.objective.prepare(one.model, batch(), torch.Generator().manual_seed(3), one.native)
     loss = one._gradient(inputs, 3)
@@ -52,9 +52,9 @@ def gradient(one: Stepper) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("name", NAMES)
 def test_micro_batches_have_the_gradient_of_the_batch(name: str, native: bool) -> None:
-    loss, whole = gradient(stepper(name, native))
+    loss, whole = gradient(trainer(name, native))
     for parts in (2, 4, 6, 100):
-        cut = stepper(name, native)
+        cut = trainer(name, native)
         cut.parts = parts
         found, gradients = gradient(cut)
         assert torch.allclose(found, loss, rtol=1e-5)
@@ -63,7 +63,7 @@ def test_micro_batches_have_the_gradient_of_the_batch(name: str, native: bool) -
             assert torch.allclose(gradients[key], value, rtol=1e-3, atol=1e-6), key
 
 
-def short_of_memory(one: Stepper, rows: int, error: Exception) -> None:
+def short_of_memory(one: Trainer, rows: int, error: Exception) -> None:
     """Has the model refuse more than ``rows`` rows at a time."""
     hidden = type(one.model).hidden
 
@@ -79,7 +79,7 @@ def short_of_memory(one: Stepper, rows: int, error: Exception) -> None:
     "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't")]
 )
 def test_micro_batches_are_halved_until_they_fit(error: Exception) -> None:
-    usual, short = stepper("decoder"), stepper("decoder")
+    usual, short = trainer("decoder"), trainer("decoder")
     short_of_memory(short, 2, error)
     for number in range(3):
         expected, found = (one.step(batch(), number, 0.5) for one in (usual, short))
@@ -91,12 +91,12 @@ def test_micro_batches_are_halved_until_they_fit(error: Exception) -> None:
 
 
 def test_other_errors_and_rows_that_never_fit_are_raised() -> None:
-    one = stepper("decoder")
+    one = trainer("decoder")
     short_of_memory(one, 2, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes"):
         one.step(batch(), 0, 0.5)
     assert one.parts == 1
-    one = stepper("decoder")
+    one = trainer("decoder")
     short_of_memory(one, 0, MemoryError("none left"))
     with pytest.raises(MemoryError):
         one.step(batch(), 0, 0.5)
@@ -108,7 +108,7 @@ def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest
     def short() -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    one = stepper("decoder")
+    one = trainer("decoder")
     monkeypatch.setattr(one.optimizer, "step", short)
     with pytest.raises(torch.OutOfMemoryError):
         one.step(batch(), 0, 0.5)
@@ -118,10 +118,10 @@ def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest
 HUNGRY = """
     import resource, sys, torch
     sys.path.insert(0, "tests")
-    from test_micro import batch, stepper
+    from test_micro import batch, trainer
     torch.set_num_threads(1)
     from pathlib import Path
-    large, one = batch(rows=12_000), stepper("decoder")
+    large, one = batch(rows=12_000), trainer("decoder")
     one.step(batch(), 0, 0.5)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = int(sys.argv[1]) << 20

@@ -119,7 +119,7 @@ def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.Cap
 def test_a_variant_file_that_holds_the_contract_is_taken(folder: Path) -> None:
     data = {"name": "x", "architectures": ["one.py", "encoder"], "tasks": [{"data": "phrases-en-de"}]}
     experiment = from_dict({**data, "budget": {"parameters": 20_000, "tokens": 1_000}})
-    with compare.checked_architectures(experiment, compare.Setting(), lambda line: None) as architectures:
+    with compare.checked_architectures(experiment, compare.RunOptions(), lambda line: None) as architectures:
         assert architectures.find("one.py").name == "one"
 
 

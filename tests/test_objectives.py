@@ -27,7 +27,7 @@ MASK = torch.arange(6) < LENGTHS[:, None]
 PADDED = Batch(SOURCE, TARGET.masked_fill(~MASK, 0), None, MASK)
 
 
-def answers() -> torch.Tensor:
+def allowed_tokens() -> torch.Tensor:
     allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
     allowed[[0, 1, 3, 4]] = False
     return allowed
@@ -39,26 +39,28 @@ def model(name: str):
 
 @pytest.mark.parametrize("name", ["decoder", "encoder-decoder", "prefix-decoder"])
 def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
-    found = mean_loss(model(name), PADDED, answers(), objective=Causal())
-    nats, tokens = Causal().log_likelihood(model(name), PADDED, answers())
+    found = mean_loss(model(name), PADDED, allowed_tokens(), objective=Causal())
+    nats, tokens = Causal().log_likelihood(model(name), PADDED, allowed_tokens())
     assert tokens.tolist() == LENGTHS.tolist()
     assert found.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
 
 
 def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
     plain, native = (
-        mean_loss(model("decoder"), PADDED, answers(), native=n, objective=Causal()) for n in (False, True)
+        mean_loss(model("decoder"), PADDED, allowed_tokens(), native=n, objective=Causal()) for n in (False, True)
     )
     assert native.item() != pytest.approx(plain.item(), rel=1e-3)
     for name in ("encoder-decoder", "prefix-decoder"):
-        plain, native = (mean_loss(model(name), PADDED, answers(), native=n, objective=Causal()) for n in (False, True))
+        plain, native = (
+            mean_loss(model(name), PADDED, allowed_tokens(), native=n, objective=Causal()) for n in (False, True)
+        )
         assert native.item() == plain.item()
 
 
 def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
     pairs, encoder = Batch(SOURCE, TARGET[:, :1]), model("encoder")
-    loss = mean_loss(encoder, pairs, answers(), torch.Generator().manual_seed(0), objective=Masked())
-    nats, _ = Masked().log_likelihood(encoder, pairs, answers())
+    loss = mean_loss(encoder, pairs, allowed_tokens(), torch.Generator().manual_seed(0), objective=Masked())
+    nats, _ = Masked().log_likelihood(encoder, pairs, allowed_tokens())
     assert loss.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
 
 
@@ -81,7 +83,7 @@ def test_suffix_masks_hide_the_end() -> None:
 
 def test_the_bound_is_the_mean_over_all_orders() -> None:
     """Over every order of writing a target of three tokens, the mean of the chain rule's -log p."""
-    encoder, target, allowed = model("encoder"), TARGET[:1, :3], answers()
+    encoder, target, allowed = model("encoder"), TARGET[:1, :3], allowed_tokens()
     source, _ = _ended(SOURCE[:1], None)
 
     def nats(cell: int, known: list[int]) -> float:
@@ -103,7 +105,7 @@ def test_exact_likelihood_does_not_depend_on_how_many_canvases_go_at_once(monkey
     for count in (3, 1000):
         monkeypatch.setitem(masked.CANVASES, "cpu", count)
         with torch.no_grad():
-            found.append(Masked().log_likelihood(encoder, PADDED, answers())[0])
+            found.append(Masked().log_likelihood(encoder, PADDED, allowed_tokens())[0])
     assert torch.allclose(*found, atol=1e-5)
 
 
@@ -136,7 +138,11 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
     mask = (torch.arange(7) < 5).expand(4, 7)
     losses = [
         mean_loss(
-            encoder, Batch(source, TARGET, source_mask), answers(), torch.Generator().manual_seed(3), objective=Masked()
+            encoder,
+            Batch(source, TARGET, source_mask),
+            allowed_tokens(),
+            torch.Generator().manual_seed(3),
+            objective=Masked(),
         ).item()
         for source, source_mask in ((SOURCE, None), (wide, mask))
     ]
@@ -162,7 +168,7 @@ def test_a_training_step_reads_nothing_back_from_a_device(
     subject, inputs = on_meta(name, native, monkeypatch)
     optimizer = build(subject, Training(), "meta")
     for smoothing in (0.0, 0.1):
-        torch.autograd.backward(subject.objective.loss(subject, inputs, answers().to("meta"), smoothing))
+        torch.autograd.backward(subject.objective.loss(subject, inputs, allowed_tokens().to("meta"), smoothing))
         optimizer.step()
         optimizer.zero_grad()
 
@@ -183,7 +189,7 @@ class Aboard(TorchDispatchMode):
 )
 def test_a_loss_takes_nothing_from_the_host(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     subject, inputs = on_meta(name, native, monkeypatch)
-    allowed = answers().to("meta")
+    allowed = allowed_tokens().to("meta")
     with Aboard():
         torch.autograd.backward(subject.objective.loss(subject, inputs, allowed))
 
@@ -198,8 +204,8 @@ def test_the_losses_of_parts_add_up_to_that_of_the_batch(name: str, native: bool
     inputs = subject.objective.prepare(subject, batch, torch.Generator().manual_seed(0), native)
     split = list(inputs.split(parts))
     assert len(split) == -(-4 // -(-4 // parts)) and sum(part.tokens for part in split) == inputs.tokens
-    whole = subject.objective.loss(subject, inputs, answers())
-    losses = [subject.objective.loss(subject, part, answers()) for part in split]
+    whole = subject.objective.loss(subject, inputs, allowed_tokens())
+    losses = [subject.objective.loss(subject, part, allowed_tokens()) for part in split]
     assert torch.stack(losses).sum().item() == pytest.approx(whole.item(), rel=1e-5)
 
 
@@ -209,8 +215,8 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
 
     def found() -> torch.Tensor:
         if subject.objective.estimated:
-            return estimate(subject, PADDED, answers(), torch.Generator().manual_seed(0), 2)
-        return subject.objective.log_likelihood(subject, PADDED, answers())[0]
+            return estimate(subject, PADDED, allowed_tokens(), torch.Generator().manual_seed(0), 2)
+        return subject.objective.log_likelihood(subject, PADDED, allowed_tokens())[0]
 
     with torch.no_grad():
         whole, widest = found(), 0

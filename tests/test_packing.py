@@ -65,11 +65,11 @@ def test_nothing_is_packed_that_is_no_parameter_or_when_nobody_asked() -> None:
 def test_what_is_written_does_not_depend_on_it(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = perturbed(name, 0.3).eval()
     source = torch.randint(5, LIMITS.vocabulary, (rows, 6), generator=torch.Generator().manual_seed(2))
-    answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+    allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
     decoding = generate.Decoding(max_tokens=LIMITS.target_length)
 
     def written() -> list[list[int]]:
-        return [row.tolist() for row in generate.left_to_right(model, source, None, answers, decoding)]
+        return [row.tolist() for row in generate.left_to_right(model, source, None, allowed_tokens, decoding)]
 
     monkeypatch.setattr(weight_prepack, "OFTEN", 10**9)
     plain = written()

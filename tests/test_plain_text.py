@@ -38,17 +38,17 @@ def of(name: str, table: Table | Text) -> list[tuple[str, str]]:
 
 
 def test_every_example_is_a_prompt_that_names_its_data_and_an_answer() -> None:
-    data = plain_text.mixed(ALL[:1])
+    data = plain_text.mixture(ALL[:1])
     assert data.kind == "translation"
     assert of("labelled", data.train)[0] == ("labelled: word0", "good")
     assert [target for _, target in of("labelled", data.test)] == list(LABELLED.test.targets)  # type: ignore[union-attr]
 
 
 def test_the_first_alone_is_tested_and_nothing_else_of_the_data_hangs_on_it() -> None:
-    whole = plain_text.mixed(ALL)
+    whole = plain_text.mixture(ALL)
     for first in range(3):
         parts = [*ALL[first:], *ALL[:first]]
-        mixture, alone = plain_text.mixed(parts), plain_text.mixed(parts[:1])
+        mixture, alone = plain_text.mixture(parts), plain_text.mixture(parts[:1])
         assert mixture.test == alone.test
         assert (mixture.train, mixture.validation, mixture.notes) == (whole.train, whole.validation, whole.notes)
         assert alone.validation != mixture.validation
@@ -56,27 +56,27 @@ def test_the_first_alone_is_tested_and_nothing_else_of_the_data_hangs_on_it() ->
 
 
 def test_every_part_trains_on_as_many_characters_and_on_its_own_examples_alone() -> None:
-    mixture = plain_text.mixed(ALL)
+    mixture = plain_text.mixture(ALL)
     sizes = []
     for part in ALL:
         name = part.name.partition(":")[0]
-        found, whole = of(name, mixture.train), of(name, plain_text.mixed([part]).train)
+        found, whole = of(name, mixture.train), of(name, plain_text.mixture([part]).train)
         assert set(found) <= set(whole)
         assert [pair for pair in whole if pair in set(found)] == found  # in their own order
         sizes.append(sum(len(source) + len(target) for source, target in found))
         assert mixture.notes[f"{name}_in_train"] == len(found)
     assert max(sizes) - min(sizes) < 2 * SPAN + 20
-    assert plain_text.mixed(ALL).digest == mixture.digest
+    assert plain_text.mixture(ALL).digest == mixture.digest
 
 
 def test_running_text_is_cut_into_prompts_and_what_follows() -> None:
-    train = plain_text.mixed(ALL[1:2]).train
+    train = plain_text.mixture(ALL[1:2]).train
     pairs = of("play", train)
     joined = "".join(source.removeprefix("play: ") + target for source, target in pairs)
     assert joined == PLAY[: 100 * SPAN]
     whole = PLAY[: SPAN * 101]
     pieces = Text([whole[start : start + 7] for start in range(0, len(whole), 7)], len(whole))
-    assert plain_text.mixed([Part("play", replace(PLAYS, train=pieces))]).train == train
+    assert plain_text.mixture([Part("play", replace(PLAYS, train=pieces))]).train == train
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archbench.runs.base import store
-from archbench.runs.base.placement import Entry
+from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
@@ -56,7 +56,7 @@ def planned(folder: Path, root: Path, **changes: object) -> Matrix:
     )
 
 
-def entries(found: Matrix, role: str) -> list[Entry]:
+def entries(found: Matrix, role: str) -> list[Placement]:
     return [entry for entry in found.entries if entry.role == role]
 
 

@@ -39,7 +39,9 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
     def written(decoding: Decoding, seed: int = 0) -> str:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            tokens = found.model.objective.generate(found.model, source, None, found.answers, decoding, generator)
+            tokens = found.model.objective.generate(
+                found.model, source, None, found.allowed_tokens, decoding, generator
+            )
         return found.tokenizer.decode(tokens[0].tolist())
 
     greedy = predict(place, TEXT).text

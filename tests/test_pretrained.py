@@ -75,17 +75,17 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
     mask = torch.zeros(3, 6, dtype=torch.bool)
     for row, (text, _) in enumerate(rows):
         source[row, : len(text)], mask[row, : len(text)] = text + SHIFT, True
-    answers = torch.ones(model.embedding.weight.shape[0], dtype=torch.bool)
-    answers[:SHIFT] = False
+    allowed_tokens = torch.ones(model.embedding.weight.shape[0], dtype=torch.bool)
+    allowed_tokens[:SHIFT] = False
     target = torch.stack([written for _, written in rows]) + SHIFT
-    nats, _ = model.objective.log_likelihood(model, Batch(source, target, mask), answers)
+    nats, _ = model.objective.log_likelihood(model, Batch(source, target, mask), allowed_tokens)
     for row, (text, written) in enumerate(rows):
         start = text if len(text) else torch.tensor([end])
         scores = theirs(torch.cat([start, written])[None]).logits[0, len(start) - 1 : -1].log_softmax(-1)
         expected = scores.gather(1, written[:, None]).sum()
         assert abs(nats[row] - expected) < 1e-4
     greedy = Decoding(max_tokens=5)
-    found = model.objective.generate(model, source[:2], mask[:2], answers, greedy)
+    found = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
     for (text, _), tokens in zip(rows, found, strict=False):
         wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
         assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()
@@ -115,9 +115,9 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
     model = ours(folder)
     count = model.embedding.weight.shape[0] - SHIFT
     assert count < expected.shape[-1]  # rows without a token are left out
-    answers = torch.ones(count + SHIFT, dtype=torch.bool)
-    answers[:SHIFT] = False
-    nats, _ = model.objective.log_likelihood(model, Batch(ids + SHIFT, written + SHIFT), answers)
+    allowed_tokens = torch.ones(count + SHIFT, dtype=torch.bool)
+    allowed_tokens[:SHIFT] = False
+    nats, _ = model.objective.log_likelihood(model, Batch(ids + SHIFT, written + SHIFT), allowed_tokens)
     scores = expected[..., :count].log_softmax(-1).gather(-1, written[..., None]).sum((1, 2))
     assert (nats - scores).abs().max() < 1e-4
 
@@ -294,7 +294,10 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
         runs.loc[[f"./{kind}" for kind in KINDS], "match"] == "none"
     ).all()
     page = (tmp_path / "out" / "report" / "index.html").read_text()
-    assert "3 pretrained checkpoints (./gpt2, ./bert and ./t5) were scored without training" in page and "gpt2, as it is" in page
+    assert (
+        "3 pretrained checkpoints (./gpt2, ./bert and ./t5) were scored without training" in page
+        and "gpt2, as it is" in page
+    )
 
 
 def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Path) -> None:

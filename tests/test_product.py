@@ -80,13 +80,13 @@ def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pyt
     monkeypatch.setattr(product, "FEW", 512)
     monkeypatch.setattr(product, "is_in_torch_dispatch_mode", lambda: False)
     model, pairs = perturbed(name, 0.1), padded_pairs()
-    answers = torch.arange(LIMITS.vocabulary) >= END
+    allowed_tokens = torch.arange(LIMITS.vocabulary) >= END
     seen: list[set[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
     for rows in range(1, len(pairs.target) + 1):
         some = type(pairs)(*(None if x is None else x[:rows] for x in pairs))
         with Shapes() as shapes:
             with torch.autocast("cpu", torch.bfloat16):
-                loss = mean_loss(model, some, answers, torch.Generator().manual_seed(rows), True)
+                loss = mean_loss(model, some, allowed_tokens, torch.Generator().manual_seed(rows), True)
             loss.backward()
         seen.append(shapes.seen)
     assert len(seen) > 1 and seen[0] and all(each == seen[0] for each in seen)
@@ -97,11 +97,11 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_with_the_linear_maps_of_p
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = perturbed(name, 0.1), padded_pairs()
-    answers = torch.arange(LIMITS.vocabulary) >= END
+    allowed_tokens = torch.arange(LIMITS.vocabulary) >= END
 
     def gradient(autocast: bool) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = mean_loss(model, pairs, answers, torch.Generator().manual_seed(1), True)
+            loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), True)
         parts = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
         return torch.cat([part.flatten() for part in parts])
 

@@ -7,7 +7,7 @@ import pytest
 from fake_work import FakePlan
 from rich.console import Console
 
-from archbench.runs.base.messages import Ended, Progress, Said
+from archbench.runs.base.messages import Ended, LogLine, Progress
 from archbench.runs.execution.progress import Display, Tracker, duration
 
 
@@ -97,8 +97,8 @@ def test_what_is_said_of_the_machine_is_shown_once() -> None:
     plans = [FakePlan(f"r{i}") for i in range(3)]
     with Display(plans, 1, Console(file=text)) as display:
         for plan in plans:
-            display(Said(plan.run, "no compiler here", everywhere=True))
-            display(Said(plan.run, "diverged"))
+            display(LogLine(plan.run, "no compiler here", everywhere=True))
+            display(LogLine(plan.run, "diverged"))
     assert text.getvalue().count("no compiler here") == 1
     assert [f"r{i}: diverged" in text.getvalue() for i in range(3)] == [True] * 3
 

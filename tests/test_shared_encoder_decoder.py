@@ -56,8 +56,8 @@ def assert_shared(model: EncoderDecoder) -> None:
 
 
 def loss(model: EncoderDecoder) -> Tensor:
-    answers = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
-    return mean_loss(model, Batch(contract.sequences(4, 6), contract.sequences(4, 5, seed=1)), answers)
+    allowed_tokens = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    return mean_loss(model, Batch(contract.sequences(4, 6), contract.sequences(4, 5, seed=1)), allowed_tokens)
 
 
 def test_the_count_is_that_of_the_unshared_without_the_decoders_copies() -> None:

@@ -90,7 +90,7 @@ class Recorded:
         self.given.append([plain(part) for part in given])
         return [torch.zeros(0, dtype=torch.long)] * len(getattr(given[0], "source", given[0]))
 
-    def log_likelihood(self, model: Any, pairs: Any, answers: torch.Tensor) -> Any:
+    def log_likelihood(self, model: Any, pairs: Any, allowed_tokens: torch.Tensor) -> Any:
         self.given.append("likelihood")
         return torch.zeros(len(pairs.source)), torch.ones(len(pairs.source))
 
@@ -127,8 +127,8 @@ def prepared(test: Pairs, kind: str) -> Prepared:
     lengths = {"source_length": 12, "target_length": 1 if kind == "classification" else 12}
     config = TaskConfig(kind=kind, name="x", data="x", tokenizer="char", vocabulary=64, test_examples=300, **lengths)
     subset = Subset(test, np.arange(len(test)))
-    answers = WORDS.writable
-    return Prepared(config, kind, "x", WORDS, test, test, subset, answers, False, "", "", "", {}, "accuracy")
+    allowed_tokens = WORDS.writable
+    return Prepared(config, kind, "x", WORDS, test, test, subset, allowed_tokens, False, "", "", "", {}, "accuracy")
 
 
 @pytest.mark.parametrize("kind", ["classification", "translation"])

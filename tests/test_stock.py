@@ -155,17 +155,19 @@ def test_training_from_the_same_weights_gives_the_same_losses(
 def losses(model: Any, recipe: Recipe) -> list[float]:
     """The training losses of 50 steps, after which the first of five batches is likelier than it was."""
     trained, generator, found = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
-    answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+    allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
     batches = [Batch(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
-    before = model.objective.log_likelihood(model, batches[0], answers)[0].mean().item()
+    before = model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item()
     for step in range(50):
         trained.set_learning_rate(optimizer.schedule(step / 50, 0.1))
-        loss = mean_loss(model, batches[step % 5], answers, generator, native=True)
+        loss = mean_loss(model, batches[step % 5], allowed_tokens, generator, native=True)
         loss.backward()
         trained.step()
         trained.zero_grad()
         found.append(loss.item())
-    assert model.objective.log_likelihood(model, batches[0], answers)[0].mean().item() > before + 1, "nothing learned"
+    assert model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item() > before + 1, (
+        "nothing learned"
+    )
     return found
 
 

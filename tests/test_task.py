@@ -96,18 +96,18 @@ def test_targets_use_tokens_that_answers_may_use(kind: str, tokenizer: str, fold
     for examples in (task.train, task.validation, task.test):
         for index in range(len(examples)):
             example = examples[index]
-            assert task.answers[example.target].all()
+            assert task.allowed_tokens[example.target].all()
             assert (example.target[-1] == END) == task.ends
             assert len(example.source) <= 12
-    assert not task.answers[[0, 1, 3]].any()
-    assert task.answers[END] == task.ends == (kind != "classification")
-    assert task.answers[UNK] == (kind != "classification" and tokenizer in ("char", "word"))
+    assert not task.allowed_tokens[[0, 1, 3]].any()
+    assert task.allowed_tokens[END] == task.ends == (kind != "classification")
+    assert task.allowed_tokens[UNK] == (kind != "classification" and tokenizer in ("char", "word"))
 
 
 def test_whole_windows_have_no_source_and_no_end(folder: Path) -> None:
     task = prepared("generation", folder, source_length=0, target_length=20)
     assert not task.ends
-    assert not task.answers[END]
+    assert not task.allowed_tokens[END]
     assert len(task.train[0].source) == 0
     assert len(task.train[0].target) == 20
 
@@ -328,7 +328,11 @@ def test_translation_and_summarization_encode_the_same_pairs_alike(folder: Path)
     first, *others = tasks
     for other in others:
         assert other.tokenizer.to_json() == first.tokenizer.to_json()
-        assert (other.answers == first.answers).all() and other.ends == first.ends and other.notes == first.notes
+        assert (
+            (other.allowed_tokens == first.allowed_tokens).all()
+            and other.ends == first.ends
+            and other.notes == first.notes
+        )
         for mine, theirs in (
             (first.train, other.train),
             (first.validation, other.validation),

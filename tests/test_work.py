@@ -16,14 +16,14 @@ import torch
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Size
 from archbench.runs.base import store
-from archbench.runs.base.messages import Event, Interrupted, Said
+from archbench.runs.base.messages import Event, Interrupted, LogLine
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.scoring import predict, references
 from archbench.runs.training import train
 from archbench.runs.training.batches import Batch
-from archbench.runs.training.step import Stepped, Stepper
+from archbench.runs.training.step import StepResult, Trainer
 from archbench.tasks.base.errors import InputError
 
 SECONDS: dict[str, object] = {
@@ -179,7 +179,7 @@ def test_losses_read_late_and_batches_made_ahead_tell_the_same(
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     at_once = outcome(perform(plan, tmp_path / "once"))
     monkeypatch.setitem(train.READ_STEPS, "cpu", 7)
-    monkeypatch.setitem(train.AHEAD, "cpu", train.AHEAD["cuda"])
+    monkeypatch.setitem(train.PREFETCHED, "cpu", train.PREFETCHED["cuda"])
     with pytest.raises(Interrupted):
         perform(plan, tmp_path / "late", steps=5)
     assert outcome(perform(plan, tmp_path / "late")) == at_once
@@ -197,9 +197,9 @@ def test_a_loss_that_is_not_finite_is_a_result(
     """A weight that is no number before the forward pass of step 6, or a gradient that becomes infinite in it."""
     monkeypatch.setitem(train.READ_STEPS, "cpu", steps)
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
-    step = Stepper.step
+    step = Trainer.step
 
-    def broken(self: Stepper, batch: Batch, number: int, progress: float) -> Stepped:
+    def broken(self: Trainer, batch: Batch, number: int, progress: float) -> StepResult:
         weight = next(self.model.parameters())
         if number != 5:
             return step(self, batch, number, progress)
@@ -212,12 +212,12 @@ def test_a_loss_that_is_not_finite_is_a_result(
         finally:
             hook.remove()
 
-    monkeypatch.setattr(Stepper, "step", broken)
+    monkeypatch.setattr(Trainer, "step", broken)
     heard: list[Event] = []
     work.perform(plan, tmp_path / "runs" / plan.run, heard.append, lambda: False)
     record = store.read_record(tmp_path / "runs" / plan.run)
     assert record is not None and record["status"] == "diverged"
-    assert [each.line for each in heard if isinstance(each, Said)] == [
+    assert [each.line for each in heard if isinstance(each, LogLine)] == [
         f"diverged, which is a result: {record['error']}"
     ]
     assert re.fullmatch(rf"{cause} at step 6; best checkpoint: step \d+", record["error"])
@@ -229,16 +229,16 @@ def test_weights_that_are_no_numbers_are_never_the_best(
 ) -> None:
     """Weights that become NaN by a step whose loss and gradient were finite, in the middle or at the very end."""
     (plan,) = planned(folder, tmp_path, "turned", architectures=["decoder"])
-    step = Stepper.step
-    steps = Stepper.stream(references.build_stepper(plan, references.prepare(plan)), plan.tokens).total_steps()
+    step = Trainer.step
+    steps = Trainer.stream(references.build_trainer(plan, references.prepare(plan)), plan.tokens).total_steps()
 
-    def broken(self: Stepper, batch: object, number: int, progress: float) -> Stepped:
+    def broken(self: Trainer, batch: object, number: int, progress: float) -> StepResult:
         stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
         if number == (steps - 1 if last else 4):
             next(self.model.parameters()).data.fill_(float("nan"))
         return stepped
 
-    monkeypatch.setattr(Stepper, "step", broken)
+    monkeypatch.setattr(Trainer, "step", broken)
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["status"] == "diverged" and "nan at step" in record["error"]
     assert record["best_step"] < (steps if last else 5) and 0 < record["validation_loss"] < math.inf
@@ -306,7 +306,7 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = references.build_stepper(plan, references.prepare(plan)).model
+    model = references.build_trainer(plan, references.prepare(plan)).model
     refused = []
 
     def refuse(part: type, name: str, place: int) -> None:
@@ -339,7 +339,7 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = type(references.build_stepper(plan, references.prepare(plan)).model)
+    model = type(references.build_trainer(plan, references.prepare(plan)).model)
     hidden, place, heard = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
 
     def short(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
@@ -349,7 +349,7 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
 
     monkeypatch.setattr(model, "hidden", short)
     work.perform(plan, place, heard.append, lambda: False)
-    told = [each.line for each in heard if isinstance(each, Said)]
+    told = [each.line for each in heard if isinstance(each, LogLine)]
     record = store.read_record(place)
     assert record is not None and record["status"] == "done" and record["micro_batches"] > 1
     assert told[0].startswith("out of memory at step 1: from here on")
@@ -462,6 +462,6 @@ def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_pat
     plans = planned(folder, tmp_path, "turned")
     subsets = []
     for plan in plans[:2]:
-        stepper = references.build_stepper(plan, references.prepare(plan))
-        subsets.append(train._fixed_subset(stepper.prepared.validation, plan.tokens, plan.device))
+        trainer = references.build_trainer(plan, references.prepare(plan))
+        subsets.append(train._fixed_subset(trainer.prepared.validation, plan.tokens, plan.device))
     assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))

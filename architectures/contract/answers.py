@@ -66,15 +66,15 @@ def scoring_is_still(case: Subject) -> None:
     Dropout applies in training only (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
     between calls: state left by one pass would change the next score, and a scored target could come back as an answer.
     """
-    noisy, answers = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
+    noisy, allowed_tokens = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
     pairs, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
     state = torch.get_rng_state()
-    written = _greedy(noisy, sequences(3, 4), answers)  # each time a new copy: a model may change what it reads
-    first = nats(noisy, pairs, answers)
-    nats(noisy, others, answers)
-    _greedy(noisy, others.source, answers)
-    equal(nats(noisy, pairs, answers), first, "likelihood, computed twice")
-    require(_greedy(noisy, sequences(3, 4), answers) == written, "an answer changes after its target was scored")
+    written = _greedy(noisy, sequences(3, 4), allowed_tokens)  # each time a new copy: a model may change what it reads
+    first = nats(noisy, pairs, allowed_tokens)
+    nats(noisy, others, allowed_tokens)
+    _greedy(noisy, others.source, allowed_tokens)
+    equal(nats(noisy, pairs, allowed_tokens), first, "likelihood, computed twice")
+    require(_greedy(noisy, sequences(3, 4), allowed_tokens) == written, "an answer changes after its target was scored")
     require(bool(torch.equal(state, torch.get_rng_state())), "scoring draws from the global random generator")
 
 
@@ -83,8 +83,8 @@ def answers_are_allowed(case: Subject) -> None:
     """Only tokens that an answer may use are generated or have any likelihood; no answer is longer than asked.
 
     Scores of architectures are comparable only if each divides its probability among the same tokens. Before the
-    softmax or the choice, set the logits of all other tokens (`answers` is False: <mask>, <bos>, padding and so on) to
-    minus infinity.
+    softmax or the choice, set the logits of all other tokens (`allowed_tokens` is False: <mask>, <bos>, padding and so
+    on) to minus infinity.
     """
     few = torch.zeros(LIMITS.vocabulary, dtype=torch.bool)
     few[[END, len(SPECIALS), len(SPECIALS) + 2]] = True
@@ -110,10 +110,10 @@ def the_end_is_scored(case: Subject) -> None:
     Without END, a model that never stops would score as well as one that knows when to stop: `log_likelihood` sums over
     all tokens of the target, including END.
     """
-    source, target, answers = sequences(2, 5), sequences(2, 3, seed=1), allowed()
+    source, target, allowed_tokens = sequences(2, 5), sequences(2, 3, seed=1), allowed()
     ended = torch.cat([target, torch.full((2, 1), END)], 1)
     score = case.model.objective.log_likelihood
-    (cut, short), (whole, long) = (score(case.model, Batch(source, t), answers) for t in (target, ended))
+    (cut, short), (whole, long) = (score(case.model, Batch(source, t), allowed_tokens) for t in (target, ended))
     require(bool((long == short + 1).all()), f"three tokens and END are counted as {int(long[0])} scored tokens")
     require(bool((whole < cut).all()), f"END costs {(cut - whole)[0].item():.3g} nats; expected more than 0")
 
@@ -137,8 +137,8 @@ def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, row
     """Requires the probabilities of all targets of up to ``length`` tokens, the last ones cut off, to sum to 1."""
     limits = replace(LIMITS, target_length=length, vocabulary=len(SPECIALS) + words)
     small = subject(case.build, limits=limits)
-    answers = allowed(limits=limits)
-    answers[len(SPECIALS) + allowed_words :] = False
+    allowed_tokens = allowed(limits=limits)
+    allowed_tokens[len(SPECIALS) + allowed_words :] = False
     few = list(range(len(SPECIALS), len(SPECIALS) + allowed_words))
     source = sequences(1, 4, limits=limits)
     total = 0.0
@@ -147,7 +147,7 @@ def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, row
         if size == length:
             endings += [list(text) for text in product(few, repeat=size)]
         for texts in torch.split(torch.tensor(endings), rows):
-            total += nats(small, Batch(source.expand(len(texts), -1), texts), answers).exp().sum().item()
+            total += nats(small, Batch(source.expand(len(texts), -1), texts), allowed_tokens).exp().sum().item()
     what = f"{allowed_words} of {words} words, {length} tokens at most, {rows} targets at a time"
     require(abs(total - 1.0) < TOLERANCE, f"the mass of all targets is {total:.6f} ({what})")
 
@@ -157,14 +157,14 @@ def _is_shared_out(case: Subject, length: int) -> None:
     limits = replace(case.limits, source_length=length, target_length=length + 1)
     long = subject(case.build, case.size, limits)
     for end, texts in ((True, 3), (False, 5)):
-        answers = allowed(end, limits)
-        answers[len(SPECIALS) + texts :] = False
+        allowed_tokens = allowed(end, limits)
+        allowed_tokens[len(SPECIALS) + texts :] = False
         start = sequences(1, length, seed=length, limits=replace(limits, vocabulary=len(SPECIALS) + texts))
-        words = answers.nonzero()
+        words = allowed_tokens.nonzero()
         source = sequences(1, length, seed=1)
         longer = torch.cat([start.expand(len(words), -1), words], 1)
-        total = nats(long, Batch(source.expand(len(words), -1), longer), answers).logsumexp(0, keepdim=True)
-        expected = nats(long, Batch(source, start), answers)
+        total = nats(long, Batch(source.expand(len(words), -1), longer), allowed_tokens).logsumexp(0, keepdim=True)
+        expected = nats(long, Batch(source, start), allowed_tokens)
         what = f"likelihood of a text of {length} tokens, compared with the sum over its continuations"
         equal(total, expected, what, tolerance=TOLERANCE * (1 + length / 10))
 
@@ -185,12 +185,12 @@ def writing_follows_scoring(case: Subject) -> None:
 
 def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range) -> None:
     """Requires greedy answers of ``room`` tokens to hold the likeliest token at these steps."""
-    answers = allowed(end=False)
-    words = answers.nonzero()
-    for row, text in enumerate(written(case, source, answers, Decoding(max_tokens=room))):
+    allowed_tokens = allowed(end=False)
+    words = allowed_tokens.nonzero()
+    for row, text in enumerate(written(case, source, allowed_tokens, Decoding(max_tokens=room))):
         for step in steps:
             candidates = torch.cat([text[:step].expand(len(words), -1), words], 1)
-            scores = nats(case, Batch(source[row : row + 1].expand(len(words), -1), candidates), answers)
+            scores = nats(case, Batch(source[row : row + 1].expand(len(words), -1), candidates), allowed_tokens)
             loss = (scores.max() - scores[words[:, 0] == text[step]]).item()
             message = f"greedy writing picks a token {loss:.2g} nats below the likeliest (step {step} of {room})"
             require(loss <= TOLERANCE * (1 + room / 10), message)
@@ -205,33 +205,35 @@ def sampling_follows_scoring(case: Subject) -> None:
     """
     limits = replace(LIMITS, target_length=2, vocabulary=len(SPECIALS) + 3)
     small = subject(case.build, limits=limits)
-    answers, source = allowed(limits=limits), sequences(1, 4, limits=limits)
+    allowed_tokens, source = allowed(limits=limits), sequences(1, 4, limits=limits)
     words = range(len(SPECIALS), limits.vocabulary)
     texts = [(END,), *((a, b) for a in words for b in (END, *words))]
-    mass = {text: nats(small, Batch(source, torch.tensor([text])), answers).exp().item() for text in texts}
+    mass = {text: nats(small, Batch(source, torch.tensor([text])), allowed_tokens).exp().item() for text in texts}
     count = case.trials.samples
     many = source.expand(count, -1)
-    sampled = written(small, many, answers, Decoding(max_tokens=2, strategy="sample"))
+    sampled = written(small, many, allowed_tokens, Decoding(max_tokens=2, strategy="sample"))
     _as_often(sampled, {_cut(text): chance for text, chance in mass.items()}, "samples")
     heated = Decoding(max_tokens=1, strategy="sample", temperature=2.0)
     first = {(word,): sum(p for text, p in mass.items() if text[0] == word) ** 0.5 for word in (END, *words)}
     scale = sum(first.values())
     chances = {_cut(text): p / scale for text, p in first.items()}
-    _as_often(written(small, many, answers, heated), chances, "samples at temperature 2")
+    _as_often(written(small, many, allowed_tokens, heated), chances, "samples at temperature 2")
     wide = Decoding(max_tokens=2, strategy="beam", beams=len(texts), length_penalty=0.0)
     sources = sequences(BEAMED, 4, seed=2, limits=limits)
-    for row, text in enumerate(written(small, sources, answers, wide)):
-        scores = [nats(small, Batch(sources[row : row + 1], torch.tensor([each])), answers).item() for each in texts]
+    for row, text in enumerate(written(small, sources, allowed_tokens, wide)):
+        scores = [
+            nats(small, Batch(sources[row : row + 1], torch.tensor([each])), allowed_tokens).item() for each in texts
+        ]
         best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])
         found = tuple(text.tolist())
         require(found == best, f"{len(texts)} beams write {found}, the likeliest answer is {best}")
-    greedy = _rows(small, answers, "greedy")
-    require(_rows(small, answers, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
+    greedy = _rows(small, allowed_tokens, "greedy")
+    require(_rows(small, allowed_tokens, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
 
 
-def _rows(case: Subject, answers: Tensor, strategy: str, top_k: int = 0) -> list[list[int]]:
+def _rows(case: Subject, allowed_tokens: Tensor, strategy: str, top_k: int = 0) -> list[list[int]]:
     decoding = Decoding(max_tokens=2, strategy=strategy, top_k=top_k)
-    texts = written(case, sequences(5, 4, seed=3, limits=case.limits), answers, decoding)
+    texts = written(case, sequences(5, 4, seed=3, limits=case.limits), allowed_tokens, decoding)
     return [text.tolist() for text in texts]
 
 
@@ -250,9 +252,9 @@ def _as_often(texts: list[Tensor], chances: dict[tuple[int, ...], float], what: 
         require(abs(share - chance) <= SIGMAS * error + 1e-9, message)
 
 
-def _greedy(case: Subject, source: Tensor, answers: Tensor) -> list[list[int]]:
+def _greedy(case: Subject, source: Tensor, allowed_tokens: Tensor) -> list[list[int]]:
     """The greedy answer to each source (b, s), as token ids."""
-    return [row.tolist() for row in written(case, source, answers, Decoding(max_tokens=3))]
+    return [row.tolist() for row in written(case, source, allowed_tokens, Decoding(max_tokens=3))]
 
 
 def _spelled(token: int) -> str:

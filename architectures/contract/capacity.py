@@ -235,10 +235,10 @@ def _are_looked_up(case: Subject) -> None:
 
 
 def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None) -> Tensor:
-    pairs, answers = _batch(seed), allowed()
+    pairs, allowed_tokens = _batch(seed), allowed()
     if watch is not None:
-        watch.gives((*pairs, answers))
-    loss: Tensor = mean_loss(model, pairs, answers, torch.Generator().manual_seed(seed), native=native)
+        watch.gives((*pairs, allowed_tokens))
+    loss: Tensor = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
     return loss
 
 

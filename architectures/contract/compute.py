@@ -180,9 +180,9 @@ def measured(
     model: Any, pairs: Batch, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
 ) -> Measured:
     """FLOPs of one training step on a batch; with ``uses``, also the pairs that attention uses."""
-    answers = allowed(limits=limits).to(pairs.target.device)
+    allowed_tokens = allowed(limits=limits).to(pairs.target.device)
     with counted(model, pairs) as counter:
-        loss = mean_loss(model.train(), pairs, answers, torch.Generator().manual_seed(seed), native=native)
+        loss = mean_loss(model.train(), pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
         counter.is_forward = False
         torch.autograd.backward(loss, retain_graph=uses)
     shares = tuple(_used(call) for call in counter.mixing) if uses else ()

@@ -20,19 +20,19 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     """
     for parameter in case.model.parameters():
         parameter.zero_()
-    pairs, answers, objective = _pairs(), allowed(), case.model.objective
-    tokens, nats = pairs.target_mask.sum(1), math.log(int(answers.sum()))  # type: ignore[union-attr]
+    pairs, allowed_tokens, objective = _pairs(), allowed(), case.model.objective
+    tokens, nats = pairs.target_mask.sum(1), math.log(int(allowed_tokens.sum()))  # type: ignore[union-attr]
     for smoothing in (0.0, 0.1):
         for seed in range(4):
             generator = torch.Generator().manual_seed(seed)
-            loss = mean_loss(case.model, pairs, answers, generator, smoothing=smoothing)
+            loss = mean_loss(case.model, pairs, allowed_tokens, generator, smoothing=smoothing)
             equal(loss[None], torch.tensor([nats]), f"training loss of a uniform model with smoothing {smoothing}")
-    scores, counts = objective.log_likelihood(case.model, pairs, answers)
+    scores, counts = objective.log_likelihood(case.model, pairs, allowed_tokens)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
     if objective.estimated:
         generator = torch.Generator().manual_seed(0)
-        _costs(estimate(case.model, pairs, answers, generator, DRAWS), tokens, nats, "estimate")
+        _costs(estimate(case.model, pairs, allowed_tokens, generator, DRAWS), tokens, nats, "estimate")
 
 
 @torch.no_grad()
@@ -46,10 +46,10 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
         return "it has no loss on its source"
     for parameter in case.model.parameters():
         parameter.zero_()
-    pairs, answers = _pairs(), allowed()
-    expected = math.log(int(answers.sum())) + math.log(len(answers))
+    pairs, allowed_tokens = _pairs(), allowed()
+    expected = math.log(int(allowed_tokens.sum())) + math.log(len(allowed_tokens))
     losses = [
-        mean_loss(case.model, pairs, answers, torch.Generator().manual_seed(seed), native=True).item()
+        mean_loss(case.model, pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=True).item()
         for seed in range(8)
     ]
     found = max(losses)  # a draw may hide no source token

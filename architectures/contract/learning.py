@@ -107,18 +107,18 @@ def a_batch_can_be_learned(case: Subject) -> None:
 def trained(case: Subject, enough: float) -> float:
     """The loss (nats per token) of a new model after training on one batch, until it is below ``enough``."""
     model = fresh(case.build)
-    pairs, answers = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
+    pairs, allowed_tokens = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(0)
     rate = float("inf")
     for step in range(1, MANY_STEPS + 1):
-        loss = mean_loss(model.train(), pairs, answers, generator)
+        loss = mean_loss(model.train(), pairs, allowed_tokens, generator)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
         optimizer.step()
         if step % 30 == 0:
-            rate = -nats(Subject(case.build, model.eval()), pairs, answers).mean().item() / pairs.target.shape[1]
+            rate = -nats(Subject(case.build, model.eval()), pairs, allowed_tokens).mean().item() / pairs.target.shape[1]
         if rate < enough:
             break
     return rate

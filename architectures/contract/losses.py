@@ -148,26 +148,26 @@ def _causal_loss(case: Subject, pairs: Batch, mode: Mode, native: bool, smoothin
     with mode.of(case.model):
         logits = case.model(source, inputs, source_mask, target_mask).detach()
         states = case.model.hidden(source, inputs, source_mask, target_mask).source
-    answers, real = allowed(limits=case.limits), _real(target, target_mask)
-    loss = _nats(logits, target, answers, smoothing)[real].mean()
+    allowed_tokens, real = allowed(limits=case.limits), _real(target, target_mask)
+    loss = _nats(logits, target, allowed_tokens, smoothing)[real].mean()
     if native and case.model.source_predicts and source.shape[1] > 1:
         later = _real(source, source_mask)[:, 1:]  # padding stands at the right
         source_logits = case.model.logits(states).detach()[:, :-1]
-        loss = loss + _nats(source_logits, source[:, 1:], torch.ones_like(answers), smoothing)[later].sum() / max(
-            int(later.sum()), 1
-        )
+        loss = loss + _nats(source_logits, source[:, 1:], torch.ones_like(allowed_tokens), smoothing)[
+            later
+        ].sum() / max(int(later.sum()), 1)
     return loss
 
 
 def _likelihood(case: Subject, batch: ShapedBatch) -> None:
     """Requires the likelihood of a causal model's targets to be the sum over the logits of one pass."""
     source, target, source_mask, target_mask = batch.pairs
-    answers = allowed(limits=case.limits)
+    allowed_tokens = allowed(limits=case.limits)
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-    each = _nats(case.model(source, inputs, source_mask, target_mask), target, answers, 0.0)
+    each = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
     expected = -(each * _real(target, target_mask)).sum(1).double()
     equal(
-        nats(case, batch.pairs, answers),
+        nats(case, batch.pairs, allowed_tokens),
         expected,
         f"likelihood, compared with the sum over plain logits ({batch.name})",
     )
@@ -179,12 +179,12 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
     with mode.of(case.model):
         states = case.model.hidden(*read)
         logits = case.model(*read).detach().flatten(0, 1)[inputs.at]
-    answers = allowed(limits=case.limits)
-    loss = (_nats(logits, inputs.labels, answers, smoothing) * inputs.weights).sum()
+    allowed_tokens = allowed(limits=case.limits)
+    loss = (_nats(logits, inputs.labels, allowed_tokens, smoothing) * inputs.weights).sum()
     if inputs.source_at is not None and inputs.source_labels is not None and states.source is not None:
         assert inputs.source_weights is not None
         source_logits = case.model.logits(states.source.flatten(0, 1)[inputs.source_at]).detach()
-        each = _nats(source_logits, inputs.source_labels, torch.ones_like(answers), smoothing)
+        each = _nats(source_logits, inputs.source_labels, torch.ones_like(allowed_tokens), smoothing)
         loss = loss + (each * inputs.source_weights).sum()
     return loss
 
@@ -435,10 +435,10 @@ def _where(one: LossInputs, token: int) -> str:
     return "a token that was not read"
 
 
-def _nats(logits: Tensor, labels: Tensor, answers: Tensor, smoothing: float) -> Tensor:
-    """Negative log-likelihood of labels among ``answers``, with smoothing over these."""
-    scores = logits.float()[..., answers].log_softmax(-1)
-    index = answers.long().cumsum(0) - 1
+def _nats(logits: Tensor, labels: Tensor, allowed_tokens: Tensor, smoothing: float) -> Tensor:
+    """Negative log-likelihood of labels among ``allowed_tokens``, with smoothing over these."""
+    scores = logits.float()[..., allowed_tokens].log_softmax(-1)
+    index = allowed_tokens.long().cumsum(0) - 1
     each = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
     return (1 - smoothing) * each - smoothing * scores.mean(-1)
 

@@ -42,12 +42,12 @@ def no_look_ahead(case: Subject) -> None:
                 _causal_in(roomy, sequences(1, 5), sequences(1, length, seed=1), mode)
         for length in case.trials.lengths:
             _causal_in_the_source(roomy, sequences(1, length, seed=2))
-    source, answers = sequences(1, 5), allowed(end=False, limits=case.limits)
-    words = answers.nonzero()
+    source, allowed_tokens = sequences(1, 5), allowed(end=False, limits=case.limits)
+    words = allowed_tokens.nonzero()
     for length in range(3):
         start = sequences(1, 6, seed=1)[:, :length]
-        expected = nats(case, Batch(source, start), answers) if length else torch.zeros(1, dtype=torch.float64)
-        longer = [nats(case, Batch(source, torch.cat([start, word[None]], 1)), answers) for word in words]
+        expected = nats(case, Batch(source, start), allowed_tokens) if length else torch.zeros(1, dtype=torch.float64)
+        longer = [nats(case, Batch(source, torch.cat([start, word[None]], 1)), allowed_tokens) for word in words]
         total = torch.cat(longer).logsumexp(0, keepdim=True)
         equal(total, expected, f"likelihood of the first {length} tokens, compared with that of all {length + 1}")
 
@@ -150,10 +150,10 @@ def _padded_rows(case: Subject) -> None:
 
 def _padded_examples(case: Subject) -> None:
     """Requires equal likelihoods with and without padding, and losses that do not depend on the padding's tokens."""
-    answers, limits = allowed(limits=case.limits), case.limits
+    allowed_tokens, limits = allowed(limits=case.limits), case.limits
     for batch in examples(case.trials, limits):
         for row in batch.with_source():
-            found, expected = (nats(case, pairs, answers) for pairs in (batch.row(row), batch.stripped(row)))
+            found, expected = (nats(case, pairs, allowed_tokens) for pairs in (batch.row(row), batch.stripped(row)))
             equal(found, expected, f"likelihood of row {row} of a batch ({batch.name}) with its padding and without")
         for native in (False, True):
             found, expected = (

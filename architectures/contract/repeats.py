@@ -114,16 +114,16 @@ def _halve(model: Any) -> None:
 
 def _values(case: Subject) -> dict[str, Tensor]:
     """Results of all uses of a model, in the mode that it is in."""
-    text, answers = _text(case, 0), allowed(limits=case.limits)
+    text, allowed_tokens = _text(case, 0), allowed(limits=case.limits)
     generator = torch.Generator().manual_seed(0)
-    (answer,) = written(case, text.source, answers, Decoding(max_tokens=case.limits.target_length))
+    (answer,) = written(case, text.source, allowed_tokens, Decoding(max_tokens=case.limits.target_length))
     first, cache = case.model.decode(torch.full((1, 1), BOS), case.model.prefill(text.source))
     second, _ = case.model.decode(text.target[:, :1], cache)
     found = {
         "logits": case.model(*text),
         "logits from a cache": torch.cat([first, second], 1),
-        "the loss": mean_loss(case.model, text, answers, generator, native=True)[None],
-        "likelihoods": nats(case, text, answers),
+        "the loss": mean_loss(case.model, text, allowed_tokens, generator, native=True)[None],
+        "likelihoods": nats(case, text, allowed_tokens),
         "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
     }
     return {use: value.detach().clone() for use, value in found.items()}
@@ -304,9 +304,11 @@ def objectives_draw_from_their_generator(case: Subject) -> None:
     require(first == again, "the loss differs between two draws from the same generator")
     if case.model.objective.estimated:
         require(len(set(first)) > 1, "the loss hides the same tokens, whatever generator it is given")
-    answers = allowed(limits=case.limits)
+    allowed_tokens = allowed(limits=case.limits)
     sample = Decoding(max_tokens=min(4, case.limits.target_length), strategy="sample")
-    samples = [_texts(written(case, texts().source, answers, sample, seed)) for seed in (*range(DRAWS), *range(DRAWS))]
+    samples = [
+        _texts(written(case, texts().source, allowed_tokens, sample, seed)) for seed in (*range(DRAWS), *range(DRAWS))
+    ]
     require(samples[:DRAWS] == samples[DRAWS:], "sampling writes two texts from the same generator")
     require(len(set(samples)) > 1, "sampling writes the same, whatever generator it is given")
     require(bool(torch.equal(state, torch.get_rng_state())), "the objective draws from PyTorch's default generator")

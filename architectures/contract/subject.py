@@ -75,16 +75,16 @@ def sequences(rows: int, length: int, seed: int = 0, limits: Limits = LIMITS) ->
 
 def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
     """Answers (v,): every text token, and END where ``end``."""
-    answers = torch.ones(limits.vocabulary, dtype=torch.bool)
-    answers[: len(SPECIALS)] = False
-    answers[END] = end
-    return answers
+    allowed_tokens = torch.ones(limits.vocabulary, dtype=torch.bool)
+    allowed_tokens[: len(SPECIALS)] = False
+    allowed_tokens[END] = end
+    return allowed_tokens
 
 
 @torch.no_grad()
-def nats(case: Subject, pairs: Batch, answers: Tensor) -> Tensor:
+def nats(case: Subject, pairs: Batch, allowed_tokens: Tensor) -> Tensor:
     """Log-likelihood (b,) of every target."""
-    found: Tensor = case.model.objective.log_likelihood(case.model, pairs, answers)[0]
+    found: Tensor = case.model.objective.log_likelihood(case.model, pairs, allowed_tokens)[0]
     return found
 
 
@@ -100,19 +100,19 @@ def loss_of(
     case: Subject, pairs: Batch, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
 ) -> Tensor:
     """The training loss in a mode; the objective draws from a generator with this seed."""
-    answers, generator = allowed(limits=case.limits), torch.Generator().manual_seed(seed)
+    allowed_tokens, generator = allowed(limits=case.limits), torch.Generator().manual_seed(seed)
     with mode.of(case.model):
-        loss: Tensor = mean_loss(case.model, pairs, answers, generator, native, smoothing)
+        loss: Tensor = mean_loss(case.model, pairs, allowed_tokens, generator, native, smoothing)
     return loss
 
 
 @torch.no_grad()
 def written(
-    case: Subject, source: Tensor, answers: Tensor, decoding: Decoding, seed: int = 0, mask: Tensor | None = None
+    case: Subject, source: Tensor, allowed_tokens: Tensor, decoding: Decoding, seed: int = 0, mask: Tensor | None = None
 ) -> list[Tensor]:
     """The model's answers to sources (b, s)."""
     generator = torch.Generator().manual_seed(seed)
-    texts: list[Tensor] = case.model.objective.generate(case.model, source, mask, answers, decoding, generator)
+    texts: list[Tensor] = case.model.objective.generate(case.model, source, mask, allowed_tokens, decoding, generator)
     return texts
 
 

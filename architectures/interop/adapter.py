@@ -91,9 +91,9 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
         """Token ids (b, n) of ``prompt`` (b, p) and what the objective writes after it, from sources and their mask."""
         config, generator = settings.pop("generation_config", None), settings.pop("generator", None)
         decoding = prompts.decoding(config or self.generation_config, settings, prompt.shape[1], self._room(start))
-        answers = prompts.answers(config or self.generation_config, settings, self.config.vocab_size)
+        allowed_tokens = prompts.allowed_tokens(config or self.generation_config, settings, self.config.vocab_size)
         written = self.model.objective.generate(
-            self.model, *sources, answers.to(prompt.device), decoding, generator, start
+            self.model, *sources, allowed_tokens.to(prompt.device), decoding, generator, start
         )
         return prompts.continued(prompt, written, decoding.max_tokens)
 

@@ -115,7 +115,7 @@ def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> De
     return Decoding(longest, strategy, beams=beams, length_penalty=penalty, **sampled)
 
 
-def answers(config: Any, changes: dict[str, Any], vocabulary: int) -> Tensor:
+def allowed_tokens(config: Any, changes: dict[str, Any], vocabulary: int) -> Tensor:
     """Which tokens (v,) may be written: all but ``suppress_tokens``."""
     allowed = torch.ones(vocabulary, dtype=torch.bool)
     allowed[_settings(config, changes).get("suppress_tokens") or []] = False

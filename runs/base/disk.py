@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archbench.runs.base.messages import Plan
+from archbench.runs.base.messages import PlannedRun
 
 if TYPE_CHECKING:
     from archbench.tasks.base.values import Prepared
@@ -21,7 +21,7 @@ NUMBERS = 400  # bytes of a row of predictions beside its texts
 REPORT = 5_000_000  # bytes of figures and page
 
 
-def needed(plans: Sequence[Plan], jobs: int) -> int:
+def needed(plans: Sequence[PlannedRun], jobs: int) -> int:
     """Bytes that ``plans``, ``jobs`` at a time, will take at most, the report included.
 
     What was encoded of the data is on the disk before runs are planned.
@@ -38,7 +38,7 @@ def predictions(prepared: "Prepared") -> int:
 
     test, decoding = prepared.test, task.decoding(prepared)
     texts = [text for i in range(len(test)) for text in (test.source_text(i), test.target_text(i))]
-    spelled = (prepared.tokenizer.decode([token]) for token, allowed in enumerate(prepared.answers) if allowed)
+    spelled = (prepared.tokenizer.decode([token]) for token, allowed in enumerate(prepared.allowed_tokens) if allowed)
     longest = max((_size(text) for text in spelled), default=0) + 1  # some tokenizers put a space between
     answers = min(decoding.count, len(test)) * decoding.max_tokens * longest
     return sum(map(_size, texts)) + answers + NUMBERS * len(test)
@@ -53,6 +53,6 @@ def free(root: Path) -> int:
     return shutil.disk_usage(next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())).free
 
 
-def _weights(plan: Plan) -> int:
+def _weights(plan: PlannedRun) -> int:
     row = plan.row()
     return BYTES_PER_PARAMETER * int(row["parameters"] + row["embedding_parameters"])

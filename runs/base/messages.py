@@ -21,7 +21,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Said:
+class LogLine:
     """A line about a run that the user should read: nothing failed, but something was not as usual.
 
     With ``everywhere`` it is about the machine: what another run has said need not be shown again.
@@ -47,7 +47,7 @@ class Interrupted(Exception):  # noqa: N818 - no error: the run was asked to sto
     """Raised by work that was asked to stop, after it has saved what the next attempt goes on from."""
 
 
-class Plan(Protocol):
+class PlannedRun(Protocol):
     """What the executor needs to know about a run; it travels to the worker by pickle."""
 
     @property
@@ -97,5 +97,5 @@ def visible(text: str) -> str:
 # Control characters but for the end of a line and the tabulator; line separators; embeddings, overrides and isolates.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-Event = Progress | Said | Ended
+Event = Progress | LogLine | Ended
 Notify = Callable[[Event], None]

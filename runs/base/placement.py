@@ -6,7 +6,7 @@ from archbench.runs.base.plan import Plan
 
 
 @dataclass(frozen=True)
-class Entry:
+class Placement:
     """A run's place in the comparison; one run may stand in several.
 
     ``role``: ``compared``, ``share`` (a part of the budget by itself), ``control`` (under an ``architecture`` name of
@@ -22,4 +22,4 @@ class Entry:
     share: float = 1.0
 
 
-Placed = tuple[Plan, Entry]
+PlacedPlan = tuple[Plan, Placement]

@@ -20,7 +20,7 @@ EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all arou
 
 
 @dataclass(frozen=True)
-class Setting:
+class ExecutionSetting:
     """Where the runs will run. ``rate``: FLOP/s of a small model's block there, in training."""
 
     device: str

@@ -74,15 +74,15 @@ def _step(side: str, model: str, shape: str, device: str) -> Callable[[], Any]:
     """A training step on whole windows; each side imports what it needs and no more."""
     from archbench.runs.base import machine
     from archbench.runs.bench import shapes, windows
-    from archbench.runs.bench.sides import PROGRESS, TheirStepper, Where, stepper
+    from archbench.runs.bench.sides import PROGRESS, TheirTrainer, Where, trainer
 
     chosen, where = shapes.SHAPES[shape], Where(device, machine.precision("auto", device) == "bf16")
     batch = windows.full(model, chosen, chosen.rows).to(device)
     if side == "ours":
-        mine = stepper(shapes.ours(model, chosen).to(device), where, chosen)
+        mine = trainer(shapes.ours(model, chosen).to(device), where, chosen)
         return lambda: mine.step(batch, 0, PROGRESS).loss.item()
     inputs = windows.moved(windows.their_inputs(model, batch), device)
-    other = TheirStepper(shapes.theirs(model, chosen).to(device), where)
+    other = TheirTrainer(shapes.theirs(model, chosen).to(device), where)
     return lambda: other.step(inputs).item()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import alternate
-from archbench.runs.bench.setting import DisagreementError, Found, Setting, found
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, found
 from archbench.runs.bench.sides import every_token
 from archbench.runs.training.batches import collate, fixed
 from archbench.runs.training.train import SCORING_TOKENS
@@ -30,7 +30,7 @@ Scores = NDArray[np.float64]
 
 
 @torch.no_grad()
-def scoring(setting: Setting, model: str) -> Found:
+def scoring(setting: BenchSetting, model: str) -> Found:
     """Examples per second of exact log-likelihoods of the task's test targets."""
     ours, theirs = (side.eval() for side in setting.models(model, setting.shape.target_length))
     examples, count = setting.prepared.test, min(setting.shape.examples, len(setting.prepared.test))
@@ -52,9 +52,9 @@ def scoring(setting: Setting, model: str) -> Found:
 @torch.no_grad()
 def our_scores(model: Any, examples: Examples, count: int, vocabulary: int, device: str) -> Scores:
     """Log-likelihoods (count,) in nats as our scoring loop finds them: similar lengths together."""
-    scores, answers = np.zeros(count), every_token(vocabulary, device)
+    scores, allowed_tokens = np.zeros(count), every_token(vocabulary, device)
     for index, batch in fixed(examples, np.arange(count), SCORING_TOKENS[device]):
-        scores[index] = model.objective.log_likelihood(model, batch.to(device), answers)[0].cpu().numpy()
+        scores[index] = model.objective.log_likelihood(model, batch.to(device), allowed_tokens)[0].cpu().numpy()
     return scores
 
 
@@ -116,7 +116,7 @@ def _gathered(logits: Tensor, batch: Batch) -> Tensor:
     return scores.sum(1) if batch.target_mask is None else (scores * batch.target_mask).sum(1)
 
 
-def generation(setting: Setting, model: str, rows: int) -> Found:
+def generation(setting: BenchSetting, model: str, rows: int) -> Found:
     """Tokens per second of greedy writing with a cache, ``rows`` at once, so many tokens whatever they are."""
     ours, theirs = (side.eval() for side in setting.models(model, 1))
     shape, device = setting.shape, setting.where.device
@@ -139,9 +139,9 @@ def generation(setting: Setting, model: str, rows: int) -> Found:
 @torch.no_grad()
 def our_words(model: Any, prompts: Tensor, count: int) -> Tensor:
     """Exactly ``count`` tokens for every prompt (b, s), END never -> (b, count)."""
-    answers = every_token(len(model.embedding.weight), str(prompts.device))
-    answers[END] = False
-    return torch.stack(model.objective.generate(model, prompts, None, answers, Decoding(max_tokens=count)))
+    allowed_tokens = every_token(len(model.embedding.weight), str(prompts.device))
+    allowed_tokens[END] = False
+    return torch.stack(model.objective.generate(model, prompts, None, allowed_tokens, Decoding(max_tokens=count)))
 
 
 @torch.no_grad()

@@ -13,12 +13,12 @@ from torch.profiler import record_function
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import Work, alternate
-from archbench.runs.bench.setting import Found, Setting, found
-from archbench.runs.bench.shapes import Shape
-from archbench.runs.bench.sides import PROGRESS, TheirStepper, stepper
+from archbench.runs.bench.setting import BenchSetting, Found, found
+from archbench.runs.bench.shapes import BenchShape
+from archbench.runs.bench.sides import PROGRESS, TheirTrainer, trainer
 from archbench.runs.bench.windows import IGNORED
 from archbench.runs.training.batches import Stream
-from archbench.runs.training.step import Stepper
+from archbench.runs.training.step import Trainer
 from archbench.tasks.base.example import BOS, MASK, PAD, SPECIALS, Example
 from archbench.tasks.base.values import Examples, Prepared
 
@@ -31,7 +31,7 @@ DATA = "bench: data"  # the label of reading and collating in a profile
 Features = dict[str, list[int]]
 
 
-def real(setting: Setting, model: str, grouped: bool = False) -> Found:
+def real(setting: BenchSetting, model: str, grouped: bool = False) -> Found:
     """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones.
 
     ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
@@ -51,14 +51,14 @@ def _several(work: Work) -> Work:
     return lambda: sum(work() for _ in range(BATCHES))
 
 
-def steps(setting: Setting, model: str, grouped: bool = False) -> tuple[Work, Work]:
+def steps(setting: BenchSetting, model: str, grouped: bool = False) -> tuple[Work, Work]:
     """A step of training on the next batch of the task, of ours and of theirs -> its data tokens."""
     ours, theirs = setting.models(model, setting.shape.target_length)
-    mine = stepper(ours, setting.where, setting.shape)
+    mine = trainer(ours, setting.where, setting.shape)
     return _ours(setting, mine, seed=int(grouped)), _theirs(setting, model, theirs, grouped)
 
 
-def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
+def _ours(setting: BenchSetting, mine: Trainer, seed: int) -> Work:
     batches = our_batches(setting, seed)
 
     def work() -> float:
@@ -70,8 +70,8 @@ def _ours(setting: Setting, mine: Stepper, seed: int) -> Work:
     return work
 
 
-def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:
-    other = TheirStepper(theirs, setting.where)
+def _theirs(setting: BenchSetting, model: str, theirs: Any, grouped: bool) -> Work:
+    other = TheirTrainer(theirs, setting.where)
     batches = their_batches(setting, model, grouped)
 
     def work() -> float:
@@ -84,13 +84,15 @@ def _theirs(setting: Setting, model: str, theirs: Any, grouped: bool) -> Work:
     return work
 
 
-def our_batches(setting: Setting, seed: int = 0) -> Iterator[Batch]:
+def our_batches(setting: BenchSetting, seed: int = 0) -> Iterator[Batch]:
     """Batches of similar lengths, with ``batch_tokens`` data tokens each, without end."""
     stream = Stream(setting.prepared.train, setting.shape.batch_tokens, seed, ENDLESS)
     return (batch for batch, _ in stream.start())
 
 
-def their_batches(setting: Setting, model: str, grouped: bool = False) -> Iterator[tuple[dict[str, torch.Tensor], int]]:
+def their_batches(
+    setting: BenchSetting, model: str, grouped: bool = False
+) -> Iterator[tuple[dict[str, torch.Tensor], int]]:
     """Shuffled examples, so many a batch, padded to the longest among them -> inputs and data tokens, without end.
 
     ``grouped``: inputs of similar lengths are together, batches of long and short ones in any order.
@@ -121,7 +123,7 @@ def their_batches(setting: Setting, model: str, grouped: bool = False) -> Iterat
     return batches()
 
 
-def their_rows(prepared: Prepared, shape: Shape) -> int:
+def their_rows(prepared: Prepared, shape: BenchShape) -> int:
     """How many examples have, in the mean, as many data tokens as a batch of ours."""
     return max(1, round(shape.batch_tokens / _mean_tokens(prepared.train)))
 

@@ -9,7 +9,7 @@ from archbench.architectures.conversion.convert import from_transformers
 from archbench.architectures.conversion.quiet import quiet
 from archbench.runs.bench import shapes
 from archbench.runs.bench.pairing import Samples, compared
-from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.shapes import BenchShape
 from archbench.runs.bench.sides import Where
 from archbench.tasks.base.values import Prepared
 
@@ -21,10 +21,10 @@ class DisagreementError(Exception):
 
 
 @dataclass(frozen=True)
-class Setting:
+class BenchSetting:
     """The shape, where it runs, how many pairs of samples, the real task and the peaks of matrix products in FLOP/s."""
 
-    shape: Shape
+    shape: BenchShape
     where: Where
     pairs: int
     task: Prepared | None = None

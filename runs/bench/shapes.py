@@ -20,7 +20,7 @@ TOKENS = {"bos_token_id": BOS, "eos_token_id": END, "pad_token_id": PAD}
 
 
 @dataclass(frozen=True)
-class Shape:
+class BenchShape:
     """A size of models and of the work they are given.
 
     ``context`` positions; a training batch of windows has ``rows`` rows, one of real examples ``batch_tokens`` data
@@ -59,14 +59,14 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
-        Shape("tiny", 64, 2, 2, 64, 512, 8, 512, 32, 40, 3, 0.02, 1),
-        Shape("small", 256, 4, 4, 256, 4096, 4, 1024, 64, 128, 5, 0.2, 3),
-        Shape("base", 768, 12, 12, 1024, 50257, 8, 8192, 256, 128, 15, 0.2, 3),
+        BenchShape("tiny", 64, 2, 2, 64, 512, 8, 512, 32, 40, 3, 0.02, 1),
+        BenchShape("small", 256, 4, 4, 256, 4096, 4, 1024, 64, 128, 5, 0.2, 3),
+        BenchShape("base", 768, 12, 12, 1024, 50257, 8, 8192, 256, 128, 15, 0.2, 3),
     )
 }
 
 
-def theirs(model: str, shape: Shape) -> Any:
+def theirs(model: str, shape: BenchShape) -> Any:
     """A model of ``transformers`` of that shape, with new weights, without dropout."""
     import transformers
 
@@ -77,14 +77,14 @@ def theirs(model: str, shape: Shape) -> Any:
         return getattr(transformers, CLASSES[model])(_CONFIGURATIONS[model](shape))
 
 
-def ours(model: str, shape: Shape) -> Any:
+def ours(model: str, shape: BenchShape) -> Any:
     """Our own variant of that shape, with new weights: what needs no ``transformers`` at all."""
     torch.manual_seed(0)
     size = Size(shape.width, shape.heads, shape.layers, shape.hidden)
     return catalogue.find(VARIANTS[model]).build(size, Limits(shape.vocabulary, 0, shape.context - 1))
 
 
-def _gpt2(shape: Shape) -> Any:
+def _gpt2(shape: BenchShape) -> Any:
     from transformers import GPT2Config
 
     return GPT2Config(
@@ -101,7 +101,7 @@ def _gpt2(shape: Shape) -> Any:
     )
 
 
-def _usual(shape: Shape) -> dict[str, Any]:
+def _usual(shape: BenchShape) -> dict[str, Any]:
     """What most configurations call by these names."""
     return {
         "vocab_size": shape.vocabulary,
@@ -114,7 +114,7 @@ def _usual(shape: Shape) -> dict[str, Any]:
     }
 
 
-def _llama(shape: Shape) -> Any:
+def _llama(shape: BenchShape) -> Any:
     """Two query heads share keys and values, as in our variant."""
     from transformers import LlamaConfig
 
@@ -125,7 +125,7 @@ def _llama(shape: Shape) -> Any:
     )
 
 
-def _bert(shape: Shape) -> Any:
+def _bert(shape: BenchShape) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
@@ -135,7 +135,7 @@ def _bert(shape: Shape) -> Any:
     )
 
 
-def _t5(shape: Shape) -> Any:
+def _t5(shape: BenchShape) -> Any:
     """Version 1.1: gated, the output matrix its own; ``layers`` in each of the two stacks."""
     from transformers import T5Config
 

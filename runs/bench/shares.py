@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from archbench.runs.bench.pairing import Work
 from archbench.runs.bench.real import DATA, steps
-from archbench.runs.bench.setting import Found, Setting
+from archbench.runs.bench.setting import BenchSetting, Found
 
 STEPS = 4
 KINDS = ("attention", "matmuls", "loss", "optimizer", "data", "copies", "element-wise", "between")
@@ -35,7 +35,7 @@ _VIEWS = frozenset(  # which compute nothing
 )
 
 
-def shares(setting: Setting, model: str) -> Found:
+def shares(setting: BenchSetting, model: str) -> Found:
     """Fractions of the time of steps on the real task, by kind of operator, for ours and theirs.
 
     ``between`` is what no operator that computes accounts for: Python, dispatch, views, and on a GPU waiting. A profile
@@ -61,7 +61,7 @@ def kind_of(name: str, labels: tuple[str, ...] = ()) -> str:
     return "loss" if kind != "matmuls" and any(part in label for part in _LOSS for label in under) else kind
 
 
-def _shares(work: Work, setting: Setting) -> dict[str, float]:
+def _shares(work: Work, setting: BenchSetting) -> dict[str, float]:
     for _ in range(2):
         work()
     cuda = setting.where.device == "cuda"

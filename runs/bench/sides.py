@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.shapes import BenchShape
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import optimizer
-from archbench.runs.training.step import Stepper, TrainingStep, mixed
+from archbench.runs.training.step import Trainer, TrainingStep, seed_from
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)
 PROGRESS = 0.5  # into the budget, of every step: one learning rate
@@ -40,12 +40,12 @@ class Where:
             torch.cuda.synchronize()
 
 
-def stepper(model: Any, where: Where, shape: Shape) -> Stepper:
+def trainer(model: Any, where: Where, shape: BenchShape) -> Trainer:
     """Our training step around a model that is there; every token may be answered, the target alone is learnt."""
     training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
-    return Stepper(
-        step_module=TrainingStep(model, model.objective, every_token(shape.vocabulary, where.device)),
+    return Trainer(
+        training_step=TrainingStep(model, model.objective, every_token(shape.vocabulary, where.device)),
         optimizer=optimizer.build(model, training, where.device),
         prepared=unread,
         training=training,
@@ -56,7 +56,7 @@ def stepper(model: Any, where: Where, shape: Shape) -> Stepper:
     )
 
 
-class TheirStepper:
+class TheirTrainer:
     """The same step for a model of ``transformers``, whose loss comes with its output."""
 
     def __init__(self, model: Any, where: Where) -> None:
@@ -82,11 +82,11 @@ def every_token(vocabulary: int, device: str) -> Tensor:
 @torch.no_grad()
 def our_loss(model: Any, batch: Batch, where: Where, bf16: bool) -> float:
     """Loss of the batch with the draws of step 0, in nats."""
-    generator = torch.Generator().manual_seed(mixed(0, 0, 1))
+    generator = torch.Generator().manual_seed(seed_from(0, 0, 1))
     moved = batch.to(where.device)
-    answers = every_token(len(model.embedding.weight), where.device)
+    allowed_tokens = every_token(len(model.embedding.weight), where.device)
     with where.autocast(bf16):
-        return float(mean_loss(model.train(), moved, answers, generator))
+        return float(mean_loss(model.train(), moved, allowed_tokens, generator))
 
 
 @torch.no_grad()
@@ -99,10 +99,10 @@ def tokens_read(model: Any, given: Batch) -> Tensor:
     """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
     seen: list[Tensor] = []
     hook = model.embedding.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    answers = every_token(len(model.embedding.weight), str(given.target.device))
+    allowed_tokens = every_token(len(model.embedding.weight), str(given.target.device))
     try:
         with torch.no_grad():
-            mean_loss(model, given, answers, torch.Generator().manual_seed(mixed(0, 0, 1)))
+            mean_loss(model, given, allowed_tokens, torch.Generator().manual_seed(seed_from(0, 0, 1)))
     finally:
         hook.remove()
     return seen[0]

@@ -16,8 +16,8 @@ from archbench.architectures.conversion.quiet import quiet
 from archbench.runs.base import machine, store
 from archbench.runs.bench import alone, inference, peak, real, shares, training
 from archbench.runs.bench.pairing import compared
-from archbench.runs.bench.setting import DisagreementError, Found, Setting, compiler
-from archbench.runs.bench.shapes import CLASSES, SHAPES, Shape
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, compiler
+from archbench.runs.bench.shapes import CLASSES, SHAPES, BenchShape
 from archbench.runs.bench.sides import TRAINING, Where
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.validation import nearest, shown
@@ -50,10 +50,10 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """A request that can be met."""
 
-    shape: Shape
+    shape: BenchShape
     where: Where
     models: tuple[str, ...]
     measures: tuple[str, ...]
@@ -107,7 +107,7 @@ def _has_measures(file: Path) -> bool:
         return True  # whatever it is, it is not ours to write over
 
 
-def planned(request: Request) -> Plan:
+def planned(request: Request) -> BenchPlan:
     """Raises ``InputError`` where the request names what there is not."""
     device = machine.device(request.device)
     name = request.shape or ("base" if device == "cuda" else "small")
@@ -119,7 +119,7 @@ def planned(request: Request) -> Plan:
         raise InputError(f"--only: {', '.join(measures)} is not measured for {', '.join(models)}")
     shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
     pairs = request.pairs if request.pairs is not None else shape.pairs
-    return Plan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
+    return BenchPlan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
 
 
 def _check_data(data: str) -> None:
@@ -144,7 +144,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
     return models or tuple(CLASSES), measures or usual
 
 
-def _task(plan: Plan, cache: Path, say: Say) -> Prepared:
+def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
     """The real task, with sources and targets that fit the shape."""
     shape, kind = plan.shape, registry.BUILTIN[registry.serving(plan.data)[0]]
     entry: dict[str, Any] = {"data": plan.data, "tokenizer": "bpe", "vocabulary": min(shape.vocabulary, 4096)}
@@ -160,7 +160,7 @@ def _task(plan: Plan, cache: Path, say: Say) -> Prepared:
     return task.prepare(task_config(resolved.tasks[0], "."), cache, say)
 
 
-def _head(plan: Plan, prepared: Prepared | None, command: str) -> Found:
+def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Found:
     """What the measures have in common."""
     found = compiler(plan.where.device)
     return {
@@ -203,7 +203,7 @@ def _data(prepared: Prepared | None) -> Found | None:
     }
 
 
-def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callable[[], None], say: Say) -> None:
+def _measure(plan: BenchPlan, prepared: Prepared | None, record: Found, write: Callable[[], None], say: Say) -> None:
     """Add each measure to ``record`` and write it; one that fails is recorded with its error."""
     for note in record["notes"]:
         say(note)
@@ -211,7 +211,7 @@ def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callab
         say("peak of matrix products")
         record["peaks"] = peak.peaks(plan.where, plan.shape.seconds)
     compiled = "compiled" in plan.measures and bool(record["compiler"])
-    setting = Setting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
+    setting = BenchSetting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
     for model in plan.models:
         for name, take in _takes(plan, setting, model):
             say(f"{model}: {name}")
@@ -222,7 +222,7 @@ def _measure(plan: Plan, prepared: Prepared | None, record: Found, write: Callab
     write()
 
 
-def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
+def _takes(plan: BenchPlan, setting: BenchSetting, model: str) -> Iterator[tuple[str, Callable[[], list[Found]]]]:
     """The name of each measure of a model and how it is taken."""
     wanted = set(plan.measures) - set(LACKING.get(model, ()))
     if wanted & {"training", "compiled"}:
@@ -243,7 +243,7 @@ def _takes(plan: Plan, setting: Setting, model: str) -> Iterator[tuple[str, Call
         yield "shares", lambda: [shares.shares(replace(setting, compiled=False), model)]
 
 
-def _alone(plan: Plan, model: str) -> list[Found]:
+def _alone(plan: BenchPlan, model: str) -> list[Found]:
     """Start-up and memory, each side in processes of its own."""
     shape, device = plan.shape.name, plan.where.device
     values = alone.samples(model, shape, device, plan.processes, warm=model != plan.models[0])

@@ -16,8 +16,8 @@ import torch
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench import windows
 from archbench.runs.bench.pairing import Work, alternate
-from archbench.runs.bench.setting import DisagreementError, Found, Setting, found
-from archbench.runs.bench.sides import CLOSE, PROGRESS, TheirStepper, our_loss, stepper, their_loss
+from archbench.runs.bench.setting import BenchSetting, DisagreementError, Found, found
+from archbench.runs.bench.sides import CLOSE, PROGRESS, TheirTrainer, our_loss, their_loss, trainer
 from archbench.runs.training.compiled import compile_blocks
 
 COMPILED = "ours, compiled"
@@ -33,7 +33,7 @@ class Both:
     inputs: dict[str, torch.Tensor]
 
 
-def full(setting: Setting, model: str) -> list[Found]:
+def full(setting: BenchSetting, model: str) -> list[Found]:
     """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
     both = prepared(setting, model, windows.full)
     losses = checked(setting, model, both)
@@ -56,7 +56,7 @@ def full(setting: Setting, model: str) -> list[Found]:
     return measures
 
 
-def labelled(setting: Setting, model: str) -> Found:
+def labelled(setting: BenchSetting, model: str) -> Found:
     """Tokens per second of training on long sources that end in one label."""
     both = prepared(setting, model, windows.labelled)
     losses = checked(setting, model, both)
@@ -67,7 +67,7 @@ def labelled(setting: Setting, model: str) -> Found:
     return found("labels", model, "tokens/s", samples, **facts)
 
 
-def prepared(setting: Setting, model: str, work: Callable[..., Batch]) -> Both:
+def prepared(setting: BenchSetting, model: str, work: Callable[..., Batch]) -> Both:
     """Both models, and the batch that ``work`` makes, on the device."""
     batch = work(model, setting.shape, setting.shape.rows)
     ours, theirs = setting.models(model, batch.target.shape[1])
@@ -75,10 +75,10 @@ def prepared(setting: Setting, model: str, work: Callable[..., Batch]) -> Both:
     return Both(ours, theirs, batch.to(setting.where.device), inputs)
 
 
-def workers(setting: Setting, both: Both) -> tuple[Work, tuple[Work, TheirStepper]]:
+def workers(setting: BenchSetting, both: Both) -> tuple[Work, tuple[Work, TheirTrainer]]:
     """A training step of ours and of theirs -> data tokens; each waits for its loss, as training does."""
-    mine = stepper(both.ours, setting.where, setting.shape)
-    other = TheirStepper(both.theirs, setting.where)
+    mine = trainer(both.ours, setting.where, setting.shape)
+    other = TheirTrainer(both.theirs, setting.where)
 
     def ours() -> float:
         mine.step(both.batch, 0, PROGRESS).loss.item()
@@ -87,7 +87,7 @@ def workers(setting: Setting, both: Both) -> tuple[Work, tuple[Work, TheirSteppe
     return ours, (lambda: _trained(other, both, None), other)
 
 
-def checked(setting: Setting, model: str, both: Both) -> dict[str, list[float]]:
+def checked(setting: BenchSetting, model: str, both: Both) -> dict[str, list[float]]:
     """Losses of ours and theirs before any step; raises ``DisagreementError`` where they differ.
 
     Of an encoder on one row: ours weighs rows by how much each hides.
@@ -107,17 +107,17 @@ def checked(setting: Setting, model: str, both: Both) -> dict[str, list[float]]:
     return losses
 
 
-def _inputs(setting: Setting, model: str, batch: Batch, ours: Any) -> dict[str, torch.Tensor]:
+def _inputs(setting: BenchSetting, model: str, batch: Batch, ours: Any) -> dict[str, torch.Tensor]:
     moved = batch.to(setting.where.device)
     return windows.moved(windows.their_inputs(model, moved, ours), setting.where.device)
 
 
-def _trained(other: TheirStepper, both: Both, forward: Callable[..., Any] | None) -> float:
+def _trained(other: TheirTrainer, both: Both, forward: Callable[..., Any] | None) -> float:
     other.step(both.inputs, forward).item()
     return both.batch.tokens
 
 
-def _compiled(setting: Setting, both: Both, other: TheirStepper) -> tuple[dict[str, Work], dict[str, float]]:
+def _compiled(setting: BenchSetting, both: Both, other: TheirTrainer) -> tuple[dict[str, Work], dict[str, float]]:
     """Both sides compiled, each as it is offered: their model whole, the blocks of ours; and how long each took."""
     whole, copied = torch.compile(both.theirs), copy.deepcopy(both.ours)
     compile_blocks(copied, Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]), lambda line: None)
@@ -136,7 +136,7 @@ def _batch_facts(batch: Batch) -> Found:
     return {"rows": len(batch.target), "source": batch.source.shape[1], "target": batch.target.shape[1]}
 
 
-def _utilisation(setting: Setting, both: Both, rates: dict[str, list[float]]) -> Found:
+def _utilisation(setting: BenchSetting, both: Both, rates: dict[str, list[float]]) -> Found:
     """The fraction of the peak of matrix products that each sample reached, by model FLOPs."""
     source, target = float(both.batch.source.shape[1]), float(both.batch.target.shape[1])
     flops = float(both.ours.objective.training_flops(both.ours, source, target, False).model)

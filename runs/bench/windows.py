@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.bench.shapes import Shape
+from archbench.runs.bench.shapes import BenchShape
 from archbench.runs.bench.sides import tokens_read
 from archbench.tasks.base.example import BOS, MASK, SPECIALS
 
 IGNORED = -100  # a label without loss, in transformers
 
 
-def full(model: str, shape: Shape, rows: int) -> Batch:
+def full(model: str, shape: BenchShape, rows: int) -> Batch:
     """Windows as long as the model reads: ``rows`` of them, every token a target (of T5 the second half)."""
     source, target = 0, shape.context
     if model == "t5":
@@ -29,7 +29,7 @@ def full(model: str, shape: Shape, rows: int) -> Batch:
     return _batch(rows, source, target, shape.vocabulary)
 
 
-def labelled(model: str, shape: Shape, rows: int) -> Batch:
+def labelled(model: str, shape: BenchShape, rows: int) -> Batch:
     """Sources as long as the model reads, each with a target of one token."""
     return _batch(rows, shape.context - 2, 1, shape.vocabulary)
 

@@ -20,14 +20,14 @@ from archbench.tasks.metrics import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
 if TYPE_CHECKING:
-    from archbench.runs.base.placement import Entry
+    from archbench.runs.base.placement import Placement
     from archbench.runs.planning.isolation import Architectures
     from archbench.runs.planning.matrix import Matrix
 
 Say = Callable[[str], None]
 
 
-class Setting(Section):
+class RunOptions(Section):
     """Where and how an experiment runs; ``jobs`` None: one for each core or GPU."""
 
     device: str = "auto"
@@ -45,7 +45,7 @@ def cache() -> Path:
     return Path(platformdirs.user_cache_dir("archbench"))
 
 
-def run(experiment: Experiment, root: Path, setting: Setting, command: str, say: Say, ledger: str = "") -> Outcome:
+def run(experiment: Experiment, root: Path, setting: RunOptions, command: str, say: Say, ledger: str = "") -> Outcome:
     """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
 
     ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
@@ -74,7 +74,7 @@ def run(experiment: Experiment, root: Path, setting: Setting, command: str, say:
 
 
 def planned(
-    experiment: Experiment, root: Path, setting: Setting, say: Say, architectures: "Architectures"
+    experiment: Experiment, root: Path, setting: RunOptions, say: Say, architectures: "Architectures"
 ) -> "tuple[Matrix, str, int]":
     """The runs, the kind of device, the number of workers."""
     from archbench.runs.base import machine
@@ -96,7 +96,7 @@ def _largest(matrix: "Matrix") -> int:
 
 
 @contextlib.contextmanager
-def checked_architectures(experiment: Experiment, setting: Setting, say: Say) -> "Iterator[Architectures]":
+def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say) -> "Iterator[Architectures]":
     """The architectures of an experiment, checked before any data are fetched or anything is written.
 
     Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
@@ -199,7 +199,7 @@ def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
 
 def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
     """What each run is there for, in the table of runs: every role and condition once."""
-    mine: dict[str, list[Entry]] = {}
+    mine: dict[str, list[Placement]] = {}
     for entry in matrix.entries:
         mine.setdefault(entry.run, []).append(entry)
     keys = ("role", "condition")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archbench.runs.base import disk, store
-from archbench.runs.base.messages import Plan
-from archbench.runs.execution.compare import Say, Setting, checked_architectures, planned
+from archbench.runs.base.messages import PlannedRun
+from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, planned
 from archbench.runs.execution.progress import duration
 from archbench.runs.experiment.spec import Experiment
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 
 
-def outlook(experiment: Experiment, root: Path, setting: Setting, say: Say) -> str:
+def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -> str:
     """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
     with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
@@ -72,7 +72,7 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [*what, str(len(rows)), *counts, *recipe, *budget]
 
 
-def _totals(plans: Sequence[Plan], missing: Sequence[Plan], jobs: int, root: Path) -> str:
+def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path) -> str:
     seconds = [plan.expected_seconds for plan in missing]
     wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
     there = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FrameType
 
 from archbench.runs.base import child, misplaced, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
+from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution import worker
 from archbench.runs.execution.worker import Worker
 
-__all__ = ["Ended", "Event", "Interrupted", "Outcome", "Plan", "Progress", "execute"]
+__all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]
 
 ERROR = "error.txt"
 GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def execute(
-    plans: Sequence[Plan],
+    plans: Sequence[PlannedRun],
     root: Path,
     jobs: int,
     notify: Notify,
@@ -69,7 +69,7 @@ def execute(
     unique = {plan.run: plan for plan in plans}
     for run in unique:
         if line := misplaced.set_aside(root, run):
-            notify(Said(run, line))
+            notify(LogLine(run, line))
     skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run), weights=True))
     waiting = [plan for run, plan in unique.items() if run not in skipped]
     for run in skipped:
@@ -77,7 +77,7 @@ def execute(
         notify(Ended(run, "skipped"))
     for plan in waiting:
         if different := store.changed(store.run_folder(root, plan.run), weights=True):
-            notify(Said(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
+            notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
     director = _Director(root, notify, work, gpus, deque(waiting))
@@ -94,7 +94,7 @@ class _Director:
     notify: Notify
     work: str
     gpus: Sequence[str]
-    waiting: deque[Plan]
+    waiting: deque[PlannedRun]
     workers: dict[int, Worker] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
     full: str = ""
@@ -144,7 +144,7 @@ class _Director:
                 each = self.workers[slot] = worker.start(self.work, slot, folder, self._environment(slot))
             each.assign(plan, folder)
 
-    def _next(self, each: Worker | None) -> Plan:
+    def _next(self, each: Worker | None) -> PlannedRun:
         """The first run that waits; for a worker with a user's code the first of that code in the same stage."""
         stage = self.waiting[0].stage
         fitting = (plan for plan in self.waiting if each and each.code and plan.stage == stage and each.may_take(plan))
@@ -194,7 +194,7 @@ class _Director:
             output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
             self._end(each, Ended(each.plan.run, "failed", f"worker died ({child.how(status)})", output))
 
-    def _record_failed(self, plan: Plan, event: Ended) -> None:
+    def _record_failed(self, plan: PlannedRun, event: Ended) -> None:
         folder = store.run_folder(self.root, plan.run)
         try:
             store.write_text(folder / ERROR, event.traceback or event.error)
@@ -213,7 +213,7 @@ class _Director:
         return not self._busy() or len(caught) > 1 or time.monotonic() > self.deadline
 
 
-def _record_unfinished(root: Path, plan: Plan) -> None:
+def _record_unfinished(root: Path, plan: PlannedRun) -> None:
     folder = store.run_folder(root, plan.run)
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     (folder / ERROR).unlink(missing_ok=True)

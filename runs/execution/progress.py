@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from archbench.runs.base.messages import Ended, Event, Plan, Progress, Said, visible
+from archbench.runs.base.messages import Ended, Event, LogLine, PlannedRun, Progress, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,7 +20,7 @@ STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed"
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """Where one run is: ``expected`` and ``spent`` in seconds, spent only once it has ended."""
 
     run: str
@@ -51,14 +51,14 @@ class Tracker:
 
     jobs: int
     clock: Callable[[], float] = time.monotonic
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, RunState] = field(default_factory=dict)
 
-    def add(self, plan: Plan) -> None:
+    def add(self, plan: PlannedRun) -> None:
         row = plan.row()
         dataset, architecture = str(row.get("dataset", "")), str(row.get("architecture", ""))
-        self.states[plan.run] = State(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
+        self.states[plan.run] = RunState(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
 
-    def hear(self, event: Progress | Ended) -> State:
+    def hear(self, event: Progress | Ended) -> RunState:
         """Takes in an event; the state of its run from now on."""
         state = self.states[event.run]
         if isinstance(event, Ended):
@@ -71,19 +71,19 @@ class Tracker:
         self.states[event.run] = state
         return state
 
-    def those(self, *statuses: str) -> list[State]:
+    def with_status(self, *statuses: str) -> list[RunState]:
         return [state for state in self.states.values() if state.status in statuses]
 
     def tokens_per_second(self) -> float:
         """Of all runs that train now, together."""
-        latest = [state.latest for state in self.those("working")]
+        latest = [state.latest for state in self.with_status("working")]
         return sum(each.tokens_per_second or 0.0 for each in latest if each and each.phase == "train")
 
     def seconds_left(self) -> float:
         """For all that is left: expected times, corrected by how long the runs so far really took."""
         slowness = self._slowness()
-        left = [state.expected * slowness for state in self.those("waiting")]
-        left += [state.expected * slowness * (1 - state.fraction) for state in self.those("working")]
+        left = [state.expected * slowness for state in self.with_status("waiting")]
+        left += [state.expected * slowness * (1 - state.fraction) for state in self.with_status("working")]
         return max(sum(left) / max(self.jobs, 1), max(left, default=0.0))
 
     def headline(self, between: bool = False) -> str:
@@ -91,10 +91,10 @@ class Tracker:
 
         ``between``: one run has ended and the next not begun, so that who works, and how fast, is left out.
         """
-        parts = [f"{len(self.those('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
-        if failed := len(self.those("failed")):
+        parts = [f"{len(self.with_status('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
+        if failed := len(self.with_status("failed")):
             parts.append(f"{failed} failed")
-        if not between and (working := len(self.those("working"))):
+        if not between and (working := len(self.with_status("working"))):
             parts.append(f"{working} at work")
         if not between and (speed := self.tokens_per_second()):
             parts.append(f"{speed:,.0f} tokens/s")
@@ -105,8 +105,8 @@ class Tracker:
     def _slowness(self) -> float:
         """Seconds spent for each second expected, so far."""
         now = self.clock()
-        done = [(state.spent, state.expected) for state in self.those("done") if state.spent > 0]
-        known = [(now - state.began, state.expected * state.fraction) for state in self.those("working")]
+        done = [(state.spent, state.expected) for state in self.with_status("done") if state.spent > 0]
+        known = [(now - state.began, state.expected * state.fraction) for state in self.with_status("working")]
         pairs = done + [pair for pair in known if pair[1] > 0]
         expected = sum(pair[1] for pair in pairs)
         return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0
@@ -115,7 +115,7 @@ class Tracker:
 class Display:
     """A context; called with an event it shows it. On a terminal the last lines of the screen are kept up to date."""
 
-    def __init__(self, plans: Sequence[Plan], jobs: int, console: "Console | None" = None) -> None:
+    def __init__(self, plans: Sequence[PlannedRun], jobs: int, console: "Console | None" = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -139,7 +139,7 @@ class Display:
             self.live.stop()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Said):
+        if isinstance(event, LogLine):
             if not event.everywhere:
                 self._say(f"{event.run}: {event.line}")
             elif event.line not in self.shown:
@@ -152,7 +152,7 @@ class Display:
         elif not self.live and self.tracker.clock() - self.said >= EVERY_SECONDS:
             self._say(self.tracker.headline())
 
-    def _ended(self, event: Ended, state: State) -> None:
+    def _ended(self, event: Ended, state: RunState) -> None:
         headline = "" if self.live else f"; {self.tracker.headline(between=True)}"
         if event.status == "failed":
             self._say(f"{event.run} failed: {event.error}{headline}")
@@ -204,7 +204,7 @@ def _working(tracker: Tracker) -> "Table":
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for state in tracker.those("working"):
+    for state in tracker.with_status("working"):
         latest = state.latest
         loss = f"loss {latest.loss:.3f}" if latest and latest.loss is not None else ""
         speed = f"{latest.tokens_per_second:,.0f} tokens/s" if latest and latest.tokens_per_second else ""

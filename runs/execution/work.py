@@ -17,15 +17,15 @@ import pyarrow.parquet as pq
 from archbench.architectures.catalogue import catalogue, shared_state
 from archbench.architectures.objectives.objective import Objective
 from archbench.runs.base import machine, store
-from archbench.runs.base.messages import Notify, Said
+from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.scoring import references
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import optimizer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
-from archbench.runs.training.step import Stepper
-from archbench.runs.training.train import State, Training
+from archbench.runs.training.step import Trainer
+from archbench.runs.training.train import TrainingLoop, TrainingState
 from archbench.tasks.base.values import Outputs, Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
@@ -44,20 +44,20 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
     prepared = references.prepare(plan)
-    stepper = references.build_stepper(plan, prepared)
+    trainer = references.build_trainer(plan, prepared)
     if plan.training.recompute:
-        recompute_blocks(stepper.model)
+        recompute_blocks(trainer.model)
     if plan.training.compile:
-        compile_blocks(stepper.model, Path(plan.cache), lambda line: notify(Said(plan.run, line, everywhere=True)))
+        compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
     machine.reset_peak_memory(plan.device)
-    state = Training(plan, stepper, folder, notify, stop).run() if plan.tokens else State(best=math.nan)
-    row = {**plan.row(), **_trained(plan, stepper, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
-    _write_facts(plan, prepared, stepper, state, folder)
+    state = TrainingLoop(plan, trainer, folder, notify, stop).run() if plan.tokens else TrainingState(best=math.nan)
+    row = {**plan.row(), **_trained(plan, trainer, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
+    _write_facts(plan, prepared, trainer, state, folder)
     if state.diverged:
-        notify(Said(plan.run, f"diverged, which is a result: {state.diverged}"))
+        notify(LogLine(plan.run, f"diverged, which is a result: {state.diverged}"))
         row |= {"status": "diverged", "error": state.diverged}
     else:
-        scorer = Scorer(stepper.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
+        scorer = Scorer(trainer.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
         row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
     if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
         references.make(plan, prepared, folder.parent.parent, notify, stop)
@@ -90,15 +90,15 @@ def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
         raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
 
 
-def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
+def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, Any]:
     """The part of the row that training fills in."""
     tokens = state.position.tokens
-    examples = stepper.prepared.train
+    examples = trainer.prepared.train
     epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
     return {
         "train_flops": state.flops,
         "executed_flops": state.executed_flops,
-        "optimizer_flops": optimizer.flops(stepper.model, plan.training.optimizer) * state.step,
+        "optimizer_flops": optimizer.flops(trainer.model, plan.training.optimizer) * state.step,
         "train_tokens": tokens,
         "train_loss_tokens": round(state.loss_tokens),
         "steps": state.step,
@@ -110,7 +110,7 @@ def _trained(plan: Plan, stepper: Stepper, state: State) -> dict[str, Any]:
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
         "validation_loss": state.best,
-        "objective": _objective(stepper.model.objective),
+        "objective": _objective(trainer.model.objective),
     }
 
 
@@ -132,7 +132,7 @@ def _scored(scored: Scored) -> dict[str, Any]:
     }
 
 
-def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State, folder: Path) -> None:
+def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: TrainingState, folder: Path) -> None:
     """Everything that reading the run back takes, and its curves."""
     store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
     if catalogue.is_code(plan.variant):
@@ -145,12 +145,12 @@ def _write_facts(plan: Plan, prepared: Prepared, stepper: Stepper, state: State,
             "kind": prepared.kind,
             **{key: getattr(registry.of(prepared.config), key) for key in ("form", "does")},
             "ends": prepared.ends,
-            "answers": np.flatnonzero(prepared.answers).tolist(),
+            "answers": np.flatnonzero(prepared.allowed_tokens).tolist(),
             "decoding": asdict(task.decoding(prepared)),
         },
     )
     if plan.tokens:  # a checkpoint keeps its weights
-        store.write_bytes(folder / "model.safetensors", packed(stepper.model.state_dict(), plan.run))
+        store.write_bytes(folder / "model.safetensors", packed(trainer.model.state_dict(), plan.run))
     _write_environment(plan, folder)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")

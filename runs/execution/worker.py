@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from archbench.runs.base import child, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, Notify, Plan, Progress, Said
+from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.tasks.base.errors import one_line
 
 OUTPUT = "output.txt"
@@ -33,14 +33,14 @@ class Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
     slot: int
-    plan: Plan | None = None
+    plan: PlannedRun | None = None
     code: str = ""
 
-    def may_take(self, plan: Plan) -> bool:
+    def may_take(self, plan: PlannedRun) -> bool:
         """Whether no code that it has imported could change this run."""
         return self.code in ("", plan.code)
 
-    def assign(self, plan: Plan, folder: Path) -> None:
+    def assign(self, plan: PlannedRun, folder: Path) -> None:
         """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
         self.plan, self.code = plan, plan.code
         self._send((plan, str(folder.absolute())))
@@ -73,7 +73,7 @@ def serve(connection: Connection, work: str) -> None:
     """The life of a worker: takes runs from the connection until it closes."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    jobs: queue.SimpleQueue[tuple[Plan, str]] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[tuple[PlannedRun, str]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
     while True:
         plan, folder = jobs.get()
@@ -93,7 +93,7 @@ def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: thread
             jobs.put(message)
 
 
-def _attempt(work: str, plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
+def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
     _redirect(folder / OUTPUT)
     try:
         notify(Progress(plan.run, "data"))
@@ -120,7 +120,7 @@ def _notifier(connection: Connection) -> Notify:
             if event.phase == latest[1] and now - latest[0] < EVERY_SECONDS:
                 return
             latest = (now, event.phase)
-        if isinstance(event, Said):
+        if isinstance(event, LogLine):
             print(event.line, flush=True)
         _send(connection, event)
 

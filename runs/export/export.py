@@ -73,7 +73,7 @@ def settings(run: FinishedRun) -> Any:
         eos_token_id=END,
         pad_token_id=PAD,
         decoder_start_token_id=BOS if run.model.family == "encoder-decoder" else None,
-        suppress_tokens=(~run.answers).nonzero().squeeze(1).tolist(),
+        suppress_tokens=(~run.allowed_tokens).nonzero().squeeze(1).tolist(),
         **longest,
         **chosen,
     )

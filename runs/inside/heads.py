@@ -17,8 +17,8 @@ from torch import Tensor
 from archbench.architectures import probes
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.objectives.objective import estimate
-from archbench.runs.inside.reading import Reading, read
-from archbench.runs.inside.subject import Subject, batch
+from archbench.runs.inside.reading import ExampleReading, read
+from archbench.runs.inside.subject import InspectedRun, batch
 from archbench.tasks.base.example import BOS, END, MASK, PAD
 
 NAMED = 0.4  # of the attention has to follow a pattern before the head is named after it
@@ -77,7 +77,7 @@ PATTERNS: dict[str, dict[str, Pattern]] = {
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadReading:
     """A head of one block: the share of attention on each pattern, what even attention would put there, its role.
 
     ``loss`` is how much the loss rises without the head, with its standard error over examples; a head whose matrices
@@ -94,7 +94,7 @@ class Head:
     error: float
 
 
-def heads(subject: Subject, examples: int = 60) -> list[Head]:
+def heads(subject: InspectedRun, examples: int = 60) -> list[HeadReading]:
     """Every head's patterns on test examples, induction on repeated random tokens, and the loss without each."""
     usual = [read(subject, pair) for pair in subject.examples[:examples]]
     repeated = [read(subject, pair) for pair in _repeated(subject)]
@@ -111,7 +111,9 @@ def heads(subject: Subject, examples: int = 60) -> list[Head]:
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
                 even = {name: float(share[1]) for name, share in shares.items()}
-                found.append(Head(layer.name, part, head, mine, even, role(mine, even), *lost[id(attention), head]))
+                found.append(
+                    HeadReading(layer.name, part, head, mine, even, role(mine, even), *lost[id(attention), head])
+                )
     return found
 
 
@@ -121,7 +123,7 @@ def role(shares: dict[str, float], even: dict[str, float]) -> str:
     return max(fitting, key=lambda name: shares[name], default="mixed")
 
 
-def _shares(readings: Sequence[Reading], place: int, part: str) -> dict[str, tuple[Weights, float]]:
+def _shares(readings: Sequence[ExampleReading], place: int, part: str) -> dict[str, tuple[Weights, float]]:
     """For each pattern the share of attention on it by head (h,), and that of even attention over what is visible.
 
     Over the queries that have such a key at all, and a choice: one that sees a single key attends to it, come what may.
@@ -145,7 +147,7 @@ def _shares(readings: Sequence[Reading], place: int, part: str) -> dict[str, tup
     return {name: (total / count, plain / count) for name, (total, plain, count) in sums.items()}
 
 
-def _repeated(subject: Subject) -> list[tuple[list[int], list[int]]]:
+def _repeated(subject: InspectedRun) -> list[tuple[list[int], list[int]]]:
     """Random tokens, said twice: as the source as far as it reaches, and as the target."""
     limits, generator = subject.run.plan.limits, torch.Generator().manual_seed(0)
     allowed = torch.from_numpy(np.flatnonzero(subject.run.tokenizer.writable))
@@ -161,21 +163,21 @@ def _repeated(subject: Subject) -> list[tuple[list[int], list[int]]]:
     return found
 
 
-def losses(subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+def losses(subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]) -> Tensor:
     """Loss of each example in nats per target token (n,): exact, or estimated over the same draws every time."""
     model, moved = subject.run.model, batch(pairs)
     lengths = torch.tensor([len(target) for _, target in pairs])
     with torch.no_grad():
         if subject.exact:
-            nats = -model.objective.log_likelihood(model, moved, subject.run.answers)[0]
+            nats = -model.objective.log_likelihood(model, moved, subject.run.allowed_tokens)[0]
         else:
-            nats = estimate(model, moved, subject.run.answers, torch.Generator().manual_seed(0), 4)
+            nats = estimate(model, moved, subject.run.allowed_tokens, torch.Generator().manual_seed(0), 4)
     found: Tensor = nats / lengths
     return found
 
 
 def _losses_without(
-    subject: Subject, pairs: Sequence[tuple[list[int], list[int]]]
+    subject: InspectedRun, pairs: Sequence[tuple[list[int], list[int]]]
 ) -> dict[tuple[int, int], tuple[float, float]]:
     whole = losses(subject, pairs)
     found: dict[tuple[int, int], tuple[float, float]] = {}

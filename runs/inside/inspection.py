@@ -10,7 +10,7 @@ from archbench.architectures.probes import Axis
 from archbench.runs.base import store
 from archbench.runs.inside import heads, meaning, order, stream, writing
 from archbench.runs.inside.reading import read as read_pair
-from archbench.runs.inside.subject import MOST_EXAMPLES, Subject, answer, read, spelled
+from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
 from archbench.tasks.base.errors import InputError
 
 SCHEMA = 3
@@ -41,7 +41,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
     return out / FILE
 
 
-def measured(subject: Subject, folder: Path, say: Say) -> dict[str, Any]:
+def measured(subject: InspectedRun, folder: Path, say: Say) -> dict[str, Any]:
     """Everything, as plain values."""
     run = subject.run
     say(f"{folder.name}: what each head does, on {min(60, len(subject.examples))} test examples")
@@ -83,7 +83,7 @@ def measured(subject: Subject, folder: Path, say: Say) -> dict[str, Any]:
     }
 
 
-def _text(subject: Subject) -> dict[str, Any]:
+def _text(subject: InspectedRun) -> dict[str, Any]:
     """The shown text: its tokens under the run's tokenizer, its target, and what the model answers.
 
     ``example`` is its number among the test examples, ``wrong`` at how many positions the model's guess is not the
@@ -110,7 +110,7 @@ def _text(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _maps(subject: Subject) -> list[dict[str, Any]]:
+def _maps(subject: InspectedRun) -> list[dict[str, Any]]:
     """The attention of every layer and head to the shown text: weights by query and key.
 
     Of each axis ``tokens`` are there, those from ``first`` on are kept, and those from ``drawn[0]`` to before
@@ -153,7 +153,9 @@ def _around(tokens: int, centre: int, most: int) -> slice:
     return slice(start, min(start + most, tokens))
 
 
-def _groups(subject: Subject, groups: dict[int, str], counts: Any, cosines: dict[str, float]) -> list[dict[str, Any]]:
+def _groups(
+    subject: InspectedRun, groups: dict[int, str], counts: Any, cosines: dict[str, float]
+) -> list[dict[str, Any]]:
     """The groups of tokens that are used alike, as far as the examples hold them."""
     names: dict[str, list[int]] = {}
     for token, name in groups.items():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.architectures.components.embedding import Embedding
-from archbench.runs.inside.subject import Subject, spelled
+from archbench.runs.inside.subject import InspectedRun, spelled
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.text.tokenizers import Tokenizer
 
@@ -65,7 +65,7 @@ class Similarity:
     above: int
 
 
-def table(subject: Subject) -> tuple[Floats, list[int], Counter[int]]:
+def table(subject: InspectedRun) -> tuple[Floats, list[int], Counter[int]]:
     """Token vectors (v, d), the text tokens that the examples hold, most frequent first, and how often."""
     embedding = next(module for module in subject.run.model.modules() if isinstance(module, Embedding))
     counts = Counter(token for pair in subject.examples for side in pair for token in side if token >= len(SPECIALS))
@@ -73,7 +73,7 @@ def table(subject: Subject) -> tuple[Floats, list[int], Counter[int]]:
     return embedding.weight.detach().double().numpy(), order, counts
 
 
-def neighbours(subject: Subject, vectors: Floats, order: Sequence[int]) -> list[dict[str, Any]]:
+def neighbours(subject: InspectedRun, vectors: Floats, order: Sequence[int]) -> list[dict[str, Any]]:
     """For the shown text's tokens and the most frequent ones: the nearest among those that occur, by cosine."""
     own = [token for side in subject.text for token in side if token in set(order)]
     asked = list(dict.fromkeys([*own, *order]))[:24]
@@ -88,7 +88,7 @@ def neighbours(subject: Subject, vectors: Floats, order: Sequence[int]) -> list[
     return rows
 
 
-def projection(subject: Subject, vectors: Floats, order: Sequence[int]) -> dict[str, Any]:
+def projection(subject: InspectedRun, vectors: Floats, order: Sequence[int]) -> dict[str, Any]:
     """The most frequent tokens on the two main axes of their vectors, and the share of variance that those hold."""
     chosen = list(order[:SHOWN])
     centred = vectors[chosen] - vectors[chosen].mean(0)

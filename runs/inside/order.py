@@ -13,14 +13,14 @@ from archbench.architectures.components.positions import (
     Rotary,
     Sinusoidal,
 )
-from archbench.runs.inside.subject import Subject
+from archbench.runs.inside.subject import InspectedRun
 
 SCHEMES = (NoPositions, Sinusoidal, Learned, Rotary, Alibi, RelativeBias)
 LONGEST, CHANNELS = 48, 24
 
 
 @torch.no_grad()
-def schemes(subject: Subject) -> list[dict[str, Any]]:
+def schemes(subject: InspectedRun) -> list[dict[str, Any]]:
     """Each scheme of the model once, by what it does.
 
     Added vectors: their values by position and channel, and how alike positions are (cosine). Rotation: the cosine of

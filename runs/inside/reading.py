@@ -6,12 +6,12 @@ import torch
 
 from archbench.architectures import probes
 from archbench.architectures.probes import Axis, Layer
-from archbench.runs.inside.subject import Subject, batch
+from archbench.runs.inside.subject import InspectedRun, batch
 from archbench.tasks.base.example import BOS
 
 
 @dataclass(frozen=True)
-class Reading:
+class ExampleReading:
     """The passes through the blocks, and the token ids along the axes; ``source`` is what cross-attention reads."""
 
     layers: tuple[Layer, ...]
@@ -24,7 +24,7 @@ class Reading:
 
 
 @torch.no_grad()
-def read(subject: Subject, pair: tuple[list[int], list[int]]) -> Reading:
+def read(subject: InspectedRun, pair: tuple[list[int], list[int]]) -> ExampleReading:
     """Reads one example as its objective shows it to the model."""
     model = subject.run.model
     shown = model.objective.visible(model, batch([pair]))
@@ -32,4 +32,4 @@ def read(subject: Subject, pair: tuple[list[int], list[int]]) -> Reading:
         model.hidden(*shown)
     source, target = shown.source[0].tolist(), shown.target[0].tolist()
     axes: dict[Axis, list[int]] = {"both": source + target, "source": source or [BOS], "target": target}
-    return Reading(tuple(layers), axes, len(source))
+    return ExampleReading(tuple(layers), axes, len(source))

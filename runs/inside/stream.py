@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.runs.inside.reading import Reading, read
-from archbench.runs.inside.subject import Subject
+from archbench.runs.inside.reading import ExampleReading, read
+from archbench.runs.inside.subject import InspectedRun
 from archbench.tasks.base.example import SPECIALS
 
 CLASSES = 20  # most frequent tokens that a probe tells apart
 Floats = NDArray[np.float64]
 
 
-def norms(subject: Subject, examples: int = 60) -> list[dict[str, Any]]:
+def norms(subject: InspectedRun, examples: int = 60) -> list[dict[str, Any]]:
     """Mean length of the residual stream after each block, and of what its sublayers added: rows in order."""
     readings = [read(subject, pair) for pair in subject.examples[:examples]]
     rows = []
@@ -32,7 +32,7 @@ def norms(subject: Subject, examples: int = 60) -> list[dict[str, Any]]:
     return rows
 
 
-def probes(subject: Subject, examples: int = 200) -> list[dict[str, Any]]:
+def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
     """What a linear classifier reads from the stream after each layer: accuracy on examples that it was not fitted on.
 
     At every position this token, the one before, the one after (of the most frequent ones), and for classification the
@@ -84,7 +84,7 @@ def _frequent(labels: Sequence[Sequence[int]]) -> list[int]:
     return [label for label, _ in counts.most_common(CLASSES)]
 
 
-def _streams(readings: Sequence[Reading], places: Sequence[int]) -> list[tuple[str, list[Floats]]]:
+def _streams(readings: Sequence[ExampleReading], places: Sequence[int]) -> list[tuple[str, list[Floats]]]:
     """(name, states (t, d) of every example): the embedding, then the stream after each block."""
     found = [("embedding", [reading.layers[places[0]].before[0].double().numpy() for reading in readings])]
     for place in places:

@@ -21,7 +21,7 @@ Pair = tuple[list[int], list[int]]  # token ids of a source and a target
 
 
 @dataclass(frozen=True)
-class Subject:
+class InspectedRun:
     """``examples`` are (source, target) token ids of test examples, ``text`` the one that is shown in full.
 
     ``given`` says whether the user gave its source, ``right`` whether its target is the right one: that of the data or
@@ -48,7 +48,7 @@ class Subject:
         return "nats per target token" + ("" if self.exact else f", {estimate}")
 
 
-def read(folder: Path, text: str | None = None, right: str | None = None) -> Subject:
+def read(folder: Path, text: str | None = None, right: str | None = None) -> InspectedRun:
     """The run in ``folder`` with its recorded test examples; ``text`` in place of the first one, ``right`` its answer.
 
     Raises ``InputError`` where the run is unfinished, damaged, or kept no test examples, and where a text is of no use.
@@ -60,7 +60,7 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Sub
         raise InputError("--answer: is the right answer to a text; give that text with --text")
     run = finished.read(folder)
     pairs = _recorded(run, folder)
-    return Subject(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
+    return InspectedRun(run, pairs, pairs[0]) if text is None else _given(run, pairs, run.tokenizer.encode(text), right)
 
 
 def batch(pairs: Sequence[Pair]) -> Batch:
@@ -88,7 +88,7 @@ def _recorded(run: FinishedRun, folder: Path) -> tuple[Pair, ...]:
     sources = [list(map(int, ids))[: run.plan.limits.source_length] for ids in encoded]
     targets = _targets(run, list(table["reference"]))[0]
     pairs = tuple(zip(sources, targets, strict=True))
-    kept = tuple(pair for pair in pairs if pair[1] and run.answers[pair[1]].all())
+    kept = tuple(pair for pair in pairs if pair[1] and run.allowed_tokens[pair[1]].all())
     if not kept:
         raise InputError(f"{folder}: no recorded test example can be read with this run's tokenizer")
     return kept
@@ -103,17 +103,17 @@ def _targets(run: FinishedRun, texts: Sequence[str]) -> tuple[list[list[int]], i
     return [ids[:room] + [END] * run.ends for ids in encoded], sum(max(0, len(ids) - room) for ids in encoded)
 
 
-def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> Subject:
+def _given(run: FinishedRun, examples: tuple[Pair, ...], ids: list[int], right: str | None) -> InspectedRun:
     """The text as a source, its target the right answer or what the model writes; of whole windows it is the target."""
     limits = run.plan.limits
     if not limits.source_length:
         if right is not None:
             raise InputError("--answer: this run reads whole windows of text and answers nothing; give --text alone")
         window = ids[: limits.target_length]
-        return Subject(run, examples, ([], window), True, True, len(ids) - len(window))
+        return InspectedRun(run, examples, ([], window), True, True, len(ids) - len(window))
     source = ids[-limits.source_length :] if run.form == "running text" else ids[: limits.source_length]
     target, cut = (answer(run, source), 0) if right is None else _right(run, right)
-    return Subject(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
+    return InspectedRun(run, examples, (source, target), True, right is not None, len(ids) - len(source) + cut)
 
 
 def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
@@ -122,7 +122,7 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
     generated = run.form == "running text"  # running text ends where its window does, and nowhere else
     if len(target) < run.plan.limits.target_length if generated else cut:
         target = target[: len(target) - run.ends]
-    if target and run.answers[target].all():
+    if target and run.allowed_tokens[target].all():
         return target, cut
     if run.form == "labels":
         raise InputError(f"--answer: {shown(text)} is no label of this run{nearest(text, run.tokenizer.labels)}")
@@ -136,7 +136,9 @@ def answer(run: FinishedRun, source: list[int]) -> list[int]:
     limits = run.plan.limits
     given = torch.tensor([source], dtype=torch.long)
     with torch.no_grad():
-        (written,) = run.model.objective.generate(run.model, given, None, run.answers, Decoding(limits.target_length))
+        (written,) = run.model.objective.generate(
+            run.model, given, None, run.allowed_tokens, Decoding(limits.target_length)
+        )
     tokens = [int(token) for token in written]
     return tokens + [END] * (run.ends and len(tokens) < limits.target_length)
 

@@ -15,7 +15,7 @@ from archbench.architectures.objectives.objective import log_softmax, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.weights import unpacked
 from archbench.runs.inside import heads
-from archbench.runs.inside.subject import Pair, Subject, answer, batch, spelled
+from archbench.runs.inside.subject import InspectedRun, Pair, answer, batch, spelled
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS
 
@@ -31,28 +31,28 @@ RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alo
 
 
 @torch.no_grad()
-def probabilities(subject: Subject, pair: Pair) -> Tensor:
+def probabilities(subject: InspectedRun, pair: Pair) -> Tensor:
     """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
     model, target = subject.run.model, pair[1]
     shown = model.objective.visible(model, batch([pair]))
     cache = model.prefill(shown.source if shown.source.shape[1] else None, None)
     tokens = torch.tensor([[BOS, *target[:-1]]])
     logits, _ = model.decode(tokens, cache)
-    return log_softmax(logits[0], subject.run.answers)
+    return log_softmax(logits[0], subject.run.allowed_tokens)
 
 
-def mistakes(subject: Subject, pair: Pair) -> int:
+def mistakes(subject: InspectedRun, pair: Pair) -> int:
     """At how many positions of the target another token is likelier, the ones before it given."""
     guesses = probabilities(subject, pair).argmax(-1).tolist()
     return sum(guess != token for guess, token in zip(guesses, pair[1], strict=True))
 
 
-def first_mistaken(subject: Subject) -> Pair:
+def first_mistaken(subject: InspectedRun) -> Pair:
     """The first example in which a guess is wrong; the first of all where none is."""
     return next((pair for pair in subject.examples if mistakes(subject, pair)), subject.examples[0])
 
 
-def positions(subject: Subject) -> list[dict[str, Any]]:
+def positions(subject: InspectedRun) -> list[dict[str, Any]]:
     """For every position of the shown target: its token, and the likeliest ones under each rule of choosing."""
     found, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
     rows = []
@@ -76,7 +76,7 @@ def positions(subject: Subject) -> list[dict[str, Any]]:
     return rows
 
 
-def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
+def snapshots(subject: InspectedRun, folder: Path) -> list[dict[str, Any]]:
     """What the model would have answered to the shown source at each step that was kept: five likeliest first tokens.
 
     ``watched`` follows those that are likeliest in the end, and the target's first one; ``mean_loss`` is that of the
@@ -98,7 +98,7 @@ def snapshots(subject: Subject, folder: Path) -> list[dict[str, Any]]:
     return _watched(subject, [*found, _answered(subject, "as scored")]) if found else []
 
 
-def _answered(subject: Subject, when: str) -> tuple[dict[str, Any], Tensor]:
+def _answered(subject: InspectedRun, when: str) -> tuple[dict[str, Any], Tensor]:
     """The row of these weights, and what they give to every token (v,) at the first position."""
     tokenizer = subject.run.tokenizer
     first = probabilities(subject, subject.text)[0].exp()
@@ -108,7 +108,7 @@ def _answered(subject: Subject, when: str) -> tuple[dict[str, Any], Tensor]:
     return {"when": when, "first": _top(first, tokenizer), "answer": written, "loss": loss, "mean_loss": mean}, first
 
 
-def _watched(subject: Subject, found: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
+def _watched(subject: InspectedRun, found: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
     right, last = subject.text[1][0], found[-1][1]
     watched = list(dict.fromkeys([*last.topk(min(TOP, len(last))).indices.tolist(), right]))
     return [
@@ -127,7 +127,7 @@ def _watched(subject: Subject, found: Sequence[tuple[dict[str, Any], Tensor]]) -
     ]
 
 
-def gradient_step(subject: Subject) -> dict[str, Any]:
+def gradient_step(subject: InspectedRun) -> dict[str, Any]:
     """One step of plain gradient descent on the shown example: guess, loss, update, and its tokens' probability.
 
     The step is as long as ``STEP`` of the weights, so that it can be seen; shorter where the slope, if it stayed as it
@@ -168,10 +168,10 @@ def gradient_step(subject: Subject) -> dict[str, Any]:
     return {**facts, "share": rate * slope / size, "parts": parts, "positions": rows}
 
 
-def _trained_loss(subject: Subject) -> Tensor:
+def _trained_loss(subject: InspectedRun) -> Tensor:
     model = subject.run.model
     generator = torch.Generator().manual_seed(0)
-    loss: Tensor = mean_loss(model, batch([subject.text]), subject.run.answers, generator, False, 0.0)
+    loss: Tensor = mean_loss(model, batch([subject.text]), subject.run.allowed_tokens, generator, False, 0.0)
     return loss
 
 

@@ -16,7 +16,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine, store
 from archbench.runs.experiment.sections import Task
-from archbench.runs.training.step import READ_STEPS, Stepper
+from archbench.runs.training.step import READ_STEPS, Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
@@ -83,7 +83,7 @@ class Calibration:
 
 def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
     """Data tokens per second of a few seconds of training."""
-    stepper = Stepper.build(
+    trainer = Trainer.build(
         variant.build,
         size,
         limits,
@@ -95,12 +95,12 @@ def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         work.precision,
     )
     machine.attention(work.device)
-    stream = stepper.stream(tokens=2**60)
+    stream = trainer.stream(tokens=2**60)
     for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):
-        stepper.step(batch, 0, 0.1).loss.item()
+        trainer.step(batch, 0, 0.1).loss.item()
     tokens, start = 0, time.perf_counter()
     for number, (batch, _) in enumerate(stream.start()):
-        stepped = stepper.step(batch, number, 0.1)
+        stepped = trainer.step(batch, number, 0.1)
         tokens += batch.tokens
         if number % READ_STEPS[work.device]:
             continue

@@ -27,7 +27,7 @@ class Order(NamedTuple):
     batch_tokens: int
 
 
-class Fitted:
+class FittedSizes:
     """Fits to the budget of the reference, which is the task's first architecture, ``first``.
 
     ``measurements`` gives those of a variant.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from archbench.runs.base import machine
-from archbench.runs.base.placement import Entry, Placed
-from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.base.placement import PlacedPlan, Placement
+from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import Experiment, Task
 from archbench.runs.planning import pretrained
 from archbench.runs.planning.calibrate import Calibration
@@ -33,7 +33,7 @@ class Matrix:
     """
 
     plans: tuple[Plan, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[Placement, ...]
     datasets: tuple[dict[str, Any], ...]
     later: tuple[Plan, ...] = ()
 
@@ -62,11 +62,11 @@ def plan(
         with Architectures(Path(experiment.folder), cache) as opened:
             where: dict[str, Any] = {"cache": cache, "root": root, "say": say, "architectures": opened}
             return plan(experiment, device=device, deterministic=deterministic, **where)
-    places: list[Placed] = []
-    later: list[Placed] = []
+    places: list[PlacedPlan] = []
+    later: list[PlacedPlan] = []
     datasets = []
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
-    setting = Setting(device, deterministic, THREADS, cache, rate)
+    setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
         checkpoints = [found for place in task.architectures if (found := architectures.find(place)).pretrained]
@@ -82,12 +82,12 @@ def plan(
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
             one = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
-            places.append((one, Entry(one.run, task.name, "", one.match, "compared", one.architecture)))
+            places.append((one, Placement(one.run, task.name, "", one.match, "compared", one.architecture)))
     entries = dict.fromkeys(entry for _, entry in places)
     return Matrix(_merged(places), tuple(entries), tuple(datasets), _merged(later))
 
 
-def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:
+def _merged(places: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     """Every run once; one that serves several axes names them all. What makes the headline comes first."""
     plans: dict[str, Plan] = {}
     axes = {entry.dataset: entry.match for _, entry in reversed(places)}
@@ -102,7 +102,7 @@ def _merged(places: Sequence[Placed]) -> tuple[Plan, ...]:
     return tuple(plans.values())
 
 
-def _heads(entry: Entry, axes: Mapping[str, str]) -> bool:
+def _heads(entry: Placement, axes: Mapping[str, str]) -> bool:
     """Whether an entry stands under its data set's first condition, or is a trial that others wait for."""
     first = not entry.condition and entry.match == axes[entry.dataset]
     return first and entry.role in ("compared", "trial")

@@ -9,14 +9,14 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
-from archbench.runs.base.placement import Entry, Placed
-from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.base.placement import PlacedPlan, Placement
+from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import Experiment, Task, Training
 from archbench.runs.planning import isolation
 from archbench.runs.planning.calibrate import Calibration
-from archbench.runs.planning.fitted_sizes import Fitted, Order
+from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
-from archbench.runs.planning.trials import Trials
+from archbench.runs.planning.trials import TuningTrials
 from archbench.runs.training import compiled
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -34,7 +34,7 @@ class Planner:
         experiment: Experiment,
         task: Task,
         prepared: Prepared,
-        setting: Setting,
+        setting: ExecutionSetting,
         calibration: Calibration,
         root: Path,
         architectures: Architectures,
@@ -46,21 +46,21 @@ class Planner:
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         first, measurements = self.variants[0][1], architectures.measurements
         where = setting.device, calibration, self.limits
-        self.fitted = Fitted(first, prepared, *where, measurements, setting.cache)
+        self.fitted = FittedSizes(first, prepared, *where, measurements, setting.cache)
 
-    def trials(self) -> list[Placed]:
+    def trials(self) -> list[PlacedPlan]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
         return [one for trials in self._trials for one in trials.placed()]
 
-    def placed(self) -> list[Placed]:
+    def placed(self) -> list[PlacedPlan]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
         return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
 
-    def later(self) -> list[Placed]:
+    def later(self) -> list[PlacedPlan]:
         """The runs that wait for trials, with the recipe as it stands without them."""
         return [placed for trials, placed in self._wanted() if not self._is_decided(trials, placed[1].architecture)]
 
-    def _wanted(self) -> Iterator[tuple[Trials | None, Placed]]:
+    def _wanted(self) -> Iterator[tuple[TuningTrials | None, PlacedPlan]]:
         """All runs of the task, of its conditions and its controls, in this order, and the trials each waits for."""
         for number, task in enumerate((self.task, *self.conditions)):
             trials = self._trials_of(task)
@@ -70,22 +70,22 @@ class Planner:
             yield from ((trials, one) for one in self._controls())
 
     @staticmethod
-    def _is_decided(trials: Trials | None, architecture: str) -> bool:
+    def _is_decided(trials: TuningTrials | None, architecture: str) -> bool:
         """A control has its architecture's name in front of its own."""
         return trials is None or architecture.partition(", ")[0] in trials.ended
 
     @cached_property
-    def _trials(self) -> list[Trials]:
+    def _trials(self) -> list[TuningTrials]:
         """The trials of the task and of each condition that is tuned by itself."""
         shared = [each for each in (self.task, *self.conditions) if not each.retuned]
         tuned = [(self.task, shared), *((each, [each]) for each in self.conditions if each.retuned)]
         return [
-            Trials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
+            TuningTrials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
             for task, those in tuned
             if task.tuning is not None and (entered := self._entered(those))
         ]
 
-    def _trials_of(self, task: Task) -> Trials | None:
+    def _trials_of(self, task: Task) -> TuningTrials | None:
         own = task if task.retuned else self.task
         return next((trials for trials in self._trials if trials.task is own), None)
 
@@ -99,7 +99,7 @@ class Planner:
         names = {variant.name for _, variant in entered}
         return names & {name for pair in self.experiment.contrasts for name in pair} or names
 
-    def _compared(self, task: Task, references: bool) -> Iterator[Placed]:
+    def _compared(self, task: Task, references: bool) -> Iterator[PlacedPlan]:
         """Axis by axis, architecture by architecture, seed by seed."""
         for match in task.budget.match:
             for position, (place, variant) in enumerate(self._variants(task)):
@@ -107,9 +107,9 @@ class Planner:
                     first = references and position == 0 and seed == task.seeds[0]
                     one = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
                     role = "compared" if task.share == 1 else "share"
-                    yield one, Entry(one.run, task.name, task.condition, match, role, variant.name, task.share)
+                    yield one, Placement(one.run, task.name, task.condition, match, role, variant.name, task.share)
 
-    def _controls(self) -> Iterator[Placed]:
+    def _controls(self) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""
         (place, variant), match = self.variants[0], self.task.budget.match[0]
         again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
@@ -117,7 +117,7 @@ class Planner:
         for name, task in ((f"{variant.name}, again", again), (f"{variant.name}, half the budget", half)):
             for seed in task.seeds:
                 one = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
-                yield one, Entry(one.run, task.name, "", match, "control", name, task.share)
+                yield one, Placement(one.run, task.name, "", match, "control", name, task.share)
 
     def _variants(self, task: Task) -> list[tuple[str, Variant]]:
         found = [(place, self.architectures.find(place)) for place in task.architectures]

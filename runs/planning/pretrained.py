@@ -10,7 +10,7 @@ import numpy as np
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code, store
-from archbench.runs.base.plan import Plan, Setting
+from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import AS_IS, Experiment, Task
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled
@@ -40,7 +40,12 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
 
 
 def plan(
-    experiment: Experiment, task: Task, variant: Variant, prepared: Prepared, setting: Setting, references: bool
+    experiment: Experiment,
+    task: Task,
+    variant: Variant,
+    prepared: Prepared,
+    setting: ExecutionSetting,
+    references: bool,
 ) -> Plan:
     """The one run that scores a checkpoint; raises ``InputError`` where it is too short for the task."""
     pretrained = variant.pretrained

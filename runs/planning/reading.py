@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.runs.training.batches import Examples, Indices, plan_epoch
+from archbench.runs.training.batches import EncodedExamples, Indices, plan_epoch
 
 Floats = NDArray[np.float64]
 Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> FLOPs of each example (n,)
@@ -19,7 +19,7 @@ Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> F
 class Reading:
     """The examples in the order in which a ``training.batches.Stream`` of the same arguments gives them."""
 
-    def __init__(self, examples: Examples, batch_tokens: int, seed: int) -> None:
+    def __init__(self, examples: EncodedExamples, batch_tokens: int, seed: int) -> None:
         self.examples, self.batch_tokens, self.seed = examples, batch_tokens, seed
         self._orders: dict[int, Indices] = {}
 
@@ -47,7 +47,7 @@ class Reading:
             total, read = total + float(each.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
-    def _epochs(self, cost: Cost) -> Iterator[tuple[int, Examples, Floats]]:
+    def _epochs(self, cost: Cost) -> Iterator[tuple[int, EncodedExamples, Floats]]:
         """Every epoch's number, its examples and the FLOPs of each of them (n,)."""
         known, epoch = None, 0
         while True:
@@ -58,7 +58,7 @@ class Reading:
             yield epoch, examples, each
             epoch += 1
 
-    def _order(self, examples: Examples, epoch: int) -> Indices:
+    def _order(self, examples: EncodedExamples, epoch: int) -> Indices:
         if epoch not in self._orders:
             lengths = examples.source_lengths, examples.target_lengths
             self._orders[epoch] = np.concatenate(plan_epoch(*lengths, self.batch_tokens, self.seed, epoch))

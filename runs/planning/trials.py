@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base.placement import Entry, Placed
+from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.planning import tuning
@@ -23,7 +23,7 @@ class Planned(Protocol):
     ) -> Plan: ...
 
 
-class Trials:
+class TuningTrials:
     """Trials of ``task``, which has a ``tuning``, for the architectures ``entered``; outcomes are read from ``root``.
 
     ``leading`` are the architectures whose best points may lie at the edge and make the grid grow.
@@ -43,12 +43,13 @@ class Trials:
         self.leading, self._planned = leading, planned
         self._points = tuning.grid(task.tuning, task.training, epochs(task))
 
-    def placed(self) -> list[Placed]:
+    def placed(self) -> list[PlacedPlan]:
         """Every trial, as far as the outcomes of earlier ones say which."""
         planned = [one for plans in self._plans.values() for one in plans]
         task = self.task
         return [
-            (one, Entry(one.run, task.name, task.condition, one.match, "trial", one.architecture)) for one in planned
+            (one, Placement(one.run, task.name, task.condition, one.match, "trial", one.architecture))
+            for one in planned
         ]
 
     @cached_property

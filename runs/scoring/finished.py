@@ -23,8 +23,8 @@ class FinishedRun:
     """What a finished run left.
 
     ``form`` is what examples of its kind of task are, ``does`` what it was trained to do, as `TaskKind` has them.
-    ``answers`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END, ``decoding`` the
-    task's settings for writing them. The model is in evaluation mode, on the CPU.
+    ``allowed_tokens`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END,
+    ``decoding`` the task's settings for writing them. The model is in evaluation mode, on the CPU.
     """
 
     plan: plan.Plan
@@ -36,7 +36,7 @@ class FinishedRun:
     decoding: dict[str, Any]
     tokenizer: Tokenizer
     model: Any
-    answers: torch.Tensor
+    allowed_tokens: torch.Tensor
 
 
 def read(folder: Path) -> FinishedRun:
@@ -57,15 +57,15 @@ def read(folder: Path) -> FinishedRun:
 def _read(folder: Path) -> FinishedRun:
     made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
     tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    answers = torch.zeros(made.vocabulary, dtype=torch.bool)
-    answers[facts["answers"]] = True
+    allowed_tokens = torch.zeros(made.vocabulary, dtype=torch.bool)
+    allowed_tokens[facts["answers"]] = True
     variant = _variant(folder, made)
     model = variant.builder(tokenizer.labels)(made.size, made.limits)
     if variant.pretrained is None:
         model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
     kind, form, does = _kind(facts)
     ends, decoding = bool(facts["ends"]), dict(facts["decoding"])
-    return FinishedRun(made, variant, kind, form, does, ends, decoding, tokenizer, model.eval(), answers)
+    return FinishedRun(made, variant, kind, form, does, ends, decoding, tokenizer, model.eval(), allowed_tokens)
 
 
 def _kind(facts: Mapping[str, Any]) -> tuple[str, Form, str]:

@@ -73,14 +73,14 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
     if choice != AS_SCORED and run.form == "labels":
         raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
     run = replace(run, decoding=choice.over(run.decoding))
-    made, answers, tokenizer, seed = run.plan, run.answers, run.tokenizer, choice.seed or 0
+    made, allowed_tokens, tokenizer, seed = run.plan, run.allowed_tokens, run.tokenizer, choice.seed or 0
     ids = tokenizer.encode(text)
     if run.form == "running text":
         return _continued(run, ids, seed)
     source, cut = _source(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
     if run.form == "labels":
         return _classified(run, source, cut)
-    return Answer(run.kind, tokenizer.decode(_written(run.model, source, answers, run.decoding, seed)), cut=cut)
+    return Answer(run.kind, tokenizer.decode(_written(run.model, source, allowed_tokens, run.decoding, seed)), cut=cut)
 
 
 def _source(ids: list[int]) -> torch.Tensor:
@@ -92,34 +92,34 @@ def _source(ids: list[int]) -> torch.Tensor:
 def _written(
     model: Any,
     source: torch.Tensor,
-    answers: torch.Tensor,
+    allowed_tokens: torch.Tensor,
     decoding: dict[str, Any],
     seed: int,
     start: torch.Tensor | None = None,
 ) -> list[int]:
     chosen = {key: value for key, value in decoding.items() if key != "count"}
     generator = torch.Generator().manual_seed(seed)
-    (written,) = model.objective.generate(model, source, None, answers, Decoding(**chosen), generator, start)
+    (written,) = model.objective.generate(model, source, None, allowed_tokens, Decoding(**chosen), generator, start)
     return list(map(int, written))
 
 
 def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     """The end of the text is the source; a model of whole windows has none and begins its window with the text."""
-    limits, model, answers = run.plan.limits, run.model, run.answers
+    limits, model, allowed_tokens = run.plan.limits, run.model, run.allowed_tokens
     if limits.source_length:
         source = _source(ids[-limits.source_length :])
-        return Answer(run.kind, run.tokenizer.decode(_written(model, source, answers, run.decoding, seed)))
+        return Answer(run.kind, run.tokenizer.decode(_written(model, source, allowed_tokens, run.decoding, seed)))
     start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
-    return Answer(run.kind, run.tokenizer.decode(_written(model, _source([]), answers, decoding, seed, start)))
+    return Answer(run.kind, run.tokenizer.decode(_written(model, _source([]), allowed_tokens, decoding, seed, start)))
 
 
 @torch.no_grad()
 def _classified(run: FinishedRun, source: torch.Tensor, cut: int) -> Answer:
-    model, answers, tokenizer = run.model, run.answers, run.tokenizer
-    ids = answers.nonzero().squeeze(1)
+    model, allowed_tokens, tokenizer = run.model, run.allowed_tokens, run.tokenizer
+    ids = allowed_tokens.nonzero().squeeze(1)
     many = Batch(source.expand(len(ids), -1), ids[:, None])
-    nats, _ = model.objective.log_likelihood(model, many, answers)
+    nats, _ = model.objective.log_likelihood(model, many, allowed_tokens)
     ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)
     return Answer(run.kind, probabilities[0][0], probabilities, cut)

@@ -9,7 +9,7 @@ from archbench.runs.base import foreign_code, store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
-from archbench.runs.training.step import Stepper
+from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.kinds import task
@@ -27,7 +27,7 @@ def make(
         return
     rows = [asdict(reference) for reference in task.references(prepared)]
     if plan.tokens:
-        model = build_stepper(plan, prepared).model
+        model = build_trainer(plan, prepared).model
         scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
         rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
     store.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
@@ -62,8 +62,8 @@ def prepare(plan: Plan) -> Prepared:
     return prepared
 
 
-def build_stepper(plan: Plan, prepared: Prepared) -> Stepper:
+def build_trainer(plan: Plan, prepared: Prepared) -> Trainer:
     """A new model of the plan, with all that a training step needs."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
     where = plan.device, plan.precision
-    return Stepper.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)
+    return Trainer.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)

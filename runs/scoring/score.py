@@ -16,7 +16,7 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base.messages import Interrupted, Progress
 from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import collate_sources, fixed
-from archbench.runs.training.step import mixed
+from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
@@ -54,7 +54,7 @@ class Scorer:
     ) -> None:
         self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
         self.notify, self.stop = notify, stop
-        self.allowed = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        self.allowed = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
 
     @torch.no_grad()
     def score(self, examples: Examples, answering: bool = True) -> Scored:
@@ -136,13 +136,13 @@ class Scorer:
         return nats
 
     def _estimate(self, batch: Batch, number: int, parts: int) -> Tensor:
-        drawn = torch.Generator().manual_seed(mixed(self.seed, number))
+        drawn = torch.Generator().manual_seed(seed_from(self.seed, number))
         return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts)
 
     def _written(
         self, number: int, decoding: generate.Decoding, source: Tensor, source_mask: Tensor | None
     ) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(mixed(self.seed, number, 1))
+        generator = torch.Generator().manual_seed(seed_from(self.seed, number, 1))
         written: list[Tensor] = self.model.objective.generate(
             self.model, source, source_mask, self.allowed, decoding, generator
         )

@@ -23,7 +23,7 @@ Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 POOL = 512  # batches' worth of examples that are arranged by length together
 
 
-class Examples(Protocol):
+class EncodedExamples(Protocol):
     """What batches need of a split (see `tasks.base.values.Examples`)."""
 
     @property
@@ -32,7 +32,7 @@ class Examples(Protocol):
     def target_lengths(self) -> NDArray[np.int64]: ...
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Example: ...
-    def epoch(self, seed: int, epoch: int, /) -> "Examples": ...
+    def epoch(self, seed: int, epoch: int, /) -> "EncodedExamples": ...
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Gathers(Protocol):
     def gather(self, indices: Indices, /) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
-def collate(examples: Examples, indices: Indices) -> Batch:
+def collate(examples: EncodedExamples, indices: Indices) -> Batch:
     """The examples at `indices` (b,) as one batch, in that order."""
     if isinstance(examples, Gathers):
         sources, targets = examples.gather(indices)
@@ -55,7 +55,7 @@ def collate(examples: Examples, indices: Indices) -> Batch:
     return Batch(source, target, source_mask, target_mask)
 
 
-def collate_sources(examples: Examples, indices: Indices) -> tuple[Tensor, Tensor | None]:
+def collate_sources(examples: EncodedExamples, indices: Indices) -> tuple[Tensor, Tensor | None]:
     """The sources (b, s) at `indices` (b,), in that order, and their mask: what an answer is written from."""
     if isinstance(examples, Gathers):
         tokens = examples.gather(indices)[0]
@@ -170,7 +170,7 @@ class Stream:
     The last batch is cut after the example that reaches the budget, so the stream gives at most one example too much.
     """
 
-    examples: Examples
+    examples: EncodedExamples
     batch_tokens: int
     seed: int
     tokens_budget: int
@@ -199,10 +199,10 @@ class Stream:
         """How many batches the stream gives from its beginning, exactly; reads lengths only."""
         return _total_steps(self)
 
-    def _plan(self, examples: Examples, epoch: int) -> list[Indices]:
+    def _plan(self, examples: EncodedExamples, epoch: int) -> list[Indices]:
         return plan_epoch(examples.source_lengths, examples.target_lengths, self.batch_tokens, self.seed, epoch)
 
-    def _within(self, indices: Indices, examples: Examples, remaining: int) -> Indices:
+    def _within(self, indices: Indices, examples: EncodedExamples, remaining: int) -> Indices:
         ends = np.cumsum(examples.source_lengths[indices] + examples.target_lengths[indices])
         return indices[: int(np.searchsorted(ends, remaining)) + 1]
 
@@ -221,7 +221,7 @@ def _total_steps(stream: Stream) -> int:
     return steps
 
 
-def fixed(examples: Examples, indices: Indices, batch_tokens: int) -> list[tuple[Indices, Batch]]:
+def fixed(examples: EncodedExamples, indices: Indices, batch_tokens: int) -> list[tuple[Indices, Batch]]:
     """Batches for scoring, with the indices of their rows: each example once, similar lengths together.
 
     A batch has at most `batch_tokens` cells, padding counted, or one example.

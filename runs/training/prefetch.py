@@ -8,7 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
+def prefetch(items: Iterator[Item], depth: int) -> Iterator[Item]:
     """The same items in the same order, up to ``depth`` of them made before they are asked for.
 
     What making one raises is raised where it would have been given. Closing the iterator ends the thread.

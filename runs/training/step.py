@@ -43,7 +43,7 @@ class TrainingStep(nn.Module):
         return self.objective.loss(self.model, inputs, self.allowed_tokens, self.smoothing), inputs.tokens
 
 
-class Stepped(NamedTuple):
+class StepResult(NamedTuple):
     """The loss of a batch in nats, and the norm of its gradient before it was clipped; both on the device."""
 
     loss: Tensor
@@ -51,10 +51,10 @@ class Stepped(NamedTuple):
 
 
 @dataclass
-class Stepper:
+class Trainer:
     """A model on its device with its optimizer and its examples; a batch is read in ``parts``."""
 
-    step_module: TrainingStep
+    training_step: TrainingStep
     optimizer: Optimizer
     prepared: Prepared
     training: Training
@@ -76,28 +76,28 @@ class Stepper:
         seed: int,
         device: str,
         precision: str,
-    ) -> Stepper:
+    ) -> Trainer:
         """A new model, initialised from ``seed`` alone."""
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
-        allowed_tokens = torch.from_numpy(np.asarray(prepared.answers)).to(device)
+        allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
         step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
         chosen = optimizer.build(model, training, device)
         return cls(step, chosen, prepared, training, native, seed, torch.device(device), precision == "bf16")
 
     @property
     def model(self) -> Any:
-        return self.step_module.model
+        return self.training_step.model
 
     @property
     def allowed_tokens(self) -> Tensor:
-        return self.step_module.allowed_tokens
+        return self.training_step.allowed_tokens
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: an order that depends on the seed and nothing else of the model."""
         return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
 
-    def step(self, batch: Batch, number: int, progress: float) -> Stepped:
+    def step(self, batch: Batch, number: int, progress: float) -> StepResult:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
 
         All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. Where the
@@ -105,16 +105,16 @@ class Stepper:
         in twice as many parts and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
         if not self.model.training:  # validation has set it so, and not the step
-            self.step_module.train()
-        drawn = torch.Generator().manual_seed(mixed(self.seed, number, 1))
-        inputs = self.step_module.objective.prepare(self.model, batch, drawn, self.native)
+            self.training_step.train()
+        drawn = torch.Generator().manual_seed(seed_from(self.seed, number, 1))
+        inputs = self.training_step.objective.prepare(self.model, batch, drawn, self.native)
         loss = self._gradient(inputs, number)
         while loss is None:
             self.optimizer.zero_grad()
             grad_accumulation.release()
             self.parts *= 2
             loss = self._gradient(inputs, number)
-        return Stepped(loss, self._update(optimizer.schedule(progress, self.training.warmup)))
+        return StepResult(loss, self._update(optimizer.schedule(progress, self.training.warmup)))
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
         """The loss, whose gradient is now in the parameters; None where memory does not suffice for its parts."""
@@ -123,7 +123,7 @@ class Stepper:
         try:
             for part in inputs.split(self.parts):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                    loss_sum, _ = self.step_module(part.to(self.device))
+                    loss_sum, _ = self.training_step(part.to(self.device))
                 loss = loss_sum / inputs.tokens
                 loss.backward()
                 losses.append(loss.detach())
@@ -144,12 +144,12 @@ class Stepper:
 
     def _seed(self, number: int) -> None:
         """Seed what dropout of step ``number`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
-        seed = mixed(self.seed, number)
+        seed = seed_from(self.seed, number)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
 
-def mixed(*numbers: int) -> int:
+def seed_from(*numbers: int) -> int:
     """A seed of 63 bits that is a function of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1

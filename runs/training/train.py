@@ -14,13 +14,13 @@ from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch, estimate, is_exact
 from archbench.runs.base import store
-from archbench.runs.base.messages import Interrupted, Notify, Progress, Said
+from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.training import checkpoint, grad_accumulation
 from archbench.runs.training.batches import Position, fixed
-from archbench.runs.training.prefetch import ahead
-from archbench.runs.training.step import READ_STEPS, Stepped, Stepper, mixed
+from archbench.runs.training.prefetch import prefetch
+from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
 from archbench.tasks.base.values import Examples
 
 EVALUATIONS = 12
@@ -31,11 +31,11 @@ SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not t
 BOUND_DRAWS = 2  # a draw hides half of the tokens: as many losses as a likelihood has
 RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
 
-AHEAD = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
+PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where training stands, but for weights and optimizer: what a checkpoint keeps as JSON."""
 
     step: int = 0
@@ -58,27 +58,27 @@ class State:
         return {**self.__dict__, "position": self.position.__dict__}
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> "State":
-        return State(**{**value, "position": Position(**value["position"])})
+    def from_json(value: Mapping[str, Any]) -> "TrainingState":
+        return TrainingState(**{**value, "position": Position(**value["position"])})
 
 
-class Training:
+class TrainingLoop:
     """One run's training: `run` leaves the best weights of the validation in the model."""
 
-    def __init__(self, plan: Plan, stepper: Stepper, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
-        self.plan, self.stepper, self.folder = plan, stepper, folder / "checkpoint"
+    def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
+        self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
         self.notify, self.stop = notify, stop
-        self.state = State()
+        self.state = TrainingState()
         self.loss: float | None = None
-        self.best: dict[str, Tensor] = _copied(stepper.model)
-        self.unread: list[Stepped] = []  # losses that are still on the device, of the latest steps
+        self.best: dict[str, Tensor] = _copied(trainer.model)
+        self.unread: list[StepResult] = []  # losses that are still on the device, of the latest steps
         self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
-        self.stream = stepper.stream(plan.tokens)
+        self.stream = trainer.stream(plan.tokens)
         self.steps = self.stream.total_steps()
-        self.validation = _fixed_subset(stepper.prepared.validation, plan.tokens, stepper.device.type)
+        self.validation = _fixed_subset(trainer.prepared.validation, plan.tokens, trainer.device.type)
 
-    def run(self) -> State:
+    def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
         self._resume()
         saved = time.monotonic()
@@ -99,7 +99,7 @@ class Training:
             if not self.state.best_step:
                 self._say("never better on validation than before training; the untrained weights are scored")
         self._count()
-        self.stepper.model.load_state_dict(self.best)
+        self.trainer.model.load_state_dict(self.best)
         return self.state
 
     def _batches(self) -> Iterator[tuple[Batch, Position]]:
@@ -108,22 +108,22 @@ class Training:
         if self.state.diverged:
             return iter(())
         batches = self.stream.start(self.state.position)
-        depth = AHEAD[self.stepper.device.type]
-        return ahead(batches, depth) if depth else batches
+        depth = PREFETCHED[self.trainer.device.type]
+        return prefetch(batches, depth) if depth else batches
 
     def _step(self, batch: Batch, position: Position) -> None:
         state, begun = self.state, time.perf_counter()
         progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
-        self.unread.append(self.stepper.step(batch, state.step, min(progress, 1.0)))
-        if self.stepper.parts > state.micro_batches:
-            state.micro_batches = self.stepper.parts
+        self.unread.append(self.trainer.step(batch, state.step, min(progress, 1.0)))
+        if self.trainer.parts > state.micro_batches:
+            state.micro_batches = self.trainer.parts
             self._say(
                 f"out of memory at step {state.step + 1}: from here on {state.micro_batches} micro-batches a batch"
             )
         state.step, state.position = state.step + 1, position
         self.uncounted.append(batch)
         told = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
-        if told or state.step % READ_STEPS[self.stepper.device.type] == 0 or self._is_due():
+        if told or state.step % READ_STEPS[self.trainer.device.type] == 0 or self._is_due():
             self._read()
         state.seconds += time.perf_counter() - begun
         if state.diverged:
@@ -158,7 +158,7 @@ class Training:
         if not self.uncounted:
             return
         batches, self.uncounted = self.uncounted, []
-        model, state, native = self.stepper.model, self.state, self.plan.native
+        model, state, native = self.trainer.model, self.state, self.plan.native
         source, target = (
             np.concatenate([getattr(batch, name) for batch in batches]).astype(np.float64)
             for name in ("source_lengths", "target_lengths")
@@ -184,25 +184,25 @@ class Training:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
         state, metric = self.state, self._metric()
         state.evaluated = state.step * EVALUATIONS // self.steps
-        value = validation_loss(self.stepper, self.validation, estimated=metric != "nll_per_token")
+        value = validation_loss(self.trainer, self.validation, estimated=metric != "nll_per_token")
         self._point("validation", metric, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best:
-            state.best, state.best_step, self.best = value, state.step, _copied(self.stepper.model)
+            state.best, state.best_step, self.best = value, state.step, _copied(self.trainer.model)
 
     def _snapshot_when_due(self) -> None:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
         step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
             store.write_bytes(
-                self.snapshots / f"{step:08d}.safetensors", packed(self.stepper.model.state_dict(), self.plan.run)
+                self.snapshots / f"{step:08d}.safetensors", packed(self.trainer.model.state_dict(), self.plan.run)
             )
 
     def _metric(self) -> str:
         """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""
-        objective = self.stepper.model.objective
-        if is_exact(objective, self.stepper.prepared.config.target_length):
+        objective = self.trainer.model.objective
+        if is_exact(objective, self.trainer.prepared.config.target_length):
             return "nll_per_token"
         return "nll_per_token_bound" if objective.bounded else "masked_loss"
 
@@ -215,40 +215,40 @@ class Training:
     def _save(self) -> None:
         self._read()
         self._count()
-        parts = {"model": _copied(self.stepper.model), "optimizer": self.stepper.optimizer.state(), "best": self.best}
+        parts = {"model": _copied(self.trainer.model), "optimizer": self.trainer.optimizer.state(), "best": self.best}
         checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
     def _say(self, line: str) -> None:
-        self.notify(Said(self.plan.run, line))
+        self.notify(LogLine(self.plan.run, line))
 
     def _resume(self) -> None:
         found = checkpoint.load(self.folder, self.plan.run, self._say)
         if found is None:
             return
-        self.stepper.model.load_state_dict(found.tensors["model"])
-        self.stepper.optimizer.load(found.tensors["optimizer"])
-        self.best = {name: tensor.to(self.stepper.device) for name, tensor in found.tensors["best"].items()}
-        self.state = State.from_json(found.state)
-        self.stepper.parts = self.state.micro_batches
+        self.trainer.model.load_state_dict(found.tensors["model"])
+        self.trainer.optimizer.load(found.tensors["optimizer"])
+        self.best = {name: tensor.to(self.trainer.device) for name, tensor in found.tensors["best"].items()}
+        self.state = TrainingState.from_json(found.state)
+        self.trainer.parts = self.state.micro_batches
 
 
 @torch.no_grad()
-def validation_loss(stepper: Stepper, batches: list[Batch], estimated: bool) -> float:
+def validation_loss(trainer: Trainer, batches: list[Batch], estimated: bool) -> float:
     """Negative log-likelihood per target token in nats, or the objective's estimate over the same draws every time."""
-    model, allowed = stepper.model.eval(), stepper.allowed_tokens
+    model, allowed = trainer.model.eval(), trainer.allowed_tokens
     nats, tokens = 0.0, 0
 
     def measured(batch: Batch, number: int, parts: int) -> Tensor:
-        with torch.autocast(stepper.device.type, torch.bfloat16, enabled=stepper.bf16):
+        with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16):
             if estimated:
-                drawn = torch.Generator().manual_seed(mixed(0, number))
+                drawn = torch.Generator().manual_seed(seed_from(0, number))
                 return estimate(model, batch, allowed, drawn, BOUND_DRAWS, parts)
             more = (parts,) if parts > 1 else ()  # an objective of the user's may not know them
             nats: Tensor = model.objective.log_likelihood(model, batch, allowed, *more)[0]
             return -nats
 
     for number, batch in enumerate(batches):
-        losses = grad_accumulation.fitting(partial(measured, batch.to(stepper.device), number))
+        losses = grad_accumulation.fitting(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
         nats += losses[possible].sum().item()
         tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
 
 Form = Literal["running text", "labels", "pairs"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -53,7 +53,7 @@ class TaskKind:
     test_examples: int = 500
     one_answer: bool = False
     only: str = ""
-    decoding: Callable[[Prepared], Decoding] | None = field(default=None, repr=False)
+    decoding: Callable[[Prepared], DecodingConfig] | None = field(default=None, repr=False)
     measure: Callable[[Prepared, Outputs], list[Score]] | None = field(default=None, repr=False)
     references: Callable[[Prepared], list[Reference]] | None = field(default=None, repr=False)
     numerics: int = 1

@@ -78,8 +78,9 @@ class Examples(Protocol):
 class Prepared:
     """A task, encoded. ``test`` is the seeded subset of ``test_examples`` that every model is scored on.
 
-    ``answers`` (v,) is True at the tokens that an answer may use, END included where ``ends`` says that targets carry
-    one. ``digest`` identifies examples and tokenizer by content. ``notes`` counts what was cut, excluded or unseen.
+    ``allowed_tokens`` (v,) is True at the tokens that an answer may use, END included where ``ends`` says that targets
+    carry one. ``digest`` identifies examples and tokenizer by content, ``notes`` counts what was cut, excluded or
+    unseen.
     """
 
     config: TaskConfig
@@ -89,7 +90,7 @@ class Prepared:
     train: Examples
     validation: Examples
     test: Examples
-    answers: NDArray[np.bool_]
+    allowed_tokens: NDArray[np.bool_]
     ends: bool
     digest: str
     licence: str
@@ -104,7 +105,7 @@ class Outputs:
 
     ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
-    ``len(answers)`` examples only: generating is bounded by `Decoding.count`.
+    ``len(answers)`` examples only: generating is bounded by `DecodingConfig.count`.
     """
 
     sources: Sequence[str]
@@ -144,7 +145,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodingConfig:
     """How answers are produced; ``count`` bounds how many examples are answered, ``max_tokens`` counts END."""
 
     strategy: Literal["greedy", "sample", "beam"] = "greedy"

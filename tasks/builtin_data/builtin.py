@@ -134,7 +134,7 @@ def _as_text(name: str) -> Builtin:
         ("translation",),
         f"{parts[0].name} as prompts and answers in plain text{others}",
         " ".join([f"{plain_text.VERSION}", *(part.version for part in parts)]),
-        lambda kind, cache, say: plain_text.mixed(
+        lambda kind, cache, say: plain_text.mixture(
             [plain_text.Part(part.name, part.load(part.kinds[0], cache, say)) for part in parts]
         ),
         primary={"translation": "exact_match" if "classification" in parts[0].kinds else "bits_per_byte"},

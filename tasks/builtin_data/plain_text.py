@@ -42,7 +42,7 @@ def parse(name: str) -> tuple[str, ...]:
     return parts
 
 
-def mixed(parts: Sequence[Part]) -> Dataset:
+def mixture(parts: Sequence[Part]) -> Dataset:
     """Prompts and answers: of ``parts[0]`` those of the test, of all of them those of training and validation.
 
     Every part has as many characters of a split as the shortest (to one example), so that none outweighs the others;

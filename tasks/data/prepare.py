@@ -91,12 +91,12 @@ def answer_tokens(tokenizer: Tokenizer, kind: TaskKind, ends: bool) -> NDArray[n
     Where a text may hold unknown pieces UNK may be answered too: it would be impossible otherwise.
     """
     if kind.form == "labels":
-        answers = np.zeros(tokenizer.vocabulary, np.bool_)
-        answers[list(tokenizer.label_ids)] = True
-        return answers
-    answers = tokenizer.writable
-    answers[END] = ends
-    return answers
+        allowed_tokens = np.zeros(tokenizer.vocabulary, np.bool_)
+        allowed_tokens[list(tokenizer.label_ids)] = True
+        return allowed_tokens
+    allowed_tokens = tokenizer.writable
+    allowed_tokens[END] = ends
+    return allowed_tokens
 
 
 def _write_split(
@@ -133,7 +133,7 @@ def _prepared(
         train=train,
         validation=validation,
         test=Subset(test, _chosen(len(test), config.test_examples)),
-        answers=answer_tokens(tokenizer, kind, ends),
+        allowed_tokens=answer_tokens(tokenizer, kind, ends),
         ends=ends,
         digest=_hash(content),
         licence=facts["licence"],

@@ -3,15 +3,15 @@
 import numpy as np
 
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.intervals import macro_f1_score, mean_score, ratio_score
 from archbench.tasks.references.references import majority_rows, tfidf_logistic_rows
 
 
-def decoding(prepared: Prepared) -> Decoding:
+def decoding(prepared: Prepared) -> DecodingConfig:
     """The most likely label of every example."""
-    return Decoding("greedy", max_tokens=1, count=len(prepared.test))
+    return DecodingConfig("greedy", max_tokens=1, count=len(prepared.test))
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from archbench.tasks.base.example import UNK, Tokens
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
@@ -17,10 +17,10 @@ from archbench.tasks.text.splits import Pairs, Windows
 SAMPLES = 64
 
 
-def decoding(prepared: Prepared) -> Decoding:
+def decoding(prepared: Prepared) -> DecodingConfig:
     """Nucleus sampling (1904.09751) for a bounded number of prefixes: the most likely text is a degenerate one."""
     count = min(SAMPLES, len(prepared.test))
-    return Decoding("sample", top_p=0.95, max_tokens=prepared.config.target_length, count=count)
+    return DecodingConfig("sample", top_p=0.95, max_tokens=prepared.config.target_length, count=count)
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:

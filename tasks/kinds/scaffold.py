@@ -48,7 +48,7 @@ kind = TaskKind(
     test_examples={examples},
     # Whether an answer is right or wrong, so that the page marks it.
     one_answer={one_answer},
-    # Where that is not enough, three functions: decoding(prepared) -> Decoding says how answers are written,
+    # Where that is not enough, three functions: decoding(prepared) -> DecodingConfig says how answers are written,
     # measure(prepared, outputs) -> list[Score] scores them, references(prepared) -> list[Reference] makes the rows of
     # classical methods. All of it comes from archbench.tasks; tasks/kinds/ of archbench has examples.
 )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from archbench.tasks.base.kind import Form, TaskKind
-from archbench.tasks.base.values import Decoding as Decoding
+from archbench.tasks.base.values import DecodingConfig as DecodingConfig
 from archbench.tasks.base.values import Examples as Examples
 from archbench.tasks.base.values import Outputs as Outputs
 from archbench.tasks.base.values import Prepared as Prepared
@@ -29,7 +29,7 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
     return encoded.prepare(config, kind, primary, cache, say, registry.served_as(kind, config.data))
 
 
-def decoding(prepared: Prepared) -> Decoding:
+def decoding(prepared: Prepared) -> DecodingConfig:
     """How every model answers this task, and how many examples."""
     kind = registry.of(prepared.config)
     usual = USUAL[kind.form].decoding if kind.form in USUAL else text_to_text.decoding

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from archbench.tasks.base.values import Decoding, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import likelihood_scores
 from archbench.tasks.references.references import TextRows, likelihood_rows
@@ -12,9 +12,9 @@ Measure = Callable[[Prepared, Outputs], list[Score]]
 References = Callable[[Prepared], list[Reference]]
 
 
-def decoding(prepared: Prepared) -> Decoding:
+def decoding(prepared: Prepared) -> DecodingConfig:
     """Greedy for every example: one rule that all families can follow exactly."""
-    return Decoding("greedy", max_tokens=prepared.config.target_length, count=len(prepared.test))
+    return DecodingConfig("greedy", max_tokens=prepared.config.target_length, count=len(prepared.test))
 
 
 def measured_by(metrics: Sequence[str]) -> Measure:

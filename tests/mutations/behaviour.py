@@ -153,8 +153,8 @@ def _likelihood(build: Build) -> Iterator[tuple[str, Tensor]]:
     for name, limits in (("short", LIMITS), ("label", LABEL)):
         model, pairs, few = _random(build, limits=limits), _batch(limits), _answers()
         few[10:15] = False
-        for what, answers in (("all", _answers()), ("few", few)):
-            for place, value in enumerate(model.objective.log_likelihood(model, pairs, answers)):
+        for what, allowed_tokens in (("all", _answers()), ("few", few)):
+            for place, value in enumerate(model.objective.log_likelihood(model, pairs, allowed_tokens)):
                 yield f"{name}, {what} {place}", value
         if model.objective.estimated:
             yield f"{name}, estimate", estimate(model, pairs, _answers(), torch.Generator().manual_seed(0), 3)
@@ -254,7 +254,7 @@ def _batch(limits: Limits) -> Batch:
 
 
 def _answers() -> Tensor:
-    answers = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
-    answers[: len(SPECIALS)] = False
-    answers[END] = True
-    return answers
+    allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
+    allowed_tokens[: len(SPECIALS)] = False
+    allowed_tokens[END] = True
+    return allowed_tokens
