@@ -68,6 +68,7 @@ def assert_nothing_half(out: Path) -> None:
             pd.read_parquet(path)
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "a disk that is full somewhere in a comparison",
     "one line, status 1; nothing half written; the same command goes on to the same scores",

@@ -557,6 +557,7 @@ def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> N
     assert (out / "report" / "index.html").is_file()
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "a variant that leaves a thread behind",
     "the command ends all the same",
