@@ -61,7 +61,7 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
 def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contract, "CHECKS", (contract.no_look_ahead,))
     monkeypatch.setattr(contract, "results", lambda *_: iter([contract.Result(contract.no_look_ahead)]))
-    kinds = [line.kind for line in compliance.told(catalogue.find("decoder-no-mask"))]
+    kinds = [line.kind for line in compliance.report_lines(catalogue.find("decoder-no-mask"))]
     assert "fail" in kinds
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from archbench.runs.training.batches import Batch, EncodedExamples, Position, Stream, collate, fixed, plan_epoch
 from archbench.tasks.base.example import PAD, Example, Tokens
-from archbench.tasks.text.splits import Pairs, Windows
+from archbench.tasks.text.splits import PairExamples, Windows
 
 
 @dataclass(frozen=True)
@@ -228,10 +228,12 @@ class OneByOne:
         return OneByOne(self.examples.epoch(seed, epoch))
 
 
-def encoded_pairs() -> Pairs:
+def encoded_pairs() -> PairExamples:
     lengths = np.random.default_rng(0).integers(1, 9, 80)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Pairs(np.arange(5, 5 + offsets[-1], dtype=np.uint16), offsets, np.zeros(0, np.uint8), np.zeros(81, np.int64))
+    return PairExamples(
+        np.arange(5, 5 + offsets[-1], dtype=np.uint16), offsets, np.zeros(0, np.uint8), np.zeros(81, np.int64)
+    )
 
 
 def encoded_windows(source_length: int) -> Windows:

@@ -118,7 +118,9 @@ def test_checks_leave_the_global_generator_alone() -> None:
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., object]:
+def run_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., object]:
     """Runs a command in a folder of its own: status, lines on stdout, lines on stderr."""
     monkeypatch.chdir(tmp_path)
 
@@ -131,14 +133,14 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return run
 
 
-def test_check_of_a_variant_that_takes_the_streams_away_is_told(told: Callable[..., object]) -> None:
+def test_check_of_a_variant_that_takes_the_streams_away_is_told(run_command: Callable[..., object]) -> None:
     Path("mine.py").write_text(catalogue.find("decoder").text + "\nimport sys\n\nsys.stdout = sys.stderr = None\n")
-    status, lines, _ = told("check", "mine.py")
+    status, lines, _ = run_command("check", "mine.py")
     assert status == 0 and len(lines) == len(contract.CHECKS) + 1
 
 
-def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> None:
-    status, lines, errors = told("check", "decoder")
+def test_check_tells_every_property_that_holds(run_command: Callable[..., object]) -> None:
+    status, lines, errors = run_command("check", "decoder")
     assert status == 0 and not errors and len(lines) == len(contract.CHECKS) + 1
     notes = {
         contract.cross_attention_reads_the_source: "it has no cross-attention",
@@ -155,9 +157,9 @@ def test_check_tells_every_property_that_holds(told: Callable[..., object]) -> N
     assert "\x1b" not in "".join(lines)
 
 
-def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) -> None:
+def test_check_explains_what_fails(run_command: Callable[..., object], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(PEEKING)
-    status, lines, errors = told("check", "mine.py")
+    status, lines, errors = run_command("check", "mine.py")
     assert status == 1 and not errors
     at = next(i for i, line in enumerate(lines) if line.startswith("FAIL  no_look_ahead "))
     assert lines[at + 1].startswith("      found: logits before position 1, when later tokens change: off by ")
@@ -186,11 +188,13 @@ def test_check_explains_what_fails(told: Callable[..., object], tmp_path: Path) 
         ("nothing.py", "a variant file needs a function build(size, limits)"),
     ],
 )
-def test_check_of_wrong_input_is_one_line(told: Callable[..., object], tmp_path: Path, name: str, message: str) -> None:
+def test_check_of_wrong_input_is_one_line(
+    run_command: Callable[..., object], tmp_path: Path, name: str, message: str
+) -> None:
     (tmp_path / "broken.py").write_text('"""Broken."""\n\nimport absent_module_for_test\n')
     (tmp_path / "empty.py").write_text('"""Nothing."""\n')
     (tmp_path / "nothing.py").touch()
-    status, lines, errors = told("check", name)
+    status, lines, errors = run_command("check", name)
     assert status == 2 and not lines and len(errors) == 1 and message in errors[0]
 
 
@@ -205,7 +209,7 @@ def test_a_checkpoint_has_nothing_to_check() -> None:
     )
     variant = replace(gpt2, pretrained=pretrained, path="there")
     with pytest.raises(InputError, match="there is a checkpoint, used as it is"):
-        list(compliance.told(variant))
+        list(compliance.report_lines(variant))
 
 
 @pytest.fixture
@@ -223,14 +227,14 @@ def test_a_pass_is_remembered(mine: Variant, tmp_path: Path) -> None:
 
 
 def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
-    mine: Variant, told: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mine: Variant, run_command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
     original, said = contract.results, []
     monkeypatch.setattr(contract, "results", lambda build, path, *_: original(build, path, [contract.no_look_ahead]))
     (tmp_path / "peeking.py").write_text(PEEKING)
     for name, status in (("mine.py", 0), ("peeking.py", 1)):
-        assert told("check", name, "--thorough")[0] == status
+        assert run_command("check", name, "--thorough")[0] == status
     assert len(list((tmp_path / "contract").iterdir())) == 1
     compliance.hold(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
     assert not said
@@ -245,7 +249,7 @@ def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, mo
 
 
 def test_thorough_trials_are_remembered_apart(
-    mine: Variant, told: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mine: Variant, run_command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
     original, tried, said = contract.results, [], []
@@ -255,12 +259,12 @@ def test_thorough_trials_are_remembered_apart(
         return original(build, path, [contract.no_look_ahead])
 
     monkeypatch.setattr(contract, "results", results)
-    told("check", "mine.py")
+    run_command("check", "mine.py")
     compliance.hold(mine, tmp_path, said.append)
     compliance.hold(mine, tmp_path, said.append)
     assert tried == ["usual", "thorough"] and len(said) == 1
     (tmp_path / "other.py").write_text(DECODER)
-    told("check", "other.py", "--thorough")
+    run_command("check", "other.py", "--thorough")
     compliance.hold(catalogue.find("other.py", tmp_path), tmp_path, said.append)
     assert len(said) == 1
 

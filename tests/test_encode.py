@@ -14,7 +14,7 @@ from archbench.tasks.base.dataset import Table, text
 from archbench.tasks.base.example import END, UNK
 from archbench.tasks.text.arrays import MANIFEST, Writer, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
-from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
 
 STORY = "Der Fuchs läuft über 12 Hügel.\nDie 龍 schläft — 😀! " * 7
@@ -22,7 +22,7 @@ SOURCES = ["a good day", "", "très bien, merci", "x" * 40]
 TARGETS = ["ein guter Tag", "leer", "sehr gut 😀", "y"]
 
 
-def pairs_of(folder: Path, tokenizer: Tokenizer, layout: Layout) -> tuple[Pairs, dict[str, int]]:
+def pairs_of(folder: Path, tokenizer: Tokenizer, layout: Layout) -> tuple[PairExamples, dict[str, int]]:
     with writing(folder) as writer:
         notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, layout)
     found = opened(folder)

@@ -31,7 +31,7 @@ def drawn(*shape: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("part", [slice(None), slice(10, 50)], ids=["a matrix", "a part of one"])
 def test_products_are_the_same_before_and_after_packing(rows: int, biased: bool, part: slice) -> None:
     weight, bias = nn.Parameter(drawn(64, 24, seed=0)), drawn(64, seed=1)[part] if biased else None
-    with weight_prepack.packing():
+    with weight_prepack.prepacked_weights():
         for use in range(2 * weight_prepack.OFTEN):
             x = drawn(rows, 1, 24, seed=use)
             found = product.product(x, weight[part], bias)
@@ -41,7 +41,7 @@ def test_products_are_the_same_before_and_after_packing(rows: int, biased: bool,
 
 def test_a_weight_that_changes_is_packed_anew() -> None:
     weight = nn.Parameter(drawn(64, 24, seed=0))
-    with weight_prepack.packing():
+    with weight_prepack.prepacked_weights():
         for use in range(2 * weight_prepack.OFTEN):
             x = drawn(9, 24, seed=use)
             torch.testing.assert_close(product.product(x, weight), F.linear(x, weight))
@@ -50,11 +50,11 @@ def test_a_weight_that_changes_is_packed_anew() -> None:
 
 def test_nothing_is_packed_that_is_no_parameter_or_when_nobody_asked() -> None:
     weight = nn.Parameter(drawn(64, 24, seed=0))
-    with weight_prepack.packing():
+    with weight_prepack.prepacked_weights():
         assert not any(
             weight_prepack.packed(weight.detach() * 2, 9) is not None for _ in range(2 * weight_prepack.OFTEN)
         )
-        with weight_prepack.packing():  # one that is asked for within another is that other
+        with weight_prepack.prepacked_weights():  # one that is asked for within another is that other
             assert [weight_prepack.packed(weight, 9) for _ in range(weight_prepack.OFTEN)][-1] is not None
         assert weight_prepack.packed(weight, 9) is not None
     assert weight_prepack.packed(weight, 9) is None

@@ -17,7 +17,7 @@ from archbench.architectures.objectives.masked import Masked
 from archbench.runs.scoring.score import Scorer
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.values import Prepared, TaskConfig
-from archbench.tasks.text.splits import Pairs, Subset
+from archbench.tasks.text.splits import PairExamples, Subset
 from archbench.tasks.text.tokenizers import train_tokenizer
 
 folder = test_work.folder
@@ -107,11 +107,11 @@ def plain(part: Any) -> Any:
     return part.tolist() if isinstance(part, torch.Tensor) else part
 
 
-def encoded(sources: list[str], targets: list[str]) -> Pairs:
+def encoded(sources: list[str], targets: list[str]) -> PairExamples:
     """A split of these texts, characters as tokens, without END."""
     texts = [text for pair in zip(sources, targets, strict=True) for text in pair]
     tokens = [np.asarray(WORDS.encode(text), np.int32) for text in texts]
-    return Pairs(
+    return PairExamples(
         np.concatenate(tokens),
         ends(map(len, tokens)),
         np.frombuffer("".join(texts).encode(), np.uint8),
@@ -123,7 +123,7 @@ def ends(lengths: Iterator[int]) -> NDArray[np.int64]:
     return np.cumsum([0, *lengths])
 
 
-def prepared(test: Pairs, kind: str) -> Prepared:
+def prepared(test: PairExamples, kind: str) -> Prepared:
     lengths = {"source_length": 12, "target_length": 1 if kind == "classification" else 12}
     config = TaskConfig(kind=kind, name="x", data="x", tokenizer="char", vocabulary=64, test_examples=300, **lengths)
     subset = Subset(test, np.arange(len(test)))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Amount = float | NDArray[np.floating[Any]]
-Pairs = Callable[[int | None], Amount]  # query-key pairs in an attention whose window is that wide, None: no window
+AttentionPairs = Callable[[int | None], Amount]  # window of an attention, None: no window -> its query-key pairs
 
 
 class Flops(NamedTuple):
@@ -17,17 +17,17 @@ class Flops(NamedTuple):
     model: Amount
 
 
-def rectangle(queries: Amount, keys: Amount) -> Pairs:
+def rectangle(queries: Amount, keys: Amount) -> AttentionPairs:
     """All pairs, whatever the window: those that are multiplied."""
     return lambda window: queries * keys
 
 
-def causal(n: Amount, prefix: Amount = 0.0) -> Pairs:
+def causal(n: Amount, prefix: Amount = 0.0) -> AttentionPairs:
     """The pairs that are seen among ``n`` positions, the first ``prefix`` of which see each other."""
     return lambda window: n + _before(n, window) + _before(prefix, window)
 
 
-def mutual(n: Amount) -> Pairs:
+def mutual(n: Amount) -> AttentionPairs:
     """The pairs that are seen among ``n`` positions that see each other."""
     return lambda window: n + 2.0 * _before(n, window)
 

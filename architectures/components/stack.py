@@ -13,7 +13,7 @@ from archbench.architectures.components.attention import Attention, AttentionCon
 from archbench.architectures.components.feedforward import NoFeedForward
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
-from archbench.architectures.components.numbers import Amount, Pairs
+from archbench.architectures.components.numbers import Amount, AttentionPairs
 
 LATE = 0.5  # of positions without a query, from which queries are worth a product of their own
 
@@ -122,7 +122,7 @@ class Block(nn.Module):
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), key_values
 
-    def flops(self, tokens: Amount, pairs: Pairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
+    def flops(self, tokens: Amount, pairs: AttentionPairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
         """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
         total = self.attention.flops(tokens, tokens, pairs(self.attention.window)) + feedforward.flops(tokens)
@@ -182,7 +182,7 @@ class Stack(nn.Module):
     def flops(
         self,
         tokens: Amount,
-        pairs: Pairs,
+        pairs: AttentionPairs,
         memory: Amount = 0.0,
         memory_pairs: Amount = 0.0,
         selected: Amount | None = None,

@@ -46,15 +46,15 @@ def limits_are_reached(case: Subject) -> None:
     Tables of positions need `limits.length` entries (source, target and a token between them). An encoder's canvas has
     `limits.target_length` cells for every target.
     """
-    pairs = Batch(sequences(2, LIMITS.source_length), sequences(2, LIMITS.target_length, seed=1))
+    batch = Batch(sequences(2, LIMITS.source_length), sequences(2, LIMITS.target_length, seed=1))
     words, model = allowed(end=False), case.model
     canvas = getattr(model, "canvas", LIMITS.target_length)
     require(canvas == LIMITS.target_length, f"the canvas has {canvas} cells, expected {LIMITS.target_length}")
-    loss = mean_loss(model, pairs, words, torch.Generator().manual_seed(0))
+    loss = mean_loss(model, batch, words, torch.Generator().manual_seed(0))
     require(bool(loss.isfinite()), f"the training loss of the longest example is {loss.item()}")
-    score = nats(case, pairs, words)
+    score = nats(case, batch, words)
     require(bool(score.isfinite().all()), f"the likelihood of the longest target is {score[0].item()}")
-    written = model.objective.generate(model, pairs.source, None, words, Decoding(max_tokens=LIMITS.target_length))
+    written = model.objective.generate(model, batch.source, None, words, Decoding(max_tokens=LIMITS.target_length))
     lengths = [len(row) for row in written]
     require(lengths == [LIMITS.target_length] * 2, f"targets of {LIMITS.target_length} tokens came out as {lengths}")
 
@@ -67,13 +67,13 @@ def scoring_is_still(case: Subject) -> None:
     between calls: state left by one pass would change the next score, and a scored target could come back as an answer.
     """
     noisy, allowed_tokens = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
-    pairs, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
+    batch, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
     state = torch.get_rng_state()
     written = _greedy(noisy, sequences(3, 4), allowed_tokens)  # each time a new copy: a model may change what it reads
-    first = nats(noisy, pairs, allowed_tokens)
+    first = nats(noisy, batch, allowed_tokens)
     nats(noisy, others, allowed_tokens)
     _greedy(noisy, others.source, allowed_tokens)
-    equal(nats(noisy, pairs, allowed_tokens), first, "likelihood, computed twice")
+    equal(nats(noisy, batch, allowed_tokens), first, "likelihood, computed twice")
     require(_greedy(noisy, sequences(3, 4), allowed_tokens) == written, "an answer changes after its target was scored")
     require(bool(torch.equal(state, torch.get_rng_state())), "scoring draws from the global random generator")
 

@@ -17,29 +17,29 @@ NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at 
 
 @dataclass(frozen=True)
 class ShapedBatch:
-    """A batch ``pairs`` and its name; ``lengths`` are the tokens of source and target of each row.
+    """A ``batch`` and its name; ``lengths`` are the tokens of source and target of each row.
 
     Layouts: "plain" has equal lengths and no masks, "masked" masks that are all True, "even" equal lengths and padding,
     "right", "left" and "around" different lengths, padded on that side. Padding holds arbitrary tokens.
     """
 
     name: str
-    pairs: Batch
+    batch: Batch
     lengths: tuple[tuple[int, int], ...]
 
     def row(self, row: int) -> Batch:
         """One row as it stands in the batch, its padding included."""
-        return Batch(*(None if x is None else x[row : row + 1] for x in self.pairs))  # type: ignore[arg-type]
+        return Batch(*(None if x is None else x[row : row + 1] for x in self.batch))  # type: ignore[arg-type]
 
     def stripped(self, row: int) -> Batch:
         """The tokens of one row, without padding and masks."""
-        source, target, source_mask, target_mask = self.pairs
+        source, target, source_mask, target_mask = self.batch
         parts = ((source, source_mask), (target, target_mask))
         return Batch(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
 
     def real(self, logits: Tensor, row: int) -> Tensor:
         """The logits (t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone (1, t, v)."""
-        mask = self.pairs.target_mask
+        mask = self.batch.target_mask
         found = logits[row if len(logits) > 1 else 0]
         return found if mask is None else found[mask[row]]
 
@@ -53,12 +53,12 @@ class ShapedBatch:
 
     def some(self, most: int = 3) -> list[int]:
         """The first row, the last, and some in between."""
-        count = len(self.pairs.target)
+        count = len(self.batch.target)
         return sorted({int(x) for x in torch.linspace(0, count - 1, min(most, count)).round().tolist()})
 
     def other_padding(self, seed: int) -> Batch:
         """The batch with other tokens where there is padding, in every row that has a source."""
-        source, target, source_mask, target_mask = self.pairs
+        source, target, source_mask, target_mask = self.batch
         kept = torch.tensor([not length for length, _ in self.lengths])[:, None]
         return Batch(
             _replaced(source, None if source_mask is None else ~(source_mask | kept), seed),
@@ -69,8 +69,8 @@ class ShapedBatch:
 
     def other_rows(self, row: int, seed: int) -> Batch:
         """The batch with other tokens in every row but one."""
-        others = torch.arange(len(self.pairs.target)) != row
-        source, target, source_mask, target_mask = self.pairs
+        others = torch.arange(len(self.batch.target)) != row
+        source, target, source_mask, target_mask = self.batch
         return Batch(
             _replaced(source, others[:, None].expand_as(source), seed),
             _replaced(target, others[:, None].expand_as(target), seed + 1),
@@ -89,12 +89,12 @@ def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> I
 
 def examples(trials: Trials, limits: Limits) -> Iterator[ShapedBatch]:
     """Batches as objectives get them: padding on the right only, and END after every second target."""
-    for batch in batches(trials, limits, left_out=("left", "around")):
-        target = batch.pairs.target.clone()
-        for row, (_, length) in enumerate(batch.lengths):
+    for shaped in batches(trials, limits, left_out=("left", "around")):
+        target = shaped.batch.target.clone()
+        for row, (_, length) in enumerate(shaped.lengths):
             if row % 2 == 0:
                 target[row, length - 1] = END
-        yield ShapedBatch(batch.name, batch.pairs._replace(target=target), batch.lengths)
+        yield ShapedBatch(shaped.name, shaped.batch._replace(target=target), shaped.lengths)
 
 
 def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.Generator) -> ShapedBatch:

@@ -226,19 +226,19 @@ def _is_weight(func: Any, operand: Tensor) -> bool:
 def _are_looked_up(case: Subject) -> None:
     left_out = embedding_parameters(case.model)
     tables = {name: weight for name, weight in case.model.named_parameters() if id(weight) in left_out}
-    pairs = _batch(seed=0)
+    batch = _batch(seed=0)
     with _UsesAsWeights(tables) as watch:
-        case.model.train().hidden(pairs.source, pairs.target)
+        case.model.train().hidden(batch.source, batch.target)
     found = ", ".join(f"{name} ({operator})" for name, operator in watch.read.items())
     message = f"the tables {found} are read as weights of a layer before the output head"
     require(not watch.read, f"{message}; leave them out of `tables()`")
 
 
 def _loss(model: Any, native: bool, seed: int, watch: TensorWatch | None = None) -> Tensor:
-    pairs, allowed_tokens = _batch(seed), allowed()
+    batch, allowed_tokens = _batch(seed), allowed()
     if watch is not None:
-        watch.gives((*pairs, allowed_tokens))
-    loss: Tensor = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
+        watch.gives((*batch, allowed_tokens))
+    loss: Tensor = mean_loss(model, batch, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
     return loss
 
 

@@ -88,7 +88,7 @@ def training_flops_are_counted(case: Subject) -> None:
         model = subject(case.build, size=size).model
         for native in (True, False):
             declared = ROWS * model.objective.training_flops(model, float(s), float(t), native).executed
-            found = measured(model, _pairs(ROWS, s, t), native).total
+            found = measured(model, _batch(ROWS, s, t), native).total
             _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found)
     _is_no_more_when_padded(case)
     _is_no_more_on_average(case)
@@ -135,17 +135,17 @@ def visible_flops_are_counted(case: Subject) -> None:
     for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)
         model = subject(case.build, size=size, limits=limits).model
-        pairs = _pairs(s + t + 1, s, t)
-        found = measured(model, pairs, native=False, uses=True)
+        batch = _batch(s + t + 1, s, t)
+        found = measured(model, batch, native=False, uses=True)
         _share_is_declared(model, (s, t), False, found.visible(found.shares))
-        _half_sees_no_more(model, pairs, found.shares)
+        _half_sees_no_more(model, batch, found.shares)
 
 
-def _half_sees_no_more(model: Any, pairs: Batch, exact: tuple[float, ...]) -> None:
+def _half_sees_no_more(model: Any, batch: Batch, exact: tuple[float, ...]) -> None:
     """Requires each call of a module to use no more pairs under bfloat16 autocast than in float32."""
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            half = measured(model, pairs, native=False, uses=True).shares
+            half = measured(model, batch, native=False, uses=True).shares
     except RuntimeError:
         return  # a check of its own says what does not go with bfloat16
     for call, (seen, expected) in enumerate(zip(half, exact, strict=False)):
@@ -177,12 +177,12 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
 
 
 def measured(
-    model: Any, pairs: Batch, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
+    model: Any, batch: Batch, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
 ) -> Measured:
     """FLOPs of one training step on a batch; with ``uses``, also the pairs that attention uses."""
-    allowed_tokens = allowed(limits=limits).to(pairs.target.device)
-    with counted(model, pairs) as counter:
-        loss = mean_loss(model.train(), pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
+    allowed_tokens = allowed(limits=limits).to(batch.target.device)
+    with counted(model, batch) as counter:
+        loss = mean_loss(model.train(), batch, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
         counter.is_forward = False
         torch.autograd.backward(loss, retain_graph=uses)
     shares = tuple(_used(call) for call in counter.mixing) if uses else ()
@@ -203,21 +203,21 @@ def _used(call: Mixing) -> float:
     outputs = call.outputs[rows, ((rows + 0.5) * length / len(rows)).long()]
     direction = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(0))
     (slopes,) = torch.autograd.grad(outputs, call.inputs, direction, retain_graph=True, allow_unused=True)
-    pairs = 0 if slopes is None else int(slopes[rows].ne(0).any(-1).sum())
-    if pairs <= len(rows) and not call.is_self_attention:
+    used = 0 if slopes is None else int(slopes[rows].ne(0).any(-1).sum())
+    if used <= len(rows) and not call.is_self_attention:
         return 1.0
     missed = 0.0 if len(rows) == length else 0.5 / len(rows)
-    return max(0.0, pairs / (len(rows) * length) - missed)
+    return max(0.0, used / (len(rows) * length) - missed)
 
 
 def _is_no_more_when_padded(case: Subject) -> None:
     """Requires a padded batch to execute at most the FLOPs of its widths, also under bfloat16 autocast."""
-    pairs, (s, t) = _padded(*SHORT), SHORT
+    batch, (s, t) = _padded(*SHORT), SHORT
     declared = ROWS * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
     for half in (False, True):
         try:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                found = measured(case.model, pairs, native=True).total
+                found = measured(case.model, batch, native=True).total
         except RuntimeError:
             if half:
                 return  # a check of its own says what does not go with bfloat16
@@ -232,13 +232,13 @@ def _is_no_more_on_average(case: Subject) -> None:
     steps, (s, t) = case.trials.steps, SHORT
     rows, model = max(ROWS // steps, DRAWN_ROWS), fresh(case.build, size=replace(SIZE, dropout=DROPOUT))
     declared = rows * model.objective.training_flops(model, float(s), float(t), True).executed
-    found = [measured(model, _pairs(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
+    found = [measured(model, _batch(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
     _is_no_more(f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps", declared, sum(found) / steps)
 
 
 def _padded(source: int, target: int) -> Batch:
     """A batch of rows that lack up to two tokens of these lengths."""
-    generator, full = torch.Generator().manual_seed(0), _pairs(ROWS, source, target)
+    generator, full = torch.Generator().manual_seed(0), _batch(ROWS, source, target)
     masks = (
         torch.arange(width) < width - torch.randint(3, (ROWS, 1), generator=generator) for width in (source, target)
     )
@@ -247,22 +247,22 @@ def _padded(source: int, target: int) -> Batch:
 
 def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[int, int], native: bool) -> None:
     """Requires a step of the planned model to execute its declared FLOPs, given how many positions have a loss."""
-    (model, pairs, found), (s, t) = _step(case, size, limits, lengths, native), lengths
-    rows, objective = len(pairs.target), model.objective
+    (model, batch, found), (s, t) = _step(case, size, limits, lengths, native), lengths
+    rows, objective = len(batch.target), model.objective
     declared = rows * float(objective.training_flops(model, float(s), float(t), native).executed)
     more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
-    declared += 3.0 * (more - fewer) * _surplus(model, pairs, native)
-    many = Batch(*(tokens[:1].expand(_many(lengths), -1) for tokens in pairs[:2]))
+    declared += 3.0 * (more - fewer) * _surplus(model, batch, native)
+    many = Batch(*(tokens[:1].expand(_many(lengths), -1) for tokens in batch[:2]))
     expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
     message = f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
     require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
     _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, found.total)
 
 
-def _surplus(model: Any, pairs: Batch, native: bool) -> float:
+def _surplus(model: Any, batch: Batch, native: bool) -> float:
     """How many more positions of a batch have a loss than ``loss_tokens`` says; the draws have a fixed seed."""
-    inputs: LossInputs = model.objective.prepare(model, pairs, torch.Generator().manual_seed(0), native)
-    rows, s, t = (float(count) for count in (*pairs.source.shape, pairs.target.shape[1]))
+    inputs: LossInputs = model.objective.prepare(model, batch, torch.Generator().manual_seed(0), native)
+    rows, s, t = (float(count) for count in (*batch.source.shape, batch.target.shape[1]))
     expected = rows * float(model.objective.loss_tokens(s, t, model, native))
     return len(inputs.at) + (0 if inputs.source_at is None else len(inputs.source_at)) - expected
 
@@ -275,7 +275,7 @@ def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) ->
         case.build, size=replace(SIZE, depth=size.depth), limits=replace(limits, vocabulary=LIMITS.vocabulary)
     ).model
     rows = max(8, min(s + t + 1, PAIRS // ((s + t + 1) ** 2 * size.depth)))
-    shares = measured(narrow, _pairs(rows, s, t), native, uses=True).shares
+    shares = measured(narrow, _batch(rows, s, t), native, uses=True).shares
     calls = f"{len(step.mixing)} calls that mix positions, {len(shares)} where `size.dim` is {SIZE.dim}"
     require(len(shares) == len(step.mixing), f"{_named(size)}: {calls}; build the same layers at every width")
     _share_is_declared(model, lengths, native, step.visible(shares))
@@ -288,14 +288,14 @@ def _step(
     try:
         with torch.device("meta"):
             model = case.build(size, limits)
-            pairs = Batch(*(torch.zeros(FEW_ROWS, length, dtype=torch.long) for length in lengths))
-        return model, pairs, measured(model, pairs, native, limits)
+            batch = Batch(*(torch.zeros(FEW_ROWS, length, dtype=torch.long) for length in lengths))
+        return model, batch, measured(model, batch, native, limits)
     except BrokenError:
         raise
     except Exception:  # values are read, or an operator does without the meta device
         model = fresh(case.build, size=size, limits=limits)
-        pairs = _pairs(FEW_ROWS, *lengths)
-        return model, pairs, measured(model, pairs, native, limits)
+        batch = _batch(FEW_ROWS, *lengths)
+        return model, batch, measured(model, batch, native, limits)
 
 
 def _many(lengths: tuple[int, int]) -> int:
@@ -319,7 +319,7 @@ def _is_no_more(where: str, declared: float, found: float) -> None:
     require(found <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
 
 
-def _pairs(rows: int, source: int, target: int) -> Batch:
+def _batch(rows: int, source: int, target: int) -> Batch:
     return Batch(sequences(rows, source), sequences(rows, target, seed=1))
 
 

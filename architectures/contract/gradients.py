@@ -43,10 +43,10 @@ def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
         return "it has no `nn.Linear`"
     sizes = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
     for seed in range(BATCHES):
-        pairs = Batch(sequences(4, 6, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
+        batch = Batch(sequences(4, 6, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
         generator = torch.Generator().manual_seed(seed)
         case.model.zero_grad()
-        torch.autograd.backward(mean_loss(case.model, pairs, allowed(), generator, native=True))
+        torch.autograd.backward(mean_loss(case.model, batch, allowed(), generator, native=True))
         for name, layer in layers.items():
             sizes[name] += 0.0 if layer.weight.grad is None else layer.weight.grad.abs()
     for name, size in sizes.items():
@@ -60,11 +60,11 @@ def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
 def _loss(case: Subject, native: bool) -> Tensor:
     source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 4, seed=2)])
     target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 2, seed=5)])
-    pairs = Batch(source, target, source_mask, target_mask)
+    batch = Batch(source, target, source_mask, target_mask)
     if not native:  # without padding some paths are shorter
-        pairs = Batch(sequences(3, 5), sequences(3, 6, seed=1))
+        batch = Batch(sequences(3, 5), sequences(3, 6, seed=1))
     generator, model = torch.Generator().manual_seed(0), case.model.train()
-    loss: Tensor = mean_loss(model, pairs, allowed(), generator, native=native)
+    loss: Tensor = mean_loss(model, batch, allowed(), generator, native=native)
     return loss
 
 

@@ -20,19 +20,19 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     """
     for parameter in case.model.parameters():
         parameter.zero_()
-    pairs, allowed_tokens, objective = _pairs(), allowed(), case.model.objective
-    tokens, nats = pairs.target_mask.sum(1), math.log(int(allowed_tokens.sum()))  # type: ignore[union-attr]
+    batch, allowed_tokens, objective = _batch(), allowed(), case.model.objective
+    tokens, nats = batch.target_mask.sum(1), math.log(int(allowed_tokens.sum()))  # type: ignore[union-attr]
     for smoothing in (0.0, 0.1):
         for seed in range(4):
             generator = torch.Generator().manual_seed(seed)
-            loss = mean_loss(case.model, pairs, allowed_tokens, generator, smoothing=smoothing)
+            loss = mean_loss(case.model, batch, allowed_tokens, generator, smoothing=smoothing)
             equal(loss[None], torch.tensor([nats]), f"training loss of a uniform model with smoothing {smoothing}")
-    scores, counts = objective.log_likelihood(case.model, pairs, allowed_tokens)
+    scores, counts = objective.log_likelihood(case.model, batch, allowed_tokens)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
     if objective.estimated:
         generator = torch.Generator().manual_seed(0)
-        _costs(estimate(case.model, pairs, allowed_tokens, generator, DRAWS), tokens, nats, "estimate")
+        _costs(estimate(case.model, batch, allowed_tokens, generator, DRAWS), tokens, nats, "estimate")
 
 
 @torch.no_grad()
@@ -46,10 +46,10 @@ def a_uniform_model_has_a_known_source_loss(case: Subject) -> str | None:
         return "it has no loss on its source"
     for parameter in case.model.parameters():
         parameter.zero_()
-    pairs, allowed_tokens = _pairs(), allowed()
+    batch, allowed_tokens = _batch(), allowed()
     expected = math.log(int(allowed_tokens.sum())) + math.log(len(allowed_tokens))
     losses = [
-        mean_loss(case.model, pairs, allowed_tokens, torch.Generator().manual_seed(seed), native=True).item()
+        mean_loss(case.model, batch, allowed_tokens, torch.Generator().manual_seed(seed), native=True).item()
         for seed in range(8)
     ]
     found = max(losses)  # a draw may hide no source token
@@ -61,7 +61,7 @@ def _costs(found: Tensor, tokens: Tensor, nats: float, what: str) -> None:
     equal(found.double(), tokens.double() * nats, f"{what} of a uniform model")
 
 
-def _pairs() -> Batch:
+def _batch() -> Batch:
     source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 7, seed=2)])
     target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 1, seed=5)])
     return Batch(source, target, source_mask, target_mask)

@@ -37,20 +37,20 @@ def training_reads_as_scoring_does(case: Subject) -> None:
     equal(case.model.train()(source, target), expected, "logits in training mode without dropout")
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest, longest)
-    for batch in batches(case.trials, roomy.limits):
-        expected = logits_of(roomy, batch.pairs)
+    for shaped in batches(case.trials, roomy.limits):
+        expected = logits_of(roomy, shaped.batch)
         for mode in OTHERS:
-            what = f"logits {mode} without dropout, compared with those of scoring ({batch.name})"
-            equal(logits_of(roomy, batch.pairs, mode), expected, what)
-        scored, trained = (logits_of(roomy, batch.pairs, Mode(training, True, True)) for training in (False, True))
-        equal(trained, scored, f"logits in bfloat16, in training mode and not ({batch.name})")
-    for batch in examples(case.trials, case.limits):
+            what = f"logits {mode} without dropout, compared with those of scoring ({shaped.name})"
+            equal(logits_of(roomy, shaped.batch, mode), expected, what)
+        scored, trained = (logits_of(roomy, shaped.batch, Mode(training, True, True)) for training in (False, True))
+        equal(trained, scored, f"logits in bfloat16, in training mode and not ({shaped.name})")
+    for shaped in examples(case.trials, case.limits):
         for native in (False, True):
-            expected, found = (loss_of(case, batch.pairs, mode, native=native) for mode in (OTHERS[0], TRAINING))
+            expected, found = (loss_of(case, shaped.batch, mode, native=native) for mode in (OTHERS[0], TRAINING))
             equal(
                 found[None],
                 expected[None],
-                f"the loss in training mode, compared with that in evaluation mode ({batch.name})",
+                f"the loss in training mode, compared with that in evaluation mode ({shaped.name})",
             )
 
 
@@ -62,9 +62,9 @@ def every_parameter_gets_a_gradient(case: Subject) -> None:
     """
     touched: set[str] = set()
     for seed in range(4):
-        pairs = Batch(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
+        batch = Batch(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
         case.model.zero_grad()
-        torch.autograd.backward(mean_loss(case.model, pairs, allowed(), torch.Generator().manual_seed(seed)))
+        torch.autograd.backward(mean_loss(case.model, batch, allowed(), torch.Generator().manual_seed(seed)))
         grads = ((name, parameter.grad) for name, parameter in case.model.named_parameters())
         touched |= {name for name, grad in grads if grad is not None and grad.abs().sum() > 0}
     idle = sorted({name for name, _ in case.model.named_parameters()} - touched)
@@ -77,14 +77,14 @@ def bfloat16_is_near(case: Subject) -> None:
     GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute sums that
     must be exact in float32.
     """
-    pairs = Batch(sequences(3, 6), sequences(3, 5, seed=1))
+    batch = Batch(sequences(3, 6), sequences(3, 5, seed=1))
     for native in (False, True):
         losses = []
         for context in (contextlib.nullcontext(), torch.autocast("cpu", torch.bfloat16)):
             case.model.zero_grad()
             with context:
                 generator = torch.Generator().manual_seed(0)
-                loss = mean_loss(case.model, pairs, allowed(), generator, native=native)
+                loss = mean_loss(case.model, batch, allowed(), generator, native=native)
             torch.autograd.backward(loss)
             losses.append(loss.item())
             broken = [n for n, p in case.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
@@ -107,18 +107,18 @@ def a_batch_can_be_learned(case: Subject) -> None:
 def trained(case: Subject, enough: float) -> float:
     """The loss (nats per token) of a new model after training on one batch, until it is below ``enough``."""
     model = fresh(case.build)
-    pairs, allowed_tokens = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
+    batch, allowed_tokens = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     generator = torch.Generator().manual_seed(0)
     rate = float("inf")
     for step in range(1, MANY_STEPS + 1):
-        loss = mean_loss(model.train(), pairs, allowed_tokens, generator)
+        loss = mean_loss(model.train(), batch, allowed_tokens, generator)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
         optimizer.step()
         if step % 30 == 0:
-            rate = -nats(Subject(case.build, model.eval()), pairs, allowed_tokens).mean().item() / pairs.target.shape[1]
+            rate = -nats(Subject(case.build, model.eval()), batch, allowed_tokens).mean().item() / batch.target.shape[1]
         if rate < enough:
             break
     return rate

@@ -43,30 +43,30 @@ def selected_states_are_those_of_one_pass(case: Subject) -> None:
     """
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest, longest)
-    for batch in batches(case.trials, roomy.limits):
+    for shaped in batches(case.trials, roomy.limits):
         for mode in EXACT:
-            _selected(roomy, batch, mode)
+            _selected(roomy, shaped, mode)
 
 
-def _selected(case: Subject, batch: ShapedBatch, mode: Mode) -> None:
-    source, target, *_ = batch.pairs
-    where = f"({batch.name}){mode.note}"
+def _selected(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
+    source, target, *_ = shaped.batch
+    where = f"({shaped.name}){mode.note}"
     with mode.of(case.model):
-        whole = case.model.hidden(*batch.pairs)
-        logits, forward = case.model.logits(whole.target), case.model(*batch.pairs)
+        whole = case.model.hidden(*shaped.batch)
+        logits, forward = case.model.logits(whole.target), case.model(*shaped.batch)
     equal(logits.detach(), forward.detach(), f"logits of all states, compared with `forward` {where}")
     all_states = whole.target.detach().flatten(0, 1)
-    for what, index in _places(batch, target.shape[1]):
+    for what, index in _places(shaped, target.shape[1]):
         with mode.of(case.model):
-            found = case.model.hidden(*batch.pairs, StateIndex(None, index)).target.detach()
+            found = case.model.hidden(*shaped.batch, StateIndex(None, index)).target.detach()
         equal(found, all_states[index], f"states of the target at {what}, compared with those of all {where}")
     if whole.source is None or not case.model.source_predicts or not source.shape[1]:
         return
-    real = torch.ones_like(source, dtype=torch.bool) if batch.pairs.source_mask is None else batch.pairs.source_mask
+    real = torch.ones_like(source, dtype=torch.bool) if shaped.batch.source_mask is None else shaped.batch.source_mask
     index = real.flatten().nonzero().squeeze(1)[::2]
-    last = _last(batch, target.shape[1])
+    last = _last(shaped, target.shape[1])
     with mode.of(case.model):
-        states = case.model.hidden(*batch.pairs, StateIndex(index, last))
+        states = case.model.hidden(*shaped.batch, StateIndex(index, last))
     equal(
         states.source.detach(),
         whole.source.detach().flatten(0, 1)[index],
@@ -77,20 +77,20 @@ def _selected(case: Subject, batch: ShapedBatch, mode: Mode) -> None:
     )
 
 
-def _places(batch: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
+def _places(shaped: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
     """Places of target tokens that are not padding, row by row: all, every third, the last of each row, one alone."""
-    mask = batch.pairs.target_mask
-    real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
+    mask = shaped.batch.target_mask
+    real = torch.ones_like(shaped.batch.target, dtype=torch.bool) if mask is None else mask
     everything = real.flatten().nonzero().squeeze(1)
     yield "every token", everything
     yield "every third token", everything[::3]
-    yield "the last tokens", _last(batch, width)
+    yield "the last tokens", _last(shaped, width)
     yield "one token", everything[len(everything) // 2 :][:1]
 
 
-def _last(batch: ShapedBatch, width: int) -> Tensor:
-    mask = batch.pairs.target_mask
-    real = torch.ones_like(batch.pairs.target, dtype=torch.bool) if mask is None else mask
+def _last(shaped: ShapedBatch, width: int) -> Tensor:
+    mask = shaped.batch.target_mask
+    real = torch.ones_like(shaped.batch.target, dtype=torch.bool) if mask is None else mask
     column = torch.where(real, torch.arange(width), -1).amax(1)
     return torch.arange(len(real)) * width + column
 
@@ -104,10 +104,10 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     random draws must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must
     weigh each target in proportion to its tokens, on average.
     """
-    for batch in examples(case.trials, case.limits):
+    for shaped in examples(case.trials, case.limits):
         for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
             for mode in EXACT:
-                _stated(case, batch, mode, native, smoothing)
+                _stated(case, shaped, mode, native, smoothing)
     _every_token_counts(case)
     if not case.model.objective.estimated:
         _is_exact(case)
@@ -115,35 +115,35 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
 
 def _is_exact(case: Subject) -> None:
     """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
-    for batch in examples(case.trials, case.limits):
-        tokens = int(_real(batch.pairs.target, batch.pairs.target_mask).sum())
-        expected = -nats(case, batch.pairs, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
-        loss = loss_of(case, batch.pairs, SCORING).float()[None]
-        equal(loss, expected, f"the training loss, compared with the likelihood per token ({batch.name})")
+    for shaped in examples(case.trials, case.limits):
+        tokens = int(_real(shaped.batch.target, shaped.batch.target_mask).sum())
+        expected = -nats(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
+        loss = loss_of(case, shaped.batch, SCORING).float()[None]
+        equal(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
 
 
-def _stated(case: Subject, batch: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
+def _stated(case: Subject, shaped: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
     """Requires the loss of a known objective to match its definition."""
     objective = case.model.objective
     if type(objective) is Causal:
-        expected = _causal_loss(case, batch.pairs, mode, native, smoothing)
-        _likelihood(case, batch)
+        expected = _causal_loss(case, shaped.batch, mode, native, smoothing)
+        _likelihood(case, shaped)
     elif type(objective).loss not in (Causal.loss, Masked.loss):
         return
     else:
-        inputs = objective.prepare(case.model, batch.pairs, torch.Generator().manual_seed(0), native)
+        inputs = objective.prepare(case.model, shaped.batch, torch.Generator().manual_seed(0), native)
         if type(objective) is Masked:
-            _hidden_cells(case, batch.pairs, inputs, native)
+            _hidden_cells(case, shaped.batch, inputs, native)
         expected = _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
-    loss = loss_of(case, batch.pairs, mode, native=native, smoothing=smoothing).detach()
+    loss = loss_of(case, shaped.batch, mode, native=native, smoothing=smoothing).detach()
     words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
-    what = f"the training loss, compared with its definition ({batch.name}{words}){mode.note}"
+    what = f"the training loss, compared with its definition ({shaped.name}{words}){mode.note}"
     equal(loss.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
 
 
-def _causal_loss(case: Subject, pairs: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
+def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
     """Mean negative log-likelihood of the target, plus that of the source without its first token."""
-    source, target, source_mask, target_mask = pairs
+    source, target, source_mask, target_mask = batch
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
     with mode.of(case.model):
         logits = case.model(source, inputs, source_mask, target_mask).detach()
@@ -159,17 +159,17 @@ def _causal_loss(case: Subject, pairs: Batch, mode: Mode, native: bool, smoothin
     return loss
 
 
-def _likelihood(case: Subject, batch: ShapedBatch) -> None:
+def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
     """Requires the likelihood of a causal model's targets to be the sum over the logits of one pass."""
-    source, target, source_mask, target_mask = batch.pairs
+    source, target, source_mask, target_mask = shaped.batch
     allowed_tokens = allowed(limits=case.limits)
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
     each = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
     expected = -(each * _real(target, target_mask)).sum(1).double()
     equal(
-        nats(case, batch.pairs, allowed_tokens),
+        nats(case, shaped.batch, allowed_tokens),
         expected,
-        f"likelihood, compared with the sum over plain logits ({batch.name})",
+        f"likelihood, compared with the sum over plain logits ({shaped.name})",
     )
 
 
@@ -189,11 +189,11 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
     return loss
 
 
-def _hidden_cells(case: Subject, pairs: Batch, inputs: LossInputs, native: bool) -> None:
+def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool) -> None:
     """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and weights n / k."""
-    real, width = _real(pairs.target, pairs.target_mask), inputs.target.shape[1]
+    real, width = _real(batch.target, batch.target_mask), inputs.target.shape[1]
     require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
-    canvas = F.pad(pairs.target.masked_fill(~real, MASK), (0, width - pairs.target.shape[1]), value=MASK)
+    canvas = F.pad(batch.target.masked_fill(~real, MASK), (0, width - batch.target.shape[1]), value=MASK)
     hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
     hidden[inputs.at] = True
     cells = hidden.view(canvas.shape)
@@ -210,7 +210,7 @@ def _hidden_cells(case: Subject, pairs: Batch, inputs: LossInputs, native: bool)
     weights = (lengths / counts)[inputs.at // width]
     equal(inputs.weights, weights, "weights of hidden cells, compared with n / k")
     if native and inputs.source_at is not None and inputs.source_labels is not None:
-        shown = F.pad(pairs.source, (0, 1), value=BOS).flatten()
+        shown = F.pad(batch.source, (0, 1), value=BOS).flatten()
         require(
             bool(torch.equal(inputs.source_labels, shown[inputs.source_at])), "hidden source tokens have other labels"
         )
@@ -251,10 +251,10 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
     Whether every token of a target weighs the same is the objective's decision.
     """
     target, mask = stacked([sequences(1, n, seed=n, limits=case.limits) for n in (2, case.limits.target_length)])
-    pairs = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
+    batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
     draws = []
     for seed in range(case.trials.samples):
-        inputs = case.model.objective.prepare(case.model, pairs, torch.Generator().manual_seed(seed), False)
+        inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(seed), False)
         weights = inputs.weights / inputs.tokens
         draws.append(torch.zeros(2).index_add_(0, inputs.at // inputs.target.shape[1], weights))
     every, tokens = torch.stack(draws), mask.sum(1)
@@ -325,8 +325,8 @@ def _is_read_alike(case: Subject) -> None:
     short, reads = sequences(1, 2, limits=case.limits), {}
     for length in (2, case.limits.target_length):
         target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
-        pairs = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
-        inputs = case.model.objective.prepare(case.model, pairs, torch.Generator().manual_seed(0), False)
+        batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
+        inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
         reads[length] = int(_real(inputs.target, inputs.target_mask)[0].sum())
     (short_width, here), (long_width, there) = reads.items()
     message = f"training reads {here} positions of a target of 2 tokens beside one of {short_width}"
@@ -363,8 +363,8 @@ def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
     limits = Limits(case.limits.vocabulary + rows * (source + target), source, max(target, case.limits.target_length))
     own = subject(case.build, case.size, limits, trials=case.trials)
     for padding in (False, True):
-        pairs = unique_tokens(rows, source, target, padding)
-        inputs = own.model.objective.prepare(own.model, pairs, torch.Generator().manual_seed(0), True)
+        batch = unique_tokens(rows, source, target, padding)
+        inputs = own.model.objective.prepare(own.model, batch, torch.Generator().manual_seed(0), True)
         for mode in (TRAINING, TRAINING_BFLOAT16):
             if not all(_confined(own, one, mode) for one in _ones(inputs)):
                 return False

@@ -19,10 +19,10 @@ def nothing_shared_is_changed(case: Subject) -> None:
     before = shared_state.snapshot()
     with contextlib.suppress(Exception):  # what fails is another property's to name
         model = fresh(case.build, size=SIZE, limits=LIMITS).train()
-        pairs = Batch(sequences(2, 4), sequences(2, 3, seed=1))
-        torch.autograd.backward(mean_loss(model, pairs, allowed(), torch.Generator().manual_seed(0)))
-        nats(Subject(case.build, model.eval()), pairs, allowed())
+        batch = Batch(sequences(2, 4), sequences(2, 3, seed=1))
+        torch.autograd.backward(mean_loss(model, batch, allowed(), torch.Generator().manual_seed(0)))
+        nats(Subject(case.build, model.eval()), batch, allowed())
         with torch.no_grad():
-            model.objective.generate(model, pairs.source, None, allowed(), Decoding(max_tokens=3))
+            model.objective.generate(model, batch.source, None, allowed(), Decoding(max_tokens=3))
     changed = shared_state.changes(before)
     require(not changed, f"these have changed: {shared_state.listed(changed)}")

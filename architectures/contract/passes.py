@@ -133,34 +133,34 @@ def _padded_rows(case: Subject) -> None:
     """Requires a row of a batch, alone with its padding, to give the same logits as without it."""
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
-    for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
-        for row in batch.with_source():
-            where = f"of row {row} of a batch ({batch.name}), read alone with its padding and without"
+    for shaped in batches(case.trials, roomy.limits, left_out=("plain",)):
+        for row in shaped.with_source():
+            where = f"of row {row} of a batch ({shaped.name}), read alone with its padding and without"
             for mode in EXACT:
-                found = batch.real(logits_of(roomy, batch.row(row), mode), row)
-                expected = logits_of(roomy, batch.stripped(row), mode)[0]
+                found = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
+                expected = logits_of(roomy, shaped.stripped(row), mode)[0]
                 equal(found[None], expected[None], f"logits{mode.note} {where}")
         found, expected = (
-            logits_of(roomy, pairs, TRAINING_BFLOAT16) for pairs in (batch.pairs, batch.other_padding(seed=5))
+            logits_of(roomy, batch, TRAINING_BFLOAT16) for batch in (shaped.batch, shaped.other_padding(seed=5))
         )
-        for row in batch.with_source():
-            what = f"logits of row {row} of a batch ({batch.name}) with other padding{TRAINING_BFLOAT16.note}"
-            equal(batch.real(found, row)[None], batch.real(expected, row)[None], what)
+        for row in shaped.with_source():
+            what = f"logits of row {row} of a batch ({shaped.name}) with other padding{TRAINING_BFLOAT16.note}"
+            equal(shaped.real(found, row)[None], shaped.real(expected, row)[None], what)
 
 
 def _padded_examples(case: Subject) -> None:
     """Requires equal likelihoods with and without padding, and losses that do not depend on the padding's tokens."""
     allowed_tokens, limits = allowed(limits=case.limits), case.limits
-    for batch in examples(case.trials, limits):
-        for row in batch.with_source():
-            found, expected = (nats(case, pairs, allowed_tokens) for pairs in (batch.row(row), batch.stripped(row)))
-            equal(found, expected, f"likelihood of row {row} of a batch ({batch.name}) with its padding and without")
+    for shaped in examples(case.trials, limits):
+        for row in shaped.with_source():
+            found, expected = (nats(case, batch, allowed_tokens) for batch in (shaped.row(row), shaped.stripped(row)))
+            equal(found, expected, f"likelihood of row {row} of a batch ({shaped.name}) with its padding and without")
         for native in (False, True):
             found, expected = (
-                loss_of(case, pairs, TRAINING, native=native).detach()
-                for pairs in (batch.pairs, batch.other_padding(seed=5))
+                loss_of(case, batch, TRAINING, native=native).detach()
+                for batch in (shaped.batch, shaped.other_padding(seed=5))
             )
-            equal(found[None], expected[None], f"training loss of a batch ({batch.name}) with other padding")
+            equal(found[None], expected[None], f"training loss of a batch ({shaped.name}) with other padding")
 
 
 @torch.no_grad()
@@ -178,12 +178,12 @@ def an_empty_source_is_none(case: Subject) -> None:
         equal(logits(case, noise, target, nothing), expected, f"{what}, logits of a source of padding")
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
-    for batch in batches(case.trials, roomy.limits, left_out=("plain",)):
-        for row in batch.without_source():
+    for shaped in batches(case.trials, roomy.limits, left_out=("plain",)):
+        for row in shaped.without_source():
             for mode in EXACT:
-                found = batch.real(logits_of(roomy, batch.row(row), mode), row)
-                alone = logits_of(roomy, batch.stripped(row), mode)[0]
-                equal(found[None], alone[None], f"logits{mode.note} of a row without a source ({batch.name})")
+                found = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
+                alone = logits_of(roomy, shaped.stripped(row), mode)[0]
+                equal(found[None], alone[None], f"logits{mode.note} of a row without a source ({shaped.name})")
 
 
 @torch.no_grad()
@@ -196,24 +196,24 @@ def rows_are_apart(case: Subject) -> None:
     """
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest + 3, longest + 3)
-    for batch in batches(case.trials, roomy.limits):
+    for shaped in batches(case.trials, roomy.limits):
         for mode in EXACT:
-            found = logits_of(roomy, batch.pairs, mode)
-            for row in batch.some():
-                what = f"logits of row {row} of a batch: {batch.name}{mode.note}"
-                alone = batch.real(logits_of(roomy, batch.row(row), mode), row)
-                equal(batch.real(found, row)[None], alone[None], what)
-        for row in batch.some(2):
+            found = logits_of(roomy, shaped.batch, mode)
+            for row in shaped.some():
+                what = f"logits of row {row} of a batch: {shaped.name}{mode.note}"
+                alone = shaped.real(logits_of(roomy, shaped.row(row), mode), row)
+                equal(shaped.real(found, row)[None], alone[None], what)
+        for row in shaped.some(2):
             found, other = (
-                logits_of(roomy, pairs, TRAINING_BFLOAT16) for pairs in (batch.pairs, batch.other_rows(row, seed=5))
+                logits_of(roomy, batch, TRAINING_BFLOAT16) for batch in (shaped.batch, shaped.other_rows(row, seed=5))
             )
-            what = f"logits of row {row} of a batch with other rows: {batch.name}{TRAINING_BFLOAT16.note}"
-            equal(batch.real(other, row)[None], batch.real(found, row)[None], what)
-    for batch in examples(case.trials, case.limits):
-        scores = nats(case, batch.pairs, allowed(limits=case.limits))
-        for row in batch.some():
-            alone = nats(case, batch.row(row), allowed(limits=case.limits))
-            equal(scores[row : row + 1], alone, f"likelihood of row {row} of a batch: {batch.name}")
+            what = f"logits of row {row} of a batch with other rows: {shaped.name}{TRAINING_BFLOAT16.note}"
+            equal(shaped.real(other, row)[None], shaped.real(found, row)[None], what)
+    for shaped in examples(case.trials, case.limits):
+        scores = nats(case, shaped.batch, allowed(limits=case.limits))
+        for row in shaped.some():
+            alone = nats(case, shaped.row(row), allowed(limits=case.limits))
+            equal(scores[row : row + 1], alone, f"likelihood of row {row} of a batch: {shaped.name}")
 
 
 @torch.no_grad()

@@ -166,15 +166,15 @@ def a_training_step_repeats(case: Subject) -> None:
     kept = random.getstate(), np.random.get_state()
     try:
         for step in range(case.trials.steps):
-            pairs = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
+            batch = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
             state = {name: tensor.clone() for name, tensor in noisy.model.state_dict().items()}
-            first = _step(noisy, pairs, step)
+            first = _step(noisy, batch, step)
             noisy.model.load_state_dict(state)
             random.seed(step + 1)
             np.random.seed(step + 1)
-            logits_of(noisy, pairs, SCORING)
+            logits_of(noisy, batch, SCORING)
             with _later(1e6 * step + 1000.5):
-                again = _step(noisy, pairs, step)
+                again = _step(noisy, batch, step)
             differing = [name for name, tensor in first.items() if not torch.equal(tensor, again[name])]
             require(not differing, f"step {step}, repeated from its seed, gives another {_short(differing)}")
     finally:
@@ -182,12 +182,12 @@ def a_training_step_repeats(case: Subject) -> None:
         np.random.set_state(kept[1])
 
 
-def _step(case: Subject, pairs: Batch, step: int) -> dict[str, Tensor]:
+def _step(case: Subject, batch: Batch, step: int) -> dict[str, Tensor]:
     """The loss and the gradients of a training step, seeded as in training."""
     around = {name: value for name, value in settings().items() if "random" in name}
     torch.manual_seed(step)
     case.model.zero_grad()
-    loss = loss_of(case, pairs, TRAINING, seed=step, native=True)
+    loss = loss_of(case, batch, TRAINING, seed=step, native=True)
     torch.autograd.backward(loss)
     require(torch.initial_seed() == step, "a pass seeds PyTorch's generator itself")
     for name, value in settings().items():
@@ -218,18 +218,18 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     of its own is regularized differently from its rivals; pass `size.dropout` to the blocks and to the embedding. What
     is kept is divided by 1 - rate, so that a layer's mean in training is what it computes in scoring (1207.0580).
     """
-    pairs = Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
-    expected, moved = logits_of(case, pairs), {}
+    batch = Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+    expected, moved = logits_of(case, batch), {}
     for rate in RATES:
         noisy = subject(case.build, replace(case.size, dropout=rate), case.limits, trials=case.trials)
         noisy.model.load_state_dict(case.model.state_dict())
-        scored = logits_of(noisy, pairs)
+        scored = logits_of(noisy, batch)
         equal(scored, expected, f"logits of scoring with dropout {rate}, compared with those without")
         losses, distances = [], []
         for seed in range(DRAWS):
             torch.manual_seed(seed)
-            losses.append(loss_of(noisy, pairs, TRAINING).item())
-            distances.append((logits_of(noisy, pairs, TRAINING) - expected).abs().mean().item())
+            losses.append(loss_of(noisy, batch, TRAINING).item())
+            distances.append((logits_of(noisy, batch, TRAINING) - expected).abs().mean().item())
         is_noisy = len(set(losses)) > 1 or rate == RATES[0]  # so small a rate may drop nothing
         require(is_noisy, f"with dropout {rate} the training loss is {losses[0]:.4f}, whatever is drawn")
         moved[rate] = sum(distances) / DRAWS
@@ -242,15 +242,15 @@ def dropout_is_noise_in_training(case: Subject) -> None:
     for low, high in pairwise(RATES):
         message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
         require(moved[high] > GROWS * moved[low], message)
-    _noise_has_no_bias(case, pairs)
+    _noise_has_no_bias(case, batch)
 
 
 @torch.no_grad()
-def _noise_has_no_bias(case: Subject, pairs: Batch) -> None:
+def _noise_has_no_bias(case: Subject, batch: Batch) -> None:
     """Requires the mean output of every noisy module in training to equal its output in scoring."""
     model = subject(case.build, replace(case.size, dropout=UNBIASED), case.limits).model
     noisy: list[str] = []
-    for name, call in sorted(_calls(model, pairs).items(), key=lambda call: -call[0].count(".")):
+    for name, call in sorted(_calls(model, batch).items(), key=lambda call: -call[0].count(".")):
         try:
             first, second = (_output(call, seed) for seed in (0, 1))
         except Exception:
@@ -268,7 +268,7 @@ def _noise_has_no_bias(case: Subject, pairs: Batch) -> None:
         require(bias.item() <= BIAS, f"{message}; divide what dropout keeps by 1 - rate")
 
 
-def _calls(model: nn.Module, pairs: Batch) -> dict[str, Callable[[], Any]]:
+def _calls(model: nn.Module, batch: Batch) -> dict[str, Callable[[], Any]]:
     """The first call of every submodule of a model, in a pass in training mode."""
     calls: dict[str, Callable[[], Any]] = {}
     with ExitStack() as hooks:
@@ -279,7 +279,7 @@ def _calls(model: nn.Module, pairs: Batch) -> dict[str, Callable[[], Any]]:
 
             if name:
                 hooks.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
-        model.train()(*pairs)
+        model.train()(*batch)
     return calls
 
 

@@ -82,27 +82,27 @@ def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
 
 
 @torch.no_grad()
-def nats(case: Subject, pairs: Batch, allowed_tokens: Tensor) -> Tensor:
+def nats(case: Subject, batch: Batch, allowed_tokens: Tensor) -> Tensor:
     """Log-likelihood (b,) of every target."""
-    found: Tensor = case.model.objective.log_likelihood(case.model, pairs, allowed_tokens)[0]
+    found: Tensor = case.model.objective.log_likelihood(case.model, batch, allowed_tokens)[0]
     return found
 
 
 @torch.no_grad()
-def logits_of(case: Subject, pairs: Batch, mode: Mode = SCORING) -> Tensor:
+def logits_of(case: Subject, batch: Batch, mode: Mode = SCORING) -> Tensor:
     """Logits (b, t, v) of one pass in a mode, in float32."""
     with mode.of(case.model):
-        logits: Tensor = case.model(*pairs)
+        logits: Tensor = case.model(*batch)
     return logits.detach().float()
 
 
 def loss_of(
-    case: Subject, pairs: Batch, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
+    case: Subject, batch: Batch, mode: Mode, seed: int = 0, native: bool = False, smoothing: float = 0.0
 ) -> Tensor:
     """The training loss in a mode; the objective draws from a generator with this seed."""
     allowed_tokens, generator = allowed(limits=case.limits), torch.Generator().manual_seed(seed)
     with mode.of(case.model):
-        loss: Tensor = mean_loss(case.model, pairs, allowed_tokens, generator, native, smoothing)
+        loss: Tensor = mean_loss(case.model, batch, allowed_tokens, generator, native, smoothing)
     return loss
 
 

@@ -39,7 +39,7 @@ _packs: _Packs | None = None
 
 
 @contextmanager
-def packing() -> Iterator[None]:
+def prepacked_weights() -> Iterator[None]:
     """Within, weights that are often multiplied with are packed."""
     global _packs
     before, _packs = _packs, _packs or _Packs()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archbench.architectures.kernels.weight_prepack import packing
+from archbench.architectures.kernels.weight_prepack import prepacked_weights
 from archbench.tasks.base.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
@@ -36,7 +36,7 @@ class Decoding:
     rounds: int = 8
 
 
-@packing()
+@prepacked_weights()
 def left_to_right(
     model: Any,
     source: Tensor,

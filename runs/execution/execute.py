@@ -18,8 +18,7 @@ from types import FrameType
 
 from archbench.runs.base import child, misplaced, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
-from archbench.runs.execution import worker
-from archbench.runs.execution.worker import Worker
+from archbench.runs.execution.worker import OUTPUT, Worker, start
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]
 
@@ -109,14 +108,14 @@ class _Director:
                 if caught and self._stopping(caught):
                     break
         finally:
-            for each in list(self.workers.values()):
-                each.kill() if each.plan else each.close()
+            for worker in list(self.workers.values()):
+                worker.kill() if worker.plan else worker.close()
 
     def outcome(self, order: tuple[str, ...], skipped: tuple[str, ...], caught: list[int]) -> Outcome:
-        def those(status: str) -> tuple[str, ...]:
+        def with_status(status: str) -> tuple[str, ...]:
             return tuple(run for run in order if run in self.ended and self.ended[run].status == status)
 
-        done, failed = those("done"), those("failed")
+        done, failed = with_status("done"), with_status("failed")
         unfinished = tuple(run for run in order if run not in {*skipped, *done, *failed})
         causes = {run: self.ended[run].error for run in failed}
         return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full, causes=causes)
@@ -125,30 +124,31 @@ class _Director:
         return bool(self.waiting) and not caught and not self.full
 
     def _busy(self) -> list[Worker]:
-        return [each for each in self.workers.values() if each.plan]
+        return [worker for worker in self.workers.values() if worker.plan]
 
     def _dispatch(self, jobs: int) -> None:
         """Gives every free or new worker its next run."""
         for slot in range(jobs):
             if not self.waiting:
                 return
-            each = self.workers.get(slot)
-            if each is not None and each.plan is not None:
+            worker = self.workers.get(slot)
+            if worker is not None and worker.plan is not None:
                 continue
-            plan = self._next(each)
+            plan = self._next(worker)
             folder = store.run_folder(self.root, plan.run)
-            if each is not None and not each.may_take(plan):
-                each.close()
-                each = None
-            if each is None:
-                each = self.workers[slot] = worker.start(self.work, slot, folder, self._environment(slot))
-            each.assign(plan, folder)
+            if worker is not None and not worker.may_take(plan):
+                worker.close()
+                worker = None
+            if worker is None:
+                worker = self.workers[slot] = start(self.work, slot, folder, self._environment(slot))
+            worker.assign(plan, folder)
 
-    def _next(self, each: Worker | None) -> PlannedRun:
+    def _next(self, worker: Worker | None) -> PlannedRun:
         """The first run that waits; for a worker with a user's code the first of that code in the same stage."""
-        stage = self.waiting[0].stage
-        fitting = (plan for plan in self.waiting if each and each.code and plan.stage == stage and each.may_take(plan))
-        plan = next(fitting, self.waiting[0])
+        plan = self.waiting[0]
+        if worker and worker.code:
+            same_stage = (waiting for waiting in self.waiting if waiting.stage == plan.stage)
+            plan = next((waiting for waiting in same_stage if worker.may_take(waiting)), plan)
         self.waiting.remove(plan)
         return plan
 
@@ -158,41 +158,41 @@ class _Director:
 
     def _hear(self) -> None:
         """Takes one message from every worker that has one, or notices its death."""
-        ready = wait([each.connection for each in self.workers.values()], timeout=POLL_SECONDS)
-        for each in [each for each in self.workers.values() if each.connection in ready]:
+        ready = wait([worker.connection for worker in self.workers.values()], timeout=POLL_SECONDS)
+        for worker in [worker for worker in self.workers.values() if worker.connection in ready]:
             try:
-                event = each.connection.recv()
+                event = worker.connection.recv()
             except (EOFError, OSError):
-                self._died(each)
+                self._died(worker)
                 continue
             if isinstance(event, Ended):
-                self._end(each, event)
+                self._end(worker, event)
             else:
                 self.notify(event)
 
-    def _end(self, each: Worker, event: Ended) -> None:
-        plan, each.plan = each.plan, None
+    def _end(self, worker: Worker, event: Ended) -> None:
+        plan, worker.plan = worker.plan, None
         assert plan is not None
         folder = store.run_folder(self.root, plan.run)
         if event.status == "done" and not store.is_finished(folder):
             event = Ended(plan.run, "failed", "the run ended without a finished record")
-        told = event.status == "interrupted"  # it would stop every later run too
+        interrupted = event.status == "interrupted"  # it would stop every later run too
         broken = event.status == "failed" and self.gpus  # after an error on a GPU nothing works there in that process
-        if (told or broken) and self.workers.get(each.slot) is each:
-            self.workers.pop(each.slot).close()
+        if (interrupted or broken) and self.workers.get(worker.slot) is worker:
+            self.workers.pop(worker.slot).close()
         if event.status == "failed":
             self._record_failed(plan, event)
-        _remove_if_empty(folder / worker.OUTPUT)
+        _remove_if_empty(folder / OUTPUT)
         self.full = self.full or event.full
         self.ended[plan.run] = event
         self.notify(event)
 
-    def _died(self, each: Worker) -> None:
-        status = each.close()
-        del self.workers[each.slot]
-        if each.plan:
-            output = _tail(store.run_folder(self.root, each.plan.run) / worker.OUTPUT)
-            self._end(each, Ended(each.plan.run, "failed", f"worker died ({child.how(status)})", output))
+    def _died(self, worker: Worker) -> None:
+        status = worker.close()
+        del self.workers[worker.slot]
+        if worker.plan:
+            output = _tail(store.run_folder(self.root, worker.plan.run) / OUTPUT)
+            self._end(worker, Ended(worker.plan.run, "failed", f"worker died ({child.how(status)})", output))
 
     def _record_failed(self, plan: PlannedRun, event: Ended) -> None:
         folder = store.run_folder(self.root, plan.run)
@@ -208,8 +208,8 @@ class _Director:
         """Asks the workers to stop, once; whether they have, were signalled again or took too long."""
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE_SECONDS
-            for each in self._busy():
-                each.ask_to_stop()
+            for worker in self._busy():
+                worker.ask_to_stop()
         return not self._busy() or len(caught) > 1 or time.monotonic() > self.deadline
 
 

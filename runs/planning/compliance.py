@@ -36,7 +36,7 @@ class Line(NamedTuple):
     text: str
 
 
-def told(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None) -> Iterator[Line]:
+def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
     What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. An ablation is
@@ -69,7 +69,7 @@ def told(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None
 
 
 def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
-    """Prints what ``told`` tells, in colour on a terminal; 0 where every property holds, else 1.
+    """Prints the ``report_lines``, in colour on a terminal; 0 where every property holds, else 1.
 
     That all hold is remembered in the folder ``cache``, as by ``hold``, and where ``thorough`` it need not be checked
     again.
@@ -85,7 +85,7 @@ def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
     torch.set_num_threads(1)  # tiny models are slower on more
     console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, (trials.name,))
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
-    for kind, text in told(variant, width, trials):
+    for kind, text in report_lines(variant, width, trials):
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
     if "fail" not in kinds and not variant.breaks and _key(variant, (trials.name,)) == key:

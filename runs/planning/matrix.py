@@ -75,7 +75,7 @@ def plan(
             datasets.append(dataset_row(prepared, task.primary))
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
             places += planner.trials()
-            places += planner.placed()
+            places += planner.ready()
             later += planner.later()
         for variant in checkpoints:
             prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)

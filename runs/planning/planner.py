@@ -50,9 +50,9 @@ class Planner:
 
     def trials(self) -> list[PlacedPlan]:
         """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
-        return [one for trials in self._trials for one in trials.placed()]
+        return [one for trials in self._trials for one in trials.placed_plans()]
 
-    def placed(self) -> list[PlacedPlan]:
+    def ready(self) -> list[PlacedPlan]:
         """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
         return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
 

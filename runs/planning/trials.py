@@ -43,7 +43,7 @@ class TuningTrials:
         self.leading, self._planned = leading, planned
         self._points = tuning.grid(task.tuning, task.training, epochs(task))
 
-    def placed(self) -> list[PlacedPlan]:
+    def placed_plans(self) -> list[PlacedPlan]:
         """Every trial, as far as the outcomes of earlier ones say which."""
         planned = [one for plans in self._plans.values() for one in plans]
         task = self.task

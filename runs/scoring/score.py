@@ -21,7 +21,7 @@ from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
 from archbench.tasks.metrics.intervals import ratio_score
-from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 DRAWS = 16
 ANSWER_ROWS = 128
@@ -86,7 +86,7 @@ class Scorer:
     def validation(self) -> Examples:
         """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
         examples = self.prepared.validation
-        assert isinstance(examples, Pairs | Windows)
+        assert isinstance(examples, PairExamples | Windows)
         wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
         order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
         return Subset(examples, np.sort(order[:wanted]))

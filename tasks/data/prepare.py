@@ -24,7 +24,7 @@ from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import Writer, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
-from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import (
     Tokenizer,
     load_tokenizer,
@@ -117,7 +117,7 @@ def _prepared(
 ) -> Prepared:
     tokenizer = load_tokenizer(facts["tokenizer"])
     lengths = config.source_length, config.target_length
-    splits: list[Pairs] | list[Windows]
+    splits: list[PairExamples] | list[Windows]
     if facts["pairs"]:
         splits = [read_pairs(arrays, name) for name in SPLITS]
     else:

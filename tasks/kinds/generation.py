@@ -12,7 +12,7 @@ from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
 from archbench.tasks.references.references import likelihood_rows
-from archbench.tasks.text.splits import Pairs, Windows
+from archbench.tasks.text.splits import PairExamples, Windows
 
 SAMPLES = 64
 
@@ -37,7 +37,7 @@ def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
     if not any(len(text) > 1 for text in texts):
         return []
     train = prepared.train
-    assert isinstance(train, Pairs | Windows)
+    assert isinstance(train, PairExamples | Windows)
     order = metrics.copy_order(len(train.text) / max(1, len(train.tokens)))
     counts: dict[str, NDArray[np.float64]] = {
         "repetition": metrics.repeated(texts, 4),

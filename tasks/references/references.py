@@ -11,7 +11,7 @@ from archbench.tasks.base.values import Prepared, Reference
 from archbench.tasks.metrics import metrics, rouge
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.references.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
-from archbench.tasks.text.splits import Pairs, Subset, Windows
+from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 ROWS = 100_000  # training examples that are read, spread evenly
 MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
@@ -40,7 +40,7 @@ def likelihood_rows(prepared: Prepared) -> list[Reference]:
         text = train.text[-LIMIT:].tobytes()
         targets, contexts = [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices]
     else:
-        assert isinstance(train, Pairs)
+        assert isinstance(train, PairExamples)
         text = _target_stream(train)
         targets, contexts = [test.target_raw(i) + _END for i in indices], [_END] * len(test)
     found = {
@@ -134,7 +134,7 @@ def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:
     return [Reference(name, "test", metric, value) for metric, value in values.items()]
 
 
-def _target_stream(train: Pairs) -> bytes:
+def _target_stream(train: PairExamples) -> bytes:
     """The last training targets in order, each between two ends."""
     count = int(np.searchsorted(np.cumsum(train.target_bytes[::-1] + 1), LIMIT, side="right"))
     targets = [train.target_raw(index) for index in range(len(train) - max(1, count), len(train))]

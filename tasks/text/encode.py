@@ -18,15 +18,15 @@ from archbench.tasks.base.dataset import Table, Text
 from archbench.tasks.base.example import END, UNK, Tokens
 from archbench.tasks.text.arrays import Writer
 from archbench.tasks.text.coders import valid
-from archbench.tasks.text.splits import Pairs, Windows
+from archbench.tasks.text.splits import PairExamples, Windows
 from archbench.tasks.text.tokenizers import Tokenizer
 
 _ROWS = 4096  # pairs that are encoded at a time
 
 
-def read_pairs(arrays: Mapping[str, NDArray[Any]], split: str) -> Pairs:
+def read_pairs(arrays: Mapping[str, NDArray[Any]], split: str) -> PairExamples:
     """The pairs that `write_pairs` wrote."""
-    return Pairs(*(arrays[f"{split}.{name}"] for name in ("tokens", "offsets", "text", "text_offsets")))
+    return PairExamples(*(arrays[f"{split}.{name}"] for name in ("tokens", "offsets", "text", "text_offsets")))
 
 
 def read_windows(arrays: Mapping[str, NDArray[Any]], split: str, source_length: int, target_length: int) -> Windows:

@@ -14,7 +14,7 @@ _GRID = 0x67726964  # keeps the random offsets of windows apart from other uses 
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PairExamples:
     """Sources and targets of any length: example ``i`` is the spans ``2i`` and ``2i + 1`` of ``tokens``."""
 
     tokens: NDArray[Any]
@@ -62,7 +62,7 @@ class Pairs:
         targets = _spans(self.offsets[2 * indices + 1], self.target_lengths[indices])
         return self.tokens[sources], self.tokens[targets]
 
-    def epoch(self, seed: int, epoch: int) -> "Pairs":
+    def epoch(self, seed: int, epoch: int) -> "PairExamples":
         return self
 
     def _span(self, index: int) -> bytes:
@@ -162,7 +162,7 @@ class Windows:
 class Subset:
     """The examples at ``indices`` of others."""
 
-    examples: Pairs | Windows
+    examples: PairExamples | Windows
     indices: NDArray[np.int64]
 
     def __len__(self) -> int:
