@@ -34,6 +34,10 @@ MISPLACED = frozenset(  # errors of a path that the user named
     }
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
+MATCH = (
+    "What is held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
+    "parameters; tokens vary) or seconds."
+)
 DRY = "Prepare the data, print planned runs, sizes, time and disk space; train nothing."
 
 app = typer.Typer(
@@ -113,7 +117,7 @@ def _compare(
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
     match: Annotated[
         str | None,
-        typer.Option(metavar="AXIS", help="What is held equal: parameters, flops, flops-by-tokens or seconds."),
+        typer.Option(metavar="AXIS", help=MATCH),
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [one per core].")] = None,
@@ -260,13 +264,14 @@ def _bench(
         str | None, typer.Option(metavar="SHAPE", help="Model size: tiny, small or base [small; base on a GPU].")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(metavar="X,Y", help="Only these measures or models; separate with commas.")
+        str | None,
+        typer.Option(metavar="X,Y", help="Only these measures or models (such as gpt2,real); separate with commas."),
     ] = None,
     pairs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Timed samples of each library [depends on the shape].")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Built-in data set of the real-task measure.")
+        str, typer.Option(metavar="NAME", help="Built-in data set that real-task training speed is measured on.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:
@@ -315,7 +320,7 @@ def _predict(
 def _inspect(
     run: Run,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Text to inspect [the first test example with a wrong guess].")
+        str | None, typer.Option(metavar="TEXT", help="Text to inspect [the first wrongly predicted test example].")
     ] = None,
     answer: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [the model's own answer].")

@@ -54,8 +54,8 @@ _COST: Final = (
     "Dashed: the Pareto frontier."
 )
 _SHARES: Final = (
-    "Test score after parts of the budget, each trained, annealed and scored by itself (means over seeds; bars: 95% "
-    "intervals). The last point is the whole budget."
+    "Test score against the part of the budget (means over seeds; bars: 95% intervals). Each point is a separate run "
+    "with a full learning rate schedule. The last point is the whole budget."
 )
 _SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "

@@ -36,7 +36,7 @@ def references(prepared: Prepared) -> list[Reference]:
 
 KIND = TaskKind(
     name="classification",
-    does="give a text its label",
+    does="assign a label to a text",
     form="labels",
     columns=("text", "label"),
     metrics=("accuracy", "macro_f1"),
