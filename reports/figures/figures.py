@@ -46,7 +46,9 @@ _CURVES: Final = (
     "cut off. Points before the end are not annealed: they do not show what a shorter training reaches."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
-_MASKED: Final = " Dotted: a loss over hidden ends of targets, which bounds no likelihood and compares with no line."
+_MASKED: Final = (
+    " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
+)
 _BROKEN: Final = " {names}: the loss is not that of a predicting model (see the verdicts)."
 _COST: Final = (
     "Test score (means over seeds; bars: 95% intervals) against inference FLOPs per example, generation speed on the "
