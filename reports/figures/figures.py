@@ -43,7 +43,8 @@ _HEADLINE: Final = (
 )
 _CURVES: Final = (
     "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep beginning is "
-    "cut off. Points before the end are not annealed: they do not show what a shorter training reaches."
+    "cut off. Before the end the learning rate has not fully decayed: earlier points do not show what a shorter "
+    "training reaches."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
 _MASKED: Final = (
@@ -61,7 +62,7 @@ _SHARES: Final = (
 )
 _SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
-    "was trained by itself, on the number of tokens below the title."
+    "is a separate training, on the number of tokens below the title."
 )
 _DEPTH: Final = (
     "Test score against layers per stack at equal parameters: means over seeds; bars: 95% intervals. The width is "
