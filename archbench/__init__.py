@@ -25,11 +25,12 @@ def compare(
     jobs: int | None = None,
     deterministic: bool = False,
 ) -> "dict[str, pd.DataFrame]":
-    """Does what is missing of an experiment and gives its tables: ``runs``, ``scores``, ``curves`` and so on.
+    """Trains the missing runs of an experiment and returns its tables: ``runs``, ``scores``, ``curves`` and so on.
 
-    ``experiment`` is the path of an experiment file, the name of a preset, or the same as a dictionary; ``out`` is
-    ``results/<name>`` unless given. Failed runs are rows with that status. Raises ``InputError`` (a ``ValueError``) for
-    wrong input, ``KeyboardInterrupt`` when interrupted, ``OSError`` when the disk is full; the same call goes on.
+    ``experiment`` is the path of an experiment file, the name of a preset, or a dictionary with the same content. The
+    default of ``out`` is ``results/<name>``. Failed runs are rows with the status ``failed``. Raises ``InputError`` (a
+    ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full; the
+    same call resumes.
     """
     from archbench import inputs
     from archbench.reports import build
@@ -50,6 +51,6 @@ def compare(
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
-        raise OSError(errno.ENOSPC, f"{outcome.full}; make room, then {inputs.GO_ON}", str(root))
+        raise OSError(errno.ENOSPC, f"{outcome.full}; free disk space, then {inputs.GO_ON}", str(root))
     build(root)
     return tables.read(root / "tables")

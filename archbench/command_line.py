@@ -20,8 +20,8 @@ from archbench.tasks.base.errors import Signalled
 if TYPE_CHECKING:
     from archbench.runs.execution.execute import Outcome
 
-BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the user's doing
-MISPLACED = frozenset(  # what is wrong with a path that was named
+BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the user's fault
+MISPLACED = frozenset(  # errors of a path that the user named
     {
         errno.EACCES,
         errno.EPERM,
@@ -34,10 +34,14 @@ MISPLACED = frozenset(  # what is wrong with a path that was named
     }
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
-DRY = "Prepare the data and show runs, sizes, time and disk; train nothing."
+MATCH = (
+    "What is held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
+    "parameters; tokens vary) or seconds."
+)
+DRY = "Prepare the data, print planned runs, sizes, time and disk space; train nothing."
 
 app = typer.Typer(
-    help="Decoder-only, encoder-only and encoder-decoder transformers compared under the same budget.",
+    help="Compare decoder-only, encoder-only and encoder-decoder transformers under the same budget.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,7 +50,7 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line; ends the process with the exit status."""
+    """Runs the command line and exits with its status."""
     if arguments is None:
         _use_utf8()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -54,23 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with _terminable():
             status = _status(words)
     except _Terminated:
-        status = _fail(f"ended; {GO_ON}", 128 + signal.SIGTERM)
+        status = _fail(f"terminated; {GO_ON}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         status = _fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
     sandbox = sys.modules.get("archbench.architectures.catalogue.sandbox")
     if sandbox is not None and any(thread.is_alive() for thread in sandbox.threads):
         sys.stdout.flush()
-        os._exit(status)  # a variant's thread would hold up the end
+        os._exit(status)  # a variant's thread would delay the exit
     sys.exit(status)
 
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or how its name or path begins.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or the beginning of its name or path.")]
 
 
 def _use_utf8() -> None:
-    """Makes any text printable, and starts again in Python's UTF-8 mode where names of files can be ASCII only.
+    """Makes any text printable; restarts in Python's UTF-8 mode if file names are limited to ASCII.
 
-    Workers inherit the mode by the environment.
+    Workers inherit the mode from the environment.
     """
     ascii_only = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
     if ascii_only and not sys.flags.utf8_mode and sys.executable:
@@ -80,7 +84,9 @@ def _use_utf8() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-Names = Annotated[str | None, typer.Option(metavar="A,B", help="These instead of the experiment's, by commas.")]
+Names = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Replace the experiment's architectures; separate with commas.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -105,20 +111,24 @@ def _options(
 def _compare(
     context: typer.Context,
     experiment: Annotated[str | None, typer.Argument(help="An experiment file (TOML).")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset instead of a file [quick].")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Run a preset instead of a file [quick].")] = None,
     architectures: Names = None,
-    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these tasks, by name or kind.")] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Seeds 0 to N-1.")] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Run only these tasks, by name or kind.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
     match: Annotated[
-        str | None, typer.Option(metavar="AXIS", help="What is held equal: parameters, flops, ...")
+        str | None,
+        typer.Option(metavar="AXIS", help=MATCH),
     ] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Runs at a time [a core each].")] = None,
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where records go [results/<name>].")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [one per core].")] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results [results/<name>].")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY)] = False,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits again, more slowly.")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Bitwise reproducible; slower.")] = False,
 ) -> int:
-    """Train and score architectures under the same budget; does only what is missing."""
+    """Train and score architectures under the same budget.
+
+    Trains only the missing runs, then writes the report.
+    """
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
@@ -126,7 +136,7 @@ def _compare(
     from archbench.tasks.base.errors import InputError
 
     if experiment is not None and preset is not None:
-        raise InputError("--preset: give either an experiment file or a preset")
+        raise InputError("--preset: give an experiment file or a preset, not both")
     base = spec.load(experiment) if experiment is not None else spec.preset(preset if preset is not None else "quick")
     chosen = spec.override(
         base,
@@ -147,10 +157,10 @@ def _compare(
 def _report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
     publish: Annotated[
-        str | None, typer.Option(metavar="TO", help="A copy that can be handed on: without the data's texts.")
+        str | None, typer.Option(metavar="TO", help="Write a shareable copy without the data sets' texts to TO.")
     ] = None,
 ) -> int:
-    """Make tables, figures and page again, from the records alone."""
+    """Rebuild tables, figures and page from the records."""
     from archbench.tasks.base.errors import InputError
 
     target = named_folder("--publish", publish)
@@ -162,7 +172,7 @@ def _report(
         _print_report(folder)
         if target is not None:
             page, *_ = publishing.publish(folder, target)
-            typer.echo(f"without texts: {page}")
+            typer.echo(f"page without texts: {page}")
     except InputError:
         raise
     except ValueError as error:
@@ -172,7 +182,7 @@ def _report(
 
 @app.command("list")
 def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|kinds|metrics|presets")]) -> int:
-    """List architectures, ablations, tasks, kinds of task, metrics or presets, each with one line."""
+    """List architectures, tasks, presets and other names."""
     from archbench.runs.execution.dry_run import aligned
     from archbench.runs.experiment.validation import nearest, printable
     from archbench.tasks.base.errors import InputError
@@ -187,16 +197,20 @@ def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|t
 
 @app.command("new")
 def _new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it; the file is NAME.py, in this folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; the file is NAME.py in the current folder.")],
     family: Annotated[
-        str | None, typer.Option(metavar="FAMILY", help="decoder, encoder or encoder-decoder.", show_default=False)
+        str | None,
+        typer.Option(metavar="FAMILY", help="A variant of decoder, encoder or encoder-decoder.", show_default=False),
     ] = None,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="KIND", help="A kind of task like this one.", show_default=False)
+        str | None,
+        typer.Option(
+            "--task", metavar="KIND", help="A kind of task modelled on this built-in kind.", show_default=False
+        ),
     ] = None,
-    metric: Annotated[bool, typer.Option("--metric", help="A metric of texts.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="A metric computed from texts.")] = False,
 ) -> int:
-    """Start a variant, a kind of task or a metric: a commented file, ready to edit."""
+    """Write a commented file for a new variant, kind of task or metric."""
     from archbench.architectures.catalogue import scaffold
     from archbench.tasks.base.errors import InputError
 
@@ -205,36 +219,36 @@ def _new(
     if family is None:
         return _new_of_tasks(scaffold.plain(name), task)
     file = scaffold.write(name, family, Path())
-    typer.echo(f"{file}: the built-in {family}, with comments, ready to edit; then")
+    typer.echo(f"{file}: the built-in {family} with comments; edit it, then run")
     typer.echo(f"  archbench check {file}")
     typer.echo(f"  archbench compare --preset smoke --architectures {family},{file}")
     return 0
 
 
 def _new_of_tasks(stem: str, like: str | None) -> int:
-    """Starts a kind of task like another, else a metric."""
+    """Writes a kind of task modelled on another or, without one, a metric."""
     from archbench.architectures.catalogue import scaffold as files
     from archbench.tasks.kinds import scaffold
 
     if like is not None:
         file = files.place(stem, scaffold.kind_text(stem, like), Path())
-        typer.echo(f"{file}: a kind of task like the built-in {like}, with comments, ready to edit; in an experiment")
+        typer.echo(f"{file}: a kind of task modelled on {like}, with comments; edit it, then use it in an experiment:")
         typer.echo(f'  [[tasks]]\n  kind = "{file}"\n  data = ...')
         return 0
     file = files.place(stem, scaffold.metric_text(stem), Path())
-    typer.echo(f"{file}: a metric of texts, with comments, ready to edit; in an experiment")
+    typer.echo(f"{file}: a metric with comments; edit it, then use it in an experiment:")
     typer.echo(f'  [[tasks]]\n  metrics = ["{file}:{stem.replace("-", "_")}"]')
     return 0
 
 
 @app.command("check")
 def _check(
-    architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture, or a variant's file.")],
+    architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture or a variant's file.")],
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="Try more inputs, as compare does once for each new file.")
+        bool, typer.Option("--thorough", help="Try more inputs, as compare does for each new file.")
     ] = False,
 ) -> int:
-    """Check that a variant keeps the contract, property by property."""
+    """Test the properties that a fair comparison needs of a variant."""
     from archbench.architectures.catalogue import catalogue
     from archbench.runs.execution import compare
     from archbench.runs.planning import compliance
@@ -247,14 +261,21 @@ def _bench(
     context: typer.Context,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     shape: Annotated[
-        str | None, typer.Option(metavar="SHAPE", help="tiny, small or base [small; on a GPU base].")
+        str | None, typer.Option(metavar="SHAPE", help="Model size: tiny, small or base [small; base on a GPU].")
     ] = None,
-    only: Annotated[str | None, typer.Option(metavar="X,Y", help="Only these measures or models, by commas.")] = None,
-    pairs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Samples of each side [by shape].")] = None,
-    data: Annotated[str, typer.Option(metavar="NAME", help="Built-in data of the real task.")] = "phrases-en-de",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where figure and numbers go.")] = Path("results/bench"),
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Only these measures or models (such as gpt2,real); separate with commas."),
+    ] = None,
+    pairs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Timed samples of each library [depends on the shape].")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(metavar="NAME", help="Built-in data set that real-task training speed is measured on.")
+    ] = "phrases-en-de",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:
-    """Measure our speed, memory and start-up beside models of transformers."""
+    """Compare speed, memory and start-up with models of transformers."""
     from archbench.runs.bench import suite
     from archbench.runs.execution import compare
 
@@ -262,32 +283,33 @@ def _bench(
     ended = suite.run(request, out, compare.cache(), context.obj, say)
     _print_bench(out)
     if ended == "interrupted":
-        return _fail(f"interrupted; what was measured before is in {out / suite.FILE}", 130)
+        return _fail(f"interrupted; the measurements so far are in {out / suite.FILE}", 130)
     return int(ended == "failed")
 
 
 @app.command("predict")
 def _predict(
     run: Run,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to continue, classify, translate or summarize.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Text to continue, classify, translate or summarize.")],
     beams: Annotated[int | None, typer.Option(metavar="N", min=2, max=1000, help="Beam search with N beams.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
     top_k: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sample from the N likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Sample from the likeliest tokens with probability P together.")
-    ] = None,
+    top_p: Annotated[float | None, typer.Option(metavar="P", help="Nucleus sampling with total probability P.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of sampling [0].")] = None,
 ) -> int:
-    """Let a trained run continue, classify, translate or summarize a text, as it was scored or as you say."""
+    """Continue, classify, translate or summarize a text.
+
+    Without options, the trained run decodes as it did for scoring.
+    """
     from archbench.runs.base import store
     from archbench.runs.base.messages import visible
 
     folder = store.find_run(run)
-    from archbench.runs.scoring.predict import Choice, predict  # torch, after what can go wrong without it
+    from archbench.runs.scoring.predict import Choice, predict  # imports torch, so after the quick checks
 
     answer = predict(folder, text, Choice(beams, temperature, top_k, top_p, seed))
     if answer.cut:
-        say(f"the last {answer.cut} tokens of the text are beyond the model's source length and were not read")
+        say(f"the text is longer than the model's source length; its last {answer.cut} tokens were not read")
     typer.echo(visible(answer.text))
     for label, probability in answer.probabilities:
         typer.echo(visible(f"  {probability:.3f}  {label}"))
@@ -298,20 +320,23 @@ def _predict(
 def _inspect(
     run: Run,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Shown in full [the first test example with a wrong guess].")
+        str | None, typer.Option(metavar="TEXT", help="Text to inspect [the first wrongly predicted test example].")
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What is right to answer to --text [what the model writes].")
+        str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [the model's own answer].")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where the page goes [inspect/<run> beside the runs].")
+        str | None, typer.Option(metavar="DIR", help="Folder for the page [inspect/<run> beside the runs].")
     ] = None,
 ) -> int:
-    """Make a page that looks inside a trained run: tokens, embeddings, heads, layers, learning."""
+    """Build a page on the inside of a trained run.
+
+    The page shows tokens, embeddings, heads, layers and learning.
+    """
     from archbench.runs.base import store
 
     named, folder = named_folder("--out", out), store.find_run(run)
-    from archbench.runs.inside import inspection  # torch, after what can go wrong without it
+    from archbench.runs.inside import inspection  # imports torch, so after the quick checks
 
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
@@ -332,28 +357,27 @@ def _export(
     from archbench.runs.base import store
 
     folder = store.find_run(run)
-    from archbench.runs.export.export import export  # torch, after what can go wrong without it
+    from archbench.runs.export.export import export  # imports torch, so after the quick checks
 
     exported = export(folder, target)
     typer.echo(f"{target}: {exported.model} ({', '.join(exported.files)})")
-    typer.echo(f"README.md is its card; to load it and let it answer, run in that folder:\n\n{exported.usage}")
+    typer.echo(f"README.md is the model card. To load the model and use it, run in that folder:\n\n{exported.usage}")
     return 0
 
 
-def _status(arguments: list[str]) -> int:
-    """Runs a command; every mistake of the user becomes one line on stderr and a status."""
+def _status(given: list[str]) -> int:
+    """Runs a command; turns a user's mistake into one line on stderr and an exit status."""
     from archbench.runs.base.store import FULL
     from archbench.tasks.base.errors import InputError
 
     command = typer.main.get_command(app)
-    if any("\udc80" <= sign <= "\udcff" for word in arguments for sign in word):
-        return _fail("the command has bytes that are not UTF-8; rename the file or folder", 2)
+    if any("\udc80" <= sign <= "\udcff" for word in given for sign in word):
+        return _fail("the command contains bytes that are not UTF-8; rename the file or folder", 2)
     try:
-        command_text = shlex.join(["archbench", *arguments])
-        status = int(command.main(arguments or ["--help"], "archbench", standalone_mode=False, obj=command_text) or 0)
-        if (
-            status == 130 and _interrupts and arguments[:1] != ["bench"]
-        ):  # Typer made a status of it; bench has said so itself
+        shown = shlex.join(["archbench", *given])
+        status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+        # Typer turns an interrupt into a status; bench has printed its own message
+        if status == 130 and _interrupts and given[:1] != ["bench"]:
             return _fail(f"interrupted; {GO_ON}", status)
         return status
     except InputError as error:
@@ -362,17 +386,17 @@ def _status(arguments: list[str]) -> int:
         return _fail(f"interrupted; {GO_ON}", 130)
     except OSError as error:
         if error.errno in FULL:
-            return _fail(f"{error.filename or 'the disk'}: {error.strerror}; make room, then {GO_ON}", 1)
+            return _fail(f"{error.filename or 'the disk'}: {error.strerror}; free disk space, then {GO_ON}", 1)
         if error.errno in MISPLACED and error.filename is not None:
-            return _fail(f"{error.filename}: {error.strerror}; see what stands there, or name another place", 2)
+            return _fail(f"{error.filename}: {error.strerror}; check this path, or give another", 2)
         if not _has_place():
-            return _fail("the current folder is no longer there; go to one that is", 2)
+            return _fail("the current folder no longer exists; change to another folder", 2)
         if error.errno in BROKEN:
-            return _fail(f"{error.filename or 'the system'}: {error.strerror}; once that is mended, {GO_ON}", 1)
+            return _fail(f"{error.filename or 'the system'}: {error.strerror}; fix this, then {GO_ON}", 1)
         raise
     except _USAGE as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"
-        return _fail(f"{error.format_message()} ({where} --help says more)", 2)
+        return _fail(f"{error.format_message()} (see {where} --help)", 2)
 
 
 def _has_place() -> bool:
@@ -395,18 +419,18 @@ def _complain(message: str) -> None:
 
 
 class _Terminated(Signalled):
-    """SIGTERM came: nothing that a variant or a library does to handle errors and exits holds it up."""
+    """SIGTERM arrived; error and exit handling in a variant or a library cannot stop it."""
 
 
 class _Interrupted(Signalled, KeyboardInterrupt):
-    """SIGINT came; a variant may raise ``KeyboardInterrupt``, which is a mistake of its own."""
+    """SIGINT arrived; a plain ``KeyboardInterrupt`` may be a variant's own mistake."""
 
 
 def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-_interrupts: list[int] = []  # SIGINTs that came while no runs were directed
+_interrupts: list[int] = []  # SIGINTs that arrived while no runs were in progress
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -416,7 +440,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends with status 143 and whatever must be tidied is; SIGINT is heard in the background of a shell too."""
+    """SIGTERM cleans up and exits with status 143; SIGINT works in the background of a shell too."""
     term = signal.signal(signal.SIGTERM, _terminate)
     interrupt = signal.signal(signal.SIGINT, _interrupt)
     _interrupts.clear()
@@ -437,7 +461,7 @@ def _only(words: str | None) -> tuple[str, ...] | None:
 
 
 def _conclude(outcome: "Outcome", root: Path) -> int:
-    """Reports what is there, says what is not, and gives the exit status."""
+    """Reports the finished runs, names the others, and returns the exit status."""
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
     for run in outcome.failed:
@@ -445,7 +469,7 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     for line in outcome.errors:
         _complain(line)
     if outcome.full:
-        _complain(f"{root}: {outcome.full}; make room, then {GO_ON}")
+        _complain(f"{root}: {outcome.full}; free disk space, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
         _complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
@@ -453,7 +477,7 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
 
 
 def _print_report(root: Path, anew: bool = True) -> None:
-    """Builds the report; the headline and where the page is go to the terminal."""
+    """Builds the report; prints its headline and the path of the page."""
     from archbench.reports.page import assemble, summary
     from archbench.runs.base.messages import visible
     from archbench.runs.execution.dry_run import aligned
@@ -464,7 +488,7 @@ def _print_report(root: Path, anew: bool = True) -> None:
 
 
 def _print_bench(root: Path) -> None:
-    """Draws the figure; the table and what it leaves out go to the terminal."""
+    """Draws the figure; prints the table and remarks on what it omits."""
     from archbench.reports import bench
 
     record = bench.read(root)
@@ -476,7 +500,7 @@ def _print_bench(root: Path) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Rows of text, the head first: a table on a terminal, aligned lines elsewhere."""
+    """Rows of text, header first: a table on a terminal, aligned lines elsewhere."""
     from rich.console import Console
     from rich.table import Table
 
@@ -496,7 +520,7 @@ def _architectures() -> dict[str, str]:
     from archbench.architectures.catalogue import catalogue
     from archbench.architectures.families.variant import STOCK
 
-    described = STOCK | {name: f"of another package: {value}" for name, value in catalogue.offered().items()}
+    described = STOCK | {name: f"from another package: {value}" for name, value in catalogue.offered().items()}
     return {name: described.get(name) or catalogue.find(name).document for name in catalogue.names()}
 
 
@@ -516,14 +540,14 @@ def _kinds() -> dict[str, str]:
     from archbench.tasks.kinds import registry
 
     described = {name: kind.does for name, kind in registry.BUILTIN.items()}
-    return described | {name: f"of another package: {value}" for name, value in sorted(registry.offered().items())}
+    return described | {name: f"from another package: {value}" for name, value in sorted(registry.offered().items())}
 
 
 def _metrics() -> dict[str, str]:
     from archbench.tasks.metrics import builtin, registry
 
     described = {name: metric.meaning for name, metric in builtin.TEXTS.items()}
-    return described | {name: f"of another package: {value}" for name, value in sorted(registry.offered().items())}
+    return described | {name: f"from another package: {value}" for name, value in sorted(registry.offered().items())}
 
 
 def _presets() -> dict[str, str]:

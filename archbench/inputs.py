@@ -1,4 +1,4 @@
-"""What the command line and ``archbench.compare`` do alike: read what they are given, and say lines on stderr."""
+"""What the command line and ``archbench.compare`` share: reading their inputs and printing lines to stderr."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archbench.runs.experiment.spec import Experiment
 
-OMITTED = {"device": "auto", "deterministic": False}  # in the call that makes a comparison again
-GO_ON = "run the same command again to go on from there"
+OMITTED = {"device": "auto", "deterministic": False}  # left out of the call that repeats a comparison
+GO_ON = "run the same command again to resume"
 
 
 def experiment(value: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
@@ -23,13 +23,13 @@ def experiment(value: "str | Path | Mapping[str, Any] | Experiment") -> "Experim
     if isinstance(value, Mapping):
         return spec.from_dict(value)
     if not isinstance(value, str | os.PathLike):
-        raise InputError(f"experiment: {printable(value)}: expected a file, the name of a preset or a dictionary")
+        raise InputError(f"experiment: {printable(value)}: expected a file, a preset's name or a dictionary")
     value = os.fspath(value)
     return spec.preset(value) if value in spec.presets() and not Path(value).exists() else spec.load(value)
 
 
 def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
-    """The call of ``compare`` as Python code, options at their default left out."""
+    """The call of ``compare`` as Python code, without options at their default."""
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}
     changed = {name: value for name, value in plain.items() if value is not None and value != OMITTED.get(name)}
     return f"archbench.compare({', '.join([_code(experiment), *(f'{n}={_code(v)}' for n, v in changed.items())])})"
@@ -46,7 +46,7 @@ def out_folder(experiment: "Experiment", out: str | Path | None) -> Path:
 
 
 def named_folder(option: str, folder: str | Path | None) -> Path | None:
-    """The folder that an option names; the empty text would silently be the current one."""
+    """The folder that an option names; an empty name is an error, since it would mean the current folder."""
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 

@@ -70,7 +70,7 @@ def test_a_wrong_argument_is_one_line_and_nothing_is_written(
 
 @pytest.mark.parametrize("given", [None, 3, ["quick"], b"quick"])
 def test_what_is_no_experiment_is_named(given: Any) -> None:
-    with pytest.raises(InputError, match=r"experiment: .*expected a file, the name of a preset or a dictionary"):
+    with pytest.raises(InputError, match=r"experiment: .*expected a file, a preset.s name or a dictionary"):
         archbench.compare(given)
 
 

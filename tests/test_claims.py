@@ -74,7 +74,7 @@ def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
     html = page.render(judge(tables.collect(tmp_path)), [])
     for place, part in enumerate(parts):
         says = "fixed before the first" if place in recorded else "written or changed after"
-        assert f"<code>{part[:16]}</code>, {says}" in html
+        assert f"<code>{part[:16]}</code> ({says}" in html
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -87,7 +87,7 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     html = page.render(judge(tables.collect(tmp_path)), [])
-    assert f"<code>{earlier[:16]}</code>, fixed before the first of these runs (reworded since" in html
+    assert f"<code>{earlier[:16]}</code> (fixed before the first of these runs; reworded since" in html
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_what_is_out_of_reach_has_size_and_pretraining_as_its_reason(tmp_path: P
     found = ruled(tmp_path, SENTIMENT)
     for name in ("few-examples", "size-brings-reasoning"):
         assert found[name].verdict == OUT_OF_REACH
-        assert "made for at least 1.00" in found[name].evidence and "no data set" not in found[name].evidence
+        assert "claimed for at least 1.00" in found[name].evidence and "no data set" not in found[name].evidence
 
 
 def test_no_pattern_is_shown_to_a_reader(tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, ot
     [
         ([], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
         (["architectures"], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
-        (["seeds"], r"\d+ seeds each under \[\[conditions\]\]"),
+        (["seeds"], r"\d+ seeds for each architecture, set under \[\[conditions\]\] in the experiment file"),
     ],
 )
 def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, own: list[str], says: str) -> None:

@@ -109,7 +109,7 @@ def run_names(root: Path) -> set[str]:
         (["compare", "--jobs", "0"], "Invalid value for '--jobs'"),
         (["compare", "a.toml", "b.toml"], "unexpected extra argument"),
         (["compare", "nope.toml"], "nope.toml: no such file"),
-        (["compare", "mine.toml", "--preset", "quick"], "--preset: give either an experiment file or a preset"),
+        (["compare", "mine.toml", "--preset", "quick"], "--preset: give an experiment file or a preset, not both"),
         (["compare", "--preset", "qick"], 'unknown preset "qick"; did you mean "quick"?'),
         (["compare", "--preset", ""], 'unknown preset ""'),
         (["compare", "mine.toml", "--tasks", "sentimnt"], 'no task "sentimnt"; did you mean "sentiment"?'),
@@ -227,7 +227,9 @@ def test_a_full_disk_is_status_1_and_one_clear_line(
 ) -> None:
     deeds["phrases-decoder-s0"] = "fill"
     assert status("compare", experiment) == 1
-    assert "results/mine: No space left on device; make room, then run the same command" in capsys.readouterr().err
+    assert (
+        "results/mine: No space left on device; free disk space, then run the same command" in capsys.readouterr().err
+    )
 
 
 def test_a_disk_that_is_full_from_the_start_is_no_traceback(

@@ -68,6 +68,7 @@ def assert_nothing_half(out: Path) -> None:
             pd.read_parquet(path)
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "a disk that is full somewhere in a comparison",
     "one line, status 1; nothing half written; the same command goes on to the same scores",
@@ -153,7 +154,7 @@ def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
     process = start(folder, *arguments, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
     errors = process.communicate(timeout=600)[1]
     assert process.returncode == 1, errors
-    assert len([line for line in said(errors) if "Disk quota exceeded; make room" in line]) == 1, errors
+    assert len([line for line in said(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
     assert_nothing_half(tmp_path / "out")
     assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
     assert scores(tmp_path / "out") == whole
@@ -187,7 +188,7 @@ def test_a_quota_of_a_file_system(folder: Path, whole: str, limited: Path) -> No
     out = limited / "out"
     status, errors = compare(folder, out, "--jobs", "1")
     assert status == 1, errors
-    assert len([line for line in said(errors) if "Disk quota exceeded; make room" in line]) == 1, errors
+    assert len([line for line in said(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
     assert_nothing_half(out)
     subprocess.run(["btrfs", "qgroup", "limit", "none", str(limited)], check=True)
     assert compare(folder, out, "--jobs", "1")[0] == 0

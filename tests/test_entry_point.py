@@ -90,15 +90,15 @@ def test_it_is_listed_without_being_run(site: Path, printed: Callable[..., str])
     (site / "theirs" / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     lines = dict(line.split(maxsplit=1) for line in printed("list", "architectures").splitlines())
     assert not Path("ran").exists()
-    assert lines["multi-query"] == "of another package: theirs.multi_query"
-    assert lines["broken"] == "of another package: theirs.absent"
+    assert lines["multi-query"] == "from another package: theirs.multi_query"
+    assert lines["broken"] == "from another package: theirs.absent"
     assert lines["decoder"].startswith("Decoder-only model"), "a package's variant does not take a built-in's name"
 
 
 def test_a_mistake_names_it(printed: Callable[..., str]) -> None:
     assert "theirs.absent) cannot be loaded" in printed("compare", "theirs.toml", "--architectures", "decoder,broken")
     assert 'did you mean "multi-query"?' in printed("compare", "theirs.toml", "--architectures", "decoder,multi-qery")
-    assert '"multi_query" is an architecture already' in printed("new", "multi_query", "--family", "decoder")
+    assert '"multi_query" is already an architecture' in printed("new", "multi_query", "--family", "decoder")
 
 
 def test_it_is_checked_by_its_name(site: Path, printed: Callable[..., str]) -> None:
@@ -112,7 +112,7 @@ def test_it_is_trained_in_a_worker_process_and_read_back(site: Path, printed: Ca
     assert "multi-query" in printed("compare", "theirs.toml", "--jobs", "1")
     assert printed("predict", "kinds-multi-query", "the third of May").strip()
     edits = {
-        "parts.py": "KEY_VALUE_HEADS = 1  # all share it\n",
+        "parts.py": "KEY_VALUE_HEADS = 1 * 1\n",
         "multi_query.py": MODULE.replace("HEADS)", "HEADS + 1)"),
     }
     for name, text in edits.items():

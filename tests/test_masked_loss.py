@@ -103,10 +103,10 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:
     (curves,) = (figure for figure in figures.figures(judge(reported)) if figure.name == "curves_tokens")
-    assert "Dotted lines are a loss over hidden ends" in curves.caption and "any-order" not in curves.caption
+    assert "Dotted: a loss over masked ends" in curves.caption and "any-order" not in curves.caption
     assert set(curves.numbers["metric"]) == {"nll_per_token", "masked_loss"}
     (primary,) = judge(reported).first
     notes = " ".join(cautions(primary))
-    assert "encoder: learning rate and checkpoint were selected on the masked loss, which is no bound" in notes
+    assert "encoder: learning rate and checkpoint were selected on the masked loss, which does not bound" in notes
     assert "chosen by a bound" not in notes
     assert metric("masked_loss").better == "" and "bounds no likelihood" in metric("masked_loss").meaning

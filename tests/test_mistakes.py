@@ -242,7 +242,7 @@ def test_damaged_tables_are_told(
 
 @pytest.mark.parametrize(
     ("number", "status", "says"),
-    [("SIGTERM", 143, "archbench: ended; run"), ("SIGINT", 130, "archbench: interrupted; run")],
+    [("SIGTERM", 143, "archbench: terminated; run"), ("SIGINT", 130, "archbench: interrupted; run")],
 )
 @pytest.mark.parametrize(
     ("command", "process"),

@@ -129,7 +129,7 @@ def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, moo
         line = loaded(registry, tmp_path)
     assert 1 <= len(registry.asked) <= 10
     assert line.startswith("tasks.mine.data: hub:owner/name cannot be reached (")
-    assert line.endswith(f"; go on line, or {ELSE}")
+    assert line.endswith(f"; connect to the network, or {ELSE}")
 
 
 @pytest.mark.fault(

@@ -185,7 +185,7 @@ WRONG = [
         "three files",
     ),
     *(
-        changed("things.csv", data, f'tasks.colours.data: "{data}" is no hub name; write it like', f"{data} as data")
+        changed("things.csv", data, f'tasks.colours.data: "{data}" is not a hub name; write it like', f"{data} as data")
         for data in ("hub:", "hub:../../x", "hub:a/b/c/d")
     ),
     changed(
@@ -219,12 +219,12 @@ WRONG = [
     table(TABLE + '"big" red,warm\n', "things.csv line 242 is not well-formed", "text after a quote"),
     table(
         TABLE.replace("big a 0", '"big a 0'),
-        "things.csv line 2, where a quote opens that ends in line 241 or not at all, is not well-formed",
+        "things.csv line 2 (its quote closes in line 241 or never) is not well-formed",
         "a quote without end, far up",
     ),
     table(
         TABLE.replace("big a 0", '"big a 0').replace("big b 0,warm", '"big b 0",warm'),
-        "things.csv line 2, where a quote opens that ends in line 42 or not at all, is not well-formed",
+        "things.csv line 2 (its quote closes in line 42 or never) is not well-formed",
         "a quote that the next one ends",
     ),
     table("\0" * 1000, 'no column "text" in things.csv (it has: ', "NUL bytes alone"),
@@ -238,7 +238,7 @@ WRONG = [
         EXPERIMENT + 'encoding = "cp037"\n',
     ),
     command(
-        'tasks.colours.budget.match: "seconds" matches by time',
+        'tasks.colours.budget.match: "seconds" needs a budget in seconds',
         "an axis that the budget has not",
         *("compare", "mine.toml", "--match", "seconds"),
     ),
@@ -253,19 +253,19 @@ WRONG = [
     ),
     Case(
         "JSON that is no object",
-        "things.jsonl line 1 is no JSON object",
+        "things.jsonl line 1 is not a JSON object",
         EXPERIMENT.replace(".csv", ".jsonl"),
         {"things.jsonl": "[1]\n"},
     ),
     Case(
         "JSON that is nested",
-        'column "text" in things.jsonl line 1 is no text',
+        'column "text" in things.jsonl line 1 is not text',
         EXPERIMENT.replace(".csv", ".jsonl"),
         {"things.jsonl": '{"text": {"a": 1}, "label": "b"}\n'},
     ),
     Case(
         "unequal parallel texts",
-        "parallel files need a line for each line",
+        "parallel files need equally many lines",
         TRANSLATED,
         {"a.txt": "a\nb\nc\n", "b.txt": "a\nb\n"},
     ),
@@ -277,7 +277,7 @@ WRONG = [
     ),
     Case(
         "a table of articles",
-        'in things.csv (it has: article, highlights); if that is "article", write columns = { text = "article" }',
+        'in things.csv (it has: article, highlights); to use "article", write columns = { text = "article" }',
         SUMMARIZED,
         {"things.csv": TABLE.replace("text,label", "article,highlights")},
     ),
@@ -303,11 +303,11 @@ WRONG = [
     Case("strings in words", '"random-strings:x" may ask for 1 to', MEMORIZED.replace("40", "x")),
     Case(
         "strings of one's own to memorize",
-        'mine.toml: tasks[0].kind: "memorization" takes "random-strings" alone; set data to that',
+        'mine.toml: tasks[0].kind: "memorization" accepts only "random-strings"; set data to that',
         MEMORIZED.replace("random-strings:40", "things.csv"),
     ),
     Case(
-        "memory in words", 'tasks[0].tokenizer: "word": memorization takes "char"', MEMORIZED + 'tokenizer = "word"\n'
+        "memory in words", 'tasks[0].tokenizer: "word": memorization needs "char"', MEMORIZED + 'tokenizer = "word"\n'
     ),
     command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
@@ -408,7 +408,7 @@ WRONG = [
     command("for the preset write --preset quick", "a preset's name as file", "compare", "quick"),
     Case(
         "file and preset",
-        "give either an experiment file or a preset",
+        "give an experiment file or a preset, not both",
         command=("compare", "mine.toml", "--preset", "smoke"),
     ),
     command('did you mean "smoke"', "an unknown preset", "compare", "--preset", "smok"),
@@ -557,6 +557,7 @@ def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> N
     assert (out / "report" / "index.html").is_file()
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "a variant that leaves a thread behind",
     "the command ends all the same",

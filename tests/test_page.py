@@ -322,7 +322,7 @@ def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path, [SENTIMENT])
     synthetic.change_record(tmp_path, runs[0], parameters=260_000)
     html = rendered(tmp_path)
-    assert "Beyond the tolerance: decoder on sentiment." in html
+    assert "Outside the tolerance of the table below: decoder on sentiment." in html
     assert "+4.0% ✗ beyond 1%" in html
 
 

@@ -325,13 +325,13 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
         ({"conditions": [{"tasks": ["thing"]}]}, 'conditions[0].tasks: no task "thing"; did you mean "things"?'),
         (
             {"conditions": [{"training": {"learning_rate": 0.1}, "tuning": {"learning_rate": [0.1, 0.2]}}]},
-            "conditions (things): training.learning_rate and tuning are given; state it, or let it be found",
+            "conditions (things): training.learning_rate and tuning are given; keep only one",
         ),
         (
             {"conditions": [{"seeds": [5], "tuning": {"learning_rate": [0.1, 0.2], "seeds": [5]}}]},
             "tuning.seeds: 5 is a seed of the reported runs of things",
         ),
-        ({"conditions": [{}]}, "conditions: one changes nothing on things"),
+        ({"conditions": [{}]}, "conditions: a condition changes nothing on things"),
         ({"conditions": [{"share": 1.5}]}, "conditions[0].share: 1.5: expected less than 1"),
         ({"conditions": [{"sead": [1]}]}, 'conditions[0].sead: unknown key; did you mean "seeds"?'),
         ({"margins": {"acuracy": 0.1}}, 'margins.acuracy: unknown metric; did you mean "accuracy"?'),
@@ -345,7 +345,10 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
             "conditions: is one table; expected a list of them, each under [[conditions]]",
         ),
         ({"controls": "yes"}, 'controls: "yes": expected true, false or a list of tasks'),
-        ({"contrasts": [["decoder", "encoder"], ["encoder", "decoder"]]}, "are a contrast already"),
+        (
+            {"contrasts": [["decoder", "encoder"], ["encoder", "decoder"]]},
+            'the pair "decoder", "encoder" is given twice',
+        ),
         ({"contrasts": [["decoder", "decoder"]]}, 'contrasts[0]: "decoder" is given twice'),
     ],
 )

@@ -294,7 +294,7 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
         runs.loc[[f"./{kind}" for kind in KINDS], "match"] == "none"
     ).all()
     page = (tmp_path / "out" / "report" / "index.html").read_text()
-    assert "3 checkpoints (./gpt2, ./bert and ./t5) were scored as they are" in page and "gpt2, as it is" in page
+    assert "3 pretrained checkpoints (./gpt2, ./bert and ./t5) were scored without training" in page
 
 
 def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Path) -> None:

@@ -86,12 +86,12 @@ def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_
 @pytest.mark.parametrize(
     ("kind", "data", "says"),
     [
-        ("memorization", "mine.csv", 'memorization takes "random-strings" alone'),
-        ("memorization", "hub:a/b", 'memorization takes "random-strings" alone'),
-        ("memorization", {"train": "mine.csv"}, 'memorization takes "random-strings" alone'),
+        ("memorization", "mine.csv", 'memorization accepts only "random-strings"'),
+        ("memorization", "hub:a/b", 'memorization accepts only "random-strings"'),
+        ("memorization", {"train": "mine.csv"}, 'memorization accepts only "random-strings"'),
         ("memorization", "sentiment", '"sentiment" is for classification, not for memorization'),
         ("translation", "random-strings:5", '"random-strings:5" is for memorization, not for translation'),
-        ("memorization", "random-string", 'memorization takes "random-strings" alone'),
+        ("memorization", "random-string", 'memorization accepts only "random-strings"'),
     ],
 )
 def test_only_strings_whose_bits_are_known_are_memorized(

@@ -96,6 +96,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "the command or a worker killed (SIGKILL, SIGTERM, SIGINT) at a random moment",
     "the same command goes on; weights, scores, curves and answers bit-equal to a run left alone",

@@ -19,6 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished(tmp_path_factory.mktemp("small"))
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "a file of a finished run changed, emptied or missing, and the same command",
     "told with run and file; those runs alone are done again, to the same scores",

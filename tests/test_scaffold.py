@@ -12,7 +12,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue, scaffold
 from archbench.architectures.families.variant import Variant
 
-LINES = 45
+LINES = 48
 BLOCK, HEAD, POSITIONS = (
     "Block(attention, feedforward, LayerNorm",
     "Head(limits.vocabulary, size.dim",
@@ -73,6 +73,7 @@ def test_a_new_variant_holds_the_contract(tmp_path: Path, family: str) -> None:
     hold(written(family, tmp_path))
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize(("family", "suggestion", "old", "new"), SUGGESTIONS)
 def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: str, old: str, new: str) -> None:
     before = written(family, tmp_path)
@@ -120,12 +121,12 @@ def test_a_new_variant_is_small_and_tidy(tmp_path: Path, family: str) -> None:
         (["a/b", "--metric"], '"a/b": expected a letter'),
         (["mine", "--family", "encoderdecoder"], 'unknown "encoderdecoder"; expected decoder, encoder or encoder-'),
         (["mine", "--family", "decodr"], 'did you mean "decoder"?'),
-        (["taken", "--family", "decoder"], "taken.py: is there already"),
+        (["taken", "--family", "decoder"], "taken.py: already exists"),
         (["more/mine", "--family", "decoder"], '"more/mine": expected a letter'),
         (["2nd", "--family", "decoder"], '"2nd": expected a letter'),
         (["", "--family", "decoder"], '"": expected a letter'),
         (["mine.txt", "--family", "decoder"], '"mine.txt": expected a letter'),
-        (["encoder_decoder.py", "--family", "decoder"], '"encoder_decoder" is an architecture already'),
+        (["encoder_decoder.py", "--family", "decoder"], '"encoder_decoder" is already an architecture'),
         (["torch", "--family", "decoder"], "torch.py can hide Python's module torch"),
     ],
 )

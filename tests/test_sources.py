@@ -296,8 +296,8 @@ MISTAKES = [
     ("classification", "empty.csv", {}, "data: empty.csv has no rows"),
     ("classification", "blank.csv", {}, "data: train (blank.csv) has no row with both a source and a target"),
     ("classification", "bad.jsonl", {}, "data: bad.jsonl line 2 is not JSON"),
-    ("classification", "array.jsonl", {}, "data: array.jsonl line 1 is no JSON object"),
-    ("classification", "list.jsonl", {}, 'columns: column "text" in list.jsonl line 1 is no text'),
+    ("classification", "array.jsonl", {}, "data: array.jsonl line 1 is not a JSON object"),
+    ("classification", "list.jsonl", {}, 'columns: column "text" in list.jsonl line 1 is not text'),
     ("classification", "key.jsonl", {}, 'columns: no column "label" in key.jsonl line 2 (it has: text)'),
     ("classification", "odd.xml", {}, 'data: classification cannot read "odd.xml"; it reads .csv, .tsv, .jsonl'),
     ("classification", {"train": ["a.de", "a.en"]}, {}, "data: classification reads one file for each split"),
@@ -307,15 +307,15 @@ MISTAKES = [
         {},
         "encoding: latin.tsv is not utf-8: byte 0xe4 at 16 (line 2); state its encoding",
     ),
-    ("classification", "nan.jsonl", {}, 'columns: column "text" in nan.jsonl line 2 is nan, no text; write null'),
-    ("classification", "infinite.jsonl", {}, 'columns: column "label" in infinite.jsonl line 1 is -inf, no text'),
-    ("classification", "huge.jsonl", {}, 'columns: column "label" in huge.jsonl line 1 is inf, no text'),
+    ("classification", "nan.jsonl", {}, 'columns: column "text" in nan.jsonl line 2 is nan, not text; write null'),
+    ("classification", "infinite.jsonl", {}, 'columns: column "label" in infinite.jsonl line 1 is -inf, not text'),
+    ("classification", "huge.jsonl", {}, 'columns: column "label" in huge.jsonl line 1 is inf, not text'),
     ("classification", "train.tsv", {"encoding": "utf-9"}, 'encoding: unknown encoding "utf-9"'),
     (
         "translation",
         {"train": ["a.de", "a.en"]},
         {},
-        "data: a.de has 2 lines and a.en 1; parallel files need a line for each",
+        "data: a.de has 2 lines and a.en 1; parallel files need equally many lines",
     ),
     ("translation", {"train": ["a.de", "a.fr"]}, {}, 'data: no file "a.fr"'),
     (
@@ -328,14 +328,14 @@ MISTAKES = [
         "summarization",
         "news.csv",
         {},
-        'columns: no column "text" in news.csv (it has: article, highlights); if that is "article", write '
+        'columns: no column "text" in news.csv (it has: article, highlights); to use "article", write '
         'columns = { text = "article" }',
     ),
     (
         "summarization",
         "news.jsonl",
         {"columns": {"text": "document"}},
-        'columns: no column "summary" in news.jsonl line 1 (it has: document, abstract); if that is "abstract", write '
+        'columns: no column "summary" in news.jsonl line 1 (it has: document, abstract); to use "abstract", write '
         'columns = { summary = "abstract" }',
     ),
     ("summarization", "train.tsv", {}, 'columns: no column "summary" in train.tsv (it has: text, label)'),
@@ -356,7 +356,7 @@ MISTAKES = [
     ("generation", "shakespear", {}, 'data: no built-in data set "shakespear"; did you mean "shakespeare"?'),
     ("generation", "sentiment", {}, 'data: "sentiment" is for classification, not for generation'),
     *(
-        ("generation", name, {}, f'data: "{name}" is no hub name; write it like "hub:owner/name"')
+        ("generation", name, {}, f'data: "{name}" is not a hub name; write it like "hub:owner/name"')
         for name in (
             "hub:",
             "hub:a b",
@@ -486,7 +486,7 @@ def test_hub_values_that_are_no_numbers_are_no_text() -> None:
     from datasets import Dataset as Rows
 
     source = hub.Source({"train": Rows.from_dict({"text": ["a", "b"], "label": [1.5, float("nan")]})}, "hub:a/b")
-    with pytest.raises(InputError, match=r'column "label" of train is nan in row 1, no text'):
+    with pytest.raises(InputError, match=r'column "label" of train is nan in row 1, which is not text'):
         hub.tables(source, ("text", "label"))
 
 

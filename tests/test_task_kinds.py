@@ -112,8 +112,8 @@ def printed(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_a_package_adds_a_kind_and_a_metric(package: Modules, printed: Callable[..., str]) -> None:
-    assert "of another package: theirs.sums:kind" in printed("list", "kinds")
-    assert "of another package: theirs.digits:surplus" in printed("list", "metrics")
+    assert "from another package: theirs.sums:kind" in printed("list", "kinds")
+    assert "from another package: theirs.digits:surplus" in printed("list", "metrics")
     written(Path(), more='metrics = ["surplus", "chrf"]\n')
     printed("compare", "adding.toml", "--jobs", "1")
     root = Path("results/adding")
@@ -237,4 +237,4 @@ def test_a_new_kind_is_like_a_built_in_one(
     found, base = registry.find("mine.py"), registry.BUILTIN[like]
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
         assert getattr(found, key) == getattr(base, key)
-    assert "mine.py: is there already" in printed("new", "mine", "--task", like)
+    assert "mine.py: already exists" in printed("new", "mine", "--task", like)

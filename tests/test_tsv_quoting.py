@@ -93,7 +93,9 @@ def test_a_quote_that_nothing_closes_does_not_hold_the_file_in_memory() -> None:
 
 
 def test_a_row_with_a_tab_too_many_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"line 3 has 3 fields where the header has 2 .* write it anew, or as \.jsonl"):
+    with pytest.raises(
+        InputError, match=r"line 3 has 3 fields where the header has 2 .* save it with one, or as \.jsonl"
+    ):
         read(tmp_path, 'text\tlabel\n"Go" she said\tx\n"a\tb"\ty\n')
 
 

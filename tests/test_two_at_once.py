@@ -15,6 +15,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.longer
 @pytest.mark.fault(
     "two comparisons started at once in one folder",
     "one waits and says so; no run trained twice, tables whole",

@@ -180,15 +180,15 @@ MISTAKES = {
     '"mine.py"': 'names no metric; name a function in it, "mine.py:FUNCTION"',
     '"chrff"': 'there is no such metric; did you mean "chrf"?',
     '"perplexity"': "is not computed from texts; expected accuracy",
-    '"chrf"': '"chrf" is among the metrics of translation already; remove or rename it',
+    '"chrf"': '"chrf" is already a metric of translation; remove or rename it',
     '"mine.py:equal", "mine.py:equal"': '"mine.py:equal" is given twice',
-    '"mine.py:equal", "other.py:equal"': '"equal" is among them, "mine.py:equal", already; remove or rename it',
+    '"mine.py:equal", "other.py:equal"': '"equal" is already the name of "mine.py:equal"; remove or rename it',
     '"bare.py:f"': 'states no direction; write DIRECTION = "higher" in the file, or "lower"',
     '"half.py:f"': "states no range; write RANGE = (0.0, 1.0) in the file",
     '"odd.py:f"': "range: 1 to 0: expected the least and the greatest value",
     '"fails.py:f"': "fails.py:1: fails: ZeroDivisionError: division by zero",
     '"evaluate:./nowhere"': "no metric of the evaluate library there; expected the file",
-    '"bare.py:chrf"': '"chrf" is among the metrics of translation already',
+    '"bare.py:chrf"': '"chrf" is already a metric of translation',
     '"bare.py:rouge_l"': '"rouge_l" is the name of a built-in metric; choose another name',
 }
 TRIED = {

@@ -1,4 +1,4 @@
-"""Encoder-only model without positions: it reads its source and canvas as bags of tokens (2305.19466)."""
+"""Encoder-only model without positions: it reads source and target as bags of tokens (2305.19466)."""
 
 from archbench.architectures import EncoderOnly, Limits, NoPositions, Size
 from archbench.architectures.families.assembly import encoder

@@ -18,14 +18,12 @@ from types import ModuleType
 from archbench.architectures import ablations, variants
 from archbench.architectures.catalogue import shared_state, sources
 from archbench.architectures.catalogue.sandbox import limited
-from archbench.architectures.families.decoder import DecoderOnly
-from archbench.architectures.families.encoder import EncoderOnly
-from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.builtin import FAMILIES
+from archbench.architectures.families.family import Family
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
 from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
 
-FAMILIES = (DecoderOnly, EncoderOnly, EncoderDecoder)
 ENTRY_POINTS = "archbench.variants"
 
 
@@ -234,9 +232,10 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         if is_signalled(error):
             raise
         raise InputError(f"{path}: build(size, limits) fails: {one_line(error)}") from error
-    if not isinstance(model, FAMILIES):
+    if not isinstance(model, Family):
         known = ", ".join(family.__name__ for family in FAMILIES)
-        raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; expected one of {known}")
+        wanted = f"expected one of {known}, or a Family of your is_builtin"
+        raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
     breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # nobody else may declare it away
     return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)
 

@@ -7,25 +7,26 @@ from importlib.resources import files
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families import builtin
 from archbench.tasks.base.errors import InputError
 
-FAMILIES = tuple(family.family for family in catalogue.FAMILIES)
+FAMILIES = tuple(kind.family for kind in builtin.FAMILIES)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def write(name: str, family: str | None, folder: Path) -> Path:
-    """Writes ``name``.py into ``folder`` and gives its path; a given ``.py`` is no part of the name.
+    """Writes ``name``.py into ``folder`` and returns its path; a suffix ``.py`` of ``name`` is ignored.
 
-    Raises ``InputError`` where the family is unknown, the name cannot be a variant's, or the file is there already.
+    Raises ``InputError`` if the family is unknown, the name cannot be a variant's, or the file exists.
     """
     text, stem = _template(family), plain(name)
     if stem.replace("_", "-").lower() in (*catalogue.names(), *catalogue.ablated()):
-        raise InputError(f'NAME: "{stem}" is an architecture already; choose another name')
+        raise InputError(f'NAME: "{stem}" is already an architecture; choose another name')
     return place(stem, text.replace("NAME", stem, 1), folder)
 
 
 def plain(name: str) -> str:
-    """The name without ``.py``; raises ``InputError`` where a file of code cannot be called so."""
+    """The name without ``.py``; raises ``InputError`` if it cannot name a Python file."""
     stem = name.removesuffix(".py")
     if not NAME.fullmatch(stem):
         raise InputError(f'NAME: "{stem}": expected a letter, then letters, digits, "-" and "_", without a folder')
@@ -33,10 +34,10 @@ def plain(name: str) -> str:
 
 
 def place(stem: str, text: str, folder: Path) -> Path:
-    """Writes a new ``stem``.py into ``folder`` and gives its path; raises ``InputError`` where one is there already."""
+    """Writes a new ``stem``.py into ``folder`` and returns its path; raises ``InputError`` if the file exists."""
     path = folder / f"{stem}.py"
     if path.exists():
-        raise InputError(f"{path}: is there already; choose another name, or delete the file first")
+        raise InputError(f"{path}: already exists; choose another name, or delete the file first")
     _free(stem)
     with path.open("x", encoding="utf-8") as file:
         file.write(text)

@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def causal(self) -> bool:
-        return str(self.model.family) != "encoder"
+        return bool(self.model.causal)
 
     def with_room(self, source: int, target: int) -> "Subject":
         """The same variant with these maximum lengths."""

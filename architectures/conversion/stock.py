@@ -48,7 +48,7 @@ def variant(name: str) -> Variant:
 
     version = importlib.metadata.version("transformers")
     sources = [inspect.getsource(module) for module in (sys.modules[__name__], stock_stack)]
-    text = "\n".join([f"# {name} of transformers {version}", *sources])
+    text = "\n".join([f"MODEL, TRANSFORMERS = {name!r}, {version!r}", *sources])
     return Variant(name, __file__, True, MODELS[name].family, STOCK[name], text, build)
 
 

@@ -39,6 +39,7 @@ class EncoderOnly(Family):
     """
 
     family = "encoder"
+    causal = False
     source_predicts = True
 
     def __init__(

@@ -1,6 +1,6 @@
-"""What the three families have in common.
+"""What all families have in common: the interface between models and everything that trains, scores and asks them.
 
-Family modules offer
+A family offers
 
     hidden(source, target, source_mask, target_mask, at) -> States   the states before the output head, in one pass
     forward(…) -> logits (b, t, v)                               the head applied to the target's states
@@ -12,16 +12,28 @@ Masks are True (or 1) at tokens; positions count those, so padding may stand on 
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
 from archbench.architectures.components.embedding import Head, Product
+from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
+from archbench.architectures.objectives.objective import Objective
 
 
 class Family(nn.Module, ABC):
-    """A family: it says how states are made, ``hidden``; logits come from them in one way."""
+    """A way to read a source and to write a target; a variant's model is of one, maybe of its own.
 
+    ``family`` is its name in reports, ``objective`` what it is trained and scored by. ``causal``: a target is read from
+    left to right, not as a canvas whose cells see each other. ``source_predicts``: states of the source come with those
+    of the target and may have a loss. ``hidden`` makes states; logits come from them in one way.
+    """
+
+    family: str
+    causal: bool = True
+    source_predicts: bool = False
+    objective: Objective
     head: Head
 
     @abstractmethod
@@ -34,6 +46,18 @@ class Family(nn.Module, ABC):
         at: StateIndex | None = None,
     ) -> States:
         """States of source (b, s) and target (b, t) before the head, in one pass; at some places alone: (m, d) each."""
+
+    @abstractmethod
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:
+        """Read a source (b, s) -> a cache: a value with ``rows(index)``, from which a target is written."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+
+    @abstractmethod
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
 
     def logits(self, states: Tensor) -> Tensor:
         """States (..., d) -> logits (..., v)."""

@@ -200,6 +200,11 @@ class Objective(Protocol):
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount: ...
 
 
+def is_exact(objective: Objective, target_length: int) -> bool:
+    """Whether validation in training takes exact likelihoods: one token is always predicted, whatever is hidden."""
+    return not objective.estimated or target_length == 1
+
+
 def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
     """The weighted sum of negative log-likelihoods in nats: of target tokens over those allowed, of source tokens."""
     states = hidden_states(model, inputs)

@@ -1,4 +1,4 @@
-"""Encoder-only model: source and canvas are read in both directions, masked cells are filled in (BERT's topology)."""
+"""Encoder-only model: bidirectional over source and target, predicts masked positions (BERT's topology)."""
 
 from archbench.architectures import (
     Attention,

@@ -1,4 +1,4 @@
-"""Encoder-only model that judges a label by the mean over all positions (mean pooling, 1908.10084), not by its cell."""
+"""Encoder-only model that predicts a label from the mean over all positions (mean pooling, 1908.10084)."""
 
 from archbench.architectures import (
     Attention,

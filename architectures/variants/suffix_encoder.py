@@ -1,4 +1,4 @@
-"""Encoder-only model that hides ends of the target, as writing from left to right meets them (ENTP, 2410.01600)."""
+"""Encoder-only model trained with the end of the target masked, as in left-to-right generation (ENTP, 2410.01600)."""
 
 from archbench.architectures import (
     Attention,

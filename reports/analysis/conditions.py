@@ -13,7 +13,7 @@ MATCHES: Final = {
     AS_IS: "pretrained checkpoints, nothing held equal",
 }
 SUPERVISION: Final = {
-    "native": "the usual loss of each family: on source and target for a decoder, on masked cells of both for an "
+    "native": "the usual loss of each family: on source and target for a decoder, on masked positions of both for an "
     "encoder, on the target alone for a model that reads its source in both directions",
     "target": "a loss on the target alone",
 }

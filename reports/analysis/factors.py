@@ -21,9 +21,9 @@ _FACTORS: Final = (
         "prefix-decoder",
     ),
     ("parameters: two stacks instead of a shared one", "encoder-decoder", "shared-encoder-decoder"),
-    ("objective: the end of the target is masked instead of random cells", "suffix-encoder", "encoder"),
+    ("objective: the end of the target is masked instead of random positions", "suffix-encoder", "encoder"),
     ("mask and objective: causal target with a loss at every token", "prefix-decoder", "suffix-encoder"),
-    ("read-out: mean over positions instead of the label's cell", "pooled-encoder", "encoder"),
+    ("read-out: mean over positions instead of the label's position", "pooled-encoder", "encoder"),
 )
 
 

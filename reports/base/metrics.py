@@ -59,7 +59,7 @@ class ReportedMetric:
     @property
     def direction(self) -> str:
         """In words, for a table's head or an axis."""
-        return {"higher": "higher is better", "lower": "lower is better", "": "describes only"}[self.better]
+        return {"higher": "higher is better", "lower": "lower is better", "": "descriptive only"}[self.better]
 
     @property
     def arrow(self) -> str:

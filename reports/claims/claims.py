@@ -195,7 +195,7 @@ class _ClaimJudge:
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
         if claim.pretraining:
-            yield "about pretrained models; these were trained from scratch or share no budget"
+            yield "about pretrained models; these were trained from scratch or on different budgets"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)
 
@@ -213,7 +213,7 @@ class _ClaimJudge:
         epochs = _least(comparisons, "epochs")
         if claim.epochs and not epochs >= claim.epochs:
             needed, here = formatting.number(claim.epochs), formatting.number(epochs)
-            yield f"made for at least {needed} epochs; here {here}"
+            yield f"claimed for at least {needed} epochs; here {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
         return [
@@ -302,7 +302,7 @@ def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]
     size = _least(comparisons, "parameters")
     if claim.parameters and not size >= claim.parameters:
         needed, here = formatting.number(claim.parameters), formatting.number(size)
-        yield f"made for at least {needed} parameters; these models have {here}"
+        yield f"claimed for at least {needed} parameters; these models have {here}"
 
 
 def _side_text(side: str) -> str:

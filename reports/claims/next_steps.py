@@ -36,7 +36,7 @@ def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) 
     sets = {contrast.dataset for contrast in still}
     conditions = [task for task in entered(tables, "conditions") if task.get("name") in sets]
     if any("seeds" in (task.get("own") or ()) and _needed(claim, task) for task in conditions):
-        return f"{seeds} seeds each under [[conditions]]"
+        return f"{seeds} seeds for each architecture, set under [[conditions]] in the experiment file"
     experiment = dict(zip(tables["experiment"]["key"], tables["experiment"]["value"], strict=True))
     command = str(experiment.get("command") or "")
     if not command.startswith("archbench compare"):

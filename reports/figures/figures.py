@@ -43,10 +43,13 @@ _HEADLINE: Final = (
 )
 _CURVES: Final = (
     "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep beginning is "
-    "cut off. Points before the end are not annealed: they do not show what a shorter training reaches."
+    "cut off. Before the end the learning rate has not fully decayed: earlier points do not show what a shorter "
+    "training reaches."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
-_MASKED: Final = " Dotted: a loss over hidden ends of targets, which bounds no likelihood and compares with no line."
+_MASKED: Final = (
+    " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
+)
 _BROKEN: Final = " {names}: the loss is not that of a predicting model (see the verdicts)."
 _COST: Final = (
     "Test score (means over seeds; bars: 95% intervals) against inference FLOPs per example, generation speed on the "
@@ -54,12 +57,12 @@ _COST: Final = (
     "Dashed: the Pareto frontier."
 )
 _SHARES: Final = (
-    "Test score after parts of the budget, each trained, annealed and scored by itself (means over seeds; bars: 95% "
-    "intervals). The last point is the whole budget."
+    "Test score against the part of the budget (means over seeds; bars: 95% intervals). Each point is a separate run "
+    "with a full learning rate schedule. The last point is the whole budget."
 )
 _SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
-    "was trained by itself, on the number of tokens below the title."
+    "is a separate training, on the number of tokens below the title."
 )
 _DEPTH: Final = (
     "Test score against layers per stack at equal parameters: means over seeds; bars: 95% intervals. The width is "

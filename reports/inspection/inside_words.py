@@ -37,7 +37,7 @@ def shown(text: Row, examples: int) -> str:
     if text["given"]:
         return f"{begin} the given text: {guesses}, with the previous tokens given.{short}"
     if wrong:
-        which = f"test example {text['example']}, the first with a wrong guess"
+        which = f"test example {text['example']}, the first with a wrong prediction"
         return f"{begin} {which}: {guesses}, with the previous tokens given."
     return f"{begin} the first test example: in none of the {examples} is a guess wrong, the tokens before given."
 

@@ -26,7 +26,7 @@ _FURTHER: Final = {
     "train_loss_tokens": ("tokens with loss", formatting.number),
     "executed_flops": ("executed FLOPs", formatting.number),
     "optimizer_flops": ("optimizer FLOPs", formatting.number),
-    "tokens_per_parameter": ("tokens a parameter", formatting.number),
+    "tokens_per_parameter": ("tokens per parameter", formatting.number),
     "epochs": ("epochs", formatting.number),
     "tokens_per_second": ("tokens/s", formatting.number),
     "peak_memory_bytes": ("peak memory", formatting.memory),

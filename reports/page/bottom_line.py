@@ -221,7 +221,8 @@ def _converged(judged: Judged) -> Iterator[str]:
     doubled = doublings(judged)
     if doubled:
         count = sum(map(converged, doubled))
-        yield f"{count or 'none'} of {len(doubled)} scores {'is' if count < 2 else 'are'} known to have converged"
+        shown = "is shown" if count < 2 else "are shown"
+        yield f"{count or 'none'} of {len(doubled)} scores {shown} to have converged"
 
 
 def _cost(first: Sequence[Comparison], named: Container[str]) -> str:

@@ -167,7 +167,7 @@ def costs(by_dataset: Sequence[Cost]) -> str:
         return ""
     flops, seconds = sum(cost.flops for cost in by_dataset), sum(cost.seconds for cost in by_dataset)
     reported = sum(cost.reported_flops for cost in by_dataset)
-    ratio = f" ({flops / reported:.0%} of all other runs)" if reported else ""
+    ratio = f" ({flops / reported:.0%} of those of all other runs)" if reported else ""
     return (
         f"{sum(cost.trials for cost in by_dataset)} trials, {formatting.number(flops)} training FLOPs{ratio}, "
         f"{formatting.seconds(seconds)} on one worker."

@@ -164,8 +164,8 @@ def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
     needed, free = disk.needed(missing, jobs), disk.free(root)
     if needed > free:
         say(
-            f"{root}: up to {needed / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free: make room, or the "
-            "comparison ends when the disk is full (nothing finished is lost, and the same command goes on)"
+            f"{root}: up to {needed / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free; delete other "
+            "files, or the comparison stops when the disk is full (finished runs are kept; the same command resumes)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Fills in what an experiment file leaves open and checks what takes more than one table to see."""
+"""Fills in the defaults of an experiment file and checks its tables against each other."""
 
 import math
 import os
@@ -28,13 +28,13 @@ from archbench.tasks.metrics import registry as metrics
 from archbench.tasks.metrics.builtin import BUILTIN
 
 VOCABULARIES: dict[Tokenizer, int] = {"char": 0, "byte": 0, "word": 2048, "bpe": 2048}
-STEPS = 500  # that a small budget is cut into where the batches are left open
+STEPS = 500  # of a small budget, if batch_tokens is not given
 BATCH_TOKENS = (512, 4096)
 BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 
 
 def resolve(data: dict[str, Any], folder: str) -> Experiment:
-    """The experiment that ``data``, shaped like an experiment file in ``folder``, describes; raises ``InputError``."""
+    """The experiment in ``data``, which is shaped like an experiment file in ``folder``; raises ``InputError``."""
     entry = validated(ExperimentEntry, data)
     tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
     _check_names(tasks)
@@ -56,7 +56,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
 
 
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-    """The conditions, none of which may say the same of a task as another, or as the task itself."""
+    """The conditions; no two may be the same for a task, and each must change the task."""
     resolved = conditions(entry.conditions, tasks)
     for place, task in enumerate(resolved):
         check_task(task, f"conditions ({task.name})")
@@ -64,20 +64,19 @@ def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, 
             _check_tuning(task, f"conditions ({task.name})")
         if any(task == other for other in (*tasks, *resolved[:place])):
             raise InputError(
-                f'conditions: "{task.condition}" on {task.name} is there already; remove it, or say what it changes'
+                f'conditions: "{task.condition}" on {task.name} is given twice; remove it, or change something'
                 if task.condition
-                else f"conditions: one changes nothing on {task.name}; remove it, or say what it changes"
+                else f"conditions: a condition changes nothing on {task.name}; remove it, or change something"
             )
     return resolved
 
 
 def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
-    """Some kinds are measured under some tokenizers only, or with whole sources."""
+    """Some kinds accept only some tokenizers, or need whole sources."""
     if task.tokenizer not in kind.tokenizers:
         allowed = " or ".join(f'"{name}"' for name in kind.tokenizers)
-        raise InputError(
-            f"{place}.tokenizer: {printable(task.tokenizer)}: {kind.name} takes {allowed}; remove this key"
-        )
+        tokenizer = printable(task.tokenizer)
+        raise InputError(f"{place}.tokenizer: {tokenizer}: {kind.name} needs {allowed}; remove this key")
     if task.source_length < kind.shortest_source and kind.form != "running text":
         raise InputError(
             f"{place}.source_length: {task.source_length}: a source of {kind.name} has {kind.shortest_source} tokens; "
@@ -97,10 +96,10 @@ def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, .
 
 
 def _check_tuning(task: Task, place: str) -> None:
-    """Trials choose what the task does not state itself, and have seeds of their own."""
+    """Trials choose only settings that the task does not state, and have seeds of their own."""
     for key in ("learning_rate", "dropout"):
         if task.retuned and key in task.fixed:
-            raise InputError(f"{place}: training.{key} and tuning are given; state it, or let it be found")
+            raise InputError(f"{place}: training.{key} and tuning are given; keep only one")
     check_tuning_seeds(task)
 
 
@@ -108,7 +107,7 @@ def check_tuning_seeds(task: Task) -> None:
     """Raises ``InputError`` where a trial and a reported run of ``task`` would have the same seed."""
     shared = sorted(set(task.tuning.seeds) & set(task.seeds)) if task.tuning else []
     if shared:
-        raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; give another")
+        raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; choose another")
 
 
 def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
@@ -119,9 +118,8 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:
-            raise InputError(
-                f"contrasts[{position}]: {printable(pair[1])} and {printable(pair[0])} are a contrast already"
-            )
+            named = f"{printable(pair[1])}, {printable(pair[0])}"
+            raise InputError(f"contrasts[{position}]: the pair {named} is given twice")
         for name in pair:
             if name not in known:
                 raise InputError(f"contrasts[{position}]: no architecture {printable(name)}{nearest(name, known)}")
@@ -177,14 +175,14 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:
-        raise InputError(f"{place}: tuned and tuning are given; state what was found, or let it be found")
+        raise InputError(f"{place}: tuned and tuning are given; keep only one")
     _check_tuning(task, place)
     _check_reading(task, kind, place)
     return task
 
 
 def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
-    """The kind that is named, else the usual one of the built-in data."""
+    """The kind that the entry names or, without one, the default kind of the built-in data."""
     kinds = registry.serving(entry.data)
     if entry.kind is None:
         if not kinds:
@@ -193,7 +191,7 @@ def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
         return registry.BUILTIN[kinds[0]]
     kind = registry.find(entry.kind, folder, f"{place}.kind")
     if kind.only and not kinds:
-        raise InputError(f'{place}.kind: "{kind.name}" takes {printable(kind.only)} alone; set data to that')
+        raise InputError(f'{place}.kind: "{kind.name}" accepts only {printable(kind.only)}; set data to that')
     if kinds and not registry.served_as(kind, entry.data):
         raise InputError(
             f'{place}.kind: "{kind.name}": the built-in {printable(entry.data)} is for {" or ".join(kinds)}'
@@ -206,13 +204,13 @@ def _usual(kind: TaskKind) -> Tokenizer:
 
 
 def _unknown(data: Data) -> str:
-    """A hint for what looks like a built-in name and is none."""
+    """A hint for a name that looks built in but is not."""
     plain = isinstance(data, str) and re.fullmatch(r"[A-Za-z-]+", data)
     return f"; {printable(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
 
 
 def _name(entry: TaskEntry, place: str) -> str:
-    """A task is called like its built-in data, its corpus or its file unless it says otherwise."""
+    """A task's own name or, without one, the name of its built-in data, corpus or file."""
     if entry.name is not None:
         return entry.name
     data = entry.data if isinstance(entry.data, str) else ""
@@ -233,12 +231,10 @@ def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:
 def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int:
     if vocabulary is not None and not VOCABULARIES[tokenizer]:
         raise InputError(
-            f'{place}.vocabulary: {vocabulary}: a "{tokenizer}" tokenizer takes it from the text; remove this key'
+            f'{place}.vocabulary: {vocabulary}: a "{tokenizer}" tokenizer has a vocabulary of its own; remove this key'
         )
     if vocabulary is not None and tokenizer == "bpe" and vocabulary < BPE_FLOOR:
-        raise InputError(
-            f'{place}.vocabulary: {vocabulary}: "bpe" starts from all bytes; expected at least {BPE_FLOOR}'
-        )
+        raise InputError(f'{place}.vocabulary: {vocabulary}: "bpe" includes all bytes; expected at least {BPE_FLOOR}')
     return vocabulary or VOCABULARIES[tokenizer]
 
 
@@ -250,34 +246,31 @@ def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
 
 
 def _metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> tuple[str, ...]:
-    """The further metrics of a task, each under another name; their code is run, if they are not archbench's."""
-    seen = dict.fromkeys(kind.metrics, f"the metrics of {kind.name}")
+    """The further metrics of a task; their names must differ. Code of metrics from outside archbench is run."""
+    seen = dict.fromkeys(kind.metrics, f"a metric of {kind.name}")
     for named in entry.metrics:
         name = metrics.name_of(named)
         if name in seen:
-            raise InputError(
-                f'{place}: {printable(named)}: "{name}" is among {seen[name]} already; remove or rename it'
-            )
+            raise InputError(f'{place}: {printable(named)}: "{name}" is already {seen[name]}; remove or rename it')
         metrics.find(named, folder, place)
-        seen[name] = f"them, {printable(named)},"
+        seen[name] = f"the name of {printable(named)}"
     return entry.metrics
 
 
 def _check_metrics(tasks: tuple[Task, ...]) -> None:
-    """In an experiment a name is one metric."""
+    """Within an experiment, each metric's name has one meaning."""
     seen: dict[str, str] = {}
     for i, task in enumerate(tasks):
         for named in task.metrics:
             first = seen.setdefault(metrics.name_of(named), named)
             if first != named:
                 name = metrics.name_of(named)
-                raise InputError(
-                    f'tasks[{i}].metrics: {printable(named)}: "{name}" is {printable(first)} already; rename one'
-                )
+                where = f"tasks[{i}].metrics: {printable(named)}"
+                raise InputError(f'{where}: "{name}" is already the name of {printable(first)}; rename one')
 
 
 def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, int, int]:
-    """Context (of running text only), source and target length in tokens."""
+    """Context (for running text only), source length and target length in tokens."""
     if kind.form == "running text":
         return _window(entry, kind, place)
     if entry.context is not None:
@@ -301,13 +294,14 @@ def _window(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int, int, int
     least = source + 2  # one token and END, or a window of two tokens
     if context < least:
         raise InputError(
-            f"{place}.context: {context}: holds source_length = {source} and a target; expected at least {least}"
+            f"{place}.context: {context}: too short for source_length = {source} and a target; "
+            f"expected at least {least}"
         )
     return context, source, context - source
 
 
 def _with_batches(training: Training, budget: Budget) -> Training:
-    """``training`` with the size of its batches: where none is given, one that makes about ``STEPS`` of the tokens."""
+    """``training`` with its batch size; by default one that divides the tokens into about ``STEPS`` steps."""
     if "batch_tokens" in training.model_fields_set or budget.tokens is None:
         return training
     usual = 2 ** round(math.log2(max(1, budget.tokens / STEPS)))
@@ -317,18 +311,20 @@ def _with_batches(training: Training, budget: Budget) -> Training:
 
 def _check_budget(budget: Budget, training: Training, place: str) -> None:
     if budget.parameters is None:
-        raise InputError(f"{place}.budget.parameters: missing here and in [budget]; how large is the reference?")
-    units = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
-    if len(units) != 1:
-        problem = " and ".join(units) + " are given" if units else "none is given here or in [budget]"
-        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {problem}")
+        raise InputError(f"{place}.budget.parameters: missing here and in [budget]; give the first architecture's size")
+    given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
+        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {found}")
     if budget.tokens is not None and budget.tokens < training.batch_tokens:
         raise InputError(
             f"{place}.budget.tokens: {budget.tokens}: less than one batch; expected at least "
             f"training.batch_tokens = {training.batch_tokens}"
         )
     if "seconds" in budget.match and budget.seconds is None:
-        raise InputError(f'{place}.budget.match: "seconds" matches by time; set budget.seconds instead of {units[0]}')
+        raise InputError(
+            f'{place}.budget.match: "seconds" needs a budget in seconds; set seconds instead of {given[0]}'
+        )
 
 
 def _check_model(model: Model, place: str) -> None:
@@ -341,21 +337,21 @@ def _check_names(tasks: tuple[Task, ...]) -> None:
     for i, task in enumerate(tasks):
         first = seen.setdefault(task.name.casefold(), i)
         if first != i:
-            raise InputError(f"tasks[{i}].name: {printable(task.name)} is the name of tasks[{first}] too; give another")
+            raise InputError(f"tasks[{i}].name: {printable(task.name)} is also the name of tasks[{first}]; rename one")
 
 
 def _check_baselines(tasks: tuple[Task, ...]) -> None:
-    """A task's baseline is another task of its kind, which has none itself."""
+    """A task's baseline is another task of its kind, without a baseline of its own."""
     for i, task in enumerate(tasks):
         others = {other.name: other for other in tasks if other.kind == task.kind and other.name != task.name}
         if task.baseline and task.baseline not in others:
-            known = nearest(task.baseline, others) if others else "; there is no other"
+            known = nearest(task.baseline, others) if others else "; the experiment has none"
             raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {printable(task.baseline)}{known}")
         if task.baseline and others[task.baseline].baseline:
-            raise InputError(f"tasks[{i}].baseline: {printable(task.baseline)} has a baseline itself; give that one")
+            raise InputError(f"tasks[{i}].baseline: {printable(task.baseline)} has a baseline of its own; use that one")
 
 
 def is_path(architecture: str) -> bool:
-    """Whether an architecture is given by a path: it ends in ``.py`` or has a folder in it."""
+    """Whether an architecture is given by a path: it ends in ``.py`` or contains a folder."""
     named = architecture.startswith("transformers:")
     return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)

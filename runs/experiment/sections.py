@@ -1,4 +1,4 @@
-"""The tables of an experiment file and their values: types, ranges and nothing that looks beyond one table."""
+"""The tables of an experiment file: types and ranges of their values. Checks across tables are in ``resolve``."""
 
 import codecs
 import os
@@ -16,17 +16,17 @@ Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
 Data = str | dict[str, str | list[str]]
 MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "seconds")
-HELD: dict[str, tuple[str, str]] = {  # what a match holds equal
+HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "parameters": ("parameters", "tokens"),
     "flops": ("tokens", "flops"),
     "flops-by-tokens": ("parameters", "flops"),
     "seconds": ("parameters", "seconds"),
 }
-AS_IS = "none"  # the match of checkpoints, which are scored without training
+AS_IS = "none"  # the match of checkpoints: they are scored without training
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
-MOST_SEEDS = 10_000  # that a number of seeds may mean
-TUNING_SEED = 1_000  # of trials: none of the reported runs has it by default
+MOST_SEEDS = 10_000  # when seeds are given as a number
+TUNING_SEED = 1_000  # the default seed of trials; no reported run has it by default
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
@@ -40,7 +40,7 @@ def _unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
 def _plain_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise ValueError(
-            f"{printable(name)}: expected letters, digits, '.', '_' and '-' only, at most 64, a letter or digit first"
+            f"{printable(name)}: expected at most 64 letters, digits, '.', '_' and '-', with a letter or digit first"
         )
     return name
 
@@ -53,7 +53,7 @@ def _whole(value: object) -> object:
 
 
 def _flag(value: object) -> object:
-    """A NumPy truth value as Python's."""
+    """A NumPy boolean as a Python one."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -68,7 +68,7 @@ def _one_or_list(value: object) -> object:
 
 
 def _seeds_or_count(value: object) -> object:
-    """Seeds as they are; a number of seeds as that many, from 0."""
+    """A list of seeds unchanged; a number n as the seeds 0 to n - 1."""
     count = _whole(_listed(value))
     if not isinstance(count, int) or isinstance(count, bool):
         return count
@@ -78,7 +78,7 @@ def _seeds_or_count(value: object) -> object:
 
 
 def _texts(value: object) -> object:
-    """A list of names and paths with the paths as text."""
+    """A list of names and paths, with paths converted to text."""
     listed = _listed(value)
     if not isinstance(listed, tuple):
         return listed
@@ -86,7 +86,7 @@ def _texts(value: object) -> object:
 
 
 def _data(value: object, _: object) -> Data:
-    """A name or path, or a table of splits; said in one message instead of one for each alternative."""
+    """A name, a path or a table of splits; an error is one message instead of one for each alternative."""
     if isinstance(value, str) and value:
         return value
     if not isinstance(value, dict):
@@ -98,12 +98,12 @@ def _data(value: object, _: object) -> Data:
         if not pair and not (isinstance(files, str) and files):
             raise ValueError(f"{split}: {printable(files)}: expected a file, or two files of parallel text")
     if "train" not in value:
-        raise ValueError('has no "train"; name at least the training file')
+        raise ValueError('"train" is missing; name at least the training file')
     return value
 
 
 def _controls(value: object, _: object) -> bool | tuple[str, ...]:
-    """Whether every task has controls, or which tasks; said in one message instead of one for each alternative."""
+    """Whether all tasks have controls, or which do; an error is one message instead of one for each alternative."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
@@ -139,16 +139,16 @@ Length = Annotated[Whole, Field(ge=0, le=65_536)]
 
 
 class Section(BaseModel):
-    """A table of an experiment file: unknown keys and wrong types are errors, values never change."""
+    """A table of an experiment file: unknown keys and wrong types are errors; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Budget(Section):
-    """What is held equal and how long is trained: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
+    """What is held equal, and the training length: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
 
-    ``parameters`` are non-embedding ones, of the reference, the first architecture; so are ``flops`` and ``seconds``.
-    ``epochs`` are the passes over the training data that no run may go beyond; None: any number.
+    ``parameters`` counts the non-embedding parameters of the reference, which is the first architecture; ``flops`` and
+    ``seconds`` are also the reference's. ``epochs`` limits every run's passes over the training data; None: no limit.
     """
 
     match: Matches = ("parameters",)
@@ -160,9 +160,9 @@ class Budget(Section):
 
 
 class Model(Section):
-    """The width and heads that all architectures of a match share; None: chosen from the size.
+    """The width and heads shared by all architectures of a match; None: chosen from the size.
 
-    ``depth`` is the number of layers of each stack; None: fitted, as the feed-forward width is.
+    ``depth`` is the number of layers of each stack; None: fitted, like the feed-forward width.
     """
 
     width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
@@ -171,12 +171,12 @@ class Model(Section):
 
 
 class Training(Section):
-    """The recipe that all architectures share. ``warmup`` is a fraction of the steps, ``clip`` 0 clips nothing.
+    """The recipe shared by all architectures. ``warmup`` is a fraction of the steps; ``clip = 0`` disables clipping.
 
-    ``compile`` compiles the repeated block (`torch.compile`), "auto" where a run is long enough to win by it;
-    ``recompute`` keeps less memory for the backward pass and computes more.
+    ``compile`` compiles the repeated block (`torch.compile`); "auto" does so if a run is long enough to benefit.
+    ``recompute`` trades computation for memory in the backward pass (activation checkpointing).
 
-    Where ``batch_tokens`` is left open and the budget is in tokens, the budget chooses it: see ``experiment.resolve``.
+    Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.resolve``.
     """
 
     batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
@@ -194,17 +194,17 @@ class Training(Section):
 
 
 class Tuned(Section):
-    """What one architecture takes instead of the recipe that all share: found by tuning, on validation."""
+    """One architecture's tuned values, chosen on validation; they override the shared recipe."""
 
     learning_rate: Annotated[Number, Field(gt=0, le=10)] | None = None
     dropout: Fraction | None = None
 
 
 class Tuning(Section):
-    """A grid of trials, the same for every architecture of a task; the best on validation trains the reported runs.
+    """A grid of trials, the same for every architecture of a task; reported runs use the best setting on validation.
 
-    Without ``dropout`` there is one value of it, or two where the budget passes over the data more than four times.
-    Trials have seeds of their own and never see the test split.
+    Without ``dropout`` the grid has the recipe's value, and a second one if the budget makes more than four passes
+    over the data. Trials have seeds of their own and never see the test split.
     """
 
     learning_rate: Annotated[
@@ -220,10 +220,10 @@ class Tuning(Section):
 
 
 class ConditionEntry(Section):
-    """One ``[[conditions]]`` table as written: tasks again, with something changed.
+    """One ``[[conditions]]`` table as written: tasks repeated with something changed.
 
-    ``share`` is a part of the budget that is trained, and annealed, by itself; ``tasks`` are names, all by default.
-    ``tuning`` tunes the condition by itself; without it, what was tuned for the task serves.
+    ``share`` trains on a fraction of the budget, with its own learning rate schedule. ``tasks`` are names, all by
+    default. ``tuning`` tunes the condition separately; without it, the task's tuned values apply.
     """
 
     name: Word | None = None
@@ -239,12 +239,12 @@ class ConditionEntry(Section):
 
 
 class TaskEntry(Section):
-    """One ``[[tasks]]`` table as written: whatever is absent comes from the experiment or from the task's kind.
+    """One ``[[tasks]]`` table as written; missing keys come from the experiment or from the task's kind.
 
-    ``kind`` is a name or the path of a file that defines a kind. ``primary`` is the metric that it is judged by, else
-    that of its kind and data. ``metrics`` are further ones of its answers: built-in names, "FILE.py:FUNCTION",
-    "evaluate:./FOLDER", or names that packages offer. ``baseline`` is another task, which
-    this one is with something changed: the report tests what that does.
+    ``kind`` is a name, or the path of a file that defines a kind. ``primary`` is the metric that judges the task; the
+    default depends on its kind and data. ``metrics`` are further metrics of its answers: built-in names,
+    "FILE.py:FUNCTION", "evaluate:./FOLDER", or names that packages offer. ``baseline`` names another task; this one is
+    a changed copy of it, and the report tests the effect of the change.
     """
 
     kind: Word | None = None
@@ -290,7 +290,7 @@ class ExperimentEntry(Section):
 
 
 class Overrides(Section):
-    """What the command line or a call says instead of an experiment; ``seeds`` may be how many, from 0."""
+    """Settings of the command line or a call that replace the experiment's; ``seeds`` may be a number."""
 
     architectures: Architectures | None = None
     tasks: Names | None = None
@@ -301,13 +301,14 @@ class Overrides(Section):
 class Task(Section):
     """One data set with every setting resolved.
 
-    ``source_length`` and ``target_length`` are the limits in tokens, END counted; ``context`` is their sum for
-    generation and None elsewhere. ``primary`` is empty where kind and data decide it, ``vocabulary`` is 0 where the
-    text does (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``condition`` is empty for a
-    task as the experiment states it first, and names what was changed elsewhere; ``share`` is the part of the budget
-    that is trained, ``fixed`` what of the recipe a condition sets itself, whatever was tuned, ``own`` which of
-    ``architectures`` and ``seeds`` it states, and ``retuned`` whether ``tuning`` is its own. ``kind_file`` is the file
-    that defines the kind, if it is the user's.
+    ``source_length`` and ``target_length`` are limits in tokens, including END; ``context`` is their sum for
+    generation and None otherwise. ``primary`` is empty if kind and data decide it; ``vocabulary`` is 0 if the text
+    decides it (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``kind_file`` is the file
+    that defines a user's kind.
+
+    ``condition`` is empty for a task as first stated; in a condition it names the change. ``share`` is the fraction of
+    the budget that is trained. ``fixed`` lists the training settings that a condition sets, which override tuned ones.
+    ``own`` lists which of ``architectures`` and ``seeds`` it states; ``retuned`` says whether ``tuning`` is its own.
     """
 
     kind: Word
@@ -341,13 +342,12 @@ class Task(Section):
 
 
 class Experiment(Section):
-    """A resolved experiment: all settings stand in its tasks.
+    """A resolved experiment: its tasks carry all settings.
 
-    ``architectures`` and ``seeds`` are those of tasks without their own. Relative paths, of data and of variant
-    files, start at ``folder``; it is no part of what decides an outcome. ``conditions`` are tasks again with something
-    changed. On the tasks that ``controls`` names the first architecture is entered again, with other seeds and with
-    half its budget.
-    ``contrasts`` are the pairs that a verdict is wanted on, ``margins`` the differences that matter, by metric.
+    ``architectures`` and ``seeds`` apply to tasks without their own. Relative paths of data and variant files start at
+    ``folder``, which does not affect results. ``conditions`` are tasks repeated with something changed. ``controls``
+    names tasks that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are
+    the pairs to test; ``margins`` are the smallest relevant differences, by metric.
     """
 
     name: Name

@@ -1,4 +1,4 @@
-"""Experiment files: what is compared, on which tasks, under which budget.
+"""Experiment files: architectures, tasks and budget of a comparison.
 
     name = "shakespeare-char"
     architectures = ["decoder", "encoder"]
@@ -8,8 +8,8 @@
     [[tasks]]
     data = "shakespeare"
 
-``load``, ``preset`` and ``from_dict`` check everything that can be known without the data and give an ``Experiment``
-in which every task carries all of its settings: its own, else the experiment's, else the default of its kind.
+``load``, ``preset`` and ``from_dict`` check everything that can be checked without the data. They return an
+``Experiment`` whose tasks carry all of their settings: their own, else the experiment's, else their kind's default.
 """
 
 import re
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 MARGINS = {name: metric.margin for name, metric in BUILTIN.items() if metric.margin}  # differences that matter
-METRICS = tuple(metric.facts() for metric in BUILTIN.values())  # what reports say of the built-in metrics
+METRICS = tuple(metric.facts() for metric in BUILTIN.values())  # properties of the built-in metrics, for reports
 JUDGED = {name: kind.judged for name, kind in registry.BUILTIN.items()}  # metrics that may be primary
 ONE_ANSWER = tuple(name for name, kind in registry.BUILTIN.items() if kind.one_answer)  # kinds
 
@@ -74,17 +74,17 @@ def load(path: str | Path) -> Experiment:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        hint = f"; for the preset write --preset {path}" if str(path) in presets() else ""
+        hint = f"; to run the preset, use --preset {path}" if str(path) in presets() else ""
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # no path has a NUL character
+    except ValueError as error:  # the path has a NUL character
         raise InputError(f"{printable(str(path))}: cannot be read: {error}") from None
     return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
 
 
 def preset(name: str) -> Experiment:
-    """A preset by its name; raises ``InputError`` with the nearest known one."""
+    """A preset by its name; raises ``InputError`` that suggests the nearest known one."""
     if name not in presets():
         raise InputError(f"unknown preset {printable(name)}{nearest(name, presets())}")
     raw = (resources.files("archbench.runs") / "presets" / f"{name}.toml").read_bytes()
@@ -92,7 +92,7 @@ def preset(name: str) -> Experiment:
 
 
 def presets() -> dict[str, str]:
-    """The presets by name, each with the one line that describes it: the first comment of its file."""
+    """The presets by name, each with its one-line description: the first comment of its file."""
     return dict(sorted(_preset_lines()))
 
 
@@ -112,11 +112,11 @@ def override(
     seeds: int | Sequence[int] | None = None,
     match: str | Sequence[str] | None = None,
 ) -> Experiment:
-    """``experiment`` with what the command line says instead: it wins over every task's own settings.
+    """``experiment`` with the command line's settings, which override every task's own settings.
 
-    ``tasks`` picks by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy
-    integers and arrays, ranges and tuples serve as well as lists. Paths of variant files start at the current folder
-    here. Raises ``InputError`` that names the argument.
+    ``tasks`` selects by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy
+    integers and arrays, ranges and tuples are accepted in place of lists. Paths of variant files are relative to the
+    current folder. Raises ``InputError`` that names the argument.
     """
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     wanted = validated(Overrides, overrides)
@@ -140,9 +140,10 @@ def override(
 
 
 def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
-    """A condition under the command line's architectures and seeds: those of its own that are wanted, else all wanted.
+    """A condition under the command line's architectures and seeds.
 
-    None where none of its own is left.
+    If the condition states its own, those that the command line also names remain; otherwise it gets all of the
+    command line's. None if none remains.
     """
     changes = {
         name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own else wanted
@@ -152,7 +153,7 @@ def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
 
 
 def _absolute(architecture: str) -> str:
-    """A path that starts at the current folder, made to mean the same from the experiment's."""
+    """A path relative to the current folder as an absolute one; names are unchanged."""
     return str(Path(architecture).expanduser().absolute()) if is_path(architecture) else architecture
 
 
@@ -195,5 +196,5 @@ def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
         line = position[1] if position and position[1] else str(raw.count(b"\n") + 1)
         text = message[: position.start()] if position else message
         raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
-    except ValueError:  # Python reads no more than some thousands of digits
+    except ValueError:  # Python limits the digits of an integer
         raise InputError(f"{origin}: not an experiment: a number has too many digits") from None

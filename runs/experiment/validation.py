@@ -1,4 +1,4 @@
-"""Turns what pydantic found wrong with an experiment into one line that names the key and the nearest known one.
+"""Turns pydantic's errors about an experiment into one line that names the key and the nearest known one.
 
 quick.toml: tasks[1].tokeniser: unknown key; did you mean "tokenizer"?
 """
@@ -16,7 +16,7 @@ Detail = Mapping[str, Any]
 
 
 def validated(model: type[Checked], data: object) -> Checked:
-    """``data`` as a ``model``; the first thing wrong with it, unknown keys before all else, raises ``InputError``."""
+    """``data`` as a ``model``; raises ``InputError`` for its first error, unknown keys first."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -26,7 +26,7 @@ def validated(model: type[Checked], data: object) -> Checked:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean "decoder"?`` for a near miss, else the known words in parentheses."""
+    """``; did you mean "decoder"?`` for a near miss; otherwise the known words in parentheses."""
     words = list(known)
     lower = {candidate.lower(): candidate for candidate in words}
     close = [known for known in lower if word and known.startswith(word.lower())]
@@ -35,7 +35,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def printable(value: object) -> str:
-    """A value as it is shown in a message: on one line, not longer than 60 characters."""
+    """A value as messages show it: on one line, at most 60 characters."""
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return shortened(text)
 
@@ -58,11 +58,11 @@ def _line(model: type[BaseModel], detail: Any) -> str:
 
 
 def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """The keys that ``model`` knows at ``place``."""
+    """The keys of ``model`` at ``place``."""
     for part in place:
-        if part in model.model_fields:  # else a name that the file is free to choose
-            table = _table(model.model_fields[str(part)].annotation)
-            model = table or model
+        if part in model.model_fields:  # otherwise a name that the user chose
+            found = _table(model.model_fields[str(part)].annotation)
+            model = found or model
     return list(model.model_fields)
 
 

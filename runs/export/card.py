@@ -1,6 +1,6 @@
-"""The model card of an exported run: what it was trained on and how, what it scored, how to load it, its limits.
+"""The model card of an exported run: its data, training, scores and limits, and how to load it.
 
-Every figure comes from the run's records: its plan, record and scores, and what lies beside it about the data set.
+Every number comes from the run's records: its plan, record and scores, and the files about its data set.
 """
 
 from archbench.runs.export import usage as code
@@ -24,7 +24,7 @@ def text(facts: Facts) -> str:
 
 
 def usage(facts: Facts) -> str:
-    """Python code that loads the model from the folder that it is run in and answers an example."""
+    """Python code that loads the model from the current folder and answers an example."""
     run = facts.run
     return code.python(
         run.model.family,
@@ -65,16 +65,14 @@ def _use(facts: Facts) -> str:
         needed = "`transformers` alone loads it; no code in this folder is run."
     elif facts.own_file:
         needed = (
-            "It needs archbench installed, whose `archbench.architectures.interop` tells `transformers` about its "
-            "models. "
-            "Its architecture is the file `variant.py` in this folder: read it before you let it run, as below. "
-            "Modules of its own that it imports have to be there as well."
+            "It needs archbench: `archbench.architectures.interop` registers archbench's models with `transformers`. "
+            "Its architecture is the file `variant.py` in this folder. The code below runs this file: read it first. "
+            "Any modules that it imports must be installed as well."
         )
     else:
         needed = (
-            "It needs archbench installed, whose `archbench.architectures.interop` tells `transformers` about its "
-            "models; "
-            f"the architecture is archbench's {escaped(facts.run.plan.variant)}. No code in this folder is run."
+            "It needs archbench: `archbench.architectures.interop` registers archbench's models with `transformers`. "
+            f"The architecture is archbench's {escaped(facts.run.plan.variant)}. No code in this folder is run."
         )
     return f"## How to load\n\n{needed} Run in this folder:\n\n```python\n{usage(facts)}```\n\n{_reading(facts)}"
 
@@ -82,35 +80,33 @@ def _use(facts: Facts) -> str:
 def _reading(facts: Facts) -> str:
     run, limits = facts.run, facts.run.plan.limits
     if not limits.source_length:
-        begins = "The text begins what the model goes on with; `<bos>` stands before it."
+        begins = "The model continues the text; `<bos>` precedes it."
     elif run.model.family == "encoder-decoder":
-        begins = "The encoder reads the bare text; the decoder begins with `<bos>`."
+        begins = "The encoder reads the text without special tokens; the decoder begins with `<bos>`."
     elif run.model.family == "encoder":
-        begins = "The model reads the text, `<bos>`, and cells of `<mask>` that it fills in, the first one first."
+        begins = "The model reads the text, `<bos>` and `<mask>` tokens, and fills in the masks from left to right."
     else:
         begins = "The model reads the text and `<bos>`, and writes its answer after it."
     label = " Its answer is one token, the label." if run.form == "labels" else ""
     return (
-        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) makes special "
-        "tokens and labels of no text, whatever it says. `generation_config.json` lets the model write tokens of its "
-        "task only; greedy answers (do_sample=False) are those of archbench, token by token."
+        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) never encodes text "
+        "as special tokens or labels. `generation_config.json` restricts generation to tokens of the task; greedy "
+        "answers (do_sample=False) equal those of archbench, token by token."
     )
 
 
 def _data(facts: Facts) -> str:
     data = facts.data
     if not data:
-        return (
-            "## Task and data\n\nWhat the data set was is recorded in the folder of the comparison, not with this run."
-        )
+        return "## Task and data\n\nThe data set is recorded in the folder of the comparison, not with this run."
     counts = ", ".join(f"{data[f'{split}_examples']:,} {split}" for split in ("train", "validation", "test"))
     rows = [
         ("task", f"{data['kind']}: {facts.run.does}"),
         ("data set", data["dataset"]),
-        ("where it comes from", data["origin"]),
+        ("origin", data["origin"]),
         ("licence of the data", data["licence"]),
         ("examples", counts),
-        ("training tokens in it", f"{data['train_tokens']:,}"),
+        ("tokens in the training split", f"{data['train_tokens']:,}"),
     ]
     labels = facts.run.tokenizer.labels
     if labels:
@@ -121,16 +117,16 @@ def _data(facts: Facts) -> str:
 def _budget(facts: Facts) -> str:
     plan, record = facts.run.plan, facts.record
     rows = [
-        ("parameters", f"{record['parameters']:,} and {record['embedding_parameters']:,} of embeddings and output"),
+        ("parameters", f"{record['parameters']:,}, plus {record['embedding_parameters']:,} in embeddings and output"),
         ("training tokens", f"{record['train_tokens']:,} ({record['epochs']:.2f} epochs, {record['steps']:,} steps)"),
         ("tokens per parameter", f"{record['tokens_per_parameter']:.1f}"),
-        ("training FLOPs", f"{record['train_flops']:.3g} (model FLOPs, optimizer left out)"),
+        ("training FLOPs", f"{record['train_flops']:.3g} (model FLOPs, without the optimizer)"),
         ("seed", f"{plan.seed}"),
         ("held equal in the comparison", plan.match),
         ("supervision", plan.supervision),
         ("optimizer", f"{record['optimizer']}, learning rate {record['learning_rate']:g}"),
         ("precision in training", plan.precision),
-        ("checkpoint", f"the best on validation, step {record['best_step']:,}"),
+        ("checkpoint", f"the best on the validation split, step {record['best_step']:,}"),
     ]
     if facts.version:
         rows.append(("trained by", f"archbench {facts.version}"))
@@ -142,15 +138,15 @@ def _scores(facts: Facts) -> str:
         (row["metric"], f"{row['value']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", f"{row['n']:,}")
         for row in facts.scores
     ]
-    scores = table(("metric", "value", "95% interval", "n"), rows)
-    note = "Of this one run on the test split; intervals are over test examples, not over seeds."
-    return f"## Scores\n\n{scores}\n\n{note} {_reference_rows(facts)}".rstrip()
+    shown = table(("metric", "value", "95% interval", "n"), rows)
+    note = "Scores are of this single run on the test split; intervals are over test examples, not over seeds."
+    return f"## Scores\n\n{shown}\n\n{note} {_reference_rows(facts)}".rstrip()
 
 
 def _reference_rows(facts: Facts) -> str:
     primary = facts.data.get("primary")
     rows = [f"{row['name']} {row['value']:.4g}" for row in facts.references if row["metric"] == primary]
-    return escaped(f"Others on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
+    return escaped(f"Reference methods on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
 
 
 def _limits(facts: Facts) -> str:
@@ -159,29 +155,29 @@ def _limits(facts: Facts) -> str:
     reads = f"reads at most {limits.source_length:,} tokens and " if limits.source_length else ""
     writes = "one label" if facts.run.form == "labels" else f"at most {limits.target_length:,} tokens"
     points = [
-        f"It does one thing, {facts.run.kind} as in {plan.task.name}: it follows no instructions, knows no other task.",
+        f"It was trained for one task, {facts.run.kind} as in {plan.task.name}. It follows no instructions.",
         f"It {reads}writes {writes}.",
-        f"It has {record['parameters'] + record['embedding_parameters']:,} parameters, and was made to compare "
+        f"It has {record['parameters'] + record['embedding_parameters']:,} parameters and was trained to compare "
         "architectures, not for use.",
-        "What it writes has not been examined for errors of fact, bias or harm.",
+        "Its output has not been examined for factual errors, bias or harm.",
     ]
     if data:
-        points.insert(1, f"All it has seen is {data['train_examples']:,} training examples ({data['origin']}).")
+        points.insert(1, f"It was trained only on {data['train_examples']:,} training examples ({data['origin']}).")
     if facts.run.tokenizer.kind in ("char", "word"):
-        points.append(f"A {facts.run.tokenizer.kind} that the training split lacks is read as <unk>.")
+        points.append(f"A {facts.run.tokenizer.kind} that is not in the training split is read as <unk>.")
     if record["tokens_per_parameter"] < EARLY:
         points.append(
-            f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter, where longer training "
-            "may change which architecture does better."
+            f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter. Longer training may "
+            "change which architecture does better."
         )
     beaten = _beaten(facts)
     if beaten:
-        points.append(f"It does no better on {data['primary']} than: {', '.join(beaten)}.")
-    return "## What it is not good for\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
+        points.append(f"Reference methods that are as good or better on {data['primary']}: {', '.join(beaten)}.")
+    return "## Limits\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
 
 
 def _beaten(facts: Facts) -> list[str]:
-    """The reference rows that are as good as this run or better, by the primary metric."""
+    """The reference methods that are as good as this run or better on the primary metric."""
     primary = facts.data.get("primary")
     mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
     if mine is None:

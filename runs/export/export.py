@@ -175,6 +175,11 @@ def _exportable(folder: Path) -> FinishedRun:
         raise InputError(
             f"{folder}: this run scored a checkpoint as it is; its weights are where they were: copy those"
         )
+    if run.model.family not in card.FAMILIES:
+        raise InputError(
+            f"{folder}: no class of transformers reads models of the family {run.model.family!r}; "
+            "load the run's model.safetensors with its variant.py"
+        )
     return run
 
 

@@ -1,4 +1,4 @@
-"""Python code that loads an exported model and answers one text, as its card shows it: it runs as it stands."""
+"""The code on a model card: it loads the exported model and answers one text, and runs without changes."""
 
 from archbench.tasks.base.kind import Form
 
@@ -48,7 +48,7 @@ def python(
     sourced: bool,
     target_length: int,
 ) -> str:
-    """The code; ``example`` is the text that it answers, ``sourced`` says whether texts are sources or beginnings."""
+    """The code; ``example`` is the text to answer; ``sourced``: texts are sources to answer, not beginnings."""
     filled = stock and family == "encoder"
     begun = family == "encoder-decoder" and not sourced
     names = [AUTO[family], "AutoTokenizer", *(["GenerationConfig"] if filled else [])]

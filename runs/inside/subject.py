@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Batch
+from archbench.architectures.objectives.objective import Batch, is_exact
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
@@ -39,7 +39,7 @@ class InspectedRun:
     @property
     def exact(self) -> bool:
         """Whether losses are exact likelihoods, else the objective's estimates: as in training."""
-        return not self.run.model.objective.estimated or self.run.plan.limits.target_length == 1
+        return is_exact(self.run.model.objective, self.run.plan.limits.target_length)
 
     @property
     def loss_name(self) -> str:

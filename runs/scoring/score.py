@@ -92,7 +92,7 @@ class Scorer:
         return Subset(examples, np.sort(order[:wanted]))
 
     def _estimated(self) -> bool:
-        return bool(self.model.objective.estimated) and self.prepared.config.target_length > 1
+        return not objective.is_exact(self.model.objective, self.prepared.config.target_length)
 
     def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """-log p of every target in nats (n,), and the objective's estimate (n,) where it has one."""

@@ -104,7 +104,7 @@ class Trainer:
         loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, the batch is read
         in twice as many parts and the step begins again; raises what PyTorch raises where a single row does not fit.
         """
-        if not self.training_step.training:
+        if not self.model.training:  # validation has set it so, and not the step
             self.training_step.train()
         drawn = torch.Generator().manual_seed(seed_from(self.seed, number, 1))
         inputs = self.training_step.objective.prepare(self.model, batch, drawn, self.native)

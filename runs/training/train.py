@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Batch, estimate
+from archbench.architectures.objectives.objective import Batch, estimate, is_exact
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.base.plan import Plan
@@ -201,8 +201,8 @@ class TrainingLoop:
 
     def _metric(self) -> str:
         """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""
-        objective, single = self.trainer.model.objective, self.trainer.prepared.config.target_length == 1
-        if not objective.estimated or single:
+        objective = self.trainer.model.objective
+        if is_exact(objective, self.trainer.prepared.config.target_length):
             return "nll_per_token"
         return "nll_per_token_bound" if objective.bounded else "masked_loss"
 

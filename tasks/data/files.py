@@ -1,7 +1,7 @@
 """The user's own files: running text, tables with named columns, two parallel texts.
 
-Errors name the file, the line or byte and what to do. Text is read as UTF-8 unless another encoding is given; a byte
-order mark and Windows line ends are tolerated.
+Errors name the file, the line or byte, and what to do. Text is read as UTF-8 unless another encoding is given. A byte
+order mark and Windows line ends are accepted.
 """
 
 import codecs
@@ -21,15 +21,15 @@ from archbench.tasks.base.dataset import CHUNK, Table, Text
 from archbench.tasks.base.errors import InputError, irregular, shortened
 from archbench.tasks.data.tsv_quoting import Quoted, is_quoted
 
-OTHER_NAMES = {  # that data sets give what we call by the name before: told to whoever gave none, never taken unasked
+OTHER_NAMES = {  # common column names of data sets for each of ours; a message suggests them, no code assumes them
     "text": ("document", "article", "dialogue", "sentence", "content"),
     "label": ("class", "category", "target"),
     "summary": ("highlights", "abstract", "headline", "target"),
 }
 LONGEST_NAME = 255  # characters
-LISTED = 12  # columns that a message names
-REACH = 10_000  # characters that a cut may move to fall at the end of a line
-LONGEST = 2**31 - 1  # characters of a cell: as many as the csv module takes anywhere, not its usual 131,072
+LISTED = 12  # most columns that a message names
+REACH = 10_000  # most characters that a cut may move to reach the end of a line
+LONGEST = 2**31 - 1  # characters of a cell: the csv module's largest portable limit; its default is 131,072
 Columns = tuple[str, str]
 
 
@@ -38,18 +38,18 @@ class _Commas(csv.excel):
 
 
 class _Tabs(csv.excel_tab):
-    quoting = csv.QUOTE_NONE  # the registered format text/tab-separated-values knows no quotes
+    quoting = csv.QUOTE_NONE  # the registered format text/tab-separated-values has no quoting
     strict = True
 
 
 FORMATS: dict[str, type[csv.Dialect]] = {".csv": _Commas, ".tsv": _Tabs}
 TABLES = (*FORMATS, ".jsonl")
-REVISIONS = {".tsv": 2}  # raised whenever files of the suffix are read otherwise
+REVISIONS = {".tsv": 2}  # raised whenever the way of reading files with the suffix changes
 
 
 @dataclass(frozen=True)
 class Span:
-    """Characters ``start`` to ``stop`` of a text file, read lazily; ``stop=None`` is its end."""
+    """Characters ``start`` to ``stop`` of a text file, read lazily; ``stop=None`` means its end."""
 
     path: Path
     encoding: str
@@ -69,7 +69,7 @@ class Span:
 
 
 def text(path: Path, encoding: str) -> Text:
-    """A whole text file. Raises ``InputError`` where it is empty or not in the encoding."""
+    """A whole text file. Raises ``InputError`` if it is empty or not in the encoding."""
     measured = _measured(Span(path, codec(encoding)))
     if not measured.bytes:
         raise InputError(f"data: {path.name} is empty")
@@ -77,7 +77,7 @@ def text(path: Path, encoding: str) -> Text:
 
 
 def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
-    """A text file in contiguous parts of about these shares, cut at ends of lines."""
+    """A text file in contiguous parts of about the given shares, cut at line ends."""
     name = codec(encoding)
     total = sum(map(len, _chunks(path, name)))
     if not total:
@@ -86,7 +86,7 @@ def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
     ends = [0, *_line_ends(path, name, wanted), total]
     parts = [_measured(Span(path, name, start, stop)) for start, stop in pairwise(ends)]
     if not all(part.bytes for part in parts):
-        raise InputError(f"data: {path.name} is too short to split off validation and test; give a file for each")
+        raise InputError(f"data: {path.name} is too short to split off validation and test; give a file for each split")
     return parts
 
 
@@ -102,15 +102,15 @@ def table(path: Path, encoding: str, columns: Columns) -> Table:
 
 
 def parallel(source: Path, target: Path, encoding: str) -> Table:
-    """Two text files, a source and its target on the same line of each.
+    """Two text files; a source and its target have the same line number.
 
-    Raises ``InputError`` where their numbers of lines differ.
+    Raises ``InputError`` if the files have different numbers of lines.
     """
     sides = [_lines(path, encoding) for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise InputError(
             f"data: {source.name} has {len(sides[0]):,} lines and {target.name} {len(sides[1]):,}; "
-            "parallel files need a line for each line"
+            "parallel files need equally many lines"
         )
     if not sides[0]:
         raise InputError(f"data: {source.name} and {target.name} are empty")
@@ -127,15 +127,15 @@ def codec(encoding: str) -> str:
     with suppress(UnicodeError):
         "\ud800".encode(name)
         raise InputError(
-            f'encoding: "{encoding}" has signs that are no text, halves of pairs; save the file as "utf-8"'
+            f'encoding: "{encoding}" allows halves of surrogate pairs, which are not text; save the file as "utf-8"'
         )
     return "utf-8-sig" if name == "utf-8" else name
 
 
 def existing(name: str, folder: Path) -> Path:
-    """The path of a file beside the experiment. Raises ``InputError`` with the nearest file there is."""
+    """The path of a file beside the experiment. Raises ``InputError`` that suggests the nearest existing file."""
     path = folder / home(name)
-    if os.path.isfile(path):  # false where pathlib raises: a name that is too long
+    if os.path.isfile(path):  # pathlib's method raises for a name that is too long; this one returns False
         return path
     if os.path.isdir(path):
         raise InputError(f'data: "{name}" is a folder; name a file')
@@ -148,17 +148,17 @@ def existing(name: str, folder: Path) -> Path:
 
 
 def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
-    """What to say where a table, in ``place``, has no such column among its ``names``."""
-    columns = list(names)
-    other = next((name for name in OTHER_NAMES.get(column, ()) if name in columns), "")
-    hint = f'; if that is "{other}", write columns = {{ {column} = "{other}" }}' if other else ""
-    listed = ", ".join(shortened(name) for name in columns[:LISTED])
-    more = f" and {len(columns) - LISTED:,} more" if len(columns) > LISTED else ""
+    """The error for a table in ``place`` whose column ``names`` lack ``column``."""
+    there = list(names)
+    other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), "")
+    hint = f'; to use "{other}", write columns = {{ {column} = "{other}" }}' if other else ""
+    listed = ", ".join(shortened(name) for name in there[:LISTED])
+    more = f" and {len(there) - LISTED:,} more" if len(there) > LISTED else ""
     return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {listed}{more}){hint}')
 
 
 def home(name: str) -> Path:
-    """A path, a ``~`` at its beginning replaced. Raises ``InputError`` where there is no such user."""
+    """A path with a leading ``~`` replaced. Raises ``InputError`` if there is no such user."""
     try:
         return Path(name).expanduser()
     except RuntimeError as error:
@@ -181,7 +181,7 @@ def _measured(span: Span) -> Text:
 
 
 def _line_ends(path: Path, name: str, wanted: list[int]) -> list[int]:
-    """For each position the first one after a line end that is not before it and within ``REACH``, else itself."""
+    """Moves each position forward to the start of the next line, if that is within ``REACH``."""
     ends = list(wanted)
     for index, position in enumerate(wanted):
         near = "".join(Span(path, name, max(0, position - 1), position + REACH))
@@ -222,17 +222,17 @@ def _dialect(path: Path, name: str) -> type[csv.Dialect]:
 
 
 def _quoting_hint(row: Iterable[str], dialect: type[csv.Dialect]) -> str:
-    """What to do where a cell may have been quoted and the file as a whole is not."""
+    """Advice for a row that may contain quoted cells in a file that is read without quoting."""
     if dialect is not _Tabs or not any('"' in cell for cell in row):
         return ""
-    return "; quotes in a .tsv are text unless a csv writer wrote the whole file: write it anew, or as .jsonl"
+    return "; quotes in a .tsv are text unless a csv writer wrote the whole file; save it with one, or as .jsonl"
 
 
 @dataclass
 class _Lines:
-    """The lines of a table, counted; ``opened`` is the one in which the cell at hand begins.
+    """The numbered lines of a table; ``opened`` is the line in which the current row begins.
 
-    ``quoted``: within quotes, as far as their number in the row tells.
+    ``quoted``: inside quotes, judged by the number of quotes in the row so far.
     """
 
     file: Iterator[str]
@@ -252,10 +252,10 @@ class _Lines:
         return line
 
     def place(self) -> str:
-        """Where it is wrong: a quote that is not closed shows only far below."""
+        """The place of an error; an unclosed quote is noticed only many lines later."""
         if self.opened == self.number:
             return f"line {self.number}"
-        return f"line {self.opened}, where a quote opens that ends in line {self.number} or not at all,"
+        return f"line {self.opened} (its quote closes in line {self.number} or never)"
 
 
 def _column(column: str, header: list[str], path: Path) -> int:
@@ -285,7 +285,7 @@ def _values(line: str, columns: Columns, place: str) -> Columns:
     except ValueError as error:
         raise InputError(f"data: {place} is not JSON: {error}") from error
     if not isinstance(row, dict):
-        raise InputError(f"data: {place} is no JSON object")
+        raise InputError(f"data: {place} is not a JSON object")
     first, second = (_value(row, column, place) for column in columns)
     return first, second
 
@@ -295,12 +295,12 @@ def _value(row: Mapping[str, Any], column: str, place: str) -> str:
         raise missing(column, row, place)
     value = row[column]
     if isinstance(value, dict | list):
-        raise InputError(f'columns: column "{column}" in {place} is no text')
+        raise InputError(f'columns: column "{column}" in {place} is not text')
     if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f'columns: column "{column}" in {place} is {value}, no text; write null, or leave the row out')
+        raise InputError(f'columns: column "{column}" in {place} is {value}, not text; write null, or omit the row')
     text = "" if value is None else str(value)
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise InputError(f'columns: column "{column}" in {place} is no text: it has half of a surrogate pair')
+        raise InputError(f'columns: column "{column}" in {place} is not text: it contains half of a surrogate pair')
     return text
 
 
@@ -316,7 +316,7 @@ def _reading(path: Path, name: str, newline: str | None = None) -> Iterator[Text
 
 
 def _undecodable(path: Path, name: str) -> str:
-    """Where a file stops being text in the encoding."""
+    """The message for the first bytes of a file that are not in the encoding."""
     decoder = codecs.getincrementaldecoder(name)()
     line, at = 1, 0
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub: ``hub:owner/name``, ``hub:owner/name/config``, ``hub:owner/name@revision``.
 
-No code of a data set is ever run. The hub is asked once, with a short limit, which commit the revision is: off line
-that fails at once instead of after many retries.
+No code of a data set is ever run. The hub is asked once, with a short timeout, for the commit of the revision. Offline,
+this fails at once instead of after many retries.
 """
 
 import math
@@ -25,14 +25,14 @@ SPLITS = {
     "validation": ("validation", "valid", "dev", "val", "validation_matched"),
     "test": ("test", "test_matched"),
 }
-ATTEMPTS = 2  # to have files with the bytes that the hub states
+ATTEMPTS = 2  # downloads before files with wrong hashes are an error
 LIMIT = 8.0  # seconds for the hub to answer
-ELSE = "set HF_HUB_OFFLINE=1 to use a copy downloaded before, or name a built-in data set or a file"
+ELSE = "set HF_HUB_OFFLINE=1 to use an earlier download, or name a built-in data set or a file"
 
 
 @dataclass(frozen=True)
 class Name:
-    """What ``hub:owner/name/config@revision`` names."""
+    """The parts of ``hub:owner/name/config@revision``."""
 
     repository: str
     config: str | None
@@ -45,7 +45,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened data set: a ``datasets`` table for each split that it has, and where it came from."""
+    """An opened data set: a ``datasets`` table for each of its splits, and its origin."""
 
     splits: Mapping[str, Any]
     origin: str
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Rows:
-    """One text column read lazily, a line end after each row; rows ``start`` to ``stop``."""
+    """Rows ``start`` to ``stop`` of a text column, read lazily, with a line end after each row."""
 
     table: Any
     column: str
@@ -75,7 +75,7 @@ def parse(data: str) -> Name:
     match = NAME.fullmatch(data)
     if match is None:
         raise InputError(
-            f'data: "{data}" is no hub name; write it like "hub:owner/name", "hub:owner/name/config" '
+            f'data: "{data}" is not a hub name; write it like "hub:owner/name", "hub:owner/name/config" '
             'or "hub:owner/name@revision"'
         )
     return Name(match[1], match[2], match[3])
@@ -98,20 +98,20 @@ def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
 
 
 def texts(source: Source, column: str) -> dict[str, Rows]:
-    """The rows of a text column for each split that has some."""
-    flat = {split: _flat(table, (column,)) for split, table in _present(source).items()}
-    return {split: Rows(table, column, 0, len(table)) for split, table in flat.items() if len(table)}
+    """The rows of a text column for each split that has any."""
+    found = {split: _flat(table, (column,)) for split, table in _present(source).items()}
+    return {split: Rows(table, column, 0, len(table)) for split, table in found.items() if len(table)}
 
 
 def measured(rows: Rows) -> Text:
-    """Running text over the rows, its bytes counted."""
+    """Running text over the rows, with its number of bytes."""
     return Text(rows, sum(len(piece.encode()) for piece in rows))
 
 
 def open_hub(name: Name) -> Source:
-    """Download the data set, or reuse its copy; files that are not what the hub says are fetched once again.
+    """Downloads the data set or reuses its copy; files with wrong hashes are downloaded once more.
 
-    Raises ``InputError`` in one line where that fails.
+    Raises a one-line ``InputError`` if that fails.
     """
     commit = _commit(name)
     from datasets import disable_progress_bars
@@ -127,15 +127,15 @@ def open_hub(name: Name) -> Source:
         wrong = hub_files.altered(Path(HF_HUB_CACHE), name.repository, commit)
         if not wrong:
             break
-        _forget(splits)  # first: without its file nothing would tell that a table is wrong
+        _forget(splits)  # before the files: without its file, a wrong table could not be detected
         for path in wrong:
             hub_files.remove(path)
         removed = wrong[0].name
     if removed and (wrong or error is not None):
-        again = f" and cannot be fetched again ({_line(error)})" if error is not None else ""
+        again = f" and cannot be downloaded again ({_line(error)})" if error is not None else ""
         raise InputError(
-            f"data: {name}: {removed} did not have the hash that the hub states for it: changed on the "
-            f"way or on this disk; it was removed{again}; try again, or fetch the file by other means and name that"
+            f"data: {name}: {removed} did not have the hash that the hub states; it was changed in transit or on this "
+            f"disk and has been removed{again}; try again, or download the file by other means and name that file"
         )
     if error is not None:
         raise InputError(f"data: {name} cannot be loaded ({_line(error)}); try again, or {ELSE}") from error
@@ -143,7 +143,7 @@ def open_hub(name: Name) -> Source:
 
 
 def _loaded(name: Name, commit: str | None) -> tuple[Mapping[str, Any], Exception | None]:
-    """The splits, or what the client says against them."""
+    """The splits, or the client's error."""
     from datasets import DatasetDict, load_dataset
 
     try:
@@ -154,7 +154,7 @@ def _loaded(name: Name, commit: str | None) -> tuple[Mapping[str, Any], Exceptio
 
 
 def _forget(splits: Mapping[str, Any]) -> None:
-    """Removes the tables that the client made of the data set's files, under all its configurations."""
+    """Removes the tables that the client made from the data set's files, for all its configurations."""
     from datasets.config import HF_DATASETS_CACHE
 
     cache = Path(HF_DATASETS_CACHE)
@@ -165,7 +165,7 @@ def _forget(splits: Mapping[str, Any]) -> None:
 
 
 def _commit(name: Name) -> str | None:
-    """The commit of the revision; None in the hub client's own off-line mode, where its cached copy is used."""
+    """The commit of the revision; None in the hub client's own offline mode, which uses its cached copy."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -177,17 +177,19 @@ def _commit(name: Name) -> str | None:
         if error.response.status_code >= 500:
             raise _unreached(name, error) from error
         revision = f' at revision "{name.revision}"' if name.revision else ""
-        raise InputError(f'data: the hub gives no data set "{name.repository}"{revision}: {_line(error)}') from error
+        raise InputError(
+            f'data: the hub does not provide data set "{name.repository}"{revision}: {_line(error)}'
+        ) from error
     except Exception as error:  # the transport's errors differ from version to version of the client
         raise _unreached(name, error) from error
 
 
 def _unreached(name: Name, error: Exception) -> InputError:
-    return InputError(f"data: {name} cannot be reached ({_line(error)}); go on line, or {ELSE}")
+    return InputError(f"data: {name} cannot be reached ({_line(error)}); connect to the network, or {ELSE}")
 
 
 def _present(source: Source) -> dict[str, Any]:
-    """The splits by our names. Raises ``InputError`` where there is no training split."""
+    """The splits by archbench's names. Raises ``InputError`` if there is no training split."""
     present = {
         split: source.splits[alias]
         for split, aliases in SPLITS.items()
@@ -208,7 +210,7 @@ def _flat(table: Any, columns: tuple[str, ...]) -> Any:
 
 
 def _labels(feature: Any) -> Callable[[Any], str]:
-    """Names of class numbers where the column has them, -1 (unknown) as nothing; else the value as text."""
+    """Class numbers as their names if the column has names, -1 (unknown) as empty; otherwise the value as text."""
     if hasattr(feature, "int2str"):
         return lambda value: "" if value is None or value < 0 else str(feature.int2str(value))
     return _text
@@ -219,10 +221,11 @@ def _text(value: Any) -> str:
 
 
 def _check_finite(values: list[Any], column: str, split: str) -> None:
-    """Raises ``InputError`` where a value is NaN or infinite, which as text would be a word."""
+    """Raises ``InputError`` for a value that is NaN or infinite, since as text it would be a word."""
     for row, value in enumerate(values):
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f'columns: column "{column}" of {split} is {value} in row {row}, no text; choose another')
+            what = f'column "{column}" of {split} is {value} in row {row}'
+            raise InputError(f"columns: {what}, which is not text; choose another column")
 
 
 def _line(error: BaseException) -> str:

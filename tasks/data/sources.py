@@ -1,7 +1,7 @@
-"""From what an experiment writes under ``data`` to three splits: built-in names, the hub and the user's files.
+"""Turns an experiment's ``data`` into three splits: built-in names, the hub and the user's files.
 
-A missing validation or test is split off train, 5% each: text from its end, tables by a fixed seed with identical
-sources (where targets are texts, also identical targets) on one side.
+A missing validation or test split is taken from train, 5% each: text from its end, tables by a fixed seed. Rows with
+identical sources stay in the same split; so do rows with identical targets if targets are texts.
 """
 
 import os
@@ -21,7 +21,7 @@ from archbench.tasks.data import files, hub
 Data = str | Mapping[str, str | Sequence[str]]
 SPLITS = ("train", "validation", "test")
 SHARE = 0.05
-LONG_LINE = 40  # characters from which a line of running text counts as seen when it stands in train too
+LONG_LINE = 40  # characters; a test line at least this long counts as seen if train contains it
 UNKNOWN = "as given by its owner; not checked"
 
 
@@ -40,10 +40,9 @@ def load(
 ) -> Dataset:
     """The three splits of ``data`` for a kind of task.
 
-    ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (parallel text as a list of two);
-    relative paths are beside the experiment file, in ``folder``. ``where`` names the task in messages
-    (``tasks.trec``). Built-in data are those of the kind called ``served_as``, by default of ``kind``. Raises
-    ``InputError`` in one line.
+    ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (parallel text as a list of two).
+    Relative paths start at the experiment's ``folder``. ``where`` names the task in messages (``tasks.trec``).
+    ``served_as`` is the kind whose built-in data are loaded, by default ``kind``. Raises a one-line ``InputError``.
     """
     try:
         named = _columns(kind, columns or {})
@@ -60,9 +59,10 @@ def load(
 def fingerprint(
     data: Data, *, columns: Mapping[str, str] | None = None, encoding: str = "utf-8", folder: str | Path = "."
 ) -> str | None:
-    """A cheap text that changes whenever the data may have: names, versions, sizes and times, without reading anything.
+    """A cheap text that changes whenever the data may have changed: names, versions, sizes and times.
 
-    None where only reading tells (a hub name without a full commit). Raises ``InputError`` for a missing file.
+    It reads no data. None if only reading could tell (a hub name without a full commit). Raises ``InputError`` for a
+    missing file.
     """
     if isinstance(data, str) and data.startswith("hub:"):
         revision = hub.parse(data).revision or ""
@@ -79,14 +79,14 @@ def fingerprint(
 
 
 def _is_file(data: str, folder: Path) -> bool:
-    """Built-in names come first; a name with a suffix or a folder in it, or of a file that is there, is a file."""
+    """Whether ``data`` is a file: not a built-in name, and with a suffix or folder in its name, or existing."""
     if builtin.is_builtin(data):
         return False
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
 
 def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of the columns that a kind needs, in the order source, target."""
+    """The names of a kind's columns, source before target."""
     wanted = kind.columns
     for key in columns:
         if key not in wanted:
@@ -95,9 +95,9 @@ def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _check_known(kind: TaskKind, data: Data) -> None:
-    """Some kinds measure what is known of one built-in data set alone."""
+    """Some kinds accept only one built-in data set."""
     if kind.only and not (isinstance(data, str) and builtin.is_builtin(data)):
-        raise InputError(f'data: {kind.name} takes "{kind.only}" alone; set data to that')
+        raise InputError(f'data: {kind.name} accepts only "{kind.only}"; set data to that')
 
 
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
@@ -144,12 +144,12 @@ def _by_split(data: Data) -> dict[str, list[str]]:
             near = get_close_matches(split, SPLITS, 1)
             raise InputError(f'data: unknown split "{split}"' + (f'; did you mean "{near[0]}"?' if near else ""))
     if "train" not in given:
-        raise InputError("data: train is missing; give at least train")
+        raise InputError("data: train is missing; name at least the training file")
     return {split: [value] if isinstance(value, str) else list(value) for split, value in given.items()}
 
 
 def _check_form(kind: TaskKind, paths: list[Path]) -> None:
-    """What each kind of task can read."""
+    """Raises ``InputError`` for files that the kind of task cannot read."""
     suffix = paths[0].suffix.lower() if paths else ""
     pairs = kind.form == "pairs"
     if len(paths) == 2 and pairs:
@@ -163,7 +163,7 @@ def _check_form(kind: TaskKind, paths: list[Path]) -> None:
 
 
 def _file_text(paths: dict[str, Path], encoding: str) -> dict[str, Text]:
-    """Missing splits are cut off the end of train."""
+    """Missing splits are taken from the end of train."""
     missing = [split for split in SPLITS[1:] if split not in paths]
     if not missing:
         return {split: files.text(path, encoding) for split, path in paths.items()}
@@ -184,7 +184,7 @@ def _finished_text(kind: TaskKind, splits: dict[str, Text], origin: str) -> Data
 
 
 def _finished_table(kind: TaskKind, splits: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
-    """Empty rows dropped, missing splits made, overlap counted; ``names`` say what each split was read from."""
+    """Drops empty rows, makes missing splits and counts overlap; ``names`` are the files of each split."""
     notes: Counter[str] = Counter()
     full = {}
     for split, table in splits.items():
@@ -208,7 +208,7 @@ def _filled(table: Table) -> Table:
 
 
 def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str]) -> dict[str, Table]:
-    """Missing splits drawn from train by a fixed seed, groups of identical rows whole."""
+    """Draws missing splits from train by a fixed seed; groups of identical rows stay together."""
     missing = [split for split in SPLITS[1:] if split not in splits]
     if not missing:
         return splits
@@ -223,15 +223,15 @@ def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str
         own = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
         if not own:
             raise InputError(
-                f"data: train ({names['train']}) has too few different rows to split off what is missing; "
-                "give a file for each"
+                f"data: train ({names['train']}) has too few different rows to split off {' and '.join(missing)}; "
+                "give a file for each split"
             )
         parts[split] = Table([a for a, _ in own], [b for _, b in own])
     return {**splits, **parts}
 
 
 def _seen_lines(train: Text, test: Text) -> int:
-    """How many long lines of the test text also stand in the training text."""
+    """The number of long lines of the test text that the training text also contains."""
     wanted: Counter[str] = Counter()
     _each_line(test, lambda line: wanted.update((line,)))
     seen: set[str] = set()

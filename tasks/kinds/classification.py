@@ -36,7 +36,7 @@ def references(prepared: Prepared) -> list[Reference]:
 
 KIND = TaskKind(
     name="classification",
-    does="give a text its label",
+    does="assign a label to a text",
     form="labels",
     columns=("text", "label"),
     metrics=("accuracy", "macro_f1"),
@@ -47,5 +47,5 @@ KIND = TaskKind(
     decoding=decoding,
     measure=measure,
     references=references,
-    numerics=10,
+    numerics=11,
 )

@@ -64,5 +64,5 @@ KIND = TaskKind(
     decoding=decoding,
     measure=measure,
     references=references,
-    numerics=11,
+    numerics=12,
 )

@@ -49,7 +49,7 @@ def stored(nats: Floats, strings: int, entropy: float) -> Score:
 
 KIND = TaskKind(
     name="memorization",
-    does="tell the string of a key",
+    does="recall the string stored under a key",
     form="pairs",
     columns=("key", "string"),
     metrics=("exact_match",),
@@ -64,5 +64,5 @@ KIND = TaskKind(
     decoding=decoding,  # greedy: the likeliest next character is what a model believes the string to be
     measure=measure,
     references=references,
-    numerics=8,
+    numerics=9,
 )

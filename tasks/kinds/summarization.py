@@ -19,5 +19,5 @@ KIND = TaskKind(
     decoding=decoding,
     measure=measured_by(METRICS),
     references=read_against(METRICS, lead_rows, copy_rows, nearest_rows),
-    numerics=10,
+    numerics=11,
 )

@@ -9,8 +9,8 @@ from archbench.tasks.metrics.intervals import bleu_score, chrf_score, macro_f1_s
 from archbench.tasks.metrics.metric import Metric, Reads
 
 _ANY_ORDER = (
-    "what a masked model is trained on: the loss averaged over orders of writing. It bounds the loss of an order drawn "
-    "at random, not of left to right; not comparable with an exact likelihood"
+    "training objective of a masked model: the loss averaged over generation orders. It bounds the loss of a random "
+    "order, not of left to right; not comparable with an exact likelihood"
 )
 _PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
 
@@ -36,9 +36,9 @@ _METRICS = (
            function=metrics.nll_per_token),
     Metric("nll_per_token_bound", f"{_PER_TOKEN}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_TOKEN,
            across_tokenizers=False, reads=""),
-    Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over hidden ends of the targets, each cell "
-           "predicted from the same beginning; it bounds no likelihood and compares with none", 0.0, unit=_PER_TOKEN,
-           across_tokenizers=False, reads=""),
+    Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over masked ends of the targets, each "
+           "position predicted from the same prefix; it bounds no likelihood and is not comparable with one", 0.0,
+           unit=_PER_TOKEN, across_tokenizers=False, reads=""),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token", 1.0, across_tokenizers=False,
            reads="likelihoods", function=metrics.perplexity),
     Metric("accuracy", "accuracy", "higher", "share of examples with the right label", 0.0, 1.0, margin=0.02,
@@ -60,17 +60,17 @@ _METRICS = (
           ("rouge_1", "ROUGE-1", "words shared", metrics.rouge_1),
           ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared", metrics.rouge_2),
           ("rouge_l", "ROUGE-L", "longest common subsequence of words", metrics.rouge_l))),
-    Metric("stored_bits", "stored bits", "higher", "bits of all strings together less what their exact likelihood "
-           "leaves to be told; below 0 for a model that knows less than how a string is drawn", unit="bits", decimals=0,
+    Metric("stored_bits", "stored bits", "higher", "entropy of all strings minus their exact negative log-likelihood, "
+           "in bits; below 0 for a model that does not know how strings are drawn", unit="bits", decimals=0,
            margin=1000.0, recorded=True, reads=""),  # 0.05 for each parameter of the smallest model
-    Metric("repetition", "repetition", "", "share of an answer's sequences of four tokens (characters "
-           "under a character tokenizer) that occurred in it before", 0.0, 1.0, across_tokenizers=False, reads="tokens",
-           function=metrics.repetition),
+    Metric("repetition", "repetition", "", "share of an answer's 4-grams (of tokens; of characters under "
+           "a character tokenizer) that occur earlier in the same answer", 0.0, 1.0, across_tokenizers=False,
+           reads="tokens", function=metrics.repetition),
     Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
            "character tokenizer) among all pairs in the answers", 0.0, 1.0, across_tokenizers=False, reads="tokens",
            function=metrics.distinct_2),
-    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (as many as make 20 bytes) that "
-           "stand verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads="tokens",
+    Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (at least 20 bytes) that occur "
+           "verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads="tokens",
            function=metrics.copied),
 )  # fmt: skip
 BUILTIN: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
