@@ -160,10 +160,14 @@ WRONG = [
     changed('["decoder"]', '"decoder"', 'architectures: "decoder": expected a list', "no list"),
     changed('["decoder"]', "[]", "architectures: is empty", "no architecture"),
     changed('["decoder"]', '["decodr"]', 'did you mean "decoder"?', "misspelt architecture"),
-    changed('"mine"', '"../../evil"', 'name: "../../evil": expected letters', "a name that leaves the folder"),
-    changed('"mine"', '"a/b"', 'name: "a/b": expected letters', "a name with a folder"),
-    changed('"colours"', '"../../evil"', 'name: "../../evil": expected letters', "a task that leaves the folder"),
-    changed('"colours"', '".."', 'name: "..": expected letters', "a task called dots"),
+    changed(
+        '"mine"', '"../../evil"', 'name: "../../evil": expected at most 64 letters', "a name that leaves the folder"
+    ),
+    changed('"mine"', '"a/b"', 'name: "a/b": expected at most 64 letters', "a name with a folder"),
+    changed(
+        '"colours"', '"../../evil"', 'name: "../../evil": expected at most 64 letters', "a task that leaves the folder"
+    ),
+    changed('"colours"', '".."', 'name: "..": expected at most 64 letters', "a task called dots"),
     changed(
         "width = 32",
         "width = 33",
@@ -396,16 +400,21 @@ WRONG = [
         "an undefined encoding",
     ),
     changed(
-        "source_length = 8", 'source_length = 8\nencoding = "utf-7"', 'encoding: "utf-7" has signs', "halves of signs"
+        "source_length = 8",
+        'source_length = 8\nencoding = "utf-7"',
+        'encoding: "utf-7" allows halves',
+        "halves of signs",
     ),
-    changed("source_length = 8", 'source_length = 8\nencoding = "unicode_escape"', "halves of pairs", "escapes"),
+    changed(
+        "source_length = 8", 'source_length = 8\nencoding = "unicode_escape"', "halves of surrogate pairs", "escapes"
+    ),
     command("--out: is empty", "no folder", "compare", "mine.toml", "--out", ""),
     command("Invalid value for '--seeds'", "seeds without end", "compare", "mine.toml", "--seeds", "2000000000"),
     command("bytes that are not UTF-8", "a name in another encoding", "compare", "mine.toml", "--out", "\udcff"),
     # The command line
     command("absent.toml: no such file", "no such file", "compare", "absent.toml"),
     command("cannot be read: Is a directory", "a folder as experiment", "compare", "."),
-    command("for the preset write --preset quick", "a preset's name as file", "compare", "quick"),
+    command("to run the preset, use --preset quick", "a preset's name as file", "compare", "quick"),
     Case(
         "file and preset",
         "give an experiment file or a preset, not both",

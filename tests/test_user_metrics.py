@@ -255,7 +255,7 @@ def test_a_name_is_one_metric_in_all_tasks(here: Path) -> None:
             assert len(spec.load("mine.toml").tasks) == 2
             continue
         with pytest.raises(
-            InputError, match=r'tasks\[1\].metrics: "other.py:equal": "equal" is "mine.py:equal" already'
+            InputError, match=r'tasks\[1\].metrics: "other.py:equal": "equal" is already the name of "mine.py:equal"'
         ):
             spec.load("mine.toml")
 
