@@ -21,6 +21,7 @@ def compare(
     tasks: Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     match: str | Sequence[str] | None = None,
+    set: Mapping[str, Any] | None = None,
     device: str = "auto",
     jobs: int | None = None,
     deterministic: bool = False,
@@ -28,7 +29,8 @@ def compare(
     """Trains the missing runs of an experiment and returns its tables: ``runs``, ``scores``, ``curves`` and so on.
 
     ``experiment`` is the path of an experiment file, the name of a preset, or a dictionary with the same content. The
-    default of ``out`` is ``results/<name>``. Failed runs are rows with the status ``failed``. Raises ``InputError`` (a
+    default of ``out`` is ``results/<name>``. ``set`` replaces keys of the experiment, as in
+    ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. Failed runs are rows with the status ``failed``. Raises ``InputError`` (a
     ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full; the
     same call resumes.
     """
@@ -43,10 +45,10 @@ def compare(
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic})
     chosen = spec.override(
-        inputs.experiment(experiment), architectures=architectures, tasks=tasks, seeds=seeds, match=match
+        inputs.experiment(experiment, set), architectures=architectures, tasks=tasks, seeds=seeds, match=match
     )
     root = inputs.out_folder(chosen, out)
-    call = inputs.call(experiment, out=out, **overrides, **setting.model_dump())
+    call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump())
     outcome = run(chosen, root, setting, call, inputs.say, ledger.digest())
     if outcome.signal is not None:
         raise KeyboardInterrupt

@@ -38,6 +38,7 @@ MATCH = (
     "What is held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
     "parameters; tokens vary) or seconds."
 )
+SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 DRY = "Prepare the data, print planned runs, sizes, time and disk space; train nothing."
 
 app = typer.Typer(
@@ -119,6 +120,7 @@ def _compare(
         str | None,
         typer.Option(metavar="AXIS", help=MATCH),
     ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [one per core].")] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results [results/<name>].")] = None,
@@ -133,11 +135,16 @@ def _compare(
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
     from archbench.runs.experiment import spec
+    from archbench.runs.experiment.settings import parsed
     from archbench.tasks.base.errors import InputError
 
     if experiment is not None and preset is not None:
         raise InputError("--preset: give an experiment file or a preset, not both")
-    base = spec.load(experiment) if experiment is not None else spec.preset(preset if preset is not None else "quick")
+    replaced = parsed(settings)
+    if experiment is not None:
+        base = spec.load(experiment, replaced)
+    else:
+        base = spec.preset("quick" if preset is None else preset, replaced)
     chosen = spec.override(
         base,
         architectures=_listed(architectures),

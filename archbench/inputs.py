@@ -13,19 +13,26 @@ OMITTED = {"device": "auto", "deterministic": False}  # left out of the call tha
 GO_ON = "run the same command again to resume"
 
 
-def experiment(value: "str | Path | Mapping[str, Any] | Experiment") -> "Experiment":
+def experiment(
+    value: "str | Path | Mapping[str, Any] | Experiment", settings: Mapping[str, Any] | None = None
+) -> "Experiment":
+    """The experiment that a call names, with its ``set``."""
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
     if isinstance(value, spec.Experiment):
+        if settings:
+            raise InputError("--set: this experiment is already resolved; give a file, a preset's name or a dictionary")
         return value
     if isinstance(value, Mapping):
-        return spec.from_dict(value)
+        return spec.from_dict(value, settings=settings)
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"experiment: {printable(value)}: expected a file, a preset's name or a dictionary")
     value = os.fspath(value)
-    return spec.preset(value) if value in spec.presets() and not Path(value).exists() else spec.load(value)
+    if value in spec.presets() and not Path(value).exists():
+        return spec.preset(value, settings)
+    return spec.load(value, settings)
 
 
 def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:

@@ -155,12 +155,15 @@ def write_experiment(
     entries: Sequence[Row],
     metrics: Sequence[Row] = (),
     ledger: str = "",
+    settings: Mapping[str, Any] | None = None,
+    later: Row | None = None,
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
     each run stands in the comparison, ``metrics`` what is known of each metric. ``ledger`` is the hash of the claims;
-    the first one that was written stays.
+    the first one that was written stays. ``settings`` are the keys that ``--set`` replaced; ``later`` tells how many
+    runs wait for the outcome of trials, and their expected seconds.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -169,6 +172,8 @@ def write_experiment(
     head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
     body |= {"metrics": list(metrics)} if metrics else {}
+    body |= {"set": dict(settings)} if settings else {}
+    body |= {"later": later} if later else {}
     write_sealed(root / "experiment.json", head | body)
 
 

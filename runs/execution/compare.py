@@ -181,6 +181,8 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         entries=[asdict(entry) for entry in matrix.entries],
         metrics=[*METRICS, *named_metrics(experiment)],
         ledger=ledger,
+        settings=experiment.settings,
+        later=_later(matrix),
     )
     for row in matrix.datasets:
         store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
@@ -188,6 +190,13 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
     for path in (root / "data").glob("*.json"):
         if path.name not in present and store.is_sealed(path):  # of an earlier command, not somebody's
             path.unlink()
+
+
+def _later(matrix: "Matrix") -> dict[str, float]:
+    """How many runs wait for the outcome of trials, and their expected seconds; empty if none does."""
+    if not matrix.later:
+        return {}
+    return {"runs": len(matrix.later), "expected_seconds": sum(plan.expected_seconds for plan in matrix.later)}
 
 
 def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:

@@ -213,11 +213,17 @@ def _name(entry: TaskEntry, place: str) -> str:
     """A task's own name or, without one, the name of its built-in data, corpus or file."""
     if entry.name is not None:
         return entry.name
-    data = entry.data if isinstance(entry.data, str) else ""
-    stem = data.partition(":")[0] if registry.serving(entry.data) else PurePath(data.partition("@")[0]).stem
+    stem = default_name(entry.data)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", stem):
         raise InputError(f"{place}.name: missing; name the task")
     return stem
+
+
+def default_name(data: object) -> str:
+    """The name of built-in data, a corpus or a file; empty for a table of splits."""
+    if not isinstance(data, str):
+        return ""
+    return data.partition(":")[0] if registry.serving(data) else PurePath(data.partition("@")[0]).stem
 
 
 def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:

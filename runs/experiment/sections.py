@@ -345,9 +345,10 @@ class Experiment(Section):
     """A resolved experiment: its tasks carry all settings.
 
     ``architectures`` and ``seeds`` apply to tasks without their own. Relative paths of data and variant files start at
-    ``folder``, which does not affect results. ``conditions`` are tasks repeated with something changed. ``controls``
-    names tasks that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are
-    the pairs to test; ``margins`` are the smallest relevant differences, by metric.
+    ``folder``, which does not affect results. ``settings`` are the keys that ``--set`` replaced, with their values,
+    which the tasks already carry. ``conditions`` are tasks repeated with something changed. ``controls`` names tasks
+    that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are the pairs to
+    test; ``margins`` are the smallest relevant differences, by metric.
     """
 
     name: Name
@@ -359,6 +360,7 @@ class Experiment(Section):
     contrasts: tuple[tuple[str, str], ...] = DEFAULT_CONTRASTS
     margins: dict[str, float] = {}
     folder: str = Field(default=".", exclude=True)
+    settings: dict[str, Any] = Field(default={}, exclude=True)
 
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""

@@ -33,6 +33,7 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
+from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError, irregular
 from archbench.tasks.kinds import registry
@@ -66,8 +67,8 @@ JUDGED = {name: kind.judged for name, kind in registry.BUILTIN.items()}  # metri
 ONE_ANSWER = tuple(name for name, kind in registry.BUILTIN.items() if kind.one_answer)  # kinds
 
 
-def load(path: str | Path) -> Experiment:
-    """The experiment in a TOML file; raises ``InputError`` naming the file and the line or key."""
+def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment in a TOML file, with ``settings``; raises ``InputError`` naming the file and the line or key."""
     path = Path(path)
     if unreadable := irregular(path):
         raise InputError(f"{path}: {unreadable}")
@@ -80,15 +81,15 @@ def load(path: str | Path) -> Experiment:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # the path has a NUL character
         raise InputError(f"{printable(str(path))}: cannot be read: {error}") from None
-    return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent)
+    return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent, settings=settings)
 
 
-def preset(name: str) -> Experiment:
-    """A preset by its name; raises ``InputError`` that suggests the nearest known one."""
+def preset(name: str, settings: Mapping[str, Any] | None = None) -> Experiment:
+    """A preset by its name, with ``settings``; raises ``InputError`` that suggests the nearest known one."""
     if name not in presets():
         raise InputError(f"unknown preset {printable(name)}{nearest(name, presets())}")
     raw = (resources.files("archbench.runs") / "presets" / f"{name}.toml").read_bytes()
-    return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}")
+    return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}", settings=settings)
 
 
 def presets() -> dict[str, str]:
@@ -96,12 +97,36 @@ def presets() -> dict[str, str]:
     return dict(sorted(_preset_lines()))
 
 
-def from_dict(data: Mapping[str, Any], *, origin: str = "experiment", folder: str | Path = ".") -> Experiment:
-    """The experiment in a dictionary shaped like an experiment file; errors start with ``origin``."""
+def from_dict(
+    data: Mapping[str, Any],
+    *,
+    origin: str = "experiment",
+    folder: str | Path = ".",
+    settings: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """The experiment in a dictionary shaped like an experiment file; errors start with ``origin``.
+
+    ``settings`` (``{"training.learning_rate": 0.005}``) replace keys of ``data`` before they are checked; an error
+    that they cause starts with ``--set`` and the key.
+    """
+    wanted = {} if settings is None else checked(settings)
+    table, placed = applied(data, wanted)
     try:
-        return resolve(dict(data), str(folder))
+        return resolve(table, str(folder)).model_copy(update={"settings": wanted})
     except InputError as error:
-        raise InputError(f"{origin}: {error}") from None
+        mistake = str(error)
+    if not placed or mistake == _mistake(data, folder):
+        raise InputError(f"{origin}: {mistake}")
+    raise InputError(blamed(mistake, placed))
+
+
+def _mistake(data: Mapping[str, Any], folder: str | Path) -> str:
+    """What is wrong with an experiment without settings; empty if nothing is."""
+    try:
+        resolve(dict(data), str(folder))
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def override(
