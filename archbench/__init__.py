@@ -30,9 +30,9 @@ def compare(
 
     ``experiment`` is the path of an experiment file, the name of a preset, or a dictionary with the same content. The
     default of ``out`` is ``results/<name>``. ``set`` replaces keys of the experiment, as in
-    ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. Failed runs are rows with the status ``failed``. Raises ``InputError`` (a
-    ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full; the
-    same call resumes.
+    ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. Failed runs are rows with the status
+    ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and
+    ``OSError`` when the disk is full; the same call resumes.
     """
     from archbench import inputs
     from archbench.reports import build

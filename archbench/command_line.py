@@ -187,10 +187,32 @@ def _report(
     return 0
 
 
+@app.command("status")
+def _show_status(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, also of one at work.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same facts, of every run, as JSON.")] = False,
+) -> int:
+    """Show how far a comparison is, which runs failed, and the time left.
+
+    Reads files only; a comparison at work is not disturbed.
+    """
+    import json
+
+    from archbench.runs.base.messages import visible
+    from archbench.runs.execution import status
+
+    comparison = status.read(named_folder("status", folder) or Path())
+    if as_json:
+        typer.echo(json.dumps(comparison.to_json(), indent=1))
+    else:
+        typer.echo(visible(status.text(comparison)))
+    return 0
+
+
 @app.command("list")
 def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|tasks|kinds|metrics|presets")]) -> int:
     """List architectures, tasks, presets and other names."""
-    from archbench.runs.execution.dry_run import aligned
+    from archbench.runs.execution.progress import aligned
     from archbench.runs.experiment.validation import nearest, printable
     from archbench.tasks.base.errors import InputError
 
@@ -487,7 +509,7 @@ def _print_report(root: Path, anew: bool = True) -> None:
     """Builds the report; prints its headline and the path of the page."""
     from archbench.reports.page import assemble, summary
     from archbench.runs.base.messages import visible
-    from archbench.runs.execution.dry_run import aligned
+    from archbench.runs.execution.progress import aligned
 
     (page, *_), judged = assemble.report(root, anew, say)
     lines = ["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]
@@ -511,7 +533,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from archbench.runs.execution.dry_run import aligned
+    from archbench.runs.execution.progress import aligned
 
     console = Console()
     if not console.is_terminal:

@@ -20,8 +20,8 @@ from archbench import command_line
 from archbench.runs.base import capacity, store
 from archbench.runs.base.placement import Placement
 from archbench.runs.execution import compare
-from archbench.runs.execution.dry_run import aligned
 from archbench.runs.execution.execute import Outcome, execute
+from archbench.runs.execution.progress import aligned
 from archbench.runs.experiment.spec import Experiment
 from archbench.tasks.base.errors import InputError
 

@@ -1,6 +1,7 @@
 """The records of an experiment on disk: where they lie, how they are written and read. Knows no torch.
 
     DIR/experiment.json            what was compared, and the names of its runs in order
+    DIR/.progress.json             how far the runs at work are; see ``execution.heartbeat``
     DIR/data/<dataset>.json        what each data set is
     DIR/references/<dataset>.json  the classical rows
     DIR/runs/<run>/record.json     a row of the table of runs; beside it scores, curves, predictions, the model
@@ -305,6 +306,12 @@ def read_record(folder: Path) -> Row | None:
     return row
 
 
+def glance(folder: Path) -> Row:
+    """The row of the run in ``folder`` without comparing any file with its seal; empty where there is none of it."""
+    row = _row(folder)
+    return {} if _other(row, folder) else row
+
+
 def read_intact(folder: Path, weights: bool = False) -> Row:
     """The row of the run in ``folder``; empty where it has to be done: it never started, is damaged or another run.
 
@@ -343,6 +350,28 @@ def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator
                 for folder in made:
                     folder.rmdir()
         os.close(handle)
+
+
+def is_locked(root: Path, lock: str = LOCK) -> bool | None:
+    """Whether a process holds ``root`` now; None if its file system has no locks.
+
+    It asks by a shared lock that lasts an instant: several may ask at once, and nobody who holds the lock notices.
+    """
+    try:
+        handle = os.open(root / lock, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in UNLOCKED:
+            raise
+        return None
+    finally:
+        os.close(handle)
+    return False
 
 
 def _held(root: Path, lock: str, say: Callable[[str], None]) -> int | None:

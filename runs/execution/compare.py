@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from archbench.runs.base import capacity, disk, store
+from archbench.runs.execution import heartbeat
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display
 from archbench.runs.experiment.sections import Flag, Section, Whole
@@ -53,6 +54,7 @@ def run(experiment: Experiment, root: Path, setting: RunOptions, command: str, s
     from archbench.runs.scoring import task_metrics
 
     with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
+        heartbeat.pause(root)
         while True:
             matrix, device, jobs = planned(experiment, root, setting, say, architectures)
             if matrix.untuned:

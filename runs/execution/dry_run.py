@@ -1,6 +1,5 @@
 """What a comparison would do, before it does anything: runs, sizes, budgets, time and disk."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from archbench.runs.base import disk, store
 from archbench.runs.base.messages import PlannedRun
 from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, planned
-from archbench.runs.execution.progress import duration
+from archbench.runs.execution.progress import aligned, duration
 from archbench.runs.experiment.spec import Experiment
 
 if TYPE_CHECKING:
     from archbench.runs.planning.matrix import Matrix
-
-NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 
 
 def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -> str:
@@ -31,17 +28,6 @@ def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -
             f"about {duration(seconds)}; more trials where a grid grows"
         )
     return "\n".join(lines)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as columns of text, the head first; columns of numbers stand at the right."""
-    columns = [
-        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
-        for column in zip(*rows, strict=True)
-        for width in [max(len(cell) for cell in column)]
-        for right in [all(NUMBER.fullmatch(cell) for cell in column[1:])]
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:

@@ -18,6 +18,7 @@ from types import FrameType
 
 from archbench.runs.base import child, misplaced, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.execution.heartbeat import ProgressWriter
 from archbench.runs.execution.worker import OUTPUT, Worker, start
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]
@@ -79,9 +80,11 @@ def execute(
             notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
-    director = _Director(root, notify, work, gpus, deque(waiting))
+    director = _Director(
+        root, notify, work, gpus, deque(waiting), ProgressWriter(root, min(max(jobs, 1), len(waiting)))
+    )
     with _signals() as caught:
-        director.run(min(max(jobs, 1), len(waiting)), caught)
+        director.run(director.progress.jobs, caught)
     return director.outcome(tuple(unique), skipped, caught)
 
 
@@ -94,22 +97,27 @@ class _Director:
     work: str
     gpus: Sequence[str]
     waiting: deque[PlannedRun]
+    progress: ProgressWriter
     workers: dict[int, Worker] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
     full: str = ""
     deadline: float | None = None
 
     def run(self, jobs: int, caught: list[int]) -> None:
+        if self.waiting:
+            self.progress.save()
         try:
             while self._go_on(caught) or self._busy():
                 if self._go_on(caught):
                     self._dispatch(jobs)
                 self._hear()
+                self.progress.save_when_due()
                 if caught and self._stopping(caught):
                     break
         finally:
             for worker in list(self.workers.values()):
                 worker.kill() if worker.plan else worker.close()
+            self.progress.close()
 
     def outcome(self, order: tuple[str, ...], skipped: tuple[str, ...], caught: list[int]) -> Outcome:
         def with_status(status: str) -> tuple[str, ...]:
@@ -168,7 +176,7 @@ class _Director:
             if isinstance(event, Ended):
                 self._end(worker, event)
             else:
-                self.notify(event)
+                self._tell(event)
 
     def _end(self, worker: Worker, event: Ended) -> None:
         plan, worker.plan = worker.plan, None
@@ -185,6 +193,10 @@ class _Director:
         _remove_if_empty(folder / OUTPUT)
         self.full = self.full or event.full
         self.ended[plan.run] = event
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        self.progress.hear(event)
         self.notify(event)
 
     def _died(self, worker: Worker) -> None:

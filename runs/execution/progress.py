@@ -1,5 +1,6 @@
 """Shows a comparison while it runs: the matrix of runs and those at work, or plain lines without a terminal."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SCORING_SHARE = 0.1  # of a run's time, until better is known
 EVERY_SECONDS = 30.0
+NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 MARKS = {"waiting": "·", "working": "▶", "done": "●", "skipped": "●", "failed": "✗", "interrupted": "‖"}
 STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed": "bold red", "waiting": "dim"}
 
@@ -177,6 +179,17 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text, the head first; columns of numbers stand at the right."""
+    columns = [
+        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
+        for column in zip(*rows, strict=True)
+        for width in [max(len(cell) for cell in column)]
+        for right in [all(NUMBER.fullmatch(cell) for cell in column[1:])]
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
 def _matrix(tracker: Tracker) -> "Table":

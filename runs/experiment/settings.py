@@ -1,7 +1,7 @@
 """Keys of an experiment file that ``--set KEY=VALUE`` or ``archbench.compare(..., set={key: value})`` replace.
 
-``training.learning_rate``, ``tasks.sst2.vocabulary`` (a task by its name), ``conditions.long.seeds`` (a condition by its
-``name``). A value replaces what the file says before anything is checked, so it counts as if it stood in the file.
+``training.learning_rate``, ``tasks.sst2.vocabulary`` (a task by its name), ``conditions.long.seeds`` (a condition by
+its ``name``). A value replaces what the file says before anything is checked, so it counts as if it stood in the file.
 """
 
 import os
