@@ -42,9 +42,10 @@ class RunProgress:
 
     def after(self, event: Progress, now: float) -> "RunProgress":
         part = min(event.done / event.total, 1.0) if event.total else 0.0
-        begun = self if self.working else replace(self, began=now, scored=0.0, working=True)
-        done = {"train": {"share": part}, "score": {"share": 1.0, "scored": part}}.get(event.phase, {})
-        return replace(begun, phase=event.phase, heard=now, tokens_per_second=event.tokens_per_second or 0.0, **done)
+        begun = self if self.working else replace(self, began=now, working=True)
+        share = {"train": part, "score": 1.0}.get(event.phase, begun.share)  # while data are prepared: the checkpoint's
+        scored, speed = part if event.phase == "score" else 0.0, event.tokens_per_second or 0.0
+        return replace(begun, phase=event.phase, share=share, scored=scored, tokens_per_second=speed, heard=now)
 
     def paused(self) -> "RunProgress":
         return replace(self, spent=self.seconds, working=False)
