@@ -86,7 +86,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.fault(
     "a part of a checkpoint truncated, emptied, flipped or missing",
-    "noticed and said; the one before is used, else the run starts anew",
+    "detected and reported; the previous one is used, or the run starts again",
 )
 @pytest.mark.parametrize("damage", [truncate, empty, flip, Path.unlink])
 @pytest.mark.parametrize("file", FILES)
@@ -105,7 +105,7 @@ def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, d
 
 @pytest.mark.fault(
     "a bit flipped in each byte of a manifest",
-    "noticed, or harmless",
+    "detected, or harmless",
 )
 def test_every_flipped_bit_of_the_manifest_is_noticed(
     folder: Path, record_property: Callable[[str, object], None]
@@ -150,8 +150,8 @@ def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest
 
 
 @pytest.mark.fault(
-    "a checkpoint that a disk damages while it is written",
-    "noticed before an older one makes room for it; the newest of those is used",
+    "a checkpoint that the disk damages during writing",
+    "detected before older ones are deleted; the newest of those is used",
 )
 @pytest.mark.parametrize("file", FILES)
 def test_older_ones_stay_until_the_new_one_has_been_read_back(
@@ -210,7 +210,7 @@ def test_two_intact_ones_are_kept_after_damage(folder: Path) -> None:
 
 @pytest.mark.fault(
     "a checkpoint of another run",
-    "noticed and said; the one before is used",
+    "detected and reported; the previous one is used",
 )
 def test_a_checkpoint_of_another_run_is_not_used(folder: Path) -> None:
     save(folder, "trec-encoder-s0-ba9876543210", tensors(3), {"step": 3})
@@ -236,8 +236,8 @@ def test_what_is_said_tells_whether_anything_is_left(folder: Path) -> None:
 
 
 @pytest.mark.fault(
-    "a disk, or a lack of descriptors, memory or rights, that keeps an intact checkpoint from being read",
-    "one line; nothing is removed, and it is gone on from once it can be read",
+    "an intact checkpoint that cannot be read (disk error; no descriptors, memory or permission)",
+    "one line; nothing is removed; the run resumes from it once it can be read",
 )
 @pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 @pytest.mark.parametrize("name", FILES)

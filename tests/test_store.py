@@ -186,7 +186,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.fault(
     "a file of a finished run changed, emptied or missing",
-    "noticed and said; left out of the report, and done again",
+    "detected and reported; the run is left out of the report and done again",
 )
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_text("")])
 @pytest.mark.parametrize("name", FILES)
@@ -203,8 +203,8 @@ def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name:
 
 
 @pytest.mark.fault(
-    "a disk that for a while cannot read a finished run",
-    "one line; the run is neither done again nor anything of it removed",
+    "a finished run that cannot be read for a while",
+    "one line; the run is not done again, and nothing is removed",
 )
 @pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.EACCES])
 @pytest.mark.parametrize("name", ["scores.json", "record.json", "manifest.json"])
