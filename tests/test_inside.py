@@ -334,7 +334,7 @@ def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
     drawn = found_in(runs["mine.py", "running"], tmp_path / "drawn")
     (each, *_), (figure, *_) = drawn["maps"], inside_figures.figures(drawn)
     assert each["drawn"] == [[14, 22], [14, 22]] and each["weights"] == whole["weights"]  # the target begins at 18
-    assert "the 8 of 30 around the border of source and target. The numbers hold all" in figure.caption
+    assert "the 8 of 30 around the boundary of source and target. The CSV file has all" in figure.caption
     shown = figure.panels[0].draw.keywords  # type: ignore[attr-defined]
     assert shown["queries"] == whole["queries"][14:22] == shown["keys"]
     np.testing.assert_array_equal(shown["weights"], np.asarray(whole["weights"])[0, 14:22, 14:22])
@@ -388,7 +388,7 @@ def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tm
     assert found["text"]["wrong"] == sum(row["guess"] != row["token"] for row in found["step"]["positions"]) > 0
     assert f"test example {number}, the first with a wrong prediction" in page.context(found)["shown"]
     unmistaken = {**found["text"], "wrong": 0}
-    assert "the first test example: in none of the 5 is a guess wrong" in inside_words.shown(unmistaken, 5)
+    assert "the first test example. None of the 5 has a wrong prediction" in inside_words.shown(unmistaken, 5)
 
 
 def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Pa
     assert not found["text"]["right"] and found["text"]["target"] == found["text"]["answer"]
     assert all(row["guess"] == row["token"] for row in found["step"]["positions"])
     said = html("inspection.html", [], **page.context(found)) + str(list(inside_figures.figures(found)))
-    assert "what the model wrote" in said and "probability of the token it wrote" in said and "right token" not in said
+    assert "generated answer" in said and "probability of the generated token" in said and "correct token" not in said
     assert not any(each["right"] for row in found["snapshots"] for each in row["watched"])
 
 
@@ -407,7 +407,7 @@ def test_a_right_answer_can_be_posed(runs: dict[Any, Path], tmp_path: Path) -> N
     found = found_in(run, tmp_path, "red house 3", "blue car red")
     assert [row["token"] for row in found["step"]["positions"]] == ["blue", "·car", "·red", "<end>"]
     assert found["step"]["loss_after"] < found["step"]["loss"]
-    assert page.context(found)["token"] == "right token"
+    assert page.context(found)["token"] == "correct token"
     assert [each["right"] for each in found["snapshots"][0]["watched"]].count(True) == 1
 
 

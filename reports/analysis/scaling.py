@@ -115,7 +115,7 @@ def _moved(contrast: Contrast) -> str:
     """How far the score went from one point to the other, which way, and whether that is decided."""
     measure = metric(contrast.metric)
     if contrast.outcome == "unknown":
-        return f"{measure.label} was not tested; a test needs two seeds at one of them"
+        return f"{measure.label} was not tested, because a test needs two seeds at one of the points"
     if contrast.outcome == "equal":
         return f"{measure.label} changed by less than the margin of {contrast.margin:g} ({_interval(contrast)})"
     if contrast.outcome == "open":
@@ -194,7 +194,7 @@ def _both_ways(contrasts: Sequence[Contrast]) -> str:
     reversed_pairs = [f"{first} vs. {second}" for (first, second), names in better.items() if len(names) > 1]
     if reversed_pairs:
         return f"Decided in both directions: {listing(reversed_pairs)}"
-    return "No pair is decided in both directions: the change may be chance"
+    return "No pair is decided in both directions: the change of order may be chance"
 
 
 def _sorted(point: SweepPoint, names: Sequence[str]) -> tuple[str, ...]:

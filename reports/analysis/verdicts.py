@@ -101,10 +101,10 @@ def _power(contrast: Contrast) -> str:
     """The minimum detectable difference, and how many seeds would show what."""
     detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
     if contrast.seeds is None:
-        return f"{detectable}; more seeds alone would not decide it, more test examples might."
+        return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
     goal = {"equality": "equality within the margin"}.get(contrast.seeds_show, "a difference")
     if contrast.seeds <= contrast.runs:
-        return f"{detectable}; {contrast.seeds} other seeds each would probably show {goal}."
+        return f"{detectable}; {contrast.seeds} new seeds each would probably show {goal}."
     return f"{detectable}; about {contrast.seeds} seeds each to show {goal}."
 
 
@@ -183,14 +183,14 @@ def _sentence(comparison: Comparison) -> tuple[str, str, str]:
         return (
             "none",
             "no comparison",
-            f"Only {only} has a score, {_amount(comparison, only)}; there is nothing to compare it with under the same "
+            f"Only {only} has a score, {_amount(comparison, only)}; no other architecture has one under the same "
             "budget.",
         )
     equal = [leader, *(name for name, interval in comparison.differences.items() if interval.mean == 0)]
     share = "share" if len(equal) > 1 else "has"
     leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
     if not any(interval.known for interval in comparison.differences.values()):
-        return "open", "not decided", f"{leads}. One seed each gives no interval."
+        return "open", "not decided", f"{leads}. One seed gives no interval."
     if comparison.decided:
         others = f"to {comparison.nearest}"
         if len(comparison.differences) > 1:
@@ -232,7 +232,9 @@ def cautions(comparison: Comparison) -> list[str]:
     notes = [*_cheats(comparison), *_untrained(comparison)]
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
-        notes.append(f"Early training: at least {ratio} training tokens per parameter. More may change the order.")
+        notes.append(
+            f"Early training: at least {ratio} training tokens per parameter. More training may change the order."
+        )
     if comparison.at_the_floor:
         notes.append(
             "Floor effect: no model solves this task. Train longer, or choose a metric that distinguishes models "
@@ -242,8 +244,8 @@ def cautions(comparison: Comparison) -> list[str]:
         notes.append("Ceiling effect: differences may be hidden.")
     if comparison.bounded:
         notes.append(
-            f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound, those "
-            "of the others on the exact likelihood."
+            f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound; other "
+            "architectures use the exact likelihood."
         )
     if comparison.unbounded:
         notes.append(
@@ -303,7 +305,7 @@ def _spent(comparison: Comparison) -> Iterator[str]:
 def _notes(comparison: Comparison, tested: bool) -> list[str]:
     notes = [*_spent(comparison), *cautions(comparison)]
     if comparison.idle:
-        notes.append(f"No source: the encoder of {listing(comparison.idle)} has nothing to read; its parameters count.")
+        notes.append(f"No source: the encoder of {listing(comparison.idle)} has no input, but its parameters count.")
     missing = [
         f"{cell.architecture} ({len(cell.values)} of {cell.planned})"
         for cell in comparison.cells
@@ -324,8 +326,8 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
 def _cheats(comparison: Comparison) -> list[str]:
     """What an ablation is that breaks the contract, as it says itself."""
     return [
-        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not those of a predicting "
-        f"model and are not comparable.{_looked_ahead(comparison, name, checks)}"
+        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not "
+        f"comparable.{_looked_ahead(comparison, name, checks)}"
         for name, checks in breaking(comparison).items()
     ]
 
