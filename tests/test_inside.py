@@ -200,7 +200,7 @@ def test_every_variant_and_ablation_can_be_looked_into(runs: dict[Any, Path], tm
     found = json.loads(json.dumps(inspection.measured(looked, tmp_path, lambda line: None)))
     words = page.context(found)["head_words"]
     drawn = [figure.name for figure in inside_figures.figures(found)]
-    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("No attention heads" not in words)
+    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("no attention heads" not in words)
     assert found["heads"] or name == "decoder-average"
 
 
@@ -210,12 +210,12 @@ def head(loss: float, error: float, number: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("losses", "says"),
-    [([0.0], ""), ([0.0, -1.0], "Without 1 of the others"), ([1.0, 0.0, 0.5, 0.1], "Without 2 of the others")],
+    [([0.0], ""), ([0.0, -1.0], "For 1 other head the"), ([1.0, 0.0, 0.5, 0.1], "For 2 other heads the")],
 )
 def test_the_head_that_is_named_is_none_of_the_others(losses: list[float], says: str) -> None:
     found = {"heads": [head(loss, 0.1, number) for number, loss in enumerate(losses)], "loss_name": "nats"}
     words = inside_words.heads_in_words(found)
-    assert says in words and ("others" in words) == bool(says)
+    assert says in words and ("not significant" in words) == bool(says)
 
 
 def numbers(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -341,7 +341,7 @@ def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
     monkeypatch.setattr(inspection, "KEPT", 12)
     (kept, *_) = found_in(runs["mine.py", "running"], tmp_path / "kept")["maps"]
     assert kept["first"] == [12, 12] and kept["queries"] == whole["queries"][12:24]
-    assert "The numbers hold 12 rows and 12 columns" in inside_words.left_out(kept)
+    assert "The CSV file has 12 rows and 12 columns" in inside_words.left_out(kept)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp
     for key, rows in (("next", found["positions"]), ("step", found["step"]["positions"])):
         rows *= 4
         captions = {figure.name: figure for figure in inside_figures.figures(found)}
-        assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The numbers hold all" in captions[key].caption
+        assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The CSV file has all" in captions[key].caption
         assert len(captions[key].numbers) == len(rows) == 80
 
 
@@ -396,7 +396,11 @@ def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Pa
     assert not found["text"]["right"] and found["text"]["target"] == found["text"]["answer"]
     assert all(row["guess"] == row["token"] for row in found["step"]["positions"])
     said = html("inspection.html", [], **page.context(found)) + str(list(inside_figures.figures(found)))
-    assert "generated answer" in said and "probability of the generated token" in said and "correct token" not in said
+    assert (
+        "generated answer" in said
+        and "probability of the generated token" in said
+        and "probability of the correct token" not in said
+    )
     assert not any(each["right"] for row in found["snapshots"] for each in row["watched"])
 
 

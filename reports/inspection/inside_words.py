@@ -102,7 +102,9 @@ def heads_in_words(inspection: Row) -> str:
     return (
         f"{len(heads)} heads: {listed + '; ' if listed else ''}{len(heads) - len(roles)} mixed. The most important is "
         f"{inside_panels.head_name(most)}: removing it raises the loss by {formatting.value(most['loss'])} "
-        f"{inspection['loss_name']}." + f" For {spare} other heads the rise is not significant." * bool(spare)
+        f"{inspection['loss_name']}."
+        + f" For {spare} other head{'s' * (spare > 1)} the rise is not significant."
+        * bool(spare)
     )
 
 
