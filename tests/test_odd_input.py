@@ -387,7 +387,7 @@ WRONG = [
         "TimeoutError: does not end within",
         "takes for ever to build",
     ),
-    variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file begins with a docstring", "no docstring"),
+    variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file must begin with a docstring", "no docstring"),
     # What only a hostile hand writes
     lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
     lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),

@@ -25,10 +25,9 @@ class AttentionContext:
     """What each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
-    ``latest``: no key comes after a query anyway. ``first_query``: the positions before it have keys but no queries,
-    because nobody reads what they would become.
-    ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
-    all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
+    ``latest``: no key comes after a query. ``first_query``: positions before it have keys but no queries, because their
+    outputs are unused. ``present`` (b, k) is False at masked keys. ``prefix`` (b, 1): keys at positions below it are
+    visible to all queries, despite ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
     """
 
     queries: Tensor
@@ -111,9 +110,9 @@ class Attention(nn.Module):
     """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
 
     Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
-    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1), queries then start smaller, and scores as
-    large as ever. ``positions`` is a rotary scheme of this layer's own, in place of the model's. ``dropout`` is that of
-    attention weights.
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1); queries are then initialised smaller, so
+    that scores keep their size. ``positions`` is this layer's own rotary scheme, which replaces the model's.
+    ``dropout`` applies to attention weights.
     """
 
     def __init__(

@@ -95,7 +95,7 @@ def training_flops_are_counted(case: Subject) -> None:
 
 
 def _forward_is_counted(case: Subject, s: int, t: int) -> None:
-    """Requires a pass as training makes it to execute its declared FLOPs; scoring may leave out what nobody reads."""
+    """Requires a training pass to execute its declared FLOPs; scoring may skip unused outputs."""
     source, target = sequences(2, s), sequences(2, t, seed=1)
     with counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)

@@ -196,9 +196,9 @@ def register() -> None:
 
 
 def _without(labels: object) -> None:
-    """Refuses to compute a loss; ``labels`` is there so that who gives them is told."""
+    """Raises an error that names the reason if ``labels`` are given; this model computes no loss."""
     if labels is not None:
-        raise InputError("forward: labels are not supported: archbench trains its models; or compute a loss of logits")
+        raise InputError("forward: labels are not supported; train with archbench, or compute the loss from the logits")
 
 
 def _shared(model: Any) -> dict[str, str]:

@@ -26,7 +26,7 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
     def block() -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
         attention = Attention(size.dim, size.heads)
-        # Or FeedForward, NoFeedForward, or your own module with a method `flops(tokens)`
+        # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
         # for a forward pass: 2 * tokens * inputs * outputs per matrix.
         feedforward = GatedFeedForward(size.dim, size.hidden)
         # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.

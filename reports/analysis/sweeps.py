@@ -51,7 +51,7 @@ AXES: Final = (SIZE, DEPTH)
 
 @dataclass(frozen=True, eq=False)
 class SweepPoint:
-    """One step of a sweep: the value that was asked for, and the comparison there."""
+    """One point of a sweep: the requested value, and the comparison there."""
 
     value: int
     comparison: Comparison

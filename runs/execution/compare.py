@@ -126,7 +126,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
 
 
 def _apart(task: str, names: dict[str, str]) -> None:
-    """Refuses two places whose variants have one name: their rows could not be told apart."""
+    """Rejects two variants with the same name, because their rows could not be distinguished."""
     known: dict[str, str] = {}
     for place, name in names.items():
         if name in known:

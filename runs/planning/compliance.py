@@ -1,4 +1,4 @@
-"""Whether a variant keeps the contract: told property by property, and remembered once it does."""
+"""Checks a variant against the contract, reports each property, and caches a passed check."""
 
 import contextlib
 import hashlib

@@ -184,7 +184,7 @@ class _AnswerCache:
     def write(self, loaded: dict[str, str]) -> None:
         """Saves the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
         if self._changed:
-            with contextlib.suppress(OSError):  # else they are asked for again
+            with contextlib.suppress(OSError):  # otherwise they are computed again
                 store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 

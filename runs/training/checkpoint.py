@@ -68,8 +68,8 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
 def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
     """The newest intact checkpoint of `run`, or None where there is none.
 
-    `say` is told of each that is not, and it is removed. Raises ValueError where one is of something else or of another
-    version, OSError where one cannot be read now: it may be intact, so that nothing is removed.
+    Damaged checkpoints are reported to `say` and removed. Raises ValueError for a checkpoint of another program or
+    version, and OSError if one cannot be read now: it may be intact, so nothing is removed.
     """
     if folder.is_file():
         say(f"{folder}: a file, not a folder of checkpoints; it is removed, starting anew")

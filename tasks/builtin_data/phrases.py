@@ -133,7 +133,7 @@ def _normal(words: str) -> str:
 
 
 def _share(key: str) -> float:
-    """A number in [0, 1) that depends on nothing but the key."""
+    """A number in [0, 1) that depends only on the key."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56
 
 
