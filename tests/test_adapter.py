@@ -105,7 +105,7 @@ def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> No
     for settings, message in wrong:
         with pytest.raises(InputError, match=message):
             model.generate(prompt, **settings)
-    with pytest.raises(InputError, match="has no <bos>"):
+    with pytest.raises(InputError, match="lacks <bos>"):
         model.generate(torch.tensor([[7, 8]]))
 
 
