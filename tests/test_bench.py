@@ -247,7 +247,7 @@ def test_a_measure_that_fails_leaves_the_others(
     [
         (("--shape", "huge"), 'unknown "huge"'),
         (("--only", "trainin"), 'did you mean "training"'),
-        (("--only", ","), "names nothing"),
+        (("--only", ","), "--only: is empty"),
         (("--device", "tpu"), "expected auto, cpu or cuda"),
         (("--data", "sentimen"), 'did you mean "sentiment"'),
         (("--data", "phrases-en-xx"), '"phrases-en-xx"'),

@@ -552,14 +552,14 @@ def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys
         (["nothing-like-it"], "no run"),
         (["RUN", "--text", ""], "--text: is empty"),
         (["RUN", "--text", " \n"], "--text: is empty"),
-        (["UNTOLD"], "kept no test examples"),
-        (["RUN", "--answer", "red"], "--answer: is the right answer to a text; give that text with --text"),
+        (["UNTOLD"], "recorded no test examples"),
+        (["RUN", "--answer", "red"], "--answer: requires --text, the text to which it is the correct answer"),
         (["RUN", "--text", "red", "--answer", ""], "--answer: is empty"),
         (
             ["LABELS", "--text", "red house 3", "--answer", "redish house"],
             'is no label of this run; did you mean "redish"?',
         ),
-        (["WINDOWS", "--text", "red", "--answer", "car"], "--answer: this run reads whole windows of text"),
+        (["WINDOWS", "--text", "red", "--answer", "car"], "--answer: this run was trained on windows of running text"),
     ],
 )
 def test_what_cannot_be_looked_into_is_one_line(

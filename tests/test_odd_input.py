@@ -430,7 +430,7 @@ WRONG = [
         command=("compare", "mine.toml", "--tasks", "colors"),
     ),
     command(
-        "mine.toml: this folder cannot be made",
+        "mine.toml: this folder cannot be created",
         "a file in the place of the folder",
         "compare",
         "mine.toml",

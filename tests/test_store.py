@@ -328,7 +328,7 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
         store.read_experiment(tmp_path)
     for head in ({}, {"runs": [[1]]}, {"runs": ["a"], "name": "x"}):
         store.write_json(path, {"schema": store.SCHEMA, **head})
-        with pytest.raises(InputError, match="is no whole record of an experiment"):
+        with pytest.raises(InputError, match="is an incomplete record of an experiment"):
             store.read_experiment(tmp_path)
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="cannot be read as JSON"):

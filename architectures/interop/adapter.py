@@ -56,7 +56,7 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
         self.model = variant(config, variant_file).build(Size(**config.size), Limits(**config.limits))
         unsaved = [name for name, _ in self.named_buffers() if name not in self.state_dict()]
         if unsaved:
-            raise InputError(f"{unsaved[0]}: a buffer that is not saved would come back empty; make it persistent")
+            raise InputError(f"{unsaved[0]}: a buffer that is not saved would be lost; make it persistent")
         self._tied_weights_keys = _shared(self)
         self.post_init()
 

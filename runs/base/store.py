@@ -119,7 +119,7 @@ def read_about(path: Path) -> Any:
     """
     value = read_sealed(path)
     if not is_sealed(path) and is_sealed(path.parent.parent / "experiment.json"):
-        raise InputError(f"{path}: has no seal, as it had when it was written; delete it and run compare again")
+        raise InputError(f"{path}: has lost its hash; delete it and run compare again")
     rows = value if isinstance(value, list) else [value]
     others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
     if others:
@@ -187,7 +187,7 @@ def read_experiment(root: Path) -> Row:
     runs = value.get("runs")
     whole = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
     if not whole or not all(isinstance(value.get(key), str) for key in ("name", "command")):
-        raise InputError(f"{path}: is no whole record of an experiment; delete it and run compare again")
+        raise InputError(f"{path}: is an incomplete record of an experiment; delete it and run compare again")
     return value
 
 
@@ -370,7 +370,7 @@ def _make(root: Path) -> list[Path]:
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
+        raise InputError(f"{root}: this folder cannot be created: {error.strerror}; give another --out") from None
     return missing
 
 
@@ -411,7 +411,7 @@ def find_run(text: str, root: Path = Path("results")) -> Path:
     if not folders:
         raise InputError(f"no run {text!r}: no such run folder, and no run {_other_runs(path, root)}")
     some = ", ".join(str(folder) for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
-    raise InputError(f"{len(folders)} runs begin with {text!r}: {some}; give more of the name")
+    raise InputError(f"{len(folders)} runs begin with {text!r}: {some}; give a longer prefix")
 
 
 def _runs_in(folder: Path) -> list[Path]:

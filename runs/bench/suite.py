@@ -137,7 +137,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
         if name not in known:
             raise InputError(f"--only: unknown {printable(name)}{nearest(name, known)}")
     if only is not None and not only:
-        raise InputError(f"--only: names nothing; there are {', '.join(known)}")
+        raise InputError(f"--only: is empty; expected one of {', '.join(known)}")
     models = tuple(name for name in CLASSES if name in (only or ()))
     measures = tuple(name for name in MEASURES if name in (only or ()))
     usual = tuple(name for name in MEASURES if name not in UNASKED.get(shape, ()))

@@ -115,7 +115,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
     places = dict.fromkeys(place for task in stated for place in task.architectures)
     for place in places:
         if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
-            say(f"{place}: running the code in this file, in processes of its own")
+            say(f"{place}: running the code in this file, in separate processes")
     variants = {place: architectures.find(place) for place in places}
     for task in stated:
         _apart(task.name, {place: variants[place].name for place in task.architectures})

@@ -32,7 +32,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
     if subject.run.form == "running text" and text and right and text[-1].isalnum() and right[0].isalnum():
         say("--answer goes on within the last word of --text; begin it with a blank where it is a new word")
     if not read_pair(subject, subject.examples[0]).layers:
-        raise InputError(f"{folder}: its layers are not archbench's own ({subject.run.plan.variant}); nothing to show")
+        raise InputError(f"{folder}: its layers are not archbench's ({subject.run.plan.variant}); nothing to show")
     if text is None:
         subject = replace(subject, text=writing.first_mistaken(subject))
     facts = measured(subject, folder, say)
@@ -51,7 +51,7 @@ def measured(subject: InspectedRun, folder: Path, say: Say) -> dict[str, Any]:
     groups = meaning.groups_of(run.tokenizer, frequent)
     alike = meaning.similarity(vectors, frequent, groups)
     streams, probes = stream.norms(subject), stream.probes(subject)
-    say(f"{folder.name}: what it would write, and one step of training")
+    say(f"{folder.name}: its predictions, and one training step")
     record = store.read_record(folder) or {}
     return {
         "schema": SCHEMA,

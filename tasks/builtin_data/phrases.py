@@ -96,7 +96,7 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
             return splits
         if idle > PATIENCE:
             break
-    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; ask for fewer")
+    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; request fewer")
 
 
 Place = tuple[str, bool]
