@@ -436,7 +436,7 @@ def test_an_answer_within_a_word_is_pointed_out(runs: dict[Any, Path], tmp_path:
     for right, told in (("house", True), (" house", False)):
         said: list[str] = []
         inspection.inspect(runs["mine.py", "running"], "a red", tmp_path, said.append, right)
-        assert any("begin it with a blank" in line for line in said) == told
+        assert any("begin it with a space" in line for line in said) == told
 
 
 def test_the_same_run_gives_the_same_page(runs: dict[Any, Path], tmp_path: Path) -> None:

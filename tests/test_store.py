@@ -112,7 +112,7 @@ def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-    assert said == [f"{tmp_path}: another compare is at work here; waiting for it"]
+    assert said == [f"{tmp_path}: another compare is using this folder; waiting for it"]
 
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def _held(root: Path, lock: str, say: Callable[[str], None]) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(f"{root}: another {WORK[lock]} is at work here; waiting for it")
+        say(f"{root}: another {WORK[lock]} is using this folder; waiting for it")
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in UNLOCKED:

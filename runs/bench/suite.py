@@ -74,7 +74,7 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
         if (aside := _put_aside(root)) is not None:
-            say(f"what was measured before is kept as {aside}")
+            say(f"the earlier measurements are kept as {aside}")
         store.write_json(root / FILE, record)
         try:
             _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)

@@ -156,7 +156,7 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         return
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
     if others:
-        say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
+        say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
 
 
 def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:

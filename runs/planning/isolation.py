@@ -69,7 +69,7 @@ class Architectures:
         process = self._processes.get(variant.path)
         question = "contract", self.cache, tuple(lengths), contract.THOROUGH
         if process is not None and not process.knows(*question):
-            say(f"{variant.name}: checking the contract, thoroughly since its text is new: a minute or two")
+            say(f"{variant.name}: checking the contract thoroughly, since the file is new: a minute or two")
             process.ask(*question)
 
     def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:

@@ -72,7 +72,7 @@ def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | Non
     version, and OSError if one cannot be read now: it may be intact, so nothing is removed.
     """
     if folder.is_file():
-        say(f"{folder}: a file, not a folder of checkpoints; it is removed, starting anew")
+        say(f"{folder}: is a file, not a folder of checkpoints; it is removed and training starts again")
         folder.unlink()
     saved = _saved(folder)
     for place in reversed(saved):
@@ -80,7 +80,7 @@ def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | Non
             return _read(place, run)
         except DamagedError as damage:
             before = place != saved[0]
-            say(f"{place}: no use as a checkpoint ({damage}); {'trying the one before' if before else 'starting anew'}")
+            say(f"{place}: damaged ({damage}); {'trying the previous one' if before else 'training starts again'}")
             shutil.rmtree(place, ignore_errors=True)  # else it would soon take the place of an intact one
     return None
 

@@ -37,7 +37,7 @@ def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     lacking = f"no {missing} here" if (missing := _missing(device)) else _tried(device)
     if lacking:
-        say(f"training.compile: {lacking}; training goes on without compiling")
+        say(f"training.compile: {lacking}; training continues without compiling")
         return False
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
     for stack in model.modules():
