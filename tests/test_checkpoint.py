@@ -230,9 +230,9 @@ def test_a_folder_in_the_place_of_a_file_is_damage(folder: Path) -> None:
 
 def test_what_is_said_tells_whether_anything_is_left(folder: Path) -> None:
     flip(folder / "000002" / "state.json")
-    assert loaded(folder)[1][0].endswith("trying the one before")
+    assert loaded(folder)[1][0].endswith("trying the previous one")
     flip(folder / "000001" / "state.json")
-    assert loaded(folder)[1][0].endswith("starting anew")
+    assert loaded(folder)[1][0].endswith("training starts again")
 
 
 @pytest.mark.fault(
@@ -264,7 +264,7 @@ def test_what_cannot_be_read_now_is_not_damaged(
 def test_a_manifest_of_another_shape_is_damage(folder: Path, text: str) -> None:
     (folder / "000002" / "manifest.json").write_text(text)
     step, said = loaded(folder)
-    assert step == 1 and len(said) == 1 and "trying the one before" in said[0]
+    assert step == 1 and len(said) == 1 and "trying the previous one" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_parts_that_are_sealed_and_nothing_of_the_kind_are_damage(folder: Path, 
 def test_a_file_in_place_of_the_folder_is_told_and_gone_on_without(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("mine")
     step, said = loaded(tmp_path / "checkpoint")
-    assert step is None and len(said) == 1 and "starting anew" in said[0]
+    assert step is None and len(said) == 1 and "training starts again" in said[0]
     save(tmp_path / "checkpoint", RUN, tensors(1), {"step": 1})
     assert loaded(tmp_path / "checkpoint") == (1, [])
 

@@ -43,27 +43,27 @@ class AttentionContext:
     sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
     def from_query(self, first: int) -> "AttentionContext":
-        """The same with queries at the positions from ``first`` on only."""
+        """The same context with queries only at positions from ``first``."""
         return replace(self, first_query=first, masks={}, sums={})
 
     def plainly_causal(self, window: int | None) -> bool:
-        """Whether causality alone decides, so that no mask has to be made."""
+        """Whether plain causal attention is enough, so that no mask is needed."""
         square = self.queries.shape[-1] == self.keys.shape[-1] and not self.first_query
         return self.causal and square and not self._needs_mask(window)
 
     def mask(self, window: int | None = None) -> Tensor | None:
-        """Additive or boolean mask (b, 1 or heads, q, k), or None where everything is seen; made once for a window."""
+        """Additive or boolean mask (b, 1 or heads, q, k), or None if everything is visible; cached per window."""
         if window not in self.masks:
             self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
         return self.masks[window]
 
     @property
     def looks_back(self) -> bool:
-        """Whether query i sees no key after the one at place i, whatever else hides."""
+        """Whether query i sees no key after key i; other masks may hide more."""
         return self.causal and self.prefix is None and self.queries is self.keys and not self.first_query
 
     def additive(self, window: int | None = None) -> Tensor | None:
-        """The mask as what is added to scores (1 or b, 1 or heads, q, k); None where ``looks_back`` says it all."""
+        """The additive mask (1 or b, 1 or heads, q, k); None if ``looks_back`` is enough."""
         if self.looks_back and not self._needs_mask(window):
             return None
         if window not in self.sums:
@@ -89,7 +89,7 @@ class AttentionContext:
         return bias.masked_fill(~visible[:, None], float("-inf"))
 
     def _visible(self, window: int | None) -> Tensor | None:
-        """Which keys each query sees (1 or b, 1 or q, k), None: all of them."""
+        """The keys that each query sees (1 or b, 1 or q, k); None: all."""
         visible = None if self.present is None else self.present[:, None, :]
         causal = self.causal and not self.latest
         if not causal and window is None:
@@ -169,14 +169,14 @@ class Attention(nn.Module):
         return self._attend(q, key_values, context), key_values
 
     def queries(self, x: Tensor, context: AttentionContext) -> Tensor:
-        """The queries (b, h, n, e) of self-attention, with their positions: what ``forward`` compares with keys."""
+        """The queries (b, h, n, e) of self-attention, with positions, as ``forward`` compares them with keys."""
         rotation = (
             context.rotation if self.positions is None else self.positions(context.queries, context.keys).rotation
         )
         return self._project(x, rotation)[0]
 
     def project_queries(self, x: Tensor) -> Tensor:
-        """The queries (b, h, q, e) of x (b, q, d) without positions, as cross-attention has them."""
+        """The queries (b, h, q, e) of x (b, q, d) without positions, as in cross-attention."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
 
@@ -195,7 +195,7 @@ class Attention(nn.Module):
 
     @property
     def scaling(self) -> float:
-        """What queries are multiplied with before they are compared with keys."""
+        """The factor of queries before they are compared with keys."""
         return self.head_dim**-0.5 if self.scale is None else self.scale
 
     def _split(self, y: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ class Attention(nn.Module):
         return few and served
 
     def _directly(self, q: Tensor, memory: Tensor, context: AttentionContext) -> Tensor:
-        """Attention of q (b, h, n, e) to a memory (b, s, d) without keys or values of its own -> (b, n, d).
+        """Attention of q (b, h, n, e) to states (b, s, d), without computing keys and values -> (b, n, d).
 
         ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
         same to all scores of a query, which changes nothing.

@@ -26,7 +26,7 @@ class Canvas:
     written: Tensor | None
 
     def rows(self, index: Tensor) -> "Canvas":
-        """The rows at ``index`` (m,), repeated or left out as it says."""
+        """The rows at ``index`` (m,), which may repeat or omit rows."""
         selected = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
         return Canvas(*selected)
 
