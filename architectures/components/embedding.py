@@ -64,7 +64,7 @@ class Embedding(nn.Module):
 
 
 class Transform(nn.Module):
-    """``norm(activation(dense(x)))``, (..., d) -> (..., d): the layers before the output matrix in BERT (1810.04805)."""
+    """``norm(activation(dense(x)))``, (..., d) -> (..., d): BERT's layers before the output matrix (1810.04805)."""
 
     def __init__(self, dim: int, activation: Activation, norm: nn.Module, bias: bool = False) -> None:
         super().__init__()

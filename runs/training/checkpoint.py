@@ -33,14 +33,14 @@ _ASIDE = ".partial-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by part and name, on the CPU, and whatever else the run needs to go on."""
+    """Tensors by part and name, on the CPU, and everything else that the run needs to resume."""
 
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was saved; the message says how."""
+    """A checkpoint differs from what was saved; the message says how."""
 
 
 def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
 
 
 def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest intact checkpoint of `run`, or None where there is none.
+    """The newest intact checkpoint of `run`, or None if there is none.
 
     Damaged checkpoints are reported to `say` and removed. Raises ValueError for a checkpoint of another program or
     version, and OSError if one cannot be read now: it may be intact, so nothing is removed.
@@ -168,7 +168,7 @@ def _canonical(manifest: dict[str, Any]) -> bytes:
 
 
 def _synchronise(folder: Path) -> None:
-    """Make names in `folder` durable, where the system can synchronise folders."""
+    """Make names in `folder` durable, if the system can synchronise folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

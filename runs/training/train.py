@@ -36,7 +36,7 @@ PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU i
 
 @dataclass
 class TrainingState:
-    """Where training stands, but for weights and optimizer: what a checkpoint keeps as JSON."""
+    """The state of training without weights and optimizer, which a checkpoint stores as JSON."""
 
     step: int = 0
     position: Position = field(default_factory=Position)
@@ -79,7 +79,7 @@ class TrainingLoop:
         self.validation = _fixed_subset(trainer.prepared.validation, plan.tokens, trainer.device.type)
 
     def run(self) -> TrainingState:
-        """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
+        """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
         self._resume()
         saved = time.monotonic()
         for batch, position in self._batches():
