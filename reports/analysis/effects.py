@@ -39,7 +39,7 @@ class Change:
 
 
 def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
-    """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
+    """Every change compared with its baseline by the primary metric, Holm-corrected."""
     held = baselines(comparisons.tables)
     questions: list[Question] = []
     for base in first:

@@ -40,7 +40,7 @@ class Trend:
 
 
 def trends(comparisons: Comparisons, sweeps: Sequence[Sweep]) -> list[Trend]:
-    """Every sweep put to the test; corrected over those of one axis."""
+    """The tests of every sweep, corrected over those of one axis."""
     tested: list[Trend] = []
     for axis in AXES:
         chosen = [sweep for sweep in sweeps if sweep.axis is axis]
@@ -98,7 +98,7 @@ def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> 
 
 
 def _grown(trend: Trend, architecture: str) -> str:
-    """What the whole growth did, and what its last step did."""
+    """The change from the first to the last point, and over the last step."""
     sweep = trend.sweep
     points = sweep.of(architecture)
     begin, end = f"{points[0].value:,}", sweep.axis.words(points[-1].value)
@@ -112,7 +112,7 @@ def _grown(trend: Trend, architecture: str) -> str:
 
 
 def _moved(contrast: Contrast) -> str:
-    """How far the score went from one point to the other, which way, and whether that is decided."""
+    """The change of the score between two points, its direction, and whether it is decided."""
     measure = metric(contrast.metric)
     if contrast.outcome == "unknown":
         return f"{measure.label} was not tested, because a test needs two seeds at one of the points"
@@ -202,7 +202,7 @@ def _sorted(point: SweepPoint, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _early(sweep: Sweep) -> Iterator[str]:
-    """Where few tokens met many parameters, more tokens may change what size buys."""
+    """A caution if there are few tokens per parameter: more tokens may change the effect of size."""
     early = [point for point in sweep.points if point.comparison.early]
     if early and sweep.axis is SIZE:
         least = min(early, key=lambda point: point.comparison.tokens_per_parameter)

@@ -43,7 +43,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
 
 
 def contrast_sentence(contrast: Contrast) -> str:
-    """What a test of two architectures decided, else what would decide it; then which of their runs diverged."""
+    """The outcome of a test, or what would decide it; then which runs diverged."""
     diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
     return _decision(contrast) + diverged
 
@@ -228,7 +228,7 @@ def _amount(comparison: Comparison, architecture: str) -> str:
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Why the order may not mean much, in sentences: a cheat, early training, a better classical reference."""
+    """Cautions about the order, in sentences: a broken contract, early training, a better simple baseline."""
     notes = [*_cheats(comparison), *_untrained(comparison)]
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
@@ -263,14 +263,14 @@ def cautions(comparison: Comparison) -> list[str]:
 
 
 def left_out(tables: Tables) -> list[str]:
-    """Which files about data sets are not as they were written, and so are not used."""
+    """Files about data sets that have changed since they were written and are not used."""
     rows = tables["experiment"]
     names = rows.loc[(rows["key"] == "left_out").fillna(False), "value"].dropna()
     return [f"Not used, because changed since they were written: {name}." for name in names]
 
 
 def _untrained(comparison: Comparison) -> Iterator[str]:
-    """Which architectures have runs that validation never found better than untrained ones."""
+    """Architectures with runs whose validation loss never improved on the untrained model."""
     runs = comparison.group.runs
     if "best_step" not in runs:
         return
@@ -324,7 +324,7 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
 
 
 def _cheats(comparison: Comparison) -> list[str]:
-    """What an ablation is that breaks the contract, as it says itself."""
+    """A note for each ablation that declares to break the contract."""
     return [
         f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not "
         f"comparable.{_looked_ahead(comparison, name, checks)}"
@@ -342,7 +342,7 @@ def breaking(comparison: Comparison) -> dict[str, str]:
 
 
 def _looked_ahead(comparison: Comparison, name: str, checks: str) -> str:
-    """What seeing the answer did to loss and answers, beside the first of the family that does not see it."""
+    """The effect of look-ahead on loss and answers, compared with the family's first architecture without it."""
     runs, means = comparison.group.runs, {cell.architecture: cell.interval.mean for cell in comparison.scored}
     family = runs.loc[runs["architecture"] == name, "family"].iloc[0]
     honest = runs[((runs["family"] == family) & (runs["breaks"].fillna("") == "")).fillna(False)]

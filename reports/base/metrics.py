@@ -53,7 +53,7 @@ class ReportedMetric:
 
     @property
     def extent(self) -> float:
-        """How far apart two scores can be, infinite where there is no limit."""
+        """The largest possible difference of two scores; may be infinite."""
         return abs(self.best - self.worst)
 
     @property
@@ -107,7 +107,7 @@ def metric(name: str) -> ReportedMetric:
 
 
 def recorded() -> list[str]:
-    """The metrics of which the table of predictions has what each example gives."""
+    """The metrics whose value for each example is in the table of predictions."""
     return [name for name, known in _DECLARED.get().items() if known.recorded]
 
 
