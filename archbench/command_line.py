@@ -35,11 +35,11 @@ MISPLACED = frozenset(  # errors of a path that the user named
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
-    "What is held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
+    "Quantity held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
     "parameters; tokens vary) or seconds."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
-DRY = "Prepare the data, print planned runs, sizes, time and disk space; train nothing."
+DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
     help="Compare decoder-only, encoder-only and encoder-decoder transformers under the same budget.",
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or the beginning of its name or path.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a prefix of its name or path.")]
 
 
 def _use_utf8() -> None:
@@ -229,17 +229,19 @@ def _new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; the file is NAME.py in the current folder.")],
     family: Annotated[
         str | None,
-        typer.Option(metavar="FAMILY", help="A variant of decoder, encoder or encoder-decoder.", show_default=False),
+        typer.Option(
+            metavar="FAMILY",
+            help="A variant of a decoder, encoder or encoder-decoder.",
+            show_default=False,
+        ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(
-            "--task", metavar="KIND", help="A kind of task modelled on this built-in kind.", show_default=False
-        ),
+        typer.Option("--task", metavar="KIND", help="A task kind modelled on this built-in one.", show_default=False),
     ] = None,
     metric: Annotated[bool, typer.Option("--metric", help="A metric computed from texts.")] = False,
 ) -> int:
-    """Write a commented file for a new variant, kind of task or metric."""
+    """Write a commented template for a new variant, task kind or metric."""
     from archbench.architectures.catalogue import scaffold
     from archbench.tasks.base.errors import InputError
 
@@ -255,13 +257,13 @@ def _new(
 
 
 def _new_of_tasks(stem: str, like: str | None) -> int:
-    """Writes a kind of task modelled on another or, without one, a metric."""
+    """Writes a task kind modelled on a built-in one or, without ``like``, a metric."""
     from archbench.architectures.catalogue import scaffold as files
     from archbench.tasks.kinds import scaffold
 
     if like is not None:
         file = files.place(stem, scaffold.kind_text(stem, like), Path())
-        typer.echo(f"{file}: a kind of task modelled on {like}, with comments; edit it, then use it in an experiment:")
+        typer.echo(f"{file}: a task kind modelled on {like}, with comments; edit it, then use it in an experiment:")
         typer.echo(f'  [[tasks]]\n  kind = "{file}"\n  data = ...')
         return 0
     file = files.place(stem, scaffold.metric_text(stem), Path())
@@ -274,10 +276,10 @@ def _new_of_tasks(stem: str, like: str | None) -> int:
 def _check(
     architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture or a variant's file.")],
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="Try more inputs, as compare does for each new file.")
+        bool, typer.Option("--thorough", help="Try more inputs, as compare does for a new file.")
     ] = False,
 ) -> int:
-    """Test the properties that a fair comparison needs of a variant."""
+    """Check that a variant can be compared fairly."""
     from archbench.architectures.catalogue import catalogue
     from archbench.runs.execution import compare
     from archbench.runs.planning import compliance
@@ -294,17 +296,17 @@ def _bench(
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="X,Y", help="Only these measures or models (such as gpt2,real); separate with commas."),
+        typer.Option(metavar="X,Y", help="Only these measurements or models, such as gpt2,real; separate with commas."),
     ] = None,
     pairs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Timed samples of each library [depends on the shape].")
+        int | None, typer.Option(metavar="N", min=1, help="Timed samples per library [depends on the shape].")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Built-in data set that real-task training speed is measured on.")
+        str, typer.Option(metavar="NAME", help="Built-in data set for the training speed on a real task.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:
-    """Compare speed, memory and start-up with models of transformers."""
+    """Compare speed, memory and start-up time with models of transformers."""
     from archbench.runs.bench import suite
     from archbench.runs.execution import compare
 
@@ -328,7 +330,7 @@ def _predict(
 ) -> int:
     """Continue, classify, translate or summarize a text.
 
-    Without options, the trained run decodes as it did for scoring.
+    Without options, decoding is the same as for scoring.
     """
     from archbench.runs.base import store
     from archbench.runs.base.messages import visible
@@ -338,7 +340,7 @@ def _predict(
 
     answer = predict(folder, text, Choice(beams, temperature, top_k, top_p, seed))
     if answer.cut:
-        say(f"the text is longer than the model's source length; its last {answer.cut} tokens were not read")
+        say(f"the text is longer than the model's source length; its last {answer.cut} tokens were ignored")
     typer.echo(visible(answer.text))
     for label, probability in answer.probabilities:
         typer.echo(visible(f"  {probability:.3f}  {label}"))
@@ -358,9 +360,9 @@ def _inspect(
         str | None, typer.Option(metavar="DIR", help="Folder for the page [inspect/<run> beside the runs].")
     ] = None,
 ) -> int:
-    """Build a page on the inside of a trained run.
+    """Build a page that shows how a trained model works inside.
 
-    The page shows tokens, embeddings, heads, layers and learning.
+    The page shows tokens, embeddings, attention heads, layers and learning.
     """
     from archbench.runs.base import store
 

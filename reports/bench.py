@@ -43,7 +43,7 @@ def read(root: Path) -> Row:
     """The record of a benchmark; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
     record = read_json(root / FILE)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ValueError(f"{root / FILE}: not a benchmark of this archbench; run archbench bench again")
+        raise ValueError(f"{root / FILE}: written by another version of archbench; run archbench bench again")
     return record
 
 
@@ -74,7 +74,7 @@ def shares(record: Row) -> list[list[str]]:
 
 
 def remarks(record: Row) -> list[str]:
-    """What the table has no room for: machine, shape, peaks, compile times, and what failed."""
+    """Facts beside the table: machine, shape, peaks, compile times, and failures."""
     shape, facts = record["shape"], record["environment"]
     lines = [
         f"{_machine(record)}, {record['threads']} thread, {record['precision']} training, float32 inference, "
@@ -89,7 +89,7 @@ def remarks(record: Row) -> list[str]:
         peaks = ", ".join(f"{name} {_plain(number(peak))}FLOP/s" for name, peak in record["peaks"].items())
         lines.append(f"peak of matrix products: {peaks}")
     lines += [line for measure in record["measures"] for line in _remarks(measure)]
-    lines.append("brackets: quartiles, none of one sample; ratio: of pairs, over 1 where ours is faster or needs less")
+    lines.append("brackets: quartiles (if several samples); ratio: over 1 if archbench is faster or needs less")
     return [*lines, *record["notes"]]
 
 
@@ -190,10 +190,10 @@ def _remarks(inspection: Row) -> Iterable[str]:
     fractions = inspection.get("peak_fraction")
     if fractions:
         parts = (f"{AGAINST.get(side, side)} {_median(values):.0%}" for side, values in fractions.items())
-        yield f"{inspection['model']}: of the peak, training on windows reaches: {', '.join(parts)}"
+        yield f"{inspection['model']}: training on windows, as a share of the peak: {', '.join(parts)}"
     if inspection.get("compile_seconds"):
         ours, theirs = (inspection["compile_seconds"][side] for side in ("ours", "theirs"))
-        yield f"{inspection['model']}: compiling took ours {ours:.0f} s, transformers {theirs:.0f} s (in no speed)"
+        yield f"{inspection['model']}: compile time: archbench {ours:.0f} s, transformers {theirs:.0f} s"
 
 
 def _median(values: Sequence[float]) -> float:
@@ -224,4 +224,4 @@ def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_color(QUIET)
-    axes.set_xlabel("ratio; over 1: ours is better", fontsize=9)
+    axes.set_xlabel("ratio; over 1: archbench is better", fontsize=9)

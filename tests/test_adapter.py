@@ -91,7 +91,7 @@ def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> No
         ({"repetition_penalty": 1.5}, "repetition_penalty is not supported"),
         ({"streamer": object()}, "streamer is not supported"),
         ({"eos_token_id": 5}, "eos_token_id = 5 is not supported; 2 is"),
-        ({"max_new_tokens": 2}, "2 new tokens were asked for; expected 1 to 1"),
+        ({"max_new_tokens": 2}, "2 new tokens requested; expected 1 to 1"),
         ({"num_beams": 2, "do_sample": True}, "pass do_sample=False, or leave num_beams out"),
         ({"num_beams": 0}, "num_beams = 0; expected a whole number, 1 or more"),
         ({"num_beams": 2.5}, "num_beams = 2.5; expected a whole number"),
@@ -105,7 +105,7 @@ def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> No
     for settings, message in wrong:
         with pytest.raises(InputError, match=message):
             model.generate(prompt, **settings)
-    with pytest.raises(InputError, match="has no <bos>"):
+    with pytest.raises(InputError, match="lacks <bos>"):
         model.generate(torch.tensor([[7, 8]]))
 
 
@@ -175,7 +175,7 @@ def test_prompts_may_be_called_inputs_and_labels_are_refused(architecture: str) 
     model, prompt = adapter.wrapped(variant.build(size, limits), config), torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     assert torch.equal(model.generate(inputs=prompt), model.generate(input_ids=prompt))
     for given in ({}, {"inputs": prompt, "input_ids": prompt}):
-        with pytest.raises(InputError, match="input_ids, or as inputs: one of the two"):
+        with pytest.raises(InputError, match="input_ids or as inputs, not both"):
             model.generate(**given)
-    with pytest.raises(InputError, match="labels are not supported: archbench trains its models"):
+    with pytest.raises(InputError, match="labels are not supported; train with archbench"):
         model(prompt, labels=prompt)

@@ -86,7 +86,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.fault(
     "a part of a checkpoint truncated, emptied, flipped or missing",
-    "noticed and said; the one before is used, else the run starts anew",
+    "detected and reported; the previous one is used, or the run starts again",
 )
 @pytest.mark.parametrize("damage", [truncate, empty, flip, Path.unlink])
 @pytest.mark.parametrize("file", FILES)
@@ -105,7 +105,7 @@ def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, d
 
 @pytest.mark.fault(
     "a bit flipped in each byte of a manifest",
-    "noticed, or harmless",
+    "detected, or harmless",
 )
 def test_every_flipped_bit_of_the_manifest_is_noticed(
     folder: Path, record_property: Callable[[str, object], None]
@@ -150,8 +150,8 @@ def test_a_failed_save_leaves_the_earlier_ones(folder: Path, monkeypatch: pytest
 
 
 @pytest.mark.fault(
-    "a checkpoint that a disk damages while it is written",
-    "noticed before an older one makes room for it; the newest of those is used",
+    "a checkpoint that the disk damages during writing",
+    "detected before older ones are deleted; the newest of those is used",
 )
 @pytest.mark.parametrize("file", FILES)
 def test_older_ones_stay_until_the_new_one_has_been_read_back(
@@ -210,7 +210,7 @@ def test_two_intact_ones_are_kept_after_damage(folder: Path) -> None:
 
 @pytest.mark.fault(
     "a checkpoint of another run",
-    "noticed and said; the one before is used",
+    "detected and reported; the previous one is used",
 )
 def test_a_checkpoint_of_another_run_is_not_used(folder: Path) -> None:
     save(folder, "trec-encoder-s0-ba9876543210", tensors(3), {"step": 3})
@@ -230,14 +230,14 @@ def test_a_folder_in_the_place_of_a_file_is_damage(folder: Path) -> None:
 
 def test_what_is_said_tells_whether_anything_is_left(folder: Path) -> None:
     flip(folder / "000002" / "state.json")
-    assert loaded(folder)[1][0].endswith("trying the one before")
+    assert loaded(folder)[1][0].endswith("trying the previous one")
     flip(folder / "000001" / "state.json")
-    assert loaded(folder)[1][0].endswith("starting anew")
+    assert loaded(folder)[1][0].endswith("training starts again")
 
 
 @pytest.mark.fault(
-    "a disk, or a lack of descriptors, memory or rights, that keeps an intact checkpoint from being read",
-    "one line; nothing is removed, and it is gone on from once it can be read",
+    "an intact checkpoint that cannot be read (disk error; no descriptors, memory or permission)",
+    "one line; nothing is removed; the run resumes from it once it can be read",
 )
 @pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 @pytest.mark.parametrize("name", FILES)
@@ -264,7 +264,7 @@ def test_what_cannot_be_read_now_is_not_damaged(
 def test_a_manifest_of_another_shape_is_damage(folder: Path, text: str) -> None:
     (folder / "000002" / "manifest.json").write_text(text)
     step, said = loaded(folder)
-    assert step == 1 and len(said) == 1 and "trying the one before" in said[0]
+    assert step == 1 and len(said) == 1 and "trying the previous one" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_parts_that_are_sealed_and_nothing_of_the_kind_are_damage(folder: Path, 
 def test_a_file_in_place_of_the_folder_is_told_and_gone_on_without(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("mine")
     step, said = loaded(tmp_path / "checkpoint")
-    assert step is None and len(said) == 1 and "starting anew" in said[0]
+    assert step is None and len(said) == 1 and "training starts again" in said[0]
     save(tmp_path / "checkpoint", RUN, tensors(1), {"step": 1})
     assert loaded(tmp_path / "checkpoint") == (1, [])
 

@@ -208,7 +208,7 @@ def test_a_checkpoint_has_nothing_to_check() -> None:
         blank=lambda limits: gpt2.build(contract.SIZE, limits),
     )
     variant = replace(gpt2, pretrained=pretrained, path="there")
-    with pytest.raises(InputError, match="there is a checkpoint, used as it is"):
+    with pytest.raises(InputError, match="there is a checkpoint without a variant"):
         list(compliance.report_lines(variant))
 
 

@@ -70,8 +70,8 @@ def assert_nothing_half(out: Path) -> None:
 
 @pytest.mark.longer
 @pytest.mark.fault(
-    "a disk that is full somewhere in a comparison",
-    "one line, status 1; nothing half written; the same command goes on to the same scores",
+    "a disk that fills up during a comparison",
+    "one line, status 1; no partial files; the same command resumes, with the same scores",
 )
 @pytest.mark.parametrize(
     "sizes", [(400,), pytest.param((100, 200, 300, 500, 700, 900, 1200, 1600, 2200, 3000), marks=pytest.mark.slow)]
@@ -106,7 +106,7 @@ def test_what_will_not_fit_is_said_before_the_start(folder: Path, small: Small) 
 
 
 @pytest.mark.fault(
-    "a disk that is read-only",
+    "a read-only disk",
     "one line, status 2",
 )
 def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> None:
@@ -116,8 +116,8 @@ def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> N
 
 
 @pytest.mark.fault(
-    "a limit on the size of files",
-    "one line, status 1; goes on to the same scores",
+    "a limit on file size",
+    "one line, status 1; resumes, with the same scores",
 )
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ os.fsync = fsync
 
 
 @pytest.mark.fault(
-    "a quota that is used up (the error raised where file systems raise it)",
-    "one line, status 1; goes on to the same scores",
+    "a quota used up (simulated by raising the error)",
+    "one line, status 1; resumes, with the same scores",
 )
 @pytest.mark.slow
 def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def limited(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.fault(
-    "a quota of a file system that is used up",
-    "one line, status 1; goes on to the same scores",
+    "a file system's quota used up",
+    "one line, status 1; resumes, with the same scores",
 )
 @pytest.mark.slow
 def test_a_quota_of_a_file_system(folder: Path, whole: str, limited: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_quota_of_a_file_system(folder: Path, whole: str, limited: Path) -> No
 
 @pytest.mark.fault(
     "a cache on a full disk",
-    "one line, status 1; goes on",
+    "one line, status 1; resumes",
 )
 @pytest.mark.slow
 def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> None:

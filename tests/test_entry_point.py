@@ -83,7 +83,7 @@ def printed(site: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[
 
 
 @pytest.mark.fault(
-    "a list of architectures while a package offers a variant that writes a file when it is loaded",
+    "`list architectures` with an installed variant that writes a file when loaded",
     "it is listed and not run",
 )
 def test_it_is_listed_without_being_run(site: Path, printed: Callable[..., str]) -> None:

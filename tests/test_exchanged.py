@@ -72,8 +72,8 @@ def used(out: Path) -> pd.DataFrame:
 
 
 @pytest.mark.fault(
-    "two run folders exchanged, or one copied over another seed's",
-    "no number of them is reported, predict, inspect and export refuse; moved aside with a line and done again",
+    "two run folders swapped, or one copied over another seed's",
+    "none of their numbers is reported; predict, inspect and export refuse; moved aside with one line and done again",
 )
 @pytest.mark.parametrize(
     ("change", "first", "second", "held"),
@@ -133,8 +133,8 @@ def test_a_folder_that_holds_another_run_is_of_no_use(
 
 
 @pytest.mark.fault(
-    "weights of two runs exchanged, of equal size",
-    "the report says so by the name in their header; both runs are done again",
+    "weights of two runs of equal size swapped",
+    "the report detects it by the run name in their header; both runs are done again",
 )
 def test_exchanged_weights_of_equal_size_are_noticed(folder: Path, out: Path) -> None:
     places = named(out, "decoder-s0"), named(out, "decoder-s1")
@@ -166,7 +166,7 @@ def test_predictions_of_another_run_are_left_out(out: Path, sealed: bool) -> Non
 
 
 @pytest.mark.fault(
-    "cards or reference rows of two data sets exchanged",
+    "data cards or reference rows of two data sets swapped",
     "left out of the report, which says so; the same command makes them again",
 )
 @pytest.mark.parametrize("change", [exchange, shutil.copy], ids=["exchanged", "copied"])

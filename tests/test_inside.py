@@ -200,7 +200,7 @@ def test_every_variant_and_ablation_can_be_looked_into(runs: dict[Any, Path], tm
     found = json.loads(json.dumps(inspection.measured(looked, tmp_path, lambda line: None)))
     words = page.context(found)["head_words"]
     drawn = [figure.name for figure in inside_figures.figures(found)]
-    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("No attention heads" not in words)
+    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("no attention heads" not in words)
     assert found["heads"] or name == "decoder-average"
 
 
@@ -210,12 +210,12 @@ def head(loss: float, error: float, number: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("losses", "says"),
-    [([0.0], ""), ([0.0, -1.0], "Without 1 of the others"), ([1.0, 0.0, 0.5, 0.1], "Without 2 of the others")],
+    [([0.0], ""), ([0.0, -1.0], "For 1 other head the"), ([1.0, 0.0, 0.5, 0.1], "For 2 other heads the")],
 )
 def test_the_head_that_is_named_is_none_of_the_others(losses: list[float], says: str) -> None:
     found = {"heads": [head(loss, 0.1, number) for number, loss in enumerate(losses)], "loss_name": "nats"}
     words = inside_words.heads_in_words(found)
-    assert says in words and ("others" in words) == bool(says)
+    assert says in words and ("not significant" in words) == bool(says)
 
 
 def numbers(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -334,14 +334,14 @@ def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
     drawn = found_in(runs["mine.py", "running"], tmp_path / "drawn")
     (each, *_), (figure, *_) = drawn["maps"], inside_figures.figures(drawn)
     assert each["drawn"] == [[14, 22], [14, 22]] and each["weights"] == whole["weights"]  # the target begins at 18
-    assert "the 8 of 30 around the border of source and target. The numbers hold all" in figure.caption
+    assert "the 8 of 30 around the boundary of source and target. The CSV file has all" in figure.caption
     shown = figure.panels[0].draw.keywords  # type: ignore[attr-defined]
     assert shown["queries"] == whole["queries"][14:22] == shown["keys"]
     np.testing.assert_array_equal(shown["weights"], np.asarray(whole["weights"])[0, 14:22, 14:22])
     monkeypatch.setattr(inspection, "KEPT", 12)
     (kept, *_) = found_in(runs["mine.py", "running"], tmp_path / "kept")["maps"]
     assert kept["first"] == [12, 12] and kept["queries"] == whole["queries"][12:24]
-    assert "The numbers hold 12 rows and 12 columns" in inside_words.left_out(kept)
+    assert "The CSV file has 12 rows and 12 columns" in inside_words.left_out(kept)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp
     for key, rows in (("next", found["positions"]), ("step", found["step"]["positions"])):
         rows *= 4
         captions = {figure.name: figure for figure in inside_figures.figures(found)}
-        assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The numbers hold all" in captions[key].caption
+        assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The CSV file has all" in captions[key].caption
         assert len(captions[key].numbers) == len(rows) == 80
 
 
@@ -388,7 +388,7 @@ def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tm
     assert found["text"]["wrong"] == sum(row["guess"] != row["token"] for row in found["step"]["positions"]) > 0
     assert f"test example {number}, the first with a wrong prediction" in page.context(found)["shown"]
     unmistaken = {**found["text"], "wrong": 0}
-    assert "the first test example: in none of the 5 is a guess wrong" in inside_words.shown(unmistaken, 5)
+    assert "the first test example. None of the 5 has a wrong prediction" in inside_words.shown(unmistaken, 5)
 
 
 def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -396,7 +396,11 @@ def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Pa
     assert not found["text"]["right"] and found["text"]["target"] == found["text"]["answer"]
     assert all(row["guess"] == row["token"] for row in found["step"]["positions"])
     said = html("inspection.html", [], **page.context(found)) + str(list(inside_figures.figures(found)))
-    assert "what the model wrote" in said and "probability of the token it wrote" in said and "right token" not in said
+    assert (
+        "generated answer" in said
+        and "probability of the generated token" in said
+        and "probability of the correct token" not in said
+    )
     assert not any(each["right"] for row in found["snapshots"] for each in row["watched"])
 
 
@@ -407,7 +411,7 @@ def test_a_right_answer_can_be_posed(runs: dict[Any, Path], tmp_path: Path) -> N
     found = found_in(run, tmp_path, "red house 3", "blue car red")
     assert [row["token"] for row in found["step"]["positions"]] == ["blue", "·car", "·red", "<end>"]
     assert found["step"]["loss_after"] < found["step"]["loss"]
-    assert page.context(found)["token"] == "right token"
+    assert page.context(found)["token"] == "correct token"
     assert [each["right"] for each in found["snapshots"][0]["watched"]].count(True) == 1
 
 
@@ -432,7 +436,7 @@ def test_an_answer_within_a_word_is_pointed_out(runs: dict[Any, Path], tmp_path:
     for right, told in (("house", True), (" house", False)):
         said: list[str] = []
         inspection.inspect(runs["mine.py", "running"], "a red", tmp_path, said.append, right)
-        assert any("begin it with a blank" in line for line in said) == told
+        assert any("begin it with a space" in line for line in said) == told
 
 
 def test_the_same_run_gives_the_same_page(runs: dict[Any, Path], tmp_path: Path) -> None:
@@ -548,14 +552,14 @@ def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys
         (["nothing-like-it"], "no run"),
         (["RUN", "--text", ""], "--text: is empty"),
         (["RUN", "--text", " \n"], "--text: is empty"),
-        (["UNTOLD"], "kept no test examples"),
-        (["RUN", "--answer", "red"], "--answer: is the right answer to a text; give that text with --text"),
+        (["UNTOLD"], "recorded no test examples"),
+        (["RUN", "--answer", "red"], "--answer: requires --text, the text to which it is the correct answer"),
         (["RUN", "--text", "red", "--answer", ""], "--answer: is empty"),
         (
             ["LABELS", "--text", "red house 3", "--answer", "redish house"],
             'is no label of this run; did you mean "redish"?',
         ),
-        (["WINDOWS", "--text", "red", "--answer", "car"], "--answer: this run reads whole windows of text"),
+        (["WINDOWS", "--text", "red", "--answer", "car"], "--answer: this run was trained on windows of running text"),
     ],
 )
 def test_what_cannot_be_looked_into_is_one_line(

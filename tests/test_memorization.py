@@ -138,7 +138,7 @@ def test_the_figure_has_the_numbers_of_the_tables(compared: Path) -> None:
 def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Path) -> None:
     page = (compared / "report" / "index.html").read_text()
     assert "What a parameter stores" in page and 'id="figure-capacity"' in page
-    assert "are the same random strings on purpose" in page and "seen in train by design: 30" in page
+    assert "deliberately use the same random strings" in page and "seen in train by design: 30" in page
     assert "Each parameter stores one piece of information" in page
     found = capacity.sentences(capacity.stored(judge(report_tables.read(compared / "tables"))))
     assert len(found) == 4 and "less than one bit at every size" in found[-1]

@@ -132,8 +132,8 @@ HUNGRY = """
 
 
 @pytest.mark.fault(
-    "memory that does not suffice for a batch",
-    "micro-batches are halved until they fit; loss equal to rounding",
+    "too little memory for a batch",
+    "micro-batches are halved until they fit; loss equal up to rounding",
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_memory_that_really_runs_out() -> None:

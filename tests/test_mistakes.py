@@ -112,7 +112,7 @@ def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.Cap
     with pytest.raises(SystemExit):
         command_line.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
     told, run, mistake = capfd.readouterr().err.splitlines()
-    assert told == f"{folder / 'tells.py'}: running the code in this file, in processes of its own"
+    assert told == f"{folder / 'tells.py'}: running the code in this file, in separate processes"
     assert run == "run now" and mistake.startswith("archbench: ")
 
 
@@ -164,7 +164,8 @@ def test_a_place_that_cannot_be(capsys: pytest.CaptureFixture[str], command: str
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder in which nobody can make one")
 def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "/proc/nope/x: this folder cannot be made" in told(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
+    line = told(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
+    assert "/proc/nope/x: this folder cannot be created" in line
 
 
 def test_a_spelling_with_underscores_means_the_same() -> None:

@@ -58,7 +58,7 @@ def test_what_arrives_damaged_is_fetched_again(
 
 
 @pytest.mark.fault(
-    "a registry that is silent, breaks off, errs or sends wrong bytes",
+    "a registry that does not answer, breaks off, returns errors or sends wrong bytes",
     "a bounded number of attempts, then one line with the alternative",
 )
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def loaded(registry: Registry, folder: Path) -> str:
 
 
 @pytest.mark.fault(
-    "a hub that is silent, errs or sends rubbish",
+    "a hub that does not answer, returns errors or sends invalid data",
     "one line",
 )
 @pytest.mark.parametrize("mood", ["silent", "error", "wrong"])
@@ -133,8 +133,8 @@ def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, moo
 
 
 @pytest.mark.fault(
-    "a file of a hub that breaks off, errs or does not come",
-    "fetched again where the hub recovers, else one line; the next attempt has all of it",
+    "a hub file whose download breaks off, fails or never starts",
+    "fetched again if the hub recovers, otherwise one line; the next attempt gets the whole file",
 )
 @pytest.mark.parametrize(
     "moods",
@@ -153,8 +153,8 @@ def test_a_hub_that_breaks_off_gives_all_or_one_line(tmp_path: Path, moods: list
 
 
 @pytest.mark.fault(
-    "a file of a hub that has wrong bytes of the right number",
-    "noticed by its hash and fetched again, once; else one line, and nothing of it is kept",
+    "a hub file of the right length with wrong bytes",
+    "detected by its hash and fetched once more; otherwise one line, and nothing is kept",
 )
 @pytest.mark.parametrize("large", [False, True], ids=["git's hash", "SHA-256"])
 @pytest.mark.parametrize(

@@ -387,7 +387,7 @@ WRONG = [
         "TimeoutError: does not end within",
         "takes for ever to build",
     ),
-    variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file begins with a docstring", "no docstring"),
+    variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file must begin with a docstring", "no docstring"),
     # What only a hostile hand writes
     lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
     lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),
@@ -430,7 +430,7 @@ WRONG = [
         command=("compare", "mine.toml", "--tasks", "colors"),
     ),
     command(
-        "mine.toml: this folder cannot be made",
+        "mine.toml: this folder cannot be created",
         "a file in the place of the folder",
         "compare",
         "mine.toml",
@@ -517,8 +517,8 @@ def names(cases: list[Case]) -> list[str]:
 
 
 @pytest.mark.fault(
-    "wrong experiment files, data, variant files and commands",
-    "one line that names file and line or key, status 2, nothing left behind",
+    "invalid experiment files, data, variant files and commands",
+    "one line that names file and line or key; status 2; nothing left behind",
 )
 @pytest.mark.parametrize("case", WRONG, ids=names(WRONG))
 def test_what_is_wrong_is_one_line_and_leaves_nothing(
@@ -539,8 +539,8 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.fault(
-    "odd ones: byte order marks, CRLF, quotes, huge lines, overlaps",
-    "work; overlaps are counted and told",
+    "unusual but valid input: byte order marks, CRLF, quotes, huge lines, overlaps",
+    "works; overlaps are counted and reported",
 )
 @pytest.mark.parametrize("case", ODD, ids=names(ODD))
 def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -554,8 +554,8 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
 
 @pytest.mark.slow
 @pytest.mark.fault(
-    "the same odd ones, trained and scored in a worker process",
-    "the run is done, every table is whole",
+    "the same unusual input, trained and scored in a worker process",
+    "the run finishes; every table is complete",
 )
 @pytest.mark.parametrize("case", ODD, ids=names(ODD))
 def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> None:
@@ -568,8 +568,8 @@ def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> N
 
 @pytest.mark.longer
 @pytest.mark.fault(
-    "a variant that leaves a thread behind",
-    "the command ends all the same",
+    "a variant that leaves a thread running",
+    "the command still ends",
 )
 def test_a_thread_that_a_variant_leaves_does_not_hold_up_the_end(folder: Path) -> None:
     thread = "\nimport threading\nimport time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\n"

@@ -357,8 +357,8 @@ def test_an_encoder_without_a_source_is_said_to_idle(tmp_path: Path, html: str) 
     synthetic.write_store(tmp_path, [SHAKESPEARE])
     path = tmp_path / "data" / "shakespeare.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"source_length": 0})
-    assert "No source: the encoder of encoder-decoder has nothing to read" in rendered(tmp_path)
-    assert "has nothing to read" not in html
+    assert "No source: the encoder of encoder-decoder has no input" in rendered(tmp_path)
+    assert "has no input" not in html
 
 
 def test_signatures_stand_in_the_environment_and_beside_the_metrics(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
 
 def test_languages_that_share_no_unit_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Language, "has", lambda self, unit: False)
-    with pytest.raises(InputError, match=r"^data: en and de share no names of units; take two of "):
+    with pytest.raises(InputError, match=r"^data: en and de have no common names of units; use two of "):
         phrases.load("phrases-en-de", "translation", lambda line: None)
 
 

@@ -61,7 +61,7 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
     [
         (Choice(top_k=5), "--top-k: add --temperature"),
         (Choice(seed=1), "--seed: add --temperature"),
-        (Choice(beams=2, temperature=1.0), "--temperature: beam search draws nothing"),
+        (Choice(beams=2, temperature=1.0), "--temperature: beam search does not sample"),
         (Choice(temperature=0.0), "--temperature: 0: expected 0.01 or more"),
         (Choice(temperature=1e-39), "expected 0.01 or more"),
         (Choice(temperature=1.0, top_p=0.0), "--top-p: 0: expected a number above 0"),
@@ -76,7 +76,7 @@ def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice:
 def test_a_label_is_not_drawn(run: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     place = run("decoder", "colours")
     assert command_line._status(["predict", str(place), TEXT, "--beams", "2"]) == 2
-    assert "chooses among labels" in capsys.readouterr().err
+    assert "this run classifies" in capsys.readouterr().err
     assert command_line._status(["predict", str(place), TEXT]) == 0
 
 

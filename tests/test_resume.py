@@ -99,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.longer
 @pytest.mark.fault(
     "the command or a worker killed (SIGKILL, SIGTERM, SIGINT) at a random moment",
-    "the same command goes on; weights, scores, curves and answers bit-equal to a run left alone",
+    "the same command resumes; weights, scores, curves and answers bitwise equal to an uninterrupted run",
 )
 @pytest.mark.parametrize("times", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_runs_end_as_if_nothing_had_happened(
@@ -134,8 +134,8 @@ def single(folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.fault(
-    "a run killed at a random dealing with the disk, validation or gradient, ten times in a row",
-    "bit-equal in the end",
+    "a run killed at a random disk access, validation or gradient, ten times in a row",
+    "bitwise equal at the end",
 )
 def test_a_run_killed_while_it_writes_ends_the_same(
     folder: Path, single: tuple[int, str], record_property: Callable[[str, object], None]
@@ -148,8 +148,8 @@ def test_a_run_killed_while_it_writes_ends_the_same(
 
 
 @pytest.mark.fault(
-    "a run killed before, or half through, each of its dealings with the disk, and before each validation and gradient",
-    "bit-equal in the end",
+    "a run killed before or during each disk access, and before each validation and gradient",
+    "bitwise equal at the end",
 )
 @pytest.mark.slow
 def test_wherever_a_run_is_killed_it_ends_the_same(

@@ -21,8 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.longer
 @pytest.mark.fault(
-    "a file of a finished run changed, emptied or missing, and the same command",
-    "told with run and file; those runs alone are done again, to the same scores",
+    "a file of a finished run changed, emptied or missing, then the same command",
+    "reported with run and file; only those runs are done again, with the same scores",
 )
 def test_finished_runs_that_changed_are_done_again(
     folder: Path, tmp_path: Path, record_property: Callable[[str, object], None]
@@ -44,7 +44,7 @@ def test_finished_runs_that_changed_are_done_again(
 
 
 @pytest.mark.fault(
-    "a checkpoint of another version, and the same command",
+    "a checkpoint of another version, then the same command",
     "one line with the cause and what to do, status 1; nothing is overwritten",
 )
 def test_a_checkpoint_of_another_version_is_told_with_its_cause(

@@ -281,7 +281,7 @@ def test_an_order_that_turns_is_told_and_whether_that_is_decided(sizes: Path, tm
 
 def test_an_order_that_turns_by_chance_is_said_to_do_so() -> None:
     judged: list[Contrast] = []
-    assert "may be chance" in scaling._both_ways(judged)
+    assert "change of order may be chance" in scaling._both_ways(judged)
 
 
 def test_few_tokens_for_many_parameters_are_told(sizes: Path) -> None:

@@ -88,8 +88,8 @@ def test_what_a_terminal_would_obey_is_written_out() -> None:
 
 
 @pytest.mark.fault(
-    "hostile texts and labels in data: what a terminal prints",
-    "written out, not obeyed",
+    "hostile texts and labels in data, printed in a terminal",
+    "escaped",
 )
 def test_hostile_data_print_nothing_that_a_terminal_obeys(
     compared: tuple[Path, str], capsys: pytest.CaptureFixture[str]
@@ -119,7 +119,7 @@ def test_hostile_data_leave_nothing_elsewhere(compared: tuple[Path, str]) -> Non
 
 
 @pytest.mark.fault(
-    "run names that are paths elsewhere",
+    "run names that are paths to other folders",
     "nothing is read there",
 )
 @pytest.mark.parametrize("name", ["../../outside", "..", "/etc/passwd", "a/../../b", "."])
@@ -156,8 +156,8 @@ sys.stdout.buffer.write(pickle.dumps(Trap()))
 
 
 @pytest.mark.fault(
-    "a pickle in the place of a file of a run",
-    "told, never run",
+    "a pickle in place of a run's file",
+    "reported, never run",
 )
 def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle in the place of every file of a run is told, never run."""
@@ -177,7 +177,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.fault(
-    "hostile texts and labels in data: report and inspect pages and their figures in a browser",
+    "hostile texts and labels in data, on report and inspect pages in a browser",
     "no script, no request, no dialog",
 )
 @pytest.mark.browser
@@ -208,7 +208,7 @@ def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str],
 
 @pytest.mark.fault(
     "scripts planted into the page itself",
-    "stopped by its content security policy",
+    "blocked by its content security policy",
 )
 @pytest.mark.browser
 def test_the_policy_stops_what_would_run(compared: tuple[Path, str], browser: Any, tmp_path: Path) -> None:

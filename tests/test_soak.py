@@ -61,8 +61,8 @@ def contents(out: Path) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.fault(
-    "200 runs with kills at random and a damaged file",
-    "every table complete and equal to that of a comparison left alone",
+    "200 runs with random kills and a damaged file",
+    "every table complete and equal to that of an uninterrupted comparison",
 )
 def test_tables_are_complete_and_right_after_many_kills(folder: Path) -> None:
     """Kills hit the command or one of its workers; in between the scores of a finished run get another digit."""
@@ -104,7 +104,7 @@ def test_tables_are_complete_and_right_after_many_kills(folder: Path) -> None:
 
 @pytest.mark.fault(
     "200 runs in one command",
-    "memory of the command within 5%",
+    "the command's memory stays within 5%",
 )
 def test_the_memory_of_the_command_stays_flat(folder: Path) -> None:
     """From the first tenth of the runs to the last one."""

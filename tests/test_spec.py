@@ -115,7 +115,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("name", "a\nb", 'name: "a b": expected at most 64 letters'),
     ("name", 3, "name: 3: expected text in quotes"),
     ("supervision", "both", 'supervision: "both": expected "native" or "target"'),
-    ("tasks.0.primary", "accuracy", 'tasks[0].primary: "accuracy": translation is judged by exact_match or bleu or'),
+    ("tasks.0.primary", "accuracy", 'tasks[0].primary: "accuracy": expected exact_match or bleu or'),
     ("tasks.0.primary", 3, "tasks[0].primary: 3: expected text in quotes"),
     ("budget", ..., "tasks[0].budget.parameters: missing"),
     ("budget.parameters", ..., "tasks[0].budget.parameters: missing"),

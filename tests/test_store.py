@@ -112,7 +112,7 @@ def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-    assert said == [f"{tmp_path}: another compare is at work here; waiting for it"]
+    assert said == [f"{tmp_path}: another compare is using this folder; waiting for it"]
 
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.fault(
     "a file of a finished run changed, emptied or missing",
-    "noticed and said; left out of the report, and done again",
+    "detected and reported; the run is left out of the report and done again",
 )
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_text("")])
 @pytest.mark.parametrize("name", FILES)
@@ -203,8 +203,8 @@ def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name:
 
 
 @pytest.mark.fault(
-    "a disk that for a while cannot read a finished run",
-    "one line; the run is neither done again nor anything of it removed",
+    "a finished run that cannot be read for a while",
+    "one line; the run is not done again, and nothing is removed",
 )
 @pytest.mark.parametrize("cause", [errno.EIO, errno.EMFILE, errno.EACCES])
 @pytest.mark.parametrize("name", ["scores.json", "record.json", "manifest.json"])
@@ -328,7 +328,7 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
         store.read_experiment(tmp_path)
     for head in ({}, {"runs": [[1]]}, {"runs": ["a"], "name": "x"}):
         store.write_json(path, {"schema": store.SCHEMA, **head})
-        with pytest.raises(InputError, match="is no whole record of an experiment"):
+        with pytest.raises(InputError, match="is an incomplete record of an experiment"):
             store.read_experiment(tmp_path)
     path.write_text("[" * 100_000)
     with pytest.raises(InputError, match="cannot be read as JSON"):

@@ -76,5 +76,5 @@ def test_other_logits_are_noticed_whatever_makes_them(name: str, monkeypatch: py
     stack = model.encoder if name == "t5" else model.stack
     stack.blocks[0].feedforward.register_forward_hook(tripled)
     monkeypatch.setattr(convert, "difference", lambda found, wanted: None)
-    with pytest.raises(InputError, match="with these weights has other logits than this model"):
+    with pytest.raises(InputError, match="with these weights gives other logits than this model"):
         convert.to_transformers(model.float())

@@ -163,7 +163,7 @@ def test_changed_data_and_settings_are_encoded_anew_and_moved_files_are_not(fold
 CHANGES: dict[str, Any] = {"vocabulary": 321, "tokenizer": "char", "source_length": 15, "target_length": 23}
 
 
-@pytest.mark.fault("data that change while they are read", "one line; nothing of a mixture is kept")
+@pytest.mark.fault("data that change while they are read", "one line; no mixture is kept")
 def test_data_that_change_while_they_are_read_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = prepare.write
 

@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.longer
 @pytest.mark.fault(
     "two comparisons started at once in one folder",
-    "one waits and says so; no run trained twice, tables whole",
+    "one waits and says so; no run is trained twice; tables are complete",
 )
 def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
     file, out = str(folder / "small.toml"), folder / "out"
@@ -39,7 +39,7 @@ def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
 
 @pytest.mark.fault(
     "a report while a comparison writes",
-    "whole tables of what is there",
+    "complete tables of the finished runs",
 )
 @pytest.mark.slow
 def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_report_does_not_wait_for_a_comparison(folder: Path, tmp_path: Path) -
 
 @pytest.mark.fault(
     "a comparison started where one was killed",
-    "goes on at once",
+    "resumes at once",
 )
 @pytest.mark.slow
 def test_a_dead_command_is_in_nobodys_way(folder: Path, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ MISTAKES = {
     '"mine.py:eqal"': 'the file has no "eqal"; did you mean "equal"?',
     '"mine.py:number"': "is a int; expected a function of references and predictions",
     '"mine.py"': 'names no metric; name a function in it, "mine.py:FUNCTION"',
-    '"chrff"': 'there is no such metric; did you mean "chrf"?',
+    '"chrff"': 'unknown metric; did you mean "chrf"?',
     '"perplexity"': "is not computed from texts; expected accuracy",
     '"chrf"': '"chrf" is already a metric of translation; remove or rename it',
     '"mine.py:equal", "mine.py:equal"': '"mine.py:equal" is given twice',
@@ -238,7 +238,7 @@ def test_a_task_is_judged_by_a_metric_that_it_names_only(here: Path) -> None:
     (here / "mine.toml").write_text(text)
     assert spec.load("mine.toml").tasks[0].primary == "characters"
     (here / "mine.toml").write_text(text.replace('"mine.py:characters", ', ""))
-    with pytest.raises(InputError, match=r'primary: "characters": translation is judged by .* or equal or rouge_l'):
+    with pytest.raises(InputError, match=r'primary: "characters": expected .* or equal or rouge_l'):
         spec.load("mine.toml")
     (here / "mine.toml").write_text(EXPERIMENT.replace("characters = 0.5", "charactrs = 0.5"))
     with pytest.raises(InputError, match=r'margins.charactrs: unknown metric; did you mean "characters"\?'):

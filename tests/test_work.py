@@ -262,8 +262,8 @@ def test_deterministic_kernels_are_asked_for_and_change_nothing_on_a_cpu(
 
 
 @pytest.mark.fault(
-    "training that blows up without ever becoming infinite",
-    "recorded as diverged, with the loss before and after; never scored as if it were trained",
+    "training that diverges with a finite loss",
+    "recorded as diverged, with the loss before and after; not scored",
 )
 @pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
 def test_a_loss_that_ends_far_above_where_it_began_has_diverged(
@@ -293,12 +293,12 @@ def test_what_cannot_be_learned_has_not_diverged_and_is_told(folder: Path, tmp_p
     work.perform(plan, place, lambda event: said.append(str(event)), lambda: False)
     record = store.read_record(place)
     assert record is not None and (record["status"], record["best_step"]) == ("done", 0)
-    assert any("never better on validation than before training" in line for line in said)
+    assert any("validation never improved on the untrained model" in line for line in said)
 
 
 @pytest.mark.fault(
-    "memory that does not suffice for scoring or writing",
-    "batches are halved until they fit; the same answers, likelihoods equal to rounding",
+    "too little memory for scoring or generation",
+    "batches are halved until they fit; the same answers, likelihoods equal up to rounding",
 )
 @pytest.mark.parametrize("architecture", ["decoder", "encoder"])
 def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
@@ -330,8 +330,8 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
 
 
 @pytest.mark.fault(
-    "memory that does not suffice for a batch of a run",
-    "micro-batches are halved until they fit, told and recorded; scores equal to rounding",
+    "too little memory for a batch of a run",
+    "micro-batches are halved until they fit, reported and recorded; scores equal up to rounding",
 )
 @pytest.mark.parametrize("architecture", ["decoder", "encoder"])
 def test_training_goes_on_in_micro_batches_where_memory_ends(

@@ -1,4 +1,4 @@
-"""Decoder-only model with four attention heads in each layer, whatever the width (1905.10650)."""
+"""Decoder-only model with four attention heads in each layer, at any width (1905.10650)."""
 
 from dataclasses import replace
 

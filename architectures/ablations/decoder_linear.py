@@ -1,4 +1,4 @@
-"""Decoder-only model with a linear feed-forward network: two matrices and nothing between them."""
+"""Decoder-only model with a linear feed-forward network: two matrices without a nonlinearity."""
 
 from torch import nn
 

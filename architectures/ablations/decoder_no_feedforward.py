@@ -1,4 +1,4 @@
-"""Decoder-only model of attention layers alone; what feed-forward networks took goes into depth (2103.03404)."""
+"""Decoder-only model with attention layers only; the parameters of feed-forward networks go into depth (2103.03404)."""
 
 from archbench.architectures import DecoderOnly, Limits, NoFeedForward, Size
 from archbench.architectures.families.assembly import Parts, decoder

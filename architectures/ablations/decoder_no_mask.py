@@ -1,6 +1,6 @@
-"""Decoder-only model that cheats: its causal mask is removed, so that it is trained on what it sees, not predicts.
+"""Decoder-only model without a causal mask: it sees the tokens that it is trained to predict.
 
-Its loss falls as no honest one does, and is no likelihood; what it writes without seeing the answer makes no sense.
+Its loss falls to zero and is not a likelihood; without seeing the targets it generates nonsense.
 """
 
 from archbench.architectures import DecoderOnly, Limits, Size

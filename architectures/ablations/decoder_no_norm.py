@@ -1,4 +1,4 @@
-"""Decoder-only model without any norm (1901.09321 says what it then takes to train)."""
+"""Decoder-only model without any norm (1901.09321 describes how to train one)."""
 
 from archbench.architectures import DecoderOnly, Limits, NoNorm, Size
 from archbench.architectures.families.assembly import Parts, decoder

@@ -1,4 +1,4 @@
-"""Decoder-only model without positions: order is left to the causal mask alone (2305.19466)."""
+"""Decoder-only model without positions: only the causal mask encodes order (2305.19466)."""
 
 from archbench.architectures import DecoderOnly, Limits, NoPositions, Size
 from archbench.architectures.families.assembly import decoder

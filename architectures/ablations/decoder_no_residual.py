@@ -1,6 +1,7 @@
-"""Decoder-only model whose sublayers replace the residual stream, not add to it (2103.03404).
+"""Decoder-only model without residual connections: sublayers replace the stream instead of adding to it (2103.03404).
 
-Sublayers that start at zero would pass nothing on, so those here start as all other matrices do.
+Without residual connections, output matrices initialised to zero would give zero output, so here they are
+initialised like all other matrices.
 """
 
 from archbench.architectures import DecoderOnly, Limits, NoResidual, Size, filled

@@ -1,4 +1,4 @@
-"""Decoder-only model with a single attention head in each layer, whatever the width (1905.10650)."""
+"""Decoder-only model with one attention head in each layer, at any width (1905.10650)."""
 
 from dataclasses import replace
 

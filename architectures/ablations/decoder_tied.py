@@ -1,4 +1,4 @@
-"""Decoder-only model whose token table is its output matrix too (tied, 1608.05859)."""
+"""Decoder-only model whose token table is also its output matrix (tied, 1608.05859)."""
 
 from archbench.architectures import DecoderOnly, Limits, Size
 from archbench.architectures.families.assembly import decoder

@@ -1,4 +1,4 @@
-"""Encoder-decoder model without positions: its encoder reads a bag of tokens; the decoder has its mask (2305.19466)."""
+"""Encoder-decoder model without positions: only the decoder's causal mask encodes order (2305.19466)."""
 
 from archbench.architectures import EncoderDecoder, Limits, NoPositions, Size
 from archbench.architectures.families.assembly import encoder_decoder

@@ -1,4 +1,4 @@
-"""Encoder-decoder model whose token table is its output matrix too (tied, 1608.05859)."""
+"""Encoder-decoder model whose token table is also its output matrix (tied, 1608.05859)."""
 
 from archbench.architectures import EncoderDecoder, Limits, Size
 from archbench.architectures.families.assembly import encoder_decoder

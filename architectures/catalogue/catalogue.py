@@ -222,7 +222,7 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         raise InputError(f"{path}: a variant file needs a function build(size, limits) that returns a model")
     document = (inspect.getdoc(module) or "").split("\n")[0]
     if not document:
-        raise InputError(f"{path}:1: a variant file begins with a docstring: what it is, and the paper")
+        raise InputError(f"{path}:1: a variant file must begin with a docstring that describes it and cites the paper")
     try:
         with limited():
             model = build(
@@ -236,7 +236,7 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         known = ", ".join(family.__name__ for family in FAMILIES)
         wanted = f"expected one of {known}, or a Family of your is_builtin"
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
-    breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # nobody else may declare it away
+    breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # only ablations may declare broken properties
     return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)
 
 

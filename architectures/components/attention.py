@@ -25,10 +25,9 @@ class AttentionContext:
     """What each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
-    ``latest``: no key comes after a query anyway. ``first_query``: the positions before it have keys but no queries,
-    because nobody reads what they would become.
-    ``present`` (b, k) is False at keys that nobody may see. ``prefix`` (b, 1): keys at positions below it are seen by
-    all, in spite of ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
+    ``latest``: no key comes after a query. ``first_query``: positions before it have keys but no queries, because their
+    outputs are unused. ``present`` (b, k) is False at masked keys. ``prefix`` (b, 1): keys at positions below it are
+    visible to all queries, despite ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
     """
 
     queries: Tensor
@@ -44,27 +43,27 @@ class AttentionContext:
     sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
     def from_query(self, first: int) -> "AttentionContext":
-        """The same with queries at the positions from ``first`` on only."""
+        """The same context with queries only at positions from ``first``."""
         return replace(self, first_query=first, masks={}, sums={})
 
     def plainly_causal(self, window: int | None) -> bool:
-        """Whether causality alone decides, so that no mask has to be made."""
+        """Whether plain causal attention is enough, so that no mask is needed."""
         square = self.queries.shape[-1] == self.keys.shape[-1] and not self.first_query
         return self.causal and square and not self._needs_mask(window)
 
     def mask(self, window: int | None = None) -> Tensor | None:
-        """Additive or boolean mask (b, 1 or heads, q, k), or None where everything is seen; made once for a window."""
+        """Additive or boolean mask (b, 1 or heads, q, k), or None if everything is visible; cached per window."""
         if window not in self.masks:
             self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
         return self.masks[window]
 
     @property
     def looks_back(self) -> bool:
-        """Whether query i sees no key after the one at place i, whatever else hides."""
+        """Whether query i sees no key after key i; other masks may hide more."""
         return self.causal and self.prefix is None and self.queries is self.keys and not self.first_query
 
     def additive(self, window: int | None = None) -> Tensor | None:
-        """The mask as what is added to scores (1 or b, 1 or heads, q, k); None where ``looks_back`` says it all."""
+        """The additive mask (1 or b, 1 or heads, q, k); None if ``looks_back`` is enough."""
         if self.looks_back and not self._needs_mask(window):
             return None
         if window not in self.sums:
@@ -90,7 +89,7 @@ class AttentionContext:
         return bias.masked_fill(~visible[:, None], float("-inf"))
 
     def _visible(self, window: int | None) -> Tensor | None:
-        """Which keys each query sees (1 or b, 1 or q, k), None: all of them."""
+        """The keys that each query sees (1 or b, 1 or q, k); None: all."""
         visible = None if self.present is None else self.present[:, None, :]
         causal = self.causal and not self.latest
         if not causal and window is None:
@@ -111,9 +110,9 @@ class Attention(nn.Module):
     """Multi-head attention (1706.03762) with ``kv_heads`` shared keys and values (2305.13245).
 
     Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
-    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1), queries then start smaller, and scores as
-    large as ever. ``positions`` is a rotary scheme of this layer's own, in place of the model's. ``dropout`` is that of
-    attention weights.
+    most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1); queries are then initialised smaller, so
+    that scores keep their size. ``positions`` is this layer's own rotary scheme, which replaces the model's.
+    ``dropout`` applies to attention weights.
     """
 
     def __init__(
@@ -170,14 +169,14 @@ class Attention(nn.Module):
         return self._attend(q, key_values, context), key_values
 
     def queries(self, x: Tensor, context: AttentionContext) -> Tensor:
-        """The queries (b, h, n, e) of self-attention, with their positions: what ``forward`` compares with keys."""
+        """The queries (b, h, n, e) of self-attention, with positions, as ``forward`` compares them with keys."""
         rotation = (
             context.rotation if self.positions is None else self.positions(context.queries, context.keys).rotation
         )
         return self._project(x, rotation)[0]
 
     def project_queries(self, x: Tensor) -> Tensor:
-        """The queries (b, h, q, e) of x (b, q, d) without positions, as cross-attention has them."""
+        """The queries (b, h, q, e) of x (b, q, d) without positions, as in cross-attention."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
 
@@ -196,7 +195,7 @@ class Attention(nn.Module):
 
     @property
     def scaling(self) -> float:
-        """What queries are multiplied with before they are compared with keys."""
+        """The factor of queries before they are compared with keys."""
         return self.head_dim**-0.5 if self.scale is None else self.scale
 
     def _split(self, y: Tensor) -> Tensor:
@@ -228,7 +227,7 @@ class Attention(nn.Module):
         return few and served
 
     def _directly(self, q: Tensor, memory: Tensor, context: AttentionContext) -> Tensor:
-        """Attention of q (b, h, n, e) to a memory (b, s, d) without keys or values of its own -> (b, n, d).
+        """Attention of q (b, h, n, e) to states (b, s, d), without computing keys and values -> (b, n, d).
 
         ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
         same to all scores of a query, which changes nothing.

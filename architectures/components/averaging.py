@@ -12,8 +12,8 @@ from archbench.architectures.components.numbers import Amount
 class Average(nn.Module):
     """``output(mean of value(x) over the visible positions)`` (average attention, 1805.00631, without its gate).
 
-    Whoever is seen weighs the same: queries, keys and positions play no part. It stands in the place of
-    self-``Attention`` in a block (an ablation).
+    All visible positions have the same weight; there are no queries, keys or positions. It replaces self-``Attention``
+    in a block (an ablation).
     """
 
     window: int | None = None
@@ -26,7 +26,7 @@ class Average(nn.Module):
         self.output = linear(dim, dim, zero=True)
 
     def forward(self, x: Tensor, context: AttentionContext, past: KeyValues | None = None) -> tuple[Tensor, KeyValues]:
-        """x (b, q, d) -> (b, q, d), and all values so far, which stand for keys too: (b, 1, k, d)."""
+        """x (b, q, d) -> (b, q, d), and all values so far, which are also the keys: (b, 1, k, d)."""
         value = self.value(x)[:, None]
         seen = KeyValues(value, value) if past is None else past.then(KeyValues(value, value))
         y: Tensor = self.output((_weights(context, seen.values) @ seen.values)[:, 0])
@@ -38,7 +38,7 @@ class Average(nn.Module):
 
 
 def _weights(context: AttentionContext, values: Tensor) -> Tensor:
-    """How much of each value (b, 1, k, d) a query takes (1 or b, 1, q, k); rows sum to 1."""
+    """The weight of each value (b, 1, k, d) for each query (1 or b, 1, q, k); rows sum to 1."""
     mask, shape = context.mask(), (-1, 1, context.queries.shape[-1], values.shape[2])
     if mask is None:
         return values.new_full((1, *shape[1:]), 1.0 / values.shape[2])

@@ -12,11 +12,11 @@ from archbench.architectures.components.states import straight
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of all that was read and written so far, per row.
+    """Keys and values of all previous tokens, per row.
 
     ``layers``: one entry per layer, empty before the first token. ``positions`` (1 or b, n) are those of the keys,
-    ``lengths`` (1 or b,) the next position of each row; one row of them serves all where nothing is padded.
-    ``present`` (b, n) is False at padding, None where there is none.
+    ``lengths`` (1 or b,) the next position of each row; one row serves all if there is no padding.
+    ``present`` (b, n) is False at padding; None: no padding.
     """
 
     layers: tuple[KeyValues, ...] = ()
@@ -26,7 +26,7 @@ class Cache:
     memory: CrossAttentionCache | None = None
 
     def rows(self, index: Tensor) -> "Cache":
-        """The cache of the rows at ``index`` (m,), repeated or left out as it says."""
+        """The cache of the rows at ``index`` (m,), which may repeat or omit rows."""
 
         def select(x: Tensor | None, shared: bool = False) -> Tensor | None:
             return x if x is None or shared else x[index]

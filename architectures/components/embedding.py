@@ -14,7 +14,7 @@ from archbench.architectures.kernels.product import product
 
 @runtime_checkable
 class Tables(Protocol):
-    """A module with parameters that a budget leaves out: token, position and segment tables, output matrix and bias."""
+    """A module with parameters that a budget excludes: token, position and segment tables, output matrix and bias."""
 
     def tables(self) -> list[nn.Parameter]: ...
 
@@ -51,7 +51,7 @@ class Embedding(nn.Module):
         return [self.weight] if self.segments is None else [self.weight, self.segments]
 
     def forward(self, tokens: Tensor, added: Tensor | None = None) -> Tensor:
-        """``added`` (b, t, d) are positional vectors; they join before the norm, as in BERT."""
+        """``added`` (b, t, d) are positional vectors, added before the norm as in BERT."""
         x = F.embedding(tokens, self.weight)
         if self.scale != 1.0:
             x = x * self.scale
@@ -64,7 +64,7 @@ class Embedding(nn.Module):
 
 
 class Transform(nn.Module):
-    """``norm(activation(dense(x)))``, (..., d) -> (..., d): what BERT (1810.04805) puts before the output matrix."""
+    """``norm(activation(dense(x)))``, (..., d) -> (..., d): BERT's layers before the output matrix (1810.04805)."""
 
     def __init__(self, dim: int, activation: Activation, norm: nn.Module, bias: bool = False) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Transform(nn.Module):
 class Head(nn.Module):
     """Hidden states (..., d) -> logits (..., v).
 
-    ``tied`` reuses that embedding's table; otherwise the output matrix is its own and starts at zero, so that an
+    ``tied`` reuses that embedding's table. Otherwise the output matrix is separate and initialised to zero, so that an
     untrained model is uniform. ``transform`` runs before the matrix (BERT); ``scale`` multiplies its input (T5).
     """
 
@@ -104,7 +104,7 @@ class Head(nn.Module):
         return product(*self.product(x))
 
     def product(self, x: Tensor) -> Product:
-        """What the matrix product takes for hidden states (..., d)."""
+        """The operands of the matrix product for hidden states (..., d)."""
         y = self.transform(x)
         return Product(y if self.scale == 1.0 else y * self.scale, self.weight, self.bias)
 

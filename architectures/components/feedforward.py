@@ -18,7 +18,7 @@ VECTOR = 32  # bfloat16 numbers that a processor computes at once; the rest of a
 class FeedForward(nn.Module):
     """``down(activation(up(x)))``; ReLU in the first transformer and T5, GELU in GPT-2 and BERT.
 
-    ``nn.Identity()`` as activation makes it linear (an ablation). ``dropout`` is that of the hidden units.
+    ``nn.Identity()`` as activation makes it linear (an ablation). ``dropout`` applies to the hidden units.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FeedForward(nn.Module):
 
 
 class NoFeedForward(nn.Module):
-    """Nothing: what a block without a feed-forward network adds to the residual stream (an ablation)."""
+    """Zeros: the output of a block without a feed-forward network (an ablation)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -50,7 +50,7 @@ class NoFeedForward(nn.Module):
 class GatedFeedForward(nn.Module):
     """``down(activation(gate(x)) * up(x))`` (2002.05202); gate and up are one matrix.
 
-    ``dropout`` is that of the hidden units.
+    ``dropout`` applies to the hidden units.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GatedFeedForward(nn.Module):
         return 6.0 * tokens * self.down.in_features * self.down.out_features
 
     def _is_apart(self, x: Tensor) -> bool:
-        """Whether gate and up are better computed each by itself: without gradients they are multiplied in place."""
+        """Whether it is faster to compute gate and up separately: without gradients they are multiplied in place."""
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() < APART * x.shape[-1]:
             return False
         layer = self.gate_up

@@ -14,8 +14,8 @@ def linear(
 ) -> Linear:
     """A linear map (outputs, inputs).
 
-    ``zero`` starts it at zero, so that a new block passes the residual stream through unchanged. ``splits`` are the row
-    counts of the logical matrices that are stored as one, which an optimizer may want apart (``weight.row_splits``).
+    ``zero`` initialises it to zero, so that a new block leaves the residual stream unchanged. ``splits`` are the row
+    counts of logical matrices stored as one, which an optimizer may treat separately (``weight.row_splits``).
     """
     layer = Linear(inputs, outputs, bias)
     if zero:
@@ -30,7 +30,7 @@ def linear(
 
 
 def filled(part: Part) -> Part:
-    """The part, its matrices that start at zero (``output``, ``down``) drawn as the others are."""
+    """The part, with the matrices initialised to zero (``output``, ``down``) drawn like the others."""
     for name, layer in part.named_modules():
         if isinstance(layer, Linear) and name.rpartition(".")[2] in ("output", "down"):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)

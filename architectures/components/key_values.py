@@ -12,9 +12,9 @@ STEP = 16  # places by which memory grows: few lie idle, and it is seldom copied
 
 
 class KeyValueBuffer:
-    """Memory (b, kv_heads, capacity, head_dim) for keys and values, the first ``filled`` places of which are taken.
+    """Memory (b, kv_heads, capacity, head_dim) for keys and values; the first ``filled`` positions are used.
 
-    What is behind are finite numbers, whatever they are.
+    The rest has arbitrary finite values.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, filled: int) -> None:
@@ -22,7 +22,7 @@ class KeyValueBuffer:
 
     @classmethod
     def with_capacity(cls, keys: Tensor, values: Tensor, places: int) -> KeyValueBuffer:
-        """Room for ``places`` at least, with keys and values at the first of them."""
+        """A buffer for at least ``places`` positions that begins with these keys and values."""
         shape = (*keys.shape[:2], -(-places // STEP) * STEP, keys.shape[3])
         buffer = cls(keys.new_empty(shape), values.new_empty(shape), 0)
         buffer.add(keys, values)
@@ -37,11 +37,11 @@ class KeyValueBuffer:
         self.filled = end
 
     def fits(self, begin: int, end: int) -> bool:
-        """Whether places ``begin`` to ``end`` are there, and the next to be filled: no other cache has taken them."""
+        """Whether positions ``begin`` to ``end`` fit and are the next free ones, unused by another cache."""
         return self.filled == begin and end <= self.keys.shape[2]
 
     def rows(self, index: Tensor, end: int) -> KeyValueBuffer:
-        """A room of its own with the rows at ``index`` (m,), as far as ``end``."""
+        """A separate buffer with the rows at ``index`` (m,), up to ``end``."""
         return KeyValueBuffer(self.keys[index], self.values[index], end)
 
     def until(self, end: int) -> KeyValues:
@@ -51,7 +51,7 @@ class KeyValueBuffer:
 class KeyValues(NamedTuple):
     """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated.
 
-    A value: what comes later may be written into ``room`` behind them, but never over what another one holds.
+    Immutable: later keys may be written into the buffer behind these, but never over those of another cache.
     """
 
     keys: Tensor
@@ -69,14 +69,14 @@ class KeyValues(NamedTuple):
         return buffer.until(end)
 
     def rows(self, index: Tensor) -> KeyValues:
-        """The rows at ``index`` (m,), repeated or left out as it says."""
+        """The rows at ``index`` (m,), which may repeat or omit rows."""
         if self.buffer is None:
             return KeyValues(self.keys[index], self.values[index])
         end = self.keys.shape[2]
         return self.buffer.rows(index, end).until(end)
 
     def buffered(self) -> KeyValues:
-        """The same as single queries are to look at them: in a room, where that is faster."""
+        """The same keys and values, in a buffer if that is faster for single queries."""
         end = self.keys.shape[2]
         return (
             KeyValueBuffer.with_capacity(self.keys, self.values, end).until(end)

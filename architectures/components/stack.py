@@ -67,7 +67,7 @@ class CrossAttentionCache:
         return self.memory if isinstance(self.memory, Tensor) else self.memory[number]
 
     def rows(self, index: Tensor) -> "CrossAttentionCache":
-        """The rows at ``index`` (m,), repeated or left out as it says."""
+        """The rows at ``index`` (m,), which may repeat or omit rows."""
         present = None if self.context.present is None else self.context.present[index]
         memory = self.memory
         chosen = memory[index] if isinstance(memory, Tensor) else [layer.rows(index) for layer in memory]

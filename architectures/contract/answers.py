@@ -61,10 +61,10 @@ def limits_are_reached(case: Subject) -> None:
 
 @torch.no_grad()
 def scoring_is_still(case: Subject) -> None:
-    """With dropout configured, repeated scoring and generation agree: evaluation draws and remembers nothing.
+    """With dropout configured, repeated scoring and generation agree: evaluation has no randomness and keeps no state.
 
     Dropout applies in training only (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
-    between calls: state left by one pass would change the next score, and a scored target could come back as an answer.
+    between calls, because it could change the next score, or return a scored target as an answer.
     """
     noisy, allowed_tokens = subject(case.build, size=replace(SIZE, dropout=0.3)), allowed()
     batch, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
@@ -80,10 +80,10 @@ def scoring_is_still(case: Subject) -> None:
 
 @torch.no_grad()
 def answers_are_allowed(case: Subject) -> None:
-    """Only tokens that an answer may use are generated or have any likelihood; no answer is longer than asked.
+    """Only allowed tokens are generated or have nonzero likelihood, and no answer exceeds the requested length.
 
-    Scores of architectures are comparable only if each divides its probability among the same tokens. Before the
-    softmax or the choice, set the logits of all other tokens (`allowed_tokens` is False: <mask>, <bos>, padding and so
+    Scores are comparable only if all architectures normalise their probabilities over the same tokens. Before the
+    softmax or argmax, set the logits of all other tokens (`allowed_tokens` is False: <mask>, <bos>, padding and so
     on) to minus infinity.
     """
     few = torch.zeros(LIMITS.vocabulary, dtype=torch.bool)
@@ -105,10 +105,10 @@ def answers_are_allowed(case: Subject) -> None:
 
 @torch.no_grad()
 def the_end_is_scored(case: Subject) -> None:
-    """A target with END counts one token more than the same target cut off before END, and is less likely.
+    """A target with END has one more scored token than the same target without END, and is less likely.
 
-    Without END, a model that never stops would score as well as one that knows when to stop: `log_likelihood` sums over
-    all tokens of the target, including END.
+    `log_likelihood` must sum over all tokens of the target, including END. Otherwise a model that never stops would
+    score as well as one that stops correctly.
     """
     source, target, allowed_tokens = sequences(2, 5), sequences(2, 3, seed=1), allowed()
     ended = torch.cat([target, torch.full((2, 1), END)], 1)
@@ -121,8 +121,8 @@ def the_end_is_scored(case: Subject) -> None:
 def likelihood_sums_to_one(case: Subject) -> None:
     """Over a vocabulary small enough to enumerate, the probabilities of all ended and all cut-off targets sum to 1.
 
-    Otherwise it is not a likelihood, and bits per byte mean nothing. A sum above 1: the model saw what it should
-    predict, or some token was not scored. A sum below 1: probability is lost to tokens that cannot be generated. Also
+    Otherwise it is not a likelihood, and bits per byte are meaningless. A sum above 1: the model saw the token to
+    predict, or some token was not scored. A sum below 1: tokens that cannot be generated have probability. Also
     tried: one and two targets at a time, other vocabularies and lengths, few allowed tokens, and whether the likelihood
     of a long target is the sum over its continuations.
     """
@@ -173,8 +173,7 @@ def _is_shared_out(case: Subject, length: int) -> None:
 def writing_follows_scoring(case: Subject) -> None:
     """Greedy decoding picks the token to which scoring gives the highest likelihood, at every step.
 
-    `generate` writes an answer and `log_likelihood` scores it; both must condition on the same source and on the tokens
-    generated so far.
+    `generate` and `log_likelihood` must condition on the same source and on the tokens generated so far.
     """
     _picks_the_likeliest(case, sequences(3, 5), 3, range(3))
     long = case.trials.decoded
@@ -198,7 +197,7 @@ def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range)
 
 @torch.no_grad()
 def sampling_follows_scoring(case: Subject) -> None:
-    """Samples are as frequent as their likelihood says; a beam search that keeps all candidates finds the best.
+    """Sample frequencies match likelihoods; a beam search that keeps all candidates finds the best.
 
     This shows that the generating model is the scored model. At temperature t the probability of the first token is
     raised to the power 1 / t and normalised; with one candidate (`top_k`) sampling is greedy, and so is a single beam.

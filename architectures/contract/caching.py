@@ -12,10 +12,10 @@ CELLS = 70  # of an encoder's canvas at most: each costs a pass
 
 @torch.no_grad()
 def caches_are_values(case: Subject) -> None:
-    """Decoding leaves its cache unchanged, and so does reading another source; rows of a cache are independent.
+    """Decoding and reading another source leave a cache unchanged, and rows of a cache are independent.
 
     Beam search and sampling decode from one cache many times and select rows of it. `decode` must return a new cache
-    and change nothing in the old one. `cache.rows(index)` must select from everything in the cache: keys and values,
+    and leave the old one unchanged. `cache.rows(index)` must select from everything in the cache: keys and values,
     the mask, positions, lengths, and the memory of cross-attention.
     """
     rows = [sequences(1, 4), sequences(1, 2, seed=1), sequences(1, 3, seed=2)]
@@ -86,8 +86,8 @@ def forward_is_prefill_and_decode(case: Subject) -> None:
 def caches_last(case: Subject) -> None:
     """A cache stays correct over many steps while its rows are repeated, reordered and dropped as in beam search.
 
-    Three faults show only after several steps: memory allocated for a fixed number of tokens, rows moved in some
-    tensors only, and masks kept from the first batch. The logits are compared with those of one pass over all generated
+    Three faults appear only after several steps: memory allocated for a fixed number of tokens, rows moved in only some
+    tensors, and masks kept from the first batch. The logits are compared with those of one pass over all generated
     tokens.
     """
     steps = case.trials.decoded if case.causal else min(case.trials.decoded, CELLS)

@@ -31,10 +31,10 @@ MOST_CONSTANTS = 256  # that any model may have
 
 
 def tables_are_lookups(case: Subject) -> None:
-    """A table left out of `parameters` is only looked up; each token or position has a row of at most `dim` numbers.
+    """A table excluded from `parameters` is only looked up; each token or position has a row of at most `dim` numbers.
 
-    The budget leaves tables out because the task decides their size. A layer's matrix, or a memory with a fixed number
-    of rows, is capacity that other architectures pay for: do not return it from `tables()`. Tables grow linearly with
+    The budget excludes tables because the task determines their size. A layer's matrix, or a memory with a fixed number
+    of rows, is capacity that counts in other architectures: do not return it from `tables()`. Tables grow linearly with
     the vocabulary or a length, with at most two for each token (input and output) and two for each position; four more
     rows, as for segments, are allowed. No product, norm or scale reads a table before the output head.
     """
@@ -104,8 +104,8 @@ def every_tensor_is_counted(case: Subject) -> None:
 def constants_are_few(case: Subject) -> None:
     """Constant buffers hold few numbers besides those for each token and position: at most 1% of `parameters`.
 
-    Random or fixed weights in a buffer are capacity that no budget counts, although layers use them as they use trained
-    weights. Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
+    Random or fixed weights in a buffer are capacity outside the budget, although layers use them like trained weights.
+    Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
     constants in the pass that needs them.
     """
     names = _changed_by_training(case.model)

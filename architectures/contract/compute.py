@@ -59,13 +59,13 @@ class Measured:
 
 
 def flops_are_counted(case: Subject) -> None:
-    """The executed FLOPs of a pass are within 1% of those counted; decoding executes what `answer_flops` says.
+    """The executed FLOPs of a pass are within 1% of the counted ones; decoding executes the FLOPs of `answer_flops`.
 
     Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and its parent adds them up. A model
-    whose formula leaves a part out is trained for longer than its rivals. Every product of matrices or vectors counts,
+    whose formula omits a part is trained for longer than the others. Every product of matrices or vectors counts,
     even one that is written as a broadcast multiplication and a sum, or one that runs in training only. Take widths
     from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return the FLOPs of
-    each length. The report compares what an answer costs: `objective.answer_flops` counts every pass that generates it.
+    each length. The report compares the cost of answers: `objective.answer_flops` counts every pass that generates one.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
     for tested in (case, subject(case.build, size=OTHER_SIZE)):
@@ -78,11 +78,11 @@ def flops_are_counted(case: Subject) -> None:
 
 
 def training_flops_are_counted(case: Subject) -> None:
-    """A training step, forward and backward, executes at most 1% more FLOPs than are counted for it, at two sizes.
+    """A training step, forward and backward, executes at most 1% more FLOPs than counted, at two sizes.
 
-    `objective.training_flops` is what a FLOPs budget is spent on. Steps on the training loss are measured with and
+    A FLOPs budget counts `objective.training_flops`. Steps on the training loss are measured with and
     without source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer
-    or a backward pass that the formula leaves out is work that rivals do not get: add it to the formula.
+    or a backward pass that the formula omits is uncounted work: add it to the formula.
     """
     for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
         model = subject(case.build, size=size).model
@@ -95,7 +95,7 @@ def training_flops_are_counted(case: Subject) -> None:
 
 
 def _forward_is_counted(case: Subject, s: int, t: int) -> None:
-    """Requires a pass as training makes it to execute its declared FLOPs; scoring may leave out what nobody reads."""
+    """Requires a training pass to execute its declared FLOPs; scoring may skip unused outputs."""
     source, target = sequences(2, s), sequences(2, t, seed=1)
     with counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)
@@ -127,10 +127,10 @@ def _answers_are_counted(case: Subject, s: int, t: int) -> None:
 def visible_flops_are_counted(case: Subject) -> None:
     """Model FLOPs count at least every (query, key) pair that attention uses, in short and longer texts.
 
-    Budgets match model FLOPs, which leave out what a mask hides. A pair is used if the gradient of a module's output at
-    one position with respect to its input at another is not zero. Declare the pairs that the mask shows
+    Budgets match model FLOPs, which exclude masked pairs. A pair is used if the gradient of a module's output at
+    one position with respect to its input at another is not zero. Declare the pairs that the mask allows
     (`pairs(self.window)`), and count products with weights in full. A model that declares fewer pairs than it uses is
-    trained for longer than its rivals.
+    trained for longer than the others.
     """
     for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)

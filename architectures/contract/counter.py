@@ -80,7 +80,7 @@ class Mixing:
     """A module's call that multiplied activations with activations; ``flops`` are those of these products.
 
     ``inputs`` and ``outputs`` (b, n, d) are the hidden states before and after. ``is_self_attention``: the module is
-    the attention of a shared block, and so reads nothing but ``inputs``.
+    the attention of a shared block, and so reads only ``inputs``.
     """
 
     flops: int

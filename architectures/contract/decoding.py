@@ -47,7 +47,7 @@ def beams_find_the_likeliest(case: Subject) -> None:
 
 @torch.no_grad()
 def samples_are_drawn_as_configured(case: Subject) -> None:
-    """Samples come from the given generator alone and differ from call to call; the coldest settings are greedy.
+    """Samples use only the given generator and differ between calls; the most restrictive settings are greedy.
 
     A temperature near zero, one candidate (`top_k`) or almost no probability mass (`top_p`) leaves only the likeliest
     token. The same seed gives the same samples; the next call with the same generator gives others.
@@ -68,7 +68,7 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
 
 @torch.no_grad()
 def a_given_start_is_continued(case: Subject) -> None:
-    """A given start is continued just as the same generated tokens are, greedily and with one beam.
+    """A given start is continued like the same tokens if generated, greedily and with one beam.
 
     A user may give the first tokens of an answer (`start`). The model reads them, but they are not part of the result.
     """

@@ -15,7 +15,7 @@ DRAWS = 3
 def a_uniform_model_has_known_losses(case: Subject) -> None:
     """With all parameters zero, loss, likelihood and estimate are log(number of allowed tokens) nats per token.
 
-    This gives them the same meaning in every architecture. Look for a missing weight, a softmax over other tokens, or a
+    They then have the same meaning in every architecture. Look for a missing weight, a softmax over other tokens, or a
     mean in place of a sum.
     """
     for parameter in case.model.parameters():

@@ -28,8 +28,8 @@ LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learne
 def training_reads_as_scoring_does(case: Subject) -> None:
     """Without dropout, a model in training mode computes what it computes in evaluation mode.
 
-    Noise comes from `size.dropout` alone, which an experiment sets for all architectures. A dropout rate of the
-    variant's own, skipped layers, or BatchNorm (which mixes rows and looks ahead in training) would make the comparison
+    Noise comes only from `size.dropout`, which an experiment sets for all architectures. The variant's own dropout
+    rate, skipped layers, or BatchNorm (which mixes rows and looks ahead in training) would make the comparison
     unfair. The same is required with and without gradients, and in bfloat16.
     """
     source, target = sequences(3, 4, limits=case.limits), sequences(3, 5, seed=1, limits=case.limits)
@@ -96,7 +96,7 @@ def bfloat16_is_near(case: Subject) -> None:
 def a_batch_can_be_learned(case: Subject) -> None:
     """Training on one batch brings the loss far below that of guessing.
 
-    A model that learns almost nothing from four short texts, shown again and again, learns nothing from a corpus. Look
+    A model that cannot overfit four short texts cannot learn from a corpus. Look
     for dead activations, an initialisation far too large or small, or gradients that do not reach early layers.
     """
     rate = trained(case, LEARNED)

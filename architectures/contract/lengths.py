@@ -31,10 +31,10 @@ MOST = 1024  # of either: longer texts are not tried
 
 @torch.no_grad()
 def long_texts_are_read_alike(case: Subject) -> None:
-    """Look-ahead, padding, caches and FLOPs are right in texts of 150 and more tokens, and for targets of one token.
+    """Look-ahead, padding, caches and FLOPs are right for texts of 150 and more tokens, and for targets of one token.
 
-    A window, a table of positions or a shortcut may take effect only from a certain length on. Look at what depends on
-    the number of tokens; `compare` tries the lengths of its tasks as well.
+    A window, a table of positions or a shortcut may take effect only from a certain length. Look at code that depends
+    on the number of tokens; `compare` tries the lengths of its tasks as well.
     """
     for lengths in (LABELLED, LONG, LONGER) if case.trials.sizes else (LABELLED, LONG):
         texts_of(*lengths)(case)

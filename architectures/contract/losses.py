@@ -38,8 +38,8 @@ SMOOTHING = 0.1
 def selected_states_are_those_of_one_pass(case: Subject) -> None:
     """`hidden(at=...)` equals `hidden` at the selected places, and `logits` of these states equal `forward`.
 
-    Training and scoring read states at some places only, and models skip the states that nobody reads. A shortcut for
-    few, late or single places must not change the states.
+    Training and scoring read states only at some positions, and models skip unused states. A shortcut for few, late or
+    single positions must not change the states.
     """
     longest = max(NUMBERS.values())
     roomy = case.with_room(longest, longest)

@@ -16,10 +16,10 @@ WIDTHS = (24, 25, 27, 54, 2053)  # of feed-forward networks
 
 
 def building_is_repeatable(case: Subject) -> None:
-    """The same seed builds the same weights, another seed builds others, and two models share nothing.
+    """The same seed gives the same weights, another seed gives others, and two models share nothing.
 
-    A run is repeatable only if its start is: draw initial weights with torch alone, and create every module inside
-    `build`, never at the top level of the file.
+    A run is repeatable only if its initial weights are. Draw initial weights only with torch, and create every module
+    inside `build`, never at the top level of the file.
     """
     first, again, other = (fresh(case.build, seed) for seed in (0, 0, 1))
     weights, repeated, drawn = (dict(model.named_parameters()) for model in (first, again, other))
@@ -78,8 +78,8 @@ def parameters_are_counted(case: Subject) -> None:
 def weights_survive_saving(case: Subject) -> None:
     """A model loaded from a saved one gives the same logits, and so does a copy.
 
-    Scoring loads the best checkpoint. Whatever a model learns or draws must be a parameter or a persistent buffer, not
-    a plain attribute.
+    Scoring loads the best checkpoint. Everything that a model learns or draws must be a parameter or a persistent
+    buffer, not a plain attribute.
     """
     source, target = sequences(2, 4), sequences(2, 5, seed=1)
     expected = case.model(source, target)
@@ -147,8 +147,8 @@ def _ties(model: nn.Module) -> list[list[str]]:
 def size_is_used(case: Subject) -> None:
     """A deeper model computes more, and so does one with a wider feed-forward network, if it has one.
 
-    A budget fits `size.depth` and `size.hidden`. A model that builds another number of layers, or other widths, does
-    not have the size that it was given.
+    A budget fits `size.depth` and `size.hidden`. A model with another number of layers, or other widths, does not
+    have the given size.
     """
     flops = {depth: _flops(case, replace(SIZE, depth=depth)) for depth in (1, 2, 3)}
     message = f"1, 2 and 3 for `size.depth` give {flops[1]:.0f}, {flops[2]:.0f} and {flops[3]:.0f} FLOPs"

@@ -29,7 +29,7 @@ INFLUENCE = 1e-6  # logits that move by less did not read a token
 def no_look_ahead(case: Subject) -> None:
     """No prediction depends on later tokens: neither a causal model's logits nor a token's likelihood.
 
-    A model that sees what it should predict has an excellent loss and generates nonsense. The mask ensures causality
+    A model that sees the token to predict has an excellent loss but generates nonsense. The mask ensures causality
     (`AttentionContext(causal=True)`). Look for a target that was not shifted, a window or a convolution that reaches to
     the right, or, in an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, in
     scoring, in training and in bfloat16.
@@ -106,9 +106,9 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
 
 @torch.no_grad()
 def padding_is_invisible(case: Subject) -> None:
-    """Padding on either side of source or target, whatever it holds, leaves the logits at tokens unchanged.
+    """Padding on either side of source or target does not change the logits at tokens, whatever its content.
 
-    Otherwise a score depends on the other texts in the batch. Padding has no keys that others see
+    Otherwise a score depends on the other texts in the batch. Padding has no visible keys
     (`AttentionContext.present`) and does not count as a position (`count_positions`). Rows are tried one at a time, in
     scoring and in training.
     """
@@ -165,7 +165,7 @@ def _padded_examples(case: Subject) -> None:
 
 @torch.no_grad()
 def an_empty_source_is_none(case: Subject) -> None:
-    """No source, a source without tokens and a source of padding alone are equivalent.
+    """No source, a source without tokens and a source of only padding are equivalent.
 
     Unconditional generation has an empty source, alone or in a batch with others. A softmax over no keys gives NaN: a
     decoder then reads nothing before BOS, and an encoder reads a single BOS.
@@ -220,7 +220,7 @@ def rows_are_apart(case: Subject) -> None:
 def source_matters(case: Subject) -> None:
     """Changing any token of the source changes the logits.
 
-    If the source is ignored, in part or in full, classification and translation are guesses. Look for a mask that hides
+    If part or all of the source is ignored, classification and translation are guesses. Look for a mask that hides
     it, or a window too small for the depth.
     """
     source, target = sequences(1, 4), sequences(1, 4, seed=1)

@@ -46,9 +46,9 @@ GROWS = 2.0  # times as much noise at the next rate, at least
 
 
 def nothing_is_remembered(case: Subject) -> None:
-    """A pass changes nothing that a later one can see: no attribute, buffer, closure, global or setting.
+    """A pass changes no state that a later pass can read: no attribute, buffer, closure, global or setting.
 
-    A model that counts its calls or keeps what it has read can answer from memory, and its score depends on the order
+    A model that counts its calls or stores its inputs can answer from memory, and its score depends on the order
     of the examples. Everything that the model, `build` and the variant's file can reach is compared before and after
     many passes, except buffers, which are compared in scoring only. Keep what a pass computes in local variables and in
     the cache that `decode` returns.
@@ -79,10 +79,10 @@ def nothing_is_remembered(case: Subject) -> None:
 
 
 def changed_weights_are_used(case: Subject) -> None:
-    """After weights are loaded or changed in place, every later call computes with the new ones.
+    """After weights are loaded or changed in place, every later call uses the new weights.
 
     Training changes weights in place at every step, and scoring loads the best checkpoint into a model that was used
-    before. Between calls, keep nothing that was computed from weights: neither states of a source nor merged matrices.
+    before. Between calls, keep no values computed from weights, such as states of a source or merged matrices.
     """
     other = subject(case.build, case.size, case.limits, seed=1)
     for mode in (SCORING, TRAINING):

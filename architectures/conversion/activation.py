@@ -29,4 +29,4 @@ def activation_name(function: Activation) -> str:
     for name, known in ACTIVATIONS.items():
         if known is function:
             return name
-    raise ValueError("an activation without a name in transformers")
+    raise ValueError("this activation has no name in transformers")

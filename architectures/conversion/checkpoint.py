@@ -63,7 +63,7 @@ def variant(path: Path) -> Variant:
         path=str(path),
         is_builtin=False,
         family=ours.family,
-        document=f"{folder.shape.model} checkpoint, scored as it is",
+        document=f"{folder.shape.model} checkpoint, scored without training",
         text=text,
         build=lambda size, limits: _built(folder, limits, ()),
         pretrained=Pretrained(
@@ -115,7 +115,7 @@ def _check_files(path: Path) -> None:
         if unreadable := irregular(file):
             raise InputError(f"{file}: {unreadable}")
     if not (path / "config.json").is_file():
-        raise InputError(f"architectures: {path} holds no checkpoint of transformers: there is no config.json in it")
+        raise InputError(f"architectures: {path} has no checkpoint of transformers: there is no config.json in it")
     if _kind(path) == "archbench":
         raise InputError(
             f"{path}: is an export of a model that only archbench has; name its architecture instead, or its run to "

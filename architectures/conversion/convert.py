@@ -52,7 +52,7 @@ def to_transformers(model: Any) -> Any:
     theirs = empty(shape, config, tied)
     push(model, theirs, shape.links(config, tied))
     if not agree(model, theirs.eval()):
-        raise InputError(f"to_transformers: a {shape.model} with these weights has other logits than this model")
+        raise InputError(f"to_transformers: a {shape.model} with these weights gives other logits than this model")
     return theirs
 
 

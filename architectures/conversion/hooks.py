@@ -1,4 +1,4 @@
-"""What is attached to the modules of a model and makes them compute otherwise than their class and weights say."""
+"""Hooks and parametrizations of a model's modules, which change what they compute from their weights."""
 
 from torch import nn
 from torch.nn.utils import parametrize

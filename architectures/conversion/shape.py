@@ -102,7 +102,7 @@ IDLE = frozenset(
         "sep_token_id",
         "task_specific_params",
         "tokenizer_class",
-        "tie_word_embeddings",  # told by the tensors themselves
+        "tie_word_embeddings",  # read from the tensors
         "torch_dtype",
         "transformers_version",
         "unk_token_id",

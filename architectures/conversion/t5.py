@@ -1,7 +1,7 @@
 """T5: relative bias, no biases, unscaled scores, RMS norms; v1.0 (ReLU, tied, scaled output) and v1.1 (gated, untied).
 
-What `tie_word_embeddings` of a published v1.1 configuration said is `scale_decoder_outputs` now; whether the output
-matrix is the token table is told by the tensors.
+`scale_decoder_outputs` now has the meaning that `tie_word_embeddings` had in published v1.1 configurations. The
+tensors show whether the output matrix is the token table.
 """
 
 from collections.abc import Iterator

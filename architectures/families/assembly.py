@@ -30,7 +30,7 @@ def gated(size: Size) -> GatedFeedForward:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a layer is made of. ``last``: the residual stream is normed behind the last layer."""
+    """The parts of a layer. ``last``: a norm of the residual stream follows the last layer."""
 
     attention: Callable[[Size], AttentionLike] = attention
     feedforward: Callable[[Size], nn.Module] = gated
@@ -39,7 +39,7 @@ class Parts:
     last: bool = True
 
     def stack(self, size: Size, cross: bool = False) -> Stack:
-        """``size.depth`` layers; ``cross``: with cross-attention, which is always the default's."""
+        """``size.depth`` layers; ``cross``: with cross-attention, always as in the default."""
 
         def block() -> Block:
             return Block(
@@ -113,7 +113,7 @@ def _embedding(size: Size, limits: Limits) -> Embedding:
 
 
 def _head(size: Size, limits: Limits, embedding: Embedding, tied: bool) -> Head:
-    """A tied head divides by the square root of the width, as T5's (1910.10683), since the table starts far from 0."""
+    """A tied head divides by the square root of the width as in T5 (1910.10683), as the table's values are large."""
     if tied:
         return Head(limits.vocabulary, size.dim, tied=embedding, scale=size.dim**-0.5)
     return Head(limits.vocabulary, size.dim)

@@ -86,7 +86,7 @@ class DecoderOnly(Family):
         return Cache(layers, present, places, lengths)
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of the next tokens, and the longer cache."""
         states, cache = extend(self.embedding, self.positions, self.stack, tokens, cache)
         return self.logits(states), cache
 

@@ -19,20 +19,20 @@ from archbench.tasks.base.example import MASK
 
 @dataclass(frozen=True)
 class Canvas:
-    """What an encoder keeps between tokens: the source (b, s), its mask, and what was written so far (b, n)."""
+    """An encoder's state between tokens: the source (b, s), its mask, and the generated tokens (b, n)."""
 
     source: Tensor | None
     source_mask: Tensor | None
     written: Tensor | None
 
     def rows(self, index: Tensor) -> "Canvas":
-        """The rows at ``index`` (m,), repeated or left out as it says."""
+        """The rows at ``index`` (m,), which may repeat or omit rows."""
         selected = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
         return Canvas(*selected)
 
 
 class EncoderOnly(Family):
-    """Reads ``[source, canvas]``; the canvas always has ``canvas`` cells, [MASK] where nothing is written.
+    """Reads ``[source, canvas]``; the canvas always has ``canvas`` cells, [MASK] where no token has been generated.
 
     The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
     ``pooled``: a canvas of one cell has the mean state of all positions; a longer one is not changed.
@@ -85,7 +85,7 @@ class EncoderOnly(Family):
         return States(x[:, :width], target_states).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
-        """Keep the source (b, s): an encoder reads it anew with every canvas."""
+        """Keep the source (b, s), which an encoder reads again with every canvas."""
         return Canvas(source, truth(source_mask), None)
 
     def decode(self, tokens: Tensor, cache: Canvas) -> tuple[Tensor, Canvas]:
@@ -113,7 +113,7 @@ class EncoderOnly(Family):
 
 
 def _mean(x: Tensor, present: Tensor | None) -> Tensor:
-    """The mean of the states (b, n, d) at the positions that are there: (b, 1, d)."""
+    """The mean (b, 1, d) of the states (b, n, d) at present positions."""
     if present is None:
         return x.mean(1, keepdim=True)
     shares = present / present.sum(1, keepdim=True)

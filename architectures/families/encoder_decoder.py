@@ -20,7 +20,7 @@ from archbench.tasks.base.example import BOS
 
 
 class EncoderDecoder(Family):
-    """The encoder reads the source, an empty one as a single BOS; the decoder writes ``[BOS, target]``.
+    """The encoder reads the source (BOS if it is empty); the decoder reads ``[BOS, target]``.
 
     ``decoder_positions`` defaults to the encoder's scheme. Cross-attention has no positions of its own.
     """
@@ -45,7 +45,7 @@ class EncoderDecoder(Family):
         self.objective: Objective = objective or Causal()
 
     def encode(self, source: Tensor, source_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """States (b, s, d) of the source, and its mask with one cell True in every row."""
+        """States (b, s, d) of the source, and its mask with at least one cell True per row."""
         present = truth(source_mask)
         if present is None:
             places = straight(source.shape[1], source.device)
@@ -78,13 +78,13 @@ class EncoderDecoder(Family):
         return States(None, joined.apart(x).target).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Cache:
-        """Read the source (b, s); without one, a single row that reads BOS and serves any number of rows."""
+        """Read the source (b, s); without a source, read BOS once for any number of rows."""
         rows = 1 if source is None else source.shape[0]
         states, everything = self._read(source, source_mask, rows, self.head.weight.device)
         return Cache(memory=CrossAttentionCache(self.decoder.project_keys_values(states), everything))
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of the next tokens, and the longer cache."""
         if cache.memory is not None and cache.memory.count != len(tokens):
             cache = replace(cache, memory=cache.memory.rows(torch.zeros_like(tokens[:, 0])))
         states, cache = extend(self.embedding, self.decoder_positions, self.decoder, tokens, cache)
@@ -103,7 +103,7 @@ class EncoderDecoder(Family):
     def _read(
         self, source: Tensor | None, mask: Tensor | None, rows: int, device: torch.device
     ) -> tuple[Tensor, AttentionContext]:
-        """States (b, s, d) of the source, of BOS where there is none, and who sees which of them."""
+        """States (b, s, d) of the source (of BOS if it is empty), and their attention context."""
         if source is None or source.shape[1] == 0:
             source, mask = torch.full((rows, 1), BOS, device=device), None
         states, present = self.encode(source, mask)

@@ -23,7 +23,7 @@ from archbench.architectures.objectives.objective import Objective
 
 
 class Family(nn.Module, ABC):
-    """A way to read a source and to write a target; a variant's model is of one, maybe of its own.
+    """A family: how a model reads a source and predicts a target. A variant may define its own family.
 
     ``family`` is its name in reports, ``objective`` what it is trained and scored by. ``causal``: a target is read from
     left to right, not as a canvas whose cells see each other. ``source_predicts``: states of the source come with those
@@ -49,11 +49,11 @@ class Family(nn.Module, ABC):
 
     @abstractmethod
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:
-        """Read a source (b, s) -> a cache: a value with ``rows(index)``, from which a target is written."""
+        """Read a source (b, s) -> a cache with ``rows(index)``, from which a target is decoded."""
 
     @abstractmethod
     def decode(self, tokens: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """Append tokens (b, n), BOS first -> logits (b, n, v) of what follows each, and the longer cache."""
+        """Append tokens (b, n), BOS first -> logits (b, n, v) of the next tokens, and the longer cache."""
 
     @abstractmethod
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
@@ -65,7 +65,7 @@ class Family(nn.Module, ABC):
         return y
 
     def product(self, states: Tensor) -> Product | None:
-        """What the head's last matrix product takes; None where logits are made in a way of the variant's own."""
+        """The operands of the head's last matrix product; None if the variant computes logits in its own way."""
         head = self.head
         usual = type(self).logits is Family.logits and type(head).forward is Head.forward
         return head.product(states) if usual and not head._forward_hooks and not head._forward_pre_hooks else None

@@ -9,13 +9,13 @@ from archbench.architectures.components.states import States, full, truth
 
 
 def count_positions(present: Tensor) -> Tensor:
-    """Position of every token (b, n), counted over tokens only; padding in front gets 0."""
+    """Position of every token (b, n), counted over tokens only; left padding gets 0."""
     return (present.long().cumsum(1) - 1).clamp(min=0)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Source and target of each row in one sequence without a gap, padding at the right.
+    """Source and target of each row in one sequence without gaps, padded at the right.
 
     ``tokens`` (b, s + t); ``positions`` (b, s + t) says where each token of ``[source, target]`` went, None:
     nowhere else.
@@ -26,7 +26,7 @@ class Joined:
     source_width: int
 
     def apart(self, x: Tensor) -> States:
-        """States (b, s + t, d) of the joined sequence, put back to where their tokens came from."""
+        """States (b, s + t, d) of the joined sequence, moved back to the original positions of their tokens."""
         if self.positions is not None:
             x = x.gather(1, self.positions[..., None].expand(-1, -1, x.shape[-1]))
         return States(x[:, : self.source_width], x[:, self.source_width :])

@@ -13,7 +13,7 @@ from archbench.architectures.components.stack import FeedForwards
 
 @dataclass(frozen=True)
 class Size:
-    """What a budget fits: ``depth`` is the number of layers of each stack, ``hidden`` the feed-forward width."""
+    """A fitted size: ``depth`` is the number of layers of each stack, ``hidden`` the feed-forward width."""
 
     dim: int
     heads: int
@@ -28,7 +28,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the task asks for: number of token ids, and the longest source and target in tokens (END counts)."""
+    """A task's limits: number of token ids, and the longest source and target in tokens (including END)."""
 
     vocabulary: int
     source_length: int
@@ -36,13 +36,13 @@ class Limits:
 
     @property
     def length(self) -> int:
-        """Positions needed when source, BOS and target stand in one sequence."""
+        """Positions needed for source, BOS and target in one sequence."""
         return self.source_length + self.target_length + 1
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Unique trainable scalars: ``parameters`` without, ``embedding_parameters`` of the tables and output matrix.
+    """Unique trainable scalars: ``embedding_parameters`` of the tables and output matrix, ``parameters`` of the rest.
 
     ``buffers`` are the elements of all buffers, saved or not.
     """
@@ -54,13 +54,13 @@ class Counts:
 
 @runtime_checkable
 class MutableBuffers(Protocol):
-    """A module with buffers that training changes, such as running statistics: their names in this module."""
+    """A module that names its buffers that training changes, such as running statistics."""
 
     def mutable_buffers(self) -> list[str]: ...
 
 
 def mutable_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """The buffers that modules declare to be changed by training, by their names in the model."""
+    """The names of the buffers that modules declare as changed by training."""
     buffers = dict(model.named_buffers())
     declared = (
         f"{place}.{name}".lstrip(".")
@@ -72,7 +72,7 @@ def mutable_buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 def embedding_parameters(model: nn.Module) -> set[int]:
-    """``id`` of each parameter that a budget leaves out: token, position, segment tables, output matrix and bias."""
+    """``id`` of each parameter that a budget excludes: token, position, segment tables, output matrix and bias."""
     return {id(table) for module in model.modules() if isinstance(module, Tables) for table in module.tables()}
 
 
@@ -95,5 +95,5 @@ def layers(model: nn.Module) -> int:
 
 
 def heads(model: nn.Module) -> int | None:
-    """The number of heads of its attention, the most where that differs; None where its attention is not ours."""
+    """The (largest) number of attention heads; None if the attention is not archbench's."""
     return max((part.heads for part in model.modules() if isinstance(part, Attention | Average)), default=None)

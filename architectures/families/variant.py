@@ -15,7 +15,7 @@ STOCK = {
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a checkpoint decides by itself: its size, its tokenizer (JSON), the positions that exist (None: no bound).
+    """What a checkpoint determines: its size, its tokenizer (JSON), the positions that exist (None: no bound).
 
     ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
     ``blank(limits)`` is one of the same size without memory for its weights.
@@ -48,7 +48,7 @@ class Variant:
     breaks: tuple[str, ...] = ()
 
     def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
-        """What builds the model for a task with these labels; that of a checkpoint is frozen."""
+        """The function that builds the model for a task with these labels; a checkpoint's model is frozen."""
         pretrained = self.pretrained
         if pretrained is None:
             return self.build

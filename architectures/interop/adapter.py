@@ -56,7 +56,7 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
         self.model = variant(config, variant_file).build(Size(**config.size), Limits(**config.limits))
         unsaved = [name for name, _ in self.named_buffers() if name not in self.state_dict()]
         if unsaved:
-            raise InputError(f"{unsaved[0]}: a buffer that is not saved would come back empty; make it persistent")
+            raise InputError(f"{unsaved[0]}: a buffer that is not saved would be lost; make it persistent")
         self._tied_weights_keys = _shared(self)
         self.post_init()
 
@@ -196,9 +196,9 @@ def register() -> None:
 
 
 def _without(labels: object) -> None:
-    """Refuses to compute a loss; ``labels`` is there so that who gives them is told."""
+    """Raises an error that names the reason if ``labels`` are given; this model computes no loss."""
     if labels is not None:
-        raise InputError("forward: labels are not supported: archbench trains its models; or compute a loss of logits")
+        raise InputError("forward: labels are not supported; train with archbench, or compute the loss from the logits")
 
 
 def _shared(model: Any) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Prompts:
         """What stands after BOS (b, m), None where nothing does; raises ``InputError`` where m differs."""
         counts = self.begun.sum(1)
         if int(counts.min()) != int(counts.max()):
-            raise InputError("generate: prompts that begin their answers must begin them with equally many tokens")
+            raise InputError("generate: all prompts must have the same number of answer tokens")
         width = int(counts[0])
         return self.tokens[self.begun].view(-1, width)[:, 1:] if width > 1 else None
 
@@ -77,7 +77,7 @@ def prompt_tokens(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
     """The prompts of a call, which may name them ``inputs`` as well; that is taken out of ``settings``."""
     inputs = settings.pop("inputs", None)
     if (input_ids is None) == (inputs is None):
-        raise InputError("generate: give the prompts as input_ids, or as inputs: one of the two")
+        raise InputError("generate: give the prompts as input_ids or as inputs, not both")
     found: Tensor = inputs if input_ids is None else input_ids
     return found
 
@@ -88,7 +88,7 @@ def split(tokens: Tensor, mask: Tensor | None) -> Prompts:
     places = torch.arange(tokens.shape[1], device=tokens.device)
     last = torch.where(present & (tokens == BOS), places, -1).amax(1, keepdim=True)
     if bool((last < 0).any()):
-        raise InputError("a prompt has no <bos>, where its answer begins; encode it with the tokenizer of this model")
+        raise InputError("a prompt lacks <bos>, which begins the answer; encode it with the tokenizer of this model")
     return Prompts(tokens, present & (places < last), present & (places >= last))
 
 
@@ -101,7 +101,7 @@ def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> De
     wanted = _settings(config, changes)
     longest = wanted.get("max_new_tokens") or (wanted["max_length"] - prompt if wanted.get("max_length") else room)
     if not 1 <= longest <= room:
-        raise InputError(f"generate: {longest} new tokens were asked for; expected 1 to {room} after this prompt")
+        raise InputError(f"generate: {longest} new tokens requested; expected 1 to {room} after this prompt")
     for name, (fits, expected) in NUMBERS.items():
         value = wanted.get(name)
         if value is not None and not (isinstance(value, int | float) and not isinstance(value, bool) and fits(value)):
@@ -109,7 +109,7 @@ def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> De
     beams = wanted.get("num_beams") or 1
     sampled = {key: wanted[key] for key in ("temperature", "top_k", "top_p") if wanted.get(key) is not None}
     if beams > 1 and wanted.get("do_sample"):
-        raise InputError("generate: beams are not sampled from; pass do_sample=False, or leave num_beams out")
+        raise InputError("generate: sampling with beams is not supported; pass do_sample=False, or leave num_beams out")
     strategy = "beam" if beams > 1 else "sample" if wanted.get("do_sample") else "greedy"
     penalty = 1.0 if wanted.get("length_penalty") is None else wanted["length_penalty"]
     return Decoding(longest, strategy, beams=beams, length_penalty=penalty, **sampled)

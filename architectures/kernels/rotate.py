@@ -39,7 +39,7 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     if x.dtype == torch.bfloat16:
         y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
         y[..., half:].addcmul_(x[..., :half], sin[..., half:])
-    else:  # a fused multiply-add would round otherwise than Llama's
+    else:  # a fused multiply-add would round differently from Llama's
         y[..., :half] -= x[..., half:] * sin[..., :half]
         y[..., half:] += x[..., :half] * sin[..., half:]
     return y

@@ -35,7 +35,7 @@ class Causal:
     estimated = bounded = False
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """The target from what stands before it and, where native, the source from its second token on."""
+        """Predict the target from the tokens before it and, if native, the source from its second token."""
         source, target = batch.real()
         at, tokens = index_of(target, batch.target), target.sum(1)
         labels = select(batch.target, at)
@@ -53,11 +53,11 @@ class Causal:
         )
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Sum of the negative log-likelihoods of target tokens, and as much of the source's mean where native."""
+        """Sum of the negative log-likelihoods of target tokens; if native, plus the source's mean with equal weight."""
         return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Exact log-likelihood of each target, END included: nats (b,) and tokens (b,)."""
+        """Exact log-likelihood of each target, including END: nats (b,) and tokens (b,)."""
         if parts > 1:
             split = [self.log_likelihood(model, part, allowed_tokens) for part in batch.split(parts)]
             return torch.cat([nats for nats, _ in split]), torch.cat([tokens for _, tokens in split])
@@ -71,7 +71,7 @@ class Causal:
         return scores.view(real.shape).sum(1), real.sum(1)
 
     def visible(self, model: Any, batch: Batch) -> Batch:
-        """What the model reads to predict the whole target in one pass: the source, and the target behind BOS."""
+        """The inputs to predict the whole target in one pass: the source, and the target after BOS."""
         return batch._replace(target=_shift(batch.target))
 
     def generate(
@@ -102,10 +102,10 @@ class Causal:
         return target + predicted
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        """Model FLOPs of reading a source and writing a target token by token from a cache."""
+        """Model FLOPs of reading a source and generating a target token by token with a cache."""
         return model.flops(source, target, target).model  # type: ignore[no-any-return]
 
 
 def _shift(target: Tensor) -> Tensor:
-    """What a causal model reads to predict ``target`` (b, t): BOS and all but the last token."""
+    """The inputs of a causal model to predict ``target`` (b, t): BOS and all but the last token."""
     return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)

@@ -19,7 +19,7 @@ LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a loo
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to choose: ``strategy`` is greedy, sample, beam or confident (encoders, in ``rounds``).
+    """How to decode: ``strategy`` is greedy, sample, beam or confident (encoders, in ``rounds``).
 
     ``max_tokens`` bounds what is written, END included. Sampling: ``temperature``, the ``top_k`` likeliest tokens (0:
     all), the smallest set with mass ``top_p``. Beams are ranked by log-likelihood / length ** ``length_penalty``
@@ -133,7 +133,7 @@ def _finish(done: list[tuple[float, Tensor]], scores: Tensor, written: Tensor, p
 
 
 def _settled(finished: float, best_open: float, decoding: Decoding) -> bool:
-    """Whether no open hypothesis can still win: scores only fall, and the largest divisor is that of the longest."""
+    """Whether no open hypothesis can still win: scores only fall, and the longest has the largest divisor."""
     bound: float = best_open / decoding.max_tokens**decoding.length_penalty
     return finished >= bound
 
@@ -145,7 +145,7 @@ def _filled(cache: Any, rows: int) -> bool:
 
 
 def _allowed(logits: Tensor, allowed_tokens: Tensor) -> Tensor:
-    """Logits (..., v) in float32 with every token that is no answer made impossible."""
+    """Logits (..., v) in float32, minus infinity for tokens that are not allowed."""
     return logits.float().masked_fill(~allowed_tokens, float("-inf"))
 
 

@@ -27,7 +27,7 @@ CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one 
 
 @dataclass(frozen=True)
 class Masked:
-    """Fill in hidden cells, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
+    """Predict masked positions, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
 
     For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
     expectation is the mean over all orders of writing, which bounds -log p where the order is drawn at random, not from
@@ -47,7 +47,7 @@ class Masked:
         return not self.suffix
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """Cells that are hidden now, each with the weight n / k, and those of the source where native."""
+        """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
         source_real, real = batch.real()
         hidden_source = self._hide_source(source_real, generator) if native else None
         hidden, weights = self._hide(real, generator)
@@ -75,11 +75,11 @@ class Masked:
         )
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The weighted sum over hidden cells; its expectation is the mean over orders of writing."""
+        """The weighted sum over masked positions; its expectation is the mean over generation orders."""
         return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Exact log-likelihood by the chain rule, left to right, END included: nats (b,) and tokens (b,).
+        """Exact log-likelihood by the chain rule, left to right, including END: nats (b,) and tokens (b,).
 
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
         """
@@ -101,7 +101,7 @@ class Masked:
         return scores.sum(1), present.sum(1)
 
     def visible(self, model: Any, batch: Batch) -> Batch:
-        """What the model reads when half of the target is written: the source and BOS, that half, then [MASK]."""
+        """The inputs after half of the target: the source and BOS, that half, then [MASK]."""
         present = full(batch.target, batch.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
@@ -130,7 +130,7 @@ class Masked:
         return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
-        """Forward and backward FLOPs of one example, in expectation over what is hidden."""
+        """Forward and backward FLOPs of one example, in expectation over the masks."""
         outputs = self.loss_tokens(source, target, model, native)
         return tripled(model.flops(source + 1.0, 0.0 * target + model.canvas, outputs))
 
@@ -139,11 +139,11 @@ class Masked:
         return (target + 1.0) / 2.0 + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        """Model FLOPs of writing a target from left to right: a forward pass per token."""
+        """Model FLOPs of generating a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Which cells to hide (b, t), and the weight n / k of each row's cells (b, t); all in the host's memory."""
+        """The cells to mask (b, t), and the weight n / k of each row's cells (b, t); all in host memory."""
         lengths = real.sum(1, keepdim=True)
         uniform = torch.rand(len(real), 1, generator=generator)
         hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
@@ -156,19 +156,19 @@ class Masked:
         return (order < hidden) & real, weights
 
     def _hide_source(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Which source tokens to hide (b, s): none in half of the rows, ``source_rate`` of them in the others."""
+        """The source tokens to mask (b, s): none in half of the rows, a fraction ``source_rate`` in the others."""
         chosen = torch.rand(len(real), 1, generator=generator) < 0.5
         return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
 
 
 def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The source (b, s) with BOS behind it (b, s + 1), where an encoder's canvas begins, and its mask."""
+    """The source (b, s) followed by BOS (b, s + 1), after which an encoder's canvas begins, and its mask."""
     source = F.pad(source, (0, 1), value=BOS)
     return source, None if source_mask is None else F.pad(source_mask, (0, 1), value=True)
 
 
 def _canvas(cells: Tensor, mask: Tensor | None, length: int) -> Tensor:
-    """Cells (b, t) on a canvas of ``length`` cells; whatever is not there is [MASK]."""
+    """Cells (b, t) on a canvas of ``length`` cells, filled with [MASK]."""
     if mask is not None:
         cells = cells.masked_fill(~mask, MASK)
     return F.pad(cells, (0, length - cells.shape[1]), value=MASK)

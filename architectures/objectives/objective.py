@@ -44,21 +44,21 @@ class Batch(NamedTuple):
 
     @property
     def target_lengths(self) -> NDArray[np.int64]:
-        """Tokens of each target, END counted (b,)."""
+        """Tokens of each target (b,), including END."""
         return _lengths(self.target, self.target_mask)
 
     @property
     def tokens(self) -> int:
-        """Tokens of sources and targets, END counted, padding not."""
+        """Tokens of sources and targets, including END and excluding padding."""
         return sum(t.numel() if mask is None else int(mask.sum()) for t, mask in self._parts())
 
     @property
     def cells(self) -> int:
-        """Cells of both rectangles, padding counted."""
+        """Cells of both rectangles, including padding."""
         return self.source.numel() + self.target.numel()
 
     def real(self) -> tuple[Tensor, Tensor]:
-        """Which positions of the source (b, s) and of the target (b, t) are no padding, in the host's memory."""
+        """Which positions of the source (b, s) and of the target (b, t) are not padding, in host memory."""
         source, target = (
             torch.ones(tokens.shape, dtype=torch.bool) if mask is None else mask.bool().cpu()
             for tokens, mask in self._parts()
@@ -79,7 +79,7 @@ class Batch(NamedTuple):
 
 
 class LossInputs(NamedTuple):
-    """What a model reads in a training step, and what it is to predict: all that a loss takes besides the weights.
+    """A model's inputs and targets in a training step: everything that a loss needs besides the weights.
 
     ``source`` (b, s) and ``target`` (b, t) with their masks are read as they are. Of the target's states those at
     ``at`` (n,), counted row by row, predict ``labels`` (n,); likewise, where there are any, those of the source. The
@@ -102,7 +102,7 @@ class LossInputs(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the targets, END counted: what a loss is divided by."""
+        """Tokens of the targets, including END: the divisor of a loss."""
         return int(self.row_tokens.sum())
 
     @property
@@ -111,7 +111,7 @@ class LossInputs(NamedTuple):
         return StateIndex(self.source_at, self.at)
 
     def to(self, device: torch.device) -> LossInputs:
-        """The same on a device; a GPU copies it without being waited for."""
+        """The same on a device, copied to a GPU asynchronously."""
 
         def moved(part: Any) -> Any:
             if not isinstance(part, Tensor) or part.device == device:
@@ -156,7 +156,7 @@ class LossInputs(NamedTuple):
 
 
 class Objective(Protocol):
-    """A way of hiding targets: the training loss, the exact likelihood, and the writing of a target.
+    """An objective: the training loss, the exact likelihood, and the generation of a target.
 
     ``prepare`` and ``log_likelihood`` read targets; ``generate`` gets sources alone, so that no answer can be copied
     from its reference.
@@ -164,12 +164,12 @@ class Objective(Protocol):
 
     @property
     def estimated(self) -> bool:
-        """Whether validation in training takes ``estimate``: the exact likelihood takes a pass for each token."""
+        """Whether validation in training uses ``estimate``, because the exact likelihood needs a pass per token."""
         ...
 
     @property
     def bounded(self) -> bool:
-        """Whether the estimate is of a bound on -log p."""
+        """Whether the estimate is a bound on -log p."""
         ...
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs: ...
@@ -201,7 +201,7 @@ class Objective(Protocol):
 
 
 def is_exact(objective: Objective, target_length: int) -> bool:
-    """Whether validation in training takes exact likelihoods: one token is always predicted, whatever is hidden."""
+    """Whether validation in training uses exact likelihoods: targets have one token, so every mask predicts it."""
     return not objective.estimated or target_length == 1
 
 
@@ -289,12 +289,12 @@ def in_parts(rows: int, logits: int) -> list[slice]:
 
 
 def log_softmax(logits: Tensor, allowed_tokens: Tensor) -> Tensor:
-    """Log-probabilities (..., v) in float32 over the tokens that are allowed (v,); the rest is impossible."""
+    """Log-probabilities (..., v) in float32 over the allowed tokens (v,); minus infinity for the others."""
     return logits.float().masked_fill(~allowed_tokens, float("-inf")).log_softmax(-1)
 
 
 def equal_shares(labels: Tensor, tokens: Tensor) -> Tensor:
-    """Weights (m,) of source labels (m,) that together weigh as much as ``tokens`` () of the targets."""
+    """Weights (m,) of source labels (m,) with the total weight of ``tokens`` () of the targets."""
     return (tokens / max(len(labels), 1)).float().expand(len(labels)).to(labels.device)
 
 
@@ -309,6 +309,6 @@ def _lengths(tokens: Tensor, mask: Tensor | None) -> NDArray[np.int64]:
 
 
 def _between(index: Tensor, begin: int, end: int) -> slice:
-    """Where the values ``begin`` to ``end`` stand in an ascending index."""
+    """The range of the values ``begin`` to ``end`` in an ascending index."""
     first, last = torch.searchsorted(index, torch.tensor([begin, end])).tolist()
     return slice(first, last)

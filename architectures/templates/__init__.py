@@ -1,1 +1,1 @@
-"""What `archbench new` writes, one file for each family: the built-in variant of that name, with comments."""
+"""Templates of `archbench new`, one per family: the built-in variant of that name, with comments."""

@@ -1,7 +1,7 @@
-"""NAME: a decoder-only model; say here in one line what is new, and cite the paper.
+"""NAME: a decoder-only model; describe the change in one line and cite the paper.
 
-A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
-limits are given. Every part and what it takes is in `archbench.architectures`.
+`size.depth` and `size.hidden` are fitted to the budget, so use both. Width, heads and
+the task's limits are fixed. `archbench.architectures` has all components.
 """
 
 from archbench.architectures import (
@@ -25,8 +25,8 @@ def build(size: Size, limits: Limits) -> DecoderOnly:
     def block() -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
         attention = Attention(size.dim, size.heads)
-        # Or FeedForward, NoFeedForward, or a module of your own, with `flops(tokens)`
-        # of a forward pass: 2 * tokens * inputs * outputs for a matrix.
+        # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
+        # for a forward pass: 2 * tokens * inputs * outputs per matrix.
         feedforward = GatedFeedForward(size.dim, size.hidden)
         # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.
         return Block(attention, feedforward, LayerNorm, dropout=size.dropout)

@@ -1,7 +1,7 @@
-"""NAME: an encoder-only model; say here in one line what is new, and cite the paper.
+"""NAME: an encoder-only model; describe the change in one line and cite the paper.
 
-A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
-limits are given. Every part and what it takes is in `archbench.architectures`.
+`size.depth` and `size.hidden` are fitted to the budget, so use both. Width, heads and
+the task's limits are fixed. `archbench.architectures` has all components.
 """
 
 from archbench.architectures import (
@@ -26,8 +26,8 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
     def block() -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
         attention = Attention(size.dim, size.heads)
-        # Or FeedForward, NoFeedForward, or a module of your own, with `flops(tokens)`
-        # of a forward pass: 2 * tokens * inputs * outputs for a matrix.
+        # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
+        # for a forward pass: 2 * tokens * inputs * outputs per matrix.
         feedforward = GatedFeedForward(size.dim, size.hidden)
         # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.
         return Block(attention, feedforward, LayerNorm, dropout=size.dropout)
@@ -37,9 +37,9 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
         embedding,
         Stack(size.depth, block, LayerNorm(size.dim)),
         Head(limits.vocabulary, size.dim),  # one table for both: tied=embedding
-        # Or Learned(limits.length, size.dim), Sinusoidal(size.dim); by distances alone
-        # (RelativeBias, Alibi) it is hard to tell empty cells apart.
+        # Or Learned(limits.length, size.dim), Sinusoidal(size.dim). RelativeBias and
+        # Alibi encode only distances, so masked positions are hard to distinguish.
         positions=Rotary(size.head_dim),
-        canvas=limits.target_length,  # as many cells are filled in as a target may have
-        objective=Masked(),  # suffix=True hides what writing from left to right hides
+        canvas=limits.target_length,  # the number of target positions
+        objective=Masked(),  # suffix=True masks only the end of the target
     )

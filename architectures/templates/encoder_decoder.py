@@ -1,7 +1,7 @@
-"""NAME: an encoder-decoder model; say here in one line what is new, and cite the paper.
+"""NAME: an encoder-decoder model; describe the change in one line and cite the paper.
 
-A budget fits `size.depth` and `size.hidden`, so use both; width, heads and the task's
-limits are given. Every part and what it takes is in `archbench.architectures`.
+`size.depth` and `size.hidden` are fitted to the budget, so use both. Width, heads and
+the task's limits are fixed. `archbench.architectures` has all components.
 """
 
 from archbench.architectures import (
@@ -26,8 +26,8 @@ def build(size: Size, limits: Limits) -> EncoderDecoder:
     def block(cross: bool) -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
         attention = Attention(size.dim, size.heads)
-        # Or FeedForward, NoFeedForward, or a module of your own, with `flops(tokens)`
-        # of a forward pass: 2 * tokens * inputs * outputs for a matrix.
+        # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
+        # for a forward pass: 2 * tokens * inputs * outputs per matrix.
         feedforward = GatedFeedForward(size.dim, size.hidden)
         memory = Attention(size.dim, size.heads) if cross else None
         # Or RMSNorm; other wiring is wiring=PostNorm or wiring=NoNorm.

@@ -124,7 +124,7 @@ class Comparison:
         return min(self.differences, key=lambda name: self.differences[name].mean, default="")
 
     def detectable(self, architecture: str) -> float:
-        """The smallest difference from the leader, of the leader from the nearest, that is found four times in five."""
+        """The minimum detectable difference (80% power) from the leader; for the leader, from the nearest."""
         other = self.nearest if architecture == self.leader else architecture
         pair = frozenset((self.leader, other))
         if pair in self.detects:

@@ -68,30 +68,30 @@ class Contrast:
 
     @property
     def small(self) -> bool:
-        """Whether one is ahead, but surely by less than matters."""
+        """Whether one is better, but by less than the margin."""
         return self.outcome in ("ahead", "behind") and self.p_beyond <= ALPHA
 
     @property
     def better(self) -> str:
-        """The one that is ahead; empty where none is."""
+        """The better one; empty if there is none."""
         return {"ahead": self.first, "behind": self.second}.get(self.outcome, "")
 
     @property
     def worse(self) -> str:
-        """The one that is behind; empty where none is."""
+        """The worse one; empty if there is none."""
         return {"ahead": self.second, "behind": self.first}.get(self.outcome, "")
 
 
 @dataclass(frozen=True)
 class Control:
-    """A contrast whose outcome is known beforehand: it shows what the comparison can and cannot tell."""
+    """A contrast with a known outcome: it shows what the comparison can and cannot detect."""
 
     contrast: Contrast
     expected: str
 
     @property
     def right(self) -> bool | None:
-        """Whether it came out as it had to; None where it could not be tested."""
+        """Whether it has the expected outcome; None if it could not be tested."""
         if self.contrast.outcome == "unknown":
             return None
         if self.expected == "same":
@@ -109,7 +109,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """All that was tested: the primary family, everything else, the controls, what a change does, single factors."""
+    """All tests: the primary family, exploratory ones, controls, effects of changes, and single factors."""
 
     primary: tuple[Contrast, ...]
     exploratory: tuple[Contrast, ...]
@@ -160,7 +160,7 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
 
 
 def corrected_for_family(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with p values that are corrected for being so many: those of a difference and of equality apart."""
+    """The contrasts with Holm-corrected p values, separately for difference and equality."""
     differences, beyond = (
         holm([contrast.p for contrast in contrasts]),
         holm([contrast.p_beyond for contrast in contrasts]),

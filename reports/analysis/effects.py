@@ -39,7 +39,7 @@ class Change:
 
 
 def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
-    """Every change against what it changes, by the primary metric; corrected for being so many (Holm)."""
+    """Every change compared with its baseline by the primary metric, Holm-corrected."""
     held = baselines(comparisons.tables)
     questions: list[Question] = []
     for base in first:
@@ -80,8 +80,8 @@ def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:
 def _same(base: Comparison, change: Change, name: str) -> bool:
     """Whether the change did nothing to an architecture.
 
-    Every seed that both have gave the same score; or, where a condition has trials of its own, nothing but what they
-    chose differs: another rate is no other supervision.
+    True if every common seed has the same score. Also true if a condition with its own trials differs only in the
+    settings that they selected, because another learning rate is not another supervision.
     """
     other = change.comparison
     first, second = ({cell.architecture: cell.values for cell in compared.cells}[name] for compared in (base, other))

@@ -1,4 +1,4 @@
-"""Puts the pairs of a report to the test: the declared ones, all others, the controls, what a change does."""
+"""Tests the pairs of a report: the declared ones, all others, controls and changes."""
 
 import math
 from collections.abc import Iterator, Sequence

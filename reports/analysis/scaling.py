@@ -40,7 +40,7 @@ class Trend:
 
 
 def trends(comparisons: Comparisons, sweeps: Sequence[Sweep]) -> list[Trend]:
-    """Every sweep put to the test; corrected over those of one axis."""
+    """The tests of every sweep, corrected over those of one axis."""
     tested: list[Trend] = []
     for axis in AXES:
         chosen = [sweep for sweep in sweeps if sweep.axis is axis]
@@ -98,7 +98,7 @@ def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> 
 
 
 def _grown(trend: Trend, architecture: str) -> str:
-    """What the whole growth did, and what its last step did."""
+    """The change from the first to the last point, and over the last step."""
     sweep = trend.sweep
     points = sweep.of(architecture)
     begin, end = f"{points[0].value:,}", sweep.axis.words(points[-1].value)
@@ -112,10 +112,10 @@ def _grown(trend: Trend, architecture: str) -> str:
 
 
 def _moved(contrast: Contrast) -> str:
-    """How far the score went from one point to the other, which way, and whether that is decided."""
+    """The change of the score between two points, its direction, and whether it is decided."""
     measure = metric(contrast.metric)
     if contrast.outcome == "unknown":
-        return f"{measure.label} was not tested; a test needs two seeds at one of them"
+        return f"{measure.label} was not tested, because a test needs two seeds at one of the points"
     if contrast.outcome == "equal":
         return f"{measure.label} changed by less than the margin of {contrast.margin:g} ({_interval(contrast)})"
     if contrast.outcome == "open":
@@ -194,7 +194,7 @@ def _both_ways(contrasts: Sequence[Contrast]) -> str:
     reversed_pairs = [f"{first} vs. {second}" for (first, second), names in better.items() if len(names) > 1]
     if reversed_pairs:
         return f"Decided in both directions: {listing(reversed_pairs)}"
-    return "No pair is decided in both directions: the change may be chance"
+    return "No pair is decided in both directions: the change of order may be chance"
 
 
 def _sorted(point: SweepPoint, names: Sequence[str]) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def _sorted(point: SweepPoint, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _early(sweep: Sweep) -> Iterator[str]:
-    """Where few tokens met many parameters, more tokens may change what size buys."""
+    """A caution if there are few tokens per parameter: more tokens may change the effect of size."""
     early = [point for point in sweep.points if point.comparison.early]
     if early and sweep.axis is SIZE:
         least = min(early, key=lambda point: point.comparison.tokens_per_parameter)

@@ -51,7 +51,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
 
 
 def doublings(judged: Judged) -> list[Contrast]:
-    """For each data set and architecture the whole budget against half of it; corrected for being so many."""
+    """For each data set and architecture, the whole budget compared with half of it, Holm-corrected."""
     questions: list[Question] = []
     for comparison in judged.first:
         group = _together(judged.comparisons, comparison)

@@ -51,7 +51,7 @@ AXES: Final = (SIZE, DEPTH)
 
 @dataclass(frozen=True, eq=False)
 class SweepPoint:
-    """One step of a sweep: the value that was asked for, and the comparison there."""
+    """One point of a sweep: the requested value, and the comparison there."""
 
     value: int
     comparison: Comparison
@@ -104,7 +104,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class SweepScore:
-    """An architecture's score at a point, over seeds, and what its runs really got (means; nan where unknown)."""
+    """An architecture's score at a point, over seeds, and the actual budget of its runs (means; nan if unknown)."""
 
     architecture: str
     value: int
@@ -257,7 +257,7 @@ def _conditions(
 
 
 def _length(settings: dict[str, Any]) -> str:
-    """How long is trained, in words; '' where it follows from something else."""
+    """The training length in words; '' if it follows from something else."""
     given = ((words, settings.get(key)) for key, words in _LENGTHS.items())
     return " ".join(words.format(value) for words, value in given if type(value) in (int, float))
 
@@ -276,7 +276,7 @@ def _settings(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _got(runs: pd.DataFrame, architecture: str) -> dict[str, float]:
-    """What an architecture's runs really got, on average; nan where the table does not say."""
+    """The mean actual budget of an architecture's runs; nan if unknown."""
     rows = runs[runs["architecture"] == architecture].rename(columns={"train_tokens": "tokens"})
     rows = rows.reindex(columns=["parameters", "depth", "width", "hidden", "tokens"])
     means = rows.apply(pd.to_numeric, errors="coerce").astype("float64").mean()

@@ -1,4 +1,4 @@
-"""One pair of architectures put to the test: what was seen, what it takes to decide it."""
+"""The test of one pair of architectures, and the number of seeds needed to decide it."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Question:
 
 
 def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
-    """The contrasts that questions of one family are about, corrected for being so many (Holm)."""
+    """The contrasts of the questions of one family, Holm-corrected."""
     contrasts = []
     for question in family:
         samples = comparisons.samples(question.group, question.metric)[1]
@@ -53,7 +53,7 @@ def alone(comparisons: Comparisons, asked: Question) -> Contrast:
 
 
 def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin: float, family: int = 1) -> Contrast:
-    """Test one pair, of a family of so many tests; p values are not yet corrected."""
+    """Test one pair of a family with ``family`` tests; p values are not yet corrected."""
     group, name, pair = asked.group, asked.metric, asked.pair
     alpha = ALPHA / family
     a, b = (samples.get(name_of_side) for name_of_side in pair)
@@ -97,7 +97,7 @@ def diverged(group: Group, names: Sequence[str]) -> list[str]:
 
 
 def _survivor(group: Group, pair: Pair) -> str:
-    """The one all of whose runs finished, where every run of the other diverged: two runs or more of each."""
+    """The architecture whose runs all finished while every run of the other diverged (two or more runs of each)."""
     for name, other in (pair, pair[::-1]):
         done, lost = (group.statuses.get(architecture, []) for architecture in (name, other))
         if len(done) > 1 and len(lost) > 1 and set(done) == {"done"} and set(lost) == {"diverged"}:

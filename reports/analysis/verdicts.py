@@ -43,7 +43,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
 
 
 def contrast_sentence(contrast: Contrast) -> str:
-    """What a test of two architectures decided, else what would decide it; then which of their runs diverged."""
+    """The outcome of a test, or what would decide it; then which runs diverged."""
     diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
     return _decision(contrast) + diverged
 
@@ -101,10 +101,10 @@ def _power(contrast: Contrast) -> str:
     """The minimum detectable difference, and how many seeds would show what."""
     detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
     if contrast.seeds is None:
-        return f"{detectable}; more seeds alone would not decide it, more test examples might."
+        return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
     goal = {"equality": "equality within the margin"}.get(contrast.seeds_show, "a difference")
     if contrast.seeds <= contrast.runs:
-        return f"{detectable}; {contrast.seeds} other seeds each would probably show {goal}."
+        return f"{detectable}; {contrast.seeds} new seeds each would probably show {goal}."
     return f"{detectable}; about {contrast.seeds} seeds each to show {goal}."
 
 
@@ -183,14 +183,14 @@ def _sentence(comparison: Comparison) -> tuple[str, str, str]:
         return (
             "none",
             "no comparison",
-            f"Only {only} has a score, {_amount(comparison, only)}; there is nothing to compare it with under the same "
+            f"Only {only} has a score, {_amount(comparison, only)}; no other architecture has one under the same "
             "budget.",
         )
     equal = [leader, *(name for name, interval in comparison.differences.items() if interval.mean == 0)]
     share = "share" if len(equal) > 1 else "has"
     leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
     if not any(interval.known for interval in comparison.differences.values()):
-        return "open", "not decided", f"{leads}. One seed each gives no interval."
+        return "open", "not decided", f"{leads}. One seed gives no interval."
     if comparison.decided:
         others = f"to {comparison.nearest}"
         if len(comparison.differences) > 1:
@@ -228,11 +228,13 @@ def _amount(comparison: Comparison, architecture: str) -> str:
 
 
 def cautions(comparison: Comparison) -> list[str]:
-    """Why the order may not mean much, in sentences: a cheat, early training, a better classical reference."""
+    """Cautions about the order, in sentences: a broken contract, early training, a better simple baseline."""
     notes = [*_cheats(comparison), *_untrained(comparison)]
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
-        notes.append(f"Early training: at least {ratio} training tokens per parameter. More may change the order.")
+        notes.append(
+            f"Early training: at least {ratio} training tokens per parameter. More training may change the order."
+        )
     if comparison.at_the_floor:
         notes.append(
             "Floor effect: no model solves this task. Train longer, or choose a metric that distinguishes models "
@@ -242,8 +244,8 @@ def cautions(comparison: Comparison) -> list[str]:
         notes.append("Ceiling effect: differences may be hidden.")
     if comparison.bounded:
         notes.append(
-            f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound, those "
-            "of the others on the exact likelihood."
+            f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound; other "
+            "architectures use the exact likelihood."
         )
     if comparison.unbounded:
         notes.append(
@@ -261,14 +263,14 @@ def cautions(comparison: Comparison) -> list[str]:
 
 
 def left_out(tables: Tables) -> list[str]:
-    """Which files about data sets are not as they were written, and so are not used."""
+    """Files about data sets that have changed since they were written and are not used."""
     rows = tables["experiment"]
     names = rows.loc[(rows["key"] == "left_out").fillna(False), "value"].dropna()
     return [f"Not used, because changed since they were written: {name}." for name in names]
 
 
 def _untrained(comparison: Comparison) -> Iterator[str]:
-    """Which architectures have runs that validation never found better than untrained ones."""
+    """Architectures with runs whose validation loss never improved on the untrained model."""
     runs = comparison.group.runs
     if "best_step" not in runs:
         return
@@ -303,7 +305,7 @@ def _spent(comparison: Comparison) -> Iterator[str]:
 def _notes(comparison: Comparison, tested: bool) -> list[str]:
     notes = [*_spent(comparison), *cautions(comparison)]
     if comparison.idle:
-        notes.append(f"No source: the encoder of {listing(comparison.idle)} has nothing to read; its parameters count.")
+        notes.append(f"No source: the encoder of {listing(comparison.idle)} has no input, but its parameters count.")
     missing = [
         f"{cell.architecture} ({len(cell.values)} of {cell.planned})"
         for cell in comparison.cells
@@ -322,10 +324,10 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
 
 
 def _cheats(comparison: Comparison) -> list[str]:
-    """What an ablation is that breaks the contract, as it says itself."""
+    """A note for each ablation that declares to break the contract."""
     return [
-        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not those of a predicting "
-        f"model and are not comparable.{_looked_ahead(comparison, name, checks)}"
+        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not "
+        f"comparable.{_looked_ahead(comparison, name, checks)}"
         for name, checks in breaking(comparison).items()
     ]
 
@@ -340,7 +342,7 @@ def breaking(comparison: Comparison) -> dict[str, str]:
 
 
 def _looked_ahead(comparison: Comparison, name: str, checks: str) -> str:
-    """What seeing the answer did to loss and answers, beside the first of the family that does not see it."""
+    """The effect of look-ahead on loss and answers, compared with the family's first architecture without it."""
     runs, means = comparison.group.runs, {cell.architecture: cell.interval.mean for cell in comparison.scored}
     family = runs.loc[runs["architecture"] == name, "family"].iloc[0]
     honest = runs[((runs["family"] == family) & (runs["breaks"].fillna("") == "")).fillna(False)]

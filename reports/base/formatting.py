@@ -116,7 +116,7 @@ def _significant(value: float) -> str:
 
 
 def p(chance: float) -> str:
-    """A p value with three digits behind the point; with more where those would not say on which side of 5% it is."""
+    """A p value with three decimals, or more if needed to show on which side of 5% it is."""
     if math.isnan(chance):
         return MISSING
     if chance < 0.001:

@@ -18,11 +18,11 @@ from archbench.runs.experiment.spec import JUDGED, METRICS
 
 @dataclass(frozen=True)
 class ReportedMetric:
-    """A metric as the report speaks of it; `better` is empty for a figure that only describes.
+    """A metric in a report; `better` is empty for a descriptive metric.
 
-    Values lie from `least` to `most`, in `unit`. `margin` is the least difference that matters, 0 where nobody says.
-    `across_tokenizers`: models that cut text into other tokens compare. `recorded`: what each example gives stands in
-    the table of predictions.
+    Values lie from `least` to `most`, in `unit`. `margin` is the smallest relevant difference, 0 if none is declared.
+    `across_tokenizers`: comparable between models with different tokenizers. `recorded`: the table of predictions has
+    its value for each example.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ReportedMetric:
 
     @property
     def extent(self) -> float:
-        """How far apart two scores can be, infinite where there is no limit."""
+        """The largest possible difference of two scores; may be infinite."""
         return abs(self.best - self.worst)
 
     @property
@@ -71,7 +71,7 @@ class ReportedMetric:
 
 
 def _read(row: Mapping[Any, Any]) -> ReportedMetric:
-    """A metric from a row of the table; what a row lacks is as where nobody says."""
+    """A metric from a row of the table; missing entries get defaults."""
     stated = {key: value for key, value in row.items() if not pd.isna(value)}
     name, unit = str(stated["metric"]), str(stated.get("unit", ""))
     label = str(stated.get("label", name))
@@ -107,7 +107,7 @@ def metric(name: str) -> ReportedMetric:
 
 
 def recorded() -> list[str]:
-    """The metrics of which the table of predictions has what each example gives."""
+    """The metrics whose value for each example is in the table of predictions."""
     return [name for name, known in _DECLARED.get().items() if known.recorded]
 
 

@@ -124,7 +124,7 @@ def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[s
 
 
 def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
-    """The p of the F test of an architecture's variance on one data set; None where it says nothing."""
+    """The p value of the F test of an architecture's variance on one data set; None if not testable."""
     others = [_own(samples[other]) for other in usual if other != name and other in samples]
     others = [spread for spread in others if spread.degrees > 0]
     tested_spread = _own(samples[name]) if name in samples else Spread()
@@ -147,7 +147,7 @@ def _alike(spreads: list[Spread]) -> list[Spread]:
 
 
 def _larger(spread: Spread, others: Spread, freedom: float) -> float:
-    """The probability that a variance as large comes out where it is no larger (F test)."""
+    """The p value of a one-sided F test that a variance is larger."""
     from scipy.special import fdtrc
 
     return float(fdtrc(spread.degrees, freedom, spread.variance / others.variance))

@@ -25,8 +25,8 @@ EXHAUSTED: Final = 0.9  # of all bits, beyond which it is the strings that ran o
 PIECE: Final = "Each parameter stores one piece of information"
 CAPTION: Final = (
     "Memorized bits of random strings against trainable parameters, embeddings and output matrix included: means over "
-    "seeds; bars: 95% intervals. Grey lines: bits per parameter; dashed: all there is to store. What is stored after "
-    "this training is a lower bound on the capacity."
+    "seeds; bars: 95% intervals. Grey lines: bits per parameter; dashed: all bits of the strings. The bits stored "
+    "after this training are a lower bound on the capacity."
 )
 
 

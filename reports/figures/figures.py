@@ -39,18 +39,18 @@ COSTS: Final = {
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _HEADLINE: Final = (
     "Large marks: means over seeds on the test split; bars: 95% intervals over {covers}; faint marks: single seeds. "
-    "Grey: baselines (an arrow: outside the panel). Bold: wins every primary contrast."
+    "Grey: baselines (arrows: outside the panel). Bold: wins every primary contrast."
 )
 _CURVES: Final = (
-    "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep beginning is "
-    "cut off. Before the end the learning rate has not fully decayed: earlier points do not show what a shorter "
-    "training reaches."
+    "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep start is cut "
+    "off. Earlier points do not show what a shorter training reaches, because the learning rate has not fully "
+    "decayed."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
 _MASKED: Final = (
     " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
 )
-_BROKEN: Final = " {names}: the loss is not that of a predicting model (see the verdicts)."
+_BROKEN: Final = " {names}: the loss is not comparable (see the verdicts)."
 _COST: Final = (
     "Test score (means over seeds; bars: 95% intervals) against inference FLOPs per example, generation speed on the "
     "training device, and training FLOPs. Logarithmic cost axes. Speeds are rough: runs may have shared the machine. "

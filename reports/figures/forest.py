@@ -19,9 +19,8 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 CAPTION: Final = (
     "Difference in the primary metric from the architecture above each panel, better to the right: mean and 95% "
-    "interval over seeds, and over test examples where single answers are recorded. Shaded: the margin. The words at "
-    "the right follow from corrected p values (intervals are not corrected): better or worse (small: by less than the "
-    "margin), equal within the margin, not decided, diverged."
+    "interval over seeds, and over test examples where single answers are recorded. Shaded: the margin. Words at "
+    "the right: outcome by corrected p values (intervals are not corrected); small: by less than the margin."
 )
 EFFECTS: Final = CAPTION.replace(
     "from the architecture above each panel", "that a change makes to the same architecture"

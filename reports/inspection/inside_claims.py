@@ -1,6 +1,6 @@
-"""What the primer says of the inside of a model, each sentence judged by what was measured in one run.
+"""The primer's claims about how a model works inside, each tested on the measurements of one run.
 
-A comparison cannot decide these: they are about one model, and so is what is found. Another seed may differ.
+A comparison cannot test these claims, because they are about one model. Another seed may give another verdict.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +22,9 @@ INSIDE: Final = "Models of archbench compare --preset inside have"
 
 @dataclass(frozen=True)
 class Saying:
-    """A sentence of the primer, what is tested of it, and the judge of what `inspection.json` holds.
+    """A sentence of the primer, how it is tested, and the function that judges the content of `inspection.json`.
 
-    ``family`` is the one it speaks of; empty: all.
+    ``family`` is the family that it is about; empty: all.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Saying:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a sentence in one run."""
+    """The verdict on a sentence in one run."""
 
     saying: Saying
     verdict: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 def findings(inspection: Row) -> list[Finding]:
-    """Every sentence about this family, judged."""
+    """The verdicts on all sentences about this family."""
     sayings = [saying for saying in SAYINGS if saying.family in ("", inspection["family"])]
     return [Finding(saying, *saying.judge(inspection)) for saying in sayings]
 
@@ -52,7 +52,7 @@ def findings(inspection: Row) -> list[Finding]:
 def _similar(inspection: Row) -> Judgement:
     test = inspection["similarity"]
     if test is None:
-        return UNMET, "Too few tokens of this vocabulary have a known similar use."
+        return UNMET, "This vocabulary has too few tokens with known similar use."
     evidence = f"Mean cosine {formatting.value(test['within'])}, permuted {formatting.value(test['matched'])}; p "
     evidence += "< 0.001" if test["p"] < 0.001 else f"= {test['p']:.3f}"
     evidence += f"; {test['above']} of {test['groups']} groups are above the permutation mean."
@@ -69,13 +69,13 @@ def _different(inspection: Row) -> Judgement:
         if _layer(head) in several:
             parts.setdefault(_layer(head), set()).add(head["role"])
     if not parts:
-        return UNMET, f"No layer here has several heads. {INSIDE} two in each."
+        return UNMET, f"No layer of this model has several heads. {INSIDE} two per layer."
     differ = [place for place, roles in parts.items() if len(roles - {_NO_ROLE}) > 1]
     alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {_NO_ROLE}]
     verdict = REPRODUCED if len(differ) == len(parts) else OPPOSITE if len(alike) == len(parts) else UNDECIDED
     return verdict, (
-        f"Heads have different roles within {len(differ)} of {len(parts)} layers of several heads, and the same one "
-        f"within {len(alike)}; elsewhere at most one head has one."
+        f"Of {len(parts)} layers with several heads, {len(differ)} have heads with different roles and {len(alike)} "
+        "have heads with the same role; in the others at most one head has a role."
     )
 
 
@@ -84,9 +84,9 @@ def _layer(head: Row) -> str:
 
 
 def _neighbours_later(inspection: Row) -> Judgement:
-    """Per axis and question: is the embedding behind a layer by more than two standard errors, or are all behind it?
+    """Per axis and question: is the embedding worse than a layer, or every layer worse, by two standard errors?
 
-    What follows a token is what a causal layer is trained to tell, and says nothing of layers that build up.
+    The next token is excluded where a causal layer is trained to predict it.
     """
     gained: dict[bool, list[bool]] = {True: [], False: []}
     lost: list[bool] = []
@@ -101,11 +101,11 @@ def _neighbours_later(inspection: Row) -> Judgement:
         if question != SIMPLE:
             lost.append(all(_is_behind(row) for row in later))
     if not (gained[True] and gained[False]):
-        return UNMET, "Too few examples for probes of both kinds."
+        return UNMET, "Too few examples for both kinds of probes."
     built, moved = sum(gained[False]), sum(gained[True])
     evidence = (
-        f"Read better from a later layer than from the embeddings: {built} of {len(gained[False])} questions about "
-        f"neighbours and class, {moved} of {len(gained[True])} about the token itself."
+        f"A later layer is better than the embeddings for {built} of {len(gained[False])} questions about neighbours "
+        f"and class, and for {moved} of {len(gained[True])} about the token itself."
     )
     if built == len(gained[False]) and not moved:
         return REPRODUCED, evidence
@@ -113,18 +113,18 @@ def _neighbours_later(inspection: Row) -> Judgement:
 
 
 def _is_behind(row: Row) -> bool:
-    """Whether a layer is behind the best one by more than two standard errors."""
+    """Whether a layer is worse than the best one by more than two standard errors."""
     return bool(row["behind"] > 2 * row["behind_error"])
 
 
 def _likelier(inspection: Row) -> Judgement:
     step = inspection["step"]
     if not inspection["text"]["right"]:
-        return UNMET, "No right answer was given (--answer)."
+        return UNMET, "No correct answer was given (--answer)."
     better = sum(row["after"] > row["before"] for row in step["positions"])
     evidence = (
         f"Loss {formatting.value(step['loss'])} before the step, {formatting.value(step['loss_after'])} after it; "
-        f"likelier at {better} of {len(step['positions'])} positions."
+        f"the correct token is more likely at {better} of {len(step['positions'])} positions."
     )
     if not step["loss_after"] < step["loss"]:
         return OPPOSITE, evidence
@@ -134,28 +134,29 @@ def _likelier(inspection: Row) -> Judgement:
 def _gradually(inspection: Row) -> Judgement:
     losses = [row["mean_loss"] for row in inspection["snapshots"]]
     if len(losses) < 3:
-        return UNMET, f"No weights of earlier steps were kept (snapshots = 8 under [training]). {INSIDE} them."
+        return UNMET, f"No earlier weights were kept (snapshots = 8 under [training]). {INSIDE} them."
     falls = sum(later < earlier for earlier, later in pairwise(losses))
     evidence = (
-        f"Mean loss of test examples {formatting.value(losses[0])} at the first kept weights, "
-        f"{formatting.value(losses[-1])} at the last; it fell in {falls} of {len(losses) - 1} steps between them."
+        f"Mean loss of test examples: {formatting.value(losses[0])} at the first snapshot, "
+        f"{formatting.value(losses[-1])} at the last; it fell in {falls} of {len(losses) - 1} intervals between "
+        "snapshots."
     )
     fell = losses[-1] < losses[0]
     return REPRODUCED if fell and 2 * falls > len(losses) - 1 else UNDECIDED if fell else OPPOSITE, evidence
 
 
 def _blind(inspection: Row) -> Judgement:
-    """Nothing of what comes later is looked at, in any layer."""
+    """No layer attends to later tokens."""
     return _looks(inspection["maps"], ahead=False)
 
 
 def _whole(inspection: Row) -> Judgement:
-    """Every layer looks at something that comes later."""
+    """Every layer attends to later tokens."""
     return _looks(inspection["maps"], ahead=True)
 
 
 def _parts(inspection: Row) -> Judgement:
-    """The source is read in both directions, the target is written blind to what comes, and crosses to the source."""
+    """Source layers attend in both directions; target layers attend to earlier tokens only, and to the source."""
     crossing = [attention for attention in inspection["maps"] if attention["part"] == "cross"]
     crossed = {attention["layer"] for attention in crossing}
     writing = [
@@ -169,7 +170,7 @@ def _parts(inspection: Row) -> Judgement:
     (first, understands), (second, generates) = _looks(reading, ahead=True), _looks(writing, ahead=False)
     evidence = (
         f"Layers for the source: {understands[:1].lower()}{understands[1:]} Layers for the target: "
-        f"{generates[:1].lower()}{generates[1:]} {len(crossing)} of these look at the source."
+        f"{generates[:1].lower()}{generates[1:]} {len(crossing)} of these attend to the source."
     )
     if UNMET in (first, second):
         return UNMET, evidence
@@ -177,12 +178,12 @@ def _parts(inspection: Row) -> Judgement:
 
 
 def _looks(maps: Sequence[Row], ahead: bool) -> Judgement:
-    """Whether attention to the shown text reaches what comes later: in no layer, or in every one."""
+    """Whether no layer (or, if ``ahead``, every layer) attends to later tokens of the shown text."""
     most = [max(_later(attention), default=0.0) for attention in maps if attention["part"] == "self"]
     if not most:
-        return UNMET, "No attention to be seen."
+        return UNMET, "This model has no attention maps."
     seeing = sum(weight > 0 for weight in most)
-    evidence = f"{seeing or 'None'} of {len(most)} layers put{'s' if seeing == 1 else ''} weight on a later token."
+    evidence = f"{seeing or 'None'} of {len(most)} layers attend{'s' if seeing == 1 else ''} to later tokens."
     wanted = seeing == len(most) if ahead else not seeing
     return REPRODUCED if wanted else OPPOSITE, evidence
 
@@ -199,55 +200,57 @@ SAYINGS: Final = (
     Saying(
         "similar-embeddings",
         "Words like “king” and “queen” will have similar embedding vectors",
-        "tokens with similar use have a greater mean cosine than tokens of similar frequency (one-sided, 5%), over all "
-        "groups together and in most of them",
+        "tokens with similar use have a higher mean cosine than tokens of similar frequency (one-sided test at 5%), "
+        "over all groups together and in most groups",
         _similar,
     ),
     Saying(
         "heads-differ",
         "Several times in parallel, each time focusing on a different aspect",
-        "in every layer of several heads two of them have different roles, “mixed” being none",
+        "every layer with several heads has two heads with different roles; “mixed” is not a role",
         _different,
     ),
     Saying(
         "layers-build-up",
         "Early layers learn simple patterns, middle layers learn complex relationships",
-        "neighbours and class are read better from a later layer than from the embeddings, by two standard errors; the "
-        "token itself is not (what follows a token is left out where a causal layer is trained to tell it)",
+        "probes for neighbours and class are better at a later layer than at the embeddings, by two standard errors; "
+        "the probe for the token itself is not (the next token is excluded where a causal layer is trained to predict "
+        "it)",
         _neighbours_later,
     ),
     Saying(
         "step-makes-likelier",
         "Adjust all the parameters slightly: try to make the right word more likely next time",
-        "one step of gradient descent on the shown text lowers its loss, and makes what is right likelier at most of "
-        "its positions",
+        "one step of gradient descent on the shown text lowers its loss and makes the correct token more likely at "
+        "most positions",
         _likelier,
     ),
     Saying(
         "gradually-better",
         "Gradually gets better at predictions",
-        "the mean loss of test examples is lower at the last of the kept weights than at the first, and fell in most "
-        "steps",
+        "the mean loss of test examples is lower at the last snapshot than at the first, and fell in most intervals "
+        "between snapshots",
         _gradually,
     ),
     Saying(
         "looks-back-only",
         "Decoder-only: can't look at future words",
-        "no layer puts weight on a later token of the shown text",
+        "no layer attends to a later token of the shown text",
         _blind,
         "decoder",
     ),
     Saying(
         "looks-everywhere",
         "Encoder-only: can look at the entire sentence at once",
-        "every layer puts weight on a later token of the shown text",
+        "every layer attends to a later token of the shown text",
         _whole,
         "encoder",
     ),
     Saying(
         "two-parts",
         "Encoder-decoder: has two parts, one for understanding, one for generating",
-        "every layer for the source looks both ways, none for the target looks ahead, and these look at the source",
+        "every source layer attends in both directions; no target layer attends to later tokens; target layers attend "
+        "to the source",
         _parts,
         "encoder-decoder",
     ),

@@ -1,4 +1,4 @@
-"""The figures of the page that looks inside a run, and the numbers behind them."""
+"""The figures of the inspection page, and the numbers behind them."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from archbench.reports.inspection import inside_panels, inside_words
 from archbench.runs.base.store import Row
 
 MOST_POSITIONS: Final = 40
-HIDDEN: Final = "<mask>"  # how a hidden cell is spelled
+HIDDEN: Final = "<mask>"  # how a masked position is shown
 
 
 def figures(inspection: Row) -> Iterator[Figure]:
@@ -72,8 +72,8 @@ def _maps(inspection: Row) -> Iterator[Figure]:
             ]
         part = "cross-attention" if attention["part"] == "cross" else "self-attention"
         caption = (
-            f"{attention['layer']}, {part}: rows attend to columns; the area of a square is the weight."
-            f"{inside_words.left_out(attention)}"
+            f"{attention['layer']}, {part}: queries (rows) attend to keys (columns); the area of a square is the "
+            f"attention weight.{inside_words.left_out(attention)}"
         )
         yield _figure(map_name(place, attention), f"{attention['layer']}, {part}", caption, panels, numbers)
 
@@ -93,11 +93,11 @@ def _removed(inspection: Row) -> Figure:
         axes.set_xlabel(inspection["loss_name"])
 
     panel = Panel(
-        "Rise of the loss without each head", "", 0.9 + 0.26 * len(heads), draw, inside_words.heads_in_words(inspection)
+        "Loss increase without each head", "", 0.9 + 0.26 * len(heads), draw, inside_words.heads_in_words(inspection)
     )
     caption = (
-        "How much the loss on test examples rises when the head adds nothing (bars: two standard errors over "
-        "examples). Green: cross-attention. At the right the head's role, if it has one."
+        "Increase of the loss on test examples when the head's output is removed (bars: two standard errors over "
+        "examples). Green: cross-attention. At the right: the head's role, if it has one."
     )
     numbers = [
         {
@@ -116,14 +116,14 @@ def _projected(inspection: Row) -> Figure:
     points, share = inspection["projection"]["points"], inspection["projection"]["share"]
     panel = Panel(
         "The most frequent tokens",
-        f"on the two main axes: {100 * share:.0f}% of the variance",
+        f"on the first two principal components: {100 * share:.0f}% of the variance",
         5.6,
         partial(inside_panels.projection, points=points),
         f"Embeddings of {len(points)} tokens, projected",
     )
     caption = (
-        "Principal components of the embeddings; colours: groups of tokens with similar use. Dots without a name "
-        "had no room for one; the numbers name all."
+        "Principal components of the embeddings; colours: groups of tokens with similar use. Some dots "
+        "have no label for lack of space; the CSV file names all."
     )
     return _figure("embeddings", "Embeddings", caption, [panel] if len(points) > 2 else [], points)
 
@@ -142,14 +142,14 @@ def _schemes(inspection: Row) -> Iterator[Figure]:
         elif kind == "rotation":
             panels = [_squares("Cosine of the angle", scheme["values"], "pair of channels", "distance")]
             caption = (
-                "By how much the product of a query and a key is turned at a distance, for each pair of channels: the "
-                "first pairs tell neighbours apart, the last ones far places."
+                "The rotation between a query and a key by distance, for each pair of channels. The first pairs "
+                "distinguish neighbouring positions, the last ones distant positions."
             )
             numbers = _cells(scheme["values"], "distance", "pair", "cosine")
         elif kind == "bias":
             draw = partial(inside_panels.biases, values=scheme["values"], first=scheme["first"])
             panels = [Panel("Bias by distance", "", 3.2, draw, f"{title}: bias of each head by distance")]
-            caption = "The bias of each head on its scores by distance; negative distances are earlier tokens."
+            caption = "Bias that each head adds to attention scores, by distance. Negative: earlier tokens."
             numbers = _cells(scheme["values"], "head", "distance", "bias", 1, scheme["first"])
         else:
             continue
@@ -177,9 +177,9 @@ def _norms(inspection: Row) -> Figure:
         rows = [row for row in inspection["norms"] if row["axis"] == axis]
         ticks = list(dict.fromkeys(row["layer"] for row in rows))
         lines = _by_layer(rows, ticks, "part", "norm")
-        draw = partial(inside_panels.lines, values_by_name=lines, ticks=ticks, y_label="length (mean over positions)")
-        panels.append(Panel(_axis(axis), "", 3.6, draw, f"Length of the residual stream by layer, {_axis(axis)}"))
-    caption = "The residual stream after each layer, and what its sublayers add to it."
+        draw = partial(inside_panels.lines, values_by_name=lines, ticks=ticks, y_label="norm (mean over positions)")
+        panels.append(Panel(_axis(axis), "", 3.6, draw, f"Norm of the residual stream by layer, {_axis(axis)}"))
+    caption = "Norm of the residual stream after each layer, and of the outputs that its sublayers add."
     return _figure("stream", "Residual stream", caption, panels, inspection["norms"])
 
 
@@ -191,14 +191,14 @@ def _probed(inspection: Row) -> Figure:
         lines, chance = (_by_layer(rows, ticks, "question", value) for value in ("accuracy", "chance"))
 
         def draw(axes: Axes, lines: Any = lines, chance: Any = chance, ticks: Any = ticks) -> None:
-            inside_panels.lines(axes, lines, ticks, "accuracy on other examples")
+            inside_panels.lines(axes, lines, ticks, "accuracy on held-out examples")
             inside_panels.chances(axes, chance)
             axes.set_ylim(0, 1.03)
 
-        panels.append(Panel(_axis(axis), "", 3.8, draw, f"What a linear probe reads by layer, {_axis(axis)}"))
+        panels.append(Panel(_axis(axis), "", 3.8, draw, f"Accuracy of linear probes by layer, {_axis(axis)}"))
     caption = (
-        "A linear classifier for each layer, fitted on two thirds of the examples and judged on the others, of the "
-        "20 most frequent answers. Dotted: always naming the most frequent one."
+        "One linear classifier per layer for the 20 most frequent answers, fitted on two thirds of the examples and "
+        "tested on the rest. Dotted: always predicting the most frequent answer."
     )
     return _figure("probes", "Linear probes", caption, panels, inspection["probes"])
 
@@ -222,7 +222,7 @@ def _right(inspection: Row) -> Figure:
         {key: row[key] for key in ("place", "token", "probability", "entropy")} for row in inspection["positions"]
     ]
     caption = (
-        f"The probability of the {token} at every position of the target, all tokens before it given."
+        f"The probability of the {token} at every position of the target, given all previous tokens."
         f"{inside_words.beyond(inspection['positions'], MOST_POSITIONS)}"
     )
     return _figure("next", "Next token", caption, [panel] if rows else [], numbers)
@@ -231,7 +231,7 @@ def _right(inspection: Row) -> Figure:
 def _training(inspection: Row) -> Figure:
     rows = inspection["snapshots"]
     watched = [token["watched"] for token in rows]
-    names = [token["token"] + " (right)" * token["right"] for token in watched[0]] if rows else []
+    names = [token["token"] + " (correct)" * token["right"] for token in watched[0]] if rows else []
     lines = {name: [token[place]["probability"] for token in watched] for place, name in enumerate(names)}
     ticks = [row["when"].removeprefix("step ").replace("as scored", "as\nscored") for row in rows]
 
@@ -248,9 +248,9 @@ def _training(inspection: Row) -> Figure:
         "Probability of the most likely tokens over training",
     )
     caption = (
-        "The probability, at each kept step of training, of the tokens that are most likely in the end"
-        + (" and to the right one" if inspection["text"]["right"] else "")
-        + ", at the first position of the target. The weights that were scored come last."
+        "Probability at each snapshot of the finally most likely tokens"
+        + (" and of the correct token" if inspection["text"]["right"] else "")
+        + ", at the first position of the target. The scored weights come last."
     )
     numbers = [{"when": row["when"], **token} for row in rows for token in row["watched"]]
     return _figure("training", "The answer over training", caption, [panel] if rows else [], numbers)
@@ -262,7 +262,7 @@ def _step(inspection: Row) -> Figure:
     draw = partial(inside_panels.before_and_after, rows=rows, token=token)
     panel = Panel("One gradient step", "", 3.4, draw, f"Probability of the {token} before and after one step")
     caption = (
-        f"The probability of the {token} at every position, before and after one step on this very example."
+        f"The probability of the {token} at every position, before and after one step on this example."
         f"{inside_words.beyond(every, MOST_POSITIONS)}"
     )
     return _figure("step", "One gradient step", caption, [panel] if rows else [], every)

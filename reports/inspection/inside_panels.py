@@ -1,4 +1,4 @@
-"""Draws one panel of the page that looks inside a run."""
+"""Draws one panel of the inspection page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -35,7 +35,7 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
 
 
 def heads(axes: Axes, rows: Sequence[Row]) -> None:
-    """A row for each head: by how much the loss rises without it, with two standard errors; its role at the right."""
+    """A row for each head: the loss increase without it with two standard errors, and its role at the right."""
     places = range(len(rows))
     for place, row in enumerate(rows):
         colour = COLOURS["blue"] if row["part"] == "self" else COLOURS["green"]
@@ -66,7 +66,7 @@ def head_name(row: Row) -> str:
 
 
 def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
-    """A line for each name over the same ticks; their key is below, where it covers none."""
+    """A line for each name over the same ticks; the legend is below and covers no line."""
     for place, (name, values) in enumerate(values_by_name.items()):
         colour, x = COLOURS[LINES[place % len(LINES)]], np.flatnonzero(np.isfinite(values))
         y = np.asarray(values)[x]
@@ -115,8 +115,8 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
         axes.plot([], [], marker="s", linestyle="none", color=COLOURS[LINES[place]], label=label(name))
     axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
     axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
-    axes.set_xlabel("first main axis")
-    axes.set_ylabel("second main axis")
+    axes.set_xlabel("first principal component")
+    axes.set_ylabel("second principal component")
     axes.grid(color=RULE, linewidth=0.6)
     if visible:
         axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
@@ -178,7 +178,7 @@ def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
         places = range(first, first + len(row))
         axes.plot(places, row, color=COLOURS[LINES[head % len(LINES)]], linewidth=1.6, label=f"head {head + 1}")
     axes.set_xlabel("distance: key minus query")
-    axes.set_ylabel("added to the score")
+    axes.set_ylabel("added to the attention score")
     axes.grid(color=RULE, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5)
 

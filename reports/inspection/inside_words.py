@@ -1,4 +1,4 @@
-"""The sentences of the page that looks inside a run."""
+"""The sentences of the inspection page."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,40 +11,40 @@ HEADS: Final = 60  # test examples that heads and mean losses are measured on
 
 
 def lede(inspection: Row) -> str:
-    """What was looked at, in two sentences."""
+    """The model and the measured texts, in two sentences."""
     tokens, parameters = inspection["train_tokens"], formatting.count(inspection["parameters"])
     trained = f", trained on {formatting.count(tokens)} tokens" if tokens else ", not trained here"
     examples = inspection["examples"]
     return (
         f"{inspection['architecture']} with {parameters} parameters on {inspection['dataset']} ({inspection['kind']})"
-        f"{trained}. Measured on {examples} test examples that the run recorded (heads and losses on "
-        f"{min(examples, HEADS)} of them), and on one text that is shown in full."
+        f"{trained}. All measurements are on {examples} recorded test examples (heads and losses: "
+        f"{min(examples, HEADS)} of them) and on one text, which is shown in full."
     )
 
 
 def shown(text: Row, examples: int) -> str:
     """Which text is shown in full, and how often the model's guess is not the target's token."""
-    begin = f"A {text['tokenizer']} tokenizer with {text['vocabulary']:,} tokens cut"
+    begin = f"A {text['tokenizer']} tokenizer with {text['vocabulary']:,} tokens split"
     wrong, tokens = text["wrong"], len(text["target_tokens"])
     cut = text.get("cut", 0)
-    short = f" {cut:,} token{'s' if cut > 1 else ''} more did not fit into the model's lengths." if cut else ""
-    guesses = f"{wrong or 'none'} of the {tokens} tokens of its target {'are' if wrong > 1 else 'is'} guessed wrong"
+    short = f" {cut:,} token{'s' if cut > 1 else ''} more exceeded the model's maximum lengths." if cut else ""
+    guesses = f"{wrong or 'none'} of the {tokens} tokens of its target {'are' if wrong > 1 else 'is'} predicted wrongly"
     if text["given"] and not text["right"]:
         return (
-            f"{begin} the given text.{short} No right answer was given (--answer): the target is the model's own "
-            "answer."
+            f"{begin} the given text.{short} No correct answer was given (--answer), so the target is the "
+            "model's own answer."
         )
     if text["given"]:
-        return f"{begin} the given text: {guesses}, with the previous tokens given.{short}"
+        return f"{begin} the given text: {guesses}, given the previous tokens.{short}"
     if wrong:
         which = f"test example {text['example']}, the first with a wrong prediction"
-        return f"{begin} {which}: {guesses}, with the previous tokens given."
-    return f"{begin} the first test example: in none of the {examples} is a guess wrong, the tokens before given."
+        return f"{begin} {which}: {guesses}, given the previous tokens."
+    return f"{begin} the first test example. None of the {examples} has a wrong prediction, given the previous tokens."
 
 
 def token_of(text: Row) -> str:
-    """What a token of the shown target is called."""
-    return "right token" if text["right"] else "token it wrote"
+    """The name for a token of the shown target."""
+    return "correct token" if text["right"] else "generated token"
 
 
 def left_out(inspection: Row) -> str:
@@ -57,7 +57,7 @@ def left_out(inspection: Row) -> str:
     drawn = f"Tokens drawn: {rows}" if rows == columns else f"Rows drawn: {rows}; columns: {columns}"
     kept = [len(inspection["queries"]), len(inspection["keys"])]
     numbers = "all" if kept == inspection["tokens"] else f"{kept[0]} rows and {kept[1]} columns"
-    return f" {drawn}. The numbers hold {numbers}."
+    return f" {drawn}. The CSV file has {numbers}."
 
 
 def _part(drawn: Sequence[int], whole: int) -> str:
@@ -67,12 +67,12 @@ def _part(drawn: Sequence[int], whole: int) -> str:
         return f"all {whole}"
     if start == 0 or stop == whole:
         return f"the {'last' if start else 'first'} {visible} of {whole}"
-    return f"the {visible} of {whole} around the border of source and target"
+    return f"the {visible} of {whole} around the boundary of source and target"
 
 
 def beyond(rows: Sequence[Row], most: int) -> str:
     """What a figure of positions leaves out."""
-    return f" Positions drawn: the first {most} of {len(rows)}. The numbers hold all." if len(rows) > most else ""
+    return f" Positions drawn: the first {most} of {len(rows)}. The CSV file has all." if len(rows) > most else ""
 
 
 def similarity(test: Row | None) -> str:
@@ -81,10 +81,10 @@ def similarity(test: Row | None) -> str:
         return "Not tested: too few tokens of this vocabulary have a known similar use."
     inside = f"{test['lower']:.3f} to {test['upper']:.3f}".replace("-", "\N{MINUS SIGN}")
     close = test["p"] < 0.05
-    verdict = "Tokens with similar use have more similar embeddings" if close else "The difference may be chance"
+    verdict = "Tokens with similar use have more similar embeddings" if close else "The difference may be due to chance"
     return (
         f"{test['pairs']:,} pairs of tokens with similar use have a mean cosine of {formatting.value(test['within'])} "
-        f"(mean over {test['groups']} groups). Permuted among tokens of similar frequency, 95% of means are {inside}. "
+        f"(mean over {test['groups']} groups). After permuting tokens of similar frequency, 95% of means are {inside}. "
         f"{verdict} "
         f"(p {'< 0.001' if test['p'] < 0.001 else '= ' + format(test['p'], '.3f')}, one-sided)."
     )
@@ -94,15 +94,17 @@ def heads_in_words(inspection: Row) -> str:
     """How many heads have a role, and which one the score needs most."""
     heads = inspection["heads"]
     if not heads:
-        return "No attention heads: every layer uses something else."
+        return "This model has no attention heads."
     roles = [head["role"] for head in heads if head["role"] != "mixed"]
     listed = formatting.listing(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
     most = max(heads, key=lambda head: head["loss"])
     spare = sum(head["loss"] - 2 * head["error"] <= 0 for head in heads if head is not most)
     return (
-        f"{len(heads)} heads: {listed + '; ' if listed else ''}{len(heads) - len(roles)} mixed. The most "
-        f"important is {inside_panels.head_name(most)}: without it the loss rises by {formatting.value(most['loss'])} "
-        f"{inspection['loss_name']}." + f" Without {spare} of the others no rise is significant." * bool(spare)
+        f"{len(heads)} heads: {listed + '; ' if listed else ''}{len(heads) - len(roles)} mixed. The most important is "
+        f"{inside_panels.head_name(most)}: removing it raises the loss by {formatting.value(most['loss'])} "
+        f"{inspection['loss_name']}."
+        + f" For {spare} other head{'s' * (spare > 1)} the rise is not significant."
+        * bool(spare)
     )
 
 
@@ -117,7 +119,7 @@ def probes_in_words(inspection: Row) -> list[str]:
         others = [_place(row) for row in rows if row is not best and row not in distinguished]
         also = f"; within two standard errors: {formatting.listing(others)}" if others else ""
         sentences.append(
-            f"{question}{where}: best read from {_place(best)} ({formatting.value(best['accuracy'], 2)}; at the "
+            f"{question}{where}: highest accuracy at {_place(best)} ({formatting.value(best['accuracy'], 2)}; at the "
             f"embedding {formatting.value(rows[0]['accuracy'], 2)}, chance {formatting.value(best['chance'], 2)}){also}"
         )
     return sentences
@@ -133,9 +135,9 @@ def step_in_words(step: Row, token: str) -> str:
     better = sum(row["after"] > row["before"] for row in rows)
     return (
         f"Loss of the example: {formatting.value(step['loss'])} nats per token. Norm of the gradient: "
-        f"{formatting.number(step['gradient'])}; of the weights: {formatting.number(step['weights'])}. One step "
-        f"against the gradient moved the weights by {share}% of their norm (learning rate "
-        f"{formatting.number(step['rate'])}): 1%, or less where 1% would, extrapolated linearly, more than halve the "
-        f"loss. Loss after the step: {formatting.value(step['loss_after'])}. The {token} became more "
-        f"likely at {better} of {len(rows)} positions."
+        f"{formatting.number(step['gradient'])}; of the weights: {formatting.number(step['weights'])}. One step of "
+        f"gradient descent (learning rate {formatting.number(step['rate'])}) changed the weights by {share}% of their "
+        "norm. The step is 1%, or smaller if 1% would more than halve the loss by linear extrapolation. Loss after "
+        f"the step: {formatting.value(step['loss_after'])}. The {token} became more likely at {better} of {len(rows)} "
+        "positions."
     )

@@ -1,4 +1,4 @@
-"""The page that looks inside a trained run, from `inspection.json` alone: figures, their numbers, and the text."""
+"""The page about the inside of a trained run, from `inspection.json` alone: figures, their numbers, and the text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ KINDS: Final = {
     "added": "added to the embeddings",
     "rotation": "rotates queries and keys",
     "bias": "added to attention scores",
-    "none": "nothing is added: order is left to the mask alone",
+    "none": "none; only the mask encodes order",
 }
 
 
@@ -28,7 +28,7 @@ def read(folder: Path) -> Row:
     """What was measured; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
     inspection = read_json(folder / FILE)
     if not isinstance(inspection, dict) or inspection.get("schema") != SCHEMA:
-        raise ValueError(f"{folder / FILE}: not an inspection of this archbench; run archbench inspect again")
+        raise ValueError(f"{folder / FILE}: written by another version of archbench; run archbench inspect again")
     return inspection
 
 
@@ -227,7 +227,7 @@ def _snapshots(rows: Sequence[Row]) -> Grid:
 
 
 def _parts(rows: Sequence[Row]) -> Grid:
-    head = (name("part"), GridCell("weights"), GridCell("their length"), GridCell("length of the gradient"))
+    head = (name("part"), GridCell("weights"), GridCell("weight norm"), GridCell("gradient norm"))
     cells = [
         (
             name(row["part"]),
@@ -241,7 +241,14 @@ def _parts(rows: Sequence[Row]) -> Grid:
 
 
 def _step_rows(rows: Sequence[Row], token: str) -> Grid:
-    head = (GridCell(""), name(token), name("guess"), GridCell("before"), GridCell("after"), name("guess after"))
+    head = (
+        GridCell(""),
+        name(token),
+        name("prediction"),
+        GridCell("before"),
+        GridCell("after"),
+        name("prediction after"),
+    )
     cells = [
         (
             GridCell(str(row["place"])),

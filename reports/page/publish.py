@@ -1,4 +1,4 @@
-"""A report that can be handed on: the same tables and page without the texts, which belong to others."""
+"""A shareable report: the same tables and page without the data sets' texts."""
 
 from pathlib import Path
 

@@ -43,8 +43,8 @@ class Ended:
     full: str = ""  # what the system says where the disk is
 
 
-class Interrupted(Exception):  # noqa: N818 - no error: the run was asked to stop and has saved its checkpoint
-    """Raised by work that was asked to stop, after it has saved what the next attempt goes on from."""
+class Interrupted(Exception):  # noqa: N818 - no error: the run stopped on request and has saved its checkpoint
+    """Raised by work that stops on request, after it has saved its checkpoint."""
 
 
 class PlannedRun(Protocol):

@@ -120,7 +120,7 @@ def read_about(path: Path) -> Any:
     """
     value = read_sealed(path)
     if not is_sealed(path) and is_sealed(path.parent.parent / "experiment.json"):
-        raise InputError(f"{path}: has no seal, as it had when it was written; delete it and run compare again")
+        raise InputError(f"{path}: has lost its hash; delete it and run compare again")
     rows = value if isinstance(value, list) else [value]
     others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
     if others:
@@ -193,7 +193,7 @@ def read_experiment(root: Path) -> Row:
     runs = value.get("runs")
     whole = isinstance(runs, list) and all(isinstance(run, str) for run in runs)
     if not whole or not all(isinstance(value.get(key), str) for key in ("name", "command")):
-        raise InputError(f"{path}: is no whole record of an experiment; delete it and run compare again")
+        raise InputError(f"{path}: is an incomplete record of an experiment; delete it and run compare again")
     return value
 
 
@@ -383,7 +383,7 @@ def _held(root: Path, lock: str, say: Callable[[str], None]) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        say(f"{root}: another {WORK[lock]} is at work here; waiting for it")
+        say(f"{root}: another {WORK[lock]} is using this folder; waiting for it")
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
         if error.errno not in UNLOCKED:
@@ -404,7 +404,7 @@ def _make(root: Path) -> list[Path]:
     except OSError as error:
         if error.errno in FULL:
             raise
-        raise InputError(f"{root}: this folder cannot be made: {error.strerror}; give another --out") from None
+        raise InputError(f"{root}: this folder cannot be created: {error.strerror}; give another --out") from None
     return missing
 
 
@@ -445,7 +445,7 @@ def find_run(text: str, root: Path = Path("results")) -> Path:
     if not folders:
         raise InputError(f"no run {text!r}: no such run folder, and no run {_other_runs(path, root)}")
     some = ", ".join(str(folder) for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
-    raise InputError(f"{len(folders)} runs begin with {text!r}: {some}; give more of the name")
+    raise InputError(f"{len(folders)} runs begin with {text!r}: {some}; give a longer prefix")
 
 
 def _runs_in(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""What has to be measured in a process of its own: memory of a training step, and start-up.
+"""Measurements that need a separate process: memory of a training step, and start-up time.
 
 ``python -m archbench.runs.bench.alone SIDE MODEL SHAPE DEVICE BEGAN`` makes a model of one side, trains a few steps on
-whole windows and prints what it saw as JSON. ``BEGAN`` is when the process was asked for, as ``time.time()`` tells it.
+whole windows and prints its measurements as JSON. ``BEGAN`` is the ``time.time()`` at which the process was started.
 """
 
 import json

@@ -24,10 +24,10 @@ class Samples:
 def alternate(
     sides: Mapping[str, Work], pairs: int, seconds: float = 0.0, settled: Callable[[], None] = lambda: None
 ) -> Samples:
-    """Measure every side ``pairs`` times, in turn; which one begins a round changes from round to round.
+    """Measure every side ``pairs`` times in rounds; the side that begins alternates.
 
     Each side works once before, unmeasured, and then long enough for ``seconds`` a sample (the same number of times on
-    all sides). ``settled`` waits until a device has done what it was told.
+    all sides). ``settled`` waits until the device has finished.
     """
     for work in sides.values():
         work()

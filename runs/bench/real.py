@@ -32,9 +32,9 @@ Features = dict[str, list[int]]
 
 
 def real(setting: BenchSetting, model: str, grouped: bool = False) -> Measurement:
-    """Data tokens per second of training on the task: our stream of batches, their shuffled and padded ones.
+    """Data tokens per second of training on the task: our batches, and their shuffled and padded batches.
 
-    ``grouped``: examples of similar lengths are together in theirs, as their trainer has them where it is asked to.
+    ``grouped``: their batches group examples of similar lengths, as their trainer's ``group_by_length`` does.
     """
     works = steps(setting, model, grouped)
     sides = dict(zip(("ours", "theirs"), map(_several, works), strict=True))

@@ -35,7 +35,7 @@ class Where:
         return torch.autocast(self.device, torch.bfloat16, enabled=enabled)
 
     def settled(self) -> None:
-        """Wait until the device has done what it was told."""
+        """Wait until the device has finished."""
         if self.device == "cuda":
             torch.cuda.synchronize()
 

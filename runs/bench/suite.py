@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, as on the command line; ``only`` names measures, models or both."""
+    """The options of the command; ``only`` names measures, models or both."""
 
     device: str = "auto"
     shape: str | None = None
@@ -63,10 +63,10 @@ class BenchPlan:
 
 
 def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> Ended:
-    """Measure what was asked for into ``root/bench.json``, which is written anew after each measure.
+    """Write the requested measurements to ``root/bench.json``, which is rewritten after each measure.
 
-    ``failed`` where some measure could not be taken; on ``KeyboardInterrupt`` in a measure those before it stand. What
-    was measured into the file before is kept beside it. Raises ``InputError`` before anything is measured or written.
+    Returns ``failed`` if a measure failed. After a ``KeyboardInterrupt`` the earlier measures are kept. An older file
+    is kept under another name. Raises ``InputError`` before anything is measured or written.
     """
     plan = planned(request)
     with _one_thread():
@@ -74,7 +74,7 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
         if (aside := _put_aside(root)) is not None:
-            say(f"what was measured before is kept as {aside}")
+            say(f"the earlier measurements are kept as {aside}")
         store.write_json(root / FILE, record)
         try:
             _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
@@ -137,7 +137,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
         if name not in known:
             raise InputError(f"--only: unknown {printable(name)}{nearest(name, known)}")
     if only is not None and not only:
-        raise InputError(f"--only: names nothing; there are {', '.join(known)}")
+        raise InputError(f"--only: is empty; expected one of {', '.join(known)}")
     models = tuple(name for name in CLASSES if name in (only or ()))
     measures = tuple(name for name in MEASURES if name in (only or ()))
     usual = tuple(name for name in MEASURES if name not in UNASKED.get(shape, ()))
@@ -279,7 +279,7 @@ def _measured(name: str, model: str, take: Callable[[], list[Measurement]], say:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Both sides compute on one thread of a CPU, and nothing but the benchmark speaks."""
+    """Both sides use one CPU thread, and only the benchmark prints messages."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     silent = {"TOKENIZERS_PARALLELISM": "false", "KINETO_LOG_LEVEL": "9"}

@@ -34,7 +34,7 @@ class Both:
 
 
 def full(setting: BenchSetting, model: str) -> list[Measurement]:
-    """Tokens per second of training on whole windows, a loss on every token; and compiled, where that is asked for."""
+    """Tokens per second of training on whole windows with a loss on every token; also compiled, if requested."""
     both = prepared(setting, model, windows.full)
     losses = checked(setting, model, both)
     ours, theirs = workers(setting, both)

@@ -117,7 +117,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
     places = dict.fromkeys(place for task in stated for place in task.architectures)
     for place in places:
         if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
-            say(f"{place}: running the code in this file, in processes of its own")
+            say(f"{place}: running the code in this file, in separate processes")
     variants = {place: architectures.find(place) for place in places}
     for task in stated:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
@@ -128,7 +128,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
 
 
 def _apart(task: str, names: dict[str, str]) -> None:
-    """Refuses two places whose variants have one name: their rows could not be told apart."""
+    """Rejects two variants with the same name, because their rows could not be distinguished."""
     known: dict[str, str] = {}
     for place, name in names.items():
         if name in known:
@@ -158,7 +158,7 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         return
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
     if others:
-        say(f"{root}: {len(others)} earlier runs are no part of this command; they stay on disk, off the page")
+        say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
 
 
 def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:

@@ -1,4 +1,4 @@
-"""What a comparison would do, before it does anything: runs, sizes, budgets, time and disk."""
+"""A preview of a comparison: its runs, sizes, budgets, time and disk space."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -> str:
-    """A table of the runs that a comparison would do in ``root``, and a line with time and disk."""
+    """A table of the planned runs in ``root``, and a line with time and disk space."""
     with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
@@ -24,15 +24,15 @@ def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -
     if matrix.later:
         seconds = sum(plan.expected_seconds for plan in matrix.later) / jobs
         lines.append(
-            f"then, trained as the trials choose ({', '.join(matrix.untuned)}): {len(matrix.later)} runs, "
-            f"about {duration(seconds)}; more trials where a grid grows"
+            f"then {len(matrix.later)} runs with the settings that the trials select ({', '.join(matrix.untuned)}), "
+            f"about {duration(seconds)}; more trials if a grid grows"
         )
     return "\n".join(lines)
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:
     head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding", "buffers"]
-    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time a run"]
+    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time per run"]
     rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:

@@ -30,10 +30,10 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the runs ended, by name. ``signal`` is the one that interrupted them, ``full`` what is said of a full disk.
+    """How the runs ended, by name. ``signal`` interrupted them; ``full`` is the message about a full disk.
 
-    A run is also unfinished where its worker alone was told to stop (SIGTERM). ``causes`` says in a line why each
-    failed one failed, ``errors`` are lines about what failed beside the runs.
+    A run is also unfinished if only its worker received SIGTERM. ``causes`` has one line on why each run failed,
+    ``errors`` lines about other failures.
     """
 
     skipped: tuple[str, ...] = ()

@@ -131,7 +131,7 @@ def _send(connection: Connection, event: Event) -> None:
     try:
         connection.send(event)
     except OSError:
-        os._exit(0)  # nobody listens any more
+        os._exit(0)  # the parent has gone
 
 
 def _redirect(path: Path) -> None:

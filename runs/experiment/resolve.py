@@ -247,7 +247,7 @@ def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int
 def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
     known = (*kind.judged, *map(metrics.name_of, entry.metrics))
     if entry.primary is not None and entry.primary not in known:
-        raise InputError(f"{place}.primary: {printable(entry.primary)}: {kind.name} is judged by {' or '.join(known)}")
+        raise InputError(f"{place}.primary: {printable(entry.primary)}: expected {' or '.join(known)} for {kind.name}")
     return entry.primary or ""
 
 

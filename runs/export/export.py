@@ -169,11 +169,11 @@ def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
 def _exportable(folder: Path) -> FinishedRun:
     record = store.read_record(folder) or {}
     if record.get("status") == "diverged":
-        raise InputError(f"{folder}: this run diverged and has no model worth exporting: {record.get('error', '')}")
+        raise InputError(f"{folder}: this run diverged and cannot be exported: {record.get('error', '')}")
     run = finished.read(folder)
     if run.variant.pretrained is not None:
         raise InputError(
-            f"{folder}: this run scored a checkpoint as it is; its weights are where they were: copy those"
+            f"{folder}: this run scored a checkpoint without training; copy the weights of that checkpoint instead"
         )
     if run.model.family not in card.FAMILIES:
         raise InputError(

@@ -28,11 +28,11 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
     store.check_writable(out)
     subject = read(folder, text, right)
     if subject.cut:
-        say(f"{subject.cut} tokens of what was given are beyond the model's lengths and are not read")
+        say(f"{subject.cut} tokens of the given text exceed the model's lengths and are ignored")
     if subject.run.form == "running text" and text and right and text[-1].isalnum() and right[0].isalnum():
-        say("--answer goes on within the last word of --text; begin it with a blank where it is a new word")
+        say("--answer continues the last word of --text; begin it with a space if it is a new word")
     if not read_pair(subject, subject.examples[0]).layers:
-        raise InputError(f"{folder}: its layers are not archbench's own ({subject.run.plan.variant}); nothing to show")
+        raise InputError(f"{folder}: its layers are not archbench's ({subject.run.plan.variant}); nothing to show")
     if text is None:
         subject = replace(subject, text=writing.first_mistaken(subject))
     facts = measured(subject, folder, say)
@@ -44,14 +44,14 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
 def measured(subject: InspectedRun, folder: Path, say: Say) -> dict[str, Any]:
     """Everything, as plain values."""
     run = subject.run
-    say(f"{folder.name}: what each head does, on {min(60, len(subject.examples))} test examples")
+    say(f"{folder.name}: attention heads, on {min(60, len(subject.examples))} test examples")
     found_heads = heads.heads(subject)
-    say(f"{folder.name}: embeddings, the residual stream, what a linear probe reads from it")
+    say(f"{folder.name}: embeddings, residual stream and linear probes")
     vectors, frequent, counts = meaning.table(subject)
     groups = meaning.groups_of(run.tokenizer, frequent)
     alike = meaning.similarity(vectors, frequent, groups)
     streams, probes = stream.norms(subject), stream.probes(subject)
-    say(f"{folder.name}: what it would write, and one step of training")
+    say(f"{folder.name}: its predictions, and one training step")
     record = store.read_record(folder) or {}
     return {
         "schema": SCHEMA,

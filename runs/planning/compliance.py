@@ -1,4 +1,4 @@
-"""Whether a variant keeps the contract: told property by property, and remembered once it does."""
+"""Checks a variant against the contract, reports each property, and caches a passed check."""
 
 import contextlib
 import hashlib
@@ -136,7 +136,7 @@ def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) 
 
 def _need_code(variant: "Variant") -> None:
     if variant.pretrained is not None:
-        raise InputError(f"check: {variant.path} is a checkpoint, used as it is: it has no variant to check")
+        raise InputError(f"check: {variant.path} is a checkpoint without a variant to check")
 
 
 def _states(result: "Result") -> tuple[bool, bool]:

@@ -69,7 +69,7 @@ class Architectures:
         process = self._processes.get(variant.path)
         question = "contract", self.cache, tuple(lengths), contract.THOROUGH
         if process is not None and not process.knows(*question):
-            say(f"{variant.name}: checking the contract, thoroughly since its text is new: a minute or two")
+            say(f"{variant.name}: checking the contract thoroughly, since the file is new: a minute or two")
             process.ask(*question)
 
     def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
@@ -184,7 +184,7 @@ class _AnswerCache:
     def write(self, loaded: dict[str, str]) -> None:
         """Saves the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
         if self._changed:
-            with contextlib.suppress(OSError):  # else they are asked for again
+            with contextlib.suppress(OSError):  # otherwise they are computed again
                 store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 

@@ -1,1 +1,1 @@
-"""Trained models scored and asked."""
+"""Scoring of trained models, and prediction with them."""

@@ -48,14 +48,14 @@ class Choice:
         flags = [f"--{key.replace('_', '-')}" for key in settings] + ["--seed"] * (self.seed is not None)
         if self.beams is not None:
             if flags:
-                raise InputError(f"{flags[0]}: beam search draws nothing; leave it or --beams out")
+                raise InputError(f"{flags[0]}: beam search does not sample; omit this option or --beams")
             return {**decoding, "strategy": "beam", "beams": self.beams}
         if flags and self.temperature is None and decoding["strategy"] != "sample":
-            raise InputError(f"{flags[0]}: add --temperature; with 1 tokens are drawn as likely as they are")
+            raise InputError(f"{flags[0]}: add --temperature (1 samples from the model's distribution)")
         if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
             raise InputError(f"--temperature: {self.temperature:g}: expected {COLDEST:g} or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0, 1 at most")
+            raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0 and at most 1")
         return {**decoding, **({"strategy": "sample"} if flags else {}), **settings}
 
 
@@ -71,7 +71,7 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
         raise InputError("TEXT: is empty; give the text to continue, classify, translate or summarize")
     run = finished.read(folder)
     if choice != AS_SCORED and run.form == "labels":
-        raise InputError(f"{folder}: chooses among labels; beams and sampling are for runs that write")
+        raise InputError(f"{folder}: this run classifies; beams and sampling are for runs that generate text")
     run = replace(run, decoding=choice.over(run.decoding))
     made, allowed_tokens, tokenizer, seed = run.plan, run.allowed_tokens, run.tokenizer, choice.seed or 0
     ids = tokenizer.encode(text)

@@ -58,7 +58,7 @@ class Scorer:
 
     @torch.no_grad()
     def score(self, examples: Examples, answering: bool = True) -> Scored:
-        """Answers to the first examples, likelihoods of all; raises ``Interrupted`` when asked to stop.
+        """Answers to the first examples, likelihoods of all; raises ``Interrupted`` on a request to stop.
 
         Answers come first: a model that keeps the targets of its likelihoods has none to copy yet.
         """
@@ -168,7 +168,7 @@ class Scorer:
         )
 
     def _pause(self, done: int, total: int) -> None:
-        """Between batches: say how far this is, and stop where asked to."""
+        """Between batches: report progress, and stop on request."""
         self.notify(float(done), float(total))
         if self.stop():
             raise Interrupted

@@ -37,7 +37,7 @@ class EncodedExamples(Protocol):
 
 @runtime_checkable
 class Gathers(Protocol):
-    """Examples that hand out many at once: all source tokens, then all target tokens, each joined in order."""
+    """Examples with access to many at once: all source tokens, then all target tokens, each concatenated in order."""
 
     def gather(self, indices: Indices, /) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
@@ -56,7 +56,7 @@ def collate(examples: EncodedExamples, indices: Indices) -> Batch:
 
 
 def collate_sources(examples: EncodedExamples, indices: Indices) -> tuple[Tensor, Tensor | None]:
-    """The sources (b, s) at `indices` (b,), in that order, and their mask: what an answer is written from."""
+    """The sources (b, s) at `indices` (b,), in that order, and their mask, from which answers are generated."""
     if isinstance(examples, Gathers):
         tokens = examples.gather(indices)[0]
     else:
@@ -65,7 +65,7 @@ def collate_sources(examples: EncodedExamples, indices: Indices) -> tuple[Tensor
 
 
 def _pad(tokens: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
-    """Joined sequences as a (b, longest) rectangle and its mask, which is None where all are equally long."""
+    """Joined sequences as a (b, longest) rectangle and its mask, which is None if all have equal length."""
     longest = int(lengths.max())
     if len(tokens) == len(lengths) * longest:
         return torch.from_numpy(tokens.astype(np.int64).reshape(len(lengths), longest)), None

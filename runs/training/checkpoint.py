@@ -33,14 +33,14 @@ _ASIDE = ".partial-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by part and name, on the CPU, and whatever else the run needs to go on."""
+    """Tensors by part and name, on the CPU, and everything else that the run needs to resume."""
 
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was saved; the message says how."""
+    """A checkpoint differs from what was saved; the message says how."""
 
 
 def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -66,13 +66,13 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
 
 
 def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest intact checkpoint of `run`, or None where there is none.
+    """The newest intact checkpoint of `run`, or None if there is none.
 
-    `say` is told of each that is not, and it is removed. Raises ValueError where one is of something else or of another
-    version, OSError where one cannot be read now: it may be intact, so that nothing is removed.
+    Damaged checkpoints are reported to `say` and removed. Raises ValueError for a checkpoint of another program or
+    version, and OSError if one cannot be read now: it may be intact, so nothing is removed.
     """
     if folder.is_file():
-        say(f"{folder}: a file, not a folder of checkpoints; it is removed, starting anew")
+        say(f"{folder}: is a file, not a folder of checkpoints; it is removed and training starts again")
         folder.unlink()
     saved = _saved(folder)
     for place in reversed(saved):
@@ -80,7 +80,7 @@ def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | Non
             return _read(place, run)
         except DamagedError as damage:
             before = place != saved[0]
-            say(f"{place}: no use as a checkpoint ({damage}); {'trying the one before' if before else 'starting anew'}")
+            say(f"{place}: damaged ({damage}); {'trying the previous one' if before else 'training starts again'}")
             shutil.rmtree(place, ignore_errors=True)  # else it would soon take the place of an intact one
     return None
 
@@ -168,7 +168,7 @@ def _canonical(manifest: dict[str, Any]) -> bytes:
 
 
 def _synchronise(folder: Path) -> None:
-    """Make names in `folder` durable, where the system can synchronise folders."""
+    """Make names in `folder` durable, if the system can synchronise folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

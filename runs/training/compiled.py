@@ -22,7 +22,7 @@ PAYS = {"cpu": 5e14, "cuda": 2e16}  # FLOPs of training from which "auto" compil
 
 
 def chosen(training: Training, device: str, flops: float) -> Training:
-    """``training`` with "auto" decided: by what a run computes and not by a clock, so that it is always the same."""
+    """``training`` with "auto" resolved from a run's FLOPs, not its time, so that the result is always the same."""
     if training.compile != "auto":
         return training
     return training.model_copy(update={"compile": flops >= PAYS[device]})
@@ -37,7 +37,7 @@ def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     lacking = f"no {missing} here" if (missing := _missing(device)) else _tried(device)
     if lacking:
-        say(f"training.compile: {lacking}; training goes on without compiling")
+        say(f"training.compile: {lacking}; training continues without compiling")
         return False
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
     for stack in model.modules():
@@ -51,7 +51,7 @@ def _call(block: Block, *inputs: Any, **named: Any) -> Any:
 
 
 def _missing(device: str) -> str:
-    """What compiling for a device lacks here: on a CPU a C++ compiler, on CUDA Triton."""
+    """What is missing here to compile for a device: a C++ compiler on a CPU, Triton on CUDA."""
     if device == "cuda":
         return "" if importlib.util.find_spec("triton") else "Triton"
     named = os.environ.get("CXX") or ""
@@ -73,7 +73,7 @@ def _probe(x: torch.Tensor) -> torch.Tensor:
 
 
 def recompute_blocks(model: Any) -> None:
-    """Keep the inputs of blocks for the backward pass, not what they compute inside (1604.06174)."""
+    """Keep only the inputs of blocks for the backward pass, not their activations (1604.06174)."""
     for stack in model.modules():
         if isinstance(stack, Stack):
             stack.recompute = True

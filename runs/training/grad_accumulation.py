@@ -20,7 +20,7 @@ WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of the machine or of the GPU, did not suffice."""
+    """Whether an error means that the machine or the GPU is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
@@ -63,6 +63,6 @@ def by_rows(
 
 
 def release() -> None:
-    """Give memory that PyTorch holds in reserve back to the GPU, if there is one."""
+    """Release PyTorch's cached memory to the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

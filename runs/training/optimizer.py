@@ -29,7 +29,7 @@ Shape = tuple[int, int]  # of a logical matrix, the smaller side first
 
 
 class Recipe(Protocol):
-    """What the optimizer needs of the training settings; `optimizer` is "muon" or "adamw"."""
+    """The training settings that the optimizer needs; `optimizer` is "muon" or "adamw"."""
 
     @property
     def optimizer(self) -> str: ...
@@ -47,7 +47,7 @@ def schedule(progress: float, warmup: float) -> float:
 
 
 def hidden_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What Muon trains, by name: weights of linear maps, embedding tables and output matrices left out.
+    """The weights that Muon trains, by name: those of linear maps, excluding embedding tables and output matrices.
 
     A trained matrix that is no `nn.Linear` joins them by having `row_splits` or `column_splits`.
     """
@@ -148,7 +148,7 @@ class Muon:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Nearly the nearest matrices with orthonormal rows (n, small, large): singular values come to 0.7 to 1.2."""
+    """Approximately the nearest matrices with orthonormal rows (n, small, large): singular values are 0.7 to 1.2."""
     a, b, c = NEWTON_SCHULZ
     x: Tensor = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     x = x.to(_product_dtype(matrices.device))
@@ -161,7 +161,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def _by_gram(x: Tensor) -> Tensor:
-    """The same steps for wide matrices: what they multiply `x` with depends on `x xᵀ` alone, which is small."""
+    """The same steps for wide matrices: the factors of `x` depend only on `x xᵀ`, which is small."""
     a, b, c = NEWTON_SCHULZ
     gram, factor = x @ x.mT, None
     for step in range(1, NEWTON_SCHULZ_STEPS + 1):
@@ -185,7 +185,7 @@ def _product_dtype(device: torch.device) -> torch.dtype:
 
 
 class Optimizer:
-    """Muon and AdamW as one. Its state is complete from the beginning, so that nothing can be missing on resume."""
+    """Muon and AdamW as one. Its state is complete from the start, so that a resumed run misses nothing."""
 
     def __init__(self, matrices: dict[str, nn.Parameter], rest: dict[str, nn.Parameter], recipe: Recipe) -> None:
         self.recipe, self.rest = recipe, rest
@@ -205,13 +205,13 @@ class Optimizer:
             parameter.grad = None
 
     def set_learning_rate(self, factor: float) -> None:
-        """Learn with `factor` times the recipe's rate from the next step on."""
+        """Use `factor` times the recipe's rate from the next step."""
         self.factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
             group["lr"] = self.recipe.learning_rate * factor
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that a later step depends on besides parameters and gradients; the tensors are the live ones."""
+        """All state that later steps need besides parameters and gradients; the tensors are not copied."""
         tensors = {f"muon.{small}x{large}.momentum": t for (small, large), t in self.muon.momentum.items()}
         if self.adamw is not None:
             for name, parameter in self.rest.items():
@@ -220,7 +220,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from a `state`; raises ValueError where it belongs to another model or recipe."""
+        """Resume from a `state`; raises ValueError if it belongs to another model or recipe."""
         state_now = self.state()
         differing = {name for name in state_now.keys() & tensors.keys() if state_now[name].shape != tensors[name].shape}
         differing |= state_now.keys() ^ tensors.keys()
@@ -241,7 +241,7 @@ def build(model: nn.Module, recipe: Recipe, device: torch.device | str) -> Optim
 
 
 def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW (1711.05101), fused where that exists; vectors are not decayed."""
+    """AdamW (1711.05101), fused if available; vectors have no weight decay."""
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -9,9 +9,9 @@ Item = TypeVar("Item")
 
 
 def prefetch(items: Iterator[Item], depth: int) -> Iterator[Item]:
-    """The same items in the same order, up to ``depth`` of them made before they are asked for.
+    """The same items in the same order, with up to ``depth`` of them prepared in advance by a thread.
 
-    What making one raises is raised where it would have been given. Closing the iterator ends the thread.
+    An error in preparing an item is raised when the item is requested. Closing the iterator ends the thread.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
     over = threading.Event()

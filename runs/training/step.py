@@ -22,7 +22,7 @@ READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to rea
 
 
 class TrainingStep(nn.Module):
-    """A model and its objective as one module, whose one call is the forward pass of a training step.
+    """A model and its objective as one module; its call is the forward pass of a training step.
 
         loss_sum, tokens = step(inputs)
         (loss_sum / tokens).backward()
@@ -44,7 +44,7 @@ class TrainingStep(nn.Module):
 
 
 class StepResult(NamedTuple):
-    """The loss of a batch in nats, and the norm of its gradient before it was clipped; both on the device."""
+    """The loss of a batch in nats, and the norm of its gradient before clipping; both on the device."""
 
     loss: Tensor
     norm: Tensor
@@ -94,7 +94,7 @@ class Trainer:
         return self.training_step.allowed_tokens
 
     def stream(self, tokens: int) -> Stream:
-        """The training batches: an order that depends on the seed and nothing else of the model."""
+        """The training batches: their order depends only on the seed, not on the model."""
         return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
 
     def step(self, batch: Batch, number: int, progress: float) -> StepResult:
@@ -117,7 +117,7 @@ class Trainer:
         return StepResult(loss, self._update(optimizer.schedule(progress, self.training.warmup)))
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
-        """The loss, whose gradient is now in the parameters; None where memory does not suffice for its parts."""
+        """The loss, after its backward pass; None if there is too little memory for its parts."""
         self._seed(number)
         losses = []
         try:
@@ -134,7 +134,7 @@ class Trainer:
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _update(self, rate: float) -> Tensor:
-        """Change the weights by their gradient, at ``rate`` times the recipe's; return its norm."""
+        """Update the weights at ``rate`` times the recipe's learning rate; return the gradient norm."""
         self.optimizer.set_learning_rate(rate)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
@@ -143,7 +143,7 @@ class Trainer:
         return norm
 
     def _seed(self, number: int) -> None:
-        """Seed what dropout of step ``number`` draws from; `torch.manual_seed` takes 0.6 ms for all devices."""
+        """Seed the dropout of step ``number``; `torch.manual_seed` takes 0.6 ms for all devices."""
         seed = seed_from(self.seed, number)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":

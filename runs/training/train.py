@@ -36,7 +36,7 @@ PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU i
 
 @dataclass
 class TrainingState:
-    """Where training stands, but for weights and optimizer: what a checkpoint keeps as JSON."""
+    """The state of training without weights and optimizer, which a checkpoint stores as JSON."""
 
     step: int = 0
     position: Position = field(default_factory=Position)
@@ -79,7 +79,7 @@ class TrainingLoop:
         self.validation = _fixed_subset(trainer.prepared.validation, plan.tokens, trainer.device.type)
 
     def run(self) -> TrainingState:
-        """Train from the newest checkpoint, or from the beginning; raises ``Interrupted`` after saving one."""
+        """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
         self._resume()
         saved = time.monotonic()
         for batch, position in self._batches():
@@ -97,7 +97,7 @@ class TrainingLoop:
         if not self.state.diverged:
             self._save()
             if not self.state.best_step:
-                self._say("never better on validation than before training; the untrained weights are scored")
+                self._say("validation never improved on the untrained model; the untrained weights are scored")
         self._count()
         self.trainer.model.load_state_dict(self.best)
         return self.state

@@ -20,13 +20,13 @@ class InputError(ValueError):
 
 
 class Signalled(BaseException):
-    """What the command's handlers of signals raise: no mistake of the code that a signal fell into."""
+    """Raised by the command's signal handlers; not an error of the interrupted code."""
 
 
 def is_signalled(error: BaseException) -> bool:
-    """Whether a signal raised this, and not the code that it came out of.
+    """Whether a signal raised this error, not the running code.
 
-    Where Python's own handler is in force, as in a notebook, the two cannot be told apart: an interrupt counts as one.
+    With Python's own handler, as in a notebook, the two cannot be distinguished; an interrupt then counts as a signal.
     """
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return isinstance(error, Signalled) or (is_default and isinstance(error, KeyboardInterrupt))

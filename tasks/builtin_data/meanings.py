@@ -87,7 +87,7 @@ def _shared(source: Language, target: Language) -> Vocabulary:
     )
     if not (shared.quantities and shared.durations):
         known = ", ".join(LANGUAGES)
-        raise InputError(f"data: {source.code} and {target.code} share no names of units; take two of {known}")
+        raise InputError(f"data: {source.code} and {target.code} have no common names of units; use two of {known}")
     return shared
 
 

@@ -186,7 +186,7 @@ def _run(command: list[str], package: Package) -> None:
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
             )
         except subprocess.TimeoutExpired as error:
-            raise InputError(f"pip took more than {TIMEOUT} s over {package.requirement}") from error
+            raise InputError(f"pip took more than {TIMEOUT} s for {package.requirement}") from error
         if not done.returncode:
             return
         output = done.stderr or done.stdout

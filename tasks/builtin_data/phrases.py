@@ -96,7 +96,7 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
             return splits
         if idle > PATIENCE:
             break
-    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; ask for fewer")
+    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; request fewer")
 
 
 Place = tuple[str, bool]
@@ -133,7 +133,7 @@ def _normal(words: str) -> str:
 
 
 def _share(key: str) -> float:
-    """A number in [0, 1) that depends on nothing but the key."""
+    """A number in [0, 1) that depends only on the key."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56
 
 

@@ -1,4 +1,4 @@
-"""Generated strings that nothing but memory can tell: ``random-strings`` and ``random-strings:20000``.
+"""Generated random strings, which can only be memorized: ``random-strings`` and ``random-strings:20000``.
 
     source  "k4gq"              a key, distinct from all others
     target  "zq5mafs3p2ydk7ow"  its string, every character drawn uniformly from 32

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub: ``hub:owner/name``, ``hub:owner/name/config``, ``hub:owner/name@revision``.
 
-No code of a data set is ever run. The hub is asked once, with a short timeout, for the commit of the revision. Offline,
-this fails at once instead of after many retries.
+No code of a data set is ever run. The commit of the revision is requested from the hub once, with a short timeout, so
+that working offline fails at once instead of after many retries.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Memorization: how many bits of random strings a model holds. Primary metric: stored bits.
 
-A string of n characters drawn uniformly from A has n log2 A bits; a model that has learnt nothing but that spends as
-many on it, one that knows it by heart none. What a model stores is what it spends less, summed over all strings
-(2404.05405, 2505.24832):
+A string of n characters drawn uniformly from A has n log2 A bits. A model that knows only this distribution needs as
+many bits for it, and a model that has memorized the string needs none. The stored bits are the difference, summed over
+all strings (2404.05405, 2505.24832):
 
     stored bits = strings * (bits of a string - mean negative log-likelihood of a string after its key, in bits)
 

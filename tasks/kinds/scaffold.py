@@ -1,4 +1,4 @@
-"""The text of a new file that defines a kind of task or a metric, with comments, ready to edit."""
+"""Commented templates for a new task kind or metric."""
 
 import re
 
@@ -10,11 +10,11 @@ from archbench.tasks.metrics.builtin import BUILTIN
 
 LIKE = tuple(name for name, kind in registry.BUILTIN.items() if not kind.only)  # kinds that any data can serve
 FORMS = {
-    "running text": "a beginning of running text (a .txt file) and how it goes on",
-    "labels": "a text and its label, one of those of the training split",
-    "pairs": "a text, the source, and the text to be written for it, the target",
+    "running text": "a part of running text (a .txt file) and its continuation",
+    "labels": "a text and its label, which must occur in the training split",
+    "pairs": "a source text and a target text",
 }
-KIND = '''"""A kind of task like archbench's {like}: say here what is asked of a model.
+KIND = '''"""A kind of task like archbench's {like}: describe the task here.
 
 In an experiment file beside this one:
 
@@ -26,34 +26,34 @@ In an experiment file beside this one:
 from archbench.tasks import TaskKind
 
 kind = TaskKind(
-    # What tables and pages call it, and what completes "it was trained to ...".
+    # Its name in tables and on pages, and the end of the sentence "it was trained to ...".
     name="{name}",
     does="{does}",
     # An example is {what}.
     # Other forms:
 {others}
     form="{form}",
-    # What the columns of a table are for; an experiment may map them to other names.
+    # The names of the columns; an experiment may map other names to them.
     columns={columns},
-    # How answers are scored: built-in metrics of texts. Metrics of your own stand in the experiment (metrics = [...]).
-    # Likelihoods are scored as well.
+    # Built-in metrics for scoring answers. An experiment can add your own metrics (metrics = [...]).
+    # Likelihoods are always scored.
     metrics={metrics},
-    # The metric that a task is judged by unless its experiment says otherwise (primary = ...).
+    # The primary metric, unless the experiment names another one (primary = ...).
     primary="{primary}",
-    # The usual limits in tokens, END counted: longer sources are cut, examples with longer targets are left out.
+    # Default limits in tokens, including END: longer sources are truncated, examples with longer targets are omitted.
     source_length={source},
     target_length={target},
-    # The usual tokenizer (char, byte, word or bpe), and how many test examples every model is scored on.
+    # The default tokenizer (char, byte, word or bpe) and number of scored test examples.
     tokenizer="{tokenizer}",
     test_examples={examples},
-    # Whether an answer is right or wrong, so that the page marks it.
+    # Whether an answer is either right or wrong; the page then marks it.
     one_answer={one_answer},
-    # Where that is not enough, three functions: decoding(prepared) -> DecodingConfig says how answers are written,
-    # measure(prepared, outputs) -> list[Score] scores them, references(prepared) -> list[Reference] makes the rows of
-    # classical methods. All of it comes from archbench.tasks; tasks/kinds/ of archbench has examples.
+    # A kind may also define three functions: decoding(prepared) -> DecodingConfig sets how answers are generated,
+    # measure(prepared, outputs) -> list[Score] scores them, references(prepared) -> list[Reference] makes the simple
+    # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples.
 )
 '''
-METRIC = '''"""A metric of texts: say here what it measures.
+METRIC = '''"""A metric computed from texts: describe here what it measures.
 
 In an experiment file beside this one:
 
@@ -61,10 +61,10 @@ In an experiment file beside this one:
     metrics = ["{file}.py:{name}"]
 """
 
-# Which is better, higher or lower, and between which values it lies (float("inf") where there is no limit).
+# The better direction ("higher" or "lower"), and the range of values (float("inf") for no limit).
 DIRECTION = "higher"
 RANGE = (0.0, 1.0)
-# Optional: what pages call it, its unit, how many decimals are printed, and the least difference that matters.
+# Optional: its name on pages, its unit, the number of decimals, and the smallest relevant difference.
 LABEL = "{label}"
 UNIT = ""
 DECIMALS = 3
@@ -72,22 +72,22 @@ DECIMALS = 3
 
 
 def {name}(references: list[str], predictions: list[str]) -> float:
-    """Share of a reference's words that the answer has too, averaged over examples."""
+    """Share of a reference's words that also occur in the answer, averaged over examples."""
     shares = []
     for reference, prediction in zip(references, predictions, strict=True):
         words = set(reference.split())
-        shares.append(len(words & set(prediction.split())) / max(1, len(words)))  # a model may answer anything
+        shares.append(len(words & set(prediction.split())) / max(1, len(words)))  # a model may generate any text
     return sum(shares) / len(shares)
 '''
 
 
 def kind_text(stem: str, like: str) -> str:
-    """A file called ``stem``.py with a kind like the built-in one; raises ``InputError`` where that is not one."""
+    """The text of ``stem``.py with a kind modelled on the built-in kind ``like``; ``InputError`` if there is none."""
     if like not in LIKE:
         raise InputError(f'--task: "{like}": expected {", ".join(LIKE[:-1])} or {LIKE[-1]}{_near(like)}')
     name = stem.lower()
     if name in registry.names():
-        raise InputError(f'NAME: "{name}" is a kind of task already; choose another name')
+        raise InputError(f'NAME: "{name}" is already a task kind; choose another name')
     base = registry.BUILTIN[like]
     return KIND.format(
         like=like,
@@ -110,10 +110,10 @@ def kind_text(stem: str, like: str) -> str:
 
 
 def metric_text(stem: str) -> str:
-    """A file called ``stem``.py with a metric of that name; raises ``InputError`` where that is a built-in one's."""
+    """The text of ``stem``.py with a metric of that name; ``InputError`` if a built-in metric has this name."""
     name = re.sub(r"\W", "_", stem)
     if name in BUILTIN:
-        raise InputError(f'NAME: "{name}" is a metric already; choose another name')
+        raise InputError(f'NAME: "{name}" is already a metric; choose another name')
     return METRIC.format(file=stem, name=name, label=name.replace("_", " "))
 
 

@@ -17,12 +17,12 @@ FACTS = ("label", "better", "meaning", "least", "most", "unit", "decimals", "mar
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric; ``better`` is empty for a figure that only describes.
+    """A metric; ``better`` is empty for a descriptive metric.
 
     Values lie from ``least`` to ``most``, in ``unit`` ("" for shares), and are printed with so many ``decimals``.
-    ``margin`` is the least difference that matters, None where nobody says. ``across_tokenizers`` says that models
-    which cut text into other tokens compare: what is counted by token does not. ``recorded`` metrics leave one value
-    for each example in the table of predictions.
+    ``margin`` is the smallest relevant difference, None if none is declared. ``across_tokenizers``: comparable between
+    models with different tokenizers (metrics per token are not). ``recorded``: the table of predictions has one value
+    for each example.
 
     ``function`` computes it from what it ``reads``: ``(references, answers)`` (n,) of texts, ``(nats, tokens)`` or
     ``(nats, bytes)`` (n,) of likelihoods, token ids of answers; None where the scoring loop computes it.

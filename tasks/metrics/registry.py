@@ -77,7 +77,7 @@ def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric
         return _of_module(code.module(path, where), name, where)
     entry = code.entry(ENTRY_POINTS, place)
     if entry is None:
-        raise InputError(f"{where}: there is no such metric{code.hint(place, [*TEXTS, *sorted(offered())])}")
+        raise InputError(f"{where}: unknown metric{code.hint(place, [*TEXTS, *sorted(offered())])}")
     return _declared(code.loaded(entry, where), None, name, where)
 
 

@@ -86,7 +86,7 @@ def copy_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
 def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
     """``lead``: the source's first words, as many as training targets have in the median.
 
-    A length in words, not in sentences: it fits the targets, and no language's sentences need be told.
+    The length is in words, not sentences: it fits the targets and needs no sentence splitter.
     """
     lengths = [len(rouge.words(text)) for text in _targets(prepared.train, _spread(len(prepared.train), SAMPLE))]
     count = max(1, round(float(np.median(lengths))))

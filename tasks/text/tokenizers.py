@@ -73,9 +73,9 @@ class Tokenizer:
         return allowed
 
     def keeps(self, texts: Iterable[str]) -> bool:
-        """Whether texts can be told from their tokens, white space at the ends aside.
+        """Whether decoding restores the texts, except for white space at the ends.
 
-        True of our own kinds (unknown pieces are counted elsewhere); a pretrained one may know no capitals.
+        True for archbench's tokenizers (unknown tokens are counted elsewhere); a pretrained one may lack capitals.
         """
         if not isinstance(self._coder, Library):
             return True

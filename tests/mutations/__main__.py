@@ -53,14 +53,14 @@ def _drawn(given: argparse.Namespace, known: dict[str, trials.Original]) -> list
 def _state(outcome: score.MutantOutcome) -> str:
     if not outcome.changed:
         return "equivalent"
-    return "refused" if outcome.refused else "SURVIVED"
+    return "rejected" if outcome.refused else "SURVIVED"
 
 
 def _report(outcomes: list[score.MutantOutcome]) -> Iterator[str]:
     yield from score.table(outcomes)
     pairs = [verdict for outcome in outcomes for verdict in outcome.changed]
     refused = [verdict for verdict in pairs if verdict.check is not None]
-    yield f"\nOf {len(pairs)} edited variants that compute otherwise, {len(refused)} are refused."
+    yield f"\nOf {len(pairs)} edited variants that compute differently, {len(refused)} are rejected."
     yield "\nFirst check that refuses, edited variants:\n"
     for check, number in Counter(str(verdict.check) for verdict in refused).most_common():
         yield f"- {check}: {number}"
@@ -69,7 +69,7 @@ def _report(outcomes: list[score.MutantOutcome]) -> Iterator[str]:
         if outcome.survivors:
             names = ", ".join(f"{verdict.variant} ({verdict.changed})" for verdict in outcome.survivors)
             yield f"- {outcome.mutant.operator.name}: {outcome.mutant}; survives in {names}"
-    yield "\nEquivalent (no variant computes otherwise):\n"
+    yield "\nEquivalent (no variant computes differently):\n"
     for outcome in outcomes:
         if not outcome.changed:
             yield f"- {outcome.mutant.operator.name}: {outcome.mutant}"

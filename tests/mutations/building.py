@@ -103,7 +103,7 @@ OPERATORS = (
     ),
     Operator(
         "weight declared a table",
-        "`parameters` counts all but tables and output matrix",
+        "`parameters` counts everything but tables and output matrix",
         (
             method(
                 "def tables(self) -> list[nn.Parameter]:\n    return list(self.parameters())",
@@ -113,7 +113,7 @@ OPERATORS = (
     ),
     Operator(
         "table not declared",
-        "`parameters` leaves out tables and output matrix",
+        "`parameters` excludes tables and output matrix",
         (
             returned("[]", r"tables$"),
             *each([("[self.weight, self.segments]", "[self.weight]"), ("[self.weight, self.bias]", "[self.weight]")]),
@@ -121,17 +121,17 @@ OPERATORS = (
     ),
     Operator(
         "initialisation unrepeatable",
-        "the same seed builds the same weights",
+        "the same seed gives the same initial weights",
         _drawn_by("(lambda g: (g.seed(), g)[1])(__import__('torch').Generator())"),
     ),
     Operator(
         "initialisation without the seed",
-        "another seed builds other weights",
+        "another seed gives other initial weights",
         _drawn_by("__import__('torch').Generator().manual_seed(0)"),
     ),
     Operator(
         "tie undone",
-        "a shared parameter is one parameter",
+        "tied weights are one parameter",
         each(
             [
                 ("tied.weight", "nn.Parameter(tied.weight.detach().clone())"),
@@ -144,7 +144,7 @@ OPERATORS = (
     ),
     Operator(
         "size ignored",
-        "a model has the size and the limits that it is given",
+        "a model has the given size and limits",
         (
             *each(
                 [
@@ -165,8 +165,8 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "FLOPs term left out",
-        "FLOPs count every product",
+        "FLOPs term omitted",
+        "FLOPs count every matrix product",
         (
             *each([("_a + _b", "{_a}"), ("_a + _b", "{_b}"), ("_a - _b", "{_a}")], COUNTING),
             keyword("self.stack.flops", "selected", "None"),
@@ -174,7 +174,7 @@ OPERATORS = (
     ),
     Operator(
         "FLOPs halved",
-        "FLOPs count a multiplication and an addition, forward and backward",
+        "FLOPs count multiplications and additions, forward and backward",
         each(
             [
                 ("2.0 * _a", "{_a}"),

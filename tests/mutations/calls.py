@@ -9,8 +9,8 @@ _CALLS = "(1.0 + 0.01 * (self.__dict__.setdefault('calls', []).append(0) or len(
 
 OPERATORS = (
     Operator(
-        "rows of a cache exchanged",
-        "a cache's rows are those that the index names",
+        "rows of a cache swapped",
+        "cache rows are selected by the index",
         (
             *each([("_x[index]", "{_x}[0 * index]"), ("_x[index]", "{_x}[index.flip(0)]")], ROWS),
             *each([("_x.rows(index)", "{_x}.rows(0 * index)")], ROWS),
@@ -29,7 +29,7 @@ OPERATORS = (
     ),
     Operator(
         "cache changed in place",
-        "decoding leaves its cache as it was",
+        "decoding leaves its cache unchanged",
         each(
             [
                 ("self.filled == begin and end <= self.keys.shape[2]", "end <= self.keys.shape[2]"),
@@ -43,31 +43,31 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "layer's cache exchanged",
+        "layer's cache swapped",
         "every layer reads its own keys and values",
         each([("past[layer]", "past[0]"), ("self.memory[number]", "self.memory[0]")]),
     ),
     Operator(
         "state kept between calls",
-        "a call leaves nothing behind",
+        "a call keeps no state",
         (
             *applied(f"{{y}} * {_CALLS}", PARTS),
             *applied(f"{{y}} * ({_CALLS} if self.training else 1.0)", PARTS),
         ),
     ),
     Operator(
-        "training mode computes otherwise",
-        "training and scoring read alike",
+        "training mode computes differently",
+        "training and scoring compute the same function",
         applied("{y} * (1.1 if self.training else 1.0)", PARTS),
     ),
     Operator(
-        "gradient mode computes otherwise",
-        "training and scoring read alike",
+        "gradient mode computes differently",
+        "training and scoring compute the same function",
         applied("{y} * (1.1 if torch.is_grad_enabled() else 1.0)", PARTS),
     ),
     Operator(
         "inputs changed in place",
-        "a batch is only read",
+        "inputs are not modified",
         (
             at_start(
                 "source is None or source.clamp_(max=12)",
@@ -91,7 +91,7 @@ OPERATORS = (
     ),
     Operator(
         "generator ignored",
-        "the given generator decides every draw",
+        "all random draws use the given generator",
         (
             keyword("torch.rand", "generator", "None"),
             *each(
@@ -104,7 +104,7 @@ OPERATORS = (
     ),
     Operator(
         "seed reused",
-        "every call and every row draws anew",
+        "random draws differ between calls and rows",
         (
             keyword("torch.rand", "generator", "torch.Generator().manual_seed(0)"),
             *each(
@@ -126,8 +126,8 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "dropout left out",
-        "training uses the dropout that was configured",
+        "dropout omitted",
+        "training uses the configured dropout",
         (
             *each([("self.dropout(_x)", "{_x}"), ("self.dropout if self.training else 0.0", "0.0")]),
             *each([("nn.Dropout(_p)", "nn.Dropout(0.0)")], PARTS),
@@ -136,7 +136,7 @@ OPERATORS = (
     ),
     Operator(
         "dropout in scoring",
-        "scoring draws nothing",
+        "scoring uses no dropout",
         each(
             [
                 ("self.dropout(_x)", "torch.dropout({_x}, self.dropout.p, True)"),
@@ -145,8 +145,8 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "dropout of its own",
-        "dropout is the rate that was configured",
+        "dropout hard-coded",
+        "dropout has the configured rate",
         (
             *each([("nn.Dropout(_p)", "nn.Dropout(0.1)")], PARTS),
             at_start(_WITH_DROPOUT.format("0.1"), r":build$", "size"),

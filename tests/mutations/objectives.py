@@ -5,7 +5,7 @@ from mutations.operator import Operator, each
 OPERATORS = (
     Operator(
         "target not shifted",
-        "a causal model reads what stands before a token to predict it",
+        "a causal model predicts a token from the tokens before it",
         each(
             [("_shift(_a)", "{_a}"), ("target[:, :-1]", "target[:, 1:]")],
             r"^causal:",
@@ -13,7 +13,7 @@ OPERATORS = (
     ),
     Operator(
         "END unscored",
-        "END is trained, scored and chosen as other tokens are",
+        "END is trained, scored and generated like other tokens",
         (
             *each(
                 [
@@ -34,7 +34,7 @@ OPERATORS = (
     ),
     Operator(
         "softmax over other tokens",
-        "probability is divided among the tokens that an answer may use",
+        "probabilities are normalised over the allowed tokens",
         each(
             [
                 ('_x.masked_fill(~allowed_tokens, float("-inf"))', "{_x}"),
@@ -49,12 +49,12 @@ OPERATORS = (
     ),
     Operator(
         "mask token allowed",
-        "no answer holds a reserved token",
+        "no answer contains a reserved token",
         each([("~allowed_tokens", "(~allowed_tokens & (torch.arange(len(allowed_tokens)) != 3))")]),
     ),
     Operator(
-        "reserved token exchanged",
-        "training, scoring and writing put the same reserved tokens",
+        "reserved token swapped",
+        "training, scoring and generation use the same reserved tokens",
         each([("MASK", "0"), ("BOS", "2")], r"^(encoder|encoder_decoder|generate):|^causal:_shift|^masked:(?!_ended)"),
     ),
     Operator(
@@ -68,7 +68,7 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "loss weighted otherwise",
+        "loss weighted differently",
         "a training loss has the scale that its docstring states",
         (
             *each(
@@ -117,7 +117,7 @@ OPERATORS = (
     ),
     Operator(
         "decoding setting ignored",
-        "an answer is written as its settings say",
+        "generation follows its settings",
         (
             *each(
                 [

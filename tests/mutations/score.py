@@ -103,7 +103,7 @@ def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
 def table(outcomes: Iterable[MutantOutcome]) -> Iterator[str]:
     """A row in Markdown for each operator, and one for all."""
     outcomes = list(outcomes)
-    counts = "mutants | equivalent | refused | by an error | by `check` | survived | score"
+    counts = "mutants | equivalent | rejected | by an error | by `check` | survived | score"
     yield f"| operator | property that it breaks | {counts} |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for operator in OPERATORS:

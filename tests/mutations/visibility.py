@@ -50,12 +50,12 @@ _HIDE_LATE = "if {0} is not None:\n    {0} = torch.cat([{0}[:, :20], 0 * {0}[:, 
 OPERATORS = (
     Operator(
         "causal flag flipped",
-        "nothing is predicted from what comes later",
+        "no prediction depends on later tokens",
         (keyword("AttentionContext", "causal", "not {value}"),),
     ),
     Operator(
         "causal mask shifted",
-        "a position sees itself and what is before it, no more and no less",
+        "a position attends to itself and all earlier positions only",
         each(
             [
                 ("distance <= 0", "distance <= 1"),
@@ -94,12 +94,12 @@ OPERATORS = (
     ),
     Operator(
         "mask value weakened",
-        "what a mask hides has no influence",
+        "masked positions have no influence",
         each([('float("-inf")', "-1.0")], r"^(attention|key_values):"),
     ),
     Operator(
         "window ignored",
-        "a window hides what is farther away, and FLOPs count what is seen",
+        "a window masks distant positions, and FLOPs count only visible ones",
         each(
             [
                 ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
@@ -111,27 +111,27 @@ OPERATORS = (
             ]
         ),
     ),
-    Operator("another axis", "rows and positions are computed each by itself", _OTHER_AXIS),
-    Operator("reshaped, not transposed", "rows, positions and heads keep apart", _RESHAPED),
-    Operator("norm over batch or time", "a norm reads the channels of one position", _NORM_AXES),
+    Operator("another axis", "rows and positions are computed independently", _OTHER_AXIS),
+    Operator("reshaped, not transposed", "rows, positions and heads are not mixed", _RESHAPED),
+    Operator("norm over batch or time", "a norm is computed over the channels of one position", _NORM_AXES),
     Operator(
         "rows mixed",
-        "a row is computed alike alone and in a batch",
+        "a row gives the same result alone and in a batch",
         applied("{y} + 0.1 * {y}.roll(1, 0)", PARTS),
     ),
     Operator(
         "positions mixed",
-        "a position reads others through attention alone",
+        "only attention mixes positions",
         (*applied("{y} + 0.1 * {y}.roll(1, -2)", PARTS), *applied("{y} + 0.1 * {y}.cumsum(-2)", PARTS)),
     ),
     Operator(
-        "order of concatenation exchanged",
-        "what comes first stands first",
+        "order of concatenation swapped",
+        "concatenation keeps the order",
         each([("torch.cat([_a, _b], _d)", "torch.cat([{_b}, {_a}], {_d})")], "^(?!rotate)"),
     ),
     Operator(
         "positions off by one",
-        "positions go on where the source ended, alike in one pass and from a cache",
+        "positions continue after the source, in one pass and with a cache",
         (
             *each(
                 [
@@ -164,7 +164,7 @@ OPERATORS = (
         ),
     ),
     Operator(
-        "queries and keys exchanged",
+        "queries and keys swapped",
         "queries and keys each have their own positions",
         each(
             [
@@ -183,7 +183,7 @@ OPERATORS = (
     ),
     Operator(
         "states of other positions",
-        "a state is that of the position that is read",
+        "states are read at the requested positions",
         each(
             [
                 ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
@@ -232,7 +232,7 @@ OPERATORS = (
     ),
     Operator(
         "target not read",
-        "every token that was written is read",
+        "every earlier target token is read",
         (
             at_start(_HIDE_SECOND.format("target"), r":\w+\.hidden$", "target"),
             at_start(_HIDE_LATE.format("target"), r":\w+\.hidden$", "target"),
