@@ -17,7 +17,8 @@ from archbench.reports.base.tables import write_csv
 from archbench.reports.figures import drawing
 from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import COLOURS, INK, QUIET, RULE
-from archbench.runs.base.store import Row, read_json, write_bytes
+from archbench.runs.base.store import Row, read_json
+from archbench.tasks.base.files import write_bytes
 
 SCHEMA: Final = 1
 FILE: Final = "bench.json"

@@ -23,6 +23,7 @@ from archbench.runs.execution import compare
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import aligned
 from archbench.runs.experiment.spec import Experiment
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 EXPERIMENT = """
@@ -238,7 +239,7 @@ def test_a_disk_that_is_full_from_the_start_is_no_traceback(
     def full(path: Path, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(store, "write_bytes", full)
+    monkeypatch.setattr(files, "write_bytes", full)
     assert status("compare", experiment) == 1
     assert "No space left on device" in capsys.readouterr().err
 

@@ -6,8 +6,9 @@ import torch
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components import numbers
-from archbench.architectures.components.attention import AttentionContext
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.stack import Block
+from archbench.architectures.contract import sequences
 
 
 @pytest.mark.parametrize("window", [None, 0, 1, 3, 20])
@@ -34,3 +35,26 @@ def test_a_window_costs_less_and_executes_the_same(name: str) -> None:
             block.attention.window = 4
     after = model.flops(40.0, 30.0, 30.0)
     assert after.executed == before.executed and after.model < before.model
+
+
+@pytest.mark.parametrize("source, target", [(7, 4), (1, 6), (5, 1)])
+@pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "decoder-no-mask", "encoder", "encoder-decoder"])
+def test_model_flops_count_the_pairs_that_the_masks_of_the_model_show(name: str, source: int, target: int) -> None:
+    model = catalogue.find(name).build(contract.SIZE, contract.LIMITS)
+    hidden: list[float] = []  # FLOPs of the pairs that each layer multiplies and does not see
+
+    def count(module: Attention, inputs: tuple[torch.Tensor, AttentionContext], output: object) -> None:
+        states, context = inputs[:2]
+        if not context.causal:  # everything is seen
+            return
+        visible = context.mask(module.window)
+        assert visible is not None
+        hidden.append(4.0 * module.inner * (states.shape[1] ** 2 - int(visible[0].sum())))
+
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.register_forward_hook(count)
+    model(sequences(1, source), sequences(1, target, seed=1))
+    counted = model.flops(float(source), float(target), float(target))
+    assert counted.executed - counted.model == sum(hidden)
+    assert bool(sum(hidden)) == (name in ("decoder", "prefix-decoder") or (name == "encoder-decoder" and target > 1))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from archbench.runs.base import store
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 
@@ -42,14 +43,14 @@ def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "record.json"
-    store.write_text(path, "old")
+    files.write_text(path, "old")
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        store.write_text(path, "new")
+        files.write_text(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["record.json"]
 
@@ -174,7 +175,7 @@ def finished(tmp_path: Path) -> Path:
     """A finished run with scores, weights and a checkpoint that is about to go."""
     folder = store.run_folder(tmp_path, "r")
     for name in ("scores.json", "model.safetensors", *FILES[2:3], "checkpoint/1/state.json", "output.txt"):
-        store.write_text(folder / name, "[1234]")
+        files.write_text(folder / name, "[1234]")
     store.write_record(folder, {"run": "r", "status": "done", "steps": 1234})
     (folder / "checkpoint" / "1" / "state.json").unlink()
     return folder
@@ -262,7 +263,7 @@ def test_a_run_that_is_done_again_has_no_seal(finished: Path) -> None:
 def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
     said: list[str] = []
     left = tmp_path / "tables" / ".runs.parquet.0123abcd.tmp"
-    store.write_text(left, "half")
+    files.write_text(left, "half")
     with store.locked(tmp_path, said.append):
         assert left.exists(), "a report that is being made meanwhile"
         with store.locked(tmp_path, said.append, store.REPORT_LOCK):
@@ -293,14 +294,14 @@ def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path
     second.join()
     assert len(said) == 1 and not (tmp_path / "results").exists()
     with store.locked(root, said.append):
-        store.write_text(root / "experiment.json", "{}")
+        files.write_text(root / "experiment.json", "{}")
     assert (root / "experiment.json").exists()
 
 
 def test_what_another_command_put_beside_it_stays(tmp_path: Path) -> None:
     root = tmp_path / "results" / "mine"
     with pytest.raises(InputError, match="wrong"), store.locked(root, print):
-        store.write_text(root.parent / "other" / "experiment.json", "{}")
+        files.write_text(root.parent / "other" / "experiment.json", "{}")
         raise InputError("the data are wrong")
     assert not root.exists() and (root.parent / "other" / "experiment.json").exists()
 

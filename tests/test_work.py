@@ -1,5 +1,6 @@
 """A run from plan to record: complete, repeatable to the last bit, and the same after any interruption."""
 
+import itertools
 import json
 import math
 import re
@@ -242,6 +243,18 @@ def test_weights_that_are_no_numbers_are_never_the_best(
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["status"] == "diverged" and "nan at step" in record["error"]
     assert record["best_step"] < (steps if last else 5) and 0 < record["validation_loss"] < math.inf
+
+
+def test_the_earliest_of_equally_good_checkpoints_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
+    losses = itertools.chain([2.0], itertools.repeat(1.0))
+    monkeypatch.setattr(train, "validation_loss", lambda *_, **__: next(losses))
+    record = store.read_record(perform(plan, tmp_path))
+    curve = pd.read_csv(tmp_path / "runs" / plan.run / "curves.csv")
+    steps = curve[curve["split"] == "validation"]["step"].tolist()
+    assert record is not None and len(steps) > 2 and record["best_step"] == steps[1]
 
 
 @pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])

@@ -10,6 +10,6 @@
     gelu.gelu_tanh          GELU by tanh           on a CPU, outside torch.compile           F.gelu(approximate="tanh")
     cross_entropy.total     output matrix and loss always in training                        cross_entropy.plain
 
-Tests hold values and gradients of each to those of its plain version: ``tests/test_product.py``, ``test_packing.py``,
-``test_blockwise.py``, ``test_rms.py``, ``test_gelu.py``, ``test_cross_entropy.py`` and ``test_components.py``.
+Tests hold values and gradients of each to those of its plain version: ``tests/test_product.py``, ``test_blockwise.py``,
+``test_weight_prepack.py``, ``test_rms.py``, ``test_gelu.py``, ``test_cross_entropy.py`` and ``test_components.py``.
 """

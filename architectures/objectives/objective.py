@@ -236,6 +236,16 @@ def mean_loss(
 
 
 @torch.no_grad()
+def exact(model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> Tensor:
+    """Exact log-likelihood of each target by the model's own objective: nats (b,).
+
+    ``parts`` is passed on only where it is needed: an objective from outside the package may not take it.
+    """
+    more = (parts,) if parts > 1 else ()
+    nats: Tensor = model.objective.log_likelihood(model, batch, allowed_tokens, *more)[0]
+    return nats
+
+
 def estimate(
     model: Any,
     batch: Batch,

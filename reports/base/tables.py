@@ -7,7 +7,6 @@ apostrophe.
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from archbench.reports.base.records import Folder
-from archbench.runs.base.store import aside_of
+from archbench.tasks.base import files
 
 Tables = dict[str, pd.DataFrame]
 
@@ -146,9 +145,10 @@ def write(tables: Tables, folder: Path) -> list[Path]:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
     """Write `frame` as Parquet, completely or not at all; return the path."""
-    with aside_of(path) as aside:
+    with files.replacing(path) as aside:
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), aside, compression="zstd")
-        _sync(aside)
+        with open(aside, "rb+") as file:
+            files.sync(file)
     return path
 
 
@@ -157,18 +157,11 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     escaped = {name: _escaped(column) for name, column in frame.items()}
     # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
     returns = any(_marked(column, lambda text: "\r" in text).any() for column in escaped.values())
-    with aside_of(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
+    with files.replacing(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:
         pd.DataFrame(escaped).to_csv(
             file, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
         )
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    """Make a file that is complete durable."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+        files.sync(file)
 
 
 def read(folder: Path) -> Tables:

@@ -28,8 +28,8 @@ from archbench.reports.figures.curves import learning_curves, numbers
 from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import label, looks
 from archbench.reports.figures.panels import CostPoint, Looks
-from archbench.runs.base.store import write_bytes
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
+from archbench.tasks.base.files import write_bytes
 
 COSTS: Final = {
     "inference_flops": "inference FLOPs per example (less is better)",

@@ -12,7 +12,8 @@ from archbench.reports.figures import figures
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
 from archbench.reports.page.grids import Grid, GridCell, name
 from archbench.reports.page.page import html
-from archbench.runs.base.store import Row, read_json, write_text
+from archbench.runs.base.store import Row, read_json
+from archbench.tasks.base.files import write_text
 
 SCHEMA: Final = 3
 FILE: Final = "inspection.json"

@@ -30,7 +30,7 @@ from archbench.reports.page import audit, grids, matrix, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
-from archbench.runs.base.store import write_text
+from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 

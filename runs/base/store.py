@@ -18,13 +18,12 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 SCHEMA = 1
@@ -36,49 +35,15 @@ UNSEALED = ("output.txt", "error.txt", MANIFEST, METRICS)  # what may change aft
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
-ASIDE = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # names of files until they are whole
 WORK = {LOCK: "compare", REPORT_LOCK: "report"}
 WRITTEN = {LOCK: (".", "data", "references", "runs/*", "runs/*/snapshots"), REPORT_LOCK: ("tables", "report")}
 
 Row = dict[str, Any]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file completely or not at all; raises ``OSError`` (``ENOSPC`` on a full disk)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with aside_of(path) as aside, open(aside, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def aside_of(path: Path) -> Iterator[Path]:
-    """Where to write what will be ``path``: it gets its name where that is done, else nothing is left of it.
-
-    Errors name ``path``.
-    """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        yield aside
-        os.replace(aside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        if isinstance(error, OSError) and error.errno is not None:  # else its text says all
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text as ``write_bytes`` does."""
-    write_bytes(path, text.encode())
-
-
 def write_json(path: Path, value: object) -> None:
-    """Writes JSON as ``write_bytes`` does; NaN and infinities as Python's ``NaN`` and ``Infinity``."""
-    write_text(path, _json(value))
+    """Writes JSON as ``files.write_bytes`` does; NaN and infinities as Python's ``NaN`` and ``Infinity``."""
+    files.write_text(path, _json(value))
 
 
 def read_json(path: Path) -> Any:
@@ -204,13 +169,13 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
     """
     text = _json(dict(row))
     if row.get("status") in FINISHED:
-        files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        seals = {name: _seal(path) for name, path in files.items() if name not in UNSEALED and not _is_passing(name)}
+        present = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        seals = {name: _seal(path) for name, path in present.items() if name not in UNSEALED and not _is_passing(name)}
         seals[RECORD] = [len(text.encode()), hashlib.sha256(text.encode()).hexdigest()]
         write_sealed(folder / MANIFEST, seals)
     else:
         (folder / MANIFEST).unlink(missing_ok=True)
-    write_text(folder / RECORD, text)
+    files.write_text(folder / RECORD, text)
 
 
 def own_name(folder: Path) -> str:
@@ -469,16 +434,8 @@ def _sweep(root: Path, folders: Sequence[str]) -> None:
     """Removes what killed processes left half written in the folders that a lock guards."""
     for folder in folders:
         for left in root.glob(f"{folder}/.*.tmp"):
-            if ASIDE.fullmatch(left.name):
+            if files.UNFINISHED.fullmatch(left.name):
                 left.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _json(value: object) -> str:

@@ -20,6 +20,7 @@ from archbench.runs.base import child, misplaced, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution.heartbeat import ProgressWriter
 from archbench.runs.execution.worker import OUTPUT, Worker, start
+from archbench.tasks.base import files
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]
 
@@ -209,7 +210,7 @@ class _Director:
     def _record_failed(self, plan: PlannedRun, event: Ended) -> None:
         folder = store.run_folder(self.root, plan.run)
         try:
-            store.write_text(folder / ERROR, event.traceback or event.error)
+            files.write_text(folder / ERROR, event.traceback or event.error)
             store.write_record(folder, {**plan.row(), "status": "failed", "error": event.error})
         except OSError as error:
             if error.errno not in store.FULL:

@@ -26,6 +26,7 @@ from archbench.runs.training import optimizer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import TrainingLoop, TrainingState
+from archbench.tasks.base import files
 from archbench.tasks.base.values import Outputs, Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
@@ -136,8 +137,8 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
     """Everything that reading the run back takes, and its curves."""
     store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
     if catalogue.is_code(plan.variant):
-        store.write_text(folder / "variant.py", plan.variant_text)
-    store.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
+        files.write_text(folder / "variant.py", plan.variant_text)
+    files.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
     store.write_json(
         folder / "task.json",
         {
@@ -150,13 +151,13 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
         },
     )
     if plan.tokens:  # a checkpoint keeps its weights
-        store.write_bytes(folder / "model.safetensors", packed(trainer.model.state_dict(), plan.run))
+        files.write_bytes(folder / "model.safetensors", packed(trainer.model.state_dict(), plan.run))
     _write_environment(plan, folder)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")
     writer.writeheader()
     writer.writerows({"run": plan.run, **point} for point in state.curves)
-    store.write_text(folder / "curves.csv", text.getvalue())
+    files.write_text(folder / "curves.csv", text.getvalue())
 
 
 def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -> None:
@@ -176,7 +177,7 @@ def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
     table = pa.Table.from_pandas(_predictions(scored.outputs, scored.scores), preserve_index=False)
     file = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "run": plan.run}), file)
-    store.write_bytes(folder / "predictions.parquet", file.getvalue())
+    files.write_bytes(folder / "predictions.parquet", file.getvalue())
 
 
 def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:

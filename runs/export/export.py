@@ -24,6 +24,7 @@ from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
+from archbench.tasks.base.files import write_text
 from archbench.tasks.text.fast_tokenizers import Layout, pretrained_tokenizer
 
 
@@ -159,9 +160,9 @@ def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
     tokenizer.save_pretrained(target)
     own_file = not is_stock and not theirs.config.variant
     if own_file:
-        store.write_text(target / "variant.py", run.plan.variant_text)
+        write_text(target / "variant.py", run.plan.variant_text)
     exported_facts = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
-    store.write_text(target / "README.md", card.text(exported_facts))
+    write_text(target / "README.md", card.text(exported_facts))
     files = tuple(sorted(path.name for path in target.iterdir()))
     return Exported(type(theirs).__name__, files, card.usage(exported_facts))
 

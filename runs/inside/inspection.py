@@ -11,6 +11,7 @@ from archbench.runs.base import store
 from archbench.runs.inside import heads, meaning, order, stream, writing
 from archbench.runs.inside.reading import read as read_pair
 from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 SCHEMA = 3
@@ -37,7 +38,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
         subject = replace(subject, text=writing.first_mistaken(subject))
     facts = measured(subject, folder, say)
     out.mkdir(parents=True, exist_ok=True)
-    store.write_text(out / FILE, json.dumps(facts, ensure_ascii=False) + "\n")
+    files.write_text(out / FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return out / FILE
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from archbench.runs.base import store
 from archbench.runs.base.messages import visible
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _remember(cache: Path, key: str) -> None:
     Where the checks made it load more code, another process would not know of that before it has checked.
     """
     with contextlib.suppress(OSError):  # it will be checked again
-        store.write_bytes(_place(cache, key), _content(key))
+        files.write_bytes(_place(cache, key), _content(key))
 
 
 def _place(cache: Path, key: str) -> Path:

@@ -9,11 +9,12 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, foreign_code, store
+from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import AS_IS, Experiment, Task
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds.task import prepare
@@ -28,7 +29,7 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
     text = variant.pretrained.tokenizer
     path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
     if not path.is_file() or path.read_bytes() != text.encode():
-        store.write_text(path, text)
+        files.write_text(path, text)
     say(f"{general.name}: encoding for {variant.name} with its own tokenizer")
     config = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
     encoded = prepare(config, cache)

@@ -131,9 +131,7 @@ class Scorer:
         return answers
 
     def _likelihood(self, batch: Batch, parts: int) -> Tensor:
-        more = (parts,) if parts > 1 else ()  # an objective of the user's may not know them
-        nats: Tensor = self.model.objective.log_likelihood(self.model, batch, self.allowed, *more)[0]
-        return nats
+        return objective.exact(self.model, batch, self.allowed, parts)
 
     def _estimate(self, batch: Batch, number: int, parts: int) -> Tensor:
         drawn = torch.Generator().manual_seed(seed_from(self.seed, number))

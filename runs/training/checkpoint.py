@@ -9,7 +9,6 @@ is unpickled.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from archbench.runs.base.weights import packed, unpacked
+from archbench.tasks.base.files import sync_folder, write_synced
 
 FORMAT = "archbench checkpoint"
 VERSION = 2
@@ -58,7 +58,7 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
         _read(aside, run)
         before = _saved(folder)
         aside.rename(folder / f"{int(before[-1].name) + 1 if before else 1:06d}")
-        _synchronise(folder)
+        sync_folder(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     for old in _saved(folder)[:-KEPT]:
@@ -97,11 +97,8 @@ def _write(place: Path, run: str, files: dict[str, bytes], state: Mapping[str, A
     manifest = {"format": FORMAT, "version": VERSION, "run": run, "files": digests}
     sealed = {"manifest": manifest, "sha256": _digest(_canonical(manifest))}
     for name, raw in [*files.items(), (_MANIFEST, json.dumps(sealed, indent=1).encode())]:
-        with (place / name).open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-    _synchronise(place)
+        write_synced(place / name, raw)
+    sync_folder(place)
 
 
 def _read(place: Path, run: str) -> Checkpoint:
@@ -165,14 +162,3 @@ def _digest(raw: bytes) -> str:
 
 def _canonical(manifest: dict[str, Any]) -> bytes:
     return json.dumps(manifest, sort_keys=True).encode()
-
-
-def _synchronise(folder: Path) -> None:
-    """Make names in `folder` durable, if the system can synchronise folders."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Batch, estimate, is_exact
-from archbench.runs.base import store
+from archbench.architectures.objectives.objective import Batch, estimate, exact, is_exact
 from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
@@ -21,6 +20,7 @@ from archbench.runs.training import checkpoint, grad_accumulation
 from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch
 from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
+from archbench.tasks.base import files
 from archbench.tasks.base.values import Examples
 
 EVALUATIONS = 12
@@ -195,7 +195,7 @@ class TrainingLoop:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
         step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
-            store.write_bytes(
+            files.write_bytes(
                 self.snapshots / f"{step:08d}.safetensors", packed(self.trainer.model.state_dict(), self.plan.run)
             )
 
@@ -243,9 +243,7 @@ def validation_loss(trainer: Trainer, batches: list[Batch], estimated: bool) -> 
             if estimated:
                 drawn = torch.Generator().manual_seed(seed_from(0, number))
                 return estimate(model, batch, allowed, drawn, BOUND_DRAWS, parts)
-            more = (parts,) if parts > 1 else ()  # an objective of the user's may not know them
-            nats: Tensor = model.objective.log_likelihood(model, batch, allowed, *more)[0]
-            return -nats
+            return -exact(model, batch, allowed, parts)
 
     for number, batch in enumerate(batches):
         losses = grad_accumulation.fitting(partial(measured, batch.to(trainer.device), number))

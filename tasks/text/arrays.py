@@ -19,6 +19,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archbench.tasks.base.files import sync
+
 MANIFEST = "manifest.json"
 FULL_CHECK = 1 << 28  # bytes of a folder that are hashed completely when it is opened
 _BLOCK = 1 << 16
@@ -46,8 +48,7 @@ class Writer:
         body = json.dumps({"facts": self.facts, "arrays": arrays}, indent=1)
         with (self.folder / MANIFEST).open("w", encoding="utf-8") as file:
             file.write(json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body}))
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
 
     def close(self) -> None:
         for file in self._files.values():
@@ -65,8 +66,7 @@ class _File:
         self.size += len(raw)
 
     def finish(self) -> dict[str, Any]:
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        sync(self.file)
         return {"dtype": self.dtype, "size": self.size, "sha256": self.digest.hexdigest()}
 
 

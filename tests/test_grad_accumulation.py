@@ -118,7 +118,7 @@ def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest
 HUNGRY = """
     import resource, sys, torch
     sys.path.insert(0, "tests")
-    from test_micro import batch, trainer
+    from test_grad_accumulation import batch, trainer
     torch.set_num_threads(1)
     from pathlib import Path
     large, one = batch(rows=12_000), trainer("decoder")
