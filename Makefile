@@ -3,6 +3,7 @@
 #   make compare ARGS="--preset smoke"        any arguments of `archbench compare`
 #   make test ARGS="-m slow"                  any arguments of pytest
 #   make mutants ARGS="--most 2"              the mutation score of the contract, by two edits of each kind
+#   make suite-mutants ARGS="list"            small edits of the source, and which ones the tests notice
 #   make reference                            the pages of docs/reference, from the tables committed there
 #   make compare PYTHON=python3.12            another Python, 3.11 or later
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check mutants audit reference clean
+.PHONY: compare test check mutants suite-mutants audit reference clean
 
 compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
@@ -29,6 +30,10 @@ check: .venv/installed-test
 
 mutants: .venv/installed-test
 	PYTHONPATH=tests $(BIN)/python -m mutations $(ARGS)
+
+suite-mutants: .venv/installed-test
+	$(PIP) install --editable '.[mutants]'
+	PYTHONPATH=tests $(BIN)/python -m suite_mutants $(ARGS)
 
 reference: .venv/installed
 	$(BIN)/python -P docs/reference/build.py $(ARGS)

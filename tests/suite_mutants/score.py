@@ -1,0 +1,192 @@
+"""Tries edits, and what share of them the suite notices."""
+
+import hashlib
+import itertools
+import json
+import time
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite_mutants.checkout import Checkout, Ended, copied
+from suite_mutants.coverage_map import Map
+from suite_mutants.edits import Edit
+from suite_mutants.sample import ROOT
+
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+START = 30.0  # seconds in which pytest is there, at most
+CRASHED = {2: "collecting the tests", 3: "pytest itself", 4: "importing"}
+Outcome = dict[str, Any]
+
+
+def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: float, confirm: bool) -> None:
+    """Tries the edits that ``out`` does not have yet and adds a line for each.
+
+    Raises ``ValueError`` where a source file is not what the map was made of.
+    """
+    done = {outcome["id"] for outcome in read([out])} if out.exists() else set()
+    with copied() as checkout:
+        sound: dict[str, bool] = {}
+        for edit, area in edits.items():
+            if edit.id not in done:
+                outcome = tried(edit, known, checkout, limit, cap)
+                if confirm and outcome["outcome"] == "killed" and outcome["by"] in known.seconds:
+                    outcome["confirmed"] = _passes(outcome["by"], checkout, limit, sound)
+                outcome = {"id": edit.id, "area": area, **outcome}
+                with open(out, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(outcome) + "\n")
+                print(f"{outcome['outcome']:12} {outcome['seconds']:6.1f} s  {edit.id}  {outcome['by']}", flush=True)
+
+
+def tried(edit: Edit, known: Map, checkout: Checkout, limit: float, cap: float) -> Outcome:
+    """What the tests of an edit say of it, those that are narrow and quick first."""
+    source = (ROOT / edit.path).read_text(encoding="utf-8")
+    _check_age(edit.path, source, known)
+    tests, notes = chosen(edit, known, cap)
+    if not tests:
+        return {"outcome": "not covered", "by": "", "seconds": 0.0, "tests": 0, "notes": notes}
+    usual, begun = known.cost(tests), time.monotonic()
+    allowed = min(limit, 3 * usual + 2 * START)
+    checkout.write(edit.path, edit.applied(source))
+    try:
+        ended = _run(tests, checkout, allowed)
+    finally:
+        checkout.write(edit.path, source)
+    state, by = _verdict(ended, 2 * usual + START < allowed)
+    seconds = round(time.monotonic() - begun, 1)
+    selected = sum(record.get("selected", 0) for record in ended.records)
+    notes += [f"{len(tests) - selected} tests not found"] * (selected < len(tests))
+    return {"outcome": state, "by": by, "seconds": seconds, "tests": len(tests), "notes": notes}
+
+
+def chosen(edit: Edit, known: Map, cap: float) -> tuple[list[str], list[str]]:
+    """The tests of an edit in order, and what is to be known about this choice.
+
+    First those that run its lines, then the others in the same files: what a file keeps from one test to the next, the
+    map knows of the first one alone.
+    """
+    tests, notes = known.running(edit), []
+    if edit.at_import or not tests:
+        mentioning = known.mentioning(edit.path)
+        notes = [f"{len(mentioning - tests)} tests by the name of the module"]
+        tests |= mentioning
+    near = {
+        test
+        for file, own in known.files().items()
+        if any(test.startswith(f"{file}::") for test in tests)
+        for test in own
+    } - tests
+    ordered = [*_ordered(tests, known), *_ordered(near, known)]
+    kept = list(_cheapest(ordered, known, cap))
+    notes += [f"capped: {len(kept)} of {len(ordered)} tests"] * (len(kept) < len(ordered))
+    return kept, notes
+
+
+def _ordered(tests: Iterable[str], known: Map) -> list[str]:
+    """By lines run times seconds; tests that share a fixture stay together, or it would be made again."""
+    groups = defaultdict(list)
+    for test in sorted(tests):
+        groups[test.partition("::")[0] if known.uses[test] else test].append(test)
+
+    def rank(own: Sequence[str]) -> float:
+        return max(known.cost(own), 0.01) / len(own) * min(known.size[test] + 1 for test in own)
+
+    inside = [sorted(own, key=lambda test: rank([test])) for own in groups.values()]
+    return list(itertools.chain.from_iterable(sorted(inside, key=rank)))
+
+
+def _cheapest(tests: Sequence[str], known: Map, cap: float) -> Iterator[str]:
+    """The tests in their order, but for those with which the unedited seconds would be more than ``cap``.
+
+    The first is there in any case.
+    """
+    spent, made = 0.0, set[str]()
+    for test in tests:
+        new = set(known.uses[test]) - made
+        cost = known.seconds[test] + sum(known.fixtures.get(name, 0.0) for name in new)
+        if not spent or spent + cost <= cap:
+            spent, made = spent + cost, made | new
+            yield test
+
+
+def _run(tests: Sequence[str], checkout: Checkout, limit: float) -> Ended:
+    listed = checkout.root.parent / "tests.json"
+    listed.write_text(json.dumps(tests))
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    return checkout.pytest(["-x", *files], limit, {"SUITE_MUTANTS_TESTS": str(listed)})
+
+
+def _verdict(ended: Ended, is_endless: bool) -> tuple[str, str]:
+    """The outcome and what decided it; ``is_endless``: who reaches the time limit took far longer than unedited."""
+    failed = [record["test"] for record in ended.records if record.get("outcome") == "failed"]
+    if failed:
+        return "killed", failed[0]
+    if ended.status == 0:
+        return "survived", ""
+    if ended.status is None:
+        return ("killed" if is_endless else "unfinished"), "the time limit"
+    if ended.status == 5:
+        return "unfinished", "no test was found"
+    return "killed", CRASHED.get(ended.status, f"exit status {ended.status}")
+
+
+def _passes(test: str, checkout: Checkout, limit: float, sound: dict[str, bool]) -> bool:
+    """Whether a test passes in the unedited copy."""
+    if test not in sound:
+        sound[test] = _run([test], checkout, limit).status == 0
+    return sound[test]
+
+
+def _check_age(path: str, source: str, known: Map) -> None:
+    if hashlib.sha256(source.encode()).hexdigest() != known.hashes.get(path):
+        raise ValueError(f"{path} has changed since the map was made: make it again")
+
+
+def read(files: Iterable[Path]) -> list[Outcome]:
+    """The outcomes in files of ``score``; the last one of each edit."""
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    return list({outcome["id"]: outcome for outcome in map(json.loads, lines)}.values())
+
+
+def report(outcomes: Sequence[Outcome], edits: Mapping[str, Edit]) -> Iterator[str]:
+    """A row for each area, and the edits that no test noticed."""
+    reasons = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    areas = list(dict.fromkeys(outcome["area"] for outcome in outcomes))
+    yield "| area | edits | equivalent | killed | survived | not covered | unfinished | score |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for area in areas:
+        yield _row(area, [outcome for outcome in outcomes if outcome["area"] == area], reasons)
+    yield _row("**all**", outcomes, reasons)
+    for state in ("survived", "not covered", "unfinished"):
+        own = [outcome for outcome in outcomes if outcome["outcome"] == state and outcome["id"] not in reasons]
+        yield from [f"\n{state.capitalize()}:\n"] if own else []
+        yield from (_line(outcome, edits) for outcome in own)
+    yield from ["\nEquivalent:\n"] if reasons else []
+    yield from (f"- `{name}`: {reason}" for name, reason in reasons.items())
+    wrong = [outcome for outcome in outcomes if outcome["outcome"] == "killed" and outcome["id"] in reasons]
+    yield from (f"\nCalled equivalent, but killed by {outcome['by']}: `{outcome['id']}`" for outcome in wrong)
+    unsound = [outcome for outcome in outcomes if outcome.get("confirmed") is False]
+    yield from (f"\nIts test fails without it too: `{outcome['id']}` ({outcome['by']})" for outcome in unsound)
+
+
+def _row(name: str, outcomes: Sequence[Outcome], reasons: Mapping[str, str]) -> str:
+    counted = Counter(outcome["outcome"] for outcome in outcomes if outcome["id"] not in reasons)
+    judged = counted["killed"] + counted["survived"] + counted["not covered"]
+    share = f"{counted['killed'] / judged:.0%}" if judged else ""
+    states = " | ".join(str(counted[state]) for state in ("killed", "survived", "not covered", "unfinished"))
+    return f"| {name} | {len(outcomes)} | {len(outcomes) - counted.total()} | {states} | {share} |"
+
+
+def _line(outcome: Outcome, edits: Mapping[str, Edit]) -> str:
+    edit = edits.get(outcome["id"])
+    change = f" line {edit.line}: `{shown(edit.before)}` -> `{shown(edit.after)}`" if edit else ""
+    notes = "; ".join([f"{outcome['tests']} tests", *outcome["notes"]])
+    return f"- `{outcome['id']}`{change} ({notes})"
+
+
+def shown(text: str) -> str:
+    """A text on one line, cut."""
+    line = " ".join(text.split())
+    return line if len(line) < 70 else f"{line[:66]} ..."
