@@ -86,7 +86,7 @@ def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) ->
             return _parse(raw)
         say(f"{extract.name}: the cached rows are damaged and are fetched again")
     table = _fetched(extract, cache, say, fetch or download)
-    _keep(file, canonical(table))
+    keep(file, canonical(table))
     return table
 
 
@@ -205,7 +205,7 @@ def _reason(output: str) -> str:
     return (errors or lines[-1:] or ["no reason given"])[0][:300]
 
 
-def _keep(path: Path, raw: bytes) -> None:
+def keep(path: Path, raw: bytes) -> None:
     """Write aside, then rename, so that no half-written file is ever found."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
