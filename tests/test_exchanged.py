@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -228,6 +229,19 @@ def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> No
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):
         store.read_about(path)
+
+
+def test_reference_rows_of_an_older_version_are_made_again(tmp_path: Path) -> None:
+    place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "turned")
+    plan = from_json(store.read_json(place / "plan.json"))
+    path = tmp_path / "out" / "references" / "turned.json"
+    rows = store.read_sealed(path)
+    assert {"unigram", "bigram"} <= {row["name"] for row in rows}
+    older = [{key: row[key] for key in row if key != "version"} for row in rows if row["name"] != "bigram"]
+    store.write_sealed(path, older)
+    assert not references.exist(plan, tmp_path / "out")
+    references.make_missing(replace(plan, references=True), tmp_path / "out")
+    assert store.read_sealed(path) == rows
 
 
 def test_every_file_of_a_run_names_it(tmp_path: Path) -> None:

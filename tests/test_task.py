@@ -295,7 +295,7 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert 0 < pairs["ngram", "bits_per_byte"] < 8
     assert pairs["copy", "exact_match"] == 0
     assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
-    assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma"}
+    assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma", "unigram", "bigram"}
     assert found["memorization"] == {}
     summaries = found["summarization"]
     assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}

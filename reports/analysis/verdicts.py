@@ -365,6 +365,8 @@ _REFERENCES: Final = {
     "tfidf_logistic": "TF-IDF + logistic regression",
     "ngram": "n-gram model",
     "lzma": "lzma",
+    "unigram": "unigram model of tokens",
+    "bigram": "bigram model of tokens",
     "copy": "copy the source",
     "lead": "beginning of the source",
     "nearest": "nearest training example",

@@ -5,7 +5,7 @@ import io
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
         _write_scores(plan, {"validation": validation}, folder)
         return {}
     scored = scorer.score(scorer.prepared.test)
+    scored = replace(scored, scores=(*scored.scores, *scorer.shuffled(scored)))
     _check_shared_state(shared)
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)

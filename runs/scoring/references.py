@@ -13,6 +13,7 @@ from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.kinds import task
+from archbench.tasks.references.references import VERSION
 
 
 def make(
@@ -30,14 +31,15 @@ def make(
         model = build_trainer(plan, prepared).model
         scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
         rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
-    store.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, "data": plan.data} for row in rows])
+    facts = {"data": plan.data, "version": VERSION}
+    store.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])
 
 
 def exist(plan: Plan, root: Path) -> bool:
-    """Whether the reference rows of the plan's data set, as it is now, are there."""
+    """Whether the reference rows of the plan's data set, as it is now, are there, made by the rules of this version."""
     try:
         rows = store.read_about(_path(plan, root))
-        return bool(rows) and all(row.get("data") == plan.data for row in rows)
+        return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False
 

@@ -1,5 +1,6 @@
 """The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from torch import Tensor
 from archbench.architectures.objectives import generate, objective
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.scoring import shuffled
 from archbench.runs.training import grad_accumulation
-from archbench.runs.training.batches import collate_sources, fixed
+from archbench.runs.training.batches import EncodedExamples, collate_sources, fixed
 from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
@@ -65,7 +67,7 @@ class Scorer:
         begun = time.perf_counter()
         answers = self._answers(examples) if answering else []
         middle = time.perf_counter()
-        nats, estimate = self._likelihoods(examples)
+        nats, estimate = self._likelihoods(examples, self._estimated())
         end = time.perf_counter()
         bounded = self.model.objective.bounded
         outputs = self._outputs(examples, nats, estimate if bounded else None, answers)
@@ -83,6 +85,22 @@ class Scorer:
             inference_flops=float(np.mean(flops)) if flops else 0.0,
         )
 
+    @torch.no_grad()
+    def shuffled(self, scored: Scored) -> list[Score]:
+        """``bits_per_byte_shuffled`` of the test split, where its sources matter and ``scored`` has bits per byte.
+
+        It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
+        """
+        test = self.prepared.test
+        count = min(shuffled.EXAMPLES, len(test))
+        likely = any(score.metric == "bits_per_byte" for score in scored.scores)
+        if not likely or count < 2 or not self.prepared.config.source_length:
+            return []
+        assert isinstance(test, Subset)
+        examples = shuffled.ExchangedSources(test, count)
+        nats, _ = self._likelihoods(examples, estimating=False)
+        return [ratio_score(shuffled.METRIC, nats, examples.target_bytes.astype(np.float64), 1 / math.log(2))]
+
     def validation(self) -> Examples:
         """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
         examples = self.prepared.validation
@@ -94,10 +112,12 @@ class Scorer:
     def _estimated(self) -> bool:
         return not objective.is_exact(self.model.objective, self.prepared.config.target_length)
 
-    def _likelihoods(self, examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """-log p of every target in nats (n,), and the objective's estimate (n,) where it has one."""
+    def _likelihoods(
+        self, examples: EncodedExamples, estimating: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """-log p of every target in nats (n,), and the objective's estimate (n,) where that is wanted."""
         nats, done = np.zeros(len(examples)), 0
-        estimate = np.zeros(len(examples)) if self._estimated() else None
+        estimate = np.zeros(len(examples)) if estimating else None
         for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
             self._pause(done, len(examples))
             moved = batch.to(self.device)

@@ -1,4 +1,4 @@
-"""Data sets that every machine can have without a data hub, by name."""
+"""Data sets that every machine can have without a data hub, by name: made here, from packages, or from publishers."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.builtin_data import bible, phrases, plain_text, random_strings, sentiment, shakespeare
+from archbench.tasks.builtin_data import bible, phrases, plain_text, public, random_strings, sentiment, shakespeare
 from archbench.tasks.builtin_data.languages import LANGUAGES
 from archbench.tasks.builtin_data.packages import Say
 
@@ -35,18 +35,18 @@ class Builtin:
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
     phrase_names = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
-    return [*_packaged(), *map(find, (*phrase_names, random_strings.FAMILY))]
+    return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _packaged()), *phrases.names(), random_strings.FAMILY]
+    return [*(entry.name for entry in _fetched()), *phrases.names(), random_strings.FAMILY]
 
 
 def is_builtin(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
     made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
-    return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _packaged())
+    return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _fetched())
 
 
 def find(name: str) -> Builtin:
@@ -57,7 +57,7 @@ def find(name: str) -> Builtin:
         return _phrases(name)
     if name.partition(":")[0] == random_strings.FAMILY:
         return _strings(name)
-    for entry in _packaged():
+    for entry in _fetched():
         if entry.name == name:
             return entry
     near = get_close_matches(name, names(), 1)
@@ -73,7 +73,7 @@ def load(name: str, kind: str, cache: Path, say: Say) -> Dataset:
     return entry.load(kind, cache, say)
 
 
-def _packaged() -> list[Builtin]:
+def _fetched() -> list[Builtin]:
     return [
         Builtin(
             "shakespeare",
@@ -97,7 +97,15 @@ def _packaged() -> list[Builtin]:
             lambda kind, cache, say: bible.groups(cache, say),
         ),
         *(_verses(code) for code in bible.LANGUAGES if code != "en"),
+        *map(_public, public.PUBLIC),
     ]
+
+
+def _public(name: str) -> Builtin:
+    data = public.PUBLIC[name]
+    return Builtin(
+        name, (data.kind,), data.description, data.version, lambda kind, cache, say: public.load(name, cache, say)
+    )
 
 
 def _verses(code: str) -> Builtin:

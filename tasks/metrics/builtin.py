@@ -31,6 +31,9 @@ _METRICS = (
            "UTF-8 byte; comparable across tokenizers", 0.0, unit=_PER_BYTE, margin=0.02, reads="likelihoods",
            function=metrics.bits_per_byte),
     Metric("bits_per_byte_bound", f"{_PER_BYTE}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_BYTE, reads=""),
+    Metric("bits_per_byte_shuffled", f"{_PER_BYTE}, sources exchanged", "", "exact bits per byte of the first test "
+           "texts (64 at most) after sources of other examples; a model that ignores its source loses nothing by it",
+           0.0, unit=_PER_BYTE, reads=""),
     Metric("nll_per_token", _PER_TOKEN, "lower", "exact negative log-likelihood of a scored token; comparable under "
            "one tokenizer only", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads="likelihoods",
            function=metrics.nll_per_token),

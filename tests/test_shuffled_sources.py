@@ -1,0 +1,155 @@
+"""``bits_per_byte_shuffled``: nobody keeps its source, targets stay, other scores stay, and only readers lose."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import trained, write_data
+
+from archbench.architectures.objectives.objective import Batch
+from archbench.reports.base import tables
+from archbench.runs.base import store
+from archbench.runs.scoring import shuffled
+from archbench.runs.scoring.score import Scored, Scorer
+from archbench.runs.scoring.shuffled import EXAMPLES, METRIC, ExchangedSources, partners
+from archbench.runs.training.batches import fixed
+from archbench.tasks.base.values import Outputs, Prepared, Score, TaskConfig
+from archbench.tasks.kinds import task
+from archbench.tasks.text.splits import Subset
+
+
+def prepared(folder: Path, count: int = 100, **changes: Any) -> Prepared:
+    """Pairs of a word and the word backwards, of many lengths."""
+    random = np.random.default_rng(0)
+    words = ["".join(random.choice(list("abcdef"), 1 + n % 11)) + "xyz"[n % 3] for n in range(count)]
+    (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{word}\t{word[::-1]}\n" for word in words))
+    data = dict.fromkeys(("train", "validation", "test"), "pairs.tsv")
+    settings = {"tokenizer": "char", "source_length": 16, "target_length": 16, **changes}
+    return task.prepare(TaskConfig("translation", "x", data, folder=str(folder), **settings), folder / "cache")
+
+
+class Model:
+    """Stands for a model and its objective, whose nats are a function of real source and target tokens."""
+
+    bounded = estimated = False
+
+    def __init__(self, nats: Callable[[list[int], list[int]], float]) -> None:
+        self.nats, self.targets = nats, 0
+
+    @property
+    def objective(self) -> "Model":
+        return self
+
+    def eval(self) -> "Model":
+        return self
+
+    def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: torch.Tensor) -> Any:
+        rows = zip(batch.source, batch.target, *batch.real(), strict=True)
+        pairs = [(source[s].tolist(), target[t].tolist()) for source, target, s, t in rows]
+        self.targets += len(pairs)
+        return torch.tensor([-self.nats(*pair) for pair in pairs], dtype=torch.float64), batch.target_lengths
+
+
+def reading(source: list[int], target: list[int]) -> float:
+    return 0.1 if source[::-1] == target[:-1] else 3.0 * len(target)
+
+
+def ignoring(source: list[int], target: list[int]) -> float:
+    return 1.5 * len(target) + 0.01 * sum(target)
+
+
+def scores(model: Model, task_of: Prepared) -> tuple[float, list[Score]]:
+    """Bits per byte of the examples that are exchanged, with their own sources, and the score when exchanged."""
+    scorer = Scorer(model, task_of, "cpu", 0, lambda done, total: None, lambda: False)
+    usual = scorer.score(task_of.test, answering=False)
+    count = min(EXAMPLES, len(task_of.test))
+    nats, size = usual.outputs.nats[:count].sum(), usual.outputs.bytes[:count].sum()
+    return nats / math.log(2) / size, scorer.shuffled(usual)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 64, 500])
+def test_everybody_gets_another_ones_source_always_the_same(count: int) -> None:
+    chosen = partners(count)
+    assert sorted(chosen) == list(range(count)) and (chosen != np.arange(count)).all()
+    assert (chosen == partners(count)).all()
+
+
+def test_targets_stay_and_sources_of_all_lengths_move(tmp_path: Path) -> None:
+    test = prepared(tmp_path).test
+    assert isinstance(test, Subset) and len(set(test.source_lengths[:EXAMPLES])) > 5
+    examples = ExchangedSources(test, EXAMPLES)
+    sources = [tuple(test[i].source) for i in range(EXAMPLES)]
+    assert sorted(tuple(examples[i].source) for i in range(EXAMPLES)) == sorted(sources)
+    assert all(examples[i].target.tolist() == test[i].target.tolist() for i in range(EXAMPLES))
+    assert all(len(examples[i].source) == examples.source_lengths[i] for i in range(EXAMPLES))
+    assert (examples.target_bytes == test.target_bytes[:EXAMPLES]).all()
+    for index, batch in fixed(examples, np.arange(EXAMPLES), 200):
+        for row, (source, target) in enumerate(zip(batch.source, batch.target, strict=True)):
+            real = [mask[row] for mask in batch.real()]
+            assert source[real[0]].tolist() == examples[int(index[row])].source.tolist()
+            assert target[real[1]].tolist() == examples[int(index[row])].target.tolist()
+
+
+def test_who_ignores_sources_loses_nothing_and_who_reads_them_does(tmp_path: Path) -> None:
+    made = prepared(tmp_path)
+    own, (score,) = scores(Model(ignoring), made)
+    assert score.value == pytest.approx(own, rel=1e-6)
+    own, (score,) = scores(Model(reading), made)
+    assert score.value > 10 * own
+    assert score.metric == METRIC and score.n == EXAMPLES and score.lower <= score.value <= score.upper
+
+
+@pytest.mark.parametrize(("count", "expected"), [(100, EXAMPLES), (30, 30)])
+def test_examples_are_bounded_and_counted(tmp_path: Path, count: int, expected: int) -> None:
+    model, made = Model(ignoring), prepared(tmp_path, count)
+    _, (score,) = scores(model, made)
+    assert score.n == expected and model.targets == len(made.test) + expected
+
+
+def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> None:
+    made = prepared(tmp_path)
+    scorer = Scorer(Model(ignoring), made, "cpu", 0, lambda done, total: None, lambda: False)
+    none = np.zeros(0)
+    labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
+    assert scorer.shuffled(labels) == []
+    usual = scorer.score(made.test, answering=False)
+    scorer.prepared = replace(made, config=replace(made.config, source_length=0))
+    assert scorer.shuffled(usual) == []
+
+
+def recorded(place: Path) -> dict[tuple[str, str], Any]:
+    rows = json.loads((place / "scores.json").read_text())
+    return {(row["split"], row["metric"]): (row["value"], row["lower"], row["upper"], row["n"]) for row in rows}
+
+
+def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder has an estimate that is drawn, too. A run without it is one of an archbench that did not have it; tables take both."""
+    write_data(tmp_path)
+    new = trained(tmp_path, tmp_path / "new", "encoder", "turned")
+    monkeypatch.setattr(Scorer, "shuffled", lambda scorer, scored: [])
+    old = trained(tmp_path, tmp_path / "old", "encoder", "turned")
+    assert new.name == old.name
+    with_it, without = recorded(new), recorded(old)
+    assert with_it.pop(("test", METRIC))[-1] == 5
+    assert with_it == without and ("test", "bits_per_byte") in without
+    assert (new / "predictions.parquet").read_bytes() == (old / "predictions.parquet").read_bytes()
+    for place in (new, old):
+        about = {"schema": store.SCHEMA, "runs": [place.name], "name": "tiny", "command": "", "experiment": {}}
+        store.write_sealed(place.parent.parent / "experiment.json", about)
+        found = tables.collect(place.parent.parent)["scores"]
+        assert (METRIC in set(found["metric"])) == (place == new)
+
+
+@pytest.mark.parametrize(("name", "has"), [("colours", False), ("running", True), ("windows", False)])
+def test_kinds_with_a_source_and_text_targets_have_it(tmp_path: Path, name: str, has: bool) -> None:
+    place = trained(write_data(tmp_path), tmp_path / "out", "decoder", name)
+    assert (("test", METRIC) in recorded(place)) == has
+    rows = store.read_sealed(tmp_path / "out" / "references" / f"{name}.json")
+    assert METRIC not in {row["metric"] for row in rows}, "the untrained model has no need of it"
+    assert shuffled.METRIC not in {metric for split, metric in recorded(place) if split == "validation"}
