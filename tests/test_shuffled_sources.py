@@ -129,7 +129,7 @@ def recorded(place: Path) -> dict[tuple[str, str], Any]:
 
 
 def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder has an estimate that is drawn, too. A run without it is one of an archbench that did not have it; tables take both."""
+    """An encoder has an estimate that is drawn, too. A run of an earlier version lacks the score; tables hold both."""
     write_data(tmp_path)
     new = trained(tmp_path, tmp_path / "new", "encoder", "turned")
     monkeypatch.setattr(Scorer, "shuffled", lambda scorer, scored: [])
