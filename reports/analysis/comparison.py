@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix
+from archbench.reports.analysis.gates import Gate, Gates
 from archbench.reports.base.declared import entered, stated
 from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
 from archbench.reports.base.statistics import (
@@ -215,8 +216,21 @@ class Comparisons:
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
         self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
         self._answers: dict[Group, pd.DataFrame] = {}
+        self._gated: dict[tuple[Group, str], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
         self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
+
+    @cached_property
+    def _gates(self) -> Gates:
+        return Gates(self.tables, self._scores)
+
+    def gate(self, group: Group, architecture: str) -> Gate:
+        """Whether an architecture of a group has learned enough to be compared."""
+        key = (group, architecture)
+        if key not in self._gated:
+            runs = group.runs[(group.runs["architecture"] == architecture).fillna(False)]
+            self._gated[key] = self._gates.of(group.dataset, architecture, runs)
+        return self._gated[key]
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""

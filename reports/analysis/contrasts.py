@@ -28,6 +28,7 @@ class Contrast:
     the one that was seen, and ``seeds_show`` what they would show: a "difference", or "equality" within the margin;
     None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
     ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
+    ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class Contrast:
     diverged: str = ""
     survivor: str = ""
     seeds_show: str = ""
+    untrained: str = ""
 
     @property
     def flat(self) -> bool:
@@ -55,9 +57,14 @@ class Contrast:
 
     @property
     def outcome(self) -> str:
-        """``ahead`` (the first is), ``behind``, ``equal`` (within the margin), ``open``; ``unknown`` without a test."""
+        """``ahead`` (the first is), ``behind``, ``equal`` (within the margin), ``open``; ``unknown`` without a test.
+
+        ``untrained`` where one of the two is not trained enough, whatever the test says.
+        """
         if math.isnan(self.p):
             return "unknown"
+        if self.untrained:
+            return "untrained"
         if self.p <= ALPHA:
             return "ahead" if self.difference.mean > 0 else "behind"
         return "equal" if self.p_beyond <= ALPHA else "open"
@@ -141,8 +148,9 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     """The comparison with its best architecture marked: the one that is ahead in each of its primary contrasts.
 
     An intersection-union test (Berger 1982) of corrected tests. An architecture that no primary contrast names must be
-    worse too, by the interval of its difference.
+    worse too, by the interval of its difference. So must one that is not trained enough.
     """
+    primary = [contrast for contrast in primary if not contrast.untrained]
     names = {name for contrast in primary for name in (contrast.first, contrast.second)}
     others = [name for name in comparison.group.architectures if name not in names]
 

@@ -15,7 +15,7 @@ from archbench.reports.analysis.effects import effects
 from archbench.reports.analysis.factors import factors
 from archbench.reports.analysis.scaling import Trend, trends
 from archbench.reports.analysis.sweeps import sweeps
-from archbench.reports.analysis.testing import Question, alone, answered, contrast
+from archbench.reports.analysis.testing import Question, alone, answered, contrast, failed_gates
 from archbench.reports.base.declared import Pair, stated
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Sample, pool
@@ -108,7 +108,8 @@ class _Tester:
         for pair in declared:
             margin = self.margins.get(comparison.metric.name, math.nan)
             question = Question(comparison.group, comparison.metric.name, pair)
-            yield contrast(question, named, pool(list(named.values())), margin, family)
+            untrained = failed_gates(self.comparisons, question)
+            yield contrast(question, named, pool(list(named.values())), margin, family, untrained)
 
     def others(self, comparison: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""

@@ -43,7 +43,8 @@ def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contr
         samples = comparisons.samples(question.group, question.metric)[1]
         pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
         margin = comparisons.margins.get(question.metric, math.nan)
-        contrasts.append(contrast(question, samples, pooled, margin, len(family)))
+        untrained = failed_gates(comparisons, question)
+        contrasts.append(contrast(question, samples, pooled, margin, len(family), untrained))
     return corrected_for_family(contrasts)
 
 
@@ -52,7 +53,23 @@ def alone(comparisons: Comparisons, asked: Question) -> Contrast:
     return answered(comparisons, [asked])[0]
 
 
-def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin: float, family: int = 1) -> Contrast:
+def failed_gates(comparisons: Comparisons, asked: Question) -> str:
+    """Which of two architectures is not trained enough, and why; empty where both are, or where it is one twice."""
+    runs = asked.group.runs.drop_duplicates("architecture").set_index("architecture")["entered"].astype(str)
+    if len({str(runs.get(name, name)).partition(", ")[0] for name in asked.pair}) == 1:
+        return ""
+    gates = [comparisons.gate(asked.group, name) for name in asked.pair]
+    return "; ".join(f"{gate.architecture} is {gate.reason}" for gate in gates if not gate.passed)
+
+
+def contrast(
+    asked: Question,
+    samples: dict[str, Sample],
+    pooled: Spread,
+    margin: float,
+    family: int = 1,
+    untrained: str = "",
+) -> Contrast:
     """Test one pair of a family with ``family`` tests; p values are not yet corrected."""
     group, name, pair = asked.group, asked.metric, asked.pair
     alpha = ALPHA / family
@@ -82,6 +99,7 @@ def contrast(asked: Question, samples: dict[str, Sample], pooled: Spread, margin
         diverged=listing(diverged(group, pair)),
         survivor=_survivor(group, pair),
         seeds_show=seeds_show,
+        untrained=untrained,
     )
 
 

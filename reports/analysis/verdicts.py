@@ -54,6 +54,8 @@ def _decision(contrast: Contrast) -> str:
     toward = contrast if contrast.difference.mean >= 0 else turned(contrast)
     gap, interval = value(toward.difference.mean, places), limits(toward.difference, measure.decimals)
     margin = f"{contrast.margin:g}"
+    if contrast.outcome == "untrained":
+        return f"{contrast.first} vs. {contrast.second}: no verdict. {contrast.untrained}."
     if contrast.better:
         small = f", by less than the margin of {margin}" if contrast.small else ""
         return (

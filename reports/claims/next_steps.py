@@ -16,7 +16,7 @@ from archbench.reports.claims.ledger import Claim
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
     still = [contrast for contrast in evidence if not bears_out(claim, contrast)]
-    decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown")]
+    decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained")]
     if decided:
         return f"no number of seeds; {listing(dict.fromkeys(map(against, decided)))}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
@@ -24,6 +24,9 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
         why = f"{listing(lost)} diverged" if lost else "some have no interval"
         return f"two seeds or more with scores that vary ({why})"
+    untrained = dict.fromkeys(contrast.untrained for contrast in still if contrast.untrained)
+    if untrained:
+        return f"a larger budget; {listing(untrained)}"
     endless = [contrast for contrast in still if contrast.seeds is None]
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))

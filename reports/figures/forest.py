@@ -25,7 +25,14 @@ CAPTION: Final = (
 EFFECTS: Final = CAPTION.replace(
     "from the architecture above each panel", "that a change makes to the same architecture"
 )
-WORDS: Final = {"ahead": "better", "behind": "worse", "equal": "equal", "open": "not decided", "unknown": "not tested"}
+WORDS: Final = {
+    "ahead": "better",
+    "behind": "worse",
+    "equal": "equal",
+    "open": "not decided",
+    "unknown": "not tested",
+    "untrained": "not trained enough",
+}
 INKS: Final = {"ahead": COLOURS["green"], "behind": COLOURS["vermillion"]}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 

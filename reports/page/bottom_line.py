@@ -187,6 +187,9 @@ def _limits(judged: Judged) -> Iterator[str]:
     failed = list(dict.fromkeys(control.contrast.dataset for control in tested.controls if control.right is False))
     if failed:
         parts.append(f"controls fail on {listing(failed)}")
+    untrained = dict.fromkeys(reason for contrast in tested.primary for reason in _untrained(contrast))
+    if untrained:
+        parts.append(f"not trained enough to compare: {'; '.join(untrained)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
         parts.append(f"no architecture is better than a simple baseline on {listing(below)}")
@@ -199,6 +202,11 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the order")
     if parts:
         yield f"Limits: {'; '.join(parts)}."
+
+
+def _untrained(contrast: Contrast) -> Iterator[str]:
+    """The architectures of a contrast that are not trained enough, each with the data set and why."""
+    yield from (f"on {contrast.dataset} {reason}" for reason in contrast.untrained.split("; ") if reason)
 
 
 def _changed(judged: Judged) -> Iterator[str]:

@@ -16,6 +16,7 @@ WORDS: Final = {
     "loses": "loses",
     "open": "not decided",
     "unknown": "not tested",
+    "untrained": "not trained enough",
 }
 BASELINE: Final = "†"
 MOST_NAMES: Final = 2  # of beaten architectures in a cell
@@ -27,8 +28,12 @@ def standing(architecture: str, contrasts: Sequence[Contrast]) -> str:
 
     ``wins``: better in all of them. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and
     one or more as equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested.
+    ``untrained``: none is between two that are trained enough; others do not count.
     """
     named = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
+    if named and all(contrast.outcome == "untrained" for contrast in named):
+        return "untrained"
+    named = [contrast for contrast in named if contrast.outcome != "untrained"]
     tested = [contrast for contrast in named if contrast.outcome != "unknown"]
     if not tested:
         return "unknown"

@@ -148,6 +148,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
     doubled = shares.doublings(judged)
     return {
         "matrix": matrix.matrix(judged),
+        "untrained": any(contrast.untrained for contrast in tested.primary),
         "baselines": any(matrix.behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "headline": grids.headline(first),
@@ -175,6 +176,7 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
         "declared": _declaration(judged),
         "exploratory": sum(contrast.outcome != "unknown" for contrast in tested.exploratory),
         "disagreements": [entry.sentence for entry in disagreements(families)],
+        "gates": tested_grids.gates(judged),
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
         "controls_on": _controlled(judged),

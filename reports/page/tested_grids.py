@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, turned
+from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.trials import Cost, Trial
 from archbench.reports.analysis.verdicts import minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
@@ -16,7 +17,9 @@ WORDS: Final = {
     "equal": "equal within the margin",
     "open": "not decided",
     "unknown": "not tested",
+    "untrained": "not trained enough",
 }
+GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
 CONTRASTS_HEAD: Final = (
     name("data set"),
@@ -50,6 +53,27 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
         for contrast in tested
     ]
     return Grid((*CONTRASTS_HEAD[:1], *([name("condition")] if several else []), *CONTRASTS_HEAD[1:]), tuple(rows))
+
+
+def gates(judged: Judged) -> Grid:
+    """A row for each data set and architecture whose gates were measured; none where that holds for no architecture."""
+    head = (name("data set"), name("architecture"), *map(GridCell, GATE_COLUMNS), name("trained enough"))
+    rows = []
+    for comparison in judged.first:
+        for cell in comparison.scored:
+            gate = judged.comparisons.gate(comparison.group, cell.architecture)
+            if gate.measured:
+                numbers = (formatting.value(gate.bits), formatting.value(gate.bigram), formatting.interval(gate.source))
+                state = ("yes", "text") if gate.passed else ("no", "text loses")
+                rows.append(
+                    (
+                        name(comparison.group.dataset),
+                        name(cell.architecture),
+                        *map(GridCell, numbers),
+                        GridCell(state[0], kind=state[1]),
+                    )
+                )
+    return Grid(head, tuple(rows))
 
 
 def outcome(contrast: Contrast) -> str:

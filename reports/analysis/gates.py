@@ -1,0 +1,115 @@
+"""Gates: whether a model has learned enough for its comparison with another to mean something.
+
+A model that predicts a text has to be better than a bigram over the same tokens, which never sees a source, and has to
+predict a target better from its own source than from another example's. Both are in exact bits per byte. An
+architecture that fails either is not trained enough, and a contrast that names it is no verdict.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from archbench.reports.base import formatting
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import Interval, Sample, mean_interval, pool
+
+EXACT: Final = "bits_per_byte"
+SHUFFLED: Final = "bits_per_byte_shuffled"
+BIGRAM: Final = "bigram"
+_UNKNOWN: Final = Interval(math.nan)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What one architecture has learned on a data set, in bits per byte; nan where it was not measured.
+
+    ``bits`` is its mean, ``bigram`` that of the reference row. ``source`` is what its own sources save, compared with
+    shuffled ones on the same examples: mean and interval over seeds.
+    """
+
+    architecture: str
+    bits: float = math.nan
+    bigram: float = math.nan
+    source: Interval = _UNKNOWN
+
+    @property
+    def behind_bigram(self) -> bool:
+        return self.bits >= self.bigram
+
+    @property
+    def source_blind(self) -> bool:
+        """Whether shuffled sources do as well: by the interval over seeds, with one seed by the mean."""
+        return (self.source.lower if self.source.known else self.source.mean) <= 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether it passes every gate that was measured."""
+        return not (self.behind_bigram or self.source_blind)
+
+    @property
+    def measured(self) -> bool:
+        return not (math.isnan(self.bits - self.bigram) and math.isnan(self.source.mean))
+
+    @property
+    def reason(self) -> str:
+        """Which gates it fails, in words; empty where it passes."""
+        places = metric(EXACT).decimals
+        reasons = []
+        if self.behind_bigram:
+            bits, bigram = formatting.value(self.bits, places), formatting.value(self.bigram, places)
+            reasons.append(f"no better than a bigram ({bits} vs. {bigram} bits per byte)")
+        if self.source_blind:
+            saved = formatting.value(self.source.mean, places)
+            reasons.append(f"no better with its own sources than with shuffled ones ({saved} bits per byte)")
+        return " and ".join(reasons)
+
+
+class Gates:
+    """The gates of all runs, from the tables and the test scores by metric and run."""
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], scores: "Mapping[str, pd.Series[Any]]") -> None:
+        empty = pd.Series(dtype=float)
+        self._exact, self._shuffled = scores.get(EXACT, empty), scores.get(SHUFFLED, empty)
+        rows = tables["references"]
+        rows = rows[(rows["name"] == BIGRAM) & (rows["metric"] == EXACT) & (rows["split"] == "test")]
+        self._bigrams = {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
+        self._saved = _saved(tables, self._shuffled)
+
+    def of(self, dataset: str, architecture: str, runs: pd.DataFrame) -> Gate:
+        """The gate of an architecture on a data set, by the runs that were trained for it."""
+        bits = self._exact.reindex(runs["run"]).dropna().to_numpy(dtype=float)
+        saved = self._saved.reindex(runs["run"]).dropna().to_numpy(dtype=float)
+        return Gate(
+            architecture,
+            float(bits.mean()) if len(bits) else math.nan,
+            self._bigrams.get(dataset, math.nan),
+            _interval(saved),
+        )
+
+
+def _interval(values: NDArray[np.float64]) -> Interval:
+    if len(values) < 2:
+        return Interval(float(values[0]) if len(values) else math.nan)
+    sample = Sample(values)
+    return mean_interval(sample, pool([sample]))
+
+
+def _saved(tables: Mapping[str, pd.DataFrame], shuffled: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Bits per byte that each run's own sources save, on the examples whose sources were shuffled: the first ones."""
+    scores, answers = tables["scores"], tables["predictions"]
+    counts = scores[(scores["metric"] == SHUFFLED) & (scores["split"] == "test")].set_index("run")["n"]
+    saved = {}
+    for run, rows in answers[answers["run"].isin(shuffled.index)].groupby("run", sort=False):
+        rows = rows[rows["example"] < int(counts[run])]
+        sizes = rows["bytes"] if "bytes" in rows else pd.Series([math.nan])
+        if sizes.isna().any():
+            sizes = rows["reference"].map(lambda text: len(str(text).encode()))
+        if len(rows) == int(counts[run]) and sizes.sum() > 0:
+            own = -float(rows["log_likelihood"].sum()) / math.log(2) / float(sizes.sum())
+            saved[str(run)] = float(shuffled[run]) - own
+    return pd.Series(saved, dtype=float)

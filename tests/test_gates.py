@@ -1,0 +1,112 @@
+"""A model that has hardly learned, or does not read its source, gives no verdict."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import PHRASES, SHAKESPEARE, Imagined
+
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.verdicts import contrast_sentence
+from archbench.reports.base import tables
+from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
+from archbench.reports.page.matrix import standing
+from archbench.reports.page.page import render
+
+EXAMPLES = 64
+
+
+def with_bigram(task: Imagined, bits: float) -> Imagined:
+    return replace(task, references=task.references | {"bigram": bits})
+
+
+def shuffle(root: Path, saved: Mapping[str, float]) -> None:
+    """Gives every run a score with shuffled sources: worse than with its own by what its architecture saves."""
+    for number, folder in enumerate(sorted((root / "runs").iterdir())):
+        architecture = json.loads((folder / "record.json").read_text())["architecture"]
+        answers = pd.read_parquet(folder / "predictions.parquet").head(EXAMPLES)
+        own = -answers["log_likelihood"].sum() / math.log(2) / answers["reference"].map(len).sum()
+        value = own + saved[architecture] + 0.001 * (number % 3 - 1)
+        scores = json.loads((folder / "scores.json").read_text())
+        row = {"split": "test", "metric": "bits_per_byte_shuffled", "value": value, "lower": value, "upper": value}
+        synthetic.write_json(folder / "scores.json", [*scores, {**row, "n": EXAMPLES}])
+
+
+def judged(root: Path, task: Imagined, saved: Mapping[str, float] | None = None) -> Judged:
+    synthetic.write_store(root, [task])
+    if saved is not None:
+        shuffle(root, saved)
+    return judge(tables.collect(root))
+
+
+def outcomes(judgement: Judged) -> dict[tuple[str, str], Contrast]:
+    return {(contrast.first, contrast.second): contrast for contrast in judgement.tested.primary}
+
+
+def test_a_model_that_is_no_better_than_a_bigram_gives_no_verdict(tmp_path: Path) -> None:
+    before = outcomes(judged(tmp_path / "without", SHAKESPEARE))
+    after = outcomes(judged(tmp_path / "with", with_bigram(SHAKESPEARE, 3.0)))
+    assert {contrast.outcome for contrast in before.values()} <= {"ahead", "behind"}
+    for pair, contrast in after.items():
+        assert contrast.outcome == ("untrained" if "encoder" in pair else before[pair].outcome)
+        assert contrast.decided == ("encoder" not in pair) and (contrast.better == "") == ("encoder" in pair)
+    sentence = contrast_sentence(after["decoder", "encoder"])
+    assert sentence.startswith("decoder vs. encoder: no verdict. encoder is no better than a bigram (3.")
+    assert sentence.endswith("vs. 3.000 bits per byte).")
+
+
+def test_a_model_that_does_not_read_its_source_gives_no_verdict(tmp_path: Path) -> None:
+    saved = {"decoder": 0.0, "prefix-decoder": 0.4, "encoder": 0.1, "encoder-decoder": 0.9}
+    found = outcomes(judged(tmp_path, PHRASES, saved))
+    assert {pair for pair, contrast in found.items() if contrast.outcome == "untrained"} == {
+        pair for pair in found if "decoder" in pair
+    }
+    assert "no better with its own sources than with shuffled ones" in found["decoder", "encoder"].untrained
+
+
+@pytest.mark.parametrize("saved", [-0.2, 0.0, 0.0004])
+def test_a_saving_within_its_error_is_none(tmp_path: Path, saved: float) -> None:
+    every = {name: saved for name in PHRASES.truth}
+    assert {contrast.outcome for contrast in outcomes(judged(tmp_path, PHRASES, every)).values()} == {"untrained"}
+
+
+def test_the_matrix_ranks_those_that_are_trained_enough(tmp_path: Path) -> None:
+    primary = judged(tmp_path, with_bigram(SHAKESPEARE, 3.0)).tested.primary
+    assert {name: standing(name, primary) for name in SHAKESPEARE.truth} == {
+        "decoder": "wins",
+        "encoder": "untrained",
+        "encoder-decoder": "loses",
+    }
+
+
+def test_a_claim_about_an_untrained_model_is_not_decided_by_it(tmp_path: Path) -> None:
+    def decided(judgement: Judged) -> set[str]:
+        return {
+            verdict.claim.name for verdict in claim_verdicts(judgement) if verdict.verdict in (REPRODUCED, OPPOSITE)
+        }
+
+    before = decided(judged(tmp_path / "without", SHAKESPEARE))
+    after = decided(judged(tmp_path / "with", with_bigram(SHAKESPEARE, 2.0)))
+    assert before - after == {"decoder-generates-best", "encoder-generates-poorly"}
+
+
+def test_changes_of_one_architecture_are_not_gated(tmp_path: Path) -> None:
+    task = replace(with_bigram(SHAKESPEARE, 2.0), seeds=4)
+    synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, 0.4))
+    controls = judge(tables.collect(tmp_path)).tested.controls
+    assert controls and all(control.contrast.outcome != "untrained" for control in controls)
+
+
+def test_the_page_shows_the_gates_and_what_they_exclude(tmp_path: Path) -> None:
+    page = render(judged(tmp_path, with_bigram(SHAKESPEARE, 3.0)), [])
+    assert "Trained enough to compare?" in page and page.count("not trained enough") >= 2
+    assert "not trained enough to compare: on shakespeare encoder is no better than a bigram" in page
+    without = render(judged(tmp_path / "without", SHAKESPEARE), [])
+    assert "rained enough" not in without
