@@ -1,8 +1,10 @@
 """What every test runs under: one thread, off line, its own cache, the same examples from hypothesis each time."""
 
+import fnmatch
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,31 @@ settings.load_profile("archbench")
 
 
 FAULTS: dict[tuple[str, str], int] = {}  # that were tried, what came of it, and how many times
+
+
+TIERS = Path(__file__).with_name("tiers.toml")
+
+
+def _names(entry: str, test: str) -> bool:
+    return fnmatch.fnmatchcase(test, entry.replace("[", "[[]"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that `tiers.toml` lists; when everything is collected, each entry has to name some test."""
+    tiers = tomllib.loads(TIERS.read_text())
+    used = set()
+    for item in items:
+        name = item.nodeid.rpartition("tests/")[2]
+        for tier, entries in tiers.items():
+            matching = [entry for entry in entries if _names(entry.removeprefix("!"), name)]
+            used.update(matching)
+            if matching and not matching[-1].startswith("!"):
+                item.add_marker(tier)
+    whole = not config.option.file_or_dir and not config.option.ignore and not config.option.deselect
+    unused = {entry for entries in tiers.values() for entry in entries} - used
+    if whole and unused:
+        raise pytest.UsageError(f"{TIERS.name}: no test is named {min(unused)}; correct or remove the entry")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -68,7 +68,6 @@ def assert_nothing_half(out: Path) -> None:
             pd.read_parquet(path)
 
 
-@pytest.mark.longer
 @pytest.mark.fault(
     "a disk that fills up during a comparison",
     "one line, status 1; no partial files; the same command resumes, with the same scores",

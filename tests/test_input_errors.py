@@ -566,7 +566,6 @@ def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> N
     assert (out / "report" / "index.html").is_file()
 
 
-@pytest.mark.longer
 @pytest.mark.fault(
     "a variant that leaves a thread running",
     "the command still ends",

@@ -107,7 +107,6 @@ def test_an_edit_of_the_file_or_of_what_it_loads_asks_again(folder: Path, edited
     assert len(processes(folder)) == 2
 
 
-@pytest.mark.longer
 def test_every_run_of_the_file_has_a_process_without_other_architectures(folder: Path) -> None:
     status, runs = compared(folder)
     assert status == 0
@@ -117,7 +116,6 @@ def test_every_run_of_the_file_has_a_process_without_other_architectures(folder:
     assert "untrained" in references.read_text(), "the reference rows are the first architecture's, which is the file"
 
 
-@pytest.mark.longer
 def test_missing_reference_rows_are_made_in_a_process_of_the_file(folder: Path) -> None:
     compared(folder)
     (references,) = (folder / "out" / "references").iterdir()

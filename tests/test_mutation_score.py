@@ -91,7 +91,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.longer
 def test_a_few_mutants_of_the_decoder_are_refused() -> None:
     done = run("--sample", "5", "--seed", "6", "--variants", "decoder", "--at-least", "1")
     assert done.returncode == 0, done.stdout

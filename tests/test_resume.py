@@ -96,7 +96,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.longer
 @pytest.mark.fault(
     "the command or a worker killed (SIGKILL, SIGTERM, SIGINT) at a random moment",
     "the same command resumes; weights, scores, curves and answers bitwise equal to an uninterrupted run",

@@ -19,7 +19,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished(tmp_path_factory.mktemp("small"))
 
 
-@pytest.mark.longer
 @pytest.mark.fault(
     "a file of a finished run changed, emptied or missing, then the same command",
     "reported with run and file; only those runs are done again, with the same scores",

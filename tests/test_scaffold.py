@@ -73,7 +73,6 @@ def test_a_new_variant_holds_the_contract(tmp_path: Path, family: str) -> None:
     hold(written(family, tmp_path))
 
 
-@pytest.mark.longer
 @pytest.mark.parametrize(("family", "suggestion", "old", "new"), SUGGESTIONS)
 def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: str, old: str, new: str) -> None:
     before = written(family, tmp_path)

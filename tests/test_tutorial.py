@@ -104,7 +104,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         yield anywhere
 
 
-@pytest.mark.longer
 def test_the_tutorial_goes_from_nothing_to_a_report(run: Run) -> None:
     for block in blocks(TUTORIAL.read_text(encoding="utf-8")):
         follow(block, run)

@@ -15,7 +15,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.longer
 @pytest.mark.fault(
     "two comparisons started at once in one folder",
     "one waits and says so; no run is trained twice; tables are complete",

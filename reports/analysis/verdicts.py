@@ -192,7 +192,7 @@ def _sentence(comparison: Comparison) -> tuple[str, str, str]:
     share = "share" if len(equal) > 1 else "has"
     leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
     if not any(interval.known for interval in comparison.differences.values()):
-        return "open", "not decided", f"{leads}. One seed gives no interval."
+        return "open", "not tested", f"{leads}. One seed gives no interval."
     if comparison.decided:
         others = f"to {comparison.nearest}"
         if len(comparison.differences) > 1:
