@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_runs import trained, write_data
@@ -70,7 +71,9 @@ def scores(model: Model, task_of: Prepared) -> tuple[float, list[Score]]:
     usual = scorer.score(task_of.test, answering=False)
     count = min(EXAMPLES, len(task_of.test))
     nats, size = usual.outputs.nats[:count].sum(), usual.outputs.bytes[:count].sum()
-    return nats / math.log(2) / size, scorer.shuffled(usual)
+    both = scorer.with_shuffled(usual)
+    assert both.scores[: len(usual.scores)] == usual.scores
+    return nats / math.log(2) / size, list(both.scores[len(usual.scores) :])
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 64, 500])
@@ -117,10 +120,10 @@ def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> N
     scorer = Scorer(Model(ignoring), made, "cpu", 0, lambda done, total: None, lambda: False)
     none = np.zeros(0)
     labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
-    assert scorer.shuffled(labels) == []
+    assert scorer.with_shuffled(labels) is labels
     usual = scorer.score(made.test, answering=False)
     scorer.prepared = replace(made, config=replace(made.config, source_length=0))
-    assert scorer.shuffled(usual) == []
+    assert scorer.with_shuffled(usual) is usual
 
 
 def recorded(place: Path) -> dict[tuple[str, str], Any]:
@@ -132,18 +135,21 @@ def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, mon
     """An encoder has an estimate that is drawn, too. A run of an earlier version lacks the score; tables hold both."""
     write_data(tmp_path)
     new = trained(tmp_path, tmp_path / "new", "encoder", "turned")
-    monkeypatch.setattr(Scorer, "shuffled", lambda scorer, scored: [])
+    monkeypatch.setattr(Scorer, "with_shuffled", lambda scorer, scored: scored)
     old = trained(tmp_path, tmp_path / "old", "encoder", "turned")
     assert new.name == old.name
     with_it, without = recorded(new), recorded(old)
-    assert with_it.pop(("test", METRIC))[-1] == 5
+    value, *_, count = with_it.pop(("test", METRIC))
     assert with_it == without and ("test", "bits_per_byte") in without
-    assert (new / "predictions.parquet").read_bytes() == (old / "predictions.parquet").read_bytes()
+    found, older = (pd.read_parquet(place / "predictions.parquet") for place in (new, old))
+    exchanged = found.pop("log_likelihood_shuffled").dropna()
+    pd.testing.assert_frame_equal(found, older)
+    size = sum(len(text.encode()) for text in found["reference"])
+    assert count == len(exchanged) == 5 and value == pytest.approx(-exchanged.sum() / math.log(2) / size)
     for place in (new, old):
         about = {"schema": store.SCHEMA, "runs": [place.name], "name": "tiny", "command": "", "experiment": {}}
         store.write_sealed(place.parent.parent / "experiment.json", about)
-        found = tables.collect(place.parent.parent)["scores"]
-        assert (METRIC in set(found["metric"])) == (place == new)
+        assert (METRIC in set(tables.collect(place.parent.parent)["scores"]["metric"])) == (place == new)
 
 
 @pytest.mark.parametrize(("name", "has"), [("colours", False), ("running", True), ("windows", False)])

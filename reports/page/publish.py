@@ -48,5 +48,5 @@ def without_texts(tables: Tables) -> Tables:
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    own = [name for name in recorded() if name in rows]
+    own = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
     return {**tables, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}

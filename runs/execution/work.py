@@ -5,7 +5,7 @@ import io
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import TrainingLoop, TrainingState
 from archbench.tasks.base import files
-from archbench.tasks.base.values import Outputs, Prepared, Score
+from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
 
@@ -76,8 +76,7 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
         _check_shared_state(shared)
         _write_scores(plan, {"validation": validation}, folder)
         return {}
-    scored = scorer.score(scorer.prepared.test)
-    scored = replace(scored, scores=(*scored.scores, *scorer.shuffled(scored)))
+    scored = scorer.with_shuffled(scorer.score(scorer.prepared.test))
     _check_shared_state(shared)
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)
@@ -175,18 +174,23 @@ def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> Non
 
 
 def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
-    table = pa.Table.from_pandas(_predictions(scored.outputs, scored.scores), preserve_index=False)
+    table = pa.Table.from_pandas(_predictions(scored), preserve_index=False)
     file = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "run": plan.run}), file)
     files.write_bytes(folder / "predictions.parquet", file.getvalue())
 
 
-def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
-    """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded."""
+def _predictions(scored: Scored) -> pd.DataFrame:
+    """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded.
+
+    So do likelihoods after another example's source.
+    """
+    outputs = scored.outputs
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
-    means = [score for score in scores if score.per_example]
+    means = [score for score in scored.scores if score.per_example]
     by_metric = {score.metric: pd.Series(score.per_example, dtype="float64").reindex(range(n)) for score in means}
+    exchanged = pd.Series(-scored.shuffled_nats, dtype="float64").reindex(range(n))
     return pd.DataFrame(
         {
             "example": np.arange(n),
@@ -195,5 +199,6 @@ def _predictions(outputs: Outputs, scores: Iterable[Score]) -> pd.DataFrame:
             "answer": pd.Series(answers, dtype="str"),
             "log_likelihood": -outputs.nats,
             **by_metric,
+            **({"log_likelihood_shuffled": exchanged} if len(scored.shuffled_nats) else {}),
         }
     )

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,10 @@ VALIDATION_EXAMPLES = 32
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model made of the test examples, the metrics, and what it cost."""
+    """What a model made of the test examples, the metrics, and what it cost.
+
+    ``shuffled_nats`` are -log p(target | source of another example) of the first examples, where that was computed.
+    """
 
     outputs: Outputs
     scores: tuple[Score, ...]
@@ -40,6 +43,7 @@ class Scored:
     generate_seconds: float
     generated_tokens: int
     inference_flops: float
+    shuffled_nats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 class Scorer:
@@ -86,8 +90,8 @@ class Scorer:
         )
 
     @torch.no_grad()
-    def shuffled(self, scored: Scored) -> list[Score]:
-        """``bits_per_byte_shuffled`` of the test split, where its sources matter and ``scored`` has bits per byte.
+    def with_shuffled(self, scored: Scored) -> Scored:
+        """The scores of the test split with ``bits_per_byte_shuffled``, where it has sources and bits per byte.
 
         It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
         """
@@ -95,11 +99,12 @@ class Scorer:
         count = min(shuffled.EXAMPLES, len(test))
         likely = any(score.metric == "bits_per_byte" for score in scored.scores)
         if not likely or count < 2 or not self.prepared.config.source_length:
-            return []
+            return scored
         assert isinstance(test, Subset)
         examples = shuffled.ExchangedSources(test, count)
         nats, _ = self._likelihoods(examples, estimating=False)
-        return [ratio_score(shuffled.METRIC, nats, examples.target_bytes.astype(np.float64), 1 / math.log(2))]
+        score = ratio_score(shuffled.METRIC, nats, examples.target_bytes.astype(np.float64), 1 / math.log(2))
+        return replace(scored, scores=(*scored.scores, score), shuffled_nats=nats)
 
     def validation(self) -> Examples:
         """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""

@@ -108,7 +108,7 @@ def _part(table: Table, placed: Sequence[str], split: str) -> Table:
 PUBLIC = {
     "multi30k-de-en": PublicData(
         "translation",
-        "30,014 captions of pictures with 1,000 for test, German to English (Multi30k, test 2016); fetched from GitHub",
+        "31,014 picture captions, German to English (Multi30k, test set of 2016); fetched from GitHub",
         "for research; see github:multi30k/dataset (Elliott et al. 2016)",
         Publisher(
             "multi30k/dataset",
