@@ -370,6 +370,15 @@ def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_is_named_by_its_check(fault: ReadingFault, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
+    results = contract.results(build, checks=[getattr(contract, fault.check)], trials=fault.trials)
+    problems = [result.problem for result in results]
+    assert problems[0] is not None and re.search(fault.says, problems[0]), problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_named_first_by_its_check(fault: ReadingFault, monkeypatch: pytest.MonkeyPatch) -> None:
     build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
     name, problem = first_problem(build, fault.check, fault.trials)

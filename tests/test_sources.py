@@ -371,6 +371,15 @@ MISTAKES = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage() -> Iterator[None]:
+    """`gc.collect` in a test looks only at what this module's tests made, not at all of torch."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize(("kind", "data", "options", "message"), MISTAKES)
 def test_mistakes_are_named_in_one_line(
     folder: Path, kind: str, data: sources.Data, options: dict[str, object], message: str

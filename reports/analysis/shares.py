@@ -17,13 +17,18 @@ WHOLE, HALF = 1.0, 0.5
 
 @dataclass(frozen=True)
 class Share:
-    """An architecture's score after a share of the budget: training tokens and the mean over seeds."""
+    """An architecture's score after a share of the budget: training tokens and FLOPs, and the mean over seeds."""
 
     architecture: str
     share: float
     tokens: float
+    flops: float
     interval: Interval
     seeds: int
+
+    def cost(self, name: str) -> float:
+        """Its training tokens or FLOPs."""
+        return self.tokens if name == "tokens" else self.flops
 
 
 def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
@@ -35,12 +40,13 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     rows = group.runs.drop_duplicates("architecture").set_index("architecture")
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
     pooled = {name: comparisons.pooled(group.settings([name]), comparison.metric.name) for name in group.architectures}
-    tokens = group.runs.groupby("architecture")["train_tokens"].mean().astype(float).to_dict()
+    costs = group.runs.groupby("architecture")[["train_tokens", "train_flops"]].mean().astype(float)
     points = [
         Share(
             names[name],
             parts[name],
-            tokens[name],
+            float(costs["train_tokens"][name]),
+            float(costs["train_flops"][name]),
             comparison.metric.within(mean_interval(sample, pooled[name])),
             len(sample.values),
         )
@@ -114,6 +120,7 @@ def numbers(comparison: Comparison, points: Sequence[Share]) -> list[dict[str, o
             "architecture": point.architecture,
             "share": point.share,
             "tokens": point.tokens,
+            "flops": point.flops,
             "mean": point.interval.mean,
             "lower": point.interval.lower,
             "upper": point.interval.upper,

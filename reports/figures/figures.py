@@ -11,7 +11,7 @@ from typing import Final
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
-from archbench.reports.analysis import shares, sweeps
+from archbench.reports.analysis import horizontal, shares, sweeps
 from archbench.reports.analysis.comparison import Comparison, Comparisons
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast
@@ -23,7 +23,7 @@ from archbench.reports.analysis.verdicts import breaking, reference_label
 from archbench.reports.base.declared import stated
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.base.tables import Tables, write_csv
-from archbench.reports.figures import capacity, drawing, forest, panels
+from archbench.reports.figures import capacity, distances, drawing, forest, panels
 from archbench.reports.figures.curves import learning_curves, numbers
 from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import label, looks
@@ -110,6 +110,7 @@ def figures(judged: Judged) -> list[Figure]:
         _curves(tables, first, by_architecture, "tokens"),
         _curves(tables, first, by_architecture, "flops"),
         _shares(comparisons, scored, by_architecture),
+        _distances(horizontal.distances(judged)),
         _capacity(capacity.stored(judged), by_architecture),
         _sweep("scaling", "Score against size", _SCALING, panels.scaling, judged, by_architecture),
         _sweep("depth", "Depth against width", _DEPTH, panels.depth, judged, by_architecture),
@@ -169,6 +170,14 @@ def _forest(name: str, title: str, caption: str, contrasts: Sequence[Contrast]) 
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
     return Figure(name, title, caption, tuple(part.panel for part in parts), named, table, keyed=False)
+
+
+def _distances(found: Sequence[horizontal.Distance]) -> Figure:
+    parts = distances.by_panel(found)
+    table = pd.DataFrame([row for part in parts for row in part.numbers()])
+    named = tuple(dict.fromkeys(name for entry in found for name in (entry.slow, entry.fast)))
+    title = "How many times the budget"
+    return Figure("distances", title, distances.CAPTION, tuple(part.panel for part in parts), named, table, keyed=False)
 
 
 def _headline_rows(comparison: Comparison) -> list[dict[str, object]]:

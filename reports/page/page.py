@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import scaling, shares, trials
+from archbench.reports.analysis import horizontal, scaling, shares, trials
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, as_is, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
@@ -160,6 +160,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
             (name, [shares.sentence(contrast) for contrast in doubled if contrast.dataset == name])
             for name in dict.fromkeys(contrast.dataset for contrast in doubled)
         ],
+        "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(judged)],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "cost": grids.cost(first),

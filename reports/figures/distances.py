@@ -1,0 +1,73 @@
+"""Horizontal distances as a plot: a row for each pair and cost, how many times the budget on a logarithmic axis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from archbench.reports.analysis.horizontal import Distance, numbers
+from archbench.reports.base import formatting
+from archbench.reports.figures.drawing import Panel
+from archbench.reports.figures.palette import COLOURS, PAPER, QUIET, RULE, label
+from archbench.reports.figures.panels import at_right, name_rows, rows_height
+
+CAPTION: Final = (
+    "How many times the training tokens and FLOPs the first architecture needs for its final score, compared with the "
+    "second: estimate and 95% interval (parametric bootstrap over seeds). Arrows: at least; the second is beyond that "
+    "score at the smallest budget. Dashed: equal budgets."
+)
+TICKS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
+UNITS: Final = {"tokens": "tokens", "flops": "FLOPs"}
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The distances on one data set by one metric."""
+
+    rows: tuple[Distance, ...]
+
+    @property
+    def panel(self) -> Panel:
+        first = self.rows[0]
+        about = f"Horizontal distances in {first.metric.label} on {first.dataset}"
+        height = rows_height(list(map(_name, self.rows)))
+        return Panel(label(first.dataset, 80), first.metric.label, height, partial(draw, rows=self.rows), about)
+
+    def numbers(self) -> list[dict[str, object]]:
+        return numbers(self.rows)
+
+
+def by_panel(distances: Sequence[Distance]) -> list[Distances]:
+    """A panel for each data set and metric."""
+    keys = dict.fromkeys((entry.dataset, entry.metric.name) for entry in distances)
+    return [Distances(tuple(entry for entry in distances if (entry.dataset, entry.metric.name) == key)) for key in keys]
+
+
+def draw(axes: Axes, rows: Sequence[Distance]) -> None:
+    """A row for each distance: interval and estimate, and the number at the right."""
+    axes.set_xscale("log")
+    ends = [end for row in rows for end in (row.ratio, row.lower, row.upper) if end > 0]
+    low, high = min([1.0, *ends]) / 1.3, max([2.0, *ends]) * 1.3
+    axes.set_xlim(low, high)
+    axes.axvline(1, color=QUIET, linewidth=0.9, linestyle="--", zorder=1)
+    for place, row in enumerate(rows):
+        ink = COLOURS["vermillion"] if row.lower > 1 else QUIET
+        if row.upper > 0:
+            axes.plot([row.lower, row.upper], [place, place], color=ink, linewidth=2.2, solid_capstyle="butt")
+        mark = ">" if row.at_least else "o"
+        axes.plot([row.ratio], [place], mark, color=ink, markersize=7, markeredgecolor=PAPER, zorder=5)
+        at_right(axes, place, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
+    name_rows(axes, list(map(_name, rows)))
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
+    axes.set_xlabel("times the budget, logarithmic")
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+
+
+def _name(row: Distance) -> str:
+    goal = f" at {formatting.value(row.score, row.metric.decimals)}" if row.goal else ""
+    return f"{row.slow} vs. {row.fast}, {UNITS[row.cost]}{goal}"

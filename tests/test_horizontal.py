@@ -1,0 +1,89 @@
+"""How many times the budget one architecture needs for another's score, recovered from planted curves."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from synthetic import SENTIMENT, Further, single
+
+from archbench.reports.analysis import horizontal
+from archbench.reports.analysis.horizontal import Distance, distance
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.shares import Share
+from archbench.reports.base import tables
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import Interval
+
+TOKENS = (1e5, 2e5, 4e5, 8e5)
+ERROR = 0.01
+
+
+def curve(name: str, times: float, error: float = ERROR, noise: Sequence[float] = (0.0,) * 4) -> list[Share]:
+    """Bits per byte that fall by 0.2 with each doubling of the tokens; ``times`` as many tokens for the same bits."""
+    points = []
+    for tokens, shift in zip(TOKENS, noise, strict=True):
+        bits = 3.0 - 0.2 * math.log2(tokens / times / TOKENS[0]) + shift
+        interval = Interval(bits, bits - 2 * error, bits + 2 * error, error, 30)
+        points.append(Share(name, tokens / TOKENS[-1], tokens, 3 * tokens * times, interval, 5))
+    return points
+
+
+def between(slow: list[Share], fast: list[Share], cost: str = "tokens") -> Distance:
+    return distance("set", metric("bits_per_byte"), cost, slow, fast)
+
+
+@pytest.mark.parametrize("times", [1.0, 1.5, 2.0, 3.0, 6.0])
+def test_a_planted_ratio_is_recovered(times: float) -> None:
+    slow, fast = curve("slow", times), curve("fast", 1.0)
+    found = between(slow, fast)
+    assert found.ratio == pytest.approx(times) and found.lower < times < found.upper and not found.at_least
+    assert between(slow, fast, "flops").ratio == pytest.approx(times * times)
+
+
+def test_a_curve_that_starts_beyond_the_score_gives_a_bound() -> None:
+    found = between(curve("slow", 100.0), curve("fast", 1.0))
+    assert found.at_least and found.ratio == pytest.approx(TOKENS[-1] / TOKENS[0])
+    assert "takes at least 8" in found.sentence
+
+
+def test_a_goal_is_reached_by_both() -> None:
+    found = distance("set", metric("bits_per_byte"), "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
+    assert found.goal and found.ratio == pytest.approx(2.0)
+
+
+def test_intervals_cover_the_truth() -> None:
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        noise = generator.normal(0, ERROR, (2, 4))
+        found = between(curve("slow", 3.0, noise=noise[0].tolist()), curve("fast", 1.0, noise=noise[1].tolist()))
+        covered += found.lower <= 3.0 <= found.upper
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_parts_of_a_budget_are_compared(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.8, "encoder": 0.7}, seeds=4, spread=0.002, examples=4000)
+    planted = {"decoder": (0.6, 0.7), "encoder": (0.5, 0.6)}
+    further = [
+        Further(task, name, name, truth, role="share", share=share)
+        for name, truths in planted.items()
+        for share, truth in zip((0.25, 0.5), truths, strict=True)
+    ]
+    synthetic.write_store(tmp_path, [task], further=further)
+    shares = {
+        entry["run"]: entry["share"] for entry in json.loads((tmp_path / "experiment.json").read_text())["entries"]
+    }
+    for run, share in shares.items():
+        synthetic.change_record(tmp_path, run, train_tokens=int(800_000 * share), train_flops=1e12 * share)
+    found = [
+        entry for entry in horizontal.distances(judge(tables.collect(tmp_path))) if entry.metric.name == "accuracy"
+    ]
+    assert [(entry.slow, entry.fast, entry.cost) for entry in found] == [
+        ("encoder", "decoder", "tokens"),
+        ("encoder", "decoder", "flops"),
+    ]
+    assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in found)
