@@ -11,7 +11,7 @@ from typing import Final
 import pandas as pd
 from matplotlib.ticker import EngFormatter
 
-from archbench.reports.analysis import horizontal, shares, sweeps
+from archbench.reports.analysis import horizontal, shares, sweeps, waterfall
 from archbench.reports.analysis.comparison import Comparison, Comparisons
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast
@@ -23,7 +23,7 @@ from archbench.reports.analysis.verdicts import breaking, reference_label
 from archbench.reports.base.declared import stated
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.base.tables import Tables, write_csv
-from archbench.reports.figures import capacity, distances, drawing, forest, panels
+from archbench.reports.figures import capacity, causes, distances, drawing, forest, panels
 from archbench.reports.figures.curves import learning_curves, numbers
 from archbench.reports.figures.drawing import Panel
 from archbench.reports.figures.palette import label, looks
@@ -106,6 +106,7 @@ def figures(judged: Judged) -> list[Figure]:
         ),
         _headline("headline", "Scores on the test split", scored, by_architecture),
         _forest("differences", "Differences from the default", forest.CAPTION, declared),
+        _causes(waterfall.waterfalls(judged)),
         _forest("effects", "What a change does", forest.EFFECTS, judged.tested.effects),
         _curves(tables, first, by_architecture, "tokens"),
         _curves(tables, first, by_architecture, "flops"),
@@ -170,6 +171,13 @@ def _forest(name: str, title: str, caption: str, contrasts: Sequence[Contrast]) 
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
     return Figure(name, title, caption, tuple(part.panel for part in parts), named, table, keyed=False)
+
+
+def _causes(found: Sequence[waterfall.Waterfall]) -> Figure:
+    table = pd.DataFrame(waterfall.numbers(found))
+    named = tuple(dict.fromkeys(name for entry in found for name in (entry.first, entry.last)))
+    panels_drawn = tuple(causes.panel(entry) for entry in found)
+    return Figure("causes", "Causes of the differences", causes.CAPTION, panels_drawn, named, table, keyed=False)
 
 
 def _distances(found: Sequence[horizontal.Distance]) -> Figure:

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import horizontal, scaling, shares, trials
+from archbench.reports.analysis import horizontal, scaling, shares, trials, waterfall
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, as_is, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
@@ -182,6 +182,7 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
         "controls_right": all(control.right is not False for control in tested.controls),
         "controls_on": _controlled(judged),
         "factors": tested_grids.factors(tested),
+        "causes": [entry.sentence for entry in waterfall.waterfalls(judged)],
     }
 
 

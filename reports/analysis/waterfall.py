@@ -1,0 +1,161 @@
+"""Causes of a difference between two families: a path of single changes from one to the other, and what each carries.
+
+The steps of a path add up to the whole difference. Each is the difference of two neighbours on the path, with the
+interval of any exploratory contrast. Where an experiment lacks a neighbour, its two steps become one that names both
+changes. Other paths between the same ends would divide the difference otherwise where factors interact.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Final
+
+from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.factors import TARGET
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.testing import Question, alone
+from archbench.reports.base.formatting import listing, value
+from archbench.reports.base.metrics import metric
+
+
+@dataclass(frozen=True)
+class Design:
+    """What an architecture is, as far as the families differ."""
+
+    mask: str
+    prediction: str
+    source_loss: bool
+    stacks: str
+
+
+DESIGNS: Final = {
+    "decoder": Design("causal", "next-token loss", True, "one stack"),
+    f"decoder|{TARGET}": Design("causal", "next-token loss", False, "one stack"),
+    "prefix-decoder": Design("prefix", "next-token loss", False, "one stack"),
+    f"next-cell-encoder|{TARGET}": Design("full", "next-cell loss", False, "one stack"),
+    f"suffix-encoder|{TARGET}": Design("full", "suffix masking", False, "one stack"),
+    f"encoder|{TARGET}": Design("full", "any-order masking", False, "one stack"),
+    "encoder": Design("full", "any-order masking", True, "one stack"),
+    "shared-encoder-decoder": Design("prefix", "next-token loss", False, "one stack used twice"),
+    "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
+}
+_WORDS: Final = {
+    "mask": "{} mask",
+    "prediction": "{}",
+    "source_loss": "{} source loss",
+    "stacks": "{}",
+}
+PATHS: Final = (
+    (
+        "decoder",
+        f"decoder|{TARGET}",
+        "prefix-decoder",
+        f"next-cell-encoder|{TARGET}",
+        f"suffix-encoder|{TARGET}",
+        f"encoder|{TARGET}",
+        "encoder",
+    ),
+    ("decoder", f"decoder|{TARGET}", "prefix-decoder", "shared-encoder-decoder", "encoder-decoder"),
+    (
+        "encoder-decoder",
+        "shared-encoder-decoder",
+        "prefix-decoder",
+        f"next-cell-encoder|{TARGET}",
+        f"suffix-encoder|{TARGET}",
+        f"encoder|{TARGET}",
+        "encoder",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a path: which factors change, and the contrast of the later design against the earlier one."""
+
+    changes: tuple[str, ...]
+    contrast: Contrast
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """A path from ``first`` to ``last`` on a data set, and the whole difference; positive where the later is better."""
+
+    dataset: str
+    metric: str
+    first: str
+    last: str
+    whole: Contrast
+    steps: tuple[Step, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The whole difference, and what each step carries."""
+        measure = metric(self.metric)
+        total = _signed(self.whole, measure.decimals)
+        parts = [f"{listing(step.changes)} {_signed(step.contrast, measure.decimals)}" for step in self.steps]
+        return (
+            f"From {self.first} to {self.last} on {self.dataset}, {measure.label} changes by {total} (positive is "
+            f"better): {'; '.join(parts)}."
+        )
+
+
+def waterfalls(judged: Judged) -> list[Waterfall]:
+    """Every path with at least one design between its ends, for each data set."""
+    found = (
+        _waterfall(judged.comparisons, comparison, path)
+        for comparison in judged.first
+        for path in PATHS
+        if comparison.metric.better
+    )
+    return [entry for entry in found if entry is not None]
+
+
+def numbers(found: Sequence[Waterfall]) -> list[dict[str, object]]:
+    """The steps as rows of a table, the whole difference of each path last."""
+    return [row for entry in found for row in _rows(entry)]
+
+
+def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
+    place = {"dataset": entry.dataset, "metric": entry.metric, "path": f"{entry.first} to {entry.last}"}
+    for name, contrast in (
+        *((listing(step.changes), step.contrast) for step in entry.steps),
+        ("whole difference", entry.whole),
+    ):
+        gap = contrast.difference
+        sides = {"changes": name, "from": contrast.second, "to": contrast.first}
+        yield place | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
+
+
+def _waterfall(comparisons: Comparisons, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
+    runs = {name: comparisons.side(comparison, name) for name in path}
+    known = [name for name in path if len(runs[name])]
+    if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
+        return None
+
+    def tested(before: str, after: str) -> Contrast:
+        pair = after.replace("|", " with "), before.replace("|", " with ")
+        both = joined([runs[after], runs[before]], pair)
+        group = Group(comparison.group.dataset, comparison.group.task, {}, both)
+        return alone(comparisons, Question(group, comparison.metric.name, pair))
+
+    steps = [
+        Step(tuple(_changes(DESIGNS[before], DESIGNS[after])), tested(before, after))
+        for before, after in pairwise(known)
+    ]
+    whole = tested(path[0], path[-1])
+    return Waterfall(comparison.group.dataset, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
+
+
+def _changes(before: Design, after: Design) -> Iterator[str]:
+    """The factors in which two designs differ, each with what it becomes."""
+    for field in fields(Design):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if old != new:
+            yield _WORDS[field.name].format("with" if new is True else "no" if new is False else new)
+
+
+def _signed(contrast: Contrast, decimals: int) -> str:
+    gap = contrast.difference
+    text = f"{'+' if gap.mean > 0 else ''}{value(gap.mean, decimals)}"
+    return f"{text} ({value(gap.lower, decimals)} to {value(gap.upper, decimals)})" if gap.known else text

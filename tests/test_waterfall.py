@@ -1,0 +1,73 @@
+"""The steps of a path add up to the whole difference and name what changes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import SHAKESPEARE, Further
+
+from archbench.reports.analysis import waterfall
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.waterfall import Waterfall
+from archbench.reports.base import tables
+from archbench.reports.figures import figures
+from archbench.reports.page.page import render
+
+TRUTH = {"decoder": 2.6, "encoder": 3.1, "encoder-decoder": 2.5, "prefix-decoder": 2.58}
+TASK = replace(SHAKESPEARE, truth=TRUTH, spread=0.005, seeds=4)
+FURTHER = {"decoder": 2.7, "encoder": 3.0, "suffix-encoder": 2.9}
+
+
+def judged(root: Path, further: dict[str, float]) -> Judged:
+    condition = "target supervision"
+    runs = [
+        Further(TASK, name, name, truth, role="compared", condition=condition, changes={"supervision": "target"})
+        for name, truth in further.items()
+    ]
+    synthetic.write_store(root, [TASK], further=runs)
+    return judge(tables.collect(root))
+
+
+def paths(judgement: Judged) -> dict[tuple[str, str], Waterfall]:
+    return {(entry.first, entry.last): entry for entry in waterfall.waterfalls(judgement)}
+
+
+def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
+    found = paths(judged(tmp_path, FURTHER))
+    entry = found["decoder", "encoder"]
+    assert [step.changes for step in entry.steps] == [
+        ("no source loss",),
+        ("prefix mask",),
+        ("full mask", "suffix masking"),
+        ("any-order masking",),
+        ("with source loss",),
+    ]
+    assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)
+    planted = [-0.1, 0.12, -0.32, -0.1, -0.1]
+    assert [step.contrast.difference.mean for step in entry.steps] == pytest.approx(planted, abs=0.04)
+    assert all(step.contrast.difference.known for step in entry.steps)
+
+
+def test_a_missing_neighbour_joins_its_steps(tmp_path: Path) -> None:
+    entry = paths(judged(tmp_path, {}))["decoder", "encoder"]
+    assert [step.changes for step in entry.steps] == [
+        ("prefix mask", "no source loss"),
+        ("full mask", "any-order masking", "with source loss"),
+    ]
+    assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)
+
+
+def test_the_page_and_its_figure_show_them(tmp_path: Path) -> None:
+    judgement = judged(tmp_path, FURTHER)
+    drawn = [figure for figure in figures.figures(judgement) if figure.name == "causes"]
+    assert len(drawn[0].panels) == 3
+    assert drawn[0].numbers.groupby("path").size().tolist() == [6, 4, 5]
+    page = render(judgement, [])
+    assert "From decoder to encoder on shakespeare" not in page  # no figure, no section
+
+
+def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
+    task = replace(SHAKESPEARE, truth={"decoder": 2.6, "encoder": 3.1})
+    synthetic.write_store(tmp_path, [task])
+    assert not waterfall.waterfalls(judge(tables.collect(tmp_path)))
