@@ -69,6 +69,20 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
     assert Masked().bounded and not Masked(suffix=True).bounded and Masked(suffix=True).estimated
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_the_loss_of_next_cells_is_the_likelihood_in_expectation(length: int) -> None:
+    encoder = contract.subject(catalogue.find("next-cell-encoder").build).model
+    allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    batch = Batch(contract.sequences(1, 5).expand(400, -1), contract.sequences(1, length, seed=2).expand(400, -1))
+    exact = -encoder.objective.log_likelihood(encoder, batch, allowed)[0]
+    drawn = estimate(encoder, batch, allowed, torch.Generator().manual_seed(0), draws=10)
+    error = 4 * float(drawn.std()) / len(drawn) ** 0.5 + 1e-4
+    assert float(drawn.mean()) == pytest.approx(float(exact.mean()), abs=error)
+    inputs = encoder.objective.prepare(encoder, batch, torch.Generator().manual_seed(0), False)
+    assert len(inputs.at) == len(batch.target) and set(inputs.weights.tolist()) == {float(length)}
+
+
 def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "things.txt").write_text("\n".join(f"house {n} and car {n * n}" for n in range(200)))
     plans = tiny_runs.planned(spec.from_dict(EXPERIMENT, folder=tmp_path), tmp_path, tmp_path).plans

@@ -31,13 +31,18 @@ class Masked:
 
     For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
     expectation is the mean over all orders of writing, which bounds -log p where the order is drawn at random, not from
-    left to right. Cells after END are [MASK], attended, without loss. ``suffix``: hide the last k cells, the
-    states that writing from left to right meets (2410.01600); each of them is predicted from the same beginning, so
-    that the loss is no bound on the likelihood in any order. With native supervision half of the sources have
-    ``source_rate`` of their tokens hidden as well and predicted (1810.04805), with a weight equal to the target's.
+    left to right. Cells after END are [MASK], attended, without loss.
+
+    ``suffix``: hide the last k cells, the states that writing from left to right meets (2410.01600); each of them is
+    predicted from the same beginning, so that the loss is no bound on the likelihood in any order. ``next_cell``: hide
+    the same cells and predict the first of them alone, with weight n: the expectation is -log p from left to right.
+
+    With native supervision half of the sources have ``source_rate`` of their tokens hidden as well and predicted
+    (1810.04805), with a weight equal to the target's.
     """
 
     suffix: bool = False
+    next_cell: bool = False
     source_rate: float = 0.15
 
     estimated = True
@@ -50,7 +55,7 @@ class Masked:
         """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
         source_real, real = batch.real()
         hidden_source = self._hide_source(source_real, generator) if native else None
-        hidden, weights = self._hide(real, generator)
+        hidden, predicted, weights = self._hide(real, generator)
         source, source_mask = _ended(batch.source, batch.source_mask)
         if hidden_source is not None:
             source = source.masked_fill(F.pad(hidden_source, (0, 1)).to(source.device), MASK)
@@ -60,9 +65,9 @@ class Masked:
             canvas,
             source_mask,
             None,
-            at=index_of(F.pad(hidden, (0, canvas.shape[1] - hidden.shape[1])), source),
-            labels=select(batch.target, index_of(hidden, source)),
-            weights=weights[hidden].to(source.device),
+            at=index_of(F.pad(predicted, (0, canvas.shape[1] - predicted.shape[1])), source),
+            labels=select(batch.target, index_of(predicted, source)),
+            weights=weights[predicted].to(source.device),
             row_tokens=real.sum(1),
         )
         if hidden_source is None:
@@ -136,24 +141,26 @@ class Masked:
 
     def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
         """Expected tokens with loss in one example."""
-        return (target + 1.0) / 2.0 + (0.5 * self.source_rate * source if native else 0.0)
+        predicted = 0.0 * target + 1.0 if self.next_cell else (target + 1.0) / 2.0
+        return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of generating a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
-    def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """The cells to mask (b, t), and the weight n / k of each row's cells (b, t); all in host memory."""
+    def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""
         lengths = real.sum(1, keepdim=True)
         uniform = torch.rand(len(real), 1, generator=generator)
         hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
-        if self.suffix:
+        if self.suffix or self.next_cell:
             order = lengths - 1 - torch.arange(real.shape[1])
         else:
             noise = torch.rand(real.shape, generator=generator)
             order = noise.masked_fill(~real, 2.0).argsort(1).argsort(1)
-        weights = (lengths / hidden).expand(real.shape)
-        return (order < hidden) & real, weights
+        masked = (order < hidden) & real
+        predicted = masked & (order == hidden - 1) if self.next_cell else masked
+        return masked, predicted, (lengths / predicted.sum(1, keepdim=True)).expand(real.shape)
 
     def _hide_source(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
         """The source tokens to mask (b, s): none in half of the rows, a fraction ``source_rate`` in the others."""
