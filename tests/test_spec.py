@@ -440,3 +440,11 @@ def test_any_value_anywhere_is_taken_or_told_in_one_line(path: str, value: Any) 
 def test_any_file_is_no_experiment_in_one_line(content: bytes) -> None:
     with pytest.raises(InputError, match=r"^mine\.toml(:\d+)?: [^\n]*$"):
         spec.from_dict(spec._parsed(content, "mine.toml"), origin="mine.toml")
+
+
+def test_a_share_is_a_part_or_a_multiple_of_the_budget() -> None:
+    data = {**MINIMAL, "conditions": [{"share": 0.25}, {"share": 4}]}
+    assert {condition.share for condition in spec.from_dict(data).conditions} == {0.25, 4}
+    for share in (0, 1, -1, 65):
+        with pytest.raises(InputError, match="share"):
+            spec.from_dict({**MINIMAL, "conditions": [{"share": share}]})

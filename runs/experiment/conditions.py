@@ -46,6 +46,8 @@ def _named(entry: ConditionEntry, tasks: Sequence[Task], place: int) -> list[Tas
 
 
 def _changed(task: Task, entry: ConditionEntry) -> Task:
+    if entry.share == 1:
+        raise InputError("conditions: share = 1 is the budget itself; leave it out, or give another part or multiple")
     changes: dict[str, Any] = {
         "architectures": entry.architectures or task.architectures,
         "seeds": entry.seeds or task.seeds,

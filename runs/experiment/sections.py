@@ -222,7 +222,7 @@ class Tuning(Section):
 class ConditionEntry(Section):
     """One ``[[conditions]]`` table as written: tasks repeated with something changed.
 
-    ``share`` trains on a fraction of the budget, with its own learning rate schedule. ``tasks`` are names, all by
+    ``share`` trains on a part or a multiple of the budget, with its own learning rate schedule. ``tasks`` are names, all by
     default. ``tuning`` tunes the condition separately; without it, the task's tuned values apply.
     """
 
@@ -231,7 +231,7 @@ class ConditionEntry(Section):
     architectures: Names | None = None
     seeds: Seeds | None = None
     supervision: Supervision | None = None
-    share: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    share: Annotated[Number, Field(gt=0, le=64)] | None = None
     budget: Budget = Budget()
     model: Model = Model()
     training: Training = Training()
