@@ -222,8 +222,8 @@ class Tuning(Section):
 class ConditionEntry(Section):
     """One ``[[conditions]]`` table as written: tasks repeated with something changed.
 
-    ``share`` trains on a part or a multiple of the budget, with its own learning rate schedule. ``tasks`` are names, all by
-    default. ``tuning`` tunes the condition separately; without it, the task's tuned values apply.
+    ``share`` trains on a part or a multiple of the budget, with its own learning rate schedule. ``tasks`` are names,
+    all by default. ``tuning`` tunes the condition separately; without it, the task's tuned values apply.
     """
 
     name: Word | None = None
