@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from archbench.tasks.base.dataset import Table, text
 from archbench.tasks.base.example import END, UNK
-from archbench.tasks.text.arrays import MANIFEST, Writer, opened, writing
+from archbench.tasks.text.arrays import MANIFEST, ArrayWriter, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
@@ -187,7 +187,7 @@ def test_damage_is_noticed_and_mended(folder: Path, name: str, damage: str) -> N
 
 
 def test_a_writer_that_fails_leaves_nothing_and_an_intact_folder_stays(folder: Path) -> None:
-    def fail(writer: Writer) -> None:
+    def fail(writer: ArrayWriter) -> None:
         writer.append("numbers", np.arange(3))
         raise KeyboardInterrupt
 

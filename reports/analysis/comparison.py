@@ -24,7 +24,7 @@ from archbench.reports.base.statistics import (
     with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import AS_IS
+from archbench.runs.experiment.spec import PRETRAINED
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -420,7 +420,7 @@ class Comparisons:
         runs, scores = self.tables["runs"], by_metric.get(name)
         if scores is None or not metric(name).across_tokenizers:
             return {}
-        others = runs[(runs["dataset"] == group.dataset) & as_is(runs) & runs["run"].isin(scores.index)]
+        others = runs[(runs["dataset"] == group.dataset) & is_pretrained(runs) & runs["run"].isin(scores.index)]
         others = others[~others["run"].isin(group.runs["run"])]
         return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
 
@@ -469,9 +469,9 @@ def baselines(tables: Tables) -> dict[str, str]:
     return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
 
 
-def as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
+def is_pretrained(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that scored a checkpoint without training it."""
-    return (runs["match"] == AS_IS).fillna(False).astype(bool)
+    return (runs["match"] == PRETRAINED).fillna(False).astype(bool)
 
 
 def _groups(tables: Tables) -> Iterator[Group]:
@@ -482,7 +482,7 @@ def _groups(tables: Tables) -> Iterator[Group]:
     runs = placed(tables, "compared")
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
-        rows = rows if as_is(rows).all() else rows[~as_is(rows)]
+        rows = rows if is_pretrained(rows).all() else rows[~is_pretrained(rows)]
         rows = rows.fillna({"condition": ""})
         varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
         parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]

@@ -3,14 +3,14 @@
 from typing import Final
 
 from archbench.reports.analysis.comparison import Group
-from archbench.runs.experiment.spec import AS_IS
+from archbench.runs.experiment.spec import PRETRAINED
 
 MATCHES: Final = {
     "parameters": "equal size and equal training tokens",
     "flops": "equal training tokens and equal training FLOPs",
     "flops-by-tokens": "equal size and equal training FLOPs",
     "seconds": "equal training time",
-    AS_IS: "pretrained checkpoints, nothing held equal",
+    PRETRAINED: "pretrained checkpoints, nothing held equal",
 }
 SUPERVISION: Final = {
     "native": "the usual loss of each family: on source and target for a decoder, on masked positions of both for an "

@@ -159,4 +159,5 @@ def _reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = F
         crosses = (below < wanted) & (above >= wanted)
         share = np.where(crosses, (wanted - below) / np.where(crosses, above - below, 1.0), 0.0)
         found = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), found)
-    return np.where(scores[:, 0] >= wanted, costs[0], found)
+    reached: Floats = np.where(scores[:, 0] >= wanted, costs[0], found)
+    return reached

@@ -18,7 +18,7 @@ from archbench.reports.analysis.verdicts import p_text, uncorrected
 from archbench.reports.base.formatting import decimals, limits, listing, number, value
 from archbench.reports.base.metrics import metric
 
-Pairs = Iterable[tuple[SweepPoint, SweepPoint]]
+PointPairs = Iterable[tuple[SweepPoint, SweepPoint]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +57,16 @@ def sentences(trend: Trend) -> list[str]:
     return [*(sentence(trend, name) for name in names), *_order(trend), *_early(trend.sweep)]
 
 
-def _ends(points: Sequence[SweepPoint]) -> Pairs:
+def _ends(points: Sequence[SweepPoint]) -> PointPairs:
     """The last point against the first, and against the one before it."""
     return [(points[-1], lower) for lower in dict.fromkeys((points[0], points[-2]))] if len(points) > 1 else []
 
 
-def _all(points: Sequence[SweepPoint]) -> Pairs:
+def _all(points: Sequence[SweepPoint]) -> PointPairs:
     return [(higher, lower) for lower, higher in combinations(points, 2)]
 
 
-_PAIRS: Final[dict[str, Callable[[Sequence[SweepPoint]], Pairs]]] = {SIZE.name: _ends, DEPTH.name: _all}
+_PAIRS: Final[dict[str, Callable[[Sequence[SweepPoint]], PointPairs]]] = {SIZE.name: _ends, DEPTH.name: _all}
 
 
 def _moves(sweep: Sweep) -> Iterator[Question]:

@@ -14,7 +14,7 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.analysis import scaling
-from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison, Group, as_is, baselines, joined
+from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison, Group, baselines, is_pretrained, joined
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged
@@ -227,7 +227,7 @@ class _ClaimJudge:
         rows = self.tables["datasets"]
         origin = "".join(rows.loc[(rows["dataset"] == group.dataset).fillna(False), "origin"].dropna())
         generated, twice = origin.startswith("generated"), not _most(group.runs, "epochs") <= 1.0
-        checkpoints = bool(as_is(group.runs).all())
+        checkpoints = bool(is_pretrained(group.runs).all())
         kind = group.task in claim.kind and not checkpoints
         return kind and not (claim.natural and generated) and not (claim.once and twice)
 

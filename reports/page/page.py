@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from archbench.reports.analysis import horizontal, scaling, shares, trials, waterfall
 from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import Comparison, Group, as_is, placed
+from archbench.reports.analysis.comparison import Comparison, Group, is_pretrained, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.judgement import FEW, Judged
@@ -234,7 +234,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
         "environment": grids.environment(tables),
         "glossary": grids.glossary(tables, metrics),
         "architectures": _architectures(tables["runs"]),
-        "checkpoints": bool(as_is(tables["runs"]).any()),
+        "checkpoints": bool(is_pretrained(tables["runs"]).any()),
     }
 
 
@@ -273,8 +273,8 @@ def _controlled(judged: Judged) -> str:
 def lede(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
     runs = placed(tables, "compared")
-    checkpoints = list(runs.loc[as_is(runs), "architecture"].dropna().unique())
-    trained = runs[~as_is(runs)]
+    checkpoints = list(runs.loc[is_pretrained(runs), "architecture"].dropna().unique())
+    trained = runs[~is_pretrained(runs)]
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
         several = len(checkpoints) > 1

@@ -22,7 +22,7 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "flops-by-tokens": ("parameters", "flops"),
     "seconds": ("parameters", "seconds"),
 }
-AS_IS = "none"  # the match of checkpoints: they are scored without training
+PRETRAINED = "none"  # the match of checkpoints: they are scored without training
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 MOST_SEEDS = 10_000  # when seeds are given as a number

@@ -21,11 +21,11 @@ from typing import Any
 
 from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
 from archbench.runs.experiment.sections import (
-    AS_IS,
     DEFAULT_CONTRASTS,
     HELD,
     MATCHES,
     PARAMETER_FLOOR,
+    PRETRAINED,
     Budget,
     Experiment,
     Model,
@@ -40,7 +40,6 @@ from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
 __all__ = [
-    "AS_IS",
     "DEFAULT_CONTRASTS",
     "HELD",
     "JUDGED",
@@ -49,6 +48,7 @@ __all__ = [
     "METRICS",
     "ONE_ANSWER",
     "PARAMETER_FLOOR",
+    "PRETRAINED",
     "Budget",
     "Experiment",
     "Model",

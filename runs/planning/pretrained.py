@@ -11,7 +11,7 @@ from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import AS_IS, Experiment, Task
+from archbench.runs.experiment.sections import PRETRAINED, Experiment, Task
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled
 from archbench.tasks.base import files
@@ -70,7 +70,7 @@ def plan(
         data=prepared.digest,
         vocabulary=limits.vocabulary,
         seed=task.seeds[0],
-        match=AS_IS,
+        match=PRETRAINED,
         supervision=task.supervision,
         training=compiled.chosen(task.training, setting.device, 0.0),
         size=pretrained.size,

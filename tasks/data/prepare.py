@@ -22,7 +22,7 @@ from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, sources
-from archbench.tasks.text.arrays import Writer, opened, writing
+from archbench.tasks.text.arrays import ArrayWriter, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import (
@@ -66,7 +66,7 @@ def key(config: TaskConfig, kind: TaskKind) -> str:
     return _hash([*known, Path(config.pretrained).read_text(encoding="utf-8")] if config.pretrained else known)
 
 
-def write(writer: Writer, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
+def write(writer: ArrayWriter, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
     """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
     splits = {name: getattr(dataset, name) for name in SPLITS}
     _check_filled(config, splits)
@@ -100,7 +100,7 @@ def answer_tokens(tokenizer: Tokenizer, kind: TaskKind, ends: bool) -> NDArray[n
 
 
 def _write_split(
-    writer: Writer, name: str, split: Text | Table, tokenizer: Tokenizer, config: TaskConfig, kind: TaskKind
+    writer: ArrayWriter, name: str, split: Text | Table, tokenizer: Tokenizer, config: TaskConfig, kind: TaskKind
 ) -> dict[str, int]:
     if isinstance(split, Text):
         counts = write_text(writer, name, split, tokenizer)

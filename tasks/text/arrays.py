@@ -28,7 +28,7 @@ _STALE = 86_400.0  # seconds after which what an interrupted writer left is remo
 
 
 @dataclass
-class Writer:
+class ArrayWriter:
     """Appends to named one-dimensional arrays in ``folder``; ``facts`` are kept in the manifest."""
 
     folder: Path
@@ -71,8 +71,8 @@ class _File:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[Writer]:
-    """A `Writer` whose arrays appear as ``folder`` when the block ends without an error.
+def writing(folder: Path) -> Iterator[ArrayWriter]:
+    """A `ArrayWriter` whose arrays appear as ``folder`` when the block ends without an error.
 
     Another process that writes the same folder meanwhile is harmless: the first to finish wins.
     """
@@ -80,7 +80,7 @@ def writing(folder: Path) -> Iterator[Writer]:
     _sweep(folder.parent)
     aside = _aside(folder)
     aside.mkdir()
-    writer = Writer(aside)
+    writer = ArrayWriter(aside)
     try:
         yield writer
         writer.finish()

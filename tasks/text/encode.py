@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from archbench.tasks.base.dataset import Table, Text
 from archbench.tasks.base.example import END, UNK, Tokens
-from archbench.tasks.text.arrays import Writer
+from archbench.tasks.text.arrays import ArrayWriter
 from archbench.tasks.text.coders import valid
 from archbench.tasks.text.splits import PairExamples, Windows
 from archbench.tasks.text.tokenizers import Tokenizer
@@ -44,7 +44,7 @@ class Layout:
     labels: bool
 
 
-def write_pairs(writer: Writer, split: str, table: Table, tokenizer: Tokenizer, layout: Layout) -> dict[str, int]:
+def write_pairs(writer: ArrayWriter, split: str, table: Table, tokenizer: Tokenizer, layout: Layout) -> dict[str, int]:
     """Writes one split and returns counts.
 
     Sources beyond ``source_length`` tokens lose their end, examples with a target beyond ``target_length`` are left
@@ -72,7 +72,7 @@ def write_pairs(writer: Writer, split: str, table: Table, tokenizer: Tokenizer, 
     return dict(notes)
 
 
-def write_text(writer: Writer, split: str, text: Text, tokenizer: Tokenizer) -> dict[str, int]:
+def write_text(writer: ArrayWriter, split: str, text: Text, tokenizer: Tokenizer) -> dict[str, int]:
     """Writes one split of running text, piece by piece, and returns counts."""
     notes: Counter[str] = Counter(tokens=0)
     narrow = tokenizer.kind in ("byte", "char")
