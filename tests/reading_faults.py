@@ -359,8 +359,7 @@ def same_for_every_row(original):
     def hide(self, real, generator):
         seed = int(torch.randint(2**31, (1,), generator=generator))
         rows = [original(self, row, torch.Generator().manual_seed(seed)) for row in real.split(1)]
-        hidden, weights = zip(*rows, strict=True)
-        return torch.cat(hidden), torch.cat(weights)
+        return tuple(torch.cat(part) for part in zip(*rows, strict=True))
 
     return hide
 
@@ -369,11 +368,11 @@ def never_everything(original):
     """A canvas on which at least one cell of a longer target is shown."""
 
     def hide(self, real, generator):
-        hidden, weights = original(self, real, generator)
+        hidden, _, weights = original(self, real, generator)
         whole = (hidden | ~real).all(1, keepdim=True) & (real.sum(1, keepdim=True) > 1)
         first = real & (real.long().cumsum(1) == 1)
         shown = hidden & ~(whole & first)
-        return shown, weights * hidden.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
+        return shown, shown, weights * hidden.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
 
     return hide
 

@@ -45,7 +45,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == ["in_short", "headline", "curves_tokens", "curves_flops", "cost"]
+    assert list(drawn(found)) == ["in_short", "headline", "causes", "curves_tokens", "curves_flops", "cost"]
     paths = figures.write(drawn(found)["headline"], tmp_path)
     assert [path.name for path in paths] == ["headline.svg", "headline.png", "headline.csv"]
     assert paths[1].read_bytes().startswith(b"\x89PNG")

@@ -66,19 +66,27 @@ def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
 
 def test_hidden_cells_are_uniform_in_number_and_place() -> None:
     present = (torch.arange(5) < 4).expand(4000, 5)
-    hidden, weights = Masked()._hide(present, torch.Generator().manual_seed(0))
+    hidden, predicted, weights = Masked()._hide(present, torch.Generator().manual_seed(0))
     counts = hidden.sum(1)
-    assert not hidden[:, 4].any() and counts.min() == 1 and counts.max() == 4
+    assert torch.equal(hidden, predicted) and not hidden[:, 4].any() and counts.min() == 1 and counts.max() == 4
     assert torch.bincount(counts, minlength=5)[1:].float().div(4000).sub(0.25).abs().max() < 0.03
     assert hidden[:, :4].float().mean(0).sub(0.625).abs().max() < 0.03
     assert torch.equal(weights[:, 0], 4 / counts)
 
 
 def test_suffix_masks_hide_the_end() -> None:
-    hidden, _ = Masked(suffix=True)._hide(MASK, torch.Generator().manual_seed(0))
+    hidden, _, _ = Masked(suffix=True)._hide(MASK, torch.Generator().manual_seed(0))
     for row, length in zip(hidden, LENGTHS.tolist(), strict=True):
         count = int(row.sum())
         assert row.tolist() == [length - count <= cell < length for cell in range(6)]
+
+
+def test_a_next_cell_is_predicted_with_every_later_one_hidden() -> None:
+    hidden, predicted, weights = Masked(next_cell=True)._hide(MASK, torch.Generator().manual_seed(0))
+    for row, alone, weight, length in zip(hidden, predicted, weights, LENGTHS.tolist(), strict=True):
+        begin = int(alone.int().argmax())
+        assert alone.sum() == 1 and weight[begin] == length
+        assert row.tolist() == [begin <= cell < length for cell in range(6)]
 
 
 def test_the_bound_is_the_mean_over_all_orders() -> None:

@@ -121,7 +121,8 @@ def test_training_costs_what_the_reference_costs_for_every_seed(folder: Path, ta
         flops, tokens = realised(plan)
         assert flops == pytest.approx(plan.targets["flops"], rel=0.01), (plan.architecture, plan.seed)
         if match == "flops":
-            assert tokens == pytest.approx(plan.targets["tokens"], rel=0.02), (plan.architecture, plan.seed)
+            # sizes of so small models come in steps, and tokens make up for half of one
+            assert tokens == pytest.approx(plan.targets["tokens"], rel=0.03), (plan.architecture, plan.seed)
 
 
 def test_the_reference_reads_the_same_under_every_match(folder: Path) -> None:
