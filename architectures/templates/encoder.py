@@ -41,5 +41,5 @@ def build(size: Size, limits: Limits) -> EncoderOnly:
         # Alibi encode only distances, so masked positions are hard to distinguish.
         positions=Rotary(size.head_dim),
         canvas=limits.target_length,  # the number of target positions
-        objective=Masked(),  # suffix=True: mask the end; next_cell=True: predict one cell
+        objective=Masked(),  # suffix=True or next_cell=True hides the end
     )
