@@ -149,7 +149,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
     for first, second in pairs:
         firsts.setdefault(second, []).append(first)
     return ", ".join(
-        f"{second} and each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} and {second}" for n in names)
+        f"{second} vs. each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} vs. {second}" for n in names)
         for second, names in firsts.items()
     )
 
