@@ -235,7 +235,7 @@ def cautions(comparison: Comparison) -> list[str]:
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
         notes.append(
-            f"Early training: at least {ratio} training tokens per parameter. More training may change the order."
+            f"Early training: only {ratio} training tokens per parameter. More training may change the ranking."
         )
     if comparison.at_the_floor:
         notes.append(
@@ -329,7 +329,7 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
 def _cheats(comparison: Comparison) -> list[str]:
     """A note for each ablation that declares to break the contract."""
     return [
-        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not "
+        f"{name} fails checks of archbench on purpose ({checks}); its losses and likelihoods are not "
         f"comparable.{_looked_ahead(comparison, name, checks)}"
         for name, checks in breaking(comparison).items()
     ]

@@ -199,7 +199,7 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(cost)
     early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
     if early:
-        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the order")
+        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the ranking")
     if parts:
         yield f"Limits: {'; '.join(parts)}."
 
