@@ -195,7 +195,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
 
 
 def _later(matrix: "Matrix") -> dict[str, float]:
-    """The number of runs that wait for trials and their expected seconds, in words; empty if none waits."""
+    """The number of runs that wait for trials and their expected seconds; empty if none waits."""
     if not matrix.later:
         return {}
     return {"runs": len(matrix.later), "expected_seconds": sum(plan.expected_seconds for plan in matrix.later)}

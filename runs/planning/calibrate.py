@@ -1,6 +1,6 @@
 """Training speed of an architecture on this machine, measured once and kept, for budgets in seconds.
 
-The file has a hash. If it was edited, speeds are measured again, unless finished runs were planned with them.
+The file has a hash. If it was edited, speeds are measured again, or it is an error if finished runs used them.
 """
 
 import hashlib
