@@ -31,9 +31,9 @@ class TaskKind:
     ``one_answer`` says that an answer is right or wrong. ``only`` names the built-in data that the kind takes alone.
 
     ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``references(prepared)`` are by default (None)
-    those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds use
-    it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another package
-    is from.
+    those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
+    use it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another
+    package is from.
 
     Raises ``ValueError`` for values that contradict each other.
     """
