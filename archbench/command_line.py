@@ -35,10 +35,15 @@ MISPLACED = frozenset(  # errors of a path that the user named
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
-    "Quantity held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
-    "parameters; tokens vary) or seconds."
+    "What is equal for all: parameters (and tokens), flops (and tokens; sizes differ), flops-by-tokens (FLOPs and "
+    "parameters; tokens differ) or seconds (training time)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
+PRESET = "Run a preset instead of a file; archbench list presets names them [quick]."
+ONLY = (
+    "Only these models (gpt2, llama, bert, t5) and measures (training, compiled, labels, real, scoring, generation, "
+    "alone, shares; see docs/performance.md)."
+)
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
@@ -112,7 +117,7 @@ def _options(
 def _compare(
     context: typer.Context,
     experiment: Annotated[str | None, typer.Argument(help="An experiment file (TOML).")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Run a preset instead of a file [quick].")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help=PRESET)] = None,
     architectures: Names = None,
     tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Run only these tasks, by name or kind.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
@@ -129,7 +134,7 @@ def _compare(
 ) -> int:
     """Train and score architectures under the same budget.
 
-    Trains only the missing runs, then writes the report.
+    Trains only the runs that are not finished, then writes the report.
     """
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
@@ -189,12 +194,12 @@ def _report(
 
 @app.command("status")
 def _show_status(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, also of one at work.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same facts, of every run, as JSON.")] = False,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, finished or not.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with details of every run.")] = False,
 ) -> int:
-    """Show how far a comparison is, which runs failed, and the time left.
+    """Show progress, failed runs and time left of a comparison.
 
-    Reads files only; a comparison at work is not disturbed.
+    Only reads files; does not disturb a comparison that is running.
     """
     import json
 
@@ -231,17 +236,22 @@ def _new(
         str | None,
         typer.Option(
             metavar="FAMILY",
-            help="A variant of a decoder, encoder or encoder-decoder.",
+            help="A variant: start from the built-in decoder, encoder or encoder-decoder.",
             show_default=False,
         ),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="KIND", help="A task kind modelled on this built-in one.", show_default=False),
+        typer.Option(
+            "--task",
+            metavar="KIND",
+            help="A task kind: start from this built-in one.",
+            show_default=False,
+        ),
     ] = None,
     metric: Annotated[bool, typer.Option("--metric", help="A metric computed from texts.")] = False,
 ) -> int:
-    """Write a commented template for a new variant, task kind or metric."""
+    """Write a commented template (variant, task kind or metric)."""
     from archbench.architectures.catalogue import scaffold
     from archbench.tasks.base.errors import InputError
 
@@ -294,19 +304,16 @@ def _bench(
     shape: Annotated[
         str | None, typer.Option(metavar="SHAPE", help="Model size: tiny, small or base [small; base on a GPU].")
     ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y", help="Only these measurements or models, such as gpt2,real; separate with commas."),
-    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="X,Y", help=ONLY)] = None,
     pairs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Timed samples per library [depends on the shape].")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Built-in data set for the training speed on a real task.")
+        str, typer.Option(metavar="NAME", help="Built-in data set for real, scoring and shares.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:
-    """Compare speed, memory and start-up time with models of transformers."""
+    """Compare speed, memory and start-up with transformers."""
     from archbench.runs.bench import suite
     from archbench.runs.execution import compare
 
@@ -330,7 +337,7 @@ def _predict(
 ) -> int:
     """Continue, classify, translate or summarize a text.
 
-    Without options, decoding is the same as for scoring.
+    Without options, it decodes as it does for the test scores.
     """
     from archbench.runs.base import store
     from archbench.runs.base.messages import visible
@@ -362,7 +369,7 @@ def _inspect(
 ) -> int:
     """Build a page that shows how a trained model works inside.
 
-    The page shows tokens, embeddings, attention heads, layers and learning.
+    It shows tokens, embeddings, attention heads, layers, and how training changed its answer.
     """
     from archbench.runs.base import store
 

@@ -164,9 +164,9 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
             synthetic.change_record(tmp_path, run, breaks="no_look_ahead")
     judged = read(tmp_path)
     [found] = [verdict(one, judged.tested.primary) for one in judged.first]
-    told = "decoder-no-mask breaks the contract on purpose (no_look_ahead)"
+    told = "decoder-no-mask fails checks of archbench on purpose (no_look_ahead)"
     assert any(note.startswith(told) for note in found.notes)
-    assert not any("breaks the contract" in note for note in verdict(read(ablation).first[0]).notes)
+    assert not any("fails checks" in note for note in verdict(read(ablation).first[0]).notes)
     captions = [
         {one.name: one.caption for one in figures.figures(each)}["curves_tokens"] for each in (judged, read(ablation))
     ]
@@ -190,7 +190,7 @@ def test_what_looking_ahead_did_is_told_where_loss_and_answers_disagree(
         facts = {"breaks": "no_look_ahead, likelihood_sums_to_one", "family": "decoder"} if cheat else {"breaks": ""}
         synthetic.change_record(tmp_path, run, validation_loss=loss if cheat else 0.5, **facts)
     judged = read(tmp_path)
-    [note] = [note for note in verdict(judged.first[0]).notes if "breaks the contract" in note]
+    [note] = [note for note in verdict(judged.first[0]).notes if "fails checks" in note]
     means = {cell.architecture: cell.interval.mean for cell in judged.first[0].cells}
     expected = (
         " Its validation loss is lower than that of decoder (0.0010 and 0.5000 nats per token), but its answers are "

@@ -14,7 +14,7 @@ MATCHES: Final = {
 }
 SUPERVISION: Final = {
     "native": "the usual loss of each family: on source and target for a decoder, on masked positions of both for an "
-    "encoder, on the target alone for a model that reads its source in both directions",
+    "encoder, on the target alone for other models",
     "target": "a loss on the target alone",
 }
 

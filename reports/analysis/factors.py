@@ -13,17 +13,17 @@ from archbench.reports.analysis.testing import Question, alone
 
 TARGET: Final = "target supervision"
 _FACTORS: Final = (
-    ("mask: bidirectional source", "prefix-decoder", f"decoder|{TARGET}"),
-    ("mask and objective: bidirectional source without a loss", "prefix-decoder", "decoder"),
+    ("mask: source read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
+    ("mask and objective: source read in both directions, no loss on it", "prefix-decoder", "decoder"),
     (
-        "topology: separate source stack with cross-attention",
+        "topology: a stack of its own for the source, cross-attention",
         "encoder-decoder",
         "prefix-decoder",
     ),
     ("parameters: two stacks instead of a shared one", "encoder-decoder", "shared-encoder-decoder"),
-    ("objective: the end of the target is masked instead of random positions", "suffix-encoder", "encoder"),
-    ("mask and objective: causal target with a loss at every token", "prefix-decoder", "suffix-encoder"),
-    ("read-out: mean over positions instead of the label's position", "pooled-encoder", "encoder"),
+    ("objective: the end of the target masked instead of random positions", "suffix-encoder", "encoder"),
+    ("mask and objective: causal target, a loss at every token of it", "prefix-decoder", "suffix-encoder"),
+    ("read-out: label predicted from the mean of all positions, not from its own", "pooled-encoder", "encoder"),
 )
 
 

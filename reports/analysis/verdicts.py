@@ -128,7 +128,7 @@ def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
     """The architecture that wins each of its primary contrasts, where there is one; else who has the best mean."""
     names = dict.fromkeys(name for contrast in primary for name in (contrast.first, contrast.second))
     others = set(comparison.group.architectures) - set(names)
-    among = " among the architectures of the primary contrasts" if others else ""
+    among = " among the architectures in primary contrasts" if others else ""
     for name in names:
         rivals = [contrast for contrast in primary if name in (contrast.first, contrast.second)]
         if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
@@ -235,7 +235,7 @@ def cautions(comparison: Comparison) -> list[str]:
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
         notes.append(
-            f"Early training: at least {ratio} training tokens per parameter. More training may change the order."
+            f"Early training: only {ratio} training tokens per parameter. More training may change the ranking."
         )
     if comparison.at_the_floor:
         notes.append(
@@ -243,7 +243,7 @@ def cautions(comparison: Comparison) -> list[str]:
             'without a correct answer (primary = "bits_per_byte").'
         )
     if comparison.at_the_end:
-        notes.append("Ceiling effect: differences may be hidden.")
+        notes.append("Ceiling effect: scores near the end of the scale may hide differences.")
     if comparison.bounded:
         notes.append(
             f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound; other "
@@ -258,8 +258,8 @@ def cautions(comparison: Comparison) -> list[str]:
     if best and comparison.none_above_classical:
         name, score = best
         notes.append(
-            f"No architecture is better than the simple baseline {reference_label(name)} "
-            f"({value(score, comparison.metric.decimals)}) by its 95% interval."
+            f"No architecture is better than the best simple baseline, {reference_label(name)} "
+            f"({value(score, comparison.metric.decimals)}; 95% intervals)."
         )
     return notes
 
@@ -301,7 +301,8 @@ def _spent(comparison: Comparison) -> Iterator[str]:
     if "train_loss_tokens" in runs:
         counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
         if len(counts) > 1 and counts.max() > UNLIKE * counts.min() > 0:
-            yield f"Training tokens with a loss: {number(counts.min())} to {number(counts.max())}, by architecture."
+            ends = f"{number(counts.min())} to {number(counts.max())}"
+            yield f"Tokens with a loss in training: {ends}, depending on the architecture."
 
 
 def _notes(comparison: Comparison, tested: bool) -> list[str]:
@@ -328,7 +329,7 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
 def _cheats(comparison: Comparison) -> list[str]:
     """A note for each ablation that declares to break the contract."""
     return [
-        f"{name} breaks the contract on purpose ({checks}); its losses and likelihoods are not "
+        f"{name} fails checks of archbench on purpose ({checks}); its losses and likelihoods are not "
         f"comparable.{_looked_ahead(comparison, name, checks)}"
         for name, checks in breaking(comparison).items()
     ]

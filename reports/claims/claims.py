@@ -195,7 +195,7 @@ class _ClaimJudge:
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
         if claim.pretraining:
-            yield "about pretrained models; these were trained from scratch or on different budgets"
+            yield "about models pretrained under equal budgets; none here are"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)
 

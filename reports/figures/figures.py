@@ -39,7 +39,7 @@ COSTS: Final = {
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _HEADLINE: Final = (
     "Large marks: means over seeds on the test split; bars: 95% intervals over {covers}; faint marks: single seeds. "
-    "Grey: baselines (arrows: outside the panel). Bold: wins every primary contrast."
+    "Grey: baselines (arrow: outside the panel). Bold: wins every primary contrast."
 )
 _CURVES: Final = (
     "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep start is cut "
@@ -57,8 +57,8 @@ _COST: Final = (
     "Dashed: the Pareto frontier."
 )
 _SHARES: Final = (
-    "Test score against the part of the budget (means over seeds; bars: 95% intervals). Each point is a separate run "
-    "with a full learning rate schedule. The last point is the whole budget."
+    "Test score against the share of the budget (means over seeds; bars: 95% intervals). Each point is a separate "
+    "training with a full learning rate schedule. The last point is the whole budget."
 )
 _SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
@@ -69,8 +69,8 @@ _DEPTH: Final = (
     "below each depth. An encoder-decoder has two stacks and narrower feed-forward networks."
 )
 _TRIALS: Final = (
-    "Best validation loss of each trial against its learning rate; large marks: chosen.{dropout} Where targets are "
-    "longer than a token, losses of encoders are not exact likelihoods: compare points within an architecture only."
+    "Best validation loss of each trial against its learning rate; large marks: chosen.{dropout} If targets "
+    "have several tokens, an encoder's loss is not an exact likelihood: compare points of one architecture only."
 )
 _DROPOUT: Final = " Dashed: trials with dropout."
 

@@ -149,7 +149,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
     for first, second in pairs:
         firsts.setdefault(second, []).append(first)
     return ", ".join(
-        f"{second} and each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} and {second}" for n in names)
+        f"{second} vs. each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} vs. {second}" for n in names)
         for second, names in firsts.items()
     )
 
@@ -199,7 +199,7 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(cost)
     early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
     if early:
-        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the order")
+        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the ranking")
     if parts:
         yield f"Limits: {'; '.join(parts)}."
 

@@ -1,4 +1,4 @@
-"""A whole comparison: plans the runs of an experiment, does what is missing of them, leaves the records in a folder."""
+"""A whole comparison: plans the runs of an experiment, performs the missing ones, writes their records."""
 
 import contextlib
 import importlib.metadata
@@ -47,9 +47,9 @@ def cache() -> Path:
 
 
 def run(experiment: Experiment, root: Path, setting: RunOptions, command: str, say: Say, ledger: str = "") -> Outcome:
-    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
+    """Performs every run of ``experiment`` that ``root`` lacks; raises ``InputError`` before the first one.
 
-    ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge.
+    ``command`` is the command line, ``ledger`` the hash of the claims that the report will judge.
     """
     from archbench.runs.scoring import task_metrics
 
@@ -91,7 +91,7 @@ def planned(
 
 
 def _largest(matrix: "Matrix") -> int:
-    """Trainable parameters of the largest run; 0 where runs train for a time, which others would take from them."""
+    """Trainable parameters of the largest run; 0 for budgets in seconds, since parallel runs would slow each other."""
     if any(plan.match == "seconds" for plan in matrix.plans):
         return 0
     return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in matrix.plans), default=0)
@@ -101,7 +101,7 @@ def _largest(matrix: "Matrix") -> int:
 def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say) -> "Iterator[Architectures]":
     """The architectures of an experiment, checked before any data are fetched or anything is written.
 
-    Raises ``InputError``, also where two variants of a task have one name, or a user's variant breaks the contract.
+    Raises ``InputError``, also if two variants of a task have the same name or a user's variant breaks the contract.
     """
     from archbench.runs.base import machine
     from archbench.runs.planning.isolation import Architectures
@@ -141,7 +141,7 @@ def _apart(task: str, names: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """What is computed in this process, speeds above all, is computed as the workers do: on one thread."""
+    """This process computes (and measures speeds) on one thread, as the workers do."""
     import torch
 
     before = torch.get_num_threads()
@@ -153,7 +153,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
-    """The page shows the runs of the last command; earlier ones stay on disk."""
+    """Says which earlier runs are not on the page: it shows the last command's; all stay on disk."""
     if not (root / "experiment.json").is_file():
         return
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
@@ -195,21 +195,21 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
 
 
 def _later(matrix: "Matrix") -> dict[str, float]:
-    """How many runs wait for the outcome of trials, and their expected seconds; empty if none does."""
+    """The number of runs that wait for trials and their expected seconds; empty if none waits."""
     if not matrix.later:
         return {}
     return {"runs": len(matrix.later), "expected_seconds": sum(plan.expected_seconds for plan in matrix.later)}
 
 
 def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
-    """What is known of the metrics that tasks name beside those of archbench, each once."""
+    """Facts about the metrics of tasks that are not archbench's own, each once."""
     places = dict.fromkeys(place for task in experiment.tasks for place in task.metrics)
     metrics = (registry.find(place, experiment.folder) for place in places)
     return [metric.facts() for metric in metrics if metric.name not in BUILTIN]
 
 
 def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
-    """What each run is there for, in the table of runs: every role and condition once."""
+    """The purpose of each run in the table of runs: every role and condition once."""
     mine: dict[str, list[Placement]] = {}
     for entry in matrix.entries:
         mine.setdefault(entry.run, []).append(entry)
@@ -221,7 +221,7 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
 
 
 def _complete_references(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
-    """Makes the reference rows whose runs were finished before; a line for each data set where that fails."""
+    """Makes missing reference rows of finished runs; returns a line for each data set for which that fails."""
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):

@@ -1,7 +1,7 @@
-"""Runs many plans on worker processes of one thread each: by stage, the longest first, finished ones never again.
+"""Runs plans on worker processes of one thread each: by stage, the longest first; skips finished ones.
 
-A run that raises, or takes its worker down, is recorded as failed and the others go on. SIGINT and SIGTERM ask the
-workers to save their checkpoints; a second signal ends them at once. Either way the same call goes on from there.
+A run that raises or crashes its worker is recorded as failed; the others go on. SIGINT and SIGTERM ask the workers to
+save checkpoints; a second signal ends them at once. In both cases the same call later resumes from there.
 """
 
 import shutil
@@ -62,7 +62,7 @@ def execute(
     work: str = "archbench.runs.execution.work:perform",
     gpus: Sequence[str] = (),
 ) -> Outcome:
-    """Does every unfinished run of ``plans`` into ``root/runs/<run>/``, ``jobs`` at a time.
+    """Performs every unfinished run of ``plans``, ``jobs`` at a time; each writes ``root/runs/<run>/``.
 
     ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". With ``gpus`` each worker sees one of
     them. ``notify`` hears of all progress in this process; it must not raise.
@@ -91,7 +91,7 @@ def execute(
 
 @dataclass
 class _Director:
-    """The state of one ``execute``: what waits, who works, what ended how."""
+    """The state of one ``execute``: waiting runs, workers, outcomes."""
 
     root: Path
     notify: Notify
@@ -153,7 +153,7 @@ class _Director:
             worker.assign(plan, folder)
 
     def _next(self, worker: Worker | None) -> PlannedRun:
-        """The first run that waits; for a worker with a user's code the first of that code in the same stage."""
+        """The first waiting run; for a worker that loaded a user's code, the first of that code in the same stage."""
         plan = self.waiting[0]
         if worker and worker.code:
             same_stage = (waiting for waiting in self.waiting if waiting.stage == plan.stage)
@@ -218,7 +218,7 @@ class _Director:
             self.full = str(error.strerror)
 
     def _stopping(self, caught: list[int]) -> bool:
-        """Asks the workers to stop, once; whether they have, were signalled again or took too long."""
+        """Asks the workers to stop, once; true when they have, were signalled again or took too long."""
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE_SECONDS
             for worker in self._busy():
@@ -234,7 +234,7 @@ def _record_unfinished(root: Path, plan: PlannedRun) -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The SIGINTs and SIGTERMs that arrive meanwhile, noted and not acted upon; only the main thread can catch them."""
+    """Collects SIGINTs and SIGTERMs without acting on them; only the main thread can catch them."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught

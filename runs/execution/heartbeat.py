@@ -1,6 +1,6 @@
-"""``DIR/.progress.json``: how far the runs at work are, as the process that directs them last heard, for ``status``.
+"""``DIR/.progress.json``: the progress of running runs, as last reported to the parent process, for ``status``.
 
-No outcome depends on this file, and nothing seals it. Times are in seconds since 1970.
+No outcome depends on this file, and it has no hash. Times are in seconds since 1970.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ EVERY_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far an unfinished run is: ``share`` of its tokens and, while it is scored, ``scored`` of its examples.
+    """Progress of an unfinished run: ``share`` of its tokens and, while it is scored, ``scored`` of its examples.
 
     ``began`` is when its worker took it, ``heard`` its last sign of life, ``spent`` the seconds of earlier attempts.
     """
@@ -72,14 +72,14 @@ def read(root: Path) -> Heartbeat:
 
 
 def pause(root: Path) -> None:
-    """Marks what a killed comparison left as at work; the caller holds the lock of ``root``."""
+    """Marks runs that a killed comparison left "at work" as stopped; the caller holds the lock of ``root``."""
     left = read(root)
     if any(run.working for run in left.runs.values()):
         _write(root, replace(left, runs={name: run.paused() for name, run in left.runs.items()}))
 
 
 class ProgressWriter:
-    """Takes in the events of a comparison and writes the file, at most every ``EVERY_SECONDS``."""
+    """Receives the events of a comparison and writes the file at most every ``EVERY_SECONDS``."""
 
     def __init__(self, root: Path, jobs: int, clock: Callable[[], float] = time.time) -> None:
         known = read(root)
@@ -107,7 +107,7 @@ class ProgressWriter:
             self.save()
 
     def close(self) -> None:
-        """Writes where every run stands when the comparison ends; what still trained then was killed."""
+        """Writes the final state of every run when the comparison ends; runs still training then were killed."""
         if self.changed:
             self.runs = {name: run.paused() for name, run in self.runs.items()}
             self.save()

@@ -23,7 +23,7 @@ STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed"
 
 @dataclass(frozen=True)
 class RunState:
-    """Where one run is: ``expected`` and ``spent`` in seconds, spent only once it has ended."""
+    """The state of one run: ``expected`` and ``spent`` seconds, ``spent`` only after its end."""
 
     run: str
     dataset: str
@@ -61,7 +61,7 @@ class Tracker:
         self.states[plan.run] = RunState(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
 
     def hear(self, event: Progress | Ended) -> RunState:
-        """Takes in an event; the state of its run from now on."""
+        """Receives an event and updates the state of its run."""
         state = self.states[event.run]
         if isinstance(event, Ended):
             spent = self.clock() - state.began if state.status == "working" else 0.0
@@ -77,12 +77,12 @@ class Tracker:
         return [state for state in self.states.values() if state.status in statuses]
 
     def tokens_per_second(self) -> float:
-        """Of all runs that train now, together."""
+        """Speed of all runs that train now, together."""
         latest = [state.latest for state in self.with_status("working")]
         return sum(progress.tokens_per_second or 0.0 for progress in latest if progress and progress.phase == "train")
 
     def seconds_left(self) -> float:
-        """For all that is left: expected times, corrected by how long the runs so far really took."""
+        """Expected time of all remaining runs, corrected by how long runs have taken so far."""
         slowness = self._slowness()
         left = [state.expected * slowness for state in self.with_status("waiting")]
         left += [state.expected * slowness * (1 - state.fraction) for state in self.with_status("working")]
@@ -91,7 +91,7 @@ class Tracker:
     def headline(self, between: bool = False) -> str:
         """``3 of 12 runs, 1 failed, 2 at work, 18,400 tokens/s, about 4 min left``.
 
-        ``between``: one run has ended and the next not begun, so that who works, and how fast, is left out.
+        ``between`` two runs, the number at work and the speed are left out.
         """
         parts = [f"{len(self.with_status('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
         if failed := len(self.with_status("failed")):

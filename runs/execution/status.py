@@ -1,4 +1,4 @@
-"""Where a comparison stands, from its files alone: nothing is written, no process is asked, torch is not loaded."""
+"""The status of a comparison, from its files alone: writes nothing, asks no process, does not load torch."""
 
 import math
 import os
@@ -25,7 +25,7 @@ PHASES = {"data": "preparing", "train": "training", "score": "scoring"}
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run: ``share`` is of its tokens, ``scored`` of the examples it is scored on; ``seconds`` what it took so far.
+    """One run: ``share`` is of its tokens, ``scored`` of its examples; ``seconds`` is the time so far.
 
     ``silent_seconds`` is the time since the last sign of life of a run at work, ``cause`` one line on why a run failed
     or diverged.
@@ -48,7 +48,7 @@ class RunStatus:
 
     @property
     def fraction(self) -> float:
-        """How much of the run's time is over, 0 to 1."""
+        """The fraction of the run's time that is over, 0 to 1."""
         return (1 - SCORING_SHARE) * self.share + SCORING_SHARE * self.scored
 
 
@@ -147,10 +147,10 @@ def _positive(value: Any) -> float | None:
 
 
 def seconds_left(runs: Sequence[RunStatus], jobs: int, later: float = 0.0) -> float | None:
-    """For all runs that have not ended, by ``jobs`` workers; None while no run has finished.
+    """Time left for all runs that have not ended, with ``jobs`` workers; None while no run has finished.
 
-    A run takes what finished runs of its architecture on its data set took, else what all took, in proportion to the
-    expected times where these are known. ``later`` are expected seconds of runs that are not planned yet.
+    A run is expected to take as long as finished runs of its architecture on its data set, else as all finished
+    runs, in proportion to planned times if known. ``later`` are expected seconds of runs that are not planned yet.
     """
     done = [run for run in runs if run.status == "done" and run.seconds]
     unended = [run for run in runs if run.status in ("at work", "interrupted", "waiting")]

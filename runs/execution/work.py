@@ -35,7 +35,7 @@ CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value
 
 
 def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
-    """Train and score the run of ``plan`` in ``folder``, going on from a checkpoint there if there is one.
+    """Train and score the run of ``plan`` in ``folder``, resuming from a checkpoint there, if any.
 
     The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
     """
@@ -69,7 +69,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
 def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]) -> dict[str, Any]:
     """Score the validation split and, except for a trial, the test split; returns what this adds to the run's row.
 
-    ``shared`` is what all architectures share, from before the variant's code ran.
+    ``shared`` is a snapshot of the shared code, taken before the variant's code ran.
     """
     validation = scorer.score(scorer.validation(), answering=False)
     if plan.trial:
@@ -85,7 +85,7 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
 
 
 def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
-    """Fails the run of a variant whose code has changed what it computes with: its numbers would not be comparable."""
+    """Fails the run if the variant's code changed shared code: its numbers would not be comparable."""
     changed = shared_state.changes(before)
     if changed:
         raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
@@ -116,7 +116,7 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
 
 
 def _objective(objective: Objective) -> str:
-    """``causal``, ``masked``, or ``suffix`` where the estimate that is trained and validated on bounds nothing."""
+    """``causal``, ``masked``, or ``suffix`` if the training loss is not a bound on the likelihood."""
     if not objective.estimated:
         return "causal"
     return "masked" if objective.bounded else "suffix"
@@ -134,7 +134,7 @@ def _scored(scored: Scored) -> dict[str, Any]:
 
 
 def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: TrainingState, folder: Path) -> None:
-    """Everything that reading the run back takes, and its curves."""
+    """Everything needed to load the run again, and its curves."""
     store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
     if catalogue.is_code(plan.variant):
         files.write_text(folder / "variant.py", plan.variant_text)
@@ -161,7 +161,7 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
 
 
 def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -> None:
-    """Facts about the machine, and how the scores were computed where a library has settings for that."""
+    """Facts about the machine, and the libraries' settings for scores."""
     signed = metrics.signatures(score.metric for score in scores)
     facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
     store.write_json(folder / "environment.json", {"run": plan.run, **facts})
@@ -181,9 +181,9 @@ def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
 
 
 def _predictions(scored: Scored) -> pd.DataFrame:
-    """One row an example; answers, and their own scores, exist for the first ones only where answering is bounded.
+    """One row per example. If the number of answers is limited, only the first rows have answers and their scores.
 
-    So do likelihoods after another example's source.
+    Likelihoods with another example's source also exist for the first rows only.
     """
     outputs = scored.outputs
     n = len(outputs.references)

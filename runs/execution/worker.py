@@ -1,4 +1,4 @@
-"""A process that does one run after another for ``execution.execute``, with one thread, and never outlives it."""
+"""A process that performs runs one by one for ``execution.execute``, on one thread, and never outlives it."""
 
 import contextlib
 import os
@@ -25,9 +25,9 @@ EVERY_SECONDS = 0.1
 
 @dataclass
 class Worker:
-    """The parent's end of a worker. ``plan`` is the run it is at; ``slot`` decides its GPU.
+    """The parent's end of a worker. ``plan`` is its current run; ``slot`` decides its GPU.
 
-    ``code`` is the user's variant that it has imported: from then on it does the runs of no other architecture.
+    ``code`` is the user's variant that it has imported; it then performs runs of no other architecture.
     """
 
     process: subprocess.Popen[bytes]
@@ -37,16 +37,16 @@ class Worker:
     code: str = ""
 
     def may_take(self, plan: PlannedRun) -> bool:
-        """Whether no code that it has imported could change this run."""
+        """Whether the worker has imported no code that could change this run."""
         return self.code in ("", plan.code)
 
     def assign(self, plan: PlannedRun, folder: Path) -> None:
-        """Hands ``plan`` to the worker; a worker that has died meanwhile shows as such when it is waited for."""
+        """Hands ``plan`` to the worker; a worker that has died is noticed when it is waited for."""
         self.plan, self.code = plan, plan.code
         self._send((plan, str(folder.absolute())))
 
     def ask_to_stop(self) -> None:
-        """The run at hand saves a checkpoint and ends."""
+        """Asks the current run to save a checkpoint and end."""
         self._send("stop")
 
     def kill(self) -> None:
@@ -54,7 +54,7 @@ class Worker:
         self.close()
 
     def close(self) -> int:
-        """Lets the worker end, or makes it; its exit status, negative for a signal."""
+        """Ends the worker, by force if needed; its exit status, negative for a signal."""
         self.connection.close()
         return child.ended(self.process)
 
@@ -81,7 +81,7 @@ def serve(connection: Connection, work: str) -> None:
 
 
 def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: threading.Event) -> None:
-    """Takes what the parent says; when it is gone, ends the process at once, whatever that is doing."""
+    """Receives the parent's messages; if the parent is gone, ends this process at once."""
     while True:
         try:
             message = connection.recv()
@@ -110,7 +110,7 @@ def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Ca
 
 
 def _notifier(connection: Connection) -> Notify:
-    """Sends what is said on, and progress at most every ``EVERY_SECONDS`` unless the phase changes."""
+    """Forwards messages, and progress at most every ``EVERY_SECONDS`` unless the phase changes."""
     latest: tuple[float, str] = (0.0, "")
 
     def notify(event: Event) -> None:

@@ -40,7 +40,7 @@ def usual_heads(width: int) -> int:
 
 
 def blank(build: Build, size: Size, limits: Limits, name: str = "the architecture") -> Any:
-    """The model without memory for its weights: to count, not to run; raises ``InputError`` where building fails."""
+    """The model on the meta device, for counting; raises ``InputError`` if it cannot be built."""
     try:
         with torch.device("meta"):
             return build(size, limits)
@@ -90,8 +90,8 @@ def fit(
 ) -> Size:
     """The size of width ``start.dim`` whose ``measure`` is within 1% of ``target``.
 
-    Of all depths that can meet it, the one is taken whose feed-forward network is nearest to 8 width² parameters a
-    layer, as in the first transformer, unless ``depth`` is given. Raises ``InputError`` where no depth can.
+    Without ``depth``, takes the depth at which feed-forward networks are nearest to 8 width² parameters a layer, as in
+    the first transformer. Raises ``InputError`` if no depth meets the target.
     """
     step = COARSE if coarse else 1
     best: tuple[float, Size] | None = None
@@ -120,7 +120,7 @@ def fit(
 def _fit_depth(
     build: Build, size: Size, limits: Limits, measure: Measure, target: float, step: int, name: str
 ) -> tuple[Size, float, float] | None:
-    """Size, its measure, and how far its feed-forward width is from the usual; None where depth alone is too much."""
+    """Size, its measure, distance from the usual feed-forward width; None if the layers alone exceed ``target``."""
     low, high = replace(size, hidden=step), replace(size, hidden=2 * step)
     model, wider = (blank(build, candidate, limits, name) for candidate in (low, high))
     first, second = measure(model), measure(wider)

@@ -1,6 +1,6 @@
-"""How fast an architecture trains here, measured once and then frozen, for budgets in seconds.
+"""Training speed of an architecture on this machine, measured once and kept, for budgets in seconds.
 
-The file is sealed. Where it has changed, all is measured anew, unless finished runs were planned by it.
+The file has a hash. If it was edited, speeds are measured again, or it is an error if finished runs used them.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ class Calibration:
         self.path, self.say = root / "calibration.json", say
 
     def rate(self, work: Work, variant: Variant, size: Size, measure: Callable[[], float]) -> float:
-        """Data tokens per second in training; what ``measure`` says first stands for good. Raises ``InputError``."""
+        """Data tokens per second in training; the first result of ``measure`` is kept. Raises ``InputError``."""
         known = self._earlier(work.task.name)
         key = work.key(variant, size)
         if key not in known:
@@ -58,7 +58,7 @@ class Calibration:
         return float(known[key]["tokens_per_second"])
 
     def _earlier(self, dataset: str) -> dict[str, Any]:
-        """What was measured before; nothing where the file is damaged and no run of the data set is finished."""
+        """Earlier measurements; none if the file is damaged and no run of the data set is finished."""
         if not self.path.is_file():
             return {}
         if store.is_sealed(self.path):

@@ -39,9 +39,9 @@ class Line(NamedTuple):
 def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
-    What was found and why it matters stands, once, under a property that fails, wrapped to ``width``. An ablation is
-    held to what it says of itself: the properties that it breaks have to fail. ``trials`` (None: the usual ones) says
-    on how many inputs each property is tried. Raises ``InputError`` for a checkpoint.
+    Below a failed property, lines of at most ``width`` say once what was found and why it matters. For an ablation, the
+    properties that it declares to break must fail. ``trials`` (None: the usual ones) sets how many inputs are tried.
+    Raises ``InputError`` for a checkpoint.
     """
     from archbench.architectures import contract
 
@@ -71,8 +71,7 @@ def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None
 def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
     """Prints the ``report_lines``, in colour on a terminal; 0 where every property holds, else 1.
 
-    That all hold is remembered in the folder ``cache``, as by ``hold``, and where ``thorough`` it need not be checked
-    again.
+    A full pass is remembered in the folder ``cache``, as by ``hold``; a ``thorough`` one need not be repeated.
     """
     import torch
     from rich.console import Console
@@ -100,10 +99,10 @@ def hold(
     lengths: Sequence[tuple[int, int]] = (),
     trials: "Trials | None" = None,
 ) -> None:
-    """Raises ``InputError`` where the variant breaks the contract; what holds is remembered in the folder ``cache``.
+    """Raises ``InputError`` if the variant breaks the contract; a pass is remembered in the folder ``cache``.
 
-    ``lengths`` are those of sources and targets that it will meet, in tokens, and is checked at besides. ``trials``
-    (None: thorough ones) says on how many inputs each property is tried.
+    ``lengths`` are further lengths of source and target, in tokens, to check at: those of its tasks. ``trials`` (None:
+    thorough ones) sets how many inputs are tried for each property.
     """
     from archbench.architectures import contract
 
@@ -144,7 +143,7 @@ def _states(result: "Result") -> tuple[bool, bool]:
 
 
 def _lines(result: "Result", column: int, width: int, first: str) -> Iterator[Line]:
-    """``first`` is the name of the check that found this problem before, or of this one: a crash can fail many."""
+    """``first`` names the check that found this problem first: one crash can fail many checks."""
     from archbench.architectures import contract
 
     what = f"{result.name:{column}}  {contract.property_of(result.check)}"
@@ -168,11 +167,11 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _key(variant: "Variant", tried: tuple[int | str, ...] = ()) -> str:
-    """SHA-256 of all that decides whether a variant keeps the contract in some trials.
+    """SHA-256 of everything that decides whether a variant passes these trials.
 
     ``tried`` is the name of the trials, or a length of source and target.
 
-    That is its text, code that it may have loaded besides, our code, and the versions below it.
+    Covers its text, other code that it may have loaded, our code, and the versions of libraries.
     """
     from archbench.architectures.catalogue import sources
 
@@ -202,9 +201,9 @@ def _is_remembered(cache: Path, key: str) -> bool:
 
 
 def _remember(cache: Path, key: str) -> None:
-    """Remembers a pass of checks before and after which the variant had this key.
+    """Remembers a pass if the variant had this key before and after the checks.
 
-    Where the checks made it load more code, another process would not know of that before it has checked.
+    If the checks made it load more code, another process would not know of that code before it has checked.
     """
     with contextlib.suppress(OSError):  # it will be checked again
         files.write_bytes(_place(cache, key), _content(key))

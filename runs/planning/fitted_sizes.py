@@ -1,4 +1,4 @@
-"""Sizes and tokens of one task's architectures, on every axis and under every condition; what was fitted is kept."""
+"""Sizes and tokens of one task's architectures, for every axis and condition; results are kept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,12 +55,12 @@ class FittedSizes:
         return self.measurements(variant).flops_per_token(size, self.limits, self.lengths, native)
 
     def supervision(self, task: Task, variant: Variant, size: Size, usual: str) -> str:
-        """The task's supervision; the ``usual`` one where the model has a loss at the same tokens under both."""
+        """The task's supervision; the ``usual`` one if the model has a loss on the same tokens under both."""
         alike = self.measurements(variant).has_one_loss(size, self.limits, self.lengths)
         return usual if alike else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
-        """The first architecture of the task itself, whichever a condition takes."""
+        """The first architecture of the task itself, not of a condition."""
         wanted = task.budget.parameters
         assert wanted is not None
         first = self.first
@@ -94,9 +94,9 @@ class FittedSizes:
     def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
         """The training tokens of the run that reads the data in this order.
 
-        They are those of ``tokens`` unless the match holds FLOPs equal: then the run's own batches are to cost what
-        the reference's do. Where the match holds tokens equal too, both miss by half of what these batches cost more or
-        less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may miss tokens by more.
+        They are those of ``tokens``, unless the match holds FLOPs equal: then the run's own batches must cost what the
+        reference's do. If tokens are held equal too, tokens and FLOPs share the mismatch; FLOPs stay within the
+        tolerance, but with a few dozen batches tokens may exceed it.
         """
         expected = self.tokens(task, variant, match)
         if "flops" not in HELD[match] or variant.name == self.first.name:
@@ -112,7 +112,7 @@ class FittedSizes:
         return reading.tokens(target * (1 + kept), cost)
 
     def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
-        """The figures of the reference, reading in the same order, on the axes that the match holds equal."""
+        """The reference's values, for the same order of batches, on the axes that the match holds equal."""
         first, reference = self.reference(task)
         figures = {
             "parameters": float(self.measurements(first).counts(reference, self.limits).parameters),

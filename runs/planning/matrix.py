@@ -27,9 +27,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Matrix:
-    """All runs of an experiment, in its order, where each stands, and a row for each of its data sets.
+    """All runs of an experiment, in its order, the roles of each, and a row for each data set.
 
-    ``later`` are the runs that wait for trials, with the recipe as it stands.
+    ``later`` are the runs that wait for trials, with their recipe so far.
     """
 
     plans: tuple[Plan, ...]
@@ -55,8 +55,8 @@ def plan(
 ) -> Matrix:
     """Prepare the data, fit every size and name every run; raises ``InputError`` before anything is trained.
 
-    What a match by time needs to measure is measured once and kept in ``root``; so are the outcomes of trials.
-    ``architectures`` finds the experiment's; None: only while it is planned.
+    Speeds for a match by time are measured once and kept in ``root``; so are the outcomes of trials.
+    ``architectures`` finds the experiment's; None: a new one, only for planning.
     """
     if architectures is None:
         with Architectures(Path(experiment.folder), cache) as opened:
@@ -88,7 +88,7 @@ def plan(
 
 
 def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
-    """Every run once; one that serves several axes names them all. What makes the headline comes first."""
+    """Every run once, with all axes that it serves; runs of the headline come first."""
     plans: dict[str, Plan] = {}
     axes = {placement.dataset: placement.match for _, placement in reversed(placed)}
     early = {placement.run for _, placement in placed if _heads(placement, axes)}
@@ -103,7 +103,7 @@ def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
 
 
 def _heads(placement: Placement, axes: Mapping[str, str]) -> bool:
-    """Whether an entry stands under its data set's first condition, or is a trial that others wait for."""
+    """Whether an entry belongs to its data set's first condition, or is a trial that other runs wait for."""
     first = not placement.condition and placement.match == axes[placement.dataset]
     return first and placement.role in ("compared", "trial")
 
@@ -118,7 +118,7 @@ def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
 
 
 def _counted(notes: Mapping[str, int]) -> str:
-    """What was cut, left out or not known, in words: "287 train truncated sources"."""
+    """What was cut, left out or unknown, in words: "287 train truncated sources"."""
     counted = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
     return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in counted)
 
@@ -130,7 +130,7 @@ def task_config(task: Task, folder: str) -> TaskConfig:
 
 
 def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
-    """A data set's row: what it is, where it comes from, how much of it there is; its own metric if none is stated."""
+    """A data set's row: kind, origin and amount; its own primary metric if the task states none."""
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     tokens = int(prepared.train.source_lengths.sum() + prepared.train.target_lengths.sum())
     return {

@@ -1,4 +1,4 @@
-"""What planning measures of a variant: the size that meets a budget, counts, FLOPs, speed.
+"""Measurements of a variant for planning: the size that meets a budget, counts, FLOPs, speed.
 
 Questions and answers are plain values, so that a user's variant can be measured in another process.
 """
@@ -40,9 +40,9 @@ class Measurements:
         coarse: bool,
         depth: int | None,
     ) -> Size:
-        """The size whose FLOPs a token under this supervision, or parameters (None), are within 1% of ``target``.
+        """The size within 1% of ``target``: in FLOPs per token under this supervision, or (None) in parameters.
 
-        ``coarse``: the feed-forward width goes in steps of ``budget.COARSE``. ``depth`` None: any. Raises
+        ``coarse``: the feed-forward width changes in steps of ``budget.COARSE``. ``depth`` None: any. Raises
         ``InputError`` where there is no such size.
         """
         return Size(**self._ask("fit", start, limits, lengths, native, target, coarse, depth))
@@ -67,7 +67,7 @@ class Measurements:
         return bool(self._ask("has_one_loss", size, limits, lengths))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
-        """Model FLOPs of writing answers of these lengths to sources of these lengths."""
+        """Model FLOPs of generating answers of these lengths for sources of these lengths."""
         return float(self._ask("answer_flops", size, limits, lengths))
 
     def optimizer_flops(self, size: Size, limits: Limits, name: str) -> float:
@@ -87,7 +87,7 @@ def answer(variant: Variant, question: str, *arguments: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _blank(variant: Variant, size: Size, limits: Limits) -> Any:
-    """The model without memory for its weights."""
+    """The model on the meta device: without memory for its weights."""
     return budget.blank(variant.build, size, limits, variant.name)
 
 

@@ -49,19 +49,19 @@ class Planner:
         self.fitted = FittedSizes(first, prepared, *where, measurements, setting.cache)
 
     def trials(self) -> list[PlacedPlan]:
-        """The trials that the tuning takes, as far as the outcomes of earlier ones say which; none without tuning."""
+        """The tuning trials that are known so far: outcomes may add more. None without tuning."""
         return [placed for trials in self._trials for placed in trials.placed_plans()]
 
     def ready(self) -> list[PlacedPlan]:
-        """The runs of the task, of its conditions and its controls that wait for no trial, in this order."""
+        """The runs of the task, then of its conditions and controls, that wait for no trial."""
         return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
 
     def later(self) -> list[PlacedPlan]:
-        """The runs that wait for trials, with the recipe as it stands without them."""
+        """The runs that wait for trials, with the recipe that they would have without them."""
         return [placed for trials, placed in self._wanted() if not self._is_decided(trials, placed[1].architecture)]
 
     def _wanted(self) -> Iterator[tuple[TuningTrials | None, PlacedPlan]]:
-        """All runs of the task, of its conditions and its controls, in this order, and the trials each waits for."""
+        """All runs of the task, then of its conditions and controls, each with the trials it waits for."""
         for number, task in enumerate((self.task, *self.conditions)):
             trials = self._trials_of(task)
             yield from ((trials, placed) for placed in self._compared(task, references=number == 0))
@@ -76,7 +76,7 @@ class Planner:
 
     @cached_property
     def _trials(self) -> list[TuningTrials]:
-        """The trials of the task and of each condition that is tuned by itself."""
+        """The trials of the task and of each condition with its own tuning."""
         shared = [tuned_task for tuned_task in (self.task, *self.conditions) if not tuned_task.retuned]
         tuned = [
             (self.task, shared),
@@ -93,12 +93,12 @@ class Planner:
         return next((trials for trials in self._trials if trials.task is tuned_task), None)
 
     def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
-        """Every architecture of these once."""
+        """Every architecture of these tasks once."""
         entered = [entry for task in tasks for entry in self._variants(task)]
         return list({variant.name: (place, variant) for place, variant in entered}.values())
 
     def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
-        """The architectures whose best points may lie at the edge: what is added later moves no one else's grid."""
+        """The architectures that may extend the grid, so that one added later does not change it for others."""
         names = {variant.name for _, variant in entered}
         return names & {name for pair in self.experiment.contrasts for name in pair} or names
 
@@ -127,7 +127,7 @@ class Planner:
         return [(place, variant) for place, variant in variants if variant.pretrained is None]
 
     def _recipe(self, task: Task, variant: Variant) -> Training:
-        """How an architecture is trained: as the condition says, else its trials, else the task for it or for all."""
+        """How an architecture is trained: by its condition, else its trials, else its own or the common setting."""
         tuned = task.tuned.get(variant.name)
         values = tuned.model_dump(exclude_none=True) if tuned else {}
         trials = self._trials_of(task)
@@ -156,7 +156,7 @@ class Planner:
         return foreign_code.of_kind(self.prepared.config)
 
     def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
-        """Raises ``InputError`` where so many tokens are more passes than the budget allows."""
+        """Raises ``InputError`` if these tokens are more passes over the data than the budget allows."""
         most = task.budget.epochs
         if most is not None and tokens > most * self._whole:
             raise InputError(
@@ -165,7 +165,7 @@ class Planner:
             )
 
     def _scoring_flops(self, variant: Variant, size: Size) -> float:
-        """What likelihoods and answers of the test examples take, doubled for float32."""
+        """FLOPs of likelihoods and answers for the test examples, doubled for float32."""
         test = self.prepared.test
         lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
         return 4.0 * self.architectures.measurements(variant).answer_flops(size, self.limits, lengths)

@@ -1,4 +1,4 @@
-"""Checkpoints in a comparison: scored as they are, with their own tokenizers, outside of any match."""
+"""Checkpoints in a comparison: scored as they are, with their own tokenizers; nothing is matched."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The trials of one task, or of one condition that is tuned by itself: what is tried, what has ended, what it chose."""
+"""The trials of one task, or of one condition with its own tuning: what is tried, has ended, was chosen."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -26,7 +26,7 @@ class Planned(Protocol):
 class TuningTrials:
     """Trials of ``task``, which has a ``tuning``, for the architectures ``entered``; outcomes are read from ``root``.
 
-    ``leading`` are the architectures whose best points may lie at the edge and make the grid grow.
+    ``leading`` are the architectures that make the grid grow if their best points lie at its edge.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TuningTrials:
         self._points = tuning.grid(task.tuning, task.training, epochs(task))
 
     def placed_plans(self) -> list[PlacedPlan]:
-        """Every trial, as far as the outcomes of earlier ones say which."""
+        """Every trial that is known so far; outcomes may add more."""
         planned = [plan for plans in self._plans.values() for plan in plans]
         task = self.task
         return [
@@ -54,7 +54,7 @@ class TuningTrials:
 
     @cached_property
     def ended(self) -> set[str]:
-        """The architectures all of whose trials have ended; none before it is known whether the grid grows."""
+        """The architectures whose trials have all ended; none until it is known whether the grid grows."""
         if not self._grown:
             return set()
         losses = self._losses(self._plans)
@@ -63,7 +63,7 @@ class TuningTrials:
 
     @cached_property
     def best(self) -> dict[str, Point]:
-        """The point of each architecture that a trial gave a loss for."""
+        """The best point of each architecture for which a trial has a loss."""
         points = list(dict.fromkeys(point for _, point in self._plans))
         return self._chosen(self._losses(self._plans), points)
 

@@ -1,8 +1,8 @@
 """Learning rate and dropout by a grid of trials: the same number for every architecture of a task.
 
 Trials are runs of their own, at the reported size and budget, with seeds that no reported run has; they stop before the
-test split. An architecture takes the point whose mean best validation loss is least. Where an architecture's best point
-lies at the grid's edge, the grid grows once on that side, for all of them.
+test split. An architecture takes the point with the least mean of best validation losses. If that point lies at the
+grid's edge, the grid grows once on that side, for all architectures.
 """
 
 import math
@@ -41,9 +41,9 @@ def grid(tuning: Tuning, training: Training, epochs: float) -> list[Point]:
 
 
 def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
-    """The points that a grid gets where a chosen one lies at its edge.
+    """The points added to a grid if a chosen one lies at its edge.
 
-    A least or greatest rate: one ratio further out. The greatest of several dropouts: twice as much.
+    At the least or greatest rate: one step further. At the greatest of several dropouts: twice as much.
     """
     rates = sorted({point.learning_rate for point in points})
     dropouts = sorted({point.dropout for point in points})
@@ -60,13 +60,13 @@ def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
 
 
 def best(losses: Losses, architecture: str, points: Sequence[Point]) -> Point | None:
-    """The point of least loss, ties to the smaller rate; None where no trial gave a loss."""
+    """The point of least loss, ties to the smaller rate; None if no trial has a loss."""
     finite = {point: losses[architecture, point] for point in points if (architecture, point) in losses}
     return min(finite, key=lambda point: (finite[point], point.learning_rate), default=None)
 
 
 def loss(root: Path, runs: Sequence[str]) -> float | None:
-    """The mean best validation loss of a point's trials; infinite where one diverged or failed, None before the end."""
+    """The mean best validation loss of a point's trials; infinite if one diverged or failed, None until all ended."""
     values = []
     for run in runs:
         record = store.read_intact(store.run_folder(root, run))

@@ -17,7 +17,7 @@ from archbench.tasks.base.errors import InputError, irregular, is_signalled, one
 
 
 def module(path: Path, where: str) -> ModuleType:
-    """The module in a Python file, after its code has run; the same one again while the file stays as it is.
+    """The module in a Python file, after its code has run; cached while the file is unchanged.
 
     ``where`` begins messages. Raises ``InputError`` where there is no such file or its code fails.
     """
@@ -54,7 +54,7 @@ def line_in(error: BaseException, path: str) -> int | None:
 
 
 def offered(group: str, builtin: Iterable[str]) -> dict[str, str]:
-    """What installed packages offer beside the names that are ``taken``, unread: where each is, by name."""
+    """Entry points of installed packages, except the names ``taken``; nothing is imported."""
     entries, names = importlib.metadata.entry_points(group=group), set(builtin)
     return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in names}
 
@@ -66,7 +66,7 @@ def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
 
 
 def loaded(entry: importlib.metadata.EntryPoint, where: str) -> Any:
-    """What an entry point stands for, after its module has run; raises ``InputError`` where that fails."""
+    """The object of an entry point, after its module has run; raises ``InputError`` if that fails."""
     try:
         return entry.load()
     except BaseException as error:

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Text:
-    """One split of running text: ``pieces`` can be iterated again and again, ``bytes`` is its length in UTF-8."""
+    """One split of running text: ``pieces`` can be iterated repeatedly, ``bytes`` is its length in UTF-8."""
 
     pieces: Iterable[str]
     bytes: int
@@ -51,7 +51,7 @@ class Table:
 class Dataset:
     """Three splits, all ``Text`` or all ``Table``, with what is known about them.
 
-    ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts what was dropped or shared.
+    ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts dropped and shared rows.
     """
 
     kind: str

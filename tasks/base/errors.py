@@ -1,4 +1,4 @@
-"""What went wrong with the user's input, or in code that is not ours, in one line; what signals raise."""
+"""One-line errors about the user's input or foreign code, and the errors that signals raise."""
 
 import signal
 import stat
@@ -48,7 +48,7 @@ def irregular(path: Path) -> str:
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """Text on one line of at most so many characters."""
+    """Text on one line, cut to a number of characters."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 3] + "..."
 

@@ -14,7 +14,7 @@ def normal(value: str) -> str:
 
 
 def components(keys: Sequence[Iterable[Hashable]]) -> list[int]:
-    """A group number for each item: items that share a key, directly or over others, are in one group."""
+    """A group number for each item: items that share a key, directly or through other items, are in one group."""
     parent = list(range(len(keys)))
 
     def root(item: int) -> int:
@@ -34,8 +34,8 @@ def components(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 def sides(groups: Sequence[Hashable], shares: dict[str, float], seed: int = 0) -> list[str]:
     """A split for each item so that groups stay together: ``shares`` are filled in turn, "train" takes the rest.
 
-    Groups come in the order of a hash of their name and ``seed``; a share is never exceeded: a group that is larger
-    than what a share still lacks goes on to the next.
+    Groups are ordered by a hash of their name and ``seed``. No share is exceeded: a group that does not fit into one is
+    offered to the next.
     """
     sizes: dict[Hashable, int] = defaultdict(int)
     for group in groups:

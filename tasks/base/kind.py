@@ -30,10 +30,10 @@ class TaskKind:
     the context. ``tokenizer`` is the usual one of ``tokenizers``; ``shortest_source`` is the least source length.
     ``one_answer`` says that an answer is right or wrong. ``only`` names the built-in data that the kind takes alone.
 
-    ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``references(prepared)`` are those of the form where
-    they are None. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds use
-    it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another package
-    is from.
+    ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``references(prepared)`` are by default (None)
+    those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
+    use it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another
+    package is from.
 
     Raises ``ValueError`` for values that contradict each other.
     """
@@ -68,12 +68,12 @@ class TaskKind:
 
     @property
     def encoded_as(self) -> Any:
-        """What of the kind decides the encoded examples, as plain values."""
+        """The values of the kind that decide the encoded examples."""
         return [self.name, self.form] if self.origin else self.name
 
 
 def _mistakes(kind: TaskKind) -> list[str]:
-    """What contradicts itself in a kind, one sentence each."""
+    """The contradictions in a kind, one sentence each."""
     wanted = 1 if kind.form == "running text" else 2
     checks = (
         (isinstance(kind.name, str) and bool(NAME.fullmatch(kind.name)), f"name: {kind.name!r}: expected lower-case "

@@ -101,7 +101,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model made of the first ``n`` scored examples, in their order.
+    """A model's results for the first ``n`` scored examples, in their order.
 
     ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
@@ -137,7 +137,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Reference:
-    """A row that models are read against: what a classical method reaches on the same examples."""
+    """A reference row: the score of a classical method on the same examples."""
 
     name: str
     split: str

@@ -5,8 +5,8 @@
     shakespeare: Shall I compare thee to a su   -> mmer's day? Thou art more lovely and
 
 ``as-text:sentiment`` is one data set in that form, ``as-text:sentiment+phrases-en-de`` two, trained on together. The
-first is the one that the test is of, so that a model trained on all of them can be held against one trained on that one
-alone. Training and validation are the same whichever comes first: so is the model that comes of them.
+first is the tested one, so that a model trained on all can be compared with one trained on the first. Training and
+validation do not depend on the order, and so neither does the model.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def parse(name: str) -> tuple[str, ...]:
 
 
 def mixture(parts: Sequence[Part]) -> Dataset:
-    """Prompts and answers: of ``parts[0]`` those of the test, of all of them those of training and validation.
+    """Prompts and answers: test of ``parts[0]``, training and validation of all parts.
 
     Every part has as many characters of a split as the shortest (to one example), so that none outweighs the others;
     where there is one part all of it stays.

@@ -4,7 +4,7 @@
     target  "zq5mafs3p2ydk7ow"  its string, every character drawn uniformly from 32
 
 A string holds exactly `BITS` bits: no compressor needs fewer, nothing about one string follows from the others, and
-the key tells nothing. What a model saves on them it has in its parameters. Training, validation and test are the same
+the key tells nothing. The bits that a model saves are in its parameters. Training, validation and test are the same
 strings, on purpose: memory is measured, there is nothing to generalise to (2404.05405, 2505.24832).
 """
 

@@ -14,7 +14,7 @@ CHUNK = 2**20  # bytes
 
 
 def altered(cache: Path, repository: str, commit: str | None) -> list[Path]:
-    """The files of a data set, all its revisions where ``commit`` is None, that are not what the hub has.
+    """The files of a data set, all its revisions where ``commit`` is None, that differ from the hub's.
 
     ``cache`` is the client's. Files that it does not name by a hash, as on systems without links, are not looked at.
     """

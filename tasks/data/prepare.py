@@ -1,7 +1,7 @@
 """From a task's configuration to its encoded examples, made once and reused while data and settings stay the same.
 
-What is encoded is named by a key that needs no encoding: the settings, and the version of built-in data or the SHA-256
-of the user's files. The digest of a prepared task, by contrast, is of its content.
+Encoded data are found by a key that can be computed before encoding: the settings, and the version of built-in data or
+the SHA-256 of the user's files. The digest of a prepared task is that of its content.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ def write(writer: ArrayWriter, dataset: Dataset, config: TaskConfig, kind: TaskK
 def answer_tokens(tokenizer: Tokenizer, kind: TaskKind, ends: bool) -> NDArray[np.bool_]:
     """True at the tokens (v,) that an answer may use: labels, or text and END.
 
-    Where a text may hold unknown pieces UNK may be answered too: it would be impossible otherwise.
+    UNK is allowed if texts may have unknown pieces: otherwise such targets would be impossible.
     """
     if kind.form == "labels":
         allowed_tokens = np.zeros(tokenizer.vocabulary, np.bool_)
@@ -223,9 +223,9 @@ def _load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: 
 
 
 def _version(config: TaskConfig) -> Any:
-    """What changes whenever the data do: SHA-256 of the user's files, the version of built-in data, the hub's name.
+    """Changes whenever the data do: SHA-256 of the user's files, the version of built-in data, the hub's name.
 
-    A hub name without a commit stands for what it was when it was first read.
+    A hub name without a commit stands for the version that was read first.
     """
     data = config.data
     try:

@@ -6,8 +6,8 @@ all strings (2404.05405, 2505.24832):
 
     stored bits = strings * (bits of a string - mean negative log-likelihood of a string after its key, in bits)
 
-END is charged like any other token though it carries nothing. A model that puts its mass elsewhere stores less than
-nothing, an untrained one for example.
+END counts like any other token, although it carries no information. Stored bits can be negative, as for an untrained
+model, which puts probability elsewhere.
 """
 
 import math
@@ -35,12 +35,12 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 
 def references(prepared: Prepared) -> list[Reference]:
-    """None: what looks a string up in the training data has it by definition."""
+    """None: a method that looks strings up in the training data has them by definition."""
     return []
 
 
 def stored(nats: Floats, strings: int, entropy: float) -> Score:
-    """Bits that are stored of ``strings`` of ``entropy`` bits each, by what a sample of them costs: ``nats`` (n,)."""
+    """Stored bits of ``strings`` strings of ``entropy`` bits each, estimated from a sample of losses ``nats`` (n,)."""
     cost = ratio_score("stored_bits", nats, np.ones(len(nats)), 1 / math.log(2))
     value, lower, upper = (strings * (entropy - bits) for bits in (cost.value, cost.upper, cost.lower))
     each = strings * (entropy - nats / math.log(2))

@@ -26,7 +26,7 @@ BUILTIN: Mapping[str, TaskKind] = {
 
 
 def offered() -> dict[str, str]:
-    """What installed packages offer beside the built-in kinds, unread: where each is, by name."""
+    """Kinds of installed packages, by name, with where each is; nothing is imported."""
     return code.offered(ENTRY_POINTS, BUILTIN)
 
 
@@ -43,7 +43,7 @@ def is_file(name: str) -> bool:
 def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
     """The kind called ``name``, or the one that the file at path ``name`` (relative to ``folder``) defines.
 
-    ``where`` begins messages. Raises ``InputError`` where there is none or it is not one.
+    Messages begin with ``where``. Raises ``InputError`` if there is none or it is no task kind.
     """
     if is_file(name):
         path = _path(name, Path(folder), where)
@@ -71,7 +71,7 @@ def of(config: TaskConfig) -> TaskKind:
 
 
 def numerics(name: str) -> int:
-    """The version of what a run of this kind computes; the code of others is part of a run's identity itself."""
+    """The version of this kind's computation; for foreign kinds the code itself is part of a run's identity."""
     return BUILTIN[name].numerics if name in BUILTIN else 1
 
 
@@ -85,7 +85,7 @@ def serving(data: Any) -> tuple[str, ...]:
 def served_as(kind: TaskKind, data: Any) -> str:
     """The built-in kind whose examples ``kind`` takes from built-in data; empty where they do not serve it.
 
-    Kinds of others take what serves a built-in kind of the same form that any data can serve.
+    A foreign kind takes data of a built-in kind of the same form, unless that kind accepts only certain data.
     """
     serving_kinds = serving(data)
     if kind.name in serving_kinds or not kind.origin:

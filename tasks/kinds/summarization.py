@@ -1,6 +1,6 @@
 """Summarization: a text in few words. Primary metric: ROUGE-L, the field's.
 
-The row that summaries must beat, the source's beginning, has no likelihood.
+ROUGE, because the row to beat, the source's beginning, has no likelihood.
 """
 
 from archbench.tasks.base.kind import TaskKind

@@ -1,4 +1,4 @@
-"""What kinds of task share whose answers are texts: how they are written, scored and read against other rows."""
+"""Shared by task kinds whose answers are texts: decoding, scores and reference rows."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +23,7 @@ def measured_by(metrics: Sequence[str]) -> Measure:
 
 
 def read_against(metrics: Sequence[str], *rows: TextRows) -> References:
-    """The reference rows of what answers without a model, by these metrics, and of an n-gram model and lzma."""
+    """Reference rows: methods that answer without a model, by these metrics; an n-gram model and lzma."""
     return partial(_references, tuple(metrics), rows)
 
 

@@ -99,10 +99,10 @@ def macro_f1_score(value: float, references: Sequence[str], answers: Sequence[st
 def resampled_score(
     metric: str, value: Callable[..., float], references: Sequence[str], answers: Sequence[str]
 ) -> Score:
-    """A metric of texts that is a function and no more: it is computed again for each sample of the examples.
+    """A metric of texts that is only a function: it is computed again for each sample of the examples.
 
-    Samples that it has no value for count for nothing. Raises what ``value`` raises on all examples, and ``ValueError``
-    where more than one sample in twenty has none.
+    Samples without a value are ignored. Raises the error of ``value`` on all examples, and ``ValueError`` if more than
+    one sample in twenty has no value.
     """
     whole, count, values, failures = value(references, answers), len(answers), [], []
     for counts in draws(count):

@@ -1,4 +1,4 @@
-"""A metric as one value: what it is called, in which direction it is better, how it is computed, resampled, printed."""
+"""A metric as one value: its name, better direction, computation, resampling and number format."""
 
 import math
 import numbers
@@ -63,7 +63,7 @@ class Metric:
                 raise ValueError(message)
 
     def value(self, *given: Any, **options: Any) -> float:
-        """What the function gives. Raises ``ValueError`` where that is no number, or none in the metric's range."""
+        """The function's value. Raises ``ValueError`` if it is no number or outside the metric's range."""
         assert self.function is not None, self.name
         try:
             result = self.function(*given, **options)
@@ -82,7 +82,7 @@ class Metric:
         return value
 
     def facts(self) -> dict[str, Any]:
-        """What reports need to know of it, as plain values."""
+        """The facts that reports need, as plain values."""
         return {"metric": self.name, **{key: getattr(self, key) for key in FACTS}}
 
 

@@ -1,4 +1,4 @@
-"""The metrics, as pure functions of answers and likelihoods; what they mean stands in each docstring.
+"""The metrics, as pure functions of answers and likelihoods; each docstring gives the meaning.
 
 Likelihoods are in nats, sums over examples: ``nats`` (n,), ``tokens`` (n,) and ``bytes`` (n,).
 """
@@ -67,7 +67,7 @@ def chrf(references: Sequence[str], answers: Sequence[str]) -> float:
 
 
 def signatures(names: Iterable[str]) -> dict[str, str]:
-    """How those of the metrics that a library computes were computed, without which their numbers mean little."""
+    """Settings of the metrics computed by a library, needed to compare numbers between programs."""
     known = sacrebleu_metrics()
     signed = {}
     for name in names:

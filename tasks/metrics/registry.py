@@ -1,4 +1,4 @@
-"""From what an experiment writes under ``metrics`` to a metric of texts.
+"""Turns an entry of ``metrics`` in an experiment into a metric of texts.
 
     "chrf"                            a built-in one
     "mine.py:shared_words"            a function of the user's, or a ``Metric``, in a file beside the experiment
@@ -29,12 +29,12 @@ FORMS = f'{", ".join(TEXTS)}, "FILE.py:FUNCTION", "{EVALUATE}./FOLDER" or a name
 
 
 def offered() -> dict[str, str]:
-    """What installed packages offer beside the built-in metrics, unread: where each is, by name."""
+    """Metrics of installed packages, by name, with where each is; nothing is imported."""
     return code.offered(ENTRY_POINTS, BUILTIN)
 
 
 def name_of(place: str) -> str:
-    """What a metric is called in tables, which nothing has to be run for."""
+    """A metric's name in tables, found without running code."""
     if place.startswith(EVALUATE):
         folder, key = evaluate_parts(place)
         return key or folder.name
@@ -92,7 +92,7 @@ def score(metric: Metric, references: Sequence[str], answers: Sequence[str]) -> 
 
 
 def tried(metric: Metric, references: Sequence[str], where: str) -> None:
-    """Raises ``InputError`` where the metric fails on answers as models give them: wrong ones, right ones, none."""
+    """Raises ``InputError`` if the metric fails on typical answers: wrong, right or empty ones."""
     answers = [*references[1:], ""]
     try:
         metric.value(list(references), answers)

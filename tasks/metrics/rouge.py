@@ -51,7 +51,7 @@ def lead(text: str, count: int) -> str:
 
 
 def signature() -> str:
-    """How ROUGE was computed, without which its numbers mean little."""
+    """The settings of ROUGE, needed to compare its numbers."""
     return f"words:unicode|stem:no|first:{WORDS}|version:{metadata.version('rouge-score')}"
 
 

@@ -31,9 +31,9 @@ def likelihood_rows(prepared: Prepared) -> list[Reference]:
 
     The first two are over bytes and read at most 4 MB and 1 MB of training text. The n-gram model predicts each target
     after its source for running text, alone for pairs (from the training targets); where targets vary in length it pays
-    for their end, as models do. ``lzma`` compresses all test targets together after the training text: the later ones
-    profit from the earlier. ``unigram`` and ``bigram`` are over the task's tokens and never see a source; they are left
-    out where the tokens do not tell the bytes, as bits per byte of models are.
+    for their end, as models do. ``lzma`` compresses all test targets together after the training text: later ones
+    profit from earlier ones. ``unigram`` and ``bigram`` are over the task's tokens and never see a source. They are
+    omitted if tokens do not determine the bytes, as are bits per byte of models.
     """
     test = prepared.test
     train = prepared.train
@@ -103,7 +103,7 @@ def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
 def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
     """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory).
 
-    Among as many sources, spread evenly, as have about `MEMORY` characters together: fewer documents than sentences.
+    Searches evenly spread sources of about `MEMORY` characters in all: fewer documents than sentences.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

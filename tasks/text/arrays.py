@@ -154,7 +154,7 @@ def _aside(folder: Path) -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    """Removes what writers that were killed left more than a day ago."""
+    """Removes files that killed writers left more than a day ago."""
     for path in parent.glob(".partial-*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE:

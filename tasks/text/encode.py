@@ -48,7 +48,7 @@ def write_pairs(writer: ArrayWriter, split: str, table: Table, tokenizer: Tokeni
     """Writes one split and returns counts.
 
     Sources beyond ``source_length`` tokens lose their end, examples with a target beyond ``target_length`` are left
-    out; ``longest_target`` says what would have been enough.
+    out; ``longest_target`` is the limit that would keep all.
     """
     notes: Counter[str] = Counter()
     lengths, sizes = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
