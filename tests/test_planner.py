@@ -332,7 +332,7 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
             "tuning.seeds: 5 is a seed of the reported runs of things",
         ),
         ({"conditions": [{}]}, "conditions: a condition changes nothing on things"),
-        ({"conditions": [{"share": 1.5}]}, "conditions[0].share: 1.5: expected less than 1"),
+        ({"conditions": [{"share": 65}]}, "conditions[0].share: 65: expected at most 64"),
         ({"conditions": [{"sead": [1]}]}, 'conditions[0].sead: unknown key; did you mean "seeds"?'),
         ({"margins": {"acuracy": 0.1}}, 'margins.acuracy: unknown metric; did you mean "accuracy"?'),
         ({"tuning": {"learning_rate": [0.01]}}, "tuning.learning_rate: expected at least 2 values"),
