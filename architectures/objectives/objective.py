@@ -7,8 +7,8 @@ Targets (b, t) hold no BOS, END where they have one, and padding at the right (`
     Causal reads      BOS  the  cat  sat         and predicts the row above, left to right
     Masked reads      the  [M]  [M]  END  [M]    and predicts the hidden cells; the canvas goes on past END
 
-A training step is two lines: ``inputs = objective.prepare(model, batch, generator, native)`` draws what is hidden, in
-the host's memory, and ``objective.loss(model, inputs, allowed_tokens)`` is the loss that the model has on it.
+``objective.prepare(model, batch, generator, native)`` draws what is hidden, in the host's memory, and
+``objective.loss(model, inputs, allowed_tokens)`` sums the losses; a training step calls both.
 """
 
 from __future__ import annotations

@@ -23,9 +23,9 @@ class Contrast:
     """``first`` against ``second``; ``difference`` is positive where the first is better.
 
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
-    contrast is one of a ``family`` of so many tests. ``detectable`` is the difference that would be found four times in
-    five, at the family's level. ``seeds`` is how many seeds of each would decide it as often, were the true difference
-    the one that was seen, and ``seeds_show`` what they would show: a "difference", or "equality" within the margin;
+    contrast is one of a ``family`` of so many tests. ``detectable`` is the minimum detectable difference (80% power,
+    at the family's level). ``seeds`` is the number of seeds of each that decides it with that power if the true
+    difference is the observed one, and ``seeds_show`` what they show: a "difference", or "equality" within the margin;
     None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
     ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
     ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.

@@ -15,6 +15,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import ReportedMetric, metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures.curves import BOUND_SUFFIX, MASKED_LOSS
+from archbench.version import commit
 
 COMMIT_KEYS: Final = ("archbench_commit", "commit")
 
@@ -283,7 +284,10 @@ def glossary(tables: Tables, names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def made_by(tables: Tables) -> str:
-    """The version of archbench that planned the runs, and the commits of the code that ran them where recorded."""
+    """The version of archbench that planned the runs, and the commits of the code that ran them.
+
+    Where the records lack them, as those of early versions do, the commit of the code that makes the page.
+    """
     experiment = tables["experiment"].dropna(subset=["key", "value"])
     versions = experiment.loc[experiment["key"] == "archbench", "value"].astype(str).tolist()
     rows = pd.concat([experiment[["key", "value"]], tables["environment"][["key", "value"]].dropna()])
@@ -292,4 +296,6 @@ def made_by(tables: Tables) -> str:
     if len(commits):
         short = dict.fromkeys(commit[:12] for commit in commits)
         parts.append(f"commit{'s' * (len(short) > 1)} {formatting.listing(short)}")
+    elif commit() is not None:
+        parts.append(f"commit not recorded; page made at commit {str(commit())[:12]}")
     return ", ".join(parts)

@@ -200,7 +200,7 @@ def _without_empty(table: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _holder(status: Status) -> str:
     if status.working is None:
-        return "this file system has no locks: whether a compare is at work here cannot be told"
+        return "unknown whether a compare is at work here (this file system has no locks)"
     jobs = f", {status.jobs} job{'s' if status.jobs > 1 else ''}" if status.working and status.jobs else ""
     return f"a compare is at work here{jobs}" if status.working else "no compare is at work here"
 
