@@ -343,7 +343,7 @@ def test_without_locks_a_recent_sign_of_life_counts(
     monkeypatch.setattr(store, "is_locked", lambda root: None)
     assert status.read(root, NOW + 5).runs[2].status == "at work"
     assert status.read(root, NOW + 1_000).runs[2].status == "interrupted"
-    assert "cannot be told" in status.text(status.read(root, NOW))
+    assert "unknown whether" in status.text(status.read(root, NOW))
 
 
 def made(name: str, state: str = "waiting", **facts: Any) -> RunStatus:

@@ -301,8 +301,8 @@ def _spent(comparison: Comparison) -> Iterator[str]:
     if "train_loss_tokens" in runs:
         counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
         if len(counts) > 1 and counts.max() > UNLIKE * counts.min() > 0:
-            ends = f"{number(counts.min())} to {number(counts.max())}"
-            yield f"Tokens with a loss in training: {ends}, depending on the architecture."
+            tokens = f"{number(counts.min())} to {number(counts.max())}"
+            yield f"Tokens with a loss in training: {tokens}, depending on the architecture."
 
 
 def _notes(comparison: Comparison, tested: bool) -> list[str]:
