@@ -1,0 +1,182 @@
+"""The choice of a learning rate and a dropout from the losses of trials, and what the choice is expected to cost.
+
+From four rates on, the losses of the trials are fitted by a parabola over log2 of the rate, and its minimum is chosen;
+with fewer rates, or where the fit has no minimum, the rate of least mean loss.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Losses = Mapping[tuple[float, float], Sequence[float]]  # by rate and dropout: a loss for each seed
+
+FITTED = 4  # rates from which a parabola is fitted
+FAR = 6.0  # a mean so many times its noise above the least is not fitted
+NEIGHBOURS = 1  # rates on either side of the least that are fitted in any case
+UNKNOWN_NOISE = 2  # as many where one seed leaves the noise unknown, and no others
+DRAWS = 2_000
+INTERVAL = 0.95
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen setting and its loss: on the fitted curve (``fitted``), or the mean of its trials."""
+
+    learning_rate: float
+    dropout: float
+    loss: float
+    fitted: bool
+
+
+@dataclass(frozen=True)
+class Regret:
+    """The expected excess loss of a choice over the best of the fitted curve, with its 95% range over redrawn trials.
+
+    ``seed_sd`` is the standard deviation between seeds with which the trials were redrawn.
+    """
+
+    expected: float
+    lower: float
+    upper: float
+    seed_sd: float
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The trials of one dropout: ``losses`` (r, s) at the ``rates`` (r,) around the best, up to where one diverged."""
+
+    rates: Floats
+    losses: Floats
+
+    @property
+    def places(self) -> Floats:
+        return np.log2(self.rates)
+
+    def rate(self, place: float) -> float:
+        """The rate at log2 ``place``, to three significant digits; at the ends as it was tried."""
+        tried = self.rates[np.isclose(self.places, place, rtol=0, atol=1e-9)]
+        return float(tried[0]) if len(tried) else float(f"{2.0**place:.3g}")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A parabola fitted to the trials of one dropout; beyond the rates that were fitted, lines between their means."""
+
+    trials: Slice
+    coefficients: Floats
+    kept: NDArray[np.bool_]
+
+    @staticmethod
+    def of(trials: Slice) -> "Curve":
+        kept = _kept(trials.losses[None])[0]
+        degree = min(2, int(kept.sum()) - 1)
+        means = trials.losses.mean(axis=1)
+        fitted = np.polyfit(trials.places[kept] - trials.places[0], means[kept], degree)
+        return Curve(trials, np.asarray(fitted), kept)
+
+    def __call__(self, places: Floats) -> Floats:
+        known = self.trials.places
+        inside = (places >= known[self.kept].min()) & (places <= known[self.kept].max())
+        fitted = np.polyval(self.coefficients, places - known[0])
+        return np.where(inside, fitted, np.interp(places, known, self.trials.losses.mean(axis=1)))
+
+    def least(self) -> float:
+        known = self.trials.places
+        return float(self(np.linspace(known[0], known[-1], 1_001)).min())
+
+    def residuals(self) -> tuple[float, int]:
+        """The sum of squared residuals of the trials that were fitted, and its degrees of freedom."""
+        left = (self.trials.losses - self(self.trials.places)[:, None])[self.kept]
+        return float((left**2).sum()), left.size - len(self.coefficients)
+
+
+def choose(losses: Losses) -> Choice | None:
+    """The best setting, ties to the smaller rate; None where no setting has a finite loss."""
+    choices = []
+    for dropout, trials in _slices(losses).items():
+        places, values, fitted = minima(trials.places, trials.losses[None])
+        choices.append(Choice(trials.rate(float(places[0])), dropout, float(values[0]), bool(fitted[0])))
+    return min(choices, key=lambda choice: (choice.loss, choice.learning_rate), default=None)
+
+
+def regret(losses: Losses, spread: tuple[float, int] = (0.0, 0), draws: int = DRAWS, seed: int = 0) -> Regret | None:
+    """The regret of ``choose``, by a parametric bootstrap: trials redrawn around the fitted curve, and chosen from.
+
+    The variance between seeds is that of the residuals, together with ``spread``: a sum of squares from other runs of
+    the architecture, and its degrees of freedom. None where there is no choice, or no variance to be known.
+    """
+    curves = [Curve.of(trials) for trials in _slices(losses).values()]
+    squares, freedom = (sum(part) for part in zip(spread, *(curve.residuals() for curve in curves), strict=True))
+    if not freedom or sum(len(curve.trials.rates) for curve in curves) < 2:
+        return None
+    deviation = float(np.sqrt(squares / freedom))
+    random = np.random.Generator(np.random.PCG64(seed))
+    excess, values = [], []
+    least = min(curve.least() for curve in curves)
+    for curve in curves:
+        places, shape = curve.trials.places, (draws, *curve.trials.losses.shape)
+        redrawn = curve(places)[:, None] + deviation * random.standard_normal(shape)
+        chosen, value, _ = minima(places, redrawn)
+        excess.append(np.maximum(curve(chosen) - least, 0.0))
+        values.append(value)
+    taken = np.array(excess)[np.argmin(values, axis=0), np.arange(draws)]
+    lower, upper = np.quantile(taken, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return Regret(float(taken.mean()), float(lower), float(upper), deviation)
+
+
+def minima(places: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """The chosen log2 rate of each of n sets of ``losses`` (n, rates, seeds), its loss, and whether it was fitted.
+
+    ``places`` (rates,) are the log2 rates, ascending.
+    """
+    means = losses.mean(axis=2)
+    best = means.argmin(axis=1)
+    chosen, values = places[best], means.min(axis=1)
+    if len(places) < FITTED:
+        return chosen, values, np.zeros(len(means), dtype=bool)
+    kept, shifted = _kept(losses), places - places[0]
+    powers = shifted[:, None] ** np.array([2, 1, 0])
+    left = np.einsum("nr,ri,rj->nij", kept, powers, powers)
+    right = np.einsum("nr,nr,ri->ni", kept, means, powers)
+    square, slope, constant = np.linalg.solve(left, right[..., None])[..., 0].T
+    fitted = square > 0
+    lowest, highest = (end(np.where(kept, shifted, np.nan), axis=1) for end in (np.nanmin, np.nanmax))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = np.clip(np.where(fitted, -slope / (2 * square), 0.0), lowest, highest)
+    return (
+        np.where(fitted, least + places[0], chosen),
+        np.where(fitted, (square * least + slope) * least + constant, values),
+        fitted,
+    )
+
+
+def _kept(losses: Floats) -> NDArray[np.bool_]:
+    """Which rates of n sets of ``losses`` (n, rates, seeds) are fitted: those next to the best, and those not far."""
+    means, (_, rates, seeds) = losses.mean(axis=2), losses.shape
+    around = UNKNOWN_NOISE if seeds == 1 else NEIGHBOURS
+    centre = np.clip(means.argmin(axis=1), around, max(rates - 1 - around, around))
+    near: NDArray[np.bool_] = np.abs(np.arange(rates) - centre[:, None]) <= around
+    if seeds == 1:
+        return near
+    noise = np.sqrt(losses.var(axis=2, ddof=1).mean(axis=1) / seeds)
+    return near | (means <= (means.min(axis=1) + FAR * noise)[:, None])
+
+
+def _slices(losses: Losses) -> dict[float, Slice]:
+    """The trials by dropout, as far as they are finite around the best of them."""
+    most = max(map(len, losses.values()), default=0)
+    slices = {}
+    for dropout in dict.fromkeys(dropout for _, dropout in losses):
+        rates = sorted(rate for rate, tried in losses if tried == dropout and len(losses[rate, dropout]) == most)
+        values = np.array([losses[rate, dropout] for rate in rates], dtype=np.float64).reshape(len(rates), most)
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.any():
+            continue
+        best = int(np.where(finite, values.mean(axis=1), np.inf).argmin())
+        first = best - int(np.argmin([*finite[best::-1], False])) + 1
+        last = best + int(np.argmin([*finite[best:], False]))
+        slices[dropout] = Slice(np.array(rates)[first:last], values[first:last])
+    return slices
