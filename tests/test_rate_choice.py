@@ -1,11 +1,16 @@
 """The choice of a learning rate: a parabola's minimum over log2 rate, else the least loss; and its expected regret."""
 
+import importlib.util
 import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from archbench.runs.planning.rate_choice import Choice, choose, minima, regret
+from archbench.runs.planning.rate_choice import ChosenRate, choose, minima, regret
 
 RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)
 
@@ -26,12 +31,12 @@ def test_the_minimum_of_a_parabola_is_found() -> None:
 
 
 def test_with_three_rates_the_least_loss_is_chosen() -> None:
-    assert choose(tried({rate: parabola(rate) for rate in RATES[:3]})) == Choice(0.01, 0.0, parabola(0.01), False)
+    assert choose(tried({rate: parabola(rate) for rate in RATES[:3]})) == ChosenRate(0.01, 0.0, parabola(0.01), False)
 
 
 def test_where_the_fit_has_no_minimum_the_least_loss_is_chosen() -> None:
     falling = dict(zip(RATES, (1.0, 0.99, 0.97, 0.94, 0.90), strict=True))
-    assert choose(tried(falling)) == Choice(0.04, 0.0, 0.90, False)
+    assert choose(tried(falling)) == ChosenRate(0.04, 0.0, 0.90, False)
 
 
 def test_a_minimum_beyond_the_rates_is_taken_at_their_end() -> None:
@@ -44,7 +49,7 @@ def test_what_diverged_is_left_out_and_bounds_the_range() -> None:
     choice = choose({**losses, (0.04, 0.0): (math.inf,)})
     assert choice is not None and choice.learning_rate == 0.02
     between = choose({**losses, (0.01, 0.0): (math.inf,)})
-    assert between == Choice(0.04, 0.0, losses[0.04, 0.0][0], False)
+    assert between == ChosenRate(0.04, 0.0, losses[0.04, 0.0][0], False)
     assert choose({key: (math.inf,) for key in losses}) is None
     assert choose({}) is None
 
@@ -105,3 +110,28 @@ def test_regret_takes_the_spread_of_other_runs_where_trials_have_none() -> None:
 def test_regret_is_repeatable() -> None:
     losses = {(rate, 0.0): (parabola(rate), parabola(rate) + 0.01) for rate in RATES}
     assert regret(losses) == regret(losses)
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Iterator[ModuleType]:
+    path = Path(__file__).parents[1] / "docs" / "simulations" / "rate_choice.py"
+    specification = importlib.util.spec_from_file_location("simulated_rate_choice", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules[specification.name]
+
+
+@pytest.mark.parametrize("curvature", [0.4, 2.0, 5.0])
+def test_in_simulations_the_fit_has_less_regret_and_moves_less(simulation: ModuleType, curvature: float) -> None:
+    lowest, fitted = simulation.simulated(curvature, draws=2_000)
+    assert fitted.regret < 0.7 * lowest.regret
+    assert fitted.moved < lowest.moved / 2
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_where_losses_rise_faster_at_higher_rates_the_fit_is_no_worse(simulation: ModuleType, seeds: int) -> None:
+    lowest, fitted = simulation.simulated(1.6, steeper=3.0, seeds=seeds, draws=2_000)
+    assert fitted.regret < lowest.regret

@@ -4,6 +4,7 @@ From four rates on, the losses of the trials are fitted by a parabola over log2 
 with fewer rates, or where the fit has no minimum, the rate of least mean loss.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,14 +16,12 @@ Losses = Mapping[tuple[float, float], Sequence[float]]  # by rate and dropout: a
 
 FITTED = 4  # rates from which a parabola is fitted
 FAR = 6.0  # a mean so many times its noise above the least is not fitted
-NEIGHBOURS = 1  # rates on either side of the least that are fitted in any case
-UNKNOWN_NOISE = 2  # as many where one seed leaves the noise unknown, and no others
 DRAWS = 2_000
 INTERVAL = 0.95
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenRate:
     """A chosen setting and its loss: on the fitted curve (``fitted``), or the mean of its trials."""
 
     learning_rate: float
@@ -35,17 +34,19 @@ class Choice:
 class Regret:
     """The expected excess loss of a choice over the best of the fitted curve, with its 95% range over redrawn trials.
 
-    ``seed_sd`` is the standard deviation between seeds with which the trials were redrawn.
+    ``seed_sd`` is the standard deviation between seeds with which the trials were redrawn. ``curvature`` is that of the
+    best curve: how far its loss rises one doubling of the rate from its minimum; nan for a line.
     """
 
     expected: float
     lower: float
     upper: float
     seed_sd: float
+    curvature: float
 
 
 @dataclass(frozen=True)
-class Slice:
+class DropoutTrials:
     """The trials of one dropout: ``losses`` (r, s) at the ``rates`` (r,) around the best, up to where one diverged."""
 
     rates: Floats
@@ -62,26 +63,30 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Curve:
+class FittedCurve:
     """A parabola fitted to the trials of one dropout; beyond the rates that were fitted, lines between their means."""
 
-    trials: Slice
+    trials: DropoutTrials
     coefficients: Floats
     kept: NDArray[np.bool_]
 
     @staticmethod
-    def of(trials: Slice) -> "Curve":
+    def of(trials: DropoutTrials) -> "FittedCurve":
         kept = _kept(trials.losses[None])[0]
         degree = min(2, int(kept.sum()) - 1)
         means = trials.losses.mean(axis=1)
         fitted = np.polyfit(trials.places[kept] - trials.places[0], means[kept], degree)
-        return Curve(trials, np.asarray(fitted), kept)
+        return FittedCurve(trials, np.asarray(fitted), kept)
 
     def __call__(self, places: Floats) -> Floats:
         known = self.trials.places
         inside = (places >= known[self.kept].min()) & (places <= known[self.kept].max())
         fitted = np.polyval(self.coefficients, places - known[0])
         return np.where(inside, fitted, np.interp(places, known, self.trials.losses.mean(axis=1)))
+
+    @property
+    def curvature(self) -> float:
+        return float(self.coefficients[0]) if len(self.coefficients) > 2 else math.nan
 
     def least(self) -> float:
         known = self.trials.places
@@ -93,12 +98,12 @@ class Curve:
         return float((left**2).sum()), left.size - len(self.coefficients)
 
 
-def choose(losses: Losses) -> Choice | None:
+def choose(losses: Losses) -> ChosenRate | None:
     """The best setting, ties to the smaller rate; None where no setting has a finite loss."""
     choices = []
     for dropout, trials in _slices(losses).items():
         places, values, fitted = minima(trials.places, trials.losses[None])
-        choices.append(Choice(trials.rate(float(places[0])), dropout, float(values[0]), bool(fitted[0])))
+        choices.append(ChosenRate(trials.rate(float(places[0])), dropout, float(values[0]), bool(fitted[0])))
     return min(choices, key=lambda choice: (choice.loss, choice.learning_rate), default=None)
 
 
@@ -108,14 +113,15 @@ def regret(losses: Losses, spread: tuple[float, int] = (0.0, 0), draws: int = DR
     The variance between seeds is that of the residuals, together with ``spread``: a sum of squares from other runs of
     the architecture, and its degrees of freedom. None where there is no choice, or no variance to be known.
     """
-    curves = [Curve.of(trials) for trials in _slices(losses).values()]
+    curves = [FittedCurve.of(trials) for trials in _slices(losses).values()]
     squares, freedom = (sum(part) for part in zip(spread, *(curve.residuals() for curve in curves), strict=True))
     if not freedom or sum(len(curve.trials.rates) for curve in curves) < 2:
         return None
     deviation = float(np.sqrt(squares / freedom))
     random = np.random.Generator(np.random.PCG64(seed))
     excess, values = [], []
-    least = min(curve.least() for curve in curves)
+    best = min(curves, key=FittedCurve.least)
+    least = best.least()
     for curve in curves:
         places, shape = curve.trials.places, (draws, *curve.trials.losses.shape)
         redrawn = curve(places)[:, None] + deviation * random.standard_normal(shape)
@@ -124,7 +130,7 @@ def regret(losses: Losses, spread: tuple[float, int] = (0.0, 0), draws: int = DR
         values.append(value)
     taken = np.array(excess)[np.argmin(values, axis=0), np.arange(draws)]
     lower, upper = np.quantile(taken, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-    return Regret(float(taken.mean()), float(lower), float(upper), deviation)
+    return Regret(float(taken.mean()), float(lower), float(upper), deviation, best.curvature)
 
 
 def minima(places: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -154,18 +160,25 @@ def minima(places: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.b
 
 
 def _kept(losses: Floats) -> NDArray[np.bool_]:
-    """Which rates of n sets of ``losses`` (n, rates, seeds) are fitted: those next to the best, and those not far."""
+    """Which rates of n sets of ``losses`` (n, rates, seeds) are fitted: those next to the best, and those not far.
+
+    One seed leaves open what is far: then the four neighbouring rates of least loss, the best among them.
+    """
     means, (_, rates, seeds) = losses.mean(axis=2), losses.shape
-    around = UNKNOWN_NOISE if seeds == 1 else NEIGHBOURS
-    centre = np.clip(means.argmin(axis=1), around, max(rates - 1 - around, around))
-    near: NDArray[np.bool_] = np.abs(np.arange(rates) - centre[:, None]) <= around
-    if seeds == 1:
-        return near
-    noise = np.sqrt(losses.var(axis=2, ddof=1).mean(axis=1) / seeds)
-    return near | (means <= (means.min(axis=1) + FAR * noise)[:, None])
+    best, index = means.argmin(axis=1)[:, None], np.arange(rates)
+    if seeds == 1:  # the noise is not known
+        starts = np.arange(max(rates - FITTED, 0) + 1)
+        sums = np.stack([means[:, start : start + FITTED].sum(axis=1) for start in starts], axis=1)
+        around = (starts <= best) & (best < starts + FITTED)
+        first = np.where(around, sums, np.inf).argmin(axis=1)[:, None]
+        return (first <= index) & (index < first + FITTED)
+    noise = np.sqrt(losses.var(axis=2, ddof=1).mean(axis=1, keepdims=True) / seeds)
+    near = np.abs(index - np.clip(best, 1, max(rates - 2, 1))) <= 1
+    kept: NDArray[np.bool_] = near | (means <= means.min(axis=1, keepdims=True) + FAR * noise)
+    return kept
 
 
-def _slices(losses: Losses) -> dict[float, Slice]:
+def _slices(losses: Losses) -> dict[float, DropoutTrials]:
     """The trials by dropout, as far as they are finite around the best of them."""
     most = max(map(len, losses.values()), default=0)
     slices = {}
@@ -178,5 +191,5 @@ def _slices(losses: Losses) -> dict[float, Slice]:
         best = int(np.where(finite, values.mean(axis=1), np.inf).argmin())
         first = best - int(np.argmin([*finite[best::-1], False])) + 1
         last = best + int(np.argmin([*finite[best:], False]))
-        slices[dropout] = Slice(np.array(rates)[first:last], values[first:last])
+        slices[dropout] = DropoutTrials(np.array(rates)[first:last], values[first:last])
     return slices
