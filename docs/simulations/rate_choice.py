@@ -58,12 +58,22 @@ def simulated(
     return rule(lowest), rule(fitted)
 
 
+def _close(found: tables.Tables) -> int:
+    """How many choices of the reference are between settings whose losses differ by less than those of two seeds."""
+    tried = trials.numbers(trials.trials(found), trials.settings(found))
+    places = tried.groupby(["dataset", "condition", "architecture"])
+    gaps = places["loss"].agg(lambda losses: losses.nsmallest(2).diff().iloc[-1])
+    return int((gaps < places["seed_sd"].first()).sum())
+
+
 def main() -> None:
-    known = [one.regret for one in trials.settings(tables.read(REFERENCE)) if one.regret]
+    found = tables.read(REFERENCE)
+    known = [one.regret for one in trials.settings(found) if one.regret]
     deviations = np.array([regret.seed_sd for regret in known])
     real = np.array([regret.curvature for regret in known]) / deviations
     print(f"{len(real)} fits to trials; {np.mean(real > 0):.0%} have a minimum")
     print(f"standard deviation between seeds: {np.median(deviations):.3f} nats per token (median)")
+    print(f"the two best settings differ by less than their own: {_close(found)} of {len(trials.settings(found))}")
     print(f"simulated: {RATES} rates, {SEEDS} seeds, {DRAWS:,} draws")
     print("| above the minimum | curvature | regret, lowest loss | regret, fit | moved, lowest loss | moved, fit |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -93,7 +93,7 @@ def settings(tables: Tables) -> list[TunedSetting]:
     """What the trials of each architecture chose, by data set and condition."""
     tried = dict(_tried(tables))
     reported = {key: rows[rows["loss"].notna()] for key, rows in _by_place(tables, "compared")} if tried else {}
-    chosen = []
+    chosen: list[TunedSetting] = []
     for key, rows in tried.items():
         setting = _setting(key, rows, reported.get(key))
         if setting is not None:
@@ -109,15 +109,16 @@ def settings(tables: Tables) -> list[TunedSetting]:
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
     """What the trials in ``rows`` chose, and the regret of it; None where they chose nothing."""
-    points = rows.sort_values("seed").groupby(["learning_rate", "dropout"])["loss"].agg(tuple)
-    losses = {(float(rate), float(dropout)): values for (rate, dropout), values in points.items()}  # type: ignore[misc]
+    losses: dict[tuple[float, float], list[float]] = {}
+    for _, row in rows.sort_values("seed").iterrows():
+        losses.setdefault((float(row["learning_rate"]), float(row["dropout"])), []).append(float(row["loss"]))
     rule, examples = rate_choice.choose(losses), int(rows["examples"].max())
     if rule is None:
         return None
     taken, spread = _reported(reported, bool(examples)) if reported is not None else (None, (0.0, 0))
     rate, dropout = taken or (rule.learning_rate, rule.dropout)
     same = (rate, dropout) == (rule.learning_rate, rule.dropout)
-    loss = rule.loss if same else float(np.mean(losses.get((rate, dropout), (math.nan,))))
+    loss = rule.loss if same else float(np.mean(losses.get((rate, dropout), [math.nan])))
     rates, dropouts = ({point[place] for point in losses} for place in (0, 1))
     edge = rate in (min(rates), max(rates)) or dropout == max(dropouts) > min(dropouts)
     regret, now = rate_choice.regret(losses, spread), math.nan if same else rule.learning_rate

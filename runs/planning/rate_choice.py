@@ -171,10 +171,11 @@ def _kept(losses: Floats) -> NDArray[np.bool_]:
         sums = np.stack([means[:, start : start + FITTED].sum(axis=1) for start in starts], axis=1)
         around = (starts <= best) & (best < starts + FITTED)
         first = np.where(around, sums, np.inf).argmin(axis=1)[:, None]
-        return (first <= index) & (index < first + FITTED)
+        kept: NDArray[np.bool_] = (first <= index) & (index < first + FITTED)
+        return kept
     noise = np.sqrt(losses.var(axis=2, ddof=1).mean(axis=1, keepdims=True) / seeds)
     near = np.abs(index - np.clip(best, 1, max(rates - 2, 1))) <= 1
-    kept: NDArray[np.bool_] = near | (means <= means.min(axis=1, keepdims=True) + FAR * noise)
+    kept = near | (means <= means.min(axis=1, keepdims=True) + FAR * noise)
     return kept
 
 
@@ -185,7 +186,7 @@ def _slices(losses: Losses) -> dict[float, DropoutTrials]:
     for dropout in dict.fromkeys(dropout for _, dropout in losses):
         rates = sorted(rate for rate, tried in losses if tried == dropout and len(losses[rate, dropout]) == most)
         values = np.array([losses[rate, dropout] for rate in rates], dtype=np.float64).reshape(len(rates), most)
-        finite = np.isfinite(values).all(axis=1)
+        finite: NDArray[np.bool_] = np.isfinite(values.mean(axis=1))
         if not finite.any():
             continue
         best = int(np.where(finite, values.mean(axis=1), np.inf).argmin())

@@ -81,22 +81,27 @@ class TuningTrials:
         return {name for name in own if own[name] == first.get(name)}
 
     @cached_property
+    def _grid(self) -> dict[tuple[str, Point], list[Plan]]:
+        """The trials on the grid as it was given."""
+        return self._at(self._points)
+
+    @cached_property
     def _grid_runs(self) -> dict[str, set[str]]:
         """The runs of each architecture on the grid as it was given."""
         runs: dict[str, set[str]] = {}
-        for (name, _), plans in self._at(self._points).items():
+        for (name, _), plans in self._grid.items():
             runs.setdefault(name, set()).update(plan.run for plan in plans)
         return runs
 
     @cached_property
     def _grown(self) -> bool:
         """Whether all trials that decide whether the grid grows have ended."""
-        losses = self._losses(self._at(self._points))
+        losses = self._losses(self._grid)
         return None not in [value for (name, _), value in losses.items() if name in self.leading]
 
     @cached_property
     def _plans(self) -> dict[tuple[str, Point], list[Plan]]:
-        plans = self._at(self._points)
+        plans = dict(self._grid)
         if self._grown:
             chosen = self._chosen(self._losses(plans))
             plans |= self._at(tuning.grown(self._points, [chosen[name] for name in chosen if name in self.leading]))
