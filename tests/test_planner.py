@@ -1,6 +1,7 @@
 """Trials, conditions and controls: what is planned, where it stands, and that every architecture is treated alike."""
 
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,9 +15,10 @@ from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import matrix
+from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.planner import CONTROL_SEEDS
-from archbench.runs.planning.tuning import Point, best, grid, grown
+from archbench.runs.planning.tuning import Point, TrialLosses, best, grid, grown
 from archbench.tasks.base.errors import InputError
 
 TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}
@@ -115,7 +117,7 @@ def test_architectures_may_choose_differently_and_dropout_reaches_the_model(fold
 def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.01, 0.02, 0.04], "dropout": [0.0]}
     losses = {0.005: 0.1, 0.01: 0.2, 0.02: 0.3, 0.04: 0.4}
-    middle = {0.005: 0.4, 0.01: 0.3, 0.02: 0.1, 0.04: 0.4}
+    middle = {0.005: 0.5, 0.01: 0.2, 0.02: 0.1, 0.04: 0.2}
     finish(planned(folder, tmp_path, tuning=tuning), tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
     second = planned(folder, tmp_path, tuning=tuning)
     assert second.untuned == ("things",)
@@ -256,8 +258,79 @@ def test_the_command_line_adds_nothing_to_conditions() -> None:
 
 def test_ties_go_to_the_smaller_rate() -> None:
     points = [Point(0.02, 0.0), Point(0.01, 0.0)]
-    assert best({("a", point): 0.5 for point in points}, "a", points) == points[1]
-    assert best({}, "a", points) is None
+    assert best({point: TrialLosses((0.5,)) for point in points}) == points[1]
+    assert best({}) is None
+
+
+def test_exact_likelihoods_decide_where_all_trials_have_them() -> None:
+    low, high = Point(0.01, 0.0), Point(0.02, 0.0)
+    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((0.6,), (0.8,))}) == high
+    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((0.6,))}) == low
+    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((math.inf,), (math.inf,))}) == low
+
+
+@pytest.mark.parametrize(("metric", "exact"), [("nll_per_token_bound", 0.9), ("nll_per_token", None)])
+def test_trials_give_the_exact_likelihood_beside_an_estimate(tmp_path: Path, metric: str, exact: float | None) -> None:
+    place = store.run_folder(tmp_path, "a")
+    place.mkdir(parents=True)
+    (place / "curves.csv").write_text(f"split,metric,value\ntrain,loss,0.7\nvalidation,{metric},0.5\n")
+    scores = [{"split": "validation", "metric": "nll_per_token", "value": 0.9}]
+    (place / "scores.json").write_text(json.dumps(scores))
+    store.write_record(place, {"run": "a", "status": "done", "validation_loss": 0.5})
+    assert trials.losses(tmp_path, ["a"]) == TrialLosses((0.5,), None if exact is None else (exact,))
+    assert trials.losses(tmp_path, ["a", "b"]) is None
+
+
+def test_an_encoders_trial_records_exact_likelihoods(tmp_path: Path) -> None:
+    text = "\n".join(f"the red house {n} by the sea" for n in range(300))
+    (tmp_path / "text.txt").write_text(text)
+    task = {"kind": "generation", "name": "text", "data": "text.txt", "context": 16, "source_length": 8}
+    budget, tuning = {"parameters": 20_000, "tokens": 2_000}, {"learning_rate": [0.01, 0.02]}
+    found = planned(tmp_path, tmp_path, architectures=["encoder"], tasks=[task], budget=budget, tuning=tuning)
+    plan = found.plans[0]
+    work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
+    given = trials.losses(tmp_path, [plan.run])
+    assert given is not None and given.exact is not None
+    assert given.exact != given.losses
+
+
+def test_from_four_rates_on_the_minimum_of_a_fit_is_taken(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02, 0.04], "dropout": [0.0]}
+    curve = {rate: (math.log2(rate / 0.01) - 0.5) ** 2 for rate in (0.005, 0.01, 0.02, 0.04)}
+    finish(planned(folder, tmp_path, tuning=tuning), tmp_path, dict.fromkeys(NAMES, curve))
+    found = planned(folder, tmp_path, tuning=tuning)
+    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.0141}
+
+
+def test_what_a_condition_leaves_unchanged_keeps_its_rate(folder: Path, tmp_path: Path) -> None:
+    """The decoder's grid grows under target supervision, where the encoder-decoder is best at the added rate."""
+    tuning = {"learning_rate": [0.01, 0.02, 0.04], "dropout": [0.0]}
+    changes = {
+        "architectures": ["decoder", "encoder-decoder"],
+        "tuning": tuning,
+        "conditions": [{"supervision": "target", "tuning": tuning}],
+    }
+    middle = {0.005: 0.1, 0.01: 0.3, 0.02: 0.2, 0.04: 0.4}
+    rising = {0.005: 0.1, 0.01: 0.2, 0.02: 0.3, 0.04: 0.4}
+    for _ in range(2):
+        found = planned(folder, tmp_path, **changes)
+        for plan in plans(found, "trial").values():
+            given = rising if (plan.architecture, plan.supervision) == ("decoder", "target") else middle
+            record = {**plan.row(), "status": "done", "validation_loss": given[plan.training.learning_rate]}
+            store.write_record(store.run_folder(tmp_path, plan.run), record)
+    found = planned(folder, tmp_path, **changes)
+    runs = {plan.run: plan for plan in found.plans}
+    taken = {
+        (e.architecture, bool(e.condition)): runs[e.run].training.learning_rate for e in entries(found, "compared")
+    }
+    grown = {runs[e.run].training.learning_rate for e in entries(found, "trial") if e.condition}
+    assert grown == {0.005, *tuning["learning_rate"]}
+    assert taken == {
+        ("decoder", False): 0.02,
+        ("decoder", True): 0.005,
+        ("encoder-decoder", False): 0.02,
+        ("encoder-decoder", True): 0.02,
+    }
 
 
 def test_what_the_file_says_of_an_architecture_replaces_the_recipe(folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
-from archbench.reports.page import summary
+from archbench.reports.page import summary, tested_grids
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
 
@@ -99,3 +99,68 @@ def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
     drawn = {figure.name: figure for figure in figures.figures(judged)}
     assert len(drawn["tuning"].numbers) == 6
     assert figures.write(drawn["tuning"], tmp_path / "report")
+
+
+def grown(root: Path, **changes: float | str) -> Tables:
+    """Five rates of two seeds for the encoder, on a parabola whose minimum lies between the second and the third."""
+    task, calm = single(SENTIMENT, truth={"encoder": 0.6}, seeds=2), {"dropout": 0.0}
+    curve = {0.001 * 2**step: 1 + 0.05 * (step - 1.5) ** 2 for step in range(5)}
+    further = [
+        Further(task, "encoder", "encoder", 0.6, role="trial", changes={"learning_rate": rate, "validation_loss": loss})
+        for rate, loss in curve.items()
+    ]
+    runs = synthetic.write_store(root, [task], further=further)
+    for number, run in enumerate(runs):
+        synthetic.change_record(root, run, **calm)
+        if number < 2:
+            synthetic.change_record(root, run, learning_rate=0.00283, validation_loss=1 + 0.02 * number, **changes)
+    return tables.collect(root)
+
+
+def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> None:
+    rows = grown(tmp_path)
+    [setting] = trials.settings(rows)
+    assert (setting.learning_rate, setting.fitted, setting.trials, setting.edge) == (0.00283, True, 10, False)
+    assert setting.loss == pytest.approx(1.0)
+    assert math.isnan(setting.now)
+    assert setting.regret is not None and 0 < setting.regret.expected <= setting.regret.upper
+    assert not any(trial.chosen for trial in trials.trials(rows))
+    numbers = trials.numbers(trials.trials(rows), trials.settings(rows))
+    assert set(numbers["chosen_rate"]) == {0.00283}
+    assert set(numbers["expected_regret"]) == {setting.regret.expected}
+    [row] = tested_grids.tuning([setting]).rows
+    assert row[3].text == "0.00283" and row[3].below == "by the fit"
+    assert tested_grids.regrets([setting]).startswith("The largest expected regret is ")
+    assert "parabola" in tested_grids.selection([setting])
+    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert figures.write(drawn["tuning"], tmp_path / "report")
+
+
+def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> None:
+    rows = grown(tmp_path)
+    rows["runs"]["learning_rate"] = rows["runs"]["learning_rate"].replace(0.00283, 0.002)
+    [setting] = trials.settings(rows)
+    assert (setting.learning_rate, setting.now, setting.kept) == (0.002, 0.00283, False)
+    [row] = tested_grids.tuning([setting]).rows
+    assert (row[-1].text, row[-1].below) == ("chosen by another rule", "these trials choose 0.00283")
+    assert "1 of 1 settings were selected by another rule" in tested_grids.selection([setting])
+
+
+def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
+    rows = found(tmp_path)
+    tried = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
+    curves, scores = rows["curves"], rows["scores"]
+    point = {"split": "validation", "metric": "nll_per_token_bound", "value": 0.7, "step": 0}
+    rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in tried])], ignore_index=True)
+    exact = [
+        {"run": run, "split": "validation", "metric": "nll_per_token", "value": value, "n": 32}
+        for run, value in zip(tried, (0.9, 0.8, 0.85), strict=True)
+    ]
+    rows["scores"] = pd.concat([scores, pd.DataFrame(exact)], ignore_index=True)
+    chosen = {setting.architecture: setting for setting in trials.settings(rows)}
+    assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.004, 0.8, 32)
+    assert chosen["decoder"].examples == 0
+    assert "exact negative log-likelihood of 32 validation examples" in tested_grids.selection(list(chosen.values()))
+    rows["scores"] = pd.concat([scores, pd.DataFrame(exact[:2])], ignore_index=True)
+    chosen = {setting.architecture: setting for setting in trials.settings(rows)}
+    assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.002, 0.7, 0)

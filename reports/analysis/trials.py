@@ -1,18 +1,25 @@
 """What tuning tried, what it chose and what it cost."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from archbench.reports.analysis.comparison import ROLES, placed
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.base.tables import Tables
+from archbench.runs.planning import rate_choice
+from archbench.runs.planning.rate_choice import Regret
+
+EXACT: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A point of the grid: the mean best validation loss over its seeds, nan where training diverged or failed."""
+    """A point of the grid: the mean validation loss over its seeds, nan where training diverged or failed."""
 
     dataset: str
     condition: str
@@ -36,34 +43,135 @@ class Cost:
     reported_flops: float
 
 
+@dataclass(frozen=True)
+class TunedSetting:
+    """What an architecture's trials chose: what the reported runs took; before there are any, what the trials choose.
+
+    ``trials`` are their number, ``loss`` is that of the setting by the fit or the mean of its trials, and ``examples``
+    how many validation examples gave exact likelihoods (0 where the losses of training are exact). ``now`` is the rate
+    that the rule chooses from these trials where another was taken (nan elsewhere); ``kept`` is true where it is the
+    one of the first condition, which has the same trials.
+    """
+
+    dataset: str
+    condition: str
+    architecture: str
+    trials: int
+    learning_rate: float
+    dropout: float
+    loss: float
+    edge: bool
+    fitted: bool
+    examples: int
+    regret: Regret | None
+    now: float = math.nan
+    kept: bool = False
+
+
+Key = tuple[str, str, str]  # data set, condition, architecture
+
+
 def trials(tables: Tables) -> list[Trial]:
     """Every point that was tried, by data set, condition and architecture, rates ascending.
 
-    Chosen is what the reported runs took; before there are any, the least loss.
+    Chosen is what the reported runs took; before there are any, what the trials choose.
     """
-    runs = placed(tables, "trial")
-    if runs.empty or "validation_loss" not in runs:
-        return []
-    runs = runs.assign(loss=runs["validation_loss"].astype(float).where(runs["status"] == "done"))
-    runs = runs.assign(dropout=runs["dropout"].astype(float) if "dropout" in runs else 0.0)
-    runs = runs.assign(condition=_conditions(tables, runs))
-    taken = _taken(tables)
+    chosen = {(one.dataset, one.condition, one.architecture): one for one in settings(tables)}
     grid_points = []
-    for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
-        dataset, condition, architecture = map(str, key)
-        points = rows.groupby(["dropout", "learning_rate"], as_index=False)
-        tried = points.agg(loss=("loss", _mean_of_all), seeds=("run", "size"))
-        known = taken.get((dataset, condition, architecture), set())
-        known &= set(zip(tried["learning_rate"], tried["dropout"], strict=True))
-        best = None if known or not tried["loss"].notna().any() else tried["loss"].idxmin()
-        rates, most = (tried["learning_rate"].min(), tried["learning_rate"].max()), tried["dropout"].max()
-        for index, row in tried.iterrows():
-            rate, dropout, loss = (float(row[key]) for key in ("learning_rate", "dropout", "loss"))
-            chosen = index == best or (rate, dropout) in known
-            edge = chosen and (rate in rates or dropout == most > tried["dropout"].min())
-            where = (dataset, condition, architecture)
-            grid_points.append(Trial(*where, rate, dropout, loss, int(row["seeds"]), chosen, bool(edge)))
+    for key, rows in _tried(tables):
+        tried = rows.groupby(["dropout", "learning_rate"], as_index=False)
+        setting = chosen.get(key)
+        for _, row in tried.agg(loss=("loss", _mean_of_all), seeds=("run", "size")).iterrows():
+            rate, dropout, loss = (float(row[name]) for name in ("learning_rate", "dropout", "loss"))
+            taken = setting is not None and (rate, dropout) == (setting.learning_rate, setting.dropout)
+            edge = taken and setting is not None and setting.edge
+            grid_points.append(Trial(*key, rate, dropout, loss, int(row["seeds"]), taken, edge))
     return grid_points
+
+
+def settings(tables: Tables) -> list[TunedSetting]:
+    """What the trials of each architecture chose, by data set and condition."""
+    tried = dict(_tried(tables))
+    reported = {key: rows[rows["loss"].notna()] for key, rows in _by_place(tables, "compared")} if tried else {}
+    chosen: list[TunedSetting] = []
+    for key, rows in tried.items():
+        setting = _setting(key, rows, reported.get(key))
+        if setting is not None:
+            first = next((own for own in chosen if (own.dataset, own.architecture) == (key[0], key[2])), None)
+            shared = first is not None and not set(tried[key[0], first.condition, key[2]]["run"]).isdisjoint(
+                rows["run"]
+            )
+            same = first is not None and first.learning_rate == setting.learning_rate
+            kept = math.isfinite(setting.now) and shared and same
+            chosen.append(replace(setting, kept=kept))
+    return chosen
+
+
+def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
+    """What the trials in ``rows`` chose, and the regret of it; None where they chose nothing."""
+    losses: dict[tuple[float, float], list[float]] = {}
+    for _, row in rows.sort_values("seed").iterrows():
+        losses.setdefault((float(row["learning_rate"]), float(row["dropout"])), []).append(float(row["loss"]))
+    rule, examples = rate_choice.choose(losses), int(rows["examples"].max())
+    if rule is None:
+        return None
+    taken, spread = _reported(reported, bool(examples)) if reported is not None else (None, (0.0, 0))
+    rate, dropout = taken or (rule.learning_rate, rule.dropout)
+    same = (rate, dropout) == (rule.learning_rate, rule.dropout)
+    loss = rule.loss if same else float(np.mean(losses.get((rate, dropout), [math.nan])))
+    rates, dropouts = ({point[place] for point in losses} for place in (0, 1))
+    edge = rate in (min(rates), max(rates)) or dropout == max(dropouts) > min(dropouts)
+    regret, now = rate_choice.regret(losses, spread), math.nan if same else rule.learning_rate
+    return TunedSetting(*key, len(rows), rate, dropout, loss, edge, same and rule.fitted, examples, regret, now)
+
+
+def _reported(rows: pd.DataFrame, exact: bool) -> tuple[tuple[float, float] | None, tuple[float, int]]:
+    """The setting of the reported runs, if they have one, and the spread of their losses.
+
+    That is a sum of squares and its degrees of freedom; none where their losses are of another kind than the trials'.
+    """
+    settings = set(zip(rows["learning_rate"].astype(float), rows["dropout"], strict=True))
+    if len(settings) != 1:
+        return None, (0.0, 0)
+    losses = rows.drop_duplicates("run")["loss"].to_numpy(dtype=float)
+    if bool(rows["examples"].max()) != exact:
+        return settings.pop(), (0.0, 0)
+    return settings.pop(), (float(((losses - losses.mean()) ** 2).sum()), len(losses) - 1)
+
+
+def _tried(tables: Tables) -> Iterator[tuple[Key, pd.DataFrame]]:
+    return _by_place(tables, "trial")
+
+
+def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
+    """The runs in a role by data set, condition and architecture, with the loss that rates are chosen by.
+
+    It is nan where training diverged or failed. Where the objective estimates the loss, it is the exact likelihood of
+    ``examples`` validation examples if all runs have that; elsewhere the best validation loss, and ``examples`` is 0.
+    """
+    runs = placed(tables, role)
+    if runs.empty or "validation_loss" not in runs:
+        return
+    done = (runs["status"] == "done").fillna(False).astype(bool)
+    runs = runs.assign(dropout=runs["dropout"].astype(float).fillna(0.0) if "dropout" in runs else 0.0)
+    runs = runs.assign(condition=_conditions(tables, runs), loss=runs["validation_loss"].astype(float).where(done))
+    exact = _exact(tables)
+    runs = runs.assign(exact=runs["run"].map(exact["value"]), number=runs["run"].map(exact["n"]), done=done)
+    for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
+        known = bool(rows["exact"][rows["done"]].notna().all()) and bool(rows["done"].any())
+        losses = rows["exact"].astype(float).where(rows["done"]) if known else rows["loss"]
+        number = rows["number"].where(rows["done"]).fillna(0) if known else 0
+        dataset, condition, architecture = map(str, key)
+        yield (dataset, condition, architecture), rows.assign(loss=losses, examples=number)
+
+
+def _exact(tables: Tables) -> pd.DataFrame:
+    """The exact nats per token on validation, and of how many examples, of runs whose training only estimates them."""
+    curves, scores = tables["curves"], tables["scores"]
+    validated = (curves["split"] == "validation").fillna(False)
+    estimated = set(curves["run"][validated & (curves["metric"] != EXACT).fillna(False)])
+    wanted = (scores["split"] == "validation") & (scores["metric"] == EXACT) & scores["run"].isin(list(estimated))
+    return scores[wanted.fillna(False)].drop_duplicates("run").set_index("run")[["value", "n"]].astype(float)
 
 
 def _conditions(tables: Tables, runs: pd.DataFrame) -> list[str]:
@@ -82,18 +190,6 @@ def _mean_of_all(losses: "pd.Series[float]") -> float:
     return float(losses.mean(skipna=False))
 
 
-def _taken(tables: Tables) -> dict[tuple[str, str, str], set[tuple[float, float]]]:
-    """The learning rates and dropouts of the reported runs, by data set, condition and architecture."""
-    runs = placed(tables, "compared")
-    runs = runs.assign(condition=_conditions(tables, runs))
-    taken: dict[tuple[str, str, str], set[tuple[float, float]]] = {}
-    for _, row in runs.iterrows():
-        dropout = float(row["dropout"]) if "dropout" in runs and pd.notna(row["dropout"]) else 0.0
-        key = (str(row["dataset"]), str(row["condition"]), str(row["architecture"]))
-        taken.setdefault(key, set()).add((float(row["learning_rate"]), dropout))
-    return taken
-
-
 def costs(tables: Tables) -> list[Cost]:
     """The cost of tuning by data set."""
     tried = placed(tables, "trial")
@@ -107,6 +203,24 @@ def costs(tables: Tables) -> list[Cost]:
     return by_dataset
 
 
-def numbers(trials: Sequence[Trial]) -> pd.DataFrame:
-    """The trials as a table."""
-    return pd.DataFrame([vars(trial) for trial in trials])
+def numbers(tried: Sequence[Trial], chosen: Sequence[TunedSetting]) -> pd.DataFrame:
+    """The trials as a table: a row for each point, with what its architecture chose and the regret of the choice."""
+    by_place = {(one.dataset, one.condition, one.architecture): one for one in chosen}
+    return pd.DataFrame([vars(trial) | _outcome(by_place.get(_place(trial))) for trial in tried])
+
+
+def _place(trial: Trial) -> Key:
+    return trial.dataset, trial.condition, trial.architecture
+
+
+def _outcome(setting: TunedSetting | None) -> dict[str, float]:
+    regret = setting.regret if setting else None
+    return {
+        "chosen_rate": setting.learning_rate if setting else math.nan,
+        "chosen_dropout": setting.dropout if setting else math.nan,
+        "exact_examples": setting.examples if setting else 0,
+        "expected_regret": regret.expected if regret else math.nan,
+        "regret_lower": regret.lower if regret else math.nan,
+        "regret_upper": regret.upper if regret else math.nan,
+        "seed_sd": regret.seed_sd if regret else math.nan,
+    }

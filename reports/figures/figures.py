@@ -17,7 +17,7 @@ from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.sweeps import SweepScore
-from archbench.reports.analysis.trials import Trial, trials
+from archbench.reports.analysis.trials import Trial, TunedSetting, settings, trials
 from archbench.reports.analysis.trials import numbers as trial_numbers
 from archbench.reports.analysis.verdicts import breaking, reference_label
 from archbench.reports.base.declared import stated
@@ -69,10 +69,14 @@ _DEPTH: Final = (
     "below each depth. An encoder-decoder has two stacks and narrower feed-forward networks."
 )
 _TRIALS: Final = (
-    "Best validation loss of each trial against its learning rate; large marks: chosen.{dropout} If targets "
-    "have several tokens, an encoder's loss is not an exact likelihood: compare points of one architecture only."
+    "Validation loss of each point's trials against the learning rate; large marks: chosen, on the fitted curve if "
+    "between two rates.{dropout}{exact}"
 )
 _DROPOUT: Final = " Dashed: trials with dropout."
+_FEWER_EXAMPLES: Final = (
+    " Where training only estimates the likelihood, losses are exact likelihoods of fewer examples: compare points "
+    "within an architecture only."
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def figures(judged: Judged) -> list[Figure]:
         _sweep("scaling", "Score against size", _SCALING, panels.scaling, judged, by_architecture),
         _sweep("depth", "Depth against width", _DEPTH, panels.depth, judged, by_architecture),
         _inference(scored, by_architecture),
-        _trials(trials(tables), by_architecture),
+        _trials(trials(tables), settings(tables), by_architecture),
         _headline(
             "headline_further", "Scores under the other conditions", [c for c in further if c.scored], by_architecture
         ),
@@ -313,16 +317,20 @@ def _given(scores: Sequence[SweepScore]) -> list[str]:
     return [f"{' to '.join(dict.fromkeys((texts[0], texts[-1])))} tokens"] if texts else []
 
 
-def _trials(tried: Sequence[Trial], looks: Looks) -> Figure:
+def _trials(tried: Sequence[Trial], chosen: Sequence[TunedSetting], looks: Looks) -> Figure:
     drawn = []
     for dataset, condition_text in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
         own_trials = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, condition_text)]
-        draw = partial(panels.tuning, trials=own_trials, looks=looks)
+        own_chosen = [one for one in chosen if (one.dataset, one.condition) == (dataset, condition_text)]
+        draw = partial(panels.tuning, trials=own_trials, chosen=own_chosen, looks=looks)
         what = f"Validation loss against learning rate, {', '.join(filter(None, (dataset, condition_text)))}"
         drawn.append(Panel(label(dataset, 80), _below(condition_text), 2.7, draw, what))
-    caption = _TRIALS.format(dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "")
+    caption = _TRIALS.format(
+        dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "",
+        exact=_FEWER_EXAMPLES if any(setting.examples for setting in chosen) else "",
+    )
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
-    return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried))
+    return Figure("tuning", "Loss against learning rate", caption, tuple(drawn), named, trial_numbers(tried, chosen))
 
 
 def _points(comparison: Comparison, column: str) -> list[CostPoint]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
 from archbench.reports.analysis.shares import Share
 from archbench.reports.analysis.sweeps import SweepScore
-from archbench.reports.analysis.trials import Trial
+from archbench.reports.analysis.trials import Trial, TunedSetting
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval
@@ -154,8 +154,8 @@ def depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, 
     axes.set_ylabel(y_label)
 
 
-def tuning(axes: Axes, trials: Sequence[Trial], looks: Looks) -> None:
-    """Validation loss against the learning rate; the chosen point is large; dashed with the greater dropouts."""
+def tuning(axes: Axes, trials: Sequence[Trial], chosen: Sequence[TunedSetting], looks: Looks) -> None:
+    """Validation loss against the learning rate; the chosen settings are large; dashed with the greater dropouts."""
     dropouts = sorted({trial.dropout for trial in trials})
     for name, dropout in dict.fromkeys((trial.architecture, trial.dropout) for trial in trials):
         own_trials, look = [t for t in trials if (t.architecture, t.dropout) == (name, dropout)], looks[name]
@@ -168,7 +168,9 @@ def tuning(axes: Axes, trials: Sequence[Trial], looks: Looks) -> None:
             ls=dashes,
         )
         for trial in own_trials:
-            _mean(axes, trial.learning_rate, trial.loss, look, 9 if trial.chosen else 4)
+            _mean(axes, trial.learning_rate, trial.loss, look, 4)
+    for setting in chosen:
+        _mean(axes, setting.learning_rate, setting.loss, looks[setting.architecture], 9)
     axes.set_xscale("log")
     rates = sorted({trial.learning_rate for trial in trials})
     axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])

@@ -219,6 +219,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
     comparisons, first = judged.comparisons, judged.first
     tables, groups = comparisons.tables, comparisons.groups
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
+    chosen = trials.settings(tables)
     missed = [f"{name} on {grids.title(group)}" for group in groups for name in audit.off_budget(group)]
     return {
         "metrics": [
@@ -227,7 +228,9 @@ def _methods(judged: Judged) -> dict[str, Any]:
         ],
         "budget": audit.budget([comparison.group for comparison in first]),
         "budget_missed": formatting.listing(missed),
-        "tuning": tested_grids.tuning(trials.trials(tables)),
+        "tuning": tested_grids.tuning(chosen),
+        "tuning_selection": tested_grids.selection(chosen),
+        "tuning_regret": tested_grids.regrets(chosen),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "failures": grids.failures(tables),
         "datasets": grids.datasets(tables),

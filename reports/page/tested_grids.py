@@ -6,7 +6,7 @@ from typing import Final
 
 from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.trials import Cost, Trial
+from archbench.reports.analysis.trials import Cost, TunedSetting
 from archbench.reports.analysis.verdicts import minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
@@ -159,30 +159,85 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
     return GridCell(_difference(toward), f"{outcome(contrast)}{' (changed)' if changed else ''}")
 
 
-def tuning(tried: Sequence[Trial]) -> Grid:
-    """What was chosen for each architecture, from how many trials."""
-    conditions = any(trial.condition for trial in tried)
-    columns = ("architecture", "trials", "learning rate", "dropout", "validation loss", "")
+def tuning(chosen: Sequence[TunedSetting]) -> Grid:
+    """What was chosen for each architecture, from how many trials, and the expected regret of the choice."""
+    conditions = any(setting.condition for setting in chosen)
+    columns = ("architecture", "trials", "learning rate", "dropout", "validation loss", "expected regret", "")
     head = (name("data set"), *([name("condition")] if conditions else []), *map(name, columns))
-    trials: dict[tuple[str, str, str], int] = {}
-    for trial in tried:
-        place = (trial.dataset, trial.condition, trial.architecture)
-        trials[place] = trials.get(place, 0) + trial.seeds
     rows = (
         (
-            name(trial.dataset),
-            *([name(trial.condition)] if conditions else []),
-            name(trial.architecture),
-            GridCell(f"{trials[trial.dataset, trial.condition, trial.architecture]}"),
-            GridCell(f"{trial.learning_rate:.3g}"),
-            GridCell(f"{trial.dropout:g}"),
-            GridCell(formatting.value(trial.loss, 4)),
-            name("at the edge of the grid" if trial.edge else ""),
+            name(setting.dataset),
+            *([name(setting.condition)] if conditions else []),
+            name(setting.architecture),
+            GridCell(f"{setting.trials}"),
+            GridCell(f"{setting.learning_rate:.3g}", "by the fit" if setting.fitted else ""),
+            GridCell(f"{setting.dropout:g}"),
+            GridCell(formatting.value(setting.loss, 4)),
+            _regret(setting),
+            GridCell(*_remarks(setting), "text"),
         )
-        for trial in tried
-        if trial.chosen
+        for setting in chosen
     )
     return Grid(head, tuple(rows))
+
+
+def _regret(setting: TunedSetting) -> GridCell:
+    """An expected regret; below it its 95% range."""
+    regret = setting.regret
+    if regret is None:
+        return GridCell(formatting.MISSING)
+    return GridCell(
+        formatting.value(regret.expected, 4),
+        f"{formatting.value(regret.lower, 4)} to {formatting.value(regret.upper, 4)}",
+    )
+
+
+def _remarks(setting: TunedSetting) -> tuple[str, str]:
+    """Whether the rate is at the edge of the grid, and whether these trials choose another."""
+    edge = "at the edge of the grid" if setting.edge else ""
+    if math.isnan(setting.now):
+        return edge, ""
+    reason = "kept from the first condition" if setting.kept else "chosen by another rule"
+    return (edge or reason), f"{f'{reason}; ' if edge else ''}these trials choose {setting.now:.3g}"
+
+
+def regrets(chosen: Sequence[TunedSetting]) -> str:
+    """The greatest expected regret in a sentence, beside the spread of seeds there; empty where none is known."""
+    known = [(setting.regret, setting) for setting in chosen if setting.regret is not None]
+    if not known:
+        return ""
+    greatest, setting = max(known, key=lambda pair: pair[0].expected)
+    where = ", ".join(filter(None, (setting.architecture, setting.dataset, setting.condition)))
+    times = f", {greatest.expected / greatest.seed_sd:.2f} times" if greatest.seed_sd else ", beside"
+    return (
+        f"The largest expected regret is {formatting.value(greatest.expected, 4)} nats per token ({where}){times} the "
+        f"standard deviation between seeds there ({formatting.value(greatest.seed_sd, 4)})."
+    )
+
+
+def selection(chosen: Sequence[TunedSetting]) -> str:
+    """How rates were chosen, in a few sentences; empty without trials."""
+    if not chosen:
+        return ""
+    sentences = []
+    if any(setting.fitted for setting in chosen):
+        sentences.append(
+            "With at least four learning rates, the minimum of a parabola fitted to the validation losses over the "
+            "logarithm of the rate was selected; with fewer, or without a minimum, the setting with the lowest loss."
+        )
+    else:
+        sentences.append("The setting with the lowest validation loss was selected.")
+    counts = {setting.examples for setting in chosen} - {0}
+    if counts:
+        count = formatting.listing(map(str, sorted(counts)))
+        sentences.append(
+            f"Where training only estimates the likelihood, the loss is the exact negative log-likelihood of {count} "
+            "validation examples; the checkpoint of each run is still the best by the estimate."
+        )
+    others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
+    if others:
+        sentences.append(f"{others} of {len(chosen)} settings were selected by another rule; the table marks them.")
+    return " ".join(sentences)
 
 
 def costs(by_dataset: Sequence[Cost]) -> str:

@@ -82,11 +82,13 @@ class Planner:
             (self.task, shared),
             *((tuned_task, [tuned_task]) for tuned_task in self.conditions if tuned_task.retuned),
         ]
-        return [
-            TuningTrials(task, entered, self._leading(entered), self._plan, self._epochs, self.root)
-            for task, tasks in tuned
-            if task.tuning is not None and (entered := self._entered(tasks))
-        ]
+        trials: list[TuningTrials] = []
+        for task, tasks in tuned:
+            if task.tuning is not None and (entered := self._entered(tasks)):
+                first = next((known for known in trials if known.task is self.task), None)
+                leading = self._leading(entered)
+                trials.append(TuningTrials(task, entered, leading, self._plan, self._epochs, self.root, first))
+        return trials
 
     def _trials_of(self, task: Task) -> TuningTrials | None:
         tuned_task = task if task.retuned else self.task

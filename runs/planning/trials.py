@@ -5,14 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.planning import tuning
-from archbench.runs.planning.tuning import Point
+from archbench.runs.planning.tuning import Point, TrialLosses
 
 
 class Planned(Protocol):
@@ -26,7 +24,8 @@ class Planned(Protocol):
 class TuningTrials:
     """Trials of ``task``, which has a ``tuning``, for the architectures ``entered``; outcomes are read from ``root``.
 
-    ``leading`` are the architectures that make the grid grow if their best points lie at its edge.
+    ``leading`` are the architectures whose best points may lie at the edge and make the grid grow. ``first`` are the
+    trials under the task's first condition: an architecture that has the same trials there keeps what they chose.
     """
 
     def __init__(
@@ -37,10 +36,11 @@ class TuningTrials:
         planned: Planned,
         epochs: Callable[[Task], float],
         root: Path,
+        first: "TuningTrials | None" = None,
     ) -> None:
         assert task.tuning is not None
         self.task, self.tuning, self.entered, self.root = task, task.tuning, entered, root
-        self.leading, self._planned = leading, planned
+        self.leading, self._planned, self._first = leading, planned, first
         self._points = tuning.grid(task.tuning, task.training, epochs(task))
 
     def placed_plans(self) -> list[PlacedPlan]:
@@ -54,37 +54,67 @@ class TuningTrials:
 
     @cached_property
     def ended(self) -> set[str]:
-        """The architectures whose trials have all ended; none until it is known whether the grid grows."""
+        """The architectures all of whose trials have ended; none before it is known whether the grid grows.
+
+        For one that keeps what the first condition chose, the trials of that condition.
+        """
+        kept = self._unchanged & self._first.ended if self._first else set()
         if not self._grown:
-            return set()
+            return kept
         losses = self._losses(self._plans)
         open_ = {name for (name, _), value in losses.items() if value is None}
-        return {variant.name for _, variant in self.entered} - open_
+        return {variant.name for _, variant in self.entered} - open_ - self._unchanged | kept
 
     @cached_property
     def best(self) -> dict[str, Point]:
-        """The best point of each architecture for which a trial has a loss."""
-        points = list(dict.fromkeys(point for _, point in self._plans))
-        return self._chosen(self._losses(self._plans), points)
+        """The point of each architecture that a trial gave a loss for."""
+        own = self._chosen(self._losses(self._plans))
+        kept = self._first.best if self._first else {}
+        return own | {name: kept[name] for name in self._unchanged if name in kept}
+
+    @cached_property
+    def _unchanged(self) -> set[str]:
+        """The architectures that the condition leaves as they are: they have the runs of the first condition's grid."""
+        if self._first is None:
+            return set()
+        own, first = self._grid_runs, self._first._grid_runs
+        return {name for name in own if own[name] == first.get(name)}
+
+    @cached_property
+    def _grid(self) -> dict[tuple[str, Point], list[Plan]]:
+        """The trials on the grid as it was given."""
+        return self._at(self._points)
+
+    @cached_property
+    def _grid_runs(self) -> dict[str, set[str]]:
+        """The runs of each architecture on the grid as it was given."""
+        runs: dict[str, set[str]] = {}
+        for (name, _), plans in self._grid.items():
+            runs.setdefault(name, set()).update(plan.run for plan in plans)
+        return runs
 
     @cached_property
     def _grown(self) -> bool:
         """Whether all trials that decide whether the grid grows have ended."""
-        losses = self._losses(self._at(self._points))
-        return None not in {value for (name, _), value in losses.items() if name in self.leading}
+        losses = self._losses(self._grid)
+        return None not in [value for (name, _), value in losses.items() if name in self.leading]
 
     @cached_property
     def _plans(self) -> dict[tuple[str, Point], list[Plan]]:
-        plans = self._at(self._points)
+        plans = dict(self._grid)
         if self._grown:
-            chosen = self._chosen(self._losses(plans), self._points)
+            chosen = self._chosen(self._losses(plans))
             plans |= self._at(tuning.grown(self._points, [chosen[name] for name in chosen if name in self.leading]))
         return plans
 
-    def _chosen(self, losses: Mapping[tuple[str, Point], float | None], points: Sequence[Point]) -> dict[str, Point]:
-        known = {key: value for key, value in losses.items() if value is not None and np.isfinite(value)}
-        points_chosen = {variant.name: tuning.best(known, variant.name, points) for _, variant in self.entered}
-        return {name: point for name, point in points_chosen.items() if point is not None}
+    def _chosen(self, losses: Mapping[tuple[str, Point], TrialLosses | None]) -> dict[str, Point]:
+        chosen = {}
+        for _, variant in self.entered:
+            tried = {point: value for (name, point), value in losses.items() if name == variant.name and value}
+            best = tuning.best(tried)
+            if best is not None:
+                chosen[variant.name] = best
+        return chosen
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
         match, training = self.task.budget.match[0], self.task.training
@@ -97,5 +127,5 @@ class TuningTrials:
             for point in points
         }
 
-    def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], float | None]:
-        return {key: tuning.loss(self.root, [plan.run for plan in seeds]) for key, seeds in plans.items()}
+    def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], TrialLosses | None]:
+        return {key: tuning.losses(self.root, [plan.run for plan in seeds]) for key, seeds in plans.items()}

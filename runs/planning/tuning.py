@@ -1,10 +1,12 @@
 """Learning rate and dropout by a grid of trials: the same number for every architecture of a task.
 
 Trials are runs of their own, at the reported size and budget, with seeds that no reported run has; they stop before the
-test split. An architecture takes the point with the least mean of best validation losses. If that point lies at the
-grid's edge, the grid grows once on that side, for all architectures.
+test split. An architecture takes the point that ``rate_choice`` finds in the validation losses. Where an architecture's
+best point lies at the grid's edge, the grid grows once on that side, for all of them.
 """
 
+import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +15,11 @@ from pathlib import Path
 
 from archbench.runs.base import store
 from archbench.runs.experiment.sections import Training, Tuning
+from archbench.runs.planning import rate_choice
 
 EPOCHS = 4  # passes over the data above which dropout is tuned too
 DROPOUT = 0.1  # tried beside the recipe's own
+EXACT = "nll_per_token"  # the metric of likelihoods that are no estimate
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,16 @@ class Point:
         return training.model_copy(update={"learning_rate": self.learning_rate, "dropout": self.dropout})
 
 
-Losses = Mapping[tuple[str, Point], float]  # by architecture and point; a point without a loss is not there
+@dataclass(frozen=True)
+class TrialLosses:
+    """The validation losses of one point's trials, a seed each, in nats per token; infinite where training diverged.
+
+    ``exact`` are the exact negative log-likelihoods of the validation examples that every trial scores, where the
+    objective only estimates them in training (None otherwise).
+    """
+
+    losses: tuple[float, ...]
+    exact: tuple[float, ...] | None = None
 
 
 def grid(tuning: Tuning, training: Training, epochs: float) -> list[Point]:
@@ -59,19 +72,43 @@ def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
     return [point for point in points_added if point not in points]
 
 
-def best(losses: Losses, architecture: str, points: Sequence[Point]) -> Point | None:
-    """The point of least loss, ties to the smaller rate; None if no trial has a loss."""
-    finite = {point: losses[architecture, point] for point in points if (architecture, point) in losses}
-    return min(finite, key=lambda point: (finite[point], point.learning_rate), default=None)
+def best(tried: Mapping[Point, TrialLosses]) -> Point | None:
+    """The point that an architecture's trials choose, ties to the smaller rate; None where no trial gave a loss.
+
+    Exact likelihoods decide where all trials have them, as an estimate can be off by more at one rate than at another.
+    """
+    exact = all(point.exact is not None for point in tried.values())
+    losses = {
+        (point.learning_rate, point.dropout): (given.exact if exact else None) or given.losses
+        for point, given in tried.items()
+    }
+    choice = rate_choice.choose(losses)
+    return Point(choice.learning_rate, choice.dropout) if choice else None
 
 
-def loss(root: Path, runs: Sequence[str]) -> float | None:
-    """The mean best validation loss of a point's trials; infinite if one diverged or failed, None until all ended."""
-    values = []
+def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
+    """What the trials of a point gave; None before the last of them has ended."""
+    values, exact = [], []
     for run in runs:
-        record = store.read_intact(store.run_folder(root, run))
+        folder = store.run_folder(root, run)
+        record = store.read_intact(folder)
         status = record.get("status")
         if status not in (*store.FINISHED, "failed"):
             return None
-        values.append(float(record["validation_loss"]) if status == "done" else math.inf)
-    return sum(values) / len(values)
+        value = float(record["validation_loss"]) if status == "done" else math.inf
+        values.append(value)
+        exact.append(_exact(folder) if status == "done" else math.inf)
+    known = [value for value in exact if value is not None]
+    return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
+
+
+def _exact(folder: Path) -> float | None:
+    """The exact nats per token of the validation examples, where the loss that chose the checkpoint is an estimate."""
+    curves, scores = folder / "curves.csv", folder / "scores.json"
+    if not (curves.is_file() and scores.is_file()):
+        return None
+    points = csv.DictReader(io.StringIO(curves.read_text(encoding="utf-8")))
+    if all(point["metric"] == EXACT for point in points if point["split"] == "validation"):
+        return None
+    rows = [row for row in store.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
+    return float(rows[0]["value"]) if rows else None
