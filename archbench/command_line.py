@@ -36,7 +36,7 @@ MISPLACED = frozenset(  # errors of a path that the user named
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
     "Quantity held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
-    "parameters; tokens vary) or seconds."
+    "parameters; tokens vary), loss-tokens (tokens with a loss and parameters; tokens vary) or seconds."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
