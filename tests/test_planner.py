@@ -33,7 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def values(**changes: object) -> dict[str, object]:
     task = {"kind": "classification", "name": "things", "data": "things.tsv", "tokenizer": "word", "vocabulary": 64}
-    pairs |= {"source_length": 8, "target_length": 8}
     settings = {
         "name": "tiny",
         "architectures": list(NAMES),
@@ -476,7 +475,13 @@ def test_axes_and_supervision_cross(folder: Path, tmp_path: Path) -> None:
 def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
     lines = [f"house {n} by the sea\tthe sea by {n}{' again' * (n % 4)}" for n in range(600)]
     (folder / "pairs.tsv").write_text("\n".join(["source\ttarget", *lines]) + "\n")
-    pairs = {"kind": "translation", "name": "pairs", "data": "pairs.tsv", "tokenizer": "word", "vocabulary": 64}
+    pairs: dict[str, object] = {
+        "kind": "translation",
+        "name": "pairs",
+        "data": "pairs.tsv",
+        "tokenizer": "word",
+        "vocabulary": 64,
+    }
     pairs |= {"source_length": 8, "target_length": 8}
     axes = ["parameters", "flops", "flops-by-tokens"]
     before, after = (
