@@ -49,6 +49,7 @@ class FakePlan:
             "buffers": 0,
             "planned_tokens": 100_000,
             "expected_flops": 3e10,
+            "expected_loss_tokens": 100_000,
             "width": 32,
             "heads": 2,
             "depth": 2,

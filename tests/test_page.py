@@ -326,6 +326,18 @@ def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
     assert "+4.0% ✗ beyond 1%" in html
 
 
+def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT], matches=("loss-tokens",))
+    for place, run in enumerate(runs):
+        synthetic.change_record(
+            tmp_path, run, target_loss_tokens=1_000_000, train_loss_tokens=1_000_000 + 40_000 * (not place)
+        )
+    html = rendered(tmp_path)
+    assert "Outside the tolerance of the table below: decoder on sentiment." in html
+    assert "+4.0% ✗ beyond 1%" in html and "✓ within 1%" in html
+    assert "equal size and equal tokens with a loss" in html
+
+
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
     judged = judge(tables.read(store / "tables"))
     head, *rows = summary.text(judged)

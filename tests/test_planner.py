@@ -11,7 +11,7 @@ import pytest
 from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import matrix
@@ -505,3 +505,66 @@ def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, given: object
     with pytest.raises(InputError, match="controls") as found:
         planned(folder, tmp_path, controls=given)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"budget": {"match": "loss-tokens", "parameters": 20_000, "tokens": 6_000}}, "tasks[0]"),
+        ({"conditions": [{"budget": {"match": "loss-tokens"}}]}, "conditions (things)"),
+    ],
+)
+def test_labels_need_target_supervision_for_equal_tokens_with_a_loss(changes: dict[str, object], place: str) -> None:
+    message = f'{place}.budget.match: "loss-tokens" on classification needs a loss on labels alone; set supervision = '
+    with pytest.raises(InputError) as caught:
+        spec.from_dict(values(**changes))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"tasks\.things\.budget\.match: "):
+        spec.override(spec.from_dict(values()), match="loss-tokens")
+    allowed = spec.override(spec.from_dict(values(supervision="target")), match="loss-tokens")
+    assert allowed.tasks[0].budget.match == ("loss-tokens",)
+
+
+def test_axes_and_supervision_cross(folder: Path, tmp_path: Path) -> None:
+    crossed = [{"budget": {"match": axis}, "supervision": "target"} for axis in ("flops", "loss-tokens")]
+    found = planned(folder, tmp_path, seeds=[0], conditions=[{"supervision": "target"}, *crossed])
+    by_run = {plan.run: plan for plan in found.plans}
+    runs = {(entry.match, entry.condition, entry.architecture): by_run[entry.run] for entry in found.entries}
+    assert {key[:2] for key in runs} == {
+        ("parameters", ""),
+        *((axis, "target supervision") for axis in ("parameters", "flops", "loss-tokens")),
+    }
+    for name in NAMES:
+        size, cost, loss = (runs[axis, "target supervision", name] for axis in ("parameters", "flops", "loss-tokens"))
+        first = runs["flops", "target supervision", "decoder"]
+        assert cost.flops == pytest.approx(first.flops, rel=0.02) and cost.tokens == pytest.approx(
+            first.tokens, rel=0.02
+        )
+        assert loss.run == size.run  # every example has one label
+        assert loss.supervision == ("native" if name == "encoder-decoder" else "target")
+        assert loss.loss_tokens == pytest.approx(first.loss_tokens, rel=1e-9)
+
+
+def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
+    lines = [f"house {n} by the sea\tthe sea by {n}{' again' * (n % 4)}" for n in range(600)]
+    (folder / "pairs.tsv").write_text("\n".join(["source\ttarget", *lines]) + "\n")
+    pairs: dict[str, object] = {
+        "kind": "translation",
+        "name": "pairs",
+        "data": "pairs.tsv",
+        "tokenizer": "word",
+        "vocabulary": 64,
+    }
+    pairs |= {"source_length": 8, "target_length": 8}
+    axes = ["parameters", "flops", "flops-by-tokens"]
+    before, after = (
+        planned(folder, tmp_path, tasks=[pairs], budget={"match": match, "parameters": 20_000, "tokens": 6_000})
+        for match in (axes, [*axes, "loss-tokens"])
+    )
+    old = {(entry.match, entry.architecture): entry.run for entry in before.entries}
+    new = {(entry.match, entry.architecture): entry.run for entry in after.entries}
+    assert old.items() <= new.items()
+    assert new["loss-tokens", "decoder"] == new["parameters", "decoder"]
+    assert len({new["loss-tokens", name] for name in NAMES} - set(old.values())) == 2
+    assert not any("loss" in key for key in after.plans[0].identity())
+    assert ["with loss" in dry_run._table(found)[0] for found in (before, after)] == [False, True]

@@ -58,9 +58,9 @@ def test_it_costs_what_the_stream_gives(count: int, batch_tokens: int, seed: int
     batches = [batch for batch, _ in Stream(examples, batch_tokens, seed, tokens).start()]
     given = float(sum(cost(batch.source_lengths.astype(float), batch.target_lengths).sum() for batch in batches))
     reading = Reading(examples, batch_tokens, seed)
-    assert reading.flops(tokens, cost) == pytest.approx(given)
+    assert reading.total(tokens, cost) == pytest.approx(given)
     found = reading.tokens(given, cost)
-    assert found == sum(batch.tokens for batch in batches) and reading.flops(found, cost) == pytest.approx(given)
+    assert found == sum(batch.tokens for batch in batches) and reading.total(found, cost) == pytest.approx(given)
 
 
 @cache
@@ -76,12 +76,15 @@ def data(folder: Path) -> Path:
     return folder
 
 
-def planned(folder: Path, task: str, match: str, names: list[str], tokens: int = 40_000) -> tuple[Plan, ...]:
+def planned(
+    folder: Path, task: str, match: str, names: list[str], tokens: int = 40_000, supervision: str = "native"
+) -> tuple[Plan, ...]:
     experiment = spec.from_dict(
         {
             "name": "tiny",
             "architectures": ["decoder", *names],
             "seeds": [0, 1, 2, 3],
+            "supervision": supervision,
             "budget": {"match": match, "parameters": 40_000, "tokens": tokens},
             "model": {"width": 32},
             "training": {"batch_tokens": 256, "precision": "float32"},
@@ -97,6 +100,19 @@ def planned(folder: Path, task: str, match: str, names: list[str], tokens: int =
 
 def realised(plan: Plan) -> tuple[float, float]:
     """Model FLOPs and tokens of the batches that training reads, as training counts them."""
+    model, source, target = read(plan)
+    flops = model.objective.training_flops(model, source, target, plan.native).model
+    return float(np.sum(flops)), float(source.sum() + target.sum())
+
+
+def with_loss(plan: Plan) -> float:
+    """Tokens with a loss in the batches that training reads, as training counts them."""
+    model, source, target = read(plan)
+    return float(np.sum(model.objective.loss_tokens(source, target, model, plan.native)))
+
+
+def read(plan: Plan) -> tuple[Any, Any, Any]:
+    """The model, and the source and target lengths of the examples that training reads."""
     train = prepare(plan.task, Path(plan.cache), lambda line: None).train
     model = budget.blank(catalogue.find(plan.variant).build, plan.size, plan.limits)
     batches = [batch for batch, _ in Stream(train, plan.training.batch_tokens, plan.seed, plan.tokens).start()]
@@ -104,8 +120,7 @@ def realised(plan: Plan) -> tuple[float, float]:
         np.concatenate([getattr(batch, f"{side}_lengths") for batch in batches]).astype(float)
         for side in ("source", "target")
     )
-    flops = model.objective.training_flops(model, source, target, plan.native).model
-    return float(np.sum(flops)), float(sum(batch.tokens for batch in batches))
+    return model, source, target
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +140,46 @@ def test_training_costs_what_the_reference_costs_for_every_seed(folder: Path, ta
             assert tokens == pytest.approx(plan.targets["tokens"], rel=0.03), (plan.architecture, plan.seed)
 
 
+@pytest.mark.parametrize("supervision", ["native", "target"])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_seed_has_a_loss_on_as_many_tokens_as_the_reference(folder: Path, task: str, supervision: str) -> None:
+    if task == "labels" and supervision == "native":
+        return
+    others = ["encoder", "encoder-decoder"]
+    plans = planned(folder, task, "loss-tokens", others, supervision=supervision)
+    reference = {plan.seed: plan for plan in plans if plan.architecture == "decoder"}
+    assert {plan.architecture for plan in plans} == {"decoder", *others}
+    for plan in plans:
+        first = reference[plan.seed]
+        assert plan.counts.parameters == pytest.approx(first.counts.parameters, rel=0.01)
+        assert with_loss(plan) == pytest.approx(plan.targets["loss_tokens"], rel=0.01), (plan.architecture, plan.seed)
+        assert with_loss(plan) == pytest.approx(with_loss(first), rel=0.01)
+        assert plan.loss_tokens == pytest.approx(with_loss(plan), rel=0.05)  # by the mean of all examples
+        assert set(plan.targets) == {"parameters", "loss_tokens"}
+
+
 def test_the_reference_reads_the_same_under_every_match(folder: Path) -> None:
     runs = [
         {plan.run for plan in planned(folder, "turned", match, ["encoder"]) if plan.architecture == "decoder"}
-        for match in ("parameters", "flops", "flops-by-tokens")
+        for match in ("parameters", "flops", "flops-by-tokens", "loss-tokens")
     ]
-    assert runs[0] == runs[1] == runs[2]
+    assert runs[0] == runs[1] == runs[2] == runs[3]
 
 
 def test_few_batches_cost_what_they_should_before_they_are_as_many_tokens(folder: Path) -> None:
     for plan in planned(folder, "turned", "flops", ["encoder"], tokens=2_000):
         flops, _ = realised(plan)
         assert flops == pytest.approx(plan.targets["flops"], rel=0.02)  # one example is about a hundredth
+
+
+def test_a_run_records_the_tokens_with_a_loss_that_were_planned(folder: Path, tmp_path: Path) -> None:
+    plans = planned(folder, "turned", "loss-tokens", ["encoder", "encoder-decoder"], 4_000, "target")
+    for plan in (plan for plan in plans if plan.seed == 0):
+        work.perform(plan, tmp_path / plan.run, lambda progress: None, lambda: False)
+        record = json.loads((tmp_path / plan.run / "record.json").read_text())
+        assert record["train_loss_tokens"] == pytest.approx(with_loss(plan), abs=1)
+        if plan.architecture != "decoder":
+            assert record["train_loss_tokens"] == pytest.approx(record["target_loss_tokens"], rel=0.01)
 
 
 def test_a_run_records_the_flops_that_were_planned(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ MATCHES: Final = {
     "parameters": "equal size and equal training tokens",
     "flops": "equal training tokens and equal training FLOPs",
     "flops-by-tokens": "equal size and equal training FLOPs",
+    "loss-tokens": "equal size and equal tokens with a loss",
     "seconds": "equal training time",
     PRETRAINED: "pretrained checkpoints, nothing held equal",
 }

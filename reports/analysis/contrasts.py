@@ -29,6 +29,8 @@ class Contrast:
     None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
     ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
     ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.
+    ``accounting`` says where a decided contrast is decided differently because something else is held equal or other
+    tokens have a loss; empty where nowhere.
     """
 
     dataset: str
@@ -49,6 +51,7 @@ class Contrast:
     survivor: str = ""
     seeds_show: str = ""
     untrained: str = ""
+    accounting: str = ""
 
     @property
     def flat(self) -> bool:
@@ -59,15 +62,23 @@ class Contrast:
     def outcome(self) -> str:
         """``ahead`` (the first is), ``behind``, ``equal`` (within the margin), ``open``; ``unknown`` without a test.
 
-        ``untrained`` where one of the two is not trained enough, whatever the test says.
+        ``untrained`` where one of the two is not trained enough, ``accounting`` where the outcome depends on the
+        accounting, whatever the test says.
         """
         if math.isnan(self.p):
             return "unknown"
         if self.untrained:
             return "untrained"
+        if self.accounting:
+            return "accounting"
         if self.p <= ALPHA:
             return "ahead" if self.difference.mean > 0 else "behind"
         return "equal" if self.p_beyond <= ALPHA else "open"
+
+    @property
+    def alone(self) -> "Contrast":
+        """The contrast by its own condition, whatever other accountings say."""
+        return replace(self, accounting="") if self.accounting else self
 
     @property
     def decided(self) -> bool:

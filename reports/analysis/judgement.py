@@ -8,6 +8,7 @@ from typing import Final
 
 import pandas as pd
 
+from archbench.reports.analysis.accounting import accounted
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, by_condition, parts
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, corrected_for_family, marked
@@ -75,19 +76,20 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
         entry for comparison in (*first, *further, *budgets) for entry in tester.others(comparison, comparison in first)
     ]
     asked = [entry for comparison in first for entry in tester.controls(comparison)]
-    tested = answered(comparisons, [question for question, _ in asked])
-    controls = [Control(entry, expected) for entry, (_, expected) in zip(tested, asked, strict=True)]
+    answers = answered(comparisons, [question for question, _ in asked])
+    controls = [Control(entry, expected) for entry, (_, expected) in zip(answers, asked, strict=True)]
     points = [point.comparison for trend in trends for point in trend.sweep.points]
     changes = effects(
         comparisons, first, [comparison for comparison in further if not any(comparison is point for point in points)]
     )
-    return Contrasts(
+    tested = Contrasts(
         tuple(corrected_for_family(primary)),
         tuple(exploratory),
         tuple(controls),
         tuple(changes),
         tuple(factors(comparisons, first)),
     )
+    return accounted(comparisons.tables, first, further, tested)
 
 
 class _Tester:

@@ -56,6 +56,8 @@ def _decision(contrast: Contrast) -> str:
     margin = f"{contrast.margin:g}"
     if contrast.outcome == "untrained":
         return f"{contrast.first} vs. {contrast.second}: no verdict. {contrast.untrained}."
+    if contrast.outcome == "accounting":
+        return f"{contrast.first} vs. {contrast.second}: depends on the accounting. {_capital(contrast.accounting)}."
     if contrast.better:
         small = f", by less than the margin of {margin}" if contrast.small else ""
         return (
@@ -75,6 +77,10 @@ def _decision(contrast: Contrast) -> str:
         f"{contrast.first} and {contrast.second} cannot be distinguished ({_favour(contrast, places)}, 95% interval "
         f"{interval}; {p_text(contrast)}{uncorrected(contrast)}). {_power(contrast)}"
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def uncorrected(contrast: Contrast) -> str:
@@ -170,7 +176,8 @@ def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Co
 
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:
-    """Whether two tests of one pair have the same outcome."""
+    """Whether two tests of one pair have the same outcome, each by its own condition."""
+    contrast, other = contrast.alone, other.alone
     return (contrast.outcome, contrast.better) == (other.outcome, other.better)
 
 

@@ -39,6 +39,7 @@ def words(contrast: Contrast) -> str:
         "equal": f"{contrast.first} and {contrast.second} equal within the margin",
         "open": f"{contrast.first} vs. {contrast.second} not decided",
         "unknown": f"{contrast.first} vs. {contrast.second} without an interval",
+        "accounting": f"{contrast.first} vs. {contrast.second} depends on the accounting ({contrast.accounting})",
         "untrained": f"{contrast.first} vs. {contrast.second} not trained enough",
     }
     return texts[contrast.outcome] + (f" ({contrast.diverged} diverged)" if contrast.diverged else "")

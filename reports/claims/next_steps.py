@@ -16,7 +16,9 @@ from archbench.reports.claims.ledger import Claim
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
     still = [contrast for contrast in evidence if not bears_out(claim, contrast)]
-    decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained")]
+    decided = [
+        contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained", "accounting")
+    ]
     if decided:
         return f"no number of seeds; {listing(dict.fromkeys(map(against, decided)))}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
@@ -27,6 +29,9 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     untrained = dict.fromkeys(contrast.untrained for contrast in still if contrast.untrained)
     if untrained:
         return f"a larger budget; {listing(untrained)}"
+    dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
+    if dependent:
+        return f"no number of seeds; the outcome depends on the accounting on {listing(dependent)}"
     endless = [contrast for contrast in still if contrast.seeds is None]
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))

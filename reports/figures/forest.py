@@ -33,6 +33,7 @@ WORDS: Final = {
     "open": "not decided",
     "unknown": "not tested",
     "untrained": "not trained enough",
+    "accounting": "depends on the accounting",
 }
 INKS: Final = {"ahead": COLOURS["green"], "behind": COLOURS["vermillion"]}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)

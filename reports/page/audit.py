@@ -15,6 +15,7 @@ from archbench.runs.experiment.spec import HELD
 AXES: Final = {
     "parameters": ("parameters", "target_parameters", 0.01, formatting.number),
     "train_tokens": ("training tokens", "target_tokens", 0.01, formatting.number),
+    "train_loss_tokens": ("tokens with loss", "target_loss_tokens", 0.01, formatting.number),
     "train_flops": ("training FLOPs", "target_flops", 0.01, formatting.number),
     "train_seconds": ("training time", "target_seconds", 0.1, formatting.seconds),
 }
@@ -23,7 +24,6 @@ _FURTHER: Final = {
     "buffers": ("buffers", formatting.number),
     "depth": ("depth", formatting.count),
     "hidden": ("feed-forward width", formatting.count),
-    "train_loss_tokens": ("tokens with loss", formatting.number),
     "executed_flops": ("executed FLOPs", formatting.number),
     "optimizer_flops": ("optimizer FLOPs", formatting.number),
     "tokens_per_parameter": ("tokens per parameter", formatting.number),
@@ -34,7 +34,6 @@ _FURTHER: Final = {
 _BESIDE: Final = (
     "depth",
     "hidden",
-    "train_loss_tokens",
     "executed_flops",
     "tokens_per_parameter",
     "epochs",

@@ -131,8 +131,12 @@ def _on(contrasts: Sequence[Contrast]) -> str:
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
-    """The pairs that are equal within the margin, and those that cannot be distinguished."""
-    for outcome, words in (("equal", "Equal within the margin"), ("open", "Cannot be distinguished")):
+    """The pairs that are equal within the margin, cannot be distinguished, or depend on the accounting."""
+    for outcome, words in (
+        ("equal", "Equal within the margin"),
+        ("open", "Cannot be distinguished"),
+        ("accounting", "Depends on the accounting"),
+    ):
         if outcome == "equal" and not _complete(primary):
             continue
         chosen = ((entry.first, entry.second, entry) for entry in primary if entry.outcome == outcome)

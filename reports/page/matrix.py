@@ -17,6 +17,7 @@ WORDS: Final = {
     "open": "not decided",
     "unknown": "not tested",
     "untrained": "not trained enough",
+    "accounting": "depends on the accounting",
 }
 BASELINE: Final = "†"
 MOST_NAMES: Final = 2  # of beaten architectures in a cell
@@ -28,7 +29,8 @@ def standing(architecture: str, contrasts: Sequence[Contrast]) -> str:
 
     ``wins``: better in all of them. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and
     one or more as equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested.
-    ``untrained``: none is between two that are trained enough; others do not count.
+    ``untrained``: none is between two that are trained enough; others do not count. ``accounting``: it does not lose,
+    and the outcome of one or more depends on the accounting.
     """
     named = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
     if named and all(contrast.outcome == "untrained" for contrast in named):
@@ -39,6 +41,8 @@ def standing(architecture: str, contrasts: Sequence[Contrast]) -> str:
         return "unknown"
     if any(contrast.worse == architecture for contrast in tested):
         return "loses"
+    if any(contrast.outcome == "accounting" for contrast in tested):
+        return "accounting"
     if all(contrast.better == architecture for contrast in named):
         return "wins"
     return "ties" if all(contrast.decided for contrast in named) else "open"

@@ -149,6 +149,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
     return {
         "matrix": matrix.matrix(judged),
         "untrained": any(contrast.untrained for contrast in tested.primary),
+        "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(matrix.behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "headline": grids.headline(first),
@@ -305,7 +306,11 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     sentences = []
     matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
     if matches:
-        sizes = {"target_parameters": "non-embedding parameters", "target_tokens": "training tokens"}
+        sizes = {
+            "target_parameters": "non-embedding parameters",
+            "target_tokens": "training tokens",
+            "target_loss_tokens": "tokens with a loss",
+        }
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
         sentences.append(f"Budget: {'; also '.join(matches)}{f' ({formatting.listing(aims)})' if aims else ''}.")
     if "supervision" in runs:

@@ -39,7 +39,7 @@ def _sentences(judged: Judged, comparison: Comparison) -> str:
 
 def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
     for contrast in judged.tested.of(dataset):
-        if contrast.outcome == "open" or (contrast.outcome == "unknown" and contrast.diverged):
+        if contrast.outcome in ("open", "accounting") or (contrast.outcome == "unknown" and contrast.diverged):
             yield contrast_sentence(contrast)
 
 

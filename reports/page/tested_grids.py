@@ -18,6 +18,7 @@ WORDS: Final = {
     "open": "not decided",
     "unknown": "not tested",
     "untrained": "not trained enough",
+    "accounting": "depends on the accounting",
 }
 GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
@@ -86,6 +87,8 @@ def outcome(contrast: Contrast) -> str:
 
 def _outcome(contrast: Contrast) -> GridCell:
     """An outcome; below it why an interval that excludes 0 decides nothing."""
+    if contrast.outcome == "accounting":
+        return GridCell(outcome(contrast), contrast.accounting, "text")
     return GridCell(outcome(contrast), uncorrected(contrast).removeprefix("; the "), "text")
 
 
@@ -128,7 +131,7 @@ def factors(tested: Contrasts) -> Grid:
 
 
 def sensitivity(tested: Contrasts) -> Grid:
-    """The primary pairs under every condition, side by side; an outcome that changes is marked."""
+    """The primary pairs under every condition, side by side, each by that condition; a changed outcome is marked."""
     pairs = list(dict.fromkeys((contrast.first, contrast.second) for contrast in tested.primary))
     contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
     places = list(dict.fromkeys((contrast.dataset, contrast.condition) for contrast in contrasts))
@@ -156,7 +159,7 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
         return GridCell("", kind="quiet")
     toward = contrast if (contrast.first, contrast.second) == pair else turned(contrast)
     changed = first is not None and first.outcome != "unknown" and not same_outcome(first, toward)
-    return GridCell(_difference(toward), f"{outcome(contrast)}{' (changed)' if changed else ''}")
+    return GridCell(_difference(toward), f"{outcome(contrast.alone)}{' (changed)' if changed else ''}")
 
 
 def tuning(chosen: Sequence[TunedSetting]) -> Grid:
@@ -317,7 +320,7 @@ def _difference(contrast: Contrast) -> str:
 
 def _seeds(contrast: Contrast) -> GridCell:
     """How many seeds each would decide it, and what they would show."""
-    if contrast.decided or contrast.outcome == "unknown":
+    if contrast.alone.decided or contrast.outcome == "unknown":
         return GridCell(formatting.MISSING)
     if contrast.seeds is None:
         return GridCell("more examples")

@@ -70,6 +70,7 @@ class Plan:
     heads: int | None = None  # of the model, where they are not those of the size
     breaks: str = ""  # checks of the contract that the variant is known to fail
     predictions: int = 0  # bytes of their table, at most
+    loss_tokens: float = 0.0  # expected number of tokens with a loss
     foreign: bool = False  # the variant is code of the user or of another package
     kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
 
@@ -140,6 +141,7 @@ class Plan:
             "buffers": self.counts.buffers,
             **{f"target_{axis}": value for axis, value in self.targets.items()},
             "planned_tokens": self.tokens,
+            "expected_loss_tokens": self.loss_tokens,
             "expected_flops": self.flops,
             "optimizer_flops": self.optimizer_flops,
             "width": self.size.dim,

@@ -32,7 +32,8 @@ def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -
 
 def _table(matrix: "Matrix") -> list[list[str]]:
     head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding", "buffers"]
-    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens", "FLOPs", "time per run"]
+    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens"]
+    head += ["with loss", "FLOPs", "time per run"]
     rows = {plan.run: plan.row() for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
@@ -42,6 +43,8 @@ def _table(matrix: "Matrix") -> list[list[str]]:
     table = [head, *(_line(rows_alike) for rows_alike in alike.values())]
     plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
+    if not any(entry.match == "loss-tokens" for entry in matrix.entries):
+        plain["with loss"] = {row[head.index("with loss")] for row in table}
     bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
     return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
 
@@ -53,7 +56,8 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     recipe = [f"{row[key]:g}" for key in ("learning_rate", "dropout", "share")]
     tokens = sorted({run_row["planned_tokens"] for run_row in rows})
     planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
-    budget = [planned, f"{row['expected_flops']:.2e}", duration(row["expected_seconds"])]
+    budget = [planned, f"{row['expected_loss_tokens']:,.0f}", f"{row['expected_flops']:.2e}"]
+    budget.append(duration(row["expected_seconds"]))
     what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
     return [*what, str(len(rows)), *counts, *recipe, *budget]
 

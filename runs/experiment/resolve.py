@@ -140,6 +140,7 @@ def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
 def check_task(task: Task, place: str) -> None:
     """Raises ``InputError`` where the settings of one resolved task contradict each other."""
     _check_budget(task.budget, task.training, place)
+    _check_supervision(task, place)
     _check_model(task.model, place)
 
 
@@ -330,6 +331,16 @@ def _check_budget(budget: Budget, training: Training, place: str) -> None:
     if "seconds" in budget.match and budget.seconds is None:
         raise InputError(
             f'{place}.budget.match: "seconds" needs a budget in seconds; set seconds instead of {given[0]}'
+        )
+
+
+def _check_supervision(task: Task, place: str) -> None:
+    """With labels, tokens with a loss are comparable only where the label alone has one."""
+    labels = task.target_length == 1  # no other form of task has targets of one token
+    if labels and "loss-tokens" in task.budget.match and task.supervision != "target":
+        raise InputError(
+            f'{place}.budget.match: "loss-tokens" on {task.kind} needs a loss on labels alone; set supervision = '
+            '"target" with it, or choose another match'
         )
 
 

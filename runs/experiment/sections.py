@@ -11,15 +11,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from archbench.runs.experiment.validation import nearest, printable
 
 Item = TypeVar("Item")
-Match = Literal["parameters", "flops", "flops-by-tokens", "seconds"]
+Match = Literal["parameters", "flops", "flops-by-tokens", "loss-tokens", "seconds"]
 Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
 Data = str | dict[str, str | list[str]]
-MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "seconds")
+MATCHES: tuple[Match, ...] = ("parameters", "flops", "flops-by-tokens", "loss-tokens", "seconds")
 HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "parameters": ("parameters", "tokens"),
     "flops": ("tokens", "flops"),
     "flops-by-tokens": ("parameters", "flops"),
+    "loss-tokens": ("parameters", "loss_tokens"),
     "seconds": ("parameters", "seconds"),
 }
 PRETRAINED = "none"  # the match of checkpoints: they are scored without training

@@ -1,5 +1,6 @@
 """Sizes and tokens of one task's architectures, for every axis and condition; results are kept."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from archbench.runs.planning.reading import Cost, Floats, Reading
 from archbench.tasks.base.values import Prepared
 
 KEPT = 0.9 * budget.TOLERANCE  # of FLOPs that may be missed, where tokens are held equal too
+EXAMPLE_COSTS = ("flops", "loss_tokens")  # what a match may hold equal that differs from example to example
 READINGS = 16  # orders of the data that are kept at a time: each has an index for every example
 
 
@@ -54,6 +56,13 @@ class FittedSizes:
         native = task.supervision == "native"
         return self.measurements(variant).flops_per_token(size, self.limits, self.lengths, native)
 
+    def loss_share(self, task: Task, variant: Variant, size: Size) -> float:
+        """Expected tokens with a loss for each data token under the task's supervision."""
+        source, target = self.lengths
+        measurements, native = self.measurements(variant), task.supervision == "native"
+        tokens = measurements.example_loss_tokens(size, self.limits, self.lengths, native)
+        return float(tokens.sum() / (source.sum() + target.sum()))
+
     def supervision(self, task: Task, variant: Variant, size: Size, usual: str) -> str:
         """The task's supervision; the ``usual`` one if the model has a loss on the same tokens under both."""
         alike = self.measurements(variant).has_one_loss(size, self.limits, self.lengths)
@@ -89,23 +98,36 @@ class FittedSizes:
         if match == "flops-by-tokens":
             size = self.size(task, variant, match)
             tokens *= self.cost(task, first, reference) / self.cost(task, variant, size)
+        if match == "loss-tokens":
+            size = self.size(task, variant, match)
+            tokens *= self.loss_share(task, first, reference) / self.loss_share(task, variant, size)
         return max(1, round(tokens * task.share))
 
     def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
         """The training tokens of the run that reads the data in this order.
 
+<<<<<<< HEAD
         They are those of ``tokens``, unless the match holds FLOPs equal: then the run's own batches must cost what the
         reference's do. If tokens are held equal too, tokens and FLOPs share the mismatch; FLOPs stay within the
         tolerance, but with a few dozen batches tokens may exceed it.
+=======
+        They are those of ``tokens`` unless the match holds FLOPs or tokens with a loss equal: then the run's own
+        batches are to cost what the reference's do. Where the match holds tokens equal too, both miss by half of what
+        these batches cost more or less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may
+        miss tokens by more.
+>>>>>>> hloss
         """
         expected = self.tokens(task, variant, match)
-        if "flops" not in HELD[match] or variant.name == self.first.name:
+        quantity = next((name for name in EXAMPLE_COSTS if name in HELD[match]), "")
+        if not quantity or variant.name == self.first.name:
             return expected
-        cost = self._example_cost(task, variant, self.size(task, variant, match))
-        target, reading = self._reference_flops(task, match, order), self._reading(order)
+        cost = self._example_cost(task, variant, self.size(task, variant, match), quantity)
+        target, reading = self._reference_cost(task, match, order, quantity), self._reading(order)
+        if quantity == "loss_tokens" and math.isclose(reading.total(expected, cost), target):
+            return expected  # as where every example has as many tokens with a loss as for the reference
         if "tokens" not in HELD[match]:
             return reading.tokens(target, cost)
-        excess = reading.flops(expected, cost) / target - 1
+        excess = reading.total(expected, cost) / target - 1
         if abs(excess) <= budget.TOLERANCE / 2:
             return expected
         kept = float(np.clip(excess / 2, -KEPT, KEPT))
@@ -117,16 +139,17 @@ class FittedSizes:
         figures = {
             "parameters": float(self.measurements(first).counts(reference, self.limits).parameters),
             "tokens": float(self.tokens(task, first, match)),
-            "flops": self._reference_flops(task, match, order) if "flops" in HELD[match] else 0.0,
             "seconds": (task.budget.seconds or 0.0) * task.share,
         }
+        costs = (name for name in EXAMPLE_COSTS if name in HELD[match])
+        figures |= {name: self._reference_cost(task, match, order, name) for name in costs}
         return {axis: figures[axis] for axis in HELD[match]}
 
-    def _reference_flops(self, task: Task, match: str, order: Order) -> float:
-        """What the reference's training costs when it reads the data in this order."""
+    def _reference_cost(self, task: Task, match: str, order: Order, quantity: str) -> float:
+        """What the reference's training costs in this quantity when it reads the data in this order."""
         first, reference = self.reference(task)
-        cost = self._example_cost(task, first, reference)
-        return self._reading(order).flops(self.tokens(task, first, match), cost)
+        cost = self._example_cost(task, first, reference, quantity)
+        return self._reading(order).total(self.tokens(task, first, match), cost)
 
     def _reading(self, order: Order) -> Reading:
         if order not in self._readings:
@@ -135,15 +158,16 @@ class FittedSizes:
             self._readings[order] = Reading(self.prepared.train, order.batch_tokens, order.seed)
         return self._readings[order]
 
-    def _example_cost(self, task: Task, variant: Variant, size: Size) -> Cost:
-        """Measures the model FLOPs of training on each example, once for all examples of the same lengths."""
+    def _example_cost(self, task: Task, variant: Variant, size: Size, quantity: str) -> Cost:
+        """Measures what training on each example costs in this quantity, once for all examples of the same lengths."""
         native, measurements = task.supervision == "native", self.measurements(variant)
+        measure = {"flops": measurements.example_flops, "loss_tokens": measurements.example_loss_tokens}[quantity]
 
         def cost(source: Floats, target: Floats) -> Floats:
             columns = target.max(initial=0.0) + 1.0
             pairs, place = np.unique(source * columns + target, return_inverse=True)
             lengths = pairs // columns, pairs % columns
-            return measurements.example_flops(size, self.limits, lengths, native)[place]
+            return measure(size, self.limits, lengths, native)[place]
 
         return cost
 

@@ -62,6 +62,10 @@ class Measurements:
         """Model FLOPs (n,) of training on each of n examples with these source and target lengths."""
         return np.array(self._ask("example_flops", size, limits, lengths, native), np.float64)
 
+    def example_loss_tokens(self, size: Size, limits: Limits, lengths: Lengths, native: bool) -> NDArray[np.float64]:
+        """Expected tokens with a loss (n,) in each of n examples with these source and target lengths."""
+        return np.array(self._ask("example_loss_tokens", size, limits, lengths, native), np.float64)
+
     def has_one_loss(self, size: Size, limits: Limits, lengths: Lengths) -> bool:
         """Whether native and target supervision ask for a loss at the same tokens."""
         return bool(self._ask("has_one_loss", size, limits, lengths))
@@ -124,6 +128,13 @@ def _example_flops(variant: Variant, size: Size, limits: Limits, lengths: Length
     return flops_each
 
 
+def _example_loss_tokens(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> list[float]:
+    model = _blank(variant, size, limits)
+    tokens = model.objective.loss_tokens(*lengths, model, native)
+    tokens_each: list[float] = np.broadcast_to(tokens, lengths[0].shape).tolist()
+    return tokens_each
+
+
 def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> bool:
     model = _blank(variant, size, limits)
     native, target = (model.objective.loss_tokens(*lengths, model, native) for native in (True, False))
@@ -159,6 +170,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "heads": _heads,
     "flops_per_token": _flops_per_token,
     "example_flops": _example_flops,
+    "example_loss_tokens": _example_loss_tokens,
     "has_one_loss": _has_one_loss,
     "answer_flops": _answer_flops,
     "optimizer_flops": _optimizer_flops,

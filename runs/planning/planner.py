@@ -210,6 +210,7 @@ class Planner:
             targets=self.fitted.targets(task, match, order),
             tokens=tokens,
             flops=flops,
+            loss_tokens=tokens * self.fitted.loss_share(task, variant, size),
             optimizer_flops=stepping,
             device=self.setting.device,
             precision=self.fitted.precision(task),

@@ -1,8 +1,16 @@
 """Which examples a run will read and their exact cost, before it trains: the seed alone fixes the order.
 
+<<<<<<< HEAD
 The mean over all examples is not enough. A budget of less than an epoch reads only some batches, each of examples of
 similar lengths, and the cost of a token depends on the lengths. For an encoder, which always reads positions for the
 longest target, it varies by about 1% between seeds.
+=======
+A cost is a number for each example: FLOPs, or tokens with a loss.
+
+The mean over all examples is not enough. A budget of less than an epoch reads some of the batches, each of examples of
+similar lengths, and what a token costs depends on these: for an encoder, whose canvas is as long for a short example as
+for a long one, by about a hundredth from seed to seed.
+>>>>>>> hloss
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +21,7 @@ from numpy.typing import NDArray
 from archbench.runs.training.batches import EncodedExamples, Indices, plan_epoch
 
 Floats = NDArray[np.float64]
-Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> FLOPs of each example (n,)
+Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> cost of each example (n,)
 
 
 class Reading:
@@ -23,8 +31,13 @@ class Reading:
         self.examples, self.batch_tokens, self.seed = examples, batch_tokens, seed
         self._orders: dict[int, Indices] = {}
 
+<<<<<<< HEAD
     def flops(self, tokens: int, cost: Cost) -> float:
         """FLOPs of the examples in a stream of this many data tokens."""
+=======
+    def total(self, tokens: int, cost: Cost) -> float:
+        """Cost of the examples of a stream of so many data tokens."""
+>>>>>>> hloss
         total, read = 0.0, 0
         for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
@@ -35,20 +48,25 @@ class Reading:
             total, read = total + float(costs.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
+<<<<<<< HEAD
     def tokens(self, flops: float, cost: Cost) -> int:
         """The data tokens of the examples, read in order, whose cost is nearest to ``flops``."""
+=======
+    def tokens(self, wanted: float, cost: Cost) -> int:
+        """The data tokens of the examples that, read in order, cost nearest to ``wanted``."""
+>>>>>>> hloss
         total, read = 0.0, 0
         for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
-            if total + float(costs.sum()) >= flops:
+            if total + float(costs.sum()) >= wanted:
                 order = self._order(examples, epoch)
-                last = int(np.abs(total + np.cumsum(costs[order]) - flops).argmin())
+                last = int(np.abs(total + np.cumsum(costs[order]) - wanted).argmin())
                 return read + int(lengths[order[: last + 1]].sum())
             total, read = total + float(costs.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
     def _epochs(self, cost: Cost) -> Iterator[tuple[int, EncodedExamples, Floats]]:
-        """Every epoch's number, its examples and the FLOPs of each of them (n,)."""
+        """Every epoch's number, its examples and the cost of each of them (n,)."""
         known, epoch = None, 0
         while True:
             examples = self.examples.epoch(self.seed, epoch)

@@ -1,0 +1,102 @@
+"""Verdicts that depend on the accounting: on what is held equal (``match``) or which tokens have a loss.
+
+A primary contrast is decided under the first condition. Where it is decided differently, at 5% and not corrected, under
+a condition that differs from the first one in axis or supervision and in nothing else, it is not called decided. Seeds,
+listed architectures and trials of its own are no difference: they say how a condition is run, not what it holds equal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.conditions import beside, condition
+from archbench.reports.analysis.contrasts import Contrast, Contrasts
+from archbench.reports.analysis.verdicts import same_outcome
+from archbench.reports.base.declared import Pair, entered
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.tables import Tables
+
+IGNORED: Final = frozenset(
+    {"supervision", "condition", "architectures", "seeds", "own", "tuned", "tuning", "retuned", "budget"}
+)  # keys of a resolved task that may differ; of the budget only its match may
+
+
+def accounted(
+    tables: Tables, first: Sequence[Comparison], further: Sequence[Comparison], tested: Contrasts
+) -> Contrasts:
+    """The contrasts, with each primary one that depends on the accounting marked as such."""
+    by_dataset = {comparison.group.dataset: comparison for comparison in first}
+    others = {
+        name: [other for other in further if other.group.dataset == name and is_accounting(tables, base, other)]
+        for name, base in by_dataset.items()
+    }
+    primary = tuple(
+        replace(contrast, accounting=_accounting(contrast, by_dataset[contrast.dataset], others, tested))
+        for contrast in tested.primary
+    )
+    return replace(tested, primary=primary)
+
+
+def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
+    """Whether a further condition differs from the first one in axis or supervision, and in nothing else."""
+    (axis, words), (base_axis, base_words) = (_place(comparison) for comparison in (other, first))
+    if words == base_words:
+        return axis != base_axis
+    named = [task for task in entered(tables, "tasks") if task.get("name") == first.group.dataset]
+    stated = [
+        task
+        for task in entered(tables, "conditions")
+        if (task.get("name"), task.get("condition")) == (first.group.dataset, words) and axis in _axes(task)
+    ]
+    if base_words or not named or not stated:
+        return False
+    base = named[0]
+    return all(
+        _rest(task) == _rest(base) and (axis != base_axis or task.get("supervision") != base.get("supervision"))
+        for task in stated
+    )
+
+
+def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Comparison]], tested: Contrasts) -> str:
+    """Where a decided contrast is decided differently, and how; empty where nowhere."""
+    if not contrast.decided:
+        return ""
+    pair = (contrast.first, contrast.second)
+    by_outcome: dict[str, list[str]] = {}
+    for comparison in others[contrast.dataset]:
+        if _runs(comparison, pair) <= _runs(first, pair):
+            continue  # the same runs again
+        for other in tested.under(contrast.dataset, condition(comparison.group), pair):
+            if other.decided and not other.flat and not same_outcome(contrast, other):
+                by_outcome.setdefault(_words(other), []).append(beside(first.group, other.condition))
+    if not by_outcome:
+        return ""
+    turned = "; ".join(f"{words} under {listing(conditions)}" for words, conditions in by_outcome.items())
+    return f"{_words(contrast)} under the first condition, but {turned}"
+
+
+def _words(contrast: Contrast) -> str:
+    return f"{contrast.better} is better" if contrast.better else "they are equal within the margin"
+
+
+def _place(comparison: Comparison) -> tuple[str, str]:
+    """The axis and the name of a comparison's condition."""
+    row = comparison.group.runs[["match", "condition"]].fillna("").iloc[0]
+    return str(row["match"]), str(row["condition"])
+
+
+def _axes(task: dict[str, Any]) -> Sequence[str]:
+    axes = (task.get("budget") or {}).get("match") or ()
+    return (axes,) if isinstance(axes, str) else axes
+
+
+def _rest(task: dict[str, Any]) -> dict[str, Any]:
+    """A resolved task without what a condition on another accounting may change."""
+    budget = {key: value for key, value in (task.get("budget") or {}).items() if key != "match"}
+    return {key: value for key, value in task.items() if key not in IGNORED} | {"budget": budget}
+
+
+def _runs(comparison: Comparison, pair: Pair) -> set[str]:
+    runs = comparison.group.runs
+    return set(runs.loc[runs["architecture"].isin(pair), "run"])
