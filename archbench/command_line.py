@@ -35,13 +35,9 @@ MISPLACED = frozenset(  # errors of a path that the user named
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
-<<<<<<< HEAD
     "What is equal for all: parameters (and tokens), flops (and tokens; sizes differ), flops-by-tokens (FLOPs and "
-    "parameters; tokens differ) or seconds (training time)."
-=======
-    "Quantity held equal: parameters (with equal tokens), flops (with equal tokens), flops-by-tokens (FLOPs and "
-    "parameters; tokens vary), loss-tokens (tokens with a loss and parameters; tokens vary) or seconds."
->>>>>>> hloss
+    "parameters; tokens differ), loss-"
+    "tokens (tokens with a loss and parameters; tokens differ) or seconds (training time)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 PRESET = "Run a preset instead of a file; archbench list presets names them [quick]."

@@ -106,16 +106,10 @@ class FittedSizes:
     def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
         """The training tokens of the run that reads the data in this order.
 
-<<<<<<< HEAD
-        They are those of ``tokens``, unless the match holds FLOPs equal: then the run's own batches must cost what the
-        reference's do. If tokens are held equal too, tokens and FLOPs share the mismatch; FLOPs stay within the
-        tolerance, but with a few dozen batches tokens may exceed it.
-=======
         They are those of ``tokens`` unless the match holds FLOPs or tokens with a loss equal: then the run's own
         batches are to cost what the reference's do. Where the match holds tokens equal too, both miss by half of what
         these batches cost more or less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may
         miss tokens by more.
->>>>>>> hloss
         """
         expected = self.tokens(task, variant, match)
         quantity = next((name for name in EXAMPLE_COSTS if name in HELD[match]), "")

@@ -1,16 +1,10 @@
 """Which examples a run will read and their exact cost, before it trains: the seed alone fixes the order.
 
-<<<<<<< HEAD
-The mean over all examples is not enough. A budget of less than an epoch reads only some batches, each of examples of
-similar lengths, and the cost of a token depends on the lengths. For an encoder, which always reads positions for the
-longest target, it varies by about 1% between seeds.
-=======
 A cost is a number for each example: FLOPs, or tokens with a loss.
 
 The mean over all examples is not enough. A budget of less than an epoch reads some of the batches, each of examples of
 similar lengths, and what a token costs depends on these: for an encoder, whose canvas is as long for a short example as
 for a long one, by about a hundredth from seed to seed.
->>>>>>> hloss
 """
 
 from collections.abc import Callable, Iterator
@@ -31,13 +25,8 @@ class Reading:
         self.examples, self.batch_tokens, self.seed = examples, batch_tokens, seed
         self._orders: dict[int, Indices] = {}
 
-<<<<<<< HEAD
-    def flops(self, tokens: int, cost: Cost) -> float:
-        """FLOPs of the examples in a stream of this many data tokens."""
-=======
     def total(self, tokens: int, cost: Cost) -> float:
         """Cost of the examples of a stream of so many data tokens."""
->>>>>>> hloss
         total, read = 0.0, 0
         for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
@@ -48,13 +37,8 @@ class Reading:
             total, read = total + float(costs.sum()), read + int(lengths.sum())
         raise AssertionError("epochs do not end")
 
-<<<<<<< HEAD
-    def tokens(self, flops: float, cost: Cost) -> int:
-        """The data tokens of the examples, read in order, whose cost is nearest to ``flops``."""
-=======
     def tokens(self, wanted: float, cost: Cost) -> int:
         """The data tokens of the examples that, read in order, cost nearest to ``wanted``."""
->>>>>>> hloss
         total, read = 0.0, 0
         for epoch, examples, costs in self._epochs(cost):
             lengths = examples.source_lengths + examples.target_lengths
