@@ -9,7 +9,16 @@ from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.builtin_data import bible, phrases, plain_text, public, random_strings, sentiment, shakespeare
+from archbench.tasks.builtin_data import (
+    bible,
+    hard_phrases,
+    phrases,
+    plain_text,
+    public,
+    random_strings,
+    sentiment,
+    shakespeare,
+)
 from archbench.tasks.builtin_data.languages import LANGUAGES
 from archbench.tasks.builtin_data.packages import Say
 
@@ -34,13 +43,16 @@ class Builtin:
 
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
-    phrase_names = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
+    phrase_names = (
+        *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard"),
+        f"{plain_text.PREFIX}sentiment+phrases-en-de",
+    )
     return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _fetched()), *phrases.names(), random_strings.FAMILY]
+    return [*(entry.name for entry in _fetched()), *phrases.names(), *hard_phrases.names(), random_strings.FAMILY]
 
 
 def is_builtin(name: str) -> bool:
@@ -53,6 +65,8 @@ def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
+    if name.partition(":")[0].endswith(hard_phrases.SUFFIX) and name.startswith("phrases-"):
+        return _hard_phrases(name)
     if name.startswith("phrases-"):
         return _phrases(name)
     if name.partition(":")[0] == random_strings.FAMILY:
@@ -127,6 +141,17 @@ def _phrases(name: str) -> Builtin:
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),
         primary={"translation": "exact_match"},  # there is one right answer
+    )
+
+
+def _hard_phrases(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("translation", "generation", "classification"),
+        "phrases whose test and validation combine what training never shows together; any two languages",
+        f"{hard_phrases.VERSION} {_phrases(name).version}",
+        lambda kind, cache, say: hard_phrases.load(name, kind, say),
+        primary={"translation": "exact_match"},
     )
 
 
