@@ -12,6 +12,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.builtin_data import (
     bible,
     hard_phrases,
+    phrase_pairs,
     phrases,
     plain_text,
     public,
@@ -44,7 +45,7 @@ class Builtin:
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
     phrase_names = (
-        *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard"),
+        *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard", "phrases-pairs-en-de"),
         f"{plain_text.PREFIX}sentiment+phrases-en-de",
     )
     return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
@@ -52,7 +53,8 @@ def listing() -> list[Builtin]:
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _fetched()), *phrases.names(), *hard_phrases.names(), random_strings.FAMILY]
+    made = [*phrases.names(), *hard_phrases.names(), *phrase_pairs.names()]
+    return [*(entry.name for entry in _fetched()), *made, random_strings.FAMILY]
 
 
 def is_builtin(name: str) -> bool:
@@ -65,6 +67,8 @@ def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
+    if name.startswith(phrase_pairs.PREFIX):
+        return _phrase_pairs(name)
     if name.partition(":")[0].endswith(hard_phrases.SUFFIX) and name.startswith("phrases-"):
         return _hard_phrases(name)
     if name.startswith("phrases-"):
@@ -152,6 +156,16 @@ def _hard_phrases(name: str) -> Builtin:
         f"{hard_phrases.VERSION} {_phrases(name).version}",
         lambda kind, cache, say: hard_phrases.load(name, kind, say),
         primary={"translation": "exact_match"},
+    )
+
+
+def _phrase_pairs(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("classification",),
+        "two phrases, one in each language: is the second the translation of the first, or a near miss?",
+        f"{phrase_pairs.VERSION} {_phrases(name).version}",
+        lambda kind, cache, say: phrase_pairs.load(name, say),
     )
 
 
