@@ -308,7 +308,9 @@ def test_decoding_fits_the_task(folder: Path) -> None:
     [
         ("phrases-en-de", "exact_match"),
         ("phrases-en-de:5000", "exact_match"),
+        ("phrases-en-de-hard", "exact_match"),
         ("bible-en-de", "bits_per_byte"),
+        ("multi30k-de-en", "bleu"),
         ("x.tsv", "chrf"),
     ],
 )

@@ -122,7 +122,12 @@ def _fetched() -> list[Builtin]:
 def _public(name: str) -> Builtin:
     data = public.PUBLIC[name]
     return Builtin(
-        name, (data.kind,), data.description, data.version, lambda kind, cache, say: public.load(name, cache, say)
+        name,
+        (data.kind,),
+        data.description,
+        data.version,
+        lambda kind, cache, say: public.load(name, cache, say),
+        primary={data.kind: data.primary} if data.primary else {},
     )
 
 

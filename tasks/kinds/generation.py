@@ -51,8 +51,8 @@ def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
 def sample_likelihood(outputs: Outputs, prepared: Prepared) -> list[Score]:
     """``sample_bits_per_byte`` of the sampled texts, each after its source; none where all are empty.
 
-    The n-gram model is of the validation text: no model trains on it, and no sample begins with its words, as samples
-    begin with those of the test text.
+    The n-gram model is of the validation text: no model trains on it, and samples do not continue it, as they do the
+    test text.
     """
     samples = [answer.encode() for answer in outputs.answers]
     sizes = np.array([len(sample) for sample in samples], np.float64)
