@@ -124,7 +124,8 @@ def test_a_package_adds_a_kind_and_a_metric(package: Modules, printed: Callable[
     assert dataset["kind"] == "sums" and dataset["primary"] == "exact_match" and dataset["one_answer"]
     scores = tables["scores"]
     scored = list(scores.loc[scores["split"] == "test", "metric"])
-    assert scored == ["exact_match", "nll_per_token", "perplexity", "bits_per_byte", "surplus", "chrf"]
+    likelihoods = ["nll_per_token", "perplexity", "bits_per_byte", "bits_per_byte_shuffled"]
+    assert scored == ["exact_match", *likelihoods, "surplus", "chrf"]
     assert {"copy", "nearest", "ngram", "lzma", "untrained"} <= set(tables["references"]["name"])
     facts = tables["metrics"].set_index("metric").loc["surplus"]
     assert facts["better"] == "lower" and facts["least"] == 0 and facts["meaning"].startswith("characters that")
