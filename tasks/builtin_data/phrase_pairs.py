@@ -20,7 +20,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 from archbench.tasks.base.dataset import Dataset, Table, amount, dataset
 from archbench.tasks.base.errors import InputError
@@ -94,7 +94,7 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
     groups = _groups(source, target, seed)
     splits: dict[str, list[Group]] = {}
     for split in ("test", "validation", "train"):
-        splits[split] = [group for group, _ in zip(groups, range(sizes[split] // EACH), strict=False)]
+        splits[split] = list(islice(groups, sizes[split] // EACH))
         if len(splits[split]) < sizes[split] // EACH:
             raise InputError(
                 f"data: {source.code} to {target.code} has fewer than {sizes[split]:,} different pairs of phrases; "

@@ -100,7 +100,7 @@ def drawn(
     ``placed(meaning, source)`` gives a phrase's place, or None where it has none. Raises ``InputError`` where there
     are not enough.
     """
-    room, wanted = dict(room), sum(room.values())
+    free, wanted = dict(room), sum(room.values())
     seen: set[str] = set()
     idle, left = 0, wanted
     for meaning in meanings(source, target, seed):
@@ -108,10 +108,10 @@ def drawn(
         words = meaning.say(source)
         if words not in seen and len(words) <= SOURCE_CHARACTERS:
             place = placed(meaning, words)
-            translation = meaning.say(target) if place is not None and room[place] else ""
+            translation = meaning.say(target) if place is not None and free[place] else ""
             if place is not None and 0 < len(translation) <= TARGET_CHARACTERS:
                 seen.add(words)
-                room[place] -= 1
+                free[place] -= 1
                 idle, left = 0, left - 1
                 yield place, Phrase(words, translation, meaning.kind), meaning
         if not left:
