@@ -36,8 +36,7 @@ MISPLACED = frozenset(  # errors of a path that the user named
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
     "What is equal for all: parameters (and tokens), flops (and tokens; sizes differ), flops-by-tokens (FLOPs and "
-    "parameters; tokens differ), loss-"
-    "tokens (tokens with a loss and parameters; tokens differ) or seconds (training time)."
+    "parameters; tokens differ), loss-tokens (tokens with a loss and parameters; tokens differ) or seconds (time)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 PRESET = "Run a preset instead of a file; archbench list presets names them [quick]."

@@ -25,7 +25,8 @@ def test_scores_are_those_of_the_run(architecture: str, task: str, folder: Path,
         for place in (run, again)
     )
     assert after["nll_per_token"] == pytest.approx(before["nll_per_token"], abs=1e-4)
-    drawn = {"repetition", "distinct_2", "copied", "rouge_l"} if task == "running" else set()  # of sampled texts
+    sampled = {"repetition", "distinct_2", "copied", "rouge_l", "sample_bits_per_byte"}
+    drawn = sampled if task == "running" else set()
     bounds = {metric for metric in before if metric.endswith("_bound")}  # of other random masks
     if task == "turned":  # its words do not tell the text's bytes once they are a checkpoint's tokens
         assert before.keys() - after.keys() <= {"bits_per_byte", "bits_per_byte_bound", "bits_per_byte_shuffled"}

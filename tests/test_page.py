@@ -449,6 +449,18 @@ def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: s
             assert any(f"{mean:.{places}f}" in part for places in (2, 3)), (dataset, mean)
 
 
+def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path: Path) -> None:
+    bits = replace(
+        PHRASES, primary="bits_per_byte", truth={"decoder": 1.4, "encoder-decoder": 1.1}, seeds=2, examples=20
+    )
+    synthetic.write_store(tmp_path, [bits])
+    made = judge(tables.collect(tmp_path))
+    head, first, *_ = summary.text(made)
+    assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
+    assert "bits per byte" in head[1] and "chrF" in head[2]
+    assert len(first) == 3 and all(first)
+
+
 def test_a_report_of_the_same_tables_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = synthetic.write_store(tmp_path, [SENTIMENT])
     first, _ = assemble.report(tmp_path, anew=False)

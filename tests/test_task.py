@@ -13,7 +13,7 @@ import pytest
 
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, UNK
-from archbench.tasks.base.values import Examples
+from archbench.tasks.base.values import Examples, Score
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import Outputs, Prepared, TaskConfig, decoding, measure, references
@@ -213,7 +213,7 @@ def test_an_unseen_test_label_stays_and_counts_as_wrong(folder: Path) -> None:
 def test_each_kind_has_its_metrics(folder: Path) -> None:
     likelihood = ["nll_per_token", "perplexity", "bits_per_byte"]
     expected = {
-        "generation": [*likelihood, "rouge_l", "repetition", "copied", "distinct_2"],
+        "generation": [*likelihood, "rouge_l", "repetition", "copied", "distinct_2", "sample_bits_per_byte"],
         "classification": ["accuracy", "macro_f1", "nll_per_token"],
         "translation": ["exact_match", "bleu", "chrf", *likelihood],
         "summarization": ["rouge_1", "rouge_2", "rouge_l", *likelihood],
@@ -255,6 +255,41 @@ def test_training_text_is_recognised_as_copied(folder: Path) -> None:
     assert {s.metric: s.value for s in measure(task, outputs(task, task.test, unseen))}["copied"] == 0
 
 
+def test_samples_are_scored_without_a_reference_text(folder: Path) -> None:
+    def scored(texts: list[str], **changes: Any) -> dict[str, Score]:
+        task = prepared("generation", folder, tokenizer="char", target_length=40, **changes)
+        return {score.metric: score for score in measure(task, outputs(task, task.test, texts))}
+
+    task = prepared("generation", folder, tokenizer="char", target_length=40)
+    plain = [task.test.target_text(i) for i in range(8)]
+    shuffled = ["".join(np.random.default_rng(i).permutation(list(text))) for i, text in enumerate(plain)]
+    like, unlike = (scored(texts)["sample_bits_per_byte"] for texts in (plain, shuffled))
+    assert 0 < like.value < unlike.value
+    assert like.lower <= like.value <= like.upper and like.n == 8
+    assert "sample_bits_per_byte" in scored(plain, source_length=0)
+    assert "sample_bits_per_byte" not in scored([""] * 8)
+    (own,) = (row for row in references(task) if row.metric == "sample_bits_per_byte")
+    whole = scored([task.test.target_text(i) for i in range(len(task.test))])["sample_bits_per_byte"]
+    assert (own.name, own.value) == ("test_text", pytest.approx(whole.value))
+
+
+def test_samples_are_scored_by_text_that_no_model_trains_on(folder: Path) -> None:
+    def bits() -> float:
+        task = prepared("generation", folder, tokenizer="byte", target_length=24)
+        texts = ["every sample is this one"] * 4
+        scores = {score.metric: score for score in measure(task, outputs(task, task.test, texts))}
+        return scores["sample_bits_per_byte"].value
+
+    before = bits()
+    for split in ("train", "test"):
+        path = folder / f"{split}.txt"
+        path.write_text(path.read_text(encoding="utf-8") + " every sample is this one" * 20, encoding="utf-8")
+    assert bits() == pytest.approx(before, rel=0.05)  # the prefix of a sample may be another
+    path = folder / "validation.txt"
+    path.write_text(path.read_text(encoding="utf-8") + " every sample is this one" * 20, encoding="utf-8")
+    assert bits() < before / 2
+
+
 def test_decoding_fits_the_task(folder: Path) -> None:
     for kind, strategy, tokens in (
         ("generation", "sample", 24),
@@ -273,7 +308,9 @@ def test_decoding_fits_the_task(folder: Path) -> None:
     [
         ("phrases-en-de", "exact_match"),
         ("phrases-en-de:5000", "exact_match"),
+        ("phrases-en-de-hard", "exact_match"),
         ("bible-en-de", "bits_per_byte"),
+        ("multi30k-de-en", "bleu"),
         ("x.tsv", "chrf"),
     ],
 )

@@ -140,7 +140,7 @@ def test_a_run_fills_its_record_and_is_the_same_after_interruptions(
     wanted = {
         "colours": {"accuracy", "macro_f1", "nll_per_token"},
         "turned": {"exact_match", "bleu", "chrf", "bits_per_byte", "nll_per_token"},
-        "running": {"bits_per_byte", "perplexity", "nll_per_token", "repetition", "distinct_2", "copied"},
+        "running": {"bits_per_byte", "perplexity", "repetition", "distinct_2", "copied", "sample_bits_per_byte"},
     }
     assert wanted[task] <= set(scores)
     assert ("bits_per_byte_bound" in scores) == (architecture == "encoder" and task != "colours")

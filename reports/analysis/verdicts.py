@@ -381,6 +381,7 @@ _REFERENCES: Final = {
     "lead": "beginning of the source",
     "nearest": "nearest training example",
     "untrained": "untrained model",
+    "test_text": "the test text itself",
 }
 
 

@@ -17,6 +17,8 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.figures.curves import BOUND_SUFFIX, MASKED_LOSS
 from archbench.version import commit
 
+LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
+WHOLE_ANSWERS: Final = "chrf"
 COMMIT_KEYS: Final = ("archbench_commit", "commit")
 
 
@@ -43,7 +45,7 @@ def name(text: str) -> GridCell:
 
 
 def headline(comparisons: Sequence[Comparison]) -> Grid:
-    """Architectures by data sets, the primary metric of each; references below."""
+    """Architectures by data sets and metrics, usually the primary one of each; references below."""
     head = [name("architecture")]
     head += [
         GridCell(comparison.group.dataset, _joined(_measured(comparison.metric), _tested(comparison)))
@@ -52,6 +54,16 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
     architectures = dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.cells)
     rows = [(name(row), *(_cell(comparison, row) for comparison in comparisons)) for row in architectures]
     return Grid(tuple(head), (*rows, *_reference_rows(comparisons)))
+
+
+def with_answers(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons, and chrF beside each that judges translations by a likelihood: whole answers, not bits alone."""
+    shown = []
+    for comparison in first:
+        shown.append(comparison)
+        if comparison.metric.name in LIKELIHOODS and WHOLE_ANSWERS in comparisons.metrics(comparison.group):
+            shown.append(comparisons.compare(comparison.group, WHOLE_ANSWERS))
+    return shown
 
 
 def every_metric(comparisons: Comparisons, group: Group) -> Grid:

@@ -152,7 +152,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(matrix.behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
-        "headline": grids.headline(first),
+        "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
         "seeds": _seeds(first),
         "effects": tested_grids.contrasts(tested.effects),
         "sensitivity": tested_grids.sensitivity(tested),

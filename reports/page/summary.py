@@ -11,7 +11,7 @@ from archbench.reports.page import grids, tested_grids
 
 def text(judged: Judged) -> list[list[str]]:
     """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
-    grid = grids.headline(judged.first)
+    grid = grids.headline(grids.with_answers(judged.comparisons, judged.first))
     head = [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in grid.head]
     return [head, *([_plain(cell) for cell in row] for row in grid.rows)]
 

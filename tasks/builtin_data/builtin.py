@@ -9,7 +9,17 @@ from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.builtin_data import bible, phrases, plain_text, public, random_strings, sentiment, shakespeare
+from archbench.tasks.builtin_data import (
+    bible,
+    hard_phrases,
+    phrase_pairs,
+    phrases,
+    plain_text,
+    public,
+    random_strings,
+    sentiment,
+    shakespeare,
+)
 from archbench.tasks.builtin_data.languages import LANGUAGES
 from archbench.tasks.builtin_data.packages import Say
 
@@ -34,13 +44,17 @@ class Builtin:
 
 def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
-    phrase_names = ("phrases-en-de", "phrases-en-es", "phrases-en-fr", f"{plain_text.PREFIX}sentiment+phrases-en-de")
+    phrase_names = (
+        *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard", "phrases-pairs-en-de"),
+        f"{plain_text.PREFIX}sentiment+phrases-en-de",
+    )
     return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
-    return [*(entry.name for entry in _fetched()), *phrases.names(), random_strings.FAMILY]
+    made = [*phrases.names(), *hard_phrases.names(), *phrase_pairs.names()]
+    return [*(entry.name for entry in _fetched()), *made, random_strings.FAMILY]
 
 
 def is_builtin(name: str) -> bool:
@@ -53,6 +67,10 @@ def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
+    if name.startswith(phrase_pairs.PREFIX):
+        return _phrase_pairs(name)
+    if name.partition(":")[0].endswith(hard_phrases.SUFFIX) and name.startswith("phrases-"):
+        return _hard_phrases(name)
     if name.startswith("phrases-"):
         return _phrases(name)
     if name.partition(":")[0] == random_strings.FAMILY:
@@ -104,7 +122,12 @@ def _fetched() -> list[Builtin]:
 def _public(name: str) -> Builtin:
     data = public.PUBLIC[name]
     return Builtin(
-        name, (data.kind,), data.description, data.version, lambda kind, cache, say: public.load(name, cache, say)
+        name,
+        (data.kind,),
+        data.description,
+        data.version,
+        lambda kind, cache, say: public.load(name, cache, say),
+        primary={data.kind: data.primary} if data.primary else {},
     )
 
 
@@ -127,6 +150,27 @@ def _phrases(name: str) -> Builtin:
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),
         primary={"translation": "exact_match"},  # there is one right answer
+    )
+
+
+def _hard_phrases(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("translation", "generation", "classification"),
+        "phrases whose test and validation combine what training never shows together; any two languages",
+        f"{hard_phrases.VERSION} {_phrases(name).version}",
+        lambda kind, cache, say: hard_phrases.load(name, kind, say),
+        primary={"translation": "exact_match"},
+    )
+
+
+def _phrase_pairs(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("classification",),
+        "two phrases, one in each language: is the second the translation of the first, or a near miss?",
+        f"{phrase_pairs.VERSION} {_phrases(name).version}",
+        lambda kind, cache, say: phrase_pairs.load(name, say),
     )
 
 

@@ -15,9 +15,10 @@ a range).
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 from archbench.tasks.base.dataset import Dataset, Table, Text, amount, dataset, text
 from archbench.tasks.base.errors import InputError
@@ -25,6 +26,7 @@ from archbench.tasks.builtin_data.languages import LANGUAGES, Language, language
 from archbench.tasks.builtin_data.meanings import Meaning, meanings
 from archbench.tasks.builtin_data.packages import Say
 
+Place = TypeVar("Place")
 NAME = re.compile(r"phrases-([a-z]{2,3})-([a-z]{2,3})(?::([0-9_]+))?")
 TRAIN, VALIDATION, TEST = 60_000, 1_000, 2_000
 MAXIMUM = 1_000_000
@@ -58,22 +60,20 @@ def load(name: str, kind: str, say: Say) -> Dataset:
     source, target, size = parse(name)
     say(f"{name}: generating {size:,} phrases")
     splits = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
-    shapes: dict[str, Callable[[list[Phrase]], Text | Table]]
-    shapes = {"translation": _pairs, "classification": _kinds, "generation": _lines}
-    train, validation, test = (shapes[kind](splits[split]) for split in ("train", "validation", "test"))
+    train, validation, test = (shaped(kind, splits[split]) for split in ("train", "validation", "test"))
     origin = f"generated from CLDR and num2words, {source.code} to {target.code}"
     notes = {"held_out_combinations_in_test": TEST // 2}
     return dataset(kind, train, validation, test, licence=LICENCE, origin=origin, notes=notes)
 
 
-def parse(name: str) -> tuple[Language, Language, int]:
+def parse(name: str, pattern: re.Pattern[str] = NAME, usual: str = "phrases-en-de") -> tuple[Language, Language, int]:
     """The two languages and the number of training phrases that a name asks for; raises ``InputError``."""
-    match = NAME.fullmatch(name)
+    match = pattern.fullmatch(name)
     if match is None or match[1] == match[2]:
-        raise InputError(f'data: "{name}" names no two languages; write it like "phrases-en-de"')
+        raise InputError(f'data: "{name}" names no two languages; write it like "{usual}"')
     size = amount(match[3], TRAIN, MAXIMUM)
     if size is None:
-        raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM} training phrases, as in "phrases-en-de:500000"')
+        raise InputError(f'data: "{name}" may ask for 1 to {MAXIMUM} training phrases, as in "{usual}:500000"')
     return language(match[1]), language(match[2]), size
 
 
@@ -83,41 +83,47 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
     for split in ("validation", "test"):
         room |= {(split, True): sizes[split] // 2, (split, False): sizes[split] - sizes[split] // 2}
     splits: dict[str, list[Phrase]] = {"train": [], "validation": [], "test": []}
+    for (split, _), phrase, _ in drawn(source, target, room, _placed, seed):
+        splits[split].append(phrase)
+    return splits
+
+
+def drawn(
+    source: Language,
+    target: Language,
+    room: Mapping[Place, int],
+    placed: Callable[[Meaning, str], Place | None],
+    seed: int = 0,
+) -> Iterator[tuple[Place, Phrase, Meaning]]:
+    """Phrases with their places until every place has as many as there is ``room`` for; no source twice.
+
+    ``placed(meaning, source)`` gives a phrase's place, or None where it has none. Raises ``InputError`` where there
+    are not enough.
+    """
+    free, wanted = dict(room), sum(room.values())
     seen: set[str] = set()
-    idle, left = 0, sum(room.values())
+    idle, left = 0, wanted
     for meaning in meanings(source, target, seed):
         idle += 1
-        phrase = _phrase(meaning, source, target, seen, room)
-        if phrase is not None:
-            splits[phrase[0][0]].append(phrase[1])
-            room[phrase[0]] -= 1
-            idle, left = 0, left - 1
+        words = meaning.say(source)
+        if words not in seen and len(words) <= SOURCE_CHARACTERS:
+            place = placed(meaning, words)
+            translation = meaning.say(target) if place is not None and free[place] else ""
+            if place is not None and 0 < len(translation) <= TARGET_CHARACTERS:
+                seen.add(words)
+                free[place] -= 1
+                idle, left = 0, left - 1
+                yield place, Phrase(words, translation, meaning.kind), meaning
         if not left:
-            return splits
+            return
         if idle > PATIENCE:
             break
-    raise InputError(f"data: {source.code} to {target.code} has no {sizes['train']:,} different phrases; request fewer")
+    raise InputError(f"data: {source.code} to {target.code} has fewer than {wanted:,} different phrases; request fewer")
 
 
-Place = tuple[str, bool]
-
-
-def _phrase(
-    meaning: Meaning, source: Language, target: Language, seen: set[str], room: dict[Place, int]
-) -> tuple[Place, Phrase] | None:
-    """The phrase and its place, or None where it was seen, is too long or finds no room."""
-    words = meaning.say(source)
-    if words in seen or len(words) > SOURCE_CHARACTERS:
-        return None
+def _placed(meaning: Meaning, words: str) -> tuple[str, bool]:
     held_out = bool(meaning.combination) and _share(meaning.combination) < HELD_OUT
-    place = (_side(_share(_normal(words)), held_out), held_out)
-    if not room[place]:
-        return None
-    translation = meaning.say(target)
-    if len(translation) > TARGET_CHARACTERS:
-        return None
-    seen.add(words)
-    return place, Phrase(words, translation, meaning.kind)
+    return _side(_share(_normal(words)), held_out), held_out
 
 
 def _side(share: float, held_out: bool) -> str:
@@ -137,13 +143,9 @@ def _share(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big") / 2**56
 
 
-def _pairs(phrases: list[Phrase]) -> Table:
-    return Table([phrase.source for phrase in phrases], [phrase.target for phrase in phrases])
-
-
-def _kinds(phrases: list[Phrase]) -> Table:
-    return Table([phrase.source for phrase in phrases], [phrase.kind for phrase in phrases])
-
-
-def _lines(phrases: list[Phrase]) -> Text:
-    return text("".join(f"{phrase.source} = {phrase.target}\n" for phrase in phrases))
+def shaped(kind: str, phrases: list[Phrase]) -> Text | Table:
+    """Phrases for a kind of task: pairs, sources with their kind as label, or running text."""
+    if kind == "generation":
+        return text("".join(f"{phrase.source} = {phrase.target}\n" for phrase in phrases))
+    targets = [phrase.kind if kind == "classification" else phrase.target for phrase in phrases]
+    return Table([phrase.source for phrase in phrases], targets)

@@ -25,13 +25,17 @@ Splits = tuple[Text, Text, Text] | tuple[Table, Table, Table]
 
 @dataclass(frozen=True)
 class PublicData:
-    """A public data set: the kind of task it is for, one line about it, its files and how they are read."""
+    """A public data set: the kind of task it is for, one line about it, its files and how they are read.
+
+    ``primary`` is the metric that judges it, empty for that of the kind.
+    """
 
     kind: str
     description: str
     licence: str
     publisher: Publisher
     read: Callable[[Sequence[bytes]], Splits]
+    primary: str = ""
 
     @property
     def version(self) -> str:
@@ -147,6 +151,7 @@ PUBLIC = {
             ),
         ),
         read_multi30k,
+        primary="bleu",  # what others report on it
     ),
     "sst2": PublicData(
         "classification",

@@ -11,8 +11,8 @@ from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Refer
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
-from archbench.tasks.references.references import likelihood_rows
-from archbench.tasks.text.splits import PairExamples, Windows
+from archbench.tasks.references.references import likelihood_rows, validation_bits
+from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 SAMPLES = 64
 
@@ -29,7 +29,8 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
     if prepared.config.source_length and len(outputs.answers):
         scores.append(text_score("rouge_l", outputs.references[: len(outputs.answers)], outputs.answers))
-    return scores + sample_scores([ids[ids >= UNK] for ids in outputs.answer_ids], prepared)
+    scores += sample_scores([ids[ids >= UNK] for ids in outputs.answer_ids], prepared)
+    return scores + (sample_likelihood(outputs, prepared) if kept else [])
 
 
 def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
@@ -47,9 +48,28 @@ def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
     return [*ratios, distinct_score(texts)]
 
 
+def sample_likelihood(outputs: Outputs, prepared: Prepared) -> list[Score]:
+    """``sample_bits_per_byte`` of the sampled texts, each after its source; none where all are empty.
+
+    The n-gram model is of the validation text: no model trains on it, and samples do not continue it, as they do the
+    test text.
+    """
+    samples = [answer.encode() for answer in outputs.answers]
+    sizes = np.array([len(sample) for sample in samples], np.float64)
+    if not sizes.any():
+        return []
+    bits = validation_bits(prepared, samples, [source.encode() for source in outputs.sources[: len(samples)]])
+    return [ratio_score("sample_bits_per_byte", bits, sizes)]
+
+
 def references(prepared: Prepared) -> list[Reference]:
-    """An n-gram model and lzma, in bits per byte."""
-    return likelihood_rows(prepared)
+    """An n-gram model and lzma, in bits per byte; what the test text has as ``sample_bits_per_byte``."""
+    test = prepared.test
+    assert isinstance(test, Subset)
+    places = range(len(test))
+    bits = validation_bits(prepared, [test.target_raw(i) for i in places], [test.source_raw(i) for i in places])
+    own = Reference("test_text", "test", "sample_bits_per_byte", float(bits.sum() / test.target_bytes.sum()))
+    return [*likelihood_rows(prepared), own]
 
 
 KIND = TaskKind(

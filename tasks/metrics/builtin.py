@@ -75,6 +75,9 @@ _METRICS = (
     Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (at least 20 bytes) that occur "
            "verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads="tokens",
            function=metrics.copied),
+    Metric("sample_bits_per_byte", "samples, bits per byte", "", "the sampled continuations under a byte n-gram model "
+           "of the validation text, which no model trains on; needs no reference text. Lower: likelier text; far below "
+           "the test text's own value: repetitive", 0.0, unit=_PER_BYTE, reads=""),
 )  # fmt: skip
 BUILTIN: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
 

@@ -14,7 +14,7 @@ from archbench.tasks.references import token_ngrams
 from archbench.tasks.references.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
-VERSION = 2  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
+VERSION = 3  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
 ROWS = 100_000  # training examples that are read, spread evenly
 MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
 SAMPLE = 10_000  # training examples whose lengths are measured
@@ -54,6 +54,13 @@ def likelihood_rows(prepared: Prepared) -> list[Reference]:
     if prepared.tokenizer.keeps(_targets(test)):
         values |= token_ngrams.bits(prepared)
     return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in values.items()]
+
+
+def validation_bits(prepared: Prepared, texts: Sequence[bytes], contexts: Sequence[bytes]) -> NDArray[np.float64]:
+    """Bits of each text after its context, (n,), under an n-gram model of the validation text's last 4 MB."""
+    validation = prepared.validation
+    assert isinstance(validation, PairExamples | Windows)
+    return ngram_bits(train_ngram(validation.text[-LIMIT:].tobytes()), texts, contexts)
 
 
 def majority_rows(prepared: Prepared) -> list[Reference]:

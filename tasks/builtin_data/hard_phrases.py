@@ -1,0 +1,116 @@
+"""Generated phrases whose tests combine what training never shows together: ``phrases-en-de-hard``, and other pairs.
+
+The phrases are those of `phrases`, split otherwise. What a phrase combines are cells of eight grids. Some cells of each
+grid are held out for test, others for validation, and no phrase of training has any of them. Every test phrase has one
+of test and none of validation; every validation phrase the other way round.
+
+    grid         row, column                       test                             validation
+    thousands    tens and ones of the thousands    (3 row + column) % 10 == 0       == 5
+    hundreds     hundreds and tens of a number     == 1                             == 6
+    ordinals     tens of the two ordinals          == 2                             == 7
+    decades      month from 0, decade from 1800    == 3                             == 8
+    weekdays     month, without (0) or with (1)    Jan 0, May 1, Sep 0              Mar 0, Jul 1, Nov 0
+    durations    larger and smaller unit           year week, month hour,           year minute, month day,
+                                                   day second                       week second
+    quantities   unit, number in words             every fourth unit of the list    every fourth, two later
+    currencies   currency, words (0), digits (1)   EUR 0, JPY 1, MXN 0              GBP 0, PLN 1, AUD 0
+
+So training has no number in words from 17,000 to 17,999 and none that ends in 180 to 189, no January without a weekday
+and no number in words before "kilometers". Every row and column stays in training with other partners: each number
+word, month, unit and currency, and each kind of phrase in each of its forms. Cells do not depend on the languages.
+"""
+
+import re
+from collections import Counter
+from itertools import product
+
+from archbench.tasks.base.dataset import Dataset, dataset
+from archbench.tasks.builtin_data import phrases
+from archbench.tasks.builtin_data.languages import LANGUAGES, Language
+from archbench.tasks.builtin_data.meanings import DURATIONS, Cell, Meaning
+from archbench.tasks.builtin_data.packages import Say
+from archbench.tasks.builtin_data.phrases import TEST, VALIDATION, Phrase, drawn, parse, shaped
+
+SUFFIX = "-hard"
+NAME = re.compile(rf"phrases-([a-z]{{2,3}})-([a-z]{{2,3}}){SUFFIX}(?::([0-9_]+))?")
+VERSION = 1  # raise when the same names would give other phrases
+SPLITS = ("train", "validation", "test")
+GRIDS = {
+    "thousands": "blocks of a thousand numbers",
+    "hundreds": "hundreds with tens",
+    "ordinals": "tens of two ordinals",
+    "decades": "months with decades",
+    "weekdays": "months with or without a weekday",
+    "durations": "pairs of units of time",
+    "quantities": "units with numbers in words",
+    "currencies": "currencies with words or digits",
+}
+_DIAGONALS = {"thousands": 0, "hundreds": 1, "ordinals": 2, "decades": 3}
+_PERIODS = {
+    **dict.fromkeys((("year", "week"), ("month", "hour"), ("day", "second")), "test"),
+    **dict.fromkeys((("year", "minute"), ("month", "day"), ("week", "second")), "validation"),
+}
+
+
+def names() -> list[str]:
+    """The pairs of languages that are tested."""
+    return [f"phrases-{a}-{b}{SUFFIX}" for a, b in product(LANGUAGES, LANGUAGES) if a != b]
+
+
+def load(name: str, kind: str, say: Say) -> Dataset:
+    """Phrases for a kind of task, as `phrases.load` gives them; the notes count the test phrases of each grid.
+
+    Raises ``InputError`` for a language that Babel or num2words lacks, or for more phrases than there are.
+    """
+    source, target, size = parse(name, NAME, f"phrases-en-de{SUFFIX}")
+    say(f"{name}: generating {size:,} phrases")
+    splits, notes = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
+    train, validation, test = (shaped(kind, splits[split]) for split in SPLITS)
+    origin = (
+        f"generated from CLDR and num2words, {source.code} to {target.code}; test and validation combine what training "
+        f"never shows together: {', '.join(GRIDS.values())} (all listed in tasks/builtin_data/hard_phrases.py)"
+    )
+    return dataset(kind, train, validation, test, licence=phrases.LICENCE, origin=origin, notes=notes)
+
+
+def draw(
+    source: Language, target: Language, sizes: dict[str, int], seed: int = 0
+) -> tuple[dict[str, list[Phrase]], dict[str, int]]:
+    """``sizes[split]`` phrases for each split, no source twice, and how many of test hold out a cell of each grid.
+
+    Raises ``InputError`` where there are too few.
+    """
+    splits: dict[str, list[Phrase]] = {split: [] for split in SPLITS}
+    counts: Counter[str] = Counter()
+    for split, phrase, meaning in drawn(source, target, sizes, lambda meaning, words: side(meaning), seed):
+        splits[split].append(phrase)
+        if split == "test":
+            counts.update({cell[0] for cell in meaning.cells if holder(cell) == "test"})
+    return splits, {f"test_{grid}_not_in_training": counts[grid] for grid in GRIDS}
+
+
+def side(meaning: Meaning) -> str | None:
+    """The split of a meaning, None where it has cells of both validation and test."""
+    holders = {holder(cell) for cell in meaning.cells} - {"train"}
+    return None if len(holders) > 1 else next(iter(holders), "train")
+
+
+def holder(cell: Cell) -> str:
+    """The split that a cell belongs to; training may show what belongs to it alone."""
+    grid, row, column = cell
+    if grid in _DIAGONALS:
+        place = (3 * row + column - _DIAGONALS[grid]) % 10
+        return {0: "test", 5: "validation"}.get(place, "train")
+    if grid == "durations":
+        return _PERIODS.get((_unit(row), _unit(column)), "train")
+    if grid == "quantities":
+        return _every_fourth(row) if column == 0 else "train"  # digits show the singular too: "1.5 kilometer"
+    return _every_fourth(row) if column == row // 4 % 2 else "train"
+
+
+def _every_fourth(row: int) -> str:
+    return {0: "test", 2: "validation"}.get(row % 4, "train")
+
+
+def _unit(place: int) -> str:
+    return DURATIONS[place].rpartition("-")[2]
