@@ -7,15 +7,17 @@ exploratory and not corrected.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, holm
 
 ALPHA: Final = 1 - LEVEL
+P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
+Alternative = Literal["welch", "pooled"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Contrast:
     None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
     ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
     ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.
+
+    Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
+    Welch's test, by one variance pooled over all architectures, and by pairs of equal seeds; nan where unknown.
+    ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None elsewhere.
     """
 
     dataset: str
@@ -49,6 +55,12 @@ class Contrast:
     survivor: str = ""
     seeds_show: str = ""
     untrained: str = ""
+    p_welch: float = math.nan
+    p_beyond_welch: float = math.nan
+    p_pooled: float = math.nan
+    p_beyond_pooled: float = math.nan
+    p_paired: float = math.nan
+    decided_after: int | None = None
 
     @property
     def flat(self) -> bool:
@@ -68,6 +80,11 @@ class Contrast:
         if self.p <= ALPHA:
             return "ahead" if self.difference.mean > 0 else "behind"
         return "equal" if self.p_beyond <= ALPHA else "open"
+
+    def under(self, rule: Alternative) -> "Contrast":
+        """The contrast as it comes out under another rule for the variance between seeds."""
+        values = {"p": getattr(self, f"p_{rule}"), "p_beyond": getattr(self, f"p_beyond_{rule}")}
+        return replace(self, **values)
 
     @property
     def decided(self) -> bool:
@@ -167,16 +184,28 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     )
 
 
-def corrected_for_family(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with Holm-corrected p values, separately for difference and equality."""
-    differences, beyond = (
-        holm([contrast.p for contrast in contrasts]),
-        holm([contrast.p_beyond for contrast in contrasts]),
-    )
+def corrected_for_family(
+    contrasts: Sequence[Contrast], settled: Mapping[int, Contrast] | None = None
+) -> list[Contrast]:
+    """The contrasts with Holm-corrected p values, separately for difference and equality, and for each other test.
+
+    ``settled`` are contrasts, by their place, that earlier looks have corrected: they stay as they are. One that was
+    significant leaves the correction of the others; one that was not still counts as a test.
+    """
+    settled = settled or {}
+    columns = {
+        name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled) for name in P_VALUES
+    }
     return [
-        replace(contrast, p=p, p_beyond=q, family=len(contrasts))
-        for contrast, p, q in zip(contrasts, differences, beyond, strict=True)
+        settled.get(place)
+        or replace(contrast, family=len(contrasts), **{name: values[place] for name, values in columns.items()})
+        for place, contrast in enumerate(contrasts)
     ]
+
+
+def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast]) -> list[float]:
+    before = {place: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for place, contrast in settled.items()}
+    return holm([before.get(place, value) for place, value in enumerate(values)])
 
 
 def row(contrast: Contrast) -> dict[str, object]:

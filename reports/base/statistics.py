@@ -174,11 +174,32 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     The best of several is distinguished from each of the others by its own interval, without correction: all of them
     have to exclude zero, which under equal means happens less often than for one of them.
     """
-    mean = float(a.values.mean() - b.values.mean())
-    parts = _difference_spreads(a, b, pooled)
-    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
-        parts.append(_example_spread(a.by_example - b.by_example, [a, b]))
-    return _t_interval(mean, parts, level, _fewest(a, b, pooled))
+    parts = [*_difference_spreads(a, b, pooled), *_shared_examples(a, b)]
+    return _t_interval(_gap(a, b), parts, level, _fewest(a, b, pooled))
+
+
+def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+    """The difference by Welch's t test (1947): each architecture keeps the variance of its own seeds."""
+    parts = [_own(sample).over(len(sample.values)) for sample in (a, b)]
+    return _t_interval(_gap(a, b), [*parts, *_shared_examples(a, b)], level)
+
+
+def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample], level: float = LEVEL) -> Interval:
+    """The difference by the pooled t test: one variance between seeds for all ``samples``, without exception."""
+    spreads = [_own(sample) for sample in samples if len(sample.values) > 1]
+    pooled = _pooled(spreads) if spreads else Spread()
+    part = pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))
+    return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)], level)
+
+
+def paired_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+    """The difference by the paired t test; ``a`` and ``b`` have the same seeds, in the same order."""
+    pairs = Sample(a.values - b.values)
+    parts = [_own(pairs).over(len(pairs.values))]
+    if a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape:
+        pairs = Sample(pairs.values, a.examples - b.examples)
+        parts.append(_example_spread(pairs.by_example, [pairs]))
+    return _t_interval(_gap(a, b), parts, level)
 
 
 def detectable(difference: Interval, level: float = LEVEL, power: float = POWER) -> float:
@@ -216,7 +237,7 @@ def holm(values: Sequence[float]) -> list[float]:
     factors = len(known) - np.arange(len(known))
     adjusted = np.empty(len(known))
     adjusted[order] = np.minimum(np.maximum.accumulate(known[order] * factors), 1.0)
-    return [float("nan") if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
+    return [raw if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
 
 
 def seeds_needed(
@@ -227,12 +248,9 @@ def seeds_needed(
     ``tail`` is the error allowed on the side that is tested. None above ``most``: the examples' share in the variance
     stays, and no number of seeds takes it away.
     """
-    examples = Spread(0.0, math.inf)
-    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
-        examples = _example_spread(a.by_example - b.by_example, [a, b])
-    shares = _by_seeds(a, b, pooled)
+    examples, shares = _shared_examples(a, b), _by_seeds(a, b, pooled)
     for n in range(2, most + 1):
-        total = _total([*shares(n), examples])
+        total = _total([*shares(n), *examples])
         if math.isnan(total.variance):
             return None
         degrees = min(total.degrees, _fewest(a, b, pooled, n))
@@ -295,6 +313,17 @@ def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
         return Spread(0.0, math.inf)
     error = sum(sample.interaction / len(sample.values) for sample in samples)
     return Spread(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
+
+
+def _shared_examples(a: Sample, b: Sample) -> list[Spread]:
+    """The examples' share in the variance of a difference; none where they are not the same for both, or unknown."""
+    if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
+        return []
+    return [_example_spread(a.by_example - b.by_example, [a, b])]
+
+
+def _gap(a: Sample, b: Sample) -> float:
+    return float(a.values.mean() - b.values.mean())
 
 
 def _interaction(examples: Floats) -> float:

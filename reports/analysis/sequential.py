@@ -1,0 +1,105 @@
+"""Seeds added to open contrasts until all are decided: when is tested, and how the error is shared among these looks.
+
+An experiment may state a largest number of seeds. Its primary contrasts are then tested after the listed seeds and
+after each further one. Half of the error is spent at the last look; the earlier looks share the other half equally.
+By Bonferroni's inequality this holds whatever the scores' distribution over looks; at each look the contrasts that are
+left are Holm-corrected. A contrast that is decided gains no seeds on its own account and stays as it is.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pandas as pd
+
+from archbench.reports.analysis.contrasts import Contrast, corrected_for_family
+from archbench.reports.base.tables import Tables
+
+KEY: Final = "until_decided"
+LAST_SHARE: Final = 0.5  # of the error that is spent at the last look
+ENDED: Final = frozenset({"done", "diverged"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Up to how many seeds; ``seeds`` is how many each data set lists, ``last`` the largest seed listed for it.
+
+    ``earlier`` are other largest numbers of seeds that were stated before.
+    """
+
+    max_seeds: int
+    seeds: Mapping[str, int]
+    last: Mapping[str, int]
+    earlier: tuple[int, ...] = ()
+
+    def looks(self, dataset: str) -> int:
+        return max(self.max_seeds - self.seeds.get(dataset, self.max_seeds), 0) + 1
+
+    def share(self, dataset: str, look: int) -> float:
+        """The part of the error that is spent at a look; the first is 0."""
+        looks = self.looks(dataset)
+        if looks == 1:
+            return 1.0
+        return LAST_SHARE if look == looks - 1 else (1 - LAST_SHARE) / (looks - 1)
+
+    def seeds_at(self, dataset: str, look: int) -> int:
+        """The number of seeds at a look."""
+        return self.seeds.get(dataset, self.max_seeds) + look
+
+
+def rule(tables: Tables) -> Rule | None:
+    """The rule that the experiment states; None where it trains the listed seeds only."""
+    rows = tables["experiment"]
+    texts = rows.loc[(rows["key"] == KEY).fillna(False), "value"].dropna()
+    if texts.empty:
+        return None
+    stated = json.loads(texts.iloc[0])
+    return Rule(stated["max_seeds"], stated["seeds"], stated["last"], tuple(stated.get("earlier", ())))
+
+
+def looks(tables: Tables, stated: Rule) -> int:
+    """The number of looks that runs have been planned for."""
+    added = _added(tables, stated)
+    planned = int(added.max()) if len(added) else 0
+    return 1 + min(max(planned, 0), max(map(stated.looks, stated.seeds), default=1) - 1)
+
+
+def at_look(tables: Tables, stated: Rule, look: int) -> Tables:
+    """The tables without the runs that were added after a look."""
+    entries = tables["entries"]
+    return {**tables, "entries": entries[~(_added(tables, stated) > look)]}
+
+
+def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> bool:
+    """Whether both architectures have ended all the runs that were added for a look."""
+    runs = runs[(runs["seed"] > last).fillna(False) & runs["status"].isin(ENDED)]
+    wanted = set(range(last + 1, last + look + 1))
+    return all(wanted <= set(runs.loc[runs["architecture"] == name, "seed"]) for name in pair)
+
+
+def replayed(rounds: Iterable[Mapping[int, Contrast]], stated: Rule) -> list[Contrast]:
+    """The contrasts of one family after all looks, each as it was when it was decided or, if open, at its last look.
+
+    ``rounds`` has what is tested at each look, by its place in the family, with p values divided by the look's share of
+    the error. The first look has the whole family.
+    """
+    latest: dict[int, Contrast] = {}
+    settled: dict[int, Contrast] = {}
+    corrected: list[Contrast] = []
+    for look, tested in enumerate(rounds):
+        latest |= tested
+        corrected = corrected_for_family([latest[place] for place in sorted(latest)], settled)
+        for place, contrast in enumerate(corrected):
+            if place not in settled and contrast.outcome not in ("open", "unknown"):
+                seeds = stated.seeds_at(contrast.dataset, look) if contrast.decided else None
+                settled[place] = replace(contrast, decided_after=seeds)
+    return [settled.get(place, contrast) for place, contrast in enumerate(corrected)]
+
+
+def _added(tables: Tables, stated: Rule) -> "pd.Series[Any]":
+    """How far the seed of each entry lies beyond the last listed one; at most 0 for runs that were not added."""
+    entries = tables["entries"]
+    seeds = entries["run"].map(tables["runs"].drop_duplicates("run").set_index("run")["seed"])
+    beyond = seeds.astype("Float64") - entries["dataset"].map(stated.last).astype("Float64")
+    return beyond.where((entries["role"] == "compared").fillna(False), 0).fillna(0)
