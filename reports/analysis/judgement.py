@@ -101,7 +101,10 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
 
 def sequentially(tables: Tables, rule: Rule) -> list[Contrast]:
     """The primary contrasts of an experiment that adds seeds, from what was known at each look."""
-    return sequential.replayed((_at_look(tables, rule, look) for look in range(sequential.looks(tables, rule))), rule)
+    family, contrasts = sequential.Family(rule), []
+    for look in range(sequential.looks(tables, rule)):
+        contrasts = family.look(_at_look(tables, rule, look))
+    return contrasts
 
 
 def _at_look(tables: Tables, rule: Rule, look: int) -> dict[int, Contrast]:

@@ -7,7 +7,7 @@ left are Holm-corrected. A contrast that is decided gains no seeds on its own ac
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -78,23 +78,29 @@ def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> b
     return all(wanted <= set(runs.loc[runs["architecture"] == name, "seed"]) for name in pair)
 
 
-def replayed(rounds: Iterable[Mapping[int, Contrast]], stated: Rule) -> list[Contrast]:
-    """The contrasts of one family after all looks, each as it was when it was decided or, if open, at its last look.
+class Family:
+    """The contrasts of one family, look after look: each stays as it is once it is decided."""
 
-    ``rounds`` has what is tested at each look, by its place in the family, with p values divided by the look's share of
-    the error. The first look has the whole family.
-    """
-    latest: dict[int, Contrast] = {}
-    settled: dict[int, Contrast] = {}
-    corrected: list[Contrast] = []
-    for look, tested in enumerate(rounds):
-        latest |= tested
-        corrected = corrected_for_family([latest[place] for place in sorted(latest)], settled)
+    def __init__(self, stated: Rule) -> None:
+        self.rule = stated
+        self.looks = 0
+        self._latest: dict[int, Contrast] = {}
+        self._settled: dict[int, Contrast] = {}
+
+    def look(self, tested: Mapping[int, Contrast]) -> list[Contrast]:
+        """The whole family after one more look; an open contrast is as it was when it was last tested.
+
+        ``tested`` has what is tested now, by its place in the family, with p values divided by the look's share of the
+        error. The first look has the whole family.
+        """
+        self._latest |= tested
+        corrected = corrected_for_family([self._latest[place] for place in sorted(self._latest)], self._settled)
         for place, contrast in enumerate(corrected):
-            if place not in settled and contrast.outcome not in ("open", "unknown"):
-                seeds = stated.seeds_at(contrast.dataset, look) if contrast.decided else None
-                settled[place] = replace(contrast, decided_after=seeds)
-    return [settled.get(place, contrast) for place, contrast in enumerate(corrected)]
+            if place not in self._settled and contrast.outcome not in ("open", "unknown"):
+                seeds = self.rule.seeds_at(contrast.dataset, self.looks) if contrast.decided else None
+                self._settled[place] = replace(contrast, decided_after=seeds)
+        self.looks += 1
+        return [self._settled.get(place, contrast) for place, contrast in enumerate(corrected)]
 
 
 def _added(tables: Tables, stated: Rule) -> "pd.Series[Any]":
