@@ -1,6 +1,6 @@
 """How often seeds that are added until contrasts are decided give a false verdict, and how many seeds that takes.
 
-    python docs/simulations/sequential.py [--families 2500]
+    python docs/simulations/sequential.py [--families 2500] [--only "unequal variances, 5"]
 
 Scores are normal over seeds, without test examples. The rules of `reports/base/statistics.py` and of
 `reports/analysis/sequential.py` are written out for many families at once; `tests/test_sequential.py` compares them
@@ -185,7 +185,8 @@ def false_verdicts() -> list[Scenario]:
         for noise, spread in (("equal", 1.0), ("unequal", UNEQUAL)):
             for pairs, sets in ((STAR5, 1), (TRIANGLE, 2), (STAR7, 1)):
                 count = 1 + max(place for pair in pairs for place in pair)
-                name = f"{len(pairs) * sets} contrasts on {sets} data set{'s' * (sets > 1)}, {noise} variances, {first} first seeds"
+                where = f"{len(pairs) * sets} contrasts on {sets} data set{'s' * (sets > 1)}"
+                name = f"{where}, {noise} variances, {first} first seeds"
                 spreads, none = (*(1.0,) * (count - 1), spread), (0.0,) * count
                 found.append(Scenario(f"no difference, {name}", none, spreads, pairs, 1e-9, sets, first))
                 pairs = TRIANGLE[:2] if sets > 1 else pairs
@@ -205,9 +206,11 @@ def powers() -> list[Scenario]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", type=int, default=2500, help="simulated families for each line [2500]")
-    count = parser.parse_args(arguments).families
+    parser.add_argument("--only", default="", metavar="WORDS", help="only the lines with these words")
+    chosen = parser.parse_args(arguments)
+    count = chosen.families
     print("families with a false verdict: seeds added up to 12; a fixed number, the first seeds")
-    for scenario in false_verdicts():
+    for scenario in (found for found in false_verdicts() if chosen.only in found.name):
         scores = scenario.scores(np.random.default_rng(1), count)
         fixed = judged(scenario, scores[..., : scenario.first])
         print(
@@ -215,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     print("true differences found, mean seeds of these contrasts")
     real = [place for place, pair in enumerate(TRIANGLE * 2) if 0 in pair]
-    for scenario in powers():
+    for scenario in (found for found in powers() if chosen.only in found.name):
         scores = scenario.scores(np.random.default_rng(2), count)
         for name, share in (("half at the last look", halves), ("equally", equally)):
             found = judged(scenario, scores, share)
