@@ -9,7 +9,7 @@ exploratory and not corrected.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.base.declared import Pair
@@ -196,11 +196,11 @@ def corrected_for_family(
     columns = {
         name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled) for name in P_VALUES
     }
-    return [
-        settled.get(place)
-        or replace(contrast, family=len(contrasts), **{name: values[place] for name, values in columns.items()})
-        for place, contrast in enumerate(contrasts)
-    ]
+    corrected = []
+    for place, contrast in enumerate(contrasts):
+        changes: dict[str, Any] = {name: values[place] for name, values in columns.items()}
+        corrected.append(settled.get(place) or replace(contrast, family=len(contrasts), **changes))
+    return corrected
 
 
 def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast]) -> list[float]:

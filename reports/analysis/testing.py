@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from archbench.reports.analysis.comparison import Comparisons, Group, oriented
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
@@ -116,7 +117,7 @@ def with_alternatives(tested: Contrast, asked: Question, samples: dict[str, Samp
     if a is None or b is None:
         return tested
     welch, pooled = welch_difference(a, b), pooled_difference(a, b, list(samples.values()))
-    values = {"p_welch": p_difference(welch), "p_pooled": p_difference(pooled)}
+    values: dict[str, Any] = {"p_welch": p_difference(welch), "p_pooled": p_difference(pooled)}
     if not math.isnan(tested.margin):
         values["p_beyond_welch"] = p_beyond(welch, tested.margin)
         values["p_beyond_pooled"] = p_beyond(pooled, tested.margin)

@@ -24,7 +24,7 @@ def preview(
         until_decided.check(experiment)
     with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
-        most = None
+        most: Matrix | None = None
         if until_decided is not None:
             grown = largest(experiment, until_decided.max_seeds, lambda place: architectures.find(place).name)
             most, _, _ = planned(grown, root, setting, _silent, architectures)
