@@ -193,7 +193,8 @@ def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
 def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample], level: float = LEVEL) -> Interval:
     """The difference by the pooled t test: one variance between seeds for all ``samples``, without exception."""
     spreads = [sample.over_seeds for sample in samples if len(sample.values) > 1]
-    pooled = _pooled(spreads) if spreads else Spread()
+    freedom = sum(spread.degrees for spread in spreads)
+    pooled = Spread(_pooled(spreads).variance, freedom) if spreads else Spread()
     part = pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))
     return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)], level)
 

@@ -31,9 +31,7 @@ class UntilDecided:
             if count < 2:
                 raise InputError(f"--until-decided: {task.name} lists one seed, and a test needs two; list more")
             if count > self.max_seeds:
-                raise InputError(
-                    f"--max-seeds {self.max_seeds}: {task.name} lists {count} seeds; expected at least that"
-                )
+                raise InputError(f"--max-seeds {self.max_seeds}: {task.name} lists more seeds ({count})")
             added = range(last + 1, last + self.max_seeds - count + 1)
             stated = [task, *(entry for entry in experiment.conditions if entry.name == task.name)]
             shared = [seed for entry in stated if entry.tuning for seed in entry.tuning.seeds if seed in added]
