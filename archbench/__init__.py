@@ -25,14 +25,17 @@ def compare(
     device: str = "auto",
     jobs: int | None = None,
     deterministic: bool = False,
+    until_decided: bool = False,
+    max_seeds: int | None = None,
 ) -> "dict[str, pd.DataFrame]":
     """Trains the missing runs of an experiment and returns its tables: ``runs``, ``scores``, ``curves`` and so on.
 
     ``experiment`` is the path of an experiment file, the name of a preset, or a dictionary with the same content. The
     default of ``out`` is ``results/<name>``. ``set`` replaces keys of the experiment, as in
-    ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. Failed runs are rows with the status
-    ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and
-    ``OSError`` when the disk is full; the same call resumes.
+    ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. With ``until_decided=True, max_seeds=12``
+    the architectures of open primary contrasts get more seeds, until all are decided or have 12. Failed runs are rows
+    with the status ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when
+    interrupted, and ``OSError`` when the disk is full; the same call resumes.
     """
     from archbench import inputs
     from archbench.reports import build
@@ -47,9 +50,10 @@ def compare(
     chosen = spec.override(
         inputs.experiment(experiment, set), architectures=architectures, tasks=tasks, seeds=seeds, match=match
     )
-    root = inputs.out_folder(chosen, out)
-    call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump())
-    outcome = run(chosen, root, setting, call, inputs.say, ledger.digest())
+    root, rule = inputs.out_folder(chosen, out), inputs.sequential(until_decided, max_seeds)
+    adding = {"until_decided": until_decided, "max_seeds": max_seeds}
+    call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump(), **adding)
+    outcome = run(chosen, root, setting, call, inputs.say, ledger.digest(), rule)
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archbench.inputs import GO_ON, named_folder, out_folder, say
+from archbench.inputs import GO_ON, named_folder, out_folder, say, sequential
 from archbench.tasks.base.errors import Signalled
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ PRESET = "Run a preset instead of a file; archbench list presets names them [qui
 ONLY = (
     "Only these models (gpt2, llama, bert, t5) and measures (training, compiled, labels, real, scoring, generation, "
     "alone, shares; see docs/performance.md)."
+)
+UNTIL = (
+    "After the listed seeds, add one seed at a time to the architectures of primary contrasts that are not decided, "
+    "up to --max-seeds; the 5% error covers all tests."
 )
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
@@ -121,6 +125,10 @@ def _compare(
     architectures: Names = None,
     tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Run only these tasks, by name or kind.")] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
+    until_decided: Annotated[bool, typer.Option("--until-decided", help=UNTIL)] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=2, max=10_000, help="Most seeds with --until-decided.")
+    ] = None,
     match: Annotated[
         str | None,
         typer.Option(metavar="AXIS", help=MATCH),
@@ -158,10 +166,11 @@ def _compare(
         match=_listed(match),
     )
     root, setting = out_folder(chosen, out), RunOptions(device=device, jobs=jobs, deterministic=deterministic)
+    rule = sequential(until_decided, max_seeds)
     if dry_run:
-        typer.echo(preview(chosen, root, setting, say))
+        typer.echo(preview(chosen, root, setting, say, rule))
         return 0
-    outcome = run(chosen, root, setting, context.obj, say, ledger.digest())
+    outcome = run(chosen, root, setting, context.obj, say, ledger.digest(), rule)
     return _conclude(outcome, root)
 
 

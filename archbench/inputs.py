@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archbench.runs.execution.until_decided import UntilDecided
     from archbench.runs.experiment.spec import Experiment
 
-OMITTED = {"device": "auto", "deterministic": False}  # left out of the call that repeats a comparison
+OMITTED = {
+    "device": "auto",
+    "deterministic": False,
+    "until_decided": False,
+}  # left out of the call that repeats a comparison
 GO_ON = "run the same command again to resume"
 
 
@@ -33,6 +38,29 @@ def experiment(
     if value in spec.presets() and not Path(value).exists():
         return spec.preset(value, settings)
     return spec.load(value, settings)
+
+
+def sequential(until_decided: bool, max_seeds: int | None) -> "UntilDecided | None":
+    """The rule by which seeds are added to open contrasts; None without it."""
+    from archbench.runs.execution.until_decided import UntilDecided
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    if not until_decided and max_seeds is None:
+        return None
+    if not until_decided or max_seeds is None:
+        missing = "--max-seeds" if until_decided else "--until-decided"
+        raise InputError(f"{missing}: missing; --until-decided and --max-seeds N go together")
+    if isinstance(max_seeds, bool) or not isinstance(max_seeds, int) or max_seeds < 2:
+        raise InputError(f"--max-seeds: {printable(max_seeds)}: expected a whole number of at least 2")
+    return UntilDecided(max_seeds, _still_open)
+
+
+def _still_open(root: Path) -> dict[str, list[str]]:
+    from archbench.reports.analysis.judgement import still_open
+    from archbench.reports.base import tables
+
+    return still_open(tables.collect(root))
 
 
 def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:

@@ -97,7 +97,7 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
     assert page.count("text accounting") == 2
     short = " ".join(bottom_line(found))
     assert "no family wins on shakespeare" in short
-    assert "Depends on the accounting: decoder and encoder, encoder and encoder-decoder on shakespeare." in short
+    assert "Depends on the accounting: decoder vs. encoder, encoder vs. encoder-decoder on shakespeare." in short
     rows = {(row[1].text, row[1].below): row for row in tested_grids.contrasts(found.tested.primary).rows}
     cells = [(cell.text, cell.below) for cell in rows["decoder", "vs. encoder"]]
     assert (WORDS["accounting"], outcomes(found)["decoder", "encoder"].accounting) in cells

@@ -7,15 +7,17 @@ exploratory and not corrected.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Literal
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, holm
 
 ALPHA: Final = 1 - LEVEL
+P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
+Alternative = Literal["welch", "pooled"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Contrast:
     ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.
     ``accounting`` says where a decided contrast is decided differently because something else is held equal or other
     tokens have a loss; empty where nowhere.
+
+    Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
+    Welch's test, by one variance pooled over all architectures, and by pairs of equal seeds; nan where unknown.
+    ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None elsewhere.
     """
 
     dataset: str
@@ -52,6 +58,12 @@ class Contrast:
     seeds_show: str = ""
     untrained: str = ""
     accounting: str = ""
+    p_welch: float = math.nan
+    p_beyond_welch: float = math.nan
+    p_pooled: float = math.nan
+    p_beyond_pooled: float = math.nan
+    p_paired: float = math.nan
+    decided_after: int | None = None
 
     @property
     def flat(self) -> bool:
@@ -74,6 +86,11 @@ class Contrast:
         if self.p <= ALPHA:
             return "ahead" if self.difference.mean > 0 else "behind"
         return "equal" if self.p_beyond <= ALPHA else "open"
+
+    def under(self, rule: Alternative) -> "Contrast":
+        """The contrast as it comes out under another rule for the variance between seeds."""
+        values = {"p": getattr(self, f"p_{rule}"), "p_beyond": getattr(self, f"p_beyond_{rule}")}
+        return replace(self, **values)
 
     @property
     def alone(self) -> "Contrast":
@@ -178,16 +195,28 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     )
 
 
-def corrected_for_family(contrasts: Sequence[Contrast]) -> list[Contrast]:
-    """The contrasts with Holm-corrected p values, separately for difference and equality."""
-    differences, beyond = (
-        holm([contrast.p for contrast in contrasts]),
-        holm([contrast.p_beyond for contrast in contrasts]),
-    )
-    return [
-        replace(contrast, p=p, p_beyond=q, family=len(contrasts))
-        for contrast, p, q in zip(contrasts, differences, beyond, strict=True)
-    ]
+def corrected_for_family(
+    contrasts: Sequence[Contrast], settled: Mapping[int, Contrast] | None = None
+) -> list[Contrast]:
+    """The contrasts with Holm-corrected p values, separately for difference and equality, and for each other test.
+
+    ``settled`` are contrasts, by their place, that earlier looks have corrected: they stay as they are. One that was
+    significant leaves the correction of the others; one that was not still counts as a test.
+    """
+    settled = settled or {}
+    columns = {
+        name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled) for name in P_VALUES
+    }
+    corrected = []
+    for place, contrast in enumerate(contrasts):
+        changes: dict[str, Any] = {name: values[place] for name, values in columns.items()}
+        corrected.append(settled.get(place) or replace(contrast, family=len(contrasts), **changes))
+    return corrected
+
+
+def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast]) -> list[float]:
+    before = {place: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for place, contrast in settled.items()}
+    return holm([before.get(place, value) for place, value in enumerate(values)])
 
 
 def row(contrast: Contrast) -> dict[str, object]:

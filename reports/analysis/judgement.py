@@ -1,13 +1,14 @@
 """Tests the pairs of a report: the declared ones, all others, controls and changes."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
 import pandas as pd
 
+from archbench.reports.analysis import sequential
 from archbench.reports.analysis.accounting import accounted
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, by_condition, parts
 from archbench.reports.analysis.conditions import condition
@@ -15,8 +16,16 @@ from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, c
 from archbench.reports.analysis.effects import effects
 from archbench.reports.analysis.factors import factors
 from archbench.reports.analysis.scaling import Trend, trends
+from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.sweeps import sweeps
-from archbench.reports.analysis.testing import Question, alone, answered, contrast, failed_gates
+from archbench.reports.analysis.testing import (
+    Question,
+    alone,
+    answered,
+    contrast,
+    failed_gates,
+    with_alternatives,
+)
 from archbench.reports.base.declared import Pair, stated
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Sample, pool
@@ -69,8 +78,8 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
     declared, margins = stated(comparisons.tables)
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
-    family = tester.family(first)
-    primary = [entry for comparison in first for entry in tester.primary(comparison, family)]
+    rule = sequential.rule(comparisons.tables)
+    primary = tester.family(first) if rule is None else sequentially(comparisons.tables, rule)
     budgets = [part for comparison in first for part in parts(comparisons, comparison)]
     exploratory = [
         entry for comparison in (*first, *further, *budgets) for entry in tester.others(comparison, comparison in first)
@@ -83,7 +92,7 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
         comparisons, first, [comparison for comparison in further if not any(comparison is point for point in points)]
     )
     tested = Contrasts(
-        tuple(corrected_for_family(primary)),
+        tuple(primary),
         tuple(exploratory),
         tuple(controls),
         tuple(changes),
@@ -92,17 +101,64 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
     return accounted(comparisons.tables, first, further, tested)
 
 
+def sequentially(tables: Tables, rule: Rule) -> list[Contrast]:
+    """The primary contrasts of an experiment that adds seeds, from what was known at each look."""
+    family = sequential.Family(rule)
+    contrasts: list[Contrast] = []
+    for look in range(sequential.looks(tables, rule)):
+        contrasts = family.look(_at_look(tables, rule, look))
+    return contrasts
+
+
+def _at_look(tables: Tables, rule: Rule, look: int) -> dict[int, Contrast]:
+    """The primary contrasts that are tested at a look, by their place in the family."""
+    comparisons = Comparisons(sequential.at_look(tables, rule, look))
+    first: dict[str, Comparison] = {}
+    for group in comparisons.groups:
+        if group.dataset not in first:
+            first[group.dataset] = comparisons.compare(group, comparisons.primary(group))
+    tester = _Tester(comparisons, *stated(tables))
+    tested = tester.tested(list(first.values()), {name: rule.share(name, look) for name in first})
+    return {
+        place: entry
+        for place, entry in enumerate(tested)
+        if sequential.complete(
+            first[entry.dataset].group.runs, (entry.first, entry.second), rule.last.get(entry.dataset, 0), look
+        )
+    }
+
+
+def still_open(tables: Tables) -> dict[str, list[str]]:
+    """The architectures of the primary contrasts that are open, by data set."""
+    rule = sequential.rule(tables)
+    names: dict[str, list[str]] = {}
+    for entry in sequentially(tables, rule) if rule is not None else ():
+        if entry.outcome == "open":
+            names[entry.dataset] = list(dict.fromkeys((*names.get(entry.dataset, ()), entry.first, entry.second)))
+    return names
+
+
 class _Tester:
     """Tests pairs within a group."""
 
     def __init__(self, comparisons: Comparisons, declared: Sequence[Pair], margins: dict[str, float]) -> None:
         self.comparisons, self.declared, self.margins = comparisons, declared, margins
 
-    def family(self, first: Sequence[Comparison]) -> int:
-        """The number of primary contrasts."""
-        return sum(len(self._declared(comparison.group)) for comparison in first)
+    def family(self, first: Sequence[Comparison]) -> list[Contrast]:
+        """The primary contrasts."""
+        return corrected_for_family(self.tested(first))
 
-    def primary(self, comparison: Comparison, family: int) -> Iterator[Contrast]:
+    def tested(self, first: Sequence[Comparison], shares: Mapping[str, float] | None = None) -> list[Contrast]:
+        """The primary contrasts, not yet corrected; ``shares`` is the part of the error to spend, by data set."""
+        size = sum(len(self._declared(comparison.group)) for comparison in first)
+        shares = shares or {}
+        return [
+            entry
+            for comparison in first
+            for entry in self._primary(comparison, size, shares.get(comparison.group.dataset, 1.0))
+        ]
+
+    def _primary(self, comparison: Comparison, family: int, share: float) -> Iterator[Contrast]:
         samples = self._samples(comparison.group, comparison.metric.name)
         declared = self._declared(comparison.group)
         within = {name for pair in declared for name in pair}
@@ -111,7 +167,8 @@ class _Tester:
             margin = self.margins.get(comparison.metric.name, math.nan)
             question = Question(comparison.group, comparison.metric.name, pair)
             untrained = failed_gates(self.comparisons, question)
-            yield contrast(question, named, pool(list(named.values())), margin, family, untrained)
+            tested = contrast(question, named, pool(list(named.values())), margin, family, untrained, share)
+            yield with_alternatives(tested, question, named, share)
 
     def others(self, comparison: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""

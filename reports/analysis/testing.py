@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from archbench.reports.analysis.comparison import Comparisons, Group, oriented
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
@@ -18,7 +19,10 @@ from archbench.reports.base.statistics import (
     difference_interval,
     p_beyond,
     p_difference,
+    paired_difference,
+    pooled_difference,
     seeds_needed,
+    welch_difference,
 )
 
 
@@ -69,10 +73,14 @@ def contrast(
     margin: float,
     family: int = 1,
     untrained: str = "",
+    share: float = 1.0,
 ) -> Contrast:
-    """Test one pair of a family with ``family`` tests; p values are not yet corrected."""
+    """Test one pair of a family with ``family`` tests; p values are not yet corrected for it.
+
+    ``share`` is the part of the error that may be spent here; p values are divided by it.
+    """
     group, name, pair = asked.group, asked.metric, asked.pair
-    alpha = ALPHA / family
+    alpha = ALPHA * share / family
     a, b = (samples.get(name_of_side) for name_of_side in pair)
     difference, seeds, seeds_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
@@ -89,8 +97,8 @@ def contrast(
         first=pair[0],
         second=pair[1],
         difference=difference,
-        p=p_difference(difference),
-        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin),
+        p=p_difference(difference) / share,
+        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin) / share,
         margin=margin,
         detectable=detectable(difference, 1 - alpha),
         seeds=seeds,
@@ -101,6 +109,31 @@ def contrast(
         seeds_show=seeds_show,
         untrained=untrained,
     )
+
+
+def with_alternatives(tested: Contrast, asked: Question, samples: dict[str, Sample], share: float = 1.0) -> Contrast:
+    """The contrast with its p values by other rules for the variance between seeds, not yet corrected."""
+    a, b = (samples.get(name) for name in asked.pair)
+    if a is None or b is None:
+        return tested
+    welch, pooled = welch_difference(a, b), pooled_difference(a, b, list(samples.values()))
+    values: dict[str, Any] = {"p_welch": p_difference(welch), "p_pooled": p_difference(pooled)}
+    if not math.isnan(tested.margin):
+        values["p_beyond_welch"] = p_beyond(welch, tested.margin)
+        values["p_beyond_pooled"] = p_beyond(pooled, tested.margin)
+    if len(a.values) == len(b.values) and _paired(asked.group, asked.pair):
+        values["p_paired"] = p_difference(paired_difference(a, b))
+    return replace(tested, **{name: value / share for name, value in values.items() if not math.isnan(value)})
+
+
+def _paired(group: Group, pair: Pair) -> bool:
+    """Whether two architectures have the same seeds and, with each seed, the same order of the training data."""
+    runs = group.runs[group.runs["status"] == "done"]
+    if "batch_tokens" not in runs:
+        return False
+    orders = [runs[runs["architecture"] == name].sort_values("seed")[["seed", "batch_tokens"]] for name in pair]
+    first, second = (order.to_numpy(dtype=float).tolist() for order in orders)
+    return len(first) > 1 and first == second and len({seed for seed, _ in first}) == len(first)
 
 
 def diverged(group: Group, names: Sequence[str]) -> list[str]:

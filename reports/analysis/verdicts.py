@@ -45,7 +45,12 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
 def contrast_sentence(contrast: Contrast) -> str:
     """The outcome of a test, or what would decide it; then which runs diverged."""
     diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
-    return _decision(contrast) + diverged
+    return _decision(contrast) + diverged + (f" {after}." if (after := decided_after(contrast)) else "")
+
+
+def decided_after(contrast: Contrast) -> str:
+    """After how many seeds an experiment that adds seeds decided the contrast, in words; empty elsewhere."""
+    return "" if contrast.decided_after is None else f"Decided after {contrast.decided_after} seeds"
 
 
 def _decision(contrast: Contrast) -> str:

@@ -67,6 +67,12 @@ class Sample:
     high_variance: bool = False
 
     @cached_property
+    def over_seeds(self) -> "Spread":
+        """The variance of its own seeds."""
+        n = len(self.values)
+        return Spread(float(self.values.var(ddof=1)), n - 1) if n > 1 else Spread()
+
+    @cached_property
     def by_example(self) -> Floats:
         """Each example's mean over seeds (m,)."""
         assert self.examples is not None
@@ -103,7 +109,7 @@ def pool(samples: Sequence[Sample]) -> Spread:
     several = [sample for sample in samples if len(sample.values) > 1]
     several = [sample for sample in several if np.ptp(sample.values) > 0] or several
     usual = [sample for sample in several if not sample.high_variance]
-    spreads = _alike([_own(sample) for sample in (usual if len(usual) > 1 else several)])
+    spreads = _alike([sample.over_seeds for sample in (usual if len(usual) > 1 else several)])
     return replace(_pooled(spreads), pooled_variance=bool(usual)) if spreads else Spread()
 
 
@@ -125,9 +131,9 @@ def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[s
 
 def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
     """The p value of the F test of an architecture's variance on one data set; None if not testable."""
-    others = [_own(samples[other]) for other in usual if other != name and other in samples]
+    others = [samples[other].over_seeds for other in usual if other != name and other in samples]
     others = [spread for spread in others if spread.degrees > 0]
-    tested_spread = _own(samples[name]) if name in samples else Spread()
+    tested_spread = samples[name].over_seeds if name in samples else Spread()
     pooled = _pooled(others) if others else Spread()
     if not tested_spread.degrees > 0 or not pooled.variance > 0:
         return None
@@ -174,11 +180,33 @@ def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEV
     The best of several is distinguished from each of the others by its own interval, without correction: all of them
     have to exclude zero, which under equal means happens less often than for one of them.
     """
-    mean = float(a.values.mean() - b.values.mean())
-    parts = _difference_spreads(a, b, pooled)
-    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
-        parts.append(_example_spread(a.by_example - b.by_example, [a, b]))
-    return _t_interval(mean, parts, level, _fewest(a, b, pooled))
+    parts = [*_difference_spreads(a, b, pooled), *_shared_examples(a, b)]
+    return _t_interval(_gap(a, b), parts, level, _fewest(a, b, pooled))
+
+
+def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+    """The difference by Welch's t test (1947): each architecture keeps the variance of its own seeds."""
+    parts = [sample.over_seeds.over(len(sample.values)) for sample in (a, b)]
+    return _t_interval(_gap(a, b), [*parts, *_shared_examples(a, b)], level)
+
+
+def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample], level: float = LEVEL) -> Interval:
+    """The difference by the pooled t test: one variance between seeds for all ``samples``, without exception."""
+    spreads = [sample.over_seeds for sample in samples if len(sample.values) > 1]
+    freedom = sum(spread.degrees for spread in spreads)
+    pooled = Spread(_pooled(spreads).variance, freedom) if spreads else Spread()
+    part = pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))
+    return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)], level)
+
+
+def paired_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+    """The difference by the paired t test; ``a`` and ``b`` have the same seeds, in the same order."""
+    pairs = Sample(a.values - b.values)
+    parts = [pairs.over_seeds.over(len(pairs.values))]
+    if a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape:
+        pairs = Sample(pairs.values, a.examples - b.examples)
+        parts.append(_example_spread(pairs.by_example, [pairs]))
+    return _t_interval(_gap(a, b), parts, level)
 
 
 def detectable(difference: Interval, level: float = LEVEL, power: float = POWER) -> float:
@@ -216,7 +244,7 @@ def holm(values: Sequence[float]) -> list[float]:
     factors = len(known) - np.arange(len(known))
     adjusted = np.empty(len(known))
     adjusted[order] = np.minimum(np.maximum.accumulate(known[order] * factors), 1.0)
-    return [float("nan") if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
+    return [raw if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
 
 
 def seeds_needed(
@@ -227,12 +255,9 @@ def seeds_needed(
     ``tail`` is the error allowed on the side that is tested. None above ``most``: the examples' share in the variance
     stays, and no number of seeds takes it away.
     """
-    examples = Spread(0.0, math.inf)
-    if a.examples is not None and b.examples is not None and a.examples.shape[1] == b.examples.shape[1]:
-        examples = _example_spread(a.by_example - b.by_example, [a, b])
-    shares = _by_seeds(a, b, pooled)
+    examples, shares = _shared_examples(a, b), _by_seeds(a, b, pooled)
     for n in range(2, most + 1):
-        total = _total([*shares(n), examples])
+        total = _total([*shares(n), *examples])
         if math.isnan(total.variance):
             return None
         degrees = min(total.degrees, _fewest(a, b, pooled, n))
@@ -244,7 +269,7 @@ def seeds_needed(
 def _by_seeds(a: Sample, b: Sample, pooled: Spread) -> Callable[[int], list[Spread]]:
     """The seeds' shares in the variance of a difference, had every architecture so many seeds."""
     if _varies_more(a, pooled) or _varies_more(b, pooled):
-        spreads = [_own(sample) if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+        spreads = [sample.over_seeds if _varies_more(sample, pooled) else pooled for sample in (a, b)]
         return lambda n: [Spread(spread.variance / n, n - 1.0) for spread in spreads]
     most = max(min(len(a.values), len(b.values)) - 1, 1)
     return lambda n: [Spread(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
@@ -257,14 +282,9 @@ def _above(t: float, degrees: float) -> float:
     return float(ndtr(-t) if math.isinf(degrees) else stdtr(degrees, -t))
 
 
-def _own(sample: Sample) -> Spread:
-    n = len(sample.values)
-    return Spread(float(sample.values.var(ddof=1)), n - 1) if n > 1 else Spread()
-
-
 def _seed_spread(sample: Sample, pooled: Spread) -> Spread:
     """The seeds' share in the variance of a mean: from the pooled variance, or its own where that is much larger."""
-    return (_own(sample) if _varies_more(sample, pooled) else pooled).over(len(sample.values))
+    return (sample.over_seeds if _varies_more(sample, pooled) else pooled).over(len(sample.values))
 
 
 def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
@@ -285,7 +305,7 @@ def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> f
 
 def _varies_more(sample: Sample, pooled: Spread) -> bool:
     apart = sample.high_variance and pooled.pooled_variance
-    return _own(sample).degrees > 0 and (apart or _own(sample).variance > pooled.variance * VARIES_MORE)
+    return sample.over_seeds.degrees > 0 and (apart or sample.over_seeds.variance > pooled.variance * VARIES_MORE)
 
 
 def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
@@ -295,6 +315,17 @@ def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
         return Spread(0.0, math.inf)
     error = sum(sample.interaction / len(sample.values) for sample in samples)
     return Spread(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
+
+
+def _shared_examples(a: Sample, b: Sample) -> list[Spread]:
+    """The examples' share in the variance of a difference; none where they are not the same for both, or unknown."""
+    if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
+        return []
+    return [_example_spread(a.by_example - b.by_example, [a, b])]
+
+
+def _gap(a: Sample, b: Sample) -> float:
+    return float(a.values.mean() - b.values.mean())
 
 
 def _interaction(examples: Floats) -> float:

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import horizontal, scaling, shares, trials, waterfall
+from archbench.reports.analysis import horizontal, scaling, sequential, shares, trials, waterfall
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, is_pretrained, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
@@ -76,12 +76,20 @@ def write_tables(judged: Judged, verdicts: Sequence[ClaimVerdict], folder: Path)
     }
     paths = [folder / f"{name}.csv" for name, entries in rows.items() if entries]
     for path in paths:
-        write_csv(pd.DataFrame(rows[path.stem]), path)
+        frame = pd.DataFrame(rows[path.stem])
+        if path.stem == "contrasts":
+            frame = _contrasts(frame, sequential.rule(comparisons.tables) is not None)
+        write_csv(frame, path)
     specification = _experiment(comparisons.tables["experiment"]).get("specification")
     if specification:
         write_text(folder / "experiment.json", specification)
         paths.append(folder / "experiment.json")
     return paths
+
+
+def _contrasts(frame: pd.DataFrame, added: bool) -> pd.DataFrame:
+    """The table of contrasts; only an experiment that adds seeds says after how many a contrast was decided."""
+    return frame.astype({"decided_after": "Int64"}) if added else frame.drop(columns="decided_after")
 
 
 def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, Sequence[Contrast]]]:
@@ -176,6 +184,8 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
     return {
         "primary": tested_grids.contrasts(tested.primary),
         "declared": _declaration(judged),
+        "alternatives": tested_grids.alternatives(tested.primary),
+        "added_seeds": tested_grids.added_seeds(sequential.rule(judged.comparisons.tables)),
         "exploratory": sum(contrast.outcome != "unknown" for contrast in tested.exploratory),
         "disagreements": [entry.sentence for entry in disagreements(families)],
         "gates": tested_grids.gates(judged),

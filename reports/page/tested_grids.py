@@ -1,13 +1,14 @@
 """Grids of what was tested: contrasts, controls, conditions, tuning, claims."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, turned
+from archbench.reports.analysis.contrasts import Alternative, Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.trials import Cost, TunedSetting
-from archbench.reports.analysis.verdicts import minimum_detectable, same_outcome, uncorrected
+from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.claims.claims import ClaimVerdict
@@ -19,6 +20,10 @@ WORDS: Final = {
     "unknown": "not tested",
     "untrained": "not trained enough",
     "accounting": "depends on the accounting",
+}
+ALTERNATIVES: Final[Mapping[Alternative, str]] = {
+    "welch": "by Welch's test",
+    "pooled": "with fully pooled variance",
 }
 GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
@@ -86,10 +91,41 @@ def outcome(contrast: Contrast) -> str:
 
 
 def _outcome(contrast: Contrast) -> GridCell:
-    """An outcome; below it why an interval that excludes 0 decides nothing."""
+    """An outcome; below it why an interval that excludes 0 decides nothing, or after how many seeds it was decided."""
     if contrast.outcome == "accounting":
         return GridCell(outcome(contrast), contrast.accounting, "text")
-    return GridCell(outcome(contrast), uncorrected(contrast).removeprefix("; the "), "text")
+    below = uncorrected(contrast).removeprefix("; the ") or decided_after(contrast).lower()
+    return GridCell(outcome(contrast), below, "text")
+
+
+def alternatives(primary: Sequence[Contrast]) -> str:
+    """Which primary contrasts come out differently under other rules for the variance; empty if none was tested."""
+    tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
+    changed = [
+        f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({outcome(other)} {words})"
+        for contrast in tested
+        for rule, words in ALTERNATIVES.items()
+        if (other := contrast.under(rule)).outcome != contrast.outcome
+    ]
+    if changed:
+        return f"The outcome depends on how the variance between seeds is estimated for {formatting.listing(changed)}."
+    return "The outcome is the same by Welch's test and with fully pooled variance." if tested else ""
+
+
+def added_seeds(rule: Rule | None) -> list[str]:
+    """When an experiment that adds seeds was tested, and what that costs; none for other experiments."""
+    if rule is None:
+        return []
+    first = [str(count) for count in sorted(set(rule.seeds.values()))]
+    sentences = [
+        f"Seeds were added while contrasts were open: tests after {' or '.join(first)} seeds and after each further "
+        f"one up to {rule.max_seeds}; half of the 5% error is spent at the last test, the other half equally at the "
+        "earlier ones. p values include this; differences and intervals are those at the decision."
+    ]
+    if rule.earlier:
+        counts = formatting.listing(map(str, rule.earlier))
+        sentences.append(f"The maximum was {counts} before: changed after a look, it does not guarantee the 5%.")
+    return sentences
 
 
 def controls(tested: Sequence[Control]) -> Grid:

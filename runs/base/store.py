@@ -123,13 +123,15 @@ def write_experiment(
     ledger: str = "",
     settings: Mapping[str, Any] | None = None,
     later: Row | None = None,
+    until_decided: Row | None = None,
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
     each run stands in the comparison, ``metrics`` what is known of each metric. ``ledger`` is the hash of the claims;
     the first one that was written stays. ``settings`` are the keys that ``--set`` replaced; ``later`` tells how many
-    runs wait for the outcome of trials, and their expected seconds.
+    runs wait for the outcome of trials, and their expected seconds. ``until_decided`` is the rule by which seeds are
+    added, and how many were.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -140,6 +142,7 @@ def write_experiment(
     body |= {"metrics": list(metrics)} if metrics else {}
     body |= {"set": dict(settings)} if settings else {}
     body |= {"later": later} if later else {}
+    body |= {"until_decided": until_decided} if until_decided else {}
     write_sealed(root / "experiment.json", head | body)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from archbench.runs.base import capacity, disk, store
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display
+from archbench.runs.execution.until_decided import UntilDecided
 from archbench.runs.experiment.sections import Flag, Section, Whole
 from archbench.runs.experiment.spec import METRICS, Experiment
 from archbench.tasks.base.errors import InputError, one_line
@@ -46,33 +47,63 @@ def cache() -> Path:
     return Path(platformdirs.user_cache_dir("archbench"))
 
 
-def run(experiment: Experiment, root: Path, setting: RunOptions, command: str, say: Say, ledger: str = "") -> Outcome:
-    """Performs every run of ``experiment`` that ``root`` lacks; raises ``InputError`` before the first one.
+def run(
+    experiment: Experiment,
+    root: Path,
+    setting: RunOptions,
+    command: str,
+    say: Say,
+    ledger: str = "",
+    until_decided: UntilDecided | None = None,
+) -> Outcome:
+    """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
 
-    ``command`` is the command line, ``ledger`` the hash of the claims that the report will judge.
+    ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge. ``until_decided`` adds
+    seeds after the listed ones, as long as all runs succeed.
     """
-    from archbench.runs.scoring import task_metrics
-
+    if until_decided is not None:
+        until_decided.check(experiment)
     with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
         heartbeat.pause(root)
-        while True:
-            matrix, device, jobs = planned(experiment, root, setting, say, architectures)
-            if matrix.untuned:
-                say(f"tuning on validation first: {', '.join(matrix.untuned)}")
-            else:
-                _say_what_is_left_out(matrix, root, say)
-            _write_head(experiment, matrix, root, command, ledger)
-            _warn_of_disk(matrix, root, jobs, say)
-            gpus = capacity.gpus() if device == "cuda" else []
-            with Display(matrix.plans, jobs) as display:
-                outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
-            if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
-                break
-        if outcome.signal is None and not outcome.full:
-            with _one_thread():
-                errors = task_metrics.complete(matrix.plans, root, say)
-            outcome = replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+        if until_decided is None:
+            return _complete(experiment, root, setting, say, architectures, {"command": command, "ledger": ledger})
+        growing: Experiment | None = until_decided.resumed(experiment, root)
+        while growing is not None:
+            head = {"command": command, "ledger": ledger, "until_decided": until_decided.record(growing, root)}
+            outcome = _complete(growing, root, setting, say, architectures, head)
+            growing = until_decided.further(growing, root, say) if outcome.status == 0 else None
     return outcome
+
+
+def _complete(
+    experiment: Experiment,
+    root: Path,
+    setting: RunOptions,
+    say: Say,
+    architectures: "Architectures",
+    head: Mapping[str, Any],
+) -> Outcome:
+    """Does the missing runs of an experiment, trials first, and what belongs to them; ``head`` is recorded with it."""
+    from archbench.runs.scoring import task_metrics
+
+    while True:
+        matrix, device, jobs = planned(experiment, root, setting, say, architectures)
+        if matrix.untuned:
+            say(f"tuning on validation first: {', '.join(matrix.untuned)}")
+        else:
+            _say_what_is_left_out(matrix, root, say)
+        _write_head(experiment, matrix, root, **head)
+        _warn_of_disk(matrix, root, jobs, say)
+        gpus = capacity.gpus() if device == "cuda" else []
+        with Display(matrix.plans, jobs) as display:
+            outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+        if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
+            break
+    if outcome.signal is not None or outcome.full:
+        return outcome
+    with _one_thread():
+        errors = task_metrics.complete(matrix.plans, root, say)
+    return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
 
 
 def planned(
@@ -171,7 +202,14 @@ def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
         )
 
 
-def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: str, ledger: str) -> None:
+def _write_head(
+    experiment: Experiment,
+    matrix: "Matrix",
+    root: Path,
+    command: str,
+    ledger: str,
+    until_decided: Mapping[str, Any] | None = None,
+) -> None:
     roles = _roles(matrix)
     store.write_experiment(
         root,
@@ -185,6 +223,7 @@ def _write_head(experiment: Experiment, matrix: "Matrix", root: Path, command: s
         ledger=ledger,
         settings=experiment.settings,
         later=_later(matrix),
+        until_decided=dict(until_decided or {}),
     )
     for row in matrix.datasets:
         store.write_sealed(root / "data" / f"{row['dataset']}.json", row)

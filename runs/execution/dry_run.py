@@ -9,16 +9,25 @@ from archbench.runs.base import disk, store
 from archbench.runs.base.messages import PlannedRun
 from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, planned
 from archbench.runs.execution.progress import aligned, duration
+from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import Experiment
 
 if TYPE_CHECKING:
     from archbench.runs.planning.matrix import Matrix
 
 
-def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -> str:
-    """A table of the planned runs in ``root``, and a line with time and disk space."""
+def preview(
+    experiment: Experiment, root: Path, setting: RunOptions, say: Say, until_decided: UntilDecided | None = None
+) -> str:
+    """A table of the planned runs in ``root``, and a line with time and disk space; how many may be added at most."""
+    if until_decided is not None:
+        until_decided.check(experiment)
     with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
+        most: Matrix | None = None
+        if until_decided is not None:
+            grown = largest(experiment, until_decided.max_seeds, lambda place: architectures.find(place).name)
+            most, _, _ = planned(grown, root, setting, _silent, architectures)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
     if matrix.later:
@@ -27,7 +36,24 @@ def preview(experiment: Experiment, root: Path, setting: RunOptions, say: Say) -
             f"then {len(matrix.later)} runs with the settings that the trials select ({', '.join(matrix.untuned)}), "
             f"about {duration(seconds)}; more trials if a grid grows"
         )
+    if most is not None and until_decided is not None:
+        lines.append(_most(matrix, most, jobs, until_decided.max_seeds))
     return "\n".join(lines)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _most(listed: "Matrix", largest: "Matrix", jobs: int, max_seeds: int) -> str:
+    """How many runs are added at most, and what they take."""
+    known = {plan.run for plan in (*listed.plans, *listed.later)}
+    added = [plan for plan in (*largest.plans, *largest.later) if plan.run not in known]
+    seconds = sum(plan.expected_seconds for plan in added) / jobs
+    return (
+        f"then at most {len(added)} more runs while primary contrasts are open (up to {max_seeds} seeds), about "
+        f"{duration(seconds)}: {len(known) + len(added)} runs at most"
+    )
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:

@@ -341,6 +341,11 @@ class Task(Section):
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
 
+    @property
+    def extends(self) -> bool:
+        """Whether it only adds architectures, seeds or axes to the task's own comparison, or is the task itself."""
+        return not self.condition and self.share == 1
+
 
 class Experiment(Section):
     """A resolved experiment: its tasks carry all settings.
@@ -349,7 +354,8 @@ class Experiment(Section):
     ``folder``, which does not affect results. ``settings`` are the keys that ``--set`` replaced, with their values,
     which the tasks already carry. ``conditions`` are tasks repeated with something changed. ``controls`` names tasks
     that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are the pairs to
-    test; ``margins`` are the smallest relevant differences, by metric.
+    test; ``margins`` are the smallest relevant differences, by metric. ``added`` is how many seeds were added after the
+    largest listed one, by task and architecture: those of ``--until-decided``.
     """
 
     name: Name
@@ -362,6 +368,15 @@ class Experiment(Section):
     margins: dict[str, float] = {}
     folder: str = Field(default=".", exclude=True)
     settings: dict[str, Any] = Field(default={}, exclude=True)
+    added: dict[str, dict[str, int]] = Field(default={}, exclude=True)
+
+    @property
+    def lists_contrasts(self) -> bool:
+        return self.contrasts != DEFAULT_CONTRASTS
+
+    def last_seed(self, name: str) -> int:
+        """The largest seed that a task or one of its conditions lists."""
+        return max(seed for task in (*self.tasks, *self.conditions) if task.name == name for seed in task.seeds)
 
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""

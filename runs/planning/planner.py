@@ -108,11 +108,19 @@ class Planner:
         """Axis by axis, architecture by architecture, seed by seed."""
         for match in task.budget.match:
             for position, (place, variant) in enumerate(self._variants(task)):
-                for seed in task.seeds:
+                for seed in (*task.seeds, *self._added(task, variant, match)):
                     first = references and position == 0 and seed == task.seeds[0]
                     plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
                     role = "compared" if task.share == 1 else "share"
                     yield plan, Placement(plan.run, task.name, task.condition, match, role, variant.name, task.share)
+
+    def _added(self, task: Task, variant: Variant, match: str) -> range:
+        """The seeds added after the listed ones: under the first condition and axis only."""
+        counts = self.experiment.added.get(task.name, {})
+        if not task.extends or match != self.task.budget.match[0]:
+            return range(0)
+        last = self.experiment.last_seed(task.name) + 1
+        return range(last, last + counts.get(variant.name, 0))
 
     def _controls(self) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""

@@ -134,7 +134,8 @@ def _fits(sources: tuple[str, str], targets: tuple[str, str]) -> bool:
     short = max(map(len, sources)) <= phrases.SOURCE_CHARACTERS and max(map(len, targets)) <= phrases.TARGET_CHARACTERS
     alike = all(len(one.split()) == len(other.split()) for one, other in (sources, targets))
     counts = [[_words(side) for side in sides] for sides in (sources, targets)]
-    both = set(counts[0][0] | counts[0][1]) & set(counts[1][0] | counts[1][1])
+    first, second = ({*one, *other} for one, other in counts)
+    both = first & second
     return short and alike and all(one[word] == other[word] for one, other in counts for word in both)
 
 

@@ -1,0 +1,362 @@
+"""Seeds are added to open contrasts by a rule that keeps the error, and the report tells it from the tables alone."""
+
+import contextlib
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from scipy import stats
+from synthetic import SENTIMENT, Imagined, single
+
+from archbench import command_line
+from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
+from archbench.reports.analysis.judgement import Judged, judge, still_open
+from archbench.reports.analysis.sequential import Family, Rule
+from archbench.reports.analysis.verdicts import contrast_sentence
+from archbench.reports.base import tables
+from archbench.reports.base.statistics import (
+    Interval,
+    Sample,
+    difference_interval,
+    p_beyond,
+    p_difference,
+    paired_difference,
+    pool,
+    pooled_difference,
+    welch_difference,
+    with_high_variance,
+)
+from archbench.reports.page import page
+from archbench.runs.base import store
+from archbench.runs.execution import compare
+from archbench.runs.execution.execute import Outcome
+from archbench.runs.execution.until_decided import UntilDecided, largest
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import Experiment
+from archbench.runs.planning import matrix
+from archbench.tasks.base.errors import InputError
+
+SCRIPT = Path(__file__).parents[1] / "docs" / "simulations" / "sequential.py"
+THREE = ("decoder", "encoder", "encoder-decoder")
+RULE = {"max_seeds": 6, "seeds": {"sentiment": 3}, "last": {"sentiment": 2}, "added": {}}
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    described = importlib.util.spec_from_file_location("sequential_simulation", SCRIPT)
+    assert described is not None and described.loader is not None
+    module = importlib.util.module_from_spec(described)
+    sys.modules[described.name] = module
+    described.loader.exec_module(module)
+    return module
+
+
+def pair(p: float, q: float = 1.0, mean: float = 1.0, dataset: str = "sentiment") -> Contrast:
+    gap = Interval(mean, mean - 1, mean + 1, 0.5, 9)
+    return Contrast(dataset, "", "", "accuracy", "decoder", "encoder", gap, p, q, 0.02, 0.1, None, 3)
+
+
+# The rule
+
+
+@pytest.mark.parametrize(("first", "most"), [(2, 2), (3, 4), (3, 12), (5, 12)])
+def test_the_looks_share_the_whole_error(first: int, most: int) -> None:
+    rule = Rule(most, {"sentiment": first}, {"sentiment": first - 1})
+    shares = [rule.share("sentiment", look) for look in range(rule.looks("sentiment"))]
+    assert len(shares) == most - first + 1
+    assert sum(shares) == pytest.approx(1)
+    assert len(shares) == 1 or shares[-1] == 0.5
+
+
+def test_a_decided_contrast_stays_and_leaves_the_correction() -> None:
+    family = Family(Rule(12, {"sentiment": 3}, {"sentiment": 2}))
+    first = family.look({0: pair(0.001), 1: pair(0.03), 2: pair(0.5)})
+    assert [one.outcome for one in first] == ["ahead", "open", "open"]
+    second = family.look({0: pair(0.9, mean=-1.0), 1: pair(0.02), 2: pair(0.5)})
+    assert second[0] == first[0] and second[0].decided_after == 3
+    assert (second[1].outcome, second[1].p, second[1].decided_after) == ("ahead", pytest.approx(0.04), 4)
+    assert second[2].decided_after is None
+    assert family.look({2: pair(0.5, 0.016)})[2].outcome == "equal"
+
+
+def test_one_that_was_not_significant_still_counts_as_a_test() -> None:
+    ahead = replace(pair(0.001, 0.9), p=0.003, p_beyond=1.0)
+    corrected = corrected_for_family([pair(0.001, 0.9), pair(0.9, 0.03)], {0: ahead})
+    assert corrected[0] == ahead
+    assert corrected[1].p_beyond == pytest.approx(0.06) and corrected[1].outcome == "open"
+
+
+# The simulation
+
+
+def by_report(module: ModuleType, scenario: Any, scores: np.ndarray[Any, Any]) -> list[tuple[int, int]]:
+    """Outcomes and seeds of one simulated family by the code that makes a report's verdicts."""
+    sets, architectures, most = scores.shape
+    names = [f"set {number}" for number in range(sets)]
+    rule = Rule(most, dict.fromkeys(names, scenario.first), dict.fromkeys(names, scenario.first - 1))
+    family, contrasts = Family(rule), []
+    seeds = {name: dict.fromkeys(map(str, range(architectures)), scenario.first) for name in names}
+    for look in range(rule.looks(names[0])):
+        samples = {
+            name: {side: Sample(scores[place, int(side), :count]) for side, count in seeds[name].items()}
+            for place, name in enumerate(names)
+        }
+        contrasts = family.look(dict(_tested(scenario, rule, look, samples)))
+        for one in contrasts:
+            if one.outcome == "open":
+                seeds[one.dataset] |= dict.fromkeys((one.first, one.second), scenario.first + look + 1)
+    words = {"open": module.OPEN, "ahead": module.AHEAD, "behind": module.BEHIND, "equal": module.EQUAL}
+    return [(words[one.outcome], one.decided_after or most) for one in contrasts]
+
+
+def _tested(
+    scenario: Any, rule: Rule, look: int, samples: Mapping[str, Mapping[str, Sample]]
+) -> Iterator[tuple[int, Contrast]]:
+    sides = {str(place) for sides in scenario.pairs for place in sides}
+    high, place = with_high_variance(list(samples.values()), sides), 0
+    for name, found in samples.items():
+        marked = {side: replace(sample, high_variance=side in high) for side, sample in found.items()}
+        share = rule.share(name, look)
+        for first, second in scenario.pairs:
+            a, b = marked[str(first)], marked[str(second)]
+            if min(len(a.values), len(b.values)) >= rule.seeds_at(name, look):
+                gap = difference_interval(a, b, pool(list(marked.values())))
+                p = 1.0 if scenario.equality else p_difference(gap)
+                tested = replace(pair(p / share, p_beyond(gap, scenario.margin) / share), difference=gap)
+                yield place, replace(tested, dataset=name, first=str(first), second=str(second))
+            place += 1
+
+
+@pytest.mark.parametrize("number", [1, 3, 8, 9])
+def test_the_simulation_judges_as_a_report_does(simulation: ModuleType, number: int) -> None:
+    scenario = simulation.false_verdicts()[number]
+    scenario = replace(scenario, means=(1.5, *scenario.means[1:]), margin=2.0)
+    scores = scenario.scores(np.random.default_rng(number), 8, 7)
+    found = simulation.judged(scenario, scores)
+    for place in range(len(scores)):
+        expected = by_report(simulation, scenario, scores[place])
+        assert list(zip(found.outcomes[place], found.seeds[place], strict=True)) == expected
+
+
+def test_families_without_a_difference_or_at_the_margin_keep_the_error(simulation: ModuleType) -> None:
+    families = 300
+    for scenario in simulation.false_verdicts()[::7]:
+        scores = scenario.scores(np.random.default_rng(3), families)
+        false = simulation.judged(scenario, scores).false(scenario)
+        assert false <= ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / families), scenario.name
+
+
+# The report
+
+
+def judged(root: Path, task: Imagined, rule: Mapping[str, Any] | None = RULE) -> Judged:
+    synthetic.write_store(root, [task])
+    if rule is not None:
+        head = json.loads((root / "experiment.json").read_text())
+        synthetic.write_json(root / "experiment.json", {**head, "until_decided": rule})
+    return judge(tables.collect(root))
+
+
+def far(seeds: int) -> Imagined:
+    """The decoder is far behind the two others, which cannot be distinguished."""
+    truth = {"decoder": 0.3, "encoder": 0.6, "encoder-decoder": 0.61}
+    return single(SENTIMENT, truth=truth, seeds=seeds, spread=0.03, examples=2000)
+
+
+def outcomes(found: Judged) -> dict[tuple[str, str], Contrast]:
+    return {(one.first, one.second): one for one in found.tested.primary}
+
+
+def test_a_verdict_is_that_of_the_look_that_decided(tmp_path: Path) -> None:
+    early, late = (outcomes(judged(tmp_path / str(seeds), far(seeds))) for seeds in (3, 5))
+    for sides in (("decoder", "encoder"), ("decoder", "encoder-decoder")):
+        assert early[sides].outcome == "behind"
+        assert late[sides] == early[sides] and late[sides].decided_after == 3
+        assert contrast_sentence(late[sides]).endswith("Decided after 3 seeds.")
+    still = late["encoder", "encoder-decoder"]
+    assert (still.outcome, still.runs, still.decided_after) == ("open", 5, None)
+
+
+def test_what_is_added_later_changes_no_verdict(tmp_path: Path) -> None:
+    before = outcomes(judged(tmp_path, far(5)))
+    for folder in (tmp_path / "runs").glob("*decoder-s4*"):
+        scores = json.loads((folder / "scores.json").read_text())
+        synthetic.write_json(folder / "scores.json", [{**row, "value": row["value"] + 0.4} for row in scores])
+    assert outcomes(judge(tables.collect(tmp_path)))["decoder", "encoder"] == before["decoder", "encoder"]
+
+
+def test_a_look_counts_once_both_have_its_runs(tmp_path: Path) -> None:
+    found = judged(tmp_path, far(4))
+    missing = next(folder.name for folder in (tmp_path / "runs").glob("*-encoder-decoder-s3-*"))
+    synthetic.fail(tmp_path, missing, "unfinished")
+    after = outcomes(judge(tables.collect(tmp_path)))["encoder", "encoder-decoder"]
+    assert outcomes(found)["encoder", "encoder-decoder"].runs == 4 and after.runs == 3
+
+
+def test_open_contrasts_ask_for_seeds(tmp_path: Path) -> None:
+    judged(tmp_path, far(3))
+    assert still_open(tables.collect(tmp_path)) == {"sentiment": ["encoder", "encoder-decoder"]}
+
+
+def test_the_page_states_the_rule_and_what_was_decided_when(tmp_path: Path) -> None:
+    found = judged(tmp_path / "with", far(4), {**RULE, "earlier": [4]})
+    html = page.render(found, [])
+    assert "tests after 3 seeds and after each further one up to 6" in html
+    assert "decided after 3 seeds" in html and "The maximum was 4 before" in html
+    page.write_tables(found, [], tmp_path)
+    rows = pd.read_csv(tmp_path / "contrasts.csv")
+    assert rows["decided_after"].dropna().tolist() == [3, 3]
+
+
+def test_without_the_rule_nothing_says_so(tmp_path: Path) -> None:
+    found = judged(tmp_path / "without", far(4), None)
+    assert "Seeds were added" not in page.render(found, [])
+    page.write_tables(found, [], tmp_path)
+    assert "decided_after" not in pd.read_csv(tmp_path / "contrasts.csv")
+    assert {one.decided_after for one in found.tested.primary} == {None}
+
+
+# Other rules for the variance
+
+
+def test_the_other_tests_are_scipys() -> None:
+    rng = np.random.default_rng(5)
+    a, b = Sample(rng.normal(0, 1, 5)), Sample(rng.normal(1, 3, 5))
+    expected = stats.ttest_ind(a.values, b.values, equal_var=False).pvalue
+    assert p_difference(welch_difference(a, b)) == pytest.approx(expected)
+    assert p_difference(pooled_difference(a, b, [a, b])) == pytest.approx(stats.ttest_ind(a.values, b.values).pvalue)
+    assert p_difference(paired_difference(a, b)) == pytest.approx(stats.ttest_rel(a.values, b.values).pvalue)
+
+
+def test_contrasts_have_the_other_p_values_where_they_are_defined(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [far(4)])
+    found = judge(tables.collect(tmp_path))
+    for one in found.tested.primary:
+        assert 0 <= one.p_welch <= 1 and 0 <= one.p_pooled <= 1 and math.isnan(one.p_paired)
+        assert one.under("pooled").outcome in ("ahead", "behind", "equal", "open")
+    for folder in (tmp_path / "runs").iterdir():
+        synthetic.change_record(tmp_path, folder.name, batch_tokens=4096)
+    assert all(0 <= one.p_paired <= 1 for one in judge(tables.collect(tmp_path)).tested.primary)
+    assert all(math.isnan(one.p_welch) for one in found.tested.exploratory)
+
+
+def test_the_page_says_where_another_variance_changes_the_outcome() -> None:
+    from archbench.reports.page.tested_grids import alternatives
+
+    same = replace(pair(0.01), p_welch=0.02, p_beyond_welch=1.0, p_pooled=0.01, p_beyond_pooled=1.0)
+    assert alternatives([same]) == "The outcome is the same by Welch's test and with fully pooled variance."
+    [other] = [replace(same, p_welch=0.2)]
+    assert alternatives([same, other]).endswith("for decoder vs. encoder on sentiment (not decided by Welch's test).")
+    assert alternatives([pair(math.nan)]) == ""
+
+
+# The comparison
+
+
+def experiment(**changes: object) -> Experiment:
+    task = {"kind": "classification", "name": "things", "data": "things.tsv", "tokenizer": "word", "vocabulary": 64}
+    values = {
+        "name": "tiny",
+        "architectures": list(THREE),
+        "seeds": [0, 1],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 400, "precision": "float32"},
+        "tasks": [{**task, "source_length": 8}],
+    }
+    return spec.from_dict({**values, **changes})
+
+
+def never(root: Path) -> dict[str, list[str]]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "most", "message"),
+    [
+        ({"seeds": [0]}, 4, "--until-decided: things lists one seed"),
+        ({"seeds": [0, 1, 2]}, 2, "--max-seeds 2: things lists more seeds (3)"),
+        ({"tuning": {"learning_rate": [0.01, 0.02], "seeds": [3]}}, 4, "tuning.seeds: 3 would be a seed"),
+    ],
+)
+def test_a_rule_that_does_not_fit_is_wrong_input(changes: dict[str, object], most: int, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        UntilDecided(most, never).check(experiment(**changes))
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("options", [["--until-decided"], ["--max-seeds", "5"]])
+def test_the_two_options_go_together(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command_line.main(["compare", "--preset", "smoke", *options])
+    assert "go together" in capsys.readouterr().err
+
+
+def test_seeds_are_added_where_contrasts_are_open_until_none_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [{"things": THREE}, {"things": THREE[:2]}, {}]
+    rounds: list[tuple[dict[str, dict[str, int]], dict[str, Any]]] = []
+    statuses = {"failed": Outcome(failed=("run",)), "done": Outcome()}
+    state = {"outcome": "done"}
+
+    def complete(given: Experiment, root: Path, *rest: Any) -> Outcome:
+        rule = rest[-1]["until_decided"]
+        rounds.append((given.added, rule))
+        fixed = {"name": "tiny", "command": "", "version": "", "rows": {}, "entries": []}
+        store.write_experiment(root, **fixed, experiment=given.digestable(), until_decided=rule)
+        return statuses[state["outcome"]]
+
+    monkeypatch.setattr(compare, "checked_architectures", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(compare, "_complete", complete)
+    base, lines = experiment(), list[str]()
+
+    def run(most: int, answers: list[Any]) -> None:
+        rule = UntilDecided(most, lambda root: answers.pop(0))
+        compare.run(base, tmp_path, compare.RunOptions(), "", lines.append, "", rule)
+
+    run(5, list(asked))
+    grown = {"things": {"decoder": 2, "encoder": 2, "encoder-decoder": 1}}
+    assert [added for added, _ in rounds] == [{}, {"things": dict.fromkeys(THREE, 1)}, grown]
+    assert lines[-1].endswith("no primary contrast is open")
+    rounds.clear()
+    run(5, [{}])
+    assert [added for added, _ in rounds] == [grown]  # the same command goes on from there
+    rounds.clear()
+    run(3, [{"things": THREE}, {"things": THREE}])
+    assert [rule.get("earlier") for _, rule in rounds] == [[5], [5]]
+    assert lines[-1].endswith("primary contrasts are open after 3 seeds on things")
+    state["outcome"] = "failed"
+    rounds.clear()
+    run(4, [])
+    assert len(rounds) == 1
+
+
+def test_only_the_first_condition_and_axis_gain_seeds(tmp_path: Path) -> None:
+    rows = [f"{colour} house {n} by the sea\t{colour}" for colour in ("red", "blue", "green") for n in range(200)]
+    (tmp_path / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    base = experiment(
+        budget={"parameters": 20_000, "tokens": 6_000, "match": ["parameters", "flops"]},
+        conditions=[{"supervision": "target", "seeds": [0, 7]}],
+        controls=True,
+    ).model_copy(update={"folder": str(tmp_path)})
+    grown = largest(base, 4, lambda place: place)
+    assert grown.added == {"things": dict.fromkeys(THREE, 2)}
+    where: dict[str, Any] = {"device": "cpu", "deterministic": False, "cache": tmp_path / "cache", "root": tmp_path}
+    before, after = (matrix.plan(one, **where, say=lambda line: None) for one in (base, grown))
+    added = set(after.entries) - set(before.entries)
+    assert set(before.entries) <= set(after.entries)
+    seeds = {plan.run: plan.seed for plan in after.plans}
+    assert {(entry.match, entry.condition, entry.role) for entry in added} == {("parameters", "", "compared")}
+    assert sorted(seeds[entry.run] for entry in added) == [8, 8, 8, 9, 9, 9]
+    assert grown.digestable() == base.digestable()
