@@ -212,7 +212,8 @@ def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smooth
     loss: Tensor = model.loss(states.target, Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing))
     if inputs.source_labels is None or inputs.source_weights is None or states.source is None:
         return loss
-    return loss + model.loss(states.source, Targets(inputs.source_labels, inputs.source_weights, None, smoothing))
+    source: Tensor = model.loss(states.source, Targets(inputs.source_labels, inputs.source_weights, None, smoothing))
+    return loss + source
 
 
 def hidden_states(model: Any, inputs: LossInputs) -> States:
