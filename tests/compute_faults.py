@@ -55,7 +55,7 @@ def down_by(multiply: Product) -> Plant:
 
     def make(original):
         def forward(self, x):
-            gate, up = self.gate_up(x).chunk(2, -1)
+            gate, up = self.gate_up(x)
             hidden = self.dropout(self.activation(gate) * up)
             return multiply(hidden.flatten(0, -2), self.down.weight).view(x.shape)
 

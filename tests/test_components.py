@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from archbench.architectures import contract
-from archbench.architectures.components import feedforward
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import Activation, FeedForward, GatedFeedForward, NoFeedForward
@@ -19,6 +18,7 @@ from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count
+from archbench.architectures.kernels import gated
 from archbench.architectures.kernels.gelu import gelu_tanh
 
 CHECKS = (
@@ -130,19 +130,22 @@ def test_halves_of_a_gated_network_come_to_the_same_apart(
         made.append(len(weight))
         return F.linear(x, weight, bias)
 
-    monkeypatch.setattr(feedforward, "product", counted)
-    monkeypatch.setattr(feedforward, "APART", 21)
+    monkeypatch.setattr(gated, "product", counted)
+    monkeypatch.setattr(gated, "ROWS", 21)
     with torch.no_grad():
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
         assert made == [40, 40] and torch.equal(x, given)
+        made.clear()
         network(x[:2])  # of fewer rows
         with torch.autocast("cpu", torch.bfloat16):
             network(x)
         assert network.double()(x.double()).dtype == torch.float64
-    assert len(made) == 2
     network.float()(x)
-    seen: list[torch.Tensor] = []
+    assert made == [80] * 4
+    seen: list[tuple[torch.Tensor, ...]] = []
     network.gate_up.register_forward_hook(lambda module, given, y: seen.append(y))
     with torch.no_grad():
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
-    assert len(made) == 2 and seen[0].shape == (3, 7, 80)  # whoever watches sees the whole
+    assert made[4:] == [40, 40] and all(half.shape == (3, 7, 40) for half in seen[0])  # whoever watches sees both
+    whole = F.linear(x, network.gate_up.weight, network.gate_up.bias)
+    torch.testing.assert_close(torch.cat(seen[0], -1), whole, atol=1e-4, rtol=1e-5)  # nor is it written over

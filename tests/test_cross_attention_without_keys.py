@@ -8,7 +8,7 @@ from whole_models import perturbed
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.states import straight
 from archbench.architectures.contract import LIMITS
-from archbench.architectures.kernels import blockwise
+from archbench.architectures.kernels import blockwise, direct
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
 NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and products are made in another order
@@ -52,7 +52,7 @@ def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext
 def test_it_is_attention_with_keys_and_values(
     given: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", 1)
+    monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", 1)
     module = attention(**given)  # type: ignore[arg-type]
     x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), context(40, lengths)
     found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
@@ -80,10 +80,15 @@ def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
 def test_keys_and_values_are_made_where_they_serve_better(why: str) -> None:
     module, queries, length = attention(dropout=0.1 * (why == "dropout")), 4, 40
     memory = torch.randn(1, blockwise.SHORT - 1 if why == "short" else length, 64)
+
+    def serves(module: Attention, memory: Tensor, queries: int) -> bool:
+        q = torch.randn(1, module.heads, queries, module.head_dim)
+        return direct.serves(q, memory, module.query_key_value.weight, module.active_dropout)
+
     with torch.autocast("cpu", torch.bfloat16, enabled=why != "float32"):
-        assert not module._looks_directly(memory, queries + (why == "many queries"))
+        assert not serves(module, memory, queries + (why == "many queries"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert attention()._looks_directly(torch.randn(1, length, 64), queries)
+        assert serves(attention(), torch.randn(1, length, 64), queries)
 
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "shared-encoder-decoder", "t5-gated"])
@@ -93,11 +98,11 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
     tokens = torch.randint(8, LIMITS.vocabulary, (4, length + 1), generator=torch.Generator().manual_seed(0))
     pairs = Batch(tokens[:, :length], tokens[:, length:])
     used = []
-    direct = Attention._directly
-    monkeypatch.setattr(Attention, "_directly", lambda *given: used.append(1) or direct(*given))
+    attend = direct.attention
+    monkeypatch.setattr(direct, "attention", lambda *given: used.append(1) or attend(*given))
 
     def gradient(multiplications: float, shortest: int) -> Tensor:
-        monkeypatch.setattr("archbench.architectures.components.attention.DIRECT", multiplications)
+        monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", multiplications)
         monkeypatch.setattr(blockwise, "SHORT", shortest)
         with torch.autocast("cpu", torch.bfloat16):
             loss = mean_loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.embedding import Targets
 from archbench.architectures.contract import LIMITS, SIZE
 from archbench.architectures.kernels import cross_entropy
-from archbench.architectures.objectives.objective import _weighted, mean_loss
+from archbench.architectures.objectives.objective import mean_loss
 from archbench.tasks.base.example import END
 
 ROWS, DIM, VOCABULARY = 150, 12, 37
@@ -98,7 +99,7 @@ def test_training_gets_the_gradients_of_the_plain_loss(
         return loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
 
     fused = gradients()
-    monkeypatch.setattr(type(model), "product", lambda self, states: None)
+    monkeypatch.setattr(type(model), "logits", lambda self, states: self.head(states))
     for ours, theirs in zip(fused, gradients(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-4)
 
@@ -110,17 +111,17 @@ def test_a_head_of_another_kind_is_asked_for_its_logits() -> None:
         model.head.weight.normal_()
 
     def loss() -> Tensor:
-        return _weighted(model, states, labels, torch.ones(1), None, 0.0).detach()
+        return model.loss(states, Targets(labels, torch.ones(1))).detach()
 
-    usual = loss()
-    handle = model.head.register_forward_hook(lambda head, inputs, logits: 0.0 * logits)
-    assert model.product(states) is None and loss() != usual
+    usual, seen = loss(), []
+    handle = model.head.register_forward_hook(lambda head, inputs, output: seen.append(output))
+    torch.testing.assert_close(loss(), usual, rtol=0, atol=0)
+    assert [output.shape for output in seen] == [()], "hooks of the head see the loss"
     handle.remove()
-    torch.testing.assert_close(loss(), usual)
 
     class Capped(type(model)):  # type: ignore[misc]
         def logits(self, states: Tensor) -> Tensor:
             return 3.0 * torch.tanh(super().logits(states))
 
     model.__class__ = Capped
-    assert model.product(states) is None and loss() != usual
+    assert loss() != usual

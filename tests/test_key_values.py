@@ -10,6 +10,7 @@ from whole_models import padded_pairs, perturbed
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import STEP, KeyValues
 from archbench.architectures.components.states import straight
+from archbench.architectures.kernels import single
 
 ROWS, HEADS, CHANNELS = 3, 4, 8
 LENGTHS = (1, STEP - 1, STEP, STEP + 1, 2 * STEP)
@@ -23,6 +24,16 @@ def _no_gradients():
 
 def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def serves(q: Tensor, seen: KeyValues) -> bool:
+    return seen.buffer is not None and single.serves(q, seen.keys)
+
+
+def attended(q: Tensor, seen: KeyValues, mask: Tensor | None, scale: float) -> Tensor:
+    """What a single query finds."""
+    assert seen.buffer is not None
+    return single.attention(q, seen.buffer.keys, seen.buffer.values, seen.keys.shape[2], mask, scale)
 
 
 def kept(length: int, heads: int = HEADS, seed: int = 0) -> KeyValues:
@@ -42,22 +53,22 @@ def masks(length: int) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_single_query_finds_what_any_attention_finds(length: int, kv_heads: int, mask: str) -> None:
     seen, q = kept(length, kv_heads).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert seen.serves_single(q)
+    assert serves(q, seen)
     allowed = masks(length)[mask]
     expected = F.scaled_dot_product_attention(q, seen.keys, seen.values, allowed, scale=0.3, enable_gqa=True)
-    torch.testing.assert_close(seen.attend_single(q, allowed, 0.3), expected)
+    torch.testing.assert_close(attended(q, seen, allowed, 0.3), expected)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_what_comes_later_or_was_left_out_is_not_seen(length: int) -> None:
     q, first = drawn(ROWS, HEADS, 1, CHANNELS, seed=5), kept(length)
     seen = first.buffered()
-    expected = seen.attend_single(q, None, 1.0)
+    expected = attended(q, seen, None, 1.0)
     seen.then(KeyValues(1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6), 1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6)))
-    torch.testing.assert_close(seen.attend_single(q, None, 1.0), expected, rtol=0, atol=0)
+    torch.testing.assert_close(attended(q, seen, None, 1.0), expected, rtol=0, atol=0)
     index = torch.tensor([2, 0, 0, 1])
     selected = seen.rows(index)
-    torch.testing.assert_close(selected.attend_single(q[index], None, 1.0), expected[index], rtol=0, atol=0)
+    torch.testing.assert_close(attended(q[index], selected, None, 1.0), expected[index], rtol=0, atol=0)
 
 
 def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
@@ -81,14 +92,14 @@ def test_memory_grows_by_few_places_that_lie_idle() -> None:
 
 def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
     seen, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert not kept(5).serves_single(q), "without a room"
-    assert not seen.serves_single(q.expand(-1, -1, 2, -1))
-    assert not seen.serves_single(q.double())
+    assert not serves(q, kept(5)), "without a room"
+    assert not serves(q.expand(-1, -1, 2, -1), seen)
+    assert not serves(q.double(), seen)
     with torch.enable_grad():
-        assert not seen.serves_single(q)
+        assert not serves(q, seen)
         assert kept(5).buffered().buffer is None
     with FlopCounterMode(display=False):
-        assert not seen.serves_single(q)
+        assert not serves(q, seen)
     double = KeyValues(*(each.double() for each in kept(5)[:2]))
     assert double.buffered().buffer is None
 
@@ -109,13 +120,13 @@ def test_writing_looks_by_single_queries_and_sees_the_same(
         return torch.cat(found, 1)
 
     calls: list[int] = []
-    single = KeyValues.attend_single
-    monkeypatch.setattr(KeyValues, "attend_single", lambda *given: calls.append(1) or single(*given))
+    attend = single.attention
+    monkeypatch.setattr(single, "attention", lambda *given: calls.append(1) or attend(*given))
     found = logits()
     steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
     depth = len((model.decoder if crosses else model.stack).blocks)
     assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
-    monkeypatch.setattr(KeyValues, "serves_single", lambda self, q: False)
+    monkeypatch.setattr(single, "serves", lambda q, keys: False)
     torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
 
 

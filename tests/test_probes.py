@@ -23,14 +23,15 @@ def read(model: Any, pairs: Batch) -> torch.Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None:
     model, calls = perturbed(name, 0.1).eval(), []
-    attend = Attention._attend
 
-    def noted(self: Attention, queries: torch.Tensor, seen: Any, context: AttentionContext) -> torch.Tensor:
-        calls.append((self, seen))
-        return attend(self, queries, seen, context)
+    def note(attention: torch.nn.Module, inputs: object, result: tuple[torch.Tensor, Any]) -> None:
+        seen = result[1]
+        calls.append((attention, attention.project_keys_values(seen) if isinstance(seen, torch.Tensor) else seen))
 
-    with pytest.MonkeyPatch.context() as patch, probes.watched(model) as layers, torch.no_grad():
-        patch.setattr(Attention, "_attend", noted)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.register_forward_hook(note)
+    with probes.watched(model) as layers, torch.no_grad():
         read(model, padded_pairs())
     found = []
     for layer in layers:
@@ -56,7 +57,7 @@ def test_looking_changes_nothing_and_leaves_nothing(name: str) -> None:
         after = read(model, pairs)
     assert torch.equal(before, during) and torch.equal(before, after)
     for module in model.modules():
-        assert "_attend" not in module.__dict__ and not module._forward_hooks and not module._forward_pre_hooks
+        assert not module._forward_hooks and not module._forward_pre_hooks
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -186,7 +186,7 @@ def build(size, limits):
     "line, name",
     [
         (
-            "GatedFeedForward.forward = lambda self, x: self.down(self.gate_up(x).chunk(2, -1)[0])",
+            "GatedFeedForward.forward = lambda self, x: self.down(self.gate_up(x)[0])",
             "archbench.architectures.components.feedforward.GatedFeedForward.forward",
         ),
         ("F.silu = F.relu", "torch.nn.functional.silu"),

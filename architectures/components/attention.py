@@ -7,17 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.numbers import Amount
-from archbench.architectures.kernels import blockwise
+from archbench.architectures.kernels.attend import attend, attend_states
 from archbench.architectures.kernels.product import product
 from archbench.architectures.kernels.rotate import rotated
-
-HALVES = (torch.bfloat16, torch.float16)  # in which a GPU's fast kernel can share heads, where nothing is masked
-DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
 
 
 @dataclass(frozen=True)
@@ -153,7 +149,7 @@ class Attention(nn.Module):
         their keys and values: cross-attention to it instead.
         """
         if memory is not None:
-            return self._cross(x, memory, context), memory
+            return self.output(self._cross(x, memory, context)), memory
         own = self.positions
         rotation = context.rotation if own is None else own(context.queries, context.keys).rotation
         if context.first_query:
@@ -166,7 +162,8 @@ class Attention(nn.Module):
         else:
             q, k, v = self._project(x, rotation)
         key_values = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
-        return self._attend(q, key_values, context), key_values
+        y = attend(q, key_values, context, self.window, self.active_dropout, self.scaling)
+        return self.output(y), key_values
 
     def queries(self, x: Tensor, context: AttentionContext) -> Tensor:
         """The queries (b, h, n, e) of self-attention, with positions, as ``forward`` compares them with keys."""
@@ -198,6 +195,11 @@ class Attention(nn.Module):
         """The factor of queries before they are compared with keys."""
         return self.head_dim**-0.5 if self.scale is None else self.scale
 
+    @property
+    def active_dropout(self) -> float:
+        """The dropout of attention weights, in training only."""
+        return self.dropout if self.training else 0.0
+
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
@@ -212,74 +214,8 @@ class Attention(nn.Module):
         return q, k, v
 
     def _cross(self, x: Tensor, memory: KeyValues | Tensor, context: AttentionContext) -> Tensor:
-        q = self.project_queries(x)
+        q, how = self.project_queries(x), (context, self.window, self.active_dropout, self.scaling)
         if isinstance(memory, KeyValues):
-            return self._attend(q, memory, context)
-        if self._looks_directly(memory, q.shape[2]):
-            return self._directly(q, memory, context)
-        return self._attend(q, self.project_keys_values(memory), context)
-
-    def _looks_directly(self, memory: Tensor, queries: int) -> bool:
-        """Whether ``_directly`` takes less time, by measurement, than keys and values do for so few queries."""
-        few = DIRECT * queries * self.heads <= self.kv_heads * self.head_dim and memory.shape[1] >= blockwise.SHORT
-        dropout = self.dropout if self.training else 0.0
-        served = blockwise.serves(memory, memory[:, None], dropout)
-        return few and served
-
-    def _directly(self, q: Tensor, memory: Tensor, context: AttentionContext) -> Tensor:
-        """Attention of q (b, h, n, e) to states (b, s, d), without computing keys and values -> (b, n, d).
-
-        ``q · K m`` is ``Kᵀ q · m``, and the sum of ``V m`` is ``V`` of the sum (2405.04434). A bias of keys adds the
-        same to all scores of a query, which changes nothing.
-        """
-        (b, h, n, e), bias = q.shape, self.query_key_value.bias
-        keys, values = self.query_key_value.weight[self.inner :].view(2, self.kv_heads, e, self.dim)
-
-        def by_head(x: Tensor) -> Tensor:  # (b, h * n, f) -> (kv, b * h / kv * n, f)
-            return x.view(b, self.kv_heads, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
-
-        def by_row(x: Tensor) -> Tensor:
-            return x.view(self.kv_heads, b, -1, x.shape[-1]).transpose(0, 1).flatten(1, 2)
-
-        wide, read = by_row(torch.bmm(by_head(q.flatten(1, 2)), keys)), memory[:, None]
-        mixed = blockwise.attention(wide[:, None], read, read, context.additive(self.window), False, self.scaling)
-        y = by_row(torch.bmm(by_head(mixed), values.mT)).view(b, h, n, e)
-        if bias is not None:
-            y = y + bias[-len(values) * e :].view(-1, 1, e).repeat_interleave(h // self.kv_heads, 0)
-        z: Tensor = self.output(y.transpose(1, 2).flatten(2))
-        return z
-
-    def _attend(self, q: Tensor, seen: KeyValues, context: AttentionContext) -> Tensor:
-        dropout = self.dropout if self.training else 0.0
-        if blockwise.serves(q, seen.keys, dropout):
-            y = blockwise.attention(
-                q, seen.keys, seen.values, context.additive(self.window), context.looks_back, self.scaling
-            )
-        elif not dropout and seen.serves_single(q):
-            y = seen.attend_single(q, context.mask(self.window), self.scaling).transpose(1, 2).flatten(2)
-        else:
-            y = self._fused(q, seen, context, dropout).transpose(1, 2).flatten(2)
-        z: Tensor = self.output(y)
-        return z
-
-    def _fused(self, q: Tensor, seen: KeyValues, context: AttentionContext, dropout: float) -> Tensor:
-        """The kernel of PyTorch for a device, on a CPU in float32: (b, h, q, e)."""
-        plain, came = context.plainly_causal(self.window), q.dtype
-        mask = None if plain else context.mask(self.window)
-        device = "cpu" if q.is_meta else q.device.type  # the meta device, on which plans are counted, has no autocast
-        exact = device == "cpu"  # there bfloat16 is slower than float32, 2-4 times in the backward pass
-        with torch.autocast(device, enabled=not exact and torch.is_autocast_enabled(device)):
-            q, k, v = (t.float() if exact else t for t in (q, seen.keys, seen.values))
-            if k.shape[1] != q.shape[1] and not exact and not (mask is None and q.dtype in HALVES):
-                k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-            y = F.scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=mask if mask is None or mask.dtype == torch.bool else mask.to(q.dtype),
-                dropout_p=dropout,
-                is_causal=plain,
-                scale=self.scale,
-                enable_gqa=k.shape[1] != q.shape[1],
-            )
-        return y if torch.is_autocast_enabled(device) else y.to(came)  # under autocast the product casts
+            return attend(q, memory, *how)
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        return attend_states(q, memory, self.project_keys_values, weight, bias, *how)

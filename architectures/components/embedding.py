@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.feedforward import Activation
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.numbers import Amount
+from archbench.architectures.kernels import cross_entropy
 from archbench.architectures.kernels.product import product
 
 
@@ -25,6 +26,18 @@ class Product(NamedTuple):
     vectors: Tensor
     matrix: Tensor
     bias: Tensor | None
+
+
+class Targets(NamedTuple):
+    """What a loss asks of states (n, d): labels (n,) of ``allowed_tokens`` (v,), weighted by ``weights`` (n,) or (1,).
+
+    ``smoothing`` is the probability that goes to all allowed tokens alike.
+    """
+
+    labels: Tensor
+    weights: Tensor
+    allowed_tokens: Tensor | None = None
+    smoothing: float = 0.0
 
 
 class Embedding(nn.Module):
@@ -76,10 +89,11 @@ class Transform(nn.Module):
 
 
 class Head(nn.Module):
-    """Hidden states (..., d) -> logits (..., v).
+    """Hidden states (..., d) -> logits (..., v); with targets, their loss, for which logits never exist at once.
 
     ``tied`` reuses that embedding's table. Otherwise the output matrix is separate and initialised to zero, so that an
     untrained model is uniform. ``transform`` runs before the matrix (BERT); ``scale`` multiplies its input (T5).
+    In training, hooks of a head see the loss, not logits.
     """
 
     def __init__(
@@ -100,8 +114,13 @@ class Head(nn.Module):
     def tables(self) -> list[nn.Parameter]:
         return [self.weight] if self.bias is None else [self.weight, self.bias]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return product(*self.product(x))
+    def forward(self, x: Tensor, targets: Targets | None = None) -> Tensor:
+        """Logits, or the weighted sum of the negative log-likelihoods of ``targets`` after x (n, d)."""
+        operands = self.product(x)
+        if targets is None:
+            return product(*operands)
+        labels, weights, allowed_tokens, smoothing = targets
+        return cross_entropy.total(*operands, labels, weights, allowed_tokens, smoothing)
 
     def product(self, x: Tensor) -> Product:
         """The operands of the matrix product for hidden states (..., d)."""

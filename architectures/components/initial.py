@@ -10,14 +10,19 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def linear(
-    inputs: int, outputs: int, bias: bool = False, zero: bool = False, splits: tuple[int, ...] | None = None
+    inputs: int,
+    outputs: int,
+    bias: bool = False,
+    zero: bool = False,
+    splits: tuple[int, ...] | None = None,
+    kind: type[Linear] = Linear,
 ) -> Linear:
-    """A linear map (outputs, inputs).
+    """A linear map (outputs, inputs) of a ``kind``.
 
     ``zero`` initialises it to zero, so that a new block leaves the residual stream unchanged. ``splits`` are the row
     counts of logical matrices stored as one, which an optimizer may treat separately (``weight.row_splits``).
     """
-    layer = Linear(inputs, outputs, bias)
+    layer = kind(inputs, outputs, bias)
     if zero:
         nn.init.zeros_(layer.weight)
     else:

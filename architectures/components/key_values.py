@@ -1,4 +1,4 @@
-"""Keys and values that are kept for later queries, and how a single query of each row looks at them on a CPU."""
+"""Keys and values that are kept for later queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from archbench.architectures.kernels import single
 
 STEP = 16  # places by which memory grows: few lie idle, and it is seldom copied
 
@@ -80,33 +81,6 @@ class KeyValues(NamedTuple):
         end = self.keys.shape[2]
         return (
             KeyValueBuffer.with_capacity(self.keys, self.values, end).until(end)
-            if _is_plain(self.keys) and end
+            if single.prefers_buffer(self.keys) and end
             else self
         )
-
-    def serves_single(self, q: Tensor) -> bool:
-        """Whether ``single`` is the faster way for queries (b, h, n, e); who counts FLOPs counts the keys there are."""
-        alone = self.buffer is not None and q.shape[2] == 1 and q.dtype == self.keys.dtype and _is_plain(q)
-        return alone and not is_in_torch_dispatch_mode()
-
-    def attend_single(self, q: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-        """Attention of a query of each row (b, h, 1, e) to all keys -> (b, h, 1, e).
-
-        ``mask`` (1 or b, 1 or h, 1, k) is True at what it may see, or is added to scores. The room is read as a whole,
-        and what lies behind hidden: with a gap after every head a processor reads ahead in vain, and takes longer.
-        """
-        assert self.buffer is not None
-        (b, h, _, e), shared, end = q.shape, self.keys.shape[1], self.keys.shape[2]
-        keys, values = self.buffer.keys.flatten(0, 1), self.buffer.values.flatten(0, 1)
-        scores = torch.bmm((q * scale).view(b * shared, h // shared, e), keys.mT)
-        each = scores.view(b, h, 1, scores.shape[-1])
-        each[..., end:] = float("-inf")
-        if mask is not None and mask.dtype == torch.bool:
-            each[..., :end].masked_fill_(~mask, float("-inf"))
-        elif mask is not None:
-            each[..., :end] += mask
-        return torch.bmm(scores.softmax(-1), values).view(b, h, 1, e)
-
-
-def _is_plain(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()

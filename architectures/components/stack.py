@@ -211,13 +211,18 @@ def _narrowed(
     first = min(int((selected % length).min()), length - 1) if len(selected) else length - 1
     if first < LATE * length:
         return context, selected
-    row, column = selected // length, selected % length
-    return context.from_query(first), row * (length - first) + column - first
+    return context.from_query(first), shifted(selected, length, first)
 
 
 def select(x: Tensor, index: Tensor) -> Tensor:
     """The positions of (b, n, ...) at an index (m,) that counts them row by row: (m, ...)."""
     return x.flatten(0, 1).index_select(0, index)
+
+
+def shifted(index: Tensor, length: int, first: int) -> Tensor:
+    """Where the positions at an index (m,) of rows of ``length`` are once each row begins at ``first``."""
+    row, column = index // length, index % length
+    return row * (length - first) + column - first
 
 
 def _call(block: nn.Module, *inputs: Any, **last: Tensor) -> Any:

@@ -37,12 +37,10 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
     """Counts the FLOPs of the model's passes over ``given`` tensors within this context; attention counts in full."""
     counter = FlopCounter(model, inputs)
-    head = getattr(model, "head", None)  # with hooks it would leave the path of training
     with contextlib.ExitStack() as contexts:
         for module in model.modules():
-            if module is not head:
-                contexts.callback(module.register_forward_pre_hook(counter.enter_call, with_kwargs=True).remove)
-                contexts.callback(module.register_forward_hook(counter.leave_call).remove)
+            contexts.callback(module.register_forward_pre_hook(counter.enter_call, with_kwargs=True).remove)
+            contexts.callback(module.register_forward_hook(counter.leave_call).remove)
         contexts.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         contexts.enter_context(sdpa_kernel(SDPBackend.MATH))

@@ -16,9 +16,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from archbench.architectures.components.embedding import Head, Product
+from archbench.architectures.components.embedding import Head, Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
+from archbench.architectures.kernels import cross_entropy
 from archbench.architectures.objectives.objective import Objective
 
 
@@ -64,11 +65,13 @@ class Family(nn.Module, ABC):
         y: Tensor = self.head(states)
         return y
 
-    def product(self, states: Tensor) -> Product | None:
-        """The operands of the head's last matrix product; None if the variant computes logits in its own way."""
-        head = self.head
-        usual = type(self).logits is Family.logits and type(head).forward is Head.forward
-        return head.product(states) if usual and not head._forward_hooks and not head._forward_pre_hooks else None
+    def loss(self, states: Tensor, targets: Targets) -> Tensor:
+        """The weighted sum of the negative log-likelihoods of ``targets`` after states (n, d)."""
+        if type(self).logits is Family.logits and type(self.head).forward is Head.forward:
+            total: Tensor = self.head(states, targets)
+            return total
+        labels, weights, allowed_tokens, smoothing = targets  # the variant computes logits in its own way
+        return (cross_entropy.plain(self.logits(states), labels, allowed_tokens, smoothing) * weights).sum()
 
     def forward(
         self,

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from archbench.architectures.kernels.weight_prepack import packed
+from archbench.architectures.kernels.weight_prepack import is_packing, packed
 
 WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
@@ -32,24 +32,52 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return F.linear(x, weight, bias)
-    rows = x.numel() // max(x.shape[-1], 1)
-    if in_bf16(x):
-        if rows % ROUND == 0 or rows * weight.numel() >= LARGE:
-            return F.linear(x, weight, bias)
-        z: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-        return z
-    if rows and _chooses(x, weight):
-        pack = packed(weight, rows)
-        if pack is not None and rows == 1:
-            row = x.reshape(1, -1)
-            return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
-        if pack is not None or (rows >= ROWS and rows * weight.numel() >= WORTH):
-            added = _whole(rows) - rows
-            filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
-            matrix = weight if pack is None else pack
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
-            return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
+    if serves_bf16(x, weight):
+        return product_bf16(x, weight, bias)
+    if serves_onednn(x, weight):
+        return product_onednn(x, weight, bias)
     return F.linear(x, weight, bias)
+
+
+def serves_bf16(x: Tensor, weight: Tensor) -> bool:
+    """Whether rows are rounded up in bfloat16."""
+    if not in_bf16(x):
+        return False
+    rows = _rows(x)
+    return rows % ROUND != 0 and rows * weight.numel() < LARGE
+
+
+def product_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product in bfloat16, with rows of zeros up to a multiple of ``ROUND`` or ``FEW``."""
+    y: Tensor = _Rounded.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return y
+
+
+def serves_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN may be faster than PyTorch's own choice: float32 on its CPUs, without gradients."""
+    return (
+        x.dtype == weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and onednn_is_faster()
+    )
+
+
+def product_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product by oneDNN, of enough rows or with a packed weight; a single row with the transposed matrix."""
+    rows = _rows(x)
+    pack = packed(weight, rows) if rows and is_packing() else None
+    if pack is not None and rows == 1:
+        row = x.reshape(1, -1)
+        return (row @ pack if bias is None else torch.addmm(bias, row, pack)).view(*x.shape[:-1], -1)
+    if pack is None and (rows < ROWS or rows * weight.numel() < WORTH):
+        return F.linear(x, weight, bias)
+    added = _whole(rows) - rows
+    filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
+    matrix = weight if pack is None else pack
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
+    return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
 
 
 def in_bf16(x: Tensor) -> bool:
@@ -69,6 +97,11 @@ def rounded(x: Tensor, rows: int) -> Tensor:
     return y
 
 
+def _rows(x: Tensor) -> int:
+    """Rows of (..., d)."""
+    return x.numel() // max(x.shape[-1], 1)
+
+
 def _whole(rows: int) -> int:
     """``rows`` rounded up to a multiple of ``ROUND``, or of ``FEW``."""
     multiple = ROUND if rows > ROUND else FEW
@@ -78,7 +111,7 @@ def _whole(rows: int) -> int:
 class _Rounded(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        rows = x.numel() // max(x.shape[-1], 1)
+        rows = _rows(x)
         left, right = rounded(x, rows), weight.to(torch.bfloat16)
         y = left @ right.mT if bias is None else torch.addmm(bias.to(torch.bfloat16), left, right.mT)
         context.save_for_backward(left, right)
@@ -90,7 +123,7 @@ class _Rounded(torch.autograd.Function):
     def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         left, right = context.saved_tensors
         kind, weight_kind, bias_kind = context.kinds
-        rows = above.numel() // max(above.shape[-1], 1)
+        rows = _rows(above)
         slope = rounded(above, rows)
         by_x, by_weight, by_bias = None, None, None
         if context.needs_input_grad[0]:
@@ -107,17 +140,6 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return product(x, self.weight, self.bias)
-
-
-def _chooses(x: Tensor, weight: Tensor) -> bool:
-    """Whether there is a faster library for a product than PyTorch's own choice."""
-    return (
-        x.dtype == weight.dtype == torch.float32
-        and x.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and onednn_is_faster()
-    )
 
 
 @functools.cache

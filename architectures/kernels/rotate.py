@@ -12,11 +12,24 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
     """
+    run = written_out if serves(x) else plain
+    return run(x, cos.to(x.dtype), sin.to(x.dtype))
+
+
+def serves(x: Tensor) -> bool:
+    """Whether ``written_out`` is faster: for more than single positions, outside of torch.compile."""
     single = x.shape[2] == 1 and not torch.is_grad_enabled()
-    if single or torch.compiler.is_compiling():
-        half = x.shape[-1] // 2
-        return x * cos.to(x.dtype) + torch.cat([-x[..., half:], x[..., :half]], -1) * sin.to(x.dtype)
-    y: Tensor = _Rotation.apply(x, cos.to(x.dtype), sin.to(x.dtype))  # type: ignore[no-untyped-call]
+    return not (single or torch.compiler.is_compiling())
+
+
+def plain(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
+def written_out(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same in place of its own result, with the backward pass written out."""
+    y: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
     return y
 
 

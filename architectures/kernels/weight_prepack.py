@@ -49,6 +49,11 @@ def prepacked_weights() -> Iterator[None]:
         _packs = before
 
 
+def is_packing() -> bool:
+    """Whether weights are packed: within ``prepacked_weights``."""
+    return _packs is not None
+
+
 def packed(weight: Tensor, rows: int) -> Tensor | None:
     """``weight`` (v, d) packed for a product of ``rows`` rows: for one (d, v), else as oneDNN has it; None: not yet."""
     return None if _packs is None else _packs.of(weight, rows)

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.kernels import cross_entropy
@@ -208,10 +209,11 @@ def is_exact(objective: Objective, target_length: int) -> bool:
 def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
     """The weighted sum of negative log-likelihoods in nats: of target tokens over those allowed, of source tokens."""
     states = hidden_states(model, inputs)
-    loss = _weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)
+    loss: Tensor = model.loss(states.target, Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing))
     if inputs.source_labels is None or inputs.source_weights is None or states.source is None:
         return loss
-    return loss + _weighted(model, states.source, inputs.source_labels, inputs.source_weights, None, smoothing)
+    source: Tensor = model.loss(states.source, Targets(inputs.source_labels, inputs.source_weights, None, smoothing))
+    return loss + source
 
 
 def hidden_states(model: Any, inputs: LossInputs) -> States:
@@ -274,17 +276,6 @@ def _row_losses(model: Any, inputs: LossInputs, allowed_tokens: Tensor) -> Tenso
         nats = cross_entropy.plain(model.logits(states[part]), inputs.labels[part], allowed_tokens, 0.0)
         total.index_add_(0, rows[part], (nats * inputs.weights[part]).double())
     return total
-
-
-def _weighted(
-    model: Any, states: Tensor, labels: Tensor, weights: Tensor, allowed_tokens: Tensor | None, smoothing: float
-) -> Tensor:
-    """Sum of the negative log-likelihoods of ``labels`` (n,) after ``states`` (n, d), weighted by (n,)."""
-    product = model.product(states)
-    if product is not None:
-        vectors, matrix, bias = product
-        return cross_entropy.total(vectors, matrix, bias, labels, weights, allowed_tokens, smoothing)
-    return (cross_entropy.plain(model.logits(states), labels, allowed_tokens, smoothing) * weights).sum()
 
 
 def index_of(chosen: Tensor, like: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ OPERATORS = (
             [
                 ('_x.masked_fill(~allowed_tokens, float("-inf"))', "{_x}"),
                 (
-                    "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)",
-                    "_weighted(model, states.target, inputs.labels, inputs.weights, None, smoothing)",
+                    "Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing)",
+                    "Targets(inputs.labels, inputs.weights, None, smoothing)",
                 ),
                 ("log_softmax(_x, allowed_tokens)", "log_softmax({_x}, torch.ones_like(allowed_tokens))"),
                 ("zero.masked_fill(~allowed_tokens, _v)", "zero"),
@@ -108,8 +108,8 @@ OPERATORS = (
             *each(
                 [
                     (
-                        "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, smoothing)",
-                        "_weighted(model, states.target, inputs.labels, inputs.weights, allowed_tokens, 0.0)",
+                        "Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing)",
+                        "Targets(inputs.labels, inputs.weights, allowed_tokens, 0.0)",
                     )
                 ]
             ),

@@ -14,7 +14,7 @@ FILES = {
     "components": "attention averaging cache embedding feedforward initial key_values norm numbers positions stack "
     "states",
     "families": "decoder encoder encoder_decoder family layout size",
-    "kernels": "cross_entropy rms rotate",
+    "kernels": "attend cross_entropy direct fused gated rms rotate single",
     "objectives": "causal generate masked objective",
 }
 VARIANTS = (

