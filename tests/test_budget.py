@@ -109,3 +109,9 @@ def test_flops_of_many_examples_are_those_of_each() -> None:
         together = model.objective.training_flops(model, *LENGTHS, True).model
         apart = [model.objective.training_flops(model, s, t, True).model for s, t in zip(*LENGTHS, strict=True)]
         assert np.allclose(together, apart)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_large_models_have_feed_forward_widths_in_whole_steps(name: str) -> None:
+    size = fitted(name, budget.parameters, 400_000, 400_000)
+    assert size.hidden % 8 == 0

@@ -19,6 +19,7 @@ from archbench.architectures.objectives.masked import Masked, _ended
 from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training.optimizer import build
+from archbench.tasks.base.example import BOS
 from archbench.tasks.base.example import MASK as MASK_TOKEN
 
 SOURCE, TARGET = contract.sequences(4, 5), contract.sequences(4, 6, seed=1)
@@ -239,3 +240,15 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
         monkeypatch.setattr(subject, "logits", watched)
         assert torch.allclose(found(), whole, atol=1e-5)
     assert widest <= max(2, PADDED.target.shape[1])
+
+
+def test_what_a_causal_model_sees_is_the_target_behind_bos() -> None:
+    target = torch.tensor([[7, 8, 9]])
+    seen = Causal().visible(None, Batch(torch.tensor([[5, 6]]), target))
+    assert seen.target.tolist() == [[BOS, 7, 8]] and seen.source.tolist() == [[5, 6]]
+
+
+def test_every_source_of_an_encoder_ends_with_bos() -> None:
+    source, mask = _ended(torch.tensor([[5, 6], [7, 0]]), torch.tensor([[True, True], [True, False]]))
+    assert source.tolist() == [[5, 6, BOS], [7, 0, BOS]]
+    assert mask is not None and mask.tolist() == [[True, True, True], [True, False, True]]

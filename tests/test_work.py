@@ -418,6 +418,8 @@ def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: 
     first, again = (planned(folder, tmp_path, **changes) for _ in range(2))
     assert [plan.run for plan in first] == [plan.run for plan in again]
     assert all(plan.tokens > 0 for plan in first)
+    alike = planned(folder, tmp_path, **{**changes, "budget": {**budget, "match": "parameters"}})
+    assert len({plan.tokens for plan in alike}) == 1  # as many as the reference reads in that time
 
 
 @pytest.mark.parametrize("damage", ["digit", "[1]", '{"a": 1}', '{"sha256": "", "sealed": [1]}', "{"])
