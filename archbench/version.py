@@ -11,7 +11,7 @@ COMMIT_FILE = "COMMIT"  # beside this file in a wheel or sdist; `setup.py` write
 
 
 def version() -> str:
-    """The version and the commit, as in ``0.2.0 (commit 1a2b3c4)``; only the version if no commit is known."""
+    """The version and the commit, as in ``0.3.0 (commit 1a2b3c4)``; only the version if no commit is known."""
     known = commit()
     number = importlib.metadata.version("archbench")
     if known is None:
