@@ -87,3 +87,12 @@ def test_parts_of_a_budget_are_compared(tmp_path: Path) -> None:
         ("encoder", "decoder", "flops"),
     ]
     assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in found)
+
+
+def test_points_of_equal_cost_are_no_curve(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.8, "encoder": 0.7}, seeds=3)
+    further = [Further(task, name, name, 0.6, role="share", share=0.5) for name in task.truth]
+    runs = synthetic.write_store(tmp_path, [task], further=further)
+    for run in runs:
+        synthetic.change_record(tmp_path, run, train_tokens=1000, train_flops=1e9)
+    assert horizontal.distances(judge(tables.collect(tmp_path))) == []

@@ -11,7 +11,7 @@ bootstrap). A curve that starts beyond the score gives a bound: the distance is 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Final
 
 import numpy as np
@@ -85,7 +85,7 @@ def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
     curves = {
         name: [point for point in points if point.architecture == name] for name in comparison.group.architectures
     }
-    curves = {name: curve for name, curve in curves.items() if len(curve) > 1}
+    curves = {name: curve for name, curve in curves.items() if len(curve) > 1 and _grows(curve)}
     for pair in combinations(curves, 2):
         fast, slow = sorted(pair, key=lambda name: -measure.gain(curves[name][-1].interval.mean))
         goal = GOALS.get(measure.name)
@@ -130,6 +130,11 @@ def distance(
         bool(means[1][0] >= sign * score),
         goal is not None,
     )
+
+
+def _grows(curve: Sequence[Share]) -> bool:
+    """Whether every point cost more than the one before: a share of the budget may be lost in rounding."""
+    return all(before.cost(name) < after.cost(name) for before, after in pairwise(curve) for name in COSTS)
 
 
 def _drawn(curve: Sequence[Share], generator: np.random.Generator) -> Floats:
