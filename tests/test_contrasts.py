@@ -18,7 +18,7 @@ from archbench.reports.analysis.comparison import Group
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
-from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, verdict
+from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, same_outcome, verdict
 from archbench.reports.base import formatting, tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -440,3 +440,9 @@ def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> No
     assert {one.condition for one in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
     assert not set(tested.exploratory) & set(tested.primary)
     assert {one.family for one in tested.exploratory} == {1}
+
+
+def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:
+    ahead, behind, still_open = contrast(0.1, 0.01), contrast(-0.1, 0.01), contrast(0.01, 0.1)
+    assert same_outcome(ahead, contrast(0.2, 0.01)) and same_outcome(still_open, contrast(-0.01, 0.1))
+    assert not same_outcome(ahead, behind) and not same_outcome(ahead, still_open)

@@ -12,9 +12,11 @@ import synthetic
 from synthetic import PHRASES, SHAKESPEARE, Imagined
 
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.verdicts import contrast_sentence
 from archbench.reports.base import tables
+from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
 from archbench.reports.page.matrix import standing
@@ -110,3 +112,9 @@ def test_the_page_shows_the_gates_and_what_they_exclude(tmp_path: Path) -> None:
     assert "not trained enough to compare: on shakespeare encoder is no better than a bigram" in page
     without = render(judged(tmp_path / "without", SHAKESPEARE), [])
     assert "rained enough" not in without
+
+
+@pytest.mark.parametrize(("saved", "blind"), [(-0.1, True), (0.0, True), (0.1, False)])
+def test_with_one_seed_the_mean_decides(saved: float, blind: bool) -> None:
+    assert Gate("decoder", source=Interval(saved)).source_blind == blind
+    assert Gate("decoder", source=Interval(saved)).passed != blind

@@ -156,3 +156,8 @@ def test_evaluate_metrics_compute_the_same() -> None:
         options = {"stream": np.array([3, 4, 5]), "order": 2} if name == "copied" else {}
         given = load(name).compute(predictions=ids, **options)
         assert given == {name: pytest.approx(metric.value([np.array(one) for one in ids], **options))}
+
+
+def test_bits_per_byte_are_bits_of_all_texts_over_their_bytes() -> None:
+    nats = np.array([8 * math.log(2), 4 * math.log(2)])
+    assert metrics.bits_per_byte(nats, np.array([2, 4])) == pytest.approx(2.0)
