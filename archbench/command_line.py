@@ -36,17 +36,18 @@ MISPLACED = frozenset(  # errors of a path that the user named
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
     "What is equal for all: parameters (and tokens), flops (and tokens; sizes differ), flops-by-tokens (FLOPs and "
-    "parameters; tokens differ), loss-tokens (tokens with a loss and parameters; tokens differ) or seconds (time)."
+    "parameters; tokens differ), loss-tokens (tokens with a loss and parameters; tokens differ) or seconds "
+    "(training time and parameters; needs a budget in seconds)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
-PRESET = "Run a preset instead of a file; archbench list presets names them [quick]."
+PRESET = "Run a preset instead of a file; archbench list presets names them [default: quick]."
 ONLY = (
-    "Only these models (gpt2, llama, bert, t5) and measures (training, compiled, labels, real, scoring, generation, "
-    "alone, shares; see docs/performance.md)."
+    "Run only these models (gpt2, llama, bert, t5) and measurements (training, compiled, labels, real, scoring, "
+    "generation, alone, shares); docs/performance.md explains them."
 )
 UNTIL = (
-    "After the listed seeds, add one seed at a time to the architectures of primary contrasts that are not decided, "
-    "up to --max-seeds; the 5% error covers all tests."
+    "After the listed seeds, add one seed at a time to the architectures of declared pairs that are not decided yet "
+    "(needs --max-seeds); the total error of all these tests stays at 5%."
 )
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
@@ -127,7 +128,7 @@ def _compare(
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
     until_decided: Annotated[bool, typer.Option("--until-decided", help=UNTIL)] = False,
     max_seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=2, max=10_000, help="Most seeds with --until-decided.")
+        int | None, typer.Option(metavar="N", min=2, max=10_000, help="Largest number of seeds, with --until-decided.")
     ] = None,
     match: Annotated[
         str | None,
@@ -135,10 +136,17 @@ def _compare(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [one per core].")] = None,
-    out: Annotated[str | None, typer.Option(metavar="DIR", help="Folder for the results [results/<name>].")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder for the results [default: results/<name>].")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=DRY)] = False,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="Bitwise reproducible; slower.")] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic", help="Use deterministic CUDA kernels (slower); runs on a CPU are reproducible anyway."
+        ),
+    ] = False,
 ) -> int:
     """Train and score architectures under the same budget.
 
@@ -178,7 +186,10 @@ def _compare(
 def _report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
     publish: Annotated[
-        str | None, typer.Option(metavar="TO", help="Write a shareable copy without the data sets' texts to TO.")
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Also write a copy to FOLDER that can be shared: without the texts of the data sets."
+        ),
     ] = None,
 ) -> int:
     """Rebuild tables, figures and page from the records."""
@@ -240,12 +251,12 @@ def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|t
 
 @app.command("new")
 def _new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; the file is NAME.py in the current folder.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the template, which is written to NAME.py.")],
     family: Annotated[
         str | None,
         typer.Option(
             metavar="FAMILY",
-            help="A variant: start from the built-in decoder, encoder or encoder-decoder.",
+            help="Write a variant, starting from the built-in decoder, encoder or encoder-decoder.",
             show_default=False,
         ),
     ] = None,
@@ -254,13 +265,16 @@ def _new(
         typer.Option(
             "--task",
             metavar="KIND",
-            help="A task kind: start from this built-in one.",
+            help="Write a task kind, starting from this built-in one.",
             show_default=False,
         ),
     ] = None,
-    metric: Annotated[bool, typer.Option("--metric", help="A metric computed from texts.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="Write a metric that is computed from texts.")] = False,
 ) -> int:
-    """Write a commented template (variant, task kind or metric)."""
+    """Write a template of a variant, task kind or metric.
+
+    The template has comments and works as it is. Give exactly one of the options.
+    """
     from archbench.architectures.catalogue import scaffold
     from archbench.tasks.base.errors import InputError
 
@@ -311,18 +325,22 @@ def _bench(
     context: typer.Context,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     shape: Annotated[
-        str | None, typer.Option(metavar="SHAPE", help="Model size: tiny, small or base [small; base on a GPU].")
+        str | None,
+        typer.Option(metavar="SHAPE", help="Model size: tiny, small or base [default: small; base on a GPU]."),
     ] = None,
     only: Annotated[str | None, typer.Option(metavar="X,Y", help=ONLY)] = None,
     pairs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Timed samples per library [depends on the shape].")
+        int | None, typer.Option(metavar="N", min=1, help="Number of paired timings [default: depends on the shape].")
     ] = None,
     data: Annotated[
         str, typer.Option(metavar="NAME", help="Built-in data set for real, scoring and shares.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:
-    """Compare speed, memory and start-up with transformers."""
+    """Compare speed with the transformers library.
+
+    Training, scoring, generation, memory and start-up time.
+    """
     from archbench.runs.bench import suite
     from archbench.runs.execution import compare
 
@@ -342,7 +360,9 @@ def _predict(
     temperature: Annotated[float | None, typer.Option(metavar="T", help="Sample at this temperature.")] = None,
     top_k: Annotated[int | None, typer.Option(metavar="N", min=1, help="Sample from the N likeliest tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(metavar="P", help="Nucleus sampling with total probability P.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of sampling [0].")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed of sampling [default: 0].")
+    ] = None,
 ) -> int:
     """Continue, classify, translate or summarize a text.
 
@@ -367,18 +387,19 @@ def _predict(
 def _inspect(
     run: Run,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Text to inspect [the first wrongly predicted test example].")
+        str | None,
+        typer.Option(metavar="TEXT", help="Text to inspect [default: the first wrongly predicted test example]."),
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [the model's own answer].")
+        str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [default: the model's own answer].")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder for the page [inspect/<run> beside the runs].")
+        str | None, typer.Option(metavar="DIR", help="Folder for the page [default: inspect/<run> beside the runs].")
     ] = None,
 ) -> int:
     """Build a page that shows how a trained model works inside.
 
-    It shows tokens, embeddings, attention heads, layers, and how training changed its answer.
+    The page shows tokens, embeddings, attention heads, layers, and how the model's answer changed during training.
     """
     from archbench.runs.base import store
 
@@ -400,7 +421,7 @@ def _export(
     run: Run,
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
 ) -> int:
-    """Save a trained run so that transformers loads it."""
+    """Save a trained run for the transformers library."""
     from archbench.runs.base import store
 
     folder = store.find_run(run)

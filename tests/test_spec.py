@@ -13,6 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import (
+    Budget,
+    ConditionEntry,
+    ExperimentEntry,
+    Model,
+    TaskEntry,
+    TrainingEntry,
+    Tuning,
+)
 from archbench.tasks.base.errors import InputError
 
 MINIMAL: dict[str, Any] = {
@@ -222,7 +231,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     experiment = spec.load(tmp_path / "full.toml")
     tiny, parallel = experiment.tasks
     assert (tiny.context, tiny.source_length, tiny.target_length, tiny.test_examples) == (64, 0, 64, 500)
-    assert tiny.training == spec.Training(
+    assert tiny.training == spec.TrainingEntry(
         batch_tokens=4096,
         learning_rate=0.003,
         warmup=0.1,
@@ -448,3 +457,18 @@ def test_a_share_is_a_part_or_a_multiple_of_the_budget() -> None:
     for share in (0, 1, -1, 65):
         with pytest.raises(InputError, match="share"):
             spec.from_dict({**MINIMAL, "conditions": [{"share": share}]})
+
+
+def test_the_documentation_lists_every_key() -> None:
+    listed = (
+        (Path(__file__).parents[1] / "docs/experiments.md")
+        .read_text(encoding="utf-8")
+        .partition("## All keys")[2]
+        .partition("\n## ")[0]
+    )
+    sections = ("budget", "model", "training", "tuning")
+    keys = {name for entry in (ExperimentEntry, TaskEntry, ConditionEntry) for name in entry.model_fields}
+    keys -= {*sections, "tasks", "conditions"}
+    for section, table in zip(sections, (Budget, Model, TrainingEntry, Tuning), strict=True):
+        keys |= {f"{section}.{name}" for name in table.model_fields}
+    assert [key for key in sorted(keys) if f"`{key}`" not in listed] == []

@@ -110,7 +110,7 @@ def test_the_text_has_a_line_for_each_group_and_a_short_table(
     root, runs = stopped
     assert called(str(root)) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == [f"{root}: imagined, 38 runs", "no compare is at work here", "done          33"]
+    assert lines[:3] == [f"{root}: imagined, 38 runs", "compare is not running in this folder", "done          33"]
     assert {"at work       0", "waiting       1", "failed        1", "diverged      1", "interrupted   2"} <= {*lines}
     assert any(line.startswith("time left     about") and line.endswith("once resumed") for line in lines)
     table = {line.split("  ")[0]: line for line in lines if line.startswith("phrases")}
@@ -148,7 +148,7 @@ def test_nothing_is_written_and_nothing_heavy_loaded(held: tuple[Path, list[str]
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 5  # 0.3 s on an idle machine
-    assert "a compare is at work here, 2 jobs" in done.stdout
+    assert "compare is running in this folder, 2 jobs" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in [root, *root.rglob("*")]} == before
 
 
@@ -167,7 +167,7 @@ def test_an_unknown_folder_is_one_line_and_status_2(
 def test_a_folder_whose_runs_are_not_planned_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with store.locked(tmp_path, lambda line: None):
         assert called(str(tmp_path)) == 0
-    assert capsys.readouterr().out == f"{tmp_path}: no runs are planned yet\na compare is at work here\n"
+    assert capsys.readouterr().out == f"{tmp_path}: no runs are planned yet\ncompare is running in this folder\n"
 
 
 def test_trials_are_marked_and_what_waits_for_them_is_counted(tmp_path: Path) -> None:

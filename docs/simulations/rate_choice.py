@@ -1,7 +1,7 @@
 """The regret of a learning rate chosen as the lowest of noisy losses, and of one chosen by a fit.
 
 `python -P docs/simulations/rate_choice.py` prints the table of `docs/tuning.md`. The true loss is a parabola over log2
-of the rate; in the second half of the table it is steeper above the best rate. Its curvature, in standard deviations
+of the rate; in further parts of the table it is steeper above the best rate. Its curvature, in standard deviations
 between seeds, is that of the trials of `docs/reference/standard`.
 """
 
@@ -18,7 +18,7 @@ from archbench.runs.planning.rate_choice import minima
 REFERENCE = Path(__file__).parents[1] / "reference" / "standard" / "tables"
 RATES, SEEDS, DRAWS = 5, 2, 20_000
 CENTRES = 1.0  # the true best rate lies at most so many doublings from the middle of the grid
-STEEPER = 3.0  # a curve that is no parabola: so many times as steep above the best rate
+STEEPER = (1.0, 3.0, 10.0)  # curves: so many times as steep above the best rate as below; 1 is a parabola
 QUANTILES = (0.1, 0.25, 0.5, 0.75)
 Floats = NDArray[np.float64]
 
@@ -77,7 +77,8 @@ def main() -> None:
     print(f"simulated: {RATES} rates, {SEEDS} seeds, {DRAWS:,} draws")
     print("| above the minimum | curvature | regret, lowest loss | regret, fit | moved, lowest loss | moved, fit |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name, steeper in (("as steep", 1.0), (f"{STEEPER:g} times as steep", STEEPER)):
+    for steeper in STEEPER:
+        name = "as steep" if steeper == 1 else f"{steeper:g} times as steep"
         for curvature in np.quantile(real[real > 0], QUANTILES):
             lowest, fitted = simulated(float(curvature), steeper)
             numbers = f"{lowest.regret:.3f} | {fitted.regret:.3f} | {lowest.moved:.1%} | {fitted.moved:.1%}"

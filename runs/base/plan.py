@@ -102,7 +102,7 @@ class Plan:
             "data": self.data,
             "seed": self.seed,
             "supervision": self.supervision,
-            "training": self.training.model_dump(mode="json", exclude={"precision", "compile", "recompute"}),
+            "training": self.training.identity(),
             "tokens": self.tokens,
             "device": self.device,
             "precision": self.precision,

@@ -200,9 +200,9 @@ def _without_empty(table: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _holder(status: Status) -> str:
     if status.working is None:
-        return "unknown whether a compare is at work here (this file system has no locks)"
+        return "unknown whether compare is running in this folder (this file system has no locks)"
     jobs = f", {status.jobs} job{'s' if status.jobs > 1 else ''}" if status.working and status.jobs else ""
-    return f"a compare is at work here{jobs}" if status.working else "no compare is at work here"
+    return f"compare is running in this folder{jobs}" if status.working else "compare is not running in this folder"
 
 
 def _count(status: Status, name: str) -> str:

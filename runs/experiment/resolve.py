@@ -9,6 +9,7 @@ from typing import Any, get_args
 from archbench.runs.experiment.conditions import HOW_LONG, conditions, merged, merged_budget
 from archbench.runs.experiment.sections import (
     DEFAULT_CONTRASTS,
+    TRANSFER,
     Budget,
     Data,
     Experiment,
@@ -17,7 +18,7 @@ from archbench.runs.experiment.sections import (
     Task,
     TaskEntry,
     Tokenizer,
-    Training,
+    TrainingEntry,
 )
 from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError
@@ -97,9 +98,15 @@ def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, .
 
 def _check_tuning(task: Task, place: str) -> None:
     """Trials choose only settings that the task does not state, and have seeds of their own."""
+    transfers, width = task.training.learning_rate == TRANSFER, task.tuning.width if task.tuning else None
     for key in ("learning_rate", "dropout"):
-        if task.retuned and key in task.fixed:
+        if task.retuned and key in task.fixed and not (transfers and key == "learning_rate"):
             raise InputError(f"{place}: training.{key} and tuning are given; keep only one")
+    if width is not None and not transfers:
+        raise InputError(
+            f"{place}.tuning.width: {width}: the rates of trials at another width need training.learning_rate = "
+            f'"{TRANSFER}"; add that, or remove this key'
+        )
     check_tuning_seeds(task)
 
 
@@ -142,6 +149,7 @@ def check_task(task: Task, place: str) -> None:
     _check_budget(task.budget, task.training, place)
     _check_supervision(task, place)
     _check_model(task.model, place)
+    _check_transfer(task, place)
 
 
 def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str) -> Task:
@@ -307,7 +315,7 @@ def _window(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int, int, int
     return context, source, context - source
 
 
-def _with_batches(training: Training, budget: Budget) -> Training:
+def _with_batches(training: TrainingEntry, budget: Budget) -> TrainingEntry:
     """``training`` with its batch size; by default one that divides the tokens into about ``STEPS`` steps."""
     if "batch_tokens" in training.model_fields_set or budget.tokens is None:
         return training
@@ -316,7 +324,7 @@ def _with_batches(training: Training, budget: Budget) -> Training:
     return training.model_copy(update={"batch_tokens": min(max(usual, smallest), largest)})
 
 
-def _check_budget(budget: Budget, training: Training, place: str) -> None:
+def _check_budget(budget: Budget, training: TrainingEntry, place: str) -> None:
     if budget.parameters is None:
         raise InputError(f"{place}.budget.parameters: missing here and in [budget]; give the first architecture's size")
     given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
@@ -341,6 +349,14 @@ def _check_supervision(task: Task, place: str) -> None:
         raise InputError(
             f'{place}.budget.match: "loss-tokens" on {task.kind} needs a loss on labels alone; set supervision = '
             '"target" with it, or choose another match'
+        )
+
+
+def _check_transfer(task: Task, place: str) -> None:
+    if task.training.learning_rate == TRANSFER and (task.tuning is None or task.tuning.width is None):
+        raise InputError(
+            f'{place}.training.learning_rate: "{TRANSFER}" needs trials at another width; give tuning.width and '
+            "tuning.learning_rate"
         )
 
 

@@ -6,7 +6,8 @@ import re
 from numbers import Integral
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic_core import PydanticKnownError
 
 from archbench.runs.experiment.validation import nearest, printable
 
@@ -28,6 +29,7 @@ SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 MOST_SEEDS = 10_000  # when seeds are given as a number
 TUNING_SEED = 1_000  # the default seed of trials; no reported run has it by default
+TRANSFER = "transfer"  # the learning rate of trials at another width, scaled by rule
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
@@ -112,6 +114,17 @@ def _controls(value: object, _: object) -> bool | tuple[str, ...]:
     return _unique(tuple(value))
 
 
+def _rate_or_transfer(value: object, check: Any) -> Any:
+    """A learning rate or "transfer"; an error is one message instead of one for each alternative."""
+    if isinstance(value, str) and value != TRANSFER:
+        raise ValueError(f'{printable(value)}: expected a number or "{TRANSFER}"')
+    try:
+        return check(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PydanticKnownError(first["type"], first.get("ctx")) from None  # type: ignore[arg-type]
+
+
 def _encoding(name: str) -> str:
     try:
         return codecs.lookup(name).name
@@ -125,6 +138,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Rate = Annotated[Number, Field(gt=0, le=10)]
+Width = Annotated[Whole, Field(ge=8, le=65_536)]
 Names = Annotated[tuple[Word, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)]
@@ -166,13 +181,15 @@ class Model(Section):
     ``depth`` is the number of layers of each stack; None: fitted, like the feed-forward width.
     """
 
-    width: Annotated[Whole, Field(ge=8, le=65_536)] | None = None
+    width: Width | None = None
     heads: Annotated[Whole, Field(ge=1, le=1_024)] | None = None
     depth: Annotated[Whole, Field(ge=1, le=96)] | None = None
 
 
-class Training(Section):
-    """The recipe shared by all architectures. ``warmup`` is a fraction of the steps; ``clip = 0`` disables clipping.
+class TrainingEntry(Section):
+    """The recipe as written. ``warmup`` is a fraction of the steps; ``clip = 0`` disables clipping.
+
+    ``learning_rate = "transfer"`` takes the rate of trials at ``tuning.width`` and scales it to the width of each run.
 
     ``compile`` compiles the repeated block (`torch.compile`); "auto" does so if a run is long enough to benefit.
     ``recompute`` trades computation for memory in the backward pass (activation checkpointing).
@@ -181,7 +198,7 @@ class Training(Section):
     """
 
     batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
-    learning_rate: Annotated[Number, Field(gt=0, le=10)] = 0.003
+    learning_rate: Annotated[Rate | Literal["transfer"], WrapValidator(_rate_or_transfer)] = 0.003
     warmup: Fraction = 0.05
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.1
     clip: Annotated[Number, Field(ge=0)] = 1.0
@@ -194,10 +211,34 @@ class Training(Section):
     recompute: bool = False
 
 
+class Training(TrainingEntry):
+    """The recipe of a run.
+
+    ``proxy_width``: the learning rate belongs to a model of this width and is scaled to the run's by the rule of
+    ``training.optimizer``; None: it is used as it is.
+    """
+
+    learning_rate: Rate = 0.003
+    proxy_width: Width | None = None
+
+    @classmethod
+    def of(cls, entry: TrainingEntry, **values: Any) -> "Training":
+        """The recipe with these values; where the rate is to be transferred and is not known, with the default."""
+        written = entry.model_dump()
+        if written["learning_rate"] == TRANSFER:
+            del written["learning_rate"]
+        return cls(**(written | values))
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide a run's outcome, as JSON values; a key that was added later only where it is set."""
+        values = self.model_dump(mode="json", exclude={"precision", "compile", "recompute"})
+        return values if self.proxy_width else {key: values[key] for key in values if key != "proxy_width"}
+
+
 class Tuned(Section):
     """One architecture's tuned values, chosen on validation; they override the shared recipe."""
 
-    learning_rate: Annotated[Number, Field(gt=0, le=10)] | None = None
+    learning_rate: Rate | None = None
     dropout: Fraction | None = None
 
 
@@ -205,19 +246,17 @@ class Tuning(Section):
     """A grid of trials, the same for every architecture of a task; reported runs use the best setting on validation.
 
     Without ``dropout`` the grid has the recipe's value, and a second one if the budget makes more than four passes
-    over the data. Trials have seeds of their own and never see the test split.
+    over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
+    (with ``learning_rate = "transfer"``; None: the reported width); ``share`` is their part of the training tokens.
     """
 
-    learning_rate: Annotated[
-        tuple[Annotated[Number, Field(gt=0, le=10)], ...],
-        BeforeValidator(_listed),
-        Field(min_length=2),
-        AfterValidator(_unique),
-    ]
+    learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_listed), Field(min_length=2), AfterValidator(_unique)]
     dropout: (
         Annotated[tuple[Fraction, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_unique)] | None
     ) = None
     seeds: Seeds = (TUNING_SEED,)
+    width: Width | None = None
+    share: Annotated[Number, Field(gt=0, le=1)] = 1.0
 
 
 class ConditionEntry(Section):
@@ -235,7 +274,7 @@ class ConditionEntry(Section):
     share: Annotated[Number, Field(gt=0, le=64)] | None = None
     budget: Budget = Budget()
     model: Model = Model()
-    training: Training = Training()
+    training: TrainingEntry = TrainingEntry()
     tuning: Tuning | None = None
 
 
@@ -267,7 +306,7 @@ class TaskEntry(Section):
     supervision: Supervision | None = None
     budget: Budget = Budget()
     model: Model = Model()
-    training: Training = Training()
+    training: TrainingEntry = TrainingEntry()
     tuned: dict[str, Tuned] = {}
     tuning: Tuning | None = None
 
@@ -281,7 +320,7 @@ class ExperimentEntry(Section):
     supervision: Supervision = "native"
     budget: Budget = Budget()
     model: Model = Model()
-    training: Training = Training()
+    training: TrainingEntry = TrainingEntry()
     tuning: Tuning | None = None
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
     conditions: Annotated[tuple[ConditionEntry, ...], BeforeValidator(_listed)] = ()
@@ -328,7 +367,7 @@ class Task(Section):
     supervision: Supervision
     budget: Budget
     model: Model
-    training: Training
+    training: TrainingEntry
     tuned: dict[str, Tuned] = {}
     tuning: Tuning | None = None
     condition: str = ""

@@ -31,7 +31,7 @@ from archbench.runs.experiment.sections import (
     Model,
     Overrides,
     Task,
-    Training,
+    TrainingEntry,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.validation import nearest, printable, validated
@@ -53,7 +53,7 @@ __all__ = [
     "Experiment",
     "Model",
     "Task",
-    "Training",
+    "TrainingEntry",
     "from_dict",
     "load",
     "override",

@@ -39,6 +39,17 @@ def usual_heads(width: int) -> int:
     return next((heads for heads in range(max(1, width // 32), 0, -1) if width % (2 * heads) == 0), 1)
 
 
+def at_width(size: Size, width: int) -> Size:
+    """A size of another width: equally deep, with a feed-forward width in proportion and heads of a similar size.
+
+    The number of heads divides the width into an even number of channels, or is one.
+    """
+    wanted = size.heads * width / size.dim
+    possible = [heads for heads in range(1, width // 2 + 1) if width % (2 * heads) == 0] or [1]
+    heads = min(possible, key=lambda number: (abs(math.log(number / wanted)), number))
+    return replace(size, dim=width, heads=heads, hidden=max(1, round(size.hidden * width / size.dim)))
+
+
 def blank(build: Build, size: Size, limits: Limits, name: str = "the architecture") -> Any:
     """The model on the meta device, for counting; raises ``InputError`` if it cannot be built."""
     try:

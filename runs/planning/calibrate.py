@@ -15,7 +15,7 @@ from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine, store
-from archbench.runs.experiment.sections import Task
+from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.training.step import READ_STEPS, Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -88,7 +88,7 @@ def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         size,
         limits,
         work.prepared,
-        work.task.training,
+        Training.of(work.task.training),
         work.task.supervision == "native",
         0,
         work.device,

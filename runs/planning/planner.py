@@ -11,8 +11,8 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import Experiment, Task, Training
-from archbench.runs.planning import isolation
+from archbench.runs.experiment.sections import TRANSFER, Experiment, Task, Training
+from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
@@ -144,7 +144,12 @@ class Planner:
         if trials is not None:
             point = trials.best.get(variant.name)
             values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
-        return task.training.model_copy(update={key: value for key, value in values.items() if key not in task.fixed})
+        if task.training.learning_rate == TRANSFER:
+            assert task.tuning is not None, "checked by experiment.resolve"
+            fixed, values["proxy_width"] = set(task.fixed) - {"learning_rate"}, task.tuning.width
+        else:
+            fixed = set(task.fixed)
+        return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
 
     @cached_property
     def _whole(self) -> float:
@@ -193,6 +198,8 @@ class Planner:
         references: bool = False,
     ) -> Plan:
         size = self.fitted.size(task, variant, match)
+        if trial and task.tuning is not None and task.tuning.width is not None:
+            size = budget.at_width(size, task.tuning.width)
         self._check_epochs(task, variant, self.fitted.tokens(task, variant, match))
         order = Order(seed, training.batch_tokens)
         tokens = self.fitted.run_tokens(task, variant, match, order)

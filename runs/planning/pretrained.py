@@ -11,7 +11,7 @@ from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import PRETRAINED, Experiment, Task
+from archbench.runs.experiment.sections import PRETRAINED, Experiment, Task, Training
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled
 from archbench.tasks.base import files
@@ -72,7 +72,7 @@ def plan(
         seed=task.seeds[0],
         match=PRETRAINED,
         supervision=task.supervision,
-        training=compiled.chosen(task.training, setting.device, 0.0),
+        training=compiled.chosen(Training.of(task.training), setting.device, 0.0),
         size=pretrained.size,
         counts=count(model),
         targets={},

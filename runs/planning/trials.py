@@ -118,9 +118,10 @@ class TuningTrials:
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
         match, training = self.task.budget.match[0], self.task.training
+        task = self.task.model_copy(update={"share": self.task.share * self.tuning.share})
         return {
             (variant.name, point): [
-                self._planned(self.task, place, variant, match, seed, point.of(training), trial=True)
+                self._planned(task, place, variant, match, seed, point.of(training), trial=True)
                 for seed in self.tuning.seeds
             ]
             for place, variant in self.entered

@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 
 from archbench.runs.base import store
-from archbench.runs.experiment.sections import Training, Tuning
+from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
 from archbench.runs.planning import rate_choice
 
 EPOCHS = 4  # passes over the data above which dropout is tuned too
@@ -29,8 +29,8 @@ class Point:
     learning_rate: float
     dropout: float
 
-    def of(self, training: Training) -> Training:
-        return training.model_copy(update={"learning_rate": self.learning_rate, "dropout": self.dropout})
+    def of(self, training: TrainingEntry) -> Training:
+        return Training.of(training, learning_rate=self.learning_rate, dropout=self.dropout)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class TrialLosses:
     exact: tuple[float, ...] | None = None
 
 
-def grid(tuning: Tuning, training: Training, epochs: float) -> list[Point]:
+def grid(tuning: Tuning, training: TrainingEntry, epochs: float) -> list[Point]:
     """All points, rates ascending."""
     dropouts = tuning.dropout
     if dropouts is None:

@@ -4,6 +4,8 @@ Muon (Nesterov momentum, then orthogonalisation by Newton-Schulz) is scaled to t
 learning rate serves both (2502.16982). Matrices that are stored as one (`weight.row_splits`: queries, keys and values)
 are orthogonalised apart, so that an update does not depend on how a model stores them. `weight.column_splits` says the
 same of a matrix that is stored as (inputs, outputs), as GPT-2 of `transformers` has them.
+
+A learning rate that was chosen at another width is scaled for each kind of parameter (`width_factors`).
 """
 
 import math
@@ -15,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.families.size import embedding_parameters
 from archbench.runs.base.machine import multiplies_bf16
 
@@ -111,8 +114,10 @@ class Muon:
     The momentum of all matrices of one shape is one tensor (n, small, large). Matrices without a gradient stay.
     """
 
-    def __init__(self, matrices: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+    def __init__(
+        self, matrices: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, width_factor: float = 1.0
+    ) -> None:
+        self.learning_rate, self.weight_decay, self.width_factor = learning_rate, weight_decay, width_factor
         self.groups: dict[Shape, list[_Piece]] = defaultdict(list)
         for matrix in matrices:
             for piece in _pieces(matrix):
@@ -138,7 +143,7 @@ class Muon:
     def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""
         rate = self.learning_rate * factor
-        scale = -rate * 0.2 * math.sqrt(max(pieces[0].shape))
+        scale = -rate * self.width_factor * 0.2 * math.sqrt(max(pieces[0].shape))
         gradients = torch.stack([piece.view(piece.matrix.grad) for piece in pieces if piece.matrix.grad is not None])
         momentum.lerp_(gradients, 1 - MOMENTUM)
         update = orthogonalised(gradients.lerp_(momentum, MOMENTUM)).to(momentum.dtype)
@@ -187,12 +192,19 @@ def _product_dtype(device: torch.device) -> torch.dtype:
 class Optimizer:
     """Muon and AdamW as one. Its state is complete from the start, so that a resumed run misses nothing."""
 
-    def __init__(self, matrices: dict[str, nn.Parameter], rest: dict[str, nn.Parameter], recipe: Recipe) -> None:
+    def __init__(
+        self,
+        matrices: dict[str, nn.Parameter],
+        rest: dict[str, nn.Parameter],
+        recipe: Recipe,
+        factors: Mapping[str, float],
+    ) -> None:
         self.recipe, self.rest = recipe, rest
         self.factor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
-        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay)
-        self.adamw = _adamw(list(rest.values()), recipe) if rest else None
+        (muon_factor,) = {factors[name] for name in matrices} or {1.0}
+        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, muon_factor)
+        self.adamw = _adamw(rest, recipe, factors) if rest else None
 
     def step(self) -> None:
         """Update all parameters that have a gradient."""
@@ -208,7 +220,7 @@ class Optimizer:
         """Use `factor` times the recipe's rate from the next step."""
         self.factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
-            group["lr"] = self.recipe.learning_rate * factor
+            group["lr"] = self.recipe.learning_rate * factor * group["width_factor"]
 
     def state(self) -> dict[str, Tensor]:
         """All state that later steps need besides parameters and gradients; the tensors are not copied."""
@@ -230,25 +242,55 @@ class Optimizer:
             tensor.copy_(tensors[name])
 
 
-def build(model: nn.Module, recipe: Recipe, device: torch.device | str) -> Optimizer:
-    """The optimizer of `recipe` for a model that is already on `device`."""
+def width_factors(model: nn.Module, optimizer: str, ratio: float) -> dict[str, float]:
+    """Factors of the learning rate, by parameter, in a model `ratio` times as wide as the one that the rate is for.
+
+    Hidden matrices: `ratio ** -0.5` under Muon, whose updates of equal entries have a spectral norm that grows with the
+    square root of the width (2310.17813); `1 / ratio` under AdamW, as for the output matrix (muP, 2203.03466, table 8).
+    An output matrix that is also the token table has two roles and gets `ratio ** -0.5`. Embeddings, norms, biases: 1.
+    """
+    hidden = {id(matrix) for matrix in hidden_matrices(model).values()}
+    outputs = {id(module.weight) for module in model.modules() if isinstance(module, Head)}
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, Embedding)}
+
+    def factor(parameter: nn.Parameter) -> float:
+        place = id(parameter)
+        if place in outputs:
+            return ratio**-0.5 if place in tables else 1 / ratio
+        if place in hidden:
+            return ratio**-0.5 if optimizer == "muon" else 1 / ratio
+        return 1.0
+
+    return {name: factor(parameter) for name, parameter in model.named_parameters()}
+
+
+def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: float = 1.0) -> Optimizer:
+    """The optimizer of `recipe` for a model that is already on `device`.
+
+    The model is `ratio` times as wide as the one that the recipe's learning rate was chosen for.
+    """
     assert recipe.optimizer in ("muon", "adamw"), f'optimizer "{recipe.optimizer}" (there are: muon, adamw)'
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     astray = [name for name, parameter in trained.items() if parameter.device.type != torch.device(device).type]
     assert not astray, f"{astray[0]} is not on {device}"
     matrices = hidden_matrices(model) if recipe.optimizer == "muon" else {}
-    return Optimizer(matrices, {name: p for name, p in trained.items() if name not in matrices}, recipe)
+    rest = {name: parameter for name, parameter in trained.items() if name not in matrices}
+    return Optimizer(matrices, rest, recipe, width_factors(model, recipe.optimizer, ratio))
 
 
-def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW (1711.05101), fused if available; vectors have no weight decay."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+def _adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe, factors: Mapping[str, float]) -> torch.optim.AdamW:
+    """AdamW (1711.05101), fused if available; vectors have no weight decay, and its strength has no width factor."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in sorted(parameters.items(), key=lambda item: item[1].ndim < 2):
+        decay = recipe.weight_decay / factors[name] if parameter.ndim >= 2 else 0.0
+        groups.setdefault((factors[name], decay), []).append(parameter)
+    options = [
+        {"params": own, "lr": recipe.learning_rate * factor, "weight_decay": decay, "width_factor": factor}
+        for (factor, decay), own in groups.items()
     ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.learning_rate, betas=BETAS, fused=fused)
-    for parameter in parameters:
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters.values())
+    adamw = torch.optim.AdamW(options, lr=recipe.learning_rate, betas=BETAS, fused=fused)
+    for parameter in parameters.values():
         count = torch.zeros((), device=parameter.device if fused else None)
         adamw.state[parameter] = {
             "step": count,

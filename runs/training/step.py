@@ -82,7 +82,8 @@ class Trainer:
         model = build(size, limits).to(device)
         allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
         step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
-        chosen = optimizer.build(model, training, device)
+        ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
+        chosen = optimizer.build(model, training, device, ratio)
         return cls(step, chosen, prepared, training, native, seed, torch.device(device), precision == "bf16")
 
     @property

@@ -1,0 +1,201 @@
+"""A learning rate from trials at another width: which trials are planned, and how the rate reaches each parameter."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits, Size
+from archbench.runs.base import store
+from archbench.runs.base.plan import Plan
+from archbench.runs.experiment import spec
+from archbench.runs.planning import budget, matrix
+from archbench.runs.planning.matrix import Matrix
+from archbench.runs.training import optimizer as optimizers
+from archbench.tasks.base.errors import InputError
+
+NAMES = ("decoder", "encoder", "encoder-decoder")
+LIMITS = Limits(vocabulary=40, source_length=6, target_length=6)
+TUNING = {"learning_rate": [0.01, 0.02, 0.04], "width": 16}
+
+
+@dataclass(frozen=True)
+class FixedRecipe:
+    optimizer: str = "muon"
+    learning_rate: float = 0.01
+    weight_decay: float = 0.1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("data")
+    rows = [f"{colour} house {n} by the sea\t{colour}" for colour in ("red", "blue", "green") for n in range(200)]
+    (place / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    return place
+
+
+def experiment(tuning: Mapping[str, Any] | None = TUNING, **changes: object) -> dict[str, Any]:
+    task = {"kind": "classification", "name": "things", "data": "things.tsv", "tokenizer": "word", "vocabulary": 64}
+    settings = {
+        "name": "tiny",
+        "architectures": list(NAMES),
+        "seeds": [0],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32, "heads": 2},
+        "training": {"batch_tokens": 400, "learning_rate": "transfer", "precision": "float32"},
+        "tasks": [{**task, "source_length": 8}],
+    }
+    return {**settings, **({"tuning": dict(tuning)} if tuning else {}), **changes}
+
+
+def planned(values: dict[str, Any], folder: Path, root: Path) -> Matrix:
+    return matrix.plan(
+        spec.from_dict(values, folder=folder),
+        device="cpu",
+        deterministic=False,
+        cache=folder / "cache",
+        root=root,
+        say=lambda line: None,
+    )
+
+
+def finished(values: dict[str, Any], folder: Path, root: Path) -> tuple[list[Plan], list[Plan]]:
+    """The trials, of which the middle rate is the best, and the runs that they lead to."""
+    trials = list(planned(values, folder, root).plans)
+    for plan in trials:
+        record = {**plan.row(), "status": "done", "validation_loss": abs(math.log2(plan.training.learning_rate / 0.02))}
+        store.write_record(store.run_folder(root, plan.run), record)
+    return trials, [plan for plan in planned(values, folder, root).plans if not plan.trial]
+
+
+def test_trials_are_narrow_and_the_reported_runs_are_not(folder: Path, tmp_path: Path) -> None:
+    trials, runs = finished(experiment(), folder, tmp_path)
+    fitted = {plan.architecture: plan.size for plan in runs}
+    assert {plan.architecture for plan in trials} == set(NAMES) == set(fitted)
+    for plan in trials:
+        wide = fitted[plan.architecture]
+        assert plan.size == budget.at_width(wide, 16)
+        assert (plan.size.dim, plan.size.heads, plan.size.depth) == (16, 1, wide.depth)
+        assert plan.size.hidden == pytest.approx(wide.hidden / 2, abs=0.5)
+        assert plan.training.proxy_width is None
+    assert {(plan.size.dim, plan.training.learning_rate, plan.training.proxy_width) for plan in runs} == {
+        (32, 0.02, 16)
+    }
+
+
+def test_trials_may_read_a_part_of_the_tokens(folder: Path, tmp_path: Path) -> None:
+    trials, runs = finished(experiment({**TUNING, "share": 0.25}), folder, tmp_path)
+    assert {plan.tokens for plan in trials} == {1_500}
+    assert {plan.tokens for plan in runs} == {6_000}
+
+
+def test_only_scaled_rates_are_in_a_runs_identity(folder: Path, tmp_path: Path) -> None:
+    """So that trials and other runs keep the names that they had before rates could be scaled."""
+    trials, runs = finished(experiment(), folder, tmp_path)
+    assert all("proxy_width" not in plan.identity()["training"] for plan in trials)
+    assert {plan.identity()["training"]["proxy_width"] for plan in runs} == {16}
+
+
+def test_one_set_of_trials_serves_every_size(folder: Path, tmp_path: Path) -> None:
+    condition = {"name": "larger", "budget": {"parameters": 60_000}, "model": {"width": 48, "heads": 3}}
+    trials, runs = finished(experiment(conditions=[condition]), folder, tmp_path)
+    assert len(trials) == 3 * len(NAMES)
+    assert {(plan.size.dim, plan.training.learning_rate, plan.training.proxy_width) for plan in runs} == {
+        (32, 0.02, 16),
+        (48, 0.02, 16),
+    }
+
+
+def test_a_condition_with_a_rate_of_its_own_is_not_scaled(folder: Path, tmp_path: Path) -> None:
+    condition = {"name": "fixed", "training": {"learning_rate": 0.005}}
+    _, runs = finished(experiment(conditions=[condition]), folder, tmp_path)
+    rates = {(plan.training.learning_rate, plan.training.proxy_width) for plan in runs}
+    assert rates == {(0.02, 16), (0.005, None)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuning": None}, "needs trials at another width; give tuning.width and tuning.learning_rate"),
+        ({"tuning": {"learning_rate": [0.01, 0.02]}}, "give tuning.width"),
+        ({"training": {"learning_rate": 0.01}}, 'tuning.width: 16: .*learning_rate = "transfer"; add that'),
+        ({"training": {"learning_rate": "transfers"}}, '"transfers": expected a number or "transfer"'),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate: 0: expected more than 0"),
+        ({"training": {"learning_rate": True}}, "training.learning_rate: true: expected a number"),
+        ({"training": {"proxy_width": 16}}, "training.proxy_width: unknown key"),
+        ({"tuning": {**TUNING, "share": 2}}, "tuning.share: 2: expected at most 1"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], message: str) -> None:
+    values = {key: value for key, value in experiment(**changes).items() if value is not None}
+    with pytest.raises(InputError, match=message) as raised:
+        spec.from_dict(values, folder=folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_every_kind_of_parameter_has_its_factor(name: str, optimizer: str) -> None:
+    model = catalogue.find(name).build(Size(32, 2, 2, 48), LIMITS)
+    hidden = set(optimizers.hidden_matrices(model))
+    assert hidden
+    for parameter, factor in optimizers.width_factors(model, optimizer, 4.0).items():
+        if parameter == "head.weight":
+            assert factor == 1 / 4
+        elif parameter in hidden:
+            assert factor == (1 / 2 if optimizer == "muon" else 1 / 4)
+        else:
+            assert factor == 1
+
+
+def test_a_table_that_is_also_the_output_matrix_is_between_both() -> None:
+    model = catalogue.find("decoder-tied").build(Size(32, 2, 2, 48), LIMITS)
+    factors = optimizers.width_factors(model, "muon", 4.0)
+    assert factors["embedding.weight"] == 1 / 2
+
+
+def _moved(optimizer: str, ratio: float, *, gradient: bool) -> dict[str, torch.Tensor]:
+    """By how much a step moves each parameter of a decoder."""
+    torch.manual_seed(0)
+    model: nn.Module = catalogue.find("decoder").build(Size(16, 2, 1, 24), LIMITS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter) if gradient else torch.zeros_like(parameter)
+    recipe = FixedRecipe(optimizer, weight_decay=0.0 if gradient else 0.1)
+    trained = optimizers.build(model, recipe, "cpu", ratio)
+    trained.set_learning_rate(0.5)
+    trained.step()
+    return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_step_is_scaled_by_the_factor_of_each_parameter(optimizer: str) -> None:
+    usual, scaled = (_moved(optimizer, ratio, gradient=True) for ratio in (1.0, 4.0))
+    model = catalogue.find("decoder").build(Size(16, 2, 1, 24), LIMITS)
+    for name, factor in optimizers.width_factors(model, optimizer, 4.0).items():
+        assert torch.allclose(scaled[name], factor * usual[name], rtol=1e-3, atol=2e-7), name
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_weight_decay_is_the_same_at_every_width(optimizer: str) -> None:
+    usual, scaled = (_moved(optimizer, ratio, gradient=False) for ratio in (1.0, 4.0))
+    assert any(change.abs().max() > 0 for change in usual.values())
+    assert all(torch.allclose(scaled[name], usual[name], rtol=1e-4, atol=1e-7) for name in usual)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(16, 1), (32, 2), (48, 3), (64, 4), (24, 2), (128, 8)])
+def test_a_size_of_another_width_keeps_its_proportions(width: int, heads: int) -> None:
+    size = budget.at_width(Size(32, 2, 3, 40, 0.1), width)
+    assert (size.dim, size.depth, size.dropout) == (width, 3, 0.1)
+    assert size.heads == heads
+    assert size.hidden == round(40 * width / 32)
+    assert size.dim % (2 * size.heads) == 0
