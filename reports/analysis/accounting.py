@@ -44,17 +44,17 @@ def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
     if words == base_words:
         return axis != base_axis
     named = [task for task in entered(tables, "tasks") if task.get("name") == first.group.dataset]
-    stated = [
+    entries = [
         task
         for task in entered(tables, "conditions")
         if (task.get("name"), task.get("condition")) == (first.group.dataset, words) and axis in _axes(task)
     ]
-    if base_words or not named or not stated:
+    if base_words or not named or not entries:
         return False
     base = named[0]
     return all(
         _rest(task) == _rest(base) and (axis != base_axis or task.get("supervision") != base.get("supervision"))
-        for task in stated
+        for task in entries
     )
 
 

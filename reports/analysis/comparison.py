@@ -11,7 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix
 from archbench.reports.analysis.gates import Gate, Gates
-from archbench.reports.base.declared import entered, stated
+from archbench.reports.base.declared import contrasts_and_margins, entered
 from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
 from archbench.reports.base.statistics import (
     Interval,
@@ -373,14 +373,14 @@ class Comparisons:
         first = {group.dataset: group for group in reversed(self.groups)}
         named = {group: self.primary(group) for group in first.values()}
         sets = [self._samples(group, name)[1] for group, name in named.items() if name]
-        declared = {name for pair in stated(self.tables)[0] for name in pair}
+        declared = {name for pair in contrasts_and_margins(self.tables)[0] for name in pair}
         present = {name for samples in sets for name in samples}
         return with_high_variance(sets, declared & present or present)
 
     @cached_property
     def margins(self) -> dict[str, float]:
         """The margins by metric."""
-        return stated(self.tables)[1]
+        return contrasts_and_margins(self.tables)[1]
 
     def _predictions(self, group: Group) -> pd.DataFrame:
         """What the group's runs answered."""

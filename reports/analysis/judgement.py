@@ -26,7 +26,7 @@ from archbench.reports.analysis.testing import (
     failed_gates,
     with_alternatives,
 )
-from archbench.reports.base.declared import Pair, stated
+from archbench.reports.base.declared import Pair, contrasts_and_margins
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Sample, pool
 from archbench.reports.base.tables import Tables
@@ -75,7 +75,7 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
 
     The points of the sweeps of ``trends`` are tested there, as steps, and not once more as changes.
     """
-    declared, margins = stated(comparisons.tables)
+    declared, margins = contrasts_and_margins(comparisons.tables)
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
     rule = sequential.rule(comparisons.tables)
@@ -117,7 +117,7 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> dict[int, Contrast]:
     for group in comparisons.groups:
         if group.dataset not in first:
             first[group.dataset] = comparisons.compare(group, comparisons.primary(group))
-    tester = _Tester(comparisons, *stated(tables))
+    tester = _Tester(comparisons, *contrasts_and_margins(tables))
     tested = tester.tested(list(first.values()), {name: rule.share(name, look) for name in first})
     return {
         place: entry

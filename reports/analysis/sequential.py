@@ -54,21 +54,21 @@ def rule(tables: Tables) -> Rule | None:
     texts = rows.loc[(rows["key"] == KEY).fillna(False), "value"].dropna()
     if texts.empty:
         return None
-    stated = json.loads(texts.iloc[0])
-    return Rule(stated["max_seeds"], stated["seeds"], stated["last"], tuple(stated.get("earlier", ())))
+    rule = json.loads(texts.iloc[0])
+    return Rule(rule["max_seeds"], rule["seeds"], rule["last"], tuple(rule.get("earlier", ())))
 
 
-def looks(tables: Tables, stated: Rule) -> int:
+def looks(tables: Tables, rule: Rule) -> int:
     """The number of looks that runs have been planned for."""
-    added = _added(tables, stated)
+    added = _added(tables, rule)
     planned = int(added.max()) if len(added) else 0
-    return 1 + min(max(planned, 0), max(map(stated.looks, stated.seeds), default=1) - 1)
+    return 1 + min(max(planned, 0), max(map(rule.looks, rule.seeds), default=1) - 1)
 
 
-def at_look(tables: Tables, stated: Rule, look: int) -> Tables:
+def at_look(tables: Tables, rule: Rule, look: int) -> Tables:
     """The tables without the runs that were added after a look."""
     entries = tables["entries"]
-    return {**tables, "entries": entries[~(_added(tables, stated) > look)]}
+    return {**tables, "entries": entries[~(_added(tables, rule) > look)]}
 
 
 def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> bool:
@@ -81,8 +81,8 @@ def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> b
 class Family:
     """The contrasts of one family, look after look: each stays as it is once it is decided."""
 
-    def __init__(self, stated: Rule) -> None:
-        self.rule = stated
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
         self.looks = 0
         self._latest: dict[int, Contrast] = {}
         self._settled: dict[int, Contrast] = {}
@@ -103,9 +103,9 @@ class Family:
         return [self._settled.get(place, contrast) for place, contrast in enumerate(corrected)]
 
 
-def _added(tables: Tables, stated: Rule) -> "pd.Series[Any]":
+def _added(tables: Tables, rule: Rule) -> "pd.Series[Any]":
     """How far the seed of each entry lies beyond the last listed one; at most 0 for runs that were not added."""
     entries = tables["entries"]
     seeds = entries["run"].map(tables["runs"].drop_duplicates("run").set_index("run")["seed"])
-    beyond = seeds.astype("Float64") - entries["dataset"].map(stated.last).astype("Float64")
+    beyond = seeds.astype("Float64") - entries["dataset"].map(rule.last).astype("Float64")
     return beyond.where((entries["role"] == "compared").fillna(False), 0).fillna(0)

@@ -28,7 +28,7 @@ def entered(tables: Tables, key: str) -> list[dict[str, Any]]:
     return [task for task in entries if isinstance(task, dict)] if isinstance(entries, list) else []
 
 
-def stated(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
+def contrasts_and_margins(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, float]]:
     """The contrasts that the experiment declares, and its margins by metric."""
     settings = specification(tables)
     pairs = settings.get("contrasts", DEFAULT_CONTRASTS)

@@ -72,22 +72,22 @@ class ReportedMetric:
 
 def _read(row: Mapping[Any, Any]) -> ReportedMetric:
     """A metric from a row of the table; missing entries get defaults."""
-    stated = {key: value for key, value in row.items() if not pd.isna(value)}
-    name, unit = str(stated["metric"]), str(stated.get("unit", ""))
-    label = str(stated.get("label", name))
-    better: Literal["higher", "lower", ""] = stated["better"] if stated.get("better") in ("higher", "lower") else ""
+    known = {key: value for key, value in row.items() if not pd.isna(value)}
+    name, unit = str(known["metric"]), str(known.get("unit", ""))
+    label = str(known.get("label", name))
+    better: Literal["higher", "lower", ""] = known["better"] if known.get("better") in ("higher", "lower") else ""
     return ReportedMetric(
         name,
         label if unit in label else f"{label} ({unit})",
         better,
-        str(stated.get("meaning", "")),
-        int(stated.get("decimals", 3)),
-        float(stated.get("least", -math.inf)),
-        float(stated.get("most", math.inf)),
+        str(known.get("meaning", "")),
+        int(known.get("decimals", 3)),
+        float(known.get("least", -math.inf)),
+        float(known.get("most", math.inf)),
         unit,
-        float(stated.get("margin", 0.0)),
-        bool(stated.get("across_tokenizers", False)),
-        bool(stated.get("recorded", False)),
+        float(known.get("margin", 0.0)),
+        bool(known.get("across_tokenizers", False)),
+        bool(known.get("recorded", False)),
     )
 
 

@@ -20,7 +20,7 @@ from archbench.reports.analysis.sweeps import SweepScore
 from archbench.reports.analysis.trials import Trial, TunedSetting, settings, trials
 from archbench.reports.analysis.trials import numbers as trial_numbers
 from archbench.reports.analysis.verdicts import breaking, reference_label
-from archbench.reports.base.declared import stated
+from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.figures import capacity, causes, distances, drawing, forest, panels
@@ -98,7 +98,7 @@ def figures(judged: Judged) -> list[Figure]:
     tables = comparisons.tables
     by_architecture = looks([str(name) for name in tables["runs"]["architecture"].dropna()])
     scored = [comparison for comparison in first if comparison.scored]
-    declared = judged.tested.primary if stated(tables)[0] != DEFAULT_CONTRASTS else ()
+    declared = judged.tested.primary if contrasts_and_margins(tables)[0] != DEFAULT_CONTRASTS else ()
     brief = [_short(comparison, judged.tested.of(comparison.group.dataset)) for comparison in scored]
     shorter = any(len(comparison.cells) > len(short.cells) for comparison, short in zip(scored, brief, strict=True))
     drawn = [

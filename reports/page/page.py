@@ -205,7 +205,7 @@ def _family(role: str) -> str:
 
 def _declaration(judged: Judged) -> str:
     """Where the primary contrasts come from: the experiment lists them, or none of those that it lists applies."""
-    pairs = set(declared.stated(judged.comparisons.tables)[0])
+    pairs = set(declared.contrasts_and_margins(judged.comparisons.tables)[0])
     chosen = {(contrast.first, contrast.second) for contrast in judged.tested.primary}
     if chosen <= pairs:
         return "The experiment lists these pairs."

@@ -144,16 +144,16 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
 
 
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
-    stated = (*experiment.tasks, *experiment.conditions)
-    places = dict.fromkeys(place for task in stated for place in task.architectures)
+    entries = (*experiment.tasks, *experiment.conditions)
+    places = dict.fromkeys(place for task in entries for place in task.architectures)
     for place in places:
         if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
             say(f"{place}: running the code in this file, in separate processes")
     variants = {place: architectures.find(place) for place in places}
-    for task in stated:
+    for task in entries:
         _apart(task.name, {place: variants[place].name for place in task.architectures})
     for place, variant in variants.items():
-        tasks = [task for task in stated if place in task.architectures]
+        tasks = [task for task in entries if place in task.architectures]
         lengths = sorted({(task.source_length, task.target_length) for task in tasks})
         architectures.check_contract(variant, say, lengths)
 

@@ -33,8 +33,8 @@ class UntilDecided:
             if count > self.max_seeds:
                 raise InputError(f"--max-seeds {self.max_seeds}: {task.name} lists more seeds ({count})")
             added = range(last + 1, last + self.max_seeds - count + 1)
-            stated = [task, *(entry for entry in experiment.conditions if entry.name == task.name)]
-            shared = [seed for entry in stated if entry.tuning for seed in entry.tuning.seeds if seed in added]
+            entries = [task, *(entry for entry in experiment.conditions if entry.name == task.name)]
+            shared = [seed for entry in entries if entry.tuning for seed in entry.tuning.seeds if seed in added]
             if shared:
                 raise InputError(f"tuning.seeds: {shared[0]} would be a seed of the added runs of {task.name}")
 

@@ -119,9 +119,9 @@ def check_tuning_seeds(task: Task) -> None:
 
 def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
     """Contrasts and tuned recipes name architectures that are entered somewhere."""
-    stated = [entry.architectures, *(task.architectures for task in tasks)]
-    stated += [listed.architectures for listed in entry.conditions if listed.architectures]
-    places = [place for listed in stated for place in listed]
+    listed_names = [entry.architectures, *(task.architectures for task in tasks)]
+    listed_names += [listed.architectures for listed in entry.conditions if listed.architectures]
+    places = [place for listed in listed_names for place in listed]
     known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:

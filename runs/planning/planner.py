@@ -46,7 +46,7 @@ class Planner:
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         first, measurements = self.variants[0][1], architectures.measurements
         where = setting.device, calibration, self.limits
-        self.fitted = FittedSizes(first, prepared, *where, measurements, setting.cache)
+        self.fitted_sizes = FittedSizes(first, prepared, *where, measurements, setting.cache)
 
     def trials(self) -> list[PlacedPlan]:
         """The tuning trials that are known so far: outcomes may add more. None without tuning."""
@@ -160,7 +160,7 @@ class Planner:
     def _epochs(self, task: Task) -> float:
         """Passes over the training data of the architecture that reads the most of it."""
         match, variants = task.budget.match[0], [variant for _, variant in self._variants(task)]
-        return max(self.fitted.tokens(task, variant, match) for variant in variants) / self._whole
+        return max(self.fitted_sizes.tokens(task, variant, match) for variant in variants) / self._whole
 
     @cached_property
     def _predictions(self) -> int:
@@ -197,13 +197,13 @@ class Planner:
         trial: bool = False,
         references: bool = False,
     ) -> Plan:
-        size = self.fitted.size(task, variant, match)
+        size = self.fitted_sizes.size(task, variant, match)
         if trial and task.tuning is not None and task.tuning.width is not None:
             size = budget.at_width(size, task.tuning.width)
-        self._check_epochs(task, variant, self.fitted.tokens(task, variant, match))
+        self._check_epochs(task, variant, self.fitted_sizes.tokens(task, variant, match))
         order = Order(seed, training.batch_tokens)
-        tokens = self.fitted.run_tokens(task, variant, match, order)
-        measured, flops = self.architectures.measurements(variant), tokens * self.fitted.cost(task, variant, size)
+        tokens = self.fitted_sizes.run_tokens(task, variant, match, order)
+        measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)
         update = measured.optimizer_flops(size, self.limits, training.optimizer)
         stepping = update * tokens / training.batch_tokens
         scoring = 0.0 if trial else self._scoring_flops(variant, size)
@@ -218,17 +218,17 @@ class Planner:
             vocabulary=self.limits.vocabulary,
             seed=seed,
             match=match,
-            supervision=self.fitted.supervision(task, variant, size, self.task.supervision),
+            supervision=self.fitted_sizes.supervision(task, variant, size, self.task.supervision),
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
             counts=measured.counts(size, self.limits),
-            targets=self.fitted.targets(task, match, order),
+            targets=self.fitted_sizes.targets(task, match, order),
             tokens=tokens,
             flops=flops,
-            loss_tokens=tokens * self.fitted.loss_share(task, variant, size),
+            loss_tokens=tokens * self.fitted_sizes.loss_share(task, variant, size),
             optimizer_flops=stepping,
             device=self.setting.device,
-            precision=self.fitted.precision(task),
+            precision=self.fitted_sizes.precision(task),
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
