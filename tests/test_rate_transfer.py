@@ -1,17 +1,20 @@
 """A learning rate from trials at another width: which trials are planned, and how the rate reaches each parameter."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
+from archbench.reports.page import tested_grids
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
@@ -199,3 +202,15 @@ def test_a_size_of_another_width_keeps_its_proportions(width: int, heads: int) -
     assert size.heads == heads
     assert size.hidden == round(40 * width / 32)
     assert size.dim % (2 * size.heads) == 0
+
+
+def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) -> None:
+    def setup(tuning: dict[str, Any], **changes: object) -> str:
+        resolved = spec.from_dict(experiment(tuning, **changes), folder=folder).digestable()
+        rows = pd.DataFrame({"key": ["specification"], "value": [json.dumps(resolved)]})
+        return tested_grids.setup({"experiment": rows})
+
+    fixed = {"training": {"batch_tokens": 400}}
+    assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == ", at the reported size and budget"
+    assert setup(TUNING) == " (models of width 16; rates scaled to the width of each run)"
+    assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == " (25% of the training tokens)"

@@ -10,7 +10,9 @@ from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.trials import Cost, TunedSetting
 from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
+from archbench.reports.base.declared import entered
 from archbench.reports.base.metrics import metric
+from archbench.reports.base.tables import Tables
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.page.grids import Grid, GridCell, name
 
@@ -252,6 +254,19 @@ def regrets(chosen: Sequence[TunedSetting]) -> str:
         f"The largest expected regret is {formatting.value(greatest.expected, 4)} nats per token ({where}){times} the "
         f"standard deviation between seeds there ({formatting.value(greatest.seed_sd, 4)})."
     )
+
+
+def setup(tables: Tables) -> str:
+    """How the trials differ from the reported runs: in width, and in the tokens that they read."""
+    tuned = [task["tuning"] for key in ("tasks", "conditions") for task in entered(tables, key) if task.get("tuning")]
+    widths = sorted({tuning["width"] for tuning in tuned if tuning.get("width")})
+    shares = sorted({tuning["share"] for tuning in tuned if tuning.get("share", 1.0) != 1.0})
+    parts = []
+    if widths:
+        parts.append(f"models of width {formatting.listing(map(str, widths))}; rates scaled to the width of each run")
+    if shares:
+        parts.append(f"{formatting.listing([f'{share:.0%}' for share in shares])} of the training tokens")
+    return f" ({'; '.join(parts)})" if parts else ", at the reported size and budget"
 
 
 def selection(chosen: Sequence[TunedSetting]) -> str:
