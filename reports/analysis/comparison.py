@@ -439,12 +439,14 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
 
     One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
-    place's name again, which stays when comparisons call the architecture something else.
+    place's name again, which stays when comparisons call the architecture something else. ``variant`` is what the run
+    trained: another architecture than the place's where trials chose among alternatives.
     """
     entries = tables["entries"]
     entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
     columns = ["architecture", "dataset", "match", "condition", "role", "share"]
-    runs = tables["runs"].drop(columns=[column for column in columns if column in tables["runs"]])
+    runs = tables["runs"].assign(variant=tables["runs"]["architecture"])
+    runs = runs.drop(columns=[column for column in columns if column in runs])
     return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.comparison import ROLES, placed
 from archbench.reports.analysis.conditions import MATCHES
+from archbench.reports.base.declared import entered
 from archbench.reports.base.tables import Tables
 from archbench.runs.planning import rate_choice
 from archbench.runs.planning.rate_choice import Regret
@@ -68,6 +70,20 @@ class TunedSetting:
     kept: bool = False
 
 
+@dataclass(frozen=True)
+class ChosenVariant:
+    """The variant that trials chose for an architecture with alternatives.
+
+    ``losses``: of each candidate, the lowest exact validation loss of its settings, in nats per target token.
+    """
+
+    dataset: str
+    condition: str
+    architecture: str
+    variant: str
+    losses: dict[str, float]
+
+
 Key = tuple[str, str, str]  # data set, condition, architecture
 
 
@@ -105,6 +121,40 @@ def settings(tables: Tables) -> list[TunedSetting]:
             kept = math.isfinite(setting.now) and shared and same
             chosen.append(replace(setting, kept=kept))
     return chosen
+
+
+def chosen_variants(tables: Tables) -> list[ChosenVariant]:
+    """What is compared under the name of each architecture that has alternatives, by data set and condition."""
+    tried, compared = placed(tables, "trial"), placed(tables, "compared")
+    alternatives = {
+        (task.get("name"), name): [name, *others]
+        for task in entered(tables, "tasks")
+        for name, others in (task.get("alternatives") or {}).items()
+    }
+    if tried.empty or compared.empty or not alternatives:
+        return []
+    losses = _validation_losses(tables, tried)
+    compared = compared.assign(condition=_conditions(tables, compared))
+    chosen = []
+    for key, rows in compared.groupby(["dataset", "condition", "architecture"], sort=False):
+        dataset, condition, name = map(str, key)
+        named = [
+            PurePath(place).stem if place.endswith(".py") else place for place in alternatives.get((dataset, name), ())
+        ]
+        known = {variant: losses[dataset, variant] for variant in named if (dataset, variant) in losses}
+        if known:
+            chosen.append(ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]), known))
+    return chosen
+
+
+def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """The lowest exact validation loss of each variant's trials, a mean over seeds, by data set."""
+    scores = tables["scores"]
+    exact = scores[((scores["split"] == "validation") & (scores["metric"] == EXACT)).fillna(False)]
+    values = tried.assign(loss=tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float))
+    place = ["dataset", "variant"]
+    points = values.groupby([*place, "condition", "learning_rate", "dropout"], dropna=False)["loss"].agg(_mean_of_all)
+    return {(str(a), str(b)): float(loss) for (a, b), loss in points.groupby(level=place).min().dropna().items()}
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
@@ -157,7 +207,7 @@ def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
     runs = runs.assign(condition=_conditions(tables, runs), loss=runs["validation_loss"].astype(float).where(done))
     exact = _exact(tables)
     runs = runs.assign(exact=runs["run"].map(exact["value"]), number=runs["run"].map(exact["n"]), done=done)
-    for key, rows in runs.groupby(["dataset", "condition", "architecture"], sort=False):
+    for key, rows in runs.groupby(["dataset", "condition", "variant"], sort=False):
         known = bool(rows["exact"][rows["done"]].notna().all()) and bool(rows["done"].any())
         losses = rows["exact"].astype(float).where(rows["done"]) if known else rows["loss"]
         number = rows["number"].where(rows["done"]).fillna(0) if known else 0

@@ -7,7 +7,7 @@ from typing import Final
 from archbench.reports.analysis.contrasts import Alternative, Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.sequential import Rule
-from archbench.reports.analysis.trials import Cost, TunedSetting
+from archbench.reports.analysis.trials import ChosenVariant, Cost, TunedSetting
 from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import entered
@@ -291,6 +291,19 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:
         sentences.append(f"{others} of {len(chosen)} settings were selected by another rule; the table marks them.")
+    return " ".join(sentences)
+
+
+def variants(chosen: Sequence[ChosenVariant]) -> str:
+    """What trials chose among alternatives, a sentence for each architecture, data set and condition."""
+    sentences = []
+    for one in chosen:
+        losses = formatting.listing([f"{name} ({formatting.value(loss, 4)})" for name, loss in one.losses.items()])
+        where = ", ".join(filter(None, (one.dataset, one.condition)))
+        sentences.append(
+            f"On {where}, {one.architecture} is the variant {one.variant}, chosen by the exact validation loss of the "
+            f"trials: {losses} nats per target token."
+        )
     return " ".join(sentences)
 
 

@@ -145,15 +145,15 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
 
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
     entries = (*experiment.tasks, *experiment.conditions)
-    places = dict.fromkeys(place for task in entries for place in task.architectures)
+    places = dict.fromkeys(place for task in entries for place in task.places)
     for place in places:
         if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
             say(f"{place}: running the code in this file, in separate processes")
     variants = {place: architectures.find(place) for place in places}
     for task in entries:
-        _apart(task.name, {place: variants[place].name for place in task.architectures})
+        _apart(task.name, {place: variants[place].name for place in task.places})
     for place, variant in variants.items():
-        tasks = [task for task in entries if place in task.architectures]
+        tasks = [task for task in entries if place in task.places]
         lengths = sorted({(task.source_length, task.target_length) for task in tasks})
         architectures.check_contract(variant, say, lengths)
 

@@ -43,6 +43,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     _check_metrics(tasks)
     _check_margins(entry.margins, tasks)
     _check_architectures(entry, tasks)
+    _check_alternatives(entry, tasks)
     return Experiment(
         name=entry.name,
         architectures=entry.architectures,
@@ -136,6 +137,23 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
                 raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
 
 
+def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
+    """Alternatives belong to architectures that are entered, and trials choose among them."""
+    entered = [place for listed in (entry, *tasks, *entry.conditions) for place in listed.architectures or ()]
+    for name, places in entry.alternatives.items():
+        if name not in entered:
+            raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
+        if name in places:
+            raise InputError(f"alternatives.{name}: {printable(name)} is compared anyway; list the others only")
+    for position, task in enumerate(tasks):
+        chosen = [name for name in task.architectures if name in entry.alternatives]
+        if chosen and task.tuning is None:
+            raise InputError(
+                f"alternatives.{chosen[0]}: trials choose among alternatives, but tasks[{position}] has no tuning; add "
+                "[tuning]"
+            )
+
+
 def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
     named = (metrics.name_of(place) for task in tasks for place in task.metrics)
     known = dict.fromkeys((*(name for name, metric in BUILTIN.items() if metric.margin), *named))
@@ -181,6 +199,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         baseline=entry.baseline or "",
         primary=_primary(entry, kind, place),
         metrics=_metrics(entry, kind, folder, f"{place}.metrics"),
+        alternatives=experiment.alternatives,
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:

@@ -312,7 +312,10 @@ class TaskEntry(Section):
 
 
 class ExperimentEntry(Section):
-    """A whole experiment file as written."""
+    """A whole experiment file as written.
+
+    ``alternatives`` names further variants of an architecture: trials choose which of them is compared under its name.
+    """
 
     name: Name
     architectures: Names
@@ -327,6 +330,7 @@ class ExperimentEntry(Section):
     controls: Annotated[bool | tuple[str, ...], WrapValidator(_controls)] = False
     contrasts: Contrasts | None = None
     margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
+    alternatives: dict[str, Names] = {}
 
 
 class Overrides(Section):
@@ -379,6 +383,16 @@ class Task(Section):
     primary: str = ""
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
+    alternatives: dict[str, tuple[str, ...]] = {}
+
+    def candidates(self, architecture: str) -> tuple[str, ...]:
+        """What may be compared under an architecture's name: itself and its alternatives."""
+        return (architecture, *self.alternatives.get(architecture, ()))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every architecture that may be trained, alternatives included."""
+        return tuple(dict.fromkeys(place for name in self.architectures for place in self.candidates(name)))
 
     @property
     def extends(self) -> bool:

@@ -1,8 +1,10 @@
 """The runs of one task: trials, axes, conditions, controls."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
@@ -24,6 +26,14 @@ from archbench.tasks.base.values import Prepared
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
 HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """An architecture of a comparison: the variants, with their places, of which trials choose one."""
+
+    name: str
+    candidates: list[tuple[str, Variant]]
 
 
 class Planner:
@@ -54,25 +64,28 @@ class Planner:
 
     def ready(self) -> list[PlacedPlan]:
         """The runs of the task, then of its conditions and controls, that wait for no trial."""
-        return [placed for trials, placed in self._wanted() if self._is_decided(trials, placed[1].architecture)]
+        return [placed for decided, placed in self._wanted() if decided]
 
     def later(self) -> list[PlacedPlan]:
         """The runs that wait for trials, with the recipe that they would have without them."""
-        return [placed for trials, placed in self._wanted() if not self._is_decided(trials, placed[1].architecture)]
+        return [placed for decided, placed in self._wanted() if not decided]
 
-    def _wanted(self) -> Iterator[tuple[TuningTrials | None, PlacedPlan]]:
-        """All runs of the task, then of its conditions and controls, each with the trials it waits for."""
+    def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
+        """All runs of the task, then of its conditions and controls, and whether each waits for no trial."""
         for number, task in enumerate((self.task, *self.conditions)):
-            trials = self._trials_of(task)
-            yield from ((trials, placed) for placed in self._compared(task, references=number == 0))
+            for match, (position, entrant) in product(task.budget.match, enumerate(self._entrants(task))):
+                decided = self._is_decided(task, entrant)
+                runs = self._compared(task, entrant, match, references=number == position == 0)
+                yield from ((decided, placed) for placed in runs)
         if self.task.name in self.experiment.controls:
-            trials = self._trials_of(self.task)
-            yield from ((trials, placed) for placed in self._controls())
+            first = self._entrants(self.task)[0]
+            decided = self._is_decided(self.task, first)
+            yield from ((decided, placed) for placed in self._controls(first))
 
-    @staticmethod
-    def _is_decided(trials: TuningTrials | None, architecture: str) -> bool:
-        """A control has its architecture's name in front of its own."""
-        return trials is None or architecture.partition(", ")[0] in trials.ended
+    def _is_decided(self, task: Task, entrant: Entrant) -> bool:
+        """Whether the trials of all candidates have ended."""
+        trials = self._trials_of(task)
+        return trials is None or trials.ended.issuperset(variant.name for _, variant in entrant.candidates)
 
     @cached_property
     def _trials(self) -> list[TuningTrials]:
@@ -102,39 +115,63 @@ class Planner:
     def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
         """The architectures that may extend the grid, so that one added later does not change it for others."""
         names = {variant.name for _, variant in entered}
-        return names & {name for pair in self.experiment.contrasts for name in pair} or names
+        contrasted = {name for pair in self.experiment.contrasts for name in pair}
+        entrants = [entrant for task in (self.task, *self.conditions) for entrant in self._entrants(task)]
+        leading = {variant.name for one in entrants if one.name in contrasted for _, variant in one.candidates}
+        return names & leading or names
 
-    def _compared(self, task: Task, references: bool) -> Iterator[PlacedPlan]:
-        """Axis by axis, architecture by architecture, seed by seed."""
-        for match in task.budget.match:
-            for position, (place, variant) in enumerate(self._variants(task)):
-                for seed in (*task.seeds, *self._added(task, variant, match)):
-                    first = references and position == 0 and seed == task.seeds[0]
-                    plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant), references=first)
-                    role = "compared" if task.share == 1 else "share"
-                    yield plan, Placement(plan.run, task.name, task.condition, match, role, variant.name, task.share)
+    def _compared(self, task: Task, entrant: Entrant, match: str, references: bool) -> Iterator[PlacedPlan]:
+        """The runs of one architecture on one axis, seed by seed."""
+        place, variant = self._chosen(task, entrant)
+        recipe, role = self._recipe(task, variant), "compared" if task.share == 1 else "share"
+        for seed in (*task.seeds, *self._added(task, entrant, match)):
+            first = references and seed == task.seeds[0]
+            plan = self._plan(task, place, variant, match, seed, recipe, references=first)
+            yield plan, Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
 
-    def _added(self, task: Task, variant: Variant, match: str) -> range:
+    def _chosen(self, task: Task, entrant: Entrant) -> tuple[str, Variant]:
+        """The candidate with the lowest validation loss in the trials; before they have ended, the first."""
+        trials = self._trials_of(task)
+        if trials is None or len(entrant.candidates) == 1:
+            return entrant.candidates[0]
+        losses = trials.likelihoods
+        return min(entrant.candidates, key=lambda candidate: losses.get(candidate[1].name, math.inf))
+
+    def _added(self, task: Task, entrant: Entrant, match: str) -> range:
         """The seeds added after the listed ones: under the first condition and axis only."""
         counts = self.experiment.added.get(task.name, {})
         if not task.extends or match != self.task.budget.match[0]:
             return range(0)
         last = self.experiment.last_seed(task.name) + 1
-        return range(last, last + counts.get(variant.name, 0))
+        return range(last, last + counts.get(entrant.name, 0))
 
-    def _controls(self) -> Iterator[PlacedPlan]:
+    def _controls(self, entrant: Entrant) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""
-        (place, variant), match = self.variants[0], self.task.budget.match[0]
+        (place, variant), match = self._chosen(self.task, entrant), self.task.budget.match[0]
         again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
         half = self.task.model_copy(update={"share": HALF})
-        for name, task in ((f"{variant.name}, again", again), (f"{variant.name}, half the budget", half)):
+        for name, task in ((f"{entrant.name}, again", again), (f"{entrant.name}, half the budget", half)):
             for seed in task.seeds:
                 plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
                 yield plan, Placement(plan.run, task.name, "", match, "control", name, task.share)
 
+    def _entrants(self, task: Task) -> list[Entrant]:
+        """The architectures of a task that are trained. Raises ``InputError`` for an alternative of another kind."""
+        entrants = []
+        for name in task.architectures:
+            candidates = [(place, self.architectures.find(place)) for place in task.candidates(name)]
+            family = candidates[0][1].family
+            for place, variant in candidates[1:]:
+                if variant.pretrained is not None or variant.family != family:
+                    what = "a checkpoint" if variant.pretrained is not None else f"of the family {variant.family}"
+                    raise InputError(f"alternatives.{name}: {place} is {what}; expected a variant of family {family}")
+            if candidates[0][1].pretrained is None:
+                entrants.append(Entrant(candidates[0][1].name, candidates))
+        return entrants
+
     def _variants(self, task: Task) -> list[tuple[str, Variant]]:
-        variants = [(place, self.architectures.find(place)) for place in task.architectures]
-        return [(place, variant) for place, variant in variants if variant.pretrained is None]
+        """Every variant that may be trained, once."""
+        return list(dict.fromkeys(candidate for entrant in self._entrants(task) for candidate in entrant.candidates))
 
     def _recipe(self, task: Task, variant: Variant) -> Training:
         """How an architecture is trained: by its condition, else its trials, else its own or the common setting."""

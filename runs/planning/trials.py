@@ -9,7 +9,7 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import Task, Training
-from archbench.runs.planning import tuning
+from archbench.runs.planning import rate_choice, tuning
 from archbench.runs.planning.tuning import Point, TrialLosses
 
 
@@ -71,6 +71,19 @@ class TuningTrials:
         own = self._chosen(self._losses(self._plans))
         kept = self._first.best if self._first else {}
         return own | {name: kept[name] for name in self._unchanged if name in kept}
+
+    @cached_property
+    def likelihoods(self) -> dict[str, float]:
+        """The validation loss of each architecture at its best setting: exact, of targets alone, so that it compares.
+
+        Of those that have none, because trials have not ended or failed, nothing.
+        """
+        by_name: dict[str, dict[tuple[float, float], list[float]]] = {}
+        for (name, point), plans in self._plans.items():
+            values = tuning.likelihoods(self.root, [plan.run for plan in plans])
+            by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
+        choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
+        return {name: choice.loss for name, choice in choices.items() if choice is not None}
 
     @cached_property
     def _unchanged(self) -> set[str]:

@@ -102,13 +102,26 @@ def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
     return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
 
 
+def likelihoods(root: Path, runs: Sequence[str]) -> list[float]:
+    """The exact nats per target token on validation of a point's trials; infinite where there is none."""
+    return [_validated(store.run_folder(root, run)) for run in runs]
+
+
+def _validated(folder: Path) -> float:
+    scores = folder / "scores.json"
+    if store.read_intact(folder).get("status") != "done" or not scores.is_file():
+        return math.inf
+    rows = [row for row in store.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
+    return float(rows[0]["value"]) if rows else math.inf
+
+
 def _exact(folder: Path) -> float | None:
     """The exact nats per token of the validation examples, where the loss that chose the checkpoint is an estimate."""
-    curves, scores = folder / "curves.csv", folder / "scores.json"
-    if not (curves.is_file() and scores.is_file()):
+    curves = folder / "curves.csv"
+    if not curves.is_file():
         return None
     points = csv.DictReader(io.StringIO(curves.read_text(encoding="utf-8")))
     if all(point["metric"] == EXACT for point in points if point["split"] == "validation"):
         return None
-    rows = [row for row in store.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
-    return float(rows[0]["value"]) if rows else None
+    value = _validated(folder)
+    return value if math.isfinite(value) else None

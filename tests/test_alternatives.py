@@ -1,0 +1,158 @@
+"""Alternatives of an architecture: trials choose what is compared under its name, and the page says so."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from archbench.reports.analysis import trials as analysis
+from archbench.reports.page import tested_grids
+from archbench.runs.base import store
+from archbench.runs.base.plan import Plan
+from archbench.runs.experiment import spec
+from archbench.runs.planning import matrix
+from archbench.runs.planning.matrix import Matrix
+from archbench.tasks.base.errors import InputError
+
+ALTERNATIVES = {"encoder": ["suffix-encoder", "next-cell-encoder"]}
+LOSSES = {"decoder": 2.0, "encoder": 1.5, "suffix-encoder": 1.2, "next-cell-encoder": 1.4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("data")
+    rows = [f"{n} red houses by the sea\t{n} rote Häuser am Meer" for n in range(300)]
+    (place / "pairs.tsv").write_text("\n".join(["source\ttarget", *rows]) + "\n")
+    return place
+
+
+def experiment(**changes: object) -> dict[str, Any]:
+    task = {"kind": "translation", "name": "pairs", "data": "pairs.tsv", "tokenizer": "word", "vocabulary": 64}
+    settings = {
+        "name": "tiny",
+        "architectures": ["decoder", "encoder"],
+        "seeds": [0, 1],
+        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 400, "precision": "float32"},
+        "tuning": {"learning_rate": [0.005, 0.01, 0.02]},
+        "alternatives": ALTERNATIVES,
+        "tasks": [{**task, "source_length": 8, "target_length": 8}],
+    }
+    return {key: value for key, value in {**settings, **changes}.items() if value is not None}
+
+
+def planned(values: dict[str, Any], folder: Path, root: Path) -> Matrix:
+    return matrix.plan(
+        spec.from_dict(values, folder=folder),
+        device="cpu",
+        deterministic=False,
+        cache=folder / "cache",
+        root=root,
+        say=lambda line: None,
+    )
+
+
+def finish(plans: list[Plan], root: Path, losses: dict[str, float] = LOSSES) -> None:
+    """Records and exact validation losses of trials; the middle rate is the best."""
+    for plan in plans:
+        loss = losses[plan.architecture] + (plan.training.learning_rate != 0.01)
+        place = store.run_folder(root, plan.run)
+        place.mkdir(parents=True, exist_ok=True)
+        row = {"split": "validation", "metric": "nll_per_token", "value": loss}
+        store.write_json(place / "scores.json", [row])
+        store.write_record(place, {**plan.row(), "status": "done", "validation_loss": loss})
+
+
+def compared(found: Matrix) -> set[tuple[str, str, float]]:
+    """The names in the comparison, what was trained for each, and its learning rate."""
+    plans = {plan.run: plan for plan in found.plans}
+    entries = [entry for entry in found.entries if entry.role in ("compared", "share", "control")]
+    runs = [(entry, plans[entry.run]) for entry in entries]
+    return {(entry.architecture, plan.architecture, plan.training.learning_rate) for entry, plan in runs}
+
+
+def test_every_candidate_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
+    found = planned(experiment(), folder, tmp_path)
+    assert {plan.architecture for plan in found.plans} == set(LOSSES)
+    assert len(found.plans) == 3 * len(LOSSES)
+    assert compared(found) == set()
+
+
+def test_the_candidate_with_the_lowest_validation_loss_is_compared(folder: Path, tmp_path: Path) -> None:
+    finish(list(planned(experiment(), folder, tmp_path).plans), tmp_path)
+    found = planned(experiment(controls=True, conditions=[{"share": 0.5}]), folder, tmp_path)
+    assert compared(found) == {
+        ("decoder", "decoder", 0.01),
+        ("encoder", "suffix-encoder", 0.01),
+        ("decoder, again", "decoder", 0.01),
+        ("decoder, half the budget", "decoder", 0.01),
+    }
+
+
+def test_nothing_is_compared_before_the_trials_of_all_candidates_have_ended(folder: Path, tmp_path: Path) -> None:
+    first = planned(experiment(), folder, tmp_path)
+    finish([plan for plan in first.plans if plan.architecture != "next-cell-encoder"], tmp_path)
+    assert compared(planned(experiment(), folder, tmp_path)) == set()  # the grid may still grow, for all
+
+
+def test_a_tie_is_for_the_architecture_itself(folder: Path, tmp_path: Path) -> None:
+    finish(list(planned(experiment(), folder, tmp_path).plans), tmp_path, dict.fromkeys(LOSSES, 1.0))
+    found = compared(planned(experiment(), folder, tmp_path))
+    assert ("encoder", "encoder", 0.01) in found
+
+
+def test_trials_that_diverged_are_not_chosen(folder: Path, tmp_path: Path) -> None:
+    plans = list(planned(experiment(), folder, tmp_path).plans)
+    finish(plans, tmp_path)
+    for plan in plans:
+        if plan.architecture == "suffix-encoder":
+            place = store.run_folder(tmp_path, plan.run)
+            store.write_record(place, {**plan.row(), "status": "diverged", "validation_loss": 1.0})
+    assert ("encoder", "next-cell-encoder", 0.01) in compared(planned(experiment(), folder, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alternatives": {"encodr": ["suffix-encoder"]}}, 'alternatives.encodr: no architecture .* mean "encoder"'),
+        ({"alternatives": {"encoder": ["encoder"]}}, '"encoder" is compared anyway'),
+        ({"alternatives": {"encoder": []}}, "alternatives.encoder: is empty"),
+        ({"tuning": None}, r"alternatives.encoder: trials choose .* tasks\[0\] has no tuning"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        spec.from_dict(experiment(**changes), folder=folder)
+
+
+def test_an_alternative_of_another_family_is_an_error(folder: Path, tmp_path: Path) -> None:
+    values = experiment(alternatives={"encoder": ["prefix-decoder"]})
+    with pytest.raises(InputError, match=r"alternatives\.encoder: prefix-decoder is of the family decoder; expected"):
+        planned(values, folder, tmp_path)
+
+
+def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) -> None:
+    trials = list(planned(experiment(), folder, tmp_path).plans)
+    finish(trials, tmp_path)
+    found = planned(experiment(), folder, tmp_path)
+    runs = pd.DataFrame([{**plan.row(), "status": "done", "dropout": 0.0} for plan in found.plans])
+    losses = {plan.run: LOSSES[plan.architecture] + (plan.training.learning_rate != 0.01) for plan in trials}
+    scores = [
+        {"run": run, "split": "validation", "metric": "nll_per_token", "value": loss} for run, loss in losses.items()
+    ]
+    resolved = spec.from_dict(experiment(), folder=folder).model_dump_json()
+    tables = {
+        "runs": runs,
+        "entries": pd.DataFrame([vars(entry) for entry in found.entries]),
+        "scores": pd.DataFrame(scores),
+        "experiment": pd.DataFrame({"key": ["specification"], "value": [resolved]}),
+    }
+    chosen = analysis.chosen_variants(tables)
+    known = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
+    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", known)]
+    assert tested_grids.variants(chosen) == (
+        "On pairs, encoder is the variant suffix-encoder, chosen by the exact validation loss of the trials: encoder "
+        "(1.5000), suffix-encoder (1.2000) and next-cell-encoder (1.4000) nats per target token."
+    )
