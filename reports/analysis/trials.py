@@ -154,7 +154,8 @@ def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[tuple[str, s
     values = tried.assign(loss=tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float))
     place = ["dataset", "variant"]
     points = values.groupby([*place, "condition", "learning_rate", "dropout"], dropna=False)["loss"].agg(_mean_of_all)
-    return {(str(a), str(b)): float(loss) for (a, b), loss in points.groupby(level=place).min().dropna().items()}
+    lowest = points.groupby(level=place).min().dropna().reset_index()
+    return {(str(a), str(b)): float(loss) for a, b, loss in lowest.itertuples(index=False, name=None)}
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:

@@ -139,7 +139,8 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
 
 def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
     """Alternatives belong to architectures that are entered, and trials choose among them."""
-    entered = [place for listed in (entry, *tasks, *entry.conditions) for place in listed.architectures or ()]
+    lists = [entry.architectures, *(listed.architectures for listed in (*entry.tasks, *entry.conditions))]
+    entered = [place for listed in lists for place in listed or ()]
     for name, places in entry.alternatives.items():
         if name not in entered:
             raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
