@@ -139,8 +139,9 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
 
 def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
     """Alternatives belong to architectures that are entered, and trials choose among them."""
-    lists = [entry.architectures, *(listed.architectures for listed in (*entry.tasks, *entry.conditions))]
-    entered = [place for listed in lists for place in listed or ()]
+    lists = [entry.architectures, *(task.architectures for task in tasks)]
+    lists += [condition.architectures for condition in entry.conditions if condition.architectures]
+    entered = [place for listed in lists for place in listed]
     for name, places in entry.alternatives.items():
         if name not in entered:
             raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
