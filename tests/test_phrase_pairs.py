@@ -13,7 +13,7 @@ from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin, phrase_pairs
 from archbench.tasks.builtin_data.languages import language
 from archbench.tasks.builtin_data.near_misses import SORTS, near_misses
-from archbench.tasks.builtin_data.phrase_pairs import BETWEEN, Group, table
+from archbench.tasks.builtin_data.phrase_pairs import BETWEEN, PhraseGroup, table
 from archbench.tasks.kinds.task import prepare, references
 
 SIZES = {"train": 2000, "validation": 200, "test": 800}
@@ -25,12 +25,12 @@ def silent(line: str) -> None:
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def splits(request: pytest.FixtureRequest) -> dict[str, list[Group]]:
+def splits(request: pytest.FixtureRequest) -> dict[str, list[PhraseGroup]]:
     source, target = request.param
     return phrase_pairs.draw(language(source), language(target), SIZES)
 
 
-def test_labels_are_balanced_and_tell_translations(splits: dict[str, list[Group]]) -> None:
+def test_labels_are_balanced_and_tell_translations(splits: dict[str, list[PhraseGroup]]) -> None:
     for split, groups in splits.items():
         rows = table(groups)
         assert len(rows) == SIZES[split]
@@ -51,7 +51,7 @@ def test_translations_are_those_of_the_languages() -> None:
     assert rows.targets == ["yes" if lookup[a] == b else "no" for a, b in pairs]
 
 
-def test_every_phrase_has_each_label_once_and_is_on_one_side_only(splits: dict[str, list[Group]]) -> None:
+def test_every_phrase_has_each_label_once_and_is_on_one_side_only(splits: dict[str, list[PhraseGroup]]) -> None:
     places: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
     for split, groups in splits.items():
         labels: Counter[tuple[int, str, str]] = Counter()
@@ -65,7 +65,9 @@ def test_every_phrase_has_each_label_once_and_is_on_one_side_only(splits: dict[s
     assert all(len(found) == 1 for found in places.values())
 
 
-def test_numbers_of_words_and_words_that_both_sides_have_do_not_tell_the_label(splits: dict[str, list[Group]]) -> None:
+def test_numbers_of_words_and_words_that_both_sides_have_do_not_tell_the_label(
+    splits: dict[str, list[PhraseGroup]],
+) -> None:
     lengths: defaultdict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
     shared: defaultdict[str, int] = defaultdict(int)
     rows = table(splits["train"])

@@ -21,7 +21,7 @@ from synthetic import SENTIMENT, Imagined, single
 from archbench import command_line
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
 from archbench.reports.analysis.judgement import Judged, judge, still_open
-from archbench.reports.analysis.sequential import Family, Rule
+from archbench.reports.analysis.sequential import HypothesisFamily, Rule
 from archbench.reports.analysis.verdicts import contrast_sentence
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import (
@@ -79,7 +79,7 @@ def test_the_looks_share_the_whole_error(first: int, most: int) -> None:
 
 
 def test_a_decided_contrast_stays_and_leaves_the_correction() -> None:
-    family = Family(Rule(12, {"sentiment": 3}, {"sentiment": 2}))
+    family = HypothesisFamily(Rule(12, {"sentiment": 3}, {"sentiment": 2}))
     first = family.look({0: pair(0.001), 1: pair(0.03), 2: pair(0.5)})
     assert [one.outcome for one in first] == ["ahead", "open", "open"]
     second = family.look({0: pair(0.9, mean=-1.0), 1: pair(0.02), 2: pair(0.5)})
@@ -104,7 +104,7 @@ def by_report(module: ModuleType, scenario: Any, scores: np.ndarray[Any, Any]) -
     sets, architectures, most = scores.shape
     names = [f"set {number}" for number in range(sets)]
     rule = Rule(most, dict.fromkeys(names, scenario.first), dict.fromkeys(names, scenario.first - 1))
-    family, contrasts = Family(rule), []
+    family, contrasts = HypothesisFamily(rule), []
     seeds = {name: dict.fromkeys(map(str, range(architectures)), scenario.first) for name in names}
     for look in range(rule.looks(names[0])):
         samples = {

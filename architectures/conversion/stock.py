@@ -27,7 +27,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
 from archbench.tasks.base.example import BOS
 
-Family = DecoderOnly | EncoderOnly | EncoderDecoder
+StockModel = DecoderOnly | EncoderOnly | EncoderDecoder
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Stock:
     shape: Shape
     family: str
     configured: Callable[[Size, Limits], Config]
-    wrapped: Callable[[Any, Any, int], Family]
+    wrapped: Callable[[Any, Any, int], StockModel]
 
 
 def variant(name: str) -> Variant:
     """The stock model called ``name``, one of ``STOCK``; its text is what decides how it comes out."""
 
-    def build(size: Size, limits: Limits) -> Family:
+    def build(size: Size, limits: Limits) -> StockModel:
         return wrap(created(name, size, limits), canvas=limits.target_length)
 
     version = importlib.metadata.version("transformers")
@@ -60,7 +60,7 @@ def created(name: str, size: Size, limits: Limits) -> Any:
     return getattr(transformers, stock.shape.model)(stock.configured(size, limits))
 
 
-def wrap(theirs: Any, canvas: int = 1) -> Family:
+def wrap(theirs: Any, canvas: int = 1) -> StockModel:
     """Our family around a ``GPT2LMHeadModel``, ``BertForMaskedLM`` or ``T5ForConditionalGeneration``: its tensors.
 
     The output matrix has to be the token table. ``canvas``: cells that an encoder writes to.

@@ -103,7 +103,7 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
 
 def sequentially(tables: Tables, rule: Rule) -> list[Contrast]:
     """The primary contrasts of an experiment that adds seeds, from what was known at each look."""
-    family = sequential.Family(rule)
+    family = sequential.HypothesisFamily(rule)
     contrasts: list[Contrast] = []
     for look in range(sequential.looks(tables, rule)):
         contrasts = family.look(_at_look(tables, rule, look))

@@ -78,7 +78,7 @@ def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> b
     return all(wanted <= set(runs.loc[runs["architecture"] == name, "seed"]) for name in pair)
 
 
-class Family:
+class HypothesisFamily:
     """The contrasts of one family, look after look: each stays as it is once it is decided."""
 
     def __init__(self, rule: Rule) -> None:

@@ -40,7 +40,7 @@ VERSION = 1  # raise when the same names would give other examples
 
 
 @dataclass(frozen=True)
-class Group:
+class PhraseGroup:
     """Two sources that differ in one thing, their translations, and the sort of the difference."""
 
     sources: tuple[str, str]
@@ -86,13 +86,13 @@ def parse(name: str) -> tuple[Language, Language, int]:
     return language(match[1]), language(match[2]), size
 
 
-def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 0) -> dict[str, list[Group]]:
+def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 0) -> dict[str, list[PhraseGroup]]:
     """Groups for ``sizes[split]`` examples of each split: test is drawn first, training last and in order.
 
     No phrase is in two groups. Raises ``InputError`` where there are too few.
     """
     groups = _groups(source, target, seed)
-    splits: dict[str, list[Group]] = {}
+    splits: dict[str, list[PhraseGroup]] = {}
     for split in ("test", "validation", "train"):
         splits[split] = list(islice(groups, sizes[split] // EACH))
         if len(splits[split]) < sizes[split] // EACH:
@@ -103,7 +103,7 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
     return splits
 
 
-def table(groups: list[Group]) -> Table:
+def table(groups: list[PhraseGroup]) -> Table:
     """The four examples of each group, from one more of them on in each next group."""
     rows: list[tuple[str, str]] = []
     for place, group in enumerate(groups):
@@ -113,7 +113,7 @@ def table(groups: list[Group]) -> Table:
     return Table([text for text, _ in rows], [label for _, label in rows])
 
 
-def _groups(source: Language, target: Language, seed: int) -> Iterator[Group]:
+def _groups(source: Language, target: Language, seed: int) -> Iterator[PhraseGroup]:
     """Groups of phrases that were in none before; ends where there seem to be no more."""
     seen: set[tuple[Language, str]] = set()
     idle = 0
@@ -124,7 +124,7 @@ def _groups(source: Language, target: Language, seed: int) -> Iterator[Group]:
         if len(spoken) == EACH and not spoken & seen and _fits(sources, targets):
             seen |= spoken
             idle = 0
-            yield Group(sources, targets, miss.sort)
+            yield PhraseGroup(sources, targets, miss.sort)
         if idle > phrases.PATIENCE:
             return
 
