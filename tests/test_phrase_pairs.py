@@ -65,7 +65,7 @@ def test_every_phrase_has_each_label_once_and_is_on_one_side_only(splits: dict[s
     assert all(len(found) == 1 for found in places.values())
 
 
-def test_numbers_of_words_and_words_that_both_sides_have_do_not_tell_the_label(
+def test_words_in_both_phrases_and_their_number_do_not_reveal_the_label(
     splits: dict[str, list[PhraseGroup]],
 ) -> None:
     lengths: defaultdict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
