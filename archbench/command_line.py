@@ -35,8 +35,8 @@ MISPLACED = frozenset(  # errors of a path that the user named
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
-    "What is equal for all: parameters (and tokens), flops (and tokens; sizes differ), flops-by-tokens (FLOPs and "
-    "parameters; tokens differ), loss-tokens (tokens with a loss and parameters; tokens differ) or seconds "
+    "What is held equal: parameters (and training tokens); flops (and training tokens; sizes differ); flops-by-tokens "
+    "(FLOPs and parameters; training tokens differ); loss-tokens (tokens with a loss, and parameters); seconds "
     "(training time and parameters; needs a budget in seconds)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
@@ -47,7 +47,7 @@ ONLY = (
 )
 UNTIL = (
     "After the listed seeds, add one seed at a time to the architectures of declared pairs that are not decided yet "
-    "(needs --max-seeds); the total error of all these tests stays at 5%."
+    "(needs --max-seeds); the familywise error rate of all these tests stays at most 5%."
 )
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
@@ -333,7 +333,7 @@ def _bench(
         int | None, typer.Option(metavar="N", min=1, help="Number of paired timings [default: depends on the shape].")
     ] = None,
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="Built-in data set for real, scoring and shares.")
+        str, typer.Option(metavar="NAME", help="Built-in data set for the measurements real, scoring and shares.")
     ] = "phrases-en-de",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for figure and numbers.")] = Path("results/bench"),
 ) -> int:

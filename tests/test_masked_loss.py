@@ -121,6 +121,6 @@ def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:
     assert set(curves.numbers["metric"]) == {"nll_per_token", "masked_loss"}
     (primary,) = judge(reported).first
     notes = " ".join(cautions(primary))
-    assert "encoder: learning rate and checkpoint were selected on the masked loss, which does not bound" in notes
+    assert "encoder: checkpoints were selected on the masked loss, which does not bound" in notes
     assert "chosen by a bound" not in notes
     assert metric("masked_loss").better == "" and "bounds no likelihood" in metric("masked_loss").meaning

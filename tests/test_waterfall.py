@@ -37,11 +37,11 @@ def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
     found = paths(judged(tmp_path, FURTHER))
     entry = found["decoder", "encoder"]
     assert [step.changes for step in entry.steps] == [
-        ("no source loss",),
+        ("no loss on the source",),
         ("prefix mask",),
         ("full mask", "suffix masking"),
         ("any-order masking",),
-        ("with source loss",),
+        ("a loss on the source",),
     ]
     assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)
     planted = [-0.1, 0.12, -0.32, -0.1, -0.1]
@@ -52,8 +52,8 @@ def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
 def test_a_missing_neighbour_joins_its_steps(tmp_path: Path) -> None:
     entry = paths(judged(tmp_path, {}))["decoder", "encoder"]
     assert [step.changes for step in entry.steps] == [
-        ("prefix mask", "no source loss"),
-        ("full mask", "any-order masking", "with source loss"),
+        ("prefix mask", "no loss on the source"),
+        ("full mask", "any-order masking", "a loss on the source"),
     ]
     assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)
 

@@ -36,7 +36,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
         sentence = _summary(comparison, primary)
     warnings = {
         "early training": comparison.early,
-        "no better than a simple baseline": comparison.none_above_classical,
+        "not above the best simple baseline": comparison.none_above_classical,
     }
     visible = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     return Verdict(comparison, state, mark, sentence, visible, tuple(_notes(comparison, tested)))
@@ -258,13 +258,13 @@ def cautions(comparison: Comparison) -> list[str]:
         notes.append("Ceiling effect: scores near the end of the scale may hide differences.")
     if comparison.bounded:
         notes.append(
-            f"{listing(comparison.bounded)}: learning rate and checkpoint were selected on the any-order bound; other "
-            "architectures use the exact likelihood."
+            f"{listing(comparison.bounded)}: checkpoints were selected on the any-order bound; those of other "
+            "architectures on the exact likelihood."
         )
     if comparison.unbounded:
         notes.append(
-            f"{listing(comparison.unbounded)}: learning rate and checkpoint were selected on the masked loss, which "
-            "does not bound this likelihood."
+            f"{listing(comparison.unbounded)}: checkpoints were selected on the masked loss, which does not bound this "
+            "likelihood."
         )
     best = comparison.classical
     if best and comparison.none_above_classical:

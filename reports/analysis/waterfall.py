@@ -43,7 +43,7 @@ DESIGNS: Final = {
 _WORDS: Final = {
     "mask": "{} mask",
     "prediction": "{}",
-    "source_loss": "{} source loss",
+    "source_loss": "{} loss on the source",
     "stacks": "{}",
 }
 PATHS: Final = (
@@ -95,8 +95,8 @@ class Waterfall:
         total = _signed(self.whole, measure.decimals)
         parts = [f"{listing(step.changes)} {_signed(step.contrast, measure.decimals)}" for step in self.steps]
         return (
-            f"From {self.first} to {self.last} on {self.dataset}, {measure.label} changes by {total} (positive is "
-            f"better): {'; '.join(parts)}."
+            f"From {self.first} to {self.last} on {self.dataset}, {measure.label} (+ better, \N{MINUS SIGN} worse): "
+            f"{total} in total; {'; '.join(parts)}."
         )
 
 
@@ -152,7 +152,7 @@ def _changes(before: Design, after: Design) -> Iterator[str]:
     for field in fields(Design):
         old, new = getattr(before, field.name), getattr(after, field.name)
         if old != new:
-            yield _WORDS[field.name].format("with" if new is True else "no" if new is False else new)
+            yield _WORDS[field.name].format("a" if new is True else "no" if new is False else new)
 
 
 def _signed(contrast: Contrast, decimals: int) -> str:

@@ -190,7 +190,11 @@ class _ClaimJudge:
             for comparison in self.first
             if comparison.none_above_classical and comparison.group.dataset in sets
         ]
-        return f" (no architecture is better than a simple baseline on {formatting.listing(below)})" if below else ""
+        return (
+            f" (no architecture is better than the best simple baseline on {formatting.listing(below)})"
+            if below
+            else ""
+        )
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""

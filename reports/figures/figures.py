@@ -39,7 +39,8 @@ COSTS: Final = {
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _HEADLINE: Final = (
     "Large marks: means over seeds on the test split; bars: 95% intervals over {covers}; faint marks: single seeds. "
-    "Grey: baselines (arrow: outside the panel). Bold: wins every primary contrast."
+    "Grey: baselines (arrow: outside the panel). Bold: better in every primary contrast and, by its 95% interval, than "
+    "every other architecture."
 )
 _CURVES: Final = (
     "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep start is cut "

@@ -197,7 +197,7 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(f"not trained enough to compare: {'; '.join(untrained)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
-        parts.append(f"no architecture is better than a simple baseline on {listing(below)}")
+        parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
     parts += [*_changed(judged), *_converged(judged)]
     cost = _cost(first, {name for contrast in tested.primary for name in (contrast.first, contrast.second)})
     if cost:

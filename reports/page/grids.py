@@ -309,5 +309,5 @@ def made_by(tables: Tables) -> str:
         short = dict.fromkeys(commit[:12] for commit in commits)
         parts.append(f"commit{'s' * (len(short) > 1)} {formatting.listing(short)}")
     elif commit() is not None:
-        parts.append(f"commit not recorded; page made at commit {str(commit())[:12]}")
+        parts.append(f"commit not recorded (this page: commit {str(commit())[:12]})")
     return ", ".join(parts)

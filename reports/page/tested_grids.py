@@ -103,14 +103,16 @@ def _outcome(contrast: Contrast) -> GridCell:
 def alternatives(primary: Sequence[Contrast]) -> str:
     """Which primary contrasts come out differently under other rules for the variance; empty if none was tested."""
     tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
-    changed = [
-        f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({outcome(other)} {words})"
-        for contrast in tested
-        for rule, words in ALTERNATIVES.items()
-        if (other := contrast.under(rule)).outcome != contrast.outcome
-    ]
+    changed = []
+    for contrast in tested:
+        others = {words: contrast.under(rule) for rule, words in ALTERNATIVES.items()}
+        named = [f"{outcome(other)} {words}" for words, other in others.items() if other.outcome != contrast.outcome]
+        if named:
+            changed.append(f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({'; '.join(named)})")
     if changed:
-        return f"The outcome depends on how the variance between seeds is estimated for {formatting.listing(changed)}."
+        return (
+            f"With other estimates of the variance between seeds, these outcomes differ: {formatting.listing(changed)}."
+        )
     return "The outcome is the same by Welch's test and with fully pooled variance." if tested else ""
 
 
@@ -290,7 +292,10 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
         )
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:
-        sentences.append(f"{others} of {len(chosen)} settings were selected by another rule; the table marks them.")
+        sentences.append(
+            f"For {others} of {len(chosen)} settings this rule would choose another rate; those runs took the choice "
+            "of another rule. The table marks them and names the rate that this rule would choose."
+        )
     return " ".join(sentences)
 
 
