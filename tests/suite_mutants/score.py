@@ -16,22 +16,25 @@ from suite_mutants.edits import Edit
 from suite_mutants.sample import ROOT
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+OUTCOMES = Path(__file__).with_name("outcomes.jsonl")  # committed; what killed an edit before is tried first
 START = 30.0  # seconds in which pytest is there, at most
 CRASHED = {2: "collecting the tests", 3: "pytest itself", 4: "importing"}
 Outcome = dict[str, Any]
 
 
 def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: float, confirm: bool) -> None:
-    """Tries the edits that ``out`` does not have yet and adds a line for each.
+    """Tries the edits that ``out`` does not have yet, in an order by hash, and adds a line for each.
 
-    Raises ``ValueError`` where a source file is not what the map was made of.
+    The test that killed an edit before is tried first. Raises ``ValueError`` where a source file is not what the map
+    was made of.
     """
     done = {outcome["id"] for outcome in read([out])} if out.exists() else set()
+    killers = {outcome["id"]: outcome["by"] for outcome in (read([OUTCOMES]) if OUTCOMES.exists() else [])}
     with copied() as checkout:
         sound: dict[str, bool] = {}
-        for edit, area in edits.items():
+        for edit, area in sorted(edits.items(), key=lambda item: hashlib.sha256(item[0].id.encode()).digest()):
             if edit.id not in done:
-                outcome = tried(edit, known, checkout, limit, cap)
+                outcome = tried(edit, known, checkout, limit, cap, killers.get(edit.id, ""))
                 if confirm and outcome["outcome"] == "killed" and outcome["by"] in known.seconds:
                     outcome["confirmed"] = _passes(outcome["by"], checkout, limit, sound)
                 outcome = {"id": edit.id, "area": area, **outcome}
@@ -40,11 +43,12 @@ def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: flo
                 print(f"{outcome['outcome']:12} {outcome['seconds']:6.1f} s  {edit.id}  {outcome['by']}", flush=True)
 
 
-def tried(edit: Edit, known: Map, checkout: Checkout, limit: float, cap: float) -> Outcome:
-    """What the tests of an edit say of it, those that are narrow and quick first."""
+def tried(edit: Edit, known: Map, checkout: Checkout, limit: float, cap: float, killer: str = "") -> Outcome:
+    """What the tests of an edit say of it: the ``killer`` of earlier times first, then the narrow and quick ones."""
     source = (ROOT / edit.path).read_text(encoding="utf-8")
     _check_age(edit.path, source, known)
     tests, notes = chosen(edit, known, cap)
+    tests = [*(test for test in [killer] if test in known.seconds), *(test for test in tests if test != killer)]
     if not tests:
         return {"outcome": "not covered", "by": "", "seconds": 0.0, "tests": 0, "notes": notes}
     usual, begun = known.cost(tests), time.monotonic()
