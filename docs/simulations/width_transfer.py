@@ -33,14 +33,14 @@ FAMILIES = ("decoder", "encoder", "encoder-decoder")
 DEPTHS = {"decoder": 2, "encoder": 2, "encoder-decoder": 1}
 WIDTHS = (32, 64, 128, 256)
 NARROW, HIDDEN, HEADS = WIDTHS[0], 64, 2
-RATES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
 RULES = ("transfer", "one rate")
 SEED = 0
 EXPERIMENT = {
     "name": "width-transfer",
     "architectures": list(FAMILIES),
     "seeds": [SEED],
-    "budget": {"parameters": 25_000, "tokens": 150_000},
+    "budget": {"parameters": 25_000, "tokens": 100_000},
     "model": {"width": NARROW, "heads": HEADS},
     "training": {"batch_tokens": 512},
     "tasks": [
