@@ -84,6 +84,14 @@ def test_a_stopped_comparison_says_what_is_done_failed_begun_and_absent(stopped:
     assert comparison.runs[2].seconds == 100
 
 
+def test_a_folder_that_holds_another_run_is_not_done(stopped: tuple[Path, list[str]]) -> None:
+    root, runs = stopped
+    shutil.rmtree(root / "runs" / runs[5])
+    shutil.copytree(root / "runs" / runs[6], root / "runs" / runs[5])
+    found = states(root)
+    assert (found[runs[5]], found[runs[6]]) == ("waiting", "done")
+
+
 def test_a_comparison_at_work_says_how_far_each_run_is(held: tuple[Path, list[str]]) -> None:
     root, runs = held
     comparison = status.read(root, NOW + 7)
