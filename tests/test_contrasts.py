@@ -176,6 +176,9 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
     words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]
     unsure = replace(tested, p=0.5, p_beyond=0.5, runs=1)
     assert f"about {tested.seeds} seeds each {words}" in contrast_sentence(unsure)
+    enough = replace(unsure, seeds=unsure.runs)  # the seeds that there are, and they did not decide it
+    assert f"{unsure.runs} new seeds each would probably show" in contrast_sentence(enough)
+    assert f"about {unsure.runs + 1} seeds each" in contrast_sentence(replace(unsure, seeds=unsure.runs + 1))
 
 
 def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
