@@ -6,7 +6,7 @@ import json
 import time
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from suite_mutants.sample import ROOT
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 OUTCOMES = Path(__file__).with_name("outcomes.jsonl")  # committed; what killed an edit before is tried first
+NAMED = 0.05  # tests in files that are named after a module, or import it, count as so much quicker in the order
 START = 30.0  # seconds in which pytest is there, at most
 CRASHED = {2: "collecting the tests", 3: "pytest itself", 4: "importing"}
 Outcome = dict[str, Any]
@@ -82,20 +83,25 @@ def chosen(edit: Edit, known: Map, cap: float) -> tuple[list[str], list[str]]:
         if any(test.startswith(f"{file}::") for test in tests)
         for test in own
     } - tests
-    ordered = [*_ordered(tests, known), *_ordered(near, known)]
+    named = known.mentioning(edit.path)
+    ordered = [*_ordered(tests, known, named), *_ordered(near, known, named)]
     kept = list(_cheapest(ordered, known, cap))
     notes += [f"capped: {len(kept)} of {len(ordered)} tests"] * (len(kept) < len(ordered))
     return kept, notes
 
 
-def _ordered(tests: Iterable[str], known: Map) -> list[str]:
-    """By lines run times seconds; tests that share a fixture stay together, or it would be made again."""
+def _ordered(tests: Iterable[str], known: Map, named: Container[str]) -> list[str]:
+    """By lines run times seconds, and those ``named`` after the module earlier.
+
+    Tests that share a fixture stay together, or it would be made again.
+    """
     groups = defaultdict(list)
     for test in sorted(tests):
         groups[test.partition("::")[0] if known.uses[test] else test].append(test)
 
     def rank(own: Sequence[str]) -> float:
-        return max(known.cost(own), 0.01) / len(own) * min(known.size[test] + 1 for test in own)
+        share = NAMED if any(test in named for test in own) else 1.0
+        return share * max(known.cost(own), 0.01) / len(own) * min(known.size[test] + 1 for test in own)
 
     inside = [sorted(own, key=lambda test: rank([test])) for own in groups.values()]
     return list(itertools.chain.from_iterable(sorted(inside, key=rank)))
