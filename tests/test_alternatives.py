@@ -113,6 +113,29 @@ def test_trials_that_diverged_are_not_chosen(folder: Path, tmp_path: Path) -> No
     assert ("encoder", "next-cell-encoder", 0.01) in compared(planned(experiment(), folder, tmp_path))
 
 
+def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path) -> None:
+    """Their losses are those of the untrained model: equal, so that ties would choose the lowest rate."""
+    plans = list(planned(experiment(alternatives={}), folder, tmp_path).plans)
+    for plan in plans:
+        loss, learned = 4.0 + (plan.training.learning_rate != 0.01), plan.architecture == "decoder"
+        row = {**plan.row(), "status": "done", "validation_loss": loss, "best_step": int(learned)}
+        store.write_record(store.run_folder(tmp_path, plan.run), row)
+    found = planned(experiment(alternatives={}), folder, tmp_path)
+    assert ("encoder", "encoder", 0.003) in compared(found)  # the recipe's, and the grid has not grown for it
+    tables = {
+        "runs": pd.DataFrame([{**plan.row(), "status": "done", "best_step": 0} for plan in found.plans]),
+        "entries": pd.DataFrame([vars(entry) for entry in found.entries]),
+        "curves": pd.DataFrame({"run": [], "split": [], "metric": []}),
+        "scores": pd.DataFrame({"run": [], "split": [], "metric": [], "value": [], "n": []}),
+    }
+    tables["runs"]["validation_loss"] = 4.0
+    unlearned = analysis.unlearned(tables)
+    assert unlearned == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
+    assert "No trial improved on the untrained model: decoder, pairs; encoder, pairs." in tested_grids.unlearned(
+        unlearned
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -135,3 +135,10 @@ def test_in_simulations_the_fit_has_less_regret_and_moves_less(simulation: Modul
 def test_where_losses_rise_faster_at_higher_rates_the_fit_is_no_worse(simulation: ModuleType, seeds: int) -> None:
     lowest, fitted = simulation.simulated(1.6, steeper=3.0, seeds=seeds, draws=2_000)
     assert fitted.regret < lowest.regret
+
+
+def test_regret_is_no_more_than_the_loss_that_was_reached() -> None:
+    """A parabola through three steep losses has its minimum below zero, where no negative log-likelihood is."""
+    steep = {(0.01, 0.0): [0.5136], (0.02, 0.0): [0.0234], (0.04, 0.0): [0.0006]}
+    found = regret(steep, spread=(1e-8, 1))
+    assert found is not None and 0 <= found.expected <= 0.0007

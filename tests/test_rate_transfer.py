@@ -125,7 +125,7 @@ def test_a_condition_with_a_rate_of_its_own_is_not_scaled(folder: Path, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tuning": None}, "needs trials at another width; give tuning.width and tuning.learning_rate"),
+        ({"tuning": None}, "needs trials at a smaller width; give tuning.width and tuning.learning_rate"),
         ({"tuning": {"learning_rate": [0.01, 0.02]}}, "give tuning.width"),
         ({"training": {"learning_rate": 0.01}}, 'tuning.width: 16: .*learning_rate = "transfer"; add that'),
         ({"training": {"learning_rate": "transfers"}}, '"transfers": expected a number or "transfer"'),
@@ -140,6 +140,13 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
     with pytest.raises(InputError, match=message) as raised:
         spec.from_dict(values, folder=folder)
     assert "\n" not in str(raised.value)
+
+
+def test_trials_have_a_smaller_width_and_a_batch(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"tasks\.things\.tuning\.width: 32: expected less than the width 32"):
+        planned(experiment({**TUNING, "width": 32}), folder, tmp_path)
+    with pytest.raises(InputError, match=r"trials of 300 tokens are less than one batch; expected at least 0\.067"):
+        spec.from_dict(experiment({**TUNING, "share": 0.05}), folder=folder)
 
 
 @pytest.mark.parametrize("name", NAMES)

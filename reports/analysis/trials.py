@@ -197,14 +197,17 @@ def _tried(tables: Tables) -> Iterator[tuple[Key, pd.DataFrame]]:
 def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
     """The runs in a role by data set, condition and architecture, with the loss that rates are chosen by.
 
-    It is nan where training diverged or failed. Where the objective estimates the loss, it is the exact likelihood of
-    ``examples`` validation examples if all runs have that; elsewhere the best validation loss, and ``examples`` is 0.
+    It is nan where training diverged or failed, and where a trial never improved on the untrained model. Where the
+    objective estimates the loss, it is the exact likelihood of ``examples`` validation examples if all runs have that;
+    elsewhere the best validation loss, and ``examples`` is 0.
     """
     runs = placed(tables, role)
     if runs.empty or "validation_loss" not in runs:
         return
     done = (runs["status"] == "done").fillna(False).astype(bool)
     runs = runs.assign(dropout=runs["dropout"].astype(float).fillna(0.0) if "dropout" in runs else 0.0)
+    if role == "trial":
+        done &= ~_never_improved(runs)
     runs = runs.assign(condition=_conditions(tables, runs), loss=runs["validation_loss"].astype(float).where(done))
     exact = _exact(tables)
     runs = runs.assign(exact=runs["run"].map(exact["value"]), number=runs["run"].map(exact["n"]), done=done)
@@ -214,6 +217,17 @@ def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
         number = rows["number"].where(rows["done"]).fillna(0) if known else 0
         dataset, condition, architecture = map(str, key)
         yield (dataset, condition, architecture), rows.assign(loss=losses, examples=number)
+
+
+def _never_improved(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether the best weights on validation are the untrained ones."""
+    return (runs.get("best_step", pd.Series(1, index=runs.index)).astype(float) == 0).fillna(False)
+
+
+def unlearned(tables: Tables) -> list[Key]:
+    """The architectures none of whose trials improved on the untrained model; their learning rate was not chosen."""
+    tried = {key: rows for key, rows in _tried(tables) if rows["status"].notna().all()}
+    return [key for key, rows in tried.items() if bool(_never_improved(rows).all())]
 
 
 def _exact(tables: Tables) -> pd.DataFrame:

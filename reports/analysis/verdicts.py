@@ -267,7 +267,7 @@ def cautions(comparison: Comparison) -> list[str]:
             "likelihood."
         )
     best = comparison.classical
-    if best and comparison.none_above_classical:
+    if best and comparison.none_above_classical and not comparison.at_the_floor:
         name, score = best
         notes.append(
             f"No architecture is better than the best simple baseline, {reference_label(name)} "

@@ -274,11 +274,13 @@ class _ClaimJudge:
             yield Question(group, comparison.metric.name, names)
 
 
-_BETTER, _WORSE, _OPEN = "better", "worse", "not distinguishable"
+_BETTER, _WORSE, _OPEN, _UNTESTED = "better", "worse", "not distinguishable", "without an interval"
 
 
 def _against(comparison: Comparison, cell: Cell, value: float) -> str:
     """Whether an architecture is better or worse than a reference by its interval."""
+    if not cell.interval.known:
+        return _UNTESTED
     ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
     return _BETTER if min(ends) > 0 else _WORSE if max(ends) < 0 else _OPEN
 

@@ -271,6 +271,17 @@ def setup(tables: Tables) -> str:
     return f" ({'; '.join(parts)})" if parts else ", at the reported size and budget"
 
 
+def unlearned(names: Sequence[tuple[str, str, str]]) -> str:
+    """Whose trials say nothing about the learning rate, in a sentence; empty where there are none."""
+    if not names:
+        return ""
+    places = [", ".join(filter(None, (architecture, dataset, condition))) for dataset, condition, architecture in names]
+    return (
+        f"No trial improved on the untrained model: {'; '.join(places)}. No rate was chosen there, and the reported "
+        "runs use that of the recipe. Train longer, or try other rates."
+    )
+
+
 def selection(chosen: Sequence[TunedSetting]) -> str:
     """How rates were chosen, in a few sentences; empty without trials."""
     if not chosen:
@@ -303,11 +314,14 @@ def variants(chosen: Sequence[ChosenVariant]) -> str:
     """What trials chose among alternatives, a sentence for each architecture, data set and condition."""
     sentences = []
     for one in chosen:
-        losses = formatting.listing([f"{name} ({formatting.value(loss, 4)})" for name, loss in one.losses.items()])
+        values = list(one.losses.values())
+        places = next((n for n in (4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
+        losses = formatting.listing([f"{name} ({formatting.value(loss, places)})" for name, loss in one.losses.items()])
         where = ", ".join(filter(None, (one.dataset, one.condition)))
+        tied = "; equal losses leave the architecture as it is" if values.count(min(values)) > 1 else ""
         sentences.append(
             f"On {where}, {one.architecture} is the variant {one.variant}, chosen by the exact validation loss of the "
-            f"trials: {losses} nats per target token."
+            f"trials: {losses} nats per target token{tied}."
         )
     return " ".join(sentences)
 

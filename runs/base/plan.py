@@ -150,6 +150,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
+            **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,

@@ -150,10 +150,15 @@ def read_experiment(root: Path) -> Row:
     """``experiment.json``; raises ``InputError`` where there is none or it is of another store schema."""
     path = root / "experiment.json"
     if not path.is_file():
-        raise InputError(f"{root}: no experiment here (no experiment.json); give the --out folder of a compare")
+        raise InputError(
+            f"{root}: no experiment here (no experiment.json); give the --out folder of a compare, which has this file "
+            "once its checks have ended"
+        )
     value = read_sealed(path)
     schema = value.get("schema") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or schema != SCHEMA:
+    if not isinstance(value, dict) or schema is None:
+        raise InputError(f"{path}: not the record of a comparison; give the --out folder of a compare")
+    if schema != SCHEMA:
         raise InputError(
             f"{path}: written in store schema {schema}, this archbench reads {SCHEMA}; "
             "use the archbench that wrote it, or another --out"

@@ -105,10 +105,21 @@ def _check_tuning(task: Task, place: str) -> None:
             raise InputError(f"{place}: training.{key} and tuning are given; keep only one")
     if width is not None and not transfers:
         raise InputError(
-            f"{place}.tuning.width: {width}: the rates of trials at another width need training.learning_rate = "
+            f"{place}.tuning.width: {width}: the rates of trials at a smaller width need training.learning_rate = "
             f'"{TRANSFER}"; add that, or remove this key'
         )
+    _check_share(task, place)
     check_tuning_seeds(task)
+
+
+def _check_share(task: Task, place: str) -> None:
+    """Trials read at least one batch."""
+    tokens, share = task.budget.tokens, task.tuning.share if task.tuning else 1.0
+    if tokens is not None and share < 1 and tokens * share < task.training.batch_tokens:
+        raise InputError(
+            f"{place}.tuning.share: {share:g}: trials of {tokens * share:,.0f} tokens are less than one batch; "
+            f"expected at least {task.training.batch_tokens / tokens:.2g}"
+        )
 
 
 def check_tuning_seeds(task: Task) -> None:
@@ -376,14 +387,22 @@ def _check_supervision(task: Task, place: str) -> None:
 def _check_transfer(task: Task, place: str) -> None:
     if task.training.learning_rate == TRANSFER and (task.tuning is None or task.tuning.width is None):
         raise InputError(
-            f'{place}.training.learning_rate: "{TRANSFER}" needs trials at another width; give tuning.width and '
+            f'{place}.training.learning_rate: "{TRANSFER}" needs trials at a smaller width; give tuning.width and '
             "tuning.learning_rate"
         )
 
 
 def _check_model(model: Model, place: str) -> None:
     if model.width and model.heads and model.width % model.heads:
-        raise InputError(f"{place}.model.heads: {model.heads}: does not divide width = {model.width}")
+        raise InputError(
+            f"{place}.model.heads: {model.heads}: does not divide width = {model.width}; try {_divisors(model.width)}"
+        )
+
+
+def _divisors(width: int) -> str:
+    """Numbers of heads that a width allows, a few of them."""
+    known = [f"{heads}" for heads in range(1, width // 2 + 1) if width % (2 * heads) == 0]
+    return " or ".join(known[:6]) or "another width"
 
 
 def _check_names(tasks: tuple[Task, ...]) -> None:

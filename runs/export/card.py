@@ -114,6 +114,19 @@ def _data(facts: Facts) -> str:
     return "## Task and data\n\n" + table(("", ""), rows)
 
 
+def _scaled(facts: Facts) -> str:
+    """How a learning rate of another width was scaled; empty where it is used as it is."""
+    plan = facts.run.plan
+    if plan.training.proxy_width is None:
+        return ""
+    ratio = plan.size.dim / plan.training.proxy_width
+    hidden = ratio**-0.5 if plan.training.optimizer == "muon" else 1 / ratio
+    return (
+        f" at width {plan.training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden "
+        f"matrices and {1 / ratio:.3g} for an output matrix of its own"
+    )
+
+
 def _budget(facts: Facts) -> str:
     plan, record = facts.run.plan, facts.record
     rows = [
@@ -124,7 +137,7 @@ def _budget(facts: Facts) -> str:
         ("seed", f"{plan.seed}"),
         ("held equal in the comparison", plan.match),
         ("supervision", plan.supervision),
-        ("optimizer", f"{record['optimizer']}, learning rate {record['learning_rate']:g}"),
+        ("optimizer", f"{record['optimizer']}, learning rate {record['learning_rate']:g}{_scaled(facts)}"),
         ("precision in training", plan.precision),
         ("checkpoint", f"the best on the validation split, step {record['best_step']:,}"),
     ]

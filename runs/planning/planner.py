@@ -236,7 +236,10 @@ class Planner:
     ) -> Plan:
         size = self.fitted_sizes.size(task, variant, match)
         if trial and task.tuning is not None and task.tuning.width is not None:
-            size = budget.at_width(size, task.tuning.width)
+            narrow = task.tuning.width
+            if narrow >= size.dim:
+                raise InputError(f"tasks.{task.name}.tuning.width: {narrow}: expected less than the width {size.dim}")
+            size = budget.at_width(size, narrow)
         self._check_epochs(task, variant, self.fitted_sizes.tokens(task, variant, match))
         order = Order(seed, training.batch_tokens)
         tokens = self.fitted_sizes.run_tokens(task, variant, match, order)

@@ -81,7 +81,7 @@ class FittedCurve:
     def __call__(self, places: Floats) -> Floats:
         known = self.trials.places
         inside = (places >= known[self.kept].min()) & (places <= known[self.kept].max())
-        fitted = np.polyval(self.coefficients, places - known[0])
+        fitted = np.maximum(np.polyval(self.coefficients, places - known[0]), 0.0)  # a negative log-likelihood
         return np.where(inside, fitted, np.interp(places, known, self.trials.losses.mean(axis=1)))
 
     @property

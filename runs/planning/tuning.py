@@ -35,7 +35,9 @@ class Point:
 
 @dataclass(frozen=True)
 class TrialLosses:
-    """The validation losses of one point's trials, a seed each, in nats per token; infinite where training diverged.
+    """The validation losses of one point's trials, a seed each, in nats per token.
+
+    They are infinite where training diverged, or never improved on the untrained model.
 
     ``exact`` are the exact negative log-likelihoods of the validation examples that every trial scores, where the
     objective only estimates them in training (None otherwise).
@@ -95,9 +97,9 @@ def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
         status = record.get("status")
         if status not in (*store.FINISHED, "failed"):
             return None
-        value = float(record["validation_loss"]) if status == "done" else math.inf
-        values.append(value)
-        exact.append(_exact(folder) if status == "done" else math.inf)
+        learned = status == "done" and record.get("best_step") != 0  # at step 0 the best weights are the untrained ones
+        values.append(float(record["validation_loss"]) if learned else math.inf)
+        exact.append(_exact(folder) if learned else math.inf)
     known = [value for value in exact if value is not None]
     return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
 
@@ -109,7 +111,8 @@ def likelihoods(root: Path, runs: Sequence[str]) -> list[float]:
 
 def _validated(folder: Path) -> float:
     scores = folder / "scores.json"
-    if store.read_intact(folder).get("status") != "done" or not scores.is_file():
+    record = store.read_intact(folder)
+    if record.get("status") != "done" or record.get("best_step") == 0 or not scores.is_file():
         return math.inf
     rows = [row for row in store.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
     return float(rows[0]["value"]) if rows else math.inf

@@ -79,8 +79,8 @@ def find(name: str) -> Builtin:
         if entry.name == name:
             return entry
     near = get_close_matches(name, names(), 1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    raise InputError(f'data: no built-in data set "{name}"{hint}')
+    hint = f'did you mean "{near[0]}"?' if near else "archbench list tasks names them; a file's name has an ending"
+    raise InputError(f'data: no built-in data set "{name}"; {hint}')
 
 
 def load(name: str, kind: str, cache: Path, say: Say) -> Dataset:
