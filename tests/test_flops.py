@@ -7,8 +7,10 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components import numbers
 from archbench.architectures.components.attention import Attention, AttentionContext
-from archbench.architectures.components.stack import Block
+from archbench.architectures.components.feedforward import NoFeedForward
+from archbench.architectures.components.stack import Block, Stack
 from archbench.architectures.contract import sequences
+from archbench.architectures.families.size import Limits, Size
 
 
 @pytest.mark.parametrize("window", [None, 0, 1, 3, 20])
@@ -58,3 +60,14 @@ def test_model_flops_count_the_pairs_that_the_masks_of_the_model_show(name: str,
     counted = model.flops(float(source), float(target), float(target))
     assert counted.executed - counted.model == sum(hidden)
     assert bool(sum(hidden)) == (name in ("decoder", "prefix-decoder") or (name == "encoder-decoder" and target > 1))
+
+
+def test_a_stack_costs_exactly_what_its_blocks_cost() -> None:
+    model = catalogue.find("encoder-decoder").build(Size(32, 2, 3, 48), Limits(40, 8, 8))
+    for stack in (module for module in model.modules() if isinstance(module, Stack)):
+        parts = [block.flops(7, numbers.causal(7), 5, 35) for block in stack.blocks]
+        assert stack.flops(7, numbers.causal(7), 5, 35) == sum(parts)
+
+
+def test_no_feed_forward_network_costs_nothing() -> None:
+    assert NoFeedForward().flops(100) == 0
