@@ -136,7 +136,7 @@ def test_an_epoch_is_cut_anew() -> None:
 
 def test_an_empty_split_is_an_error_and_no_budget_is_none() -> None:
     with pytest.raises(ValueError, match="no training tokens"):
-        Stream(listed([]), 10, 0, 5)
+        Stream(listed([]), 10, 0, 1)
     assert list(Stream(listed([]), 10, 0, 0).start()) == []
 
 
