@@ -13,6 +13,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
+from archbench.runs.scoring import finished
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -239,3 +240,8 @@ def test_a_new_kind_is_like_a_built_in_one(
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
         assert getattr(found, key) == getattr(base, key)
     assert "mine.py: already exists" in printed("new", "mine", "--task", like)
+
+
+def test_runs_of_built_in_kinds_need_no_recorded_form() -> None:
+    """Those of early versions have none."""
+    assert finished._kind({"kind": "translation"})[:2] == ("translation", "pairs")
