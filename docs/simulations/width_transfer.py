@@ -1,7 +1,7 @@
 """Does the best learning rate of a narrow model serve a wide one? Trains the three families at four widths.
 
-`python -P docs/simulations/width_transfer.py train DIR` trains what is missing and writes `width_transfer.csv` beside
-this file; `... draw` makes the figure of `docs/tuning.md` and its table from that. Every model reads the same phrases
+`python -P docs/simulations/width_transfer.py train DIR [FAMILY ...]` trains what is missing and writes
+`width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and its table from that. Every model reads the same phrases
 with the default recipe, at rates a factor of two apart. With "transfer" the rates are those of the narrowest model,
 scaled by `training.optimizer.width_factors`; with "one rate" all parameters of a model have the same rate.
 """
@@ -9,6 +9,7 @@ scaled by `training.optimizer.width_factors`; with "one rate" all parameters of 
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -83,13 +84,18 @@ def plans(root: Path) -> dict[tuple[str, str, int, float], Plan]:
     return found
 
 
-def train(root: Path) -> None:
+def train(root: Path, families: Sequence[str]) -> None:
+    """Trains what these families lack; the table is written once no family lacks anything."""
     places = plans(root)
     for (rule, family, width, rate), plan in places.items():
+        if family not in families:
+            continue
         folder = store.run_folder(root, plan.run)
         if tuning.losses(root, [plan.run]) is None:
             work.perform(plan, folder, lambda progress: None, lambda: False)
         print(f"{rule} {family} {width} {rate:g}: {_loss(root, plan.run):.4f}", flush=True)
+    if any(tuning.losses(root, [plan.run]) is None for plan in places.values()):
+        return
     with open(HERE / "width_transfer.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["rule", "family", "width", "rate", "loss"])
@@ -169,12 +175,15 @@ def draw() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("train").add_argument("root", type=Path)
+    training = commands.add_parser("train")
+    training.add_argument("root", type=Path)
+    training.add_argument("families", nargs="*", default=FAMILIES)
     commands.add_parser("draw")
     given = parser.parse_args()
     if given.command == "train":
-        train(given.root)
-    draw()
+        train(given.root, given.families)
+    else:
+        draw()
 
 
 if __name__ == "__main__":

@@ -122,8 +122,7 @@ def _scaled(facts: Facts) -> str:
     ratio = plan.size.dim / plan.training.proxy_width
     hidden = ratio**-0.5 if plan.training.optimizer == "muon" else 1 / ratio
     return (
-        f" at width {plan.training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden "
-        f"matrices and {1 / ratio:.3g} for an output matrix of its own"
+        f" at width {plan.training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
     )
 
 

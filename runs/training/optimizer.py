@@ -17,7 +17,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.families.size import embedding_parameters
 from archbench.runs.base.machine import multiplies_bf16
 
@@ -246,22 +245,12 @@ def width_factors(model: nn.Module, optimizer: str, ratio: float) -> dict[str, f
     """Factors of the learning rate, by parameter, in a model `ratio` times as wide as the one that the rate is for.
 
     Hidden matrices: `ratio ** -0.5` under Muon, whose updates of equal entries have a spectral norm that grows with the
-    square root of the width (2310.17813); `1 / ratio` under AdamW, as for the output matrix (muP, 2203.03466, table 8).
-    An output matrix that is also the token table has two roles and gets `ratio ** -0.5`. Embeddings, norms, biases: 1.
+    square root of the width (2310.17813); `1 / ratio` under AdamW (muP, 2203.03466, table 8). All others keep the rate,
+    the output matrix too: it starts at zero, and with muP's `1 / ratio` it learned too slowly (docs/tuning.md).
     """
-    hidden = {id(matrix) for matrix in hidden_matrices(model).values()}
-    outputs = {id(module.weight) for module in model.modules() if isinstance(module, Head)}
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, Embedding)}
-
-    def factor(parameter: nn.Parameter) -> float:
-        place = id(parameter)
-        if place in outputs:
-            return ratio**-0.5 if place in tables else 1 / ratio
-        if place in hidden:
-            return ratio**-0.5 if optimizer == "muon" else 1 / ratio
-        return 1.0
-
-    return {name: factor(parameter) for name, parameter in model.named_parameters()}
+    hidden = hidden_matrices(model)
+    factor = ratio**-0.5 if optimizer == "muon" else 1 / ratio
+    return {name: factor if name in hidden else 1.0 for name, _ in model.named_parameters()}
 
 
 def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: float = 1.0) -> Optimizer:
