@@ -1,7 +1,9 @@
 """A learning rate from trials at another width: which trials are planned, and how the rate reaches each parameter."""
 
+import importlib.util
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.reports.page import tested_grids
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix
 from archbench.runs.planning.matrix import Matrix
@@ -213,3 +216,35 @@ def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) ->
     assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == ", at the reported size and budget"
     assert setup(TUNING) == " (models of width 16; rates scaled to the width of each run)"
     assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == " (25% of the training tokens)"
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Any:
+    """The script whose runs `docs/tuning.md` shows."""
+    path = Path(__file__).parents[1] / "docs" / "simulations" / "width_transfer.py"
+    specification = importlib.util.spec_from_file_location("simulated_width_transfer", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_committed_runs_the_best_rate_of_a_narrow_model_serves_wide_ones(simulation: Any, name: str) -> None:
+    """It stays within one step of a factor of two; with one rate for all parameters it moves further."""
+    points = simulation.points()
+    moved = {
+        rule: [simulation.moved(points, rule, name, width) for width in (64, 128, 256)] for rule in simulation.RULES
+    }
+    assert max(map(abs, moved["transfer"])) <= 1
+    assert max(map(abs, moved["one rate"])) > max(map(abs, moved["transfer"]))
+
+
+@pytest.mark.slow
+def test_a_committed_run_trained_again_has_its_loss(simulation: Any, tmp_path: Path) -> None:
+    plan = simulation.plans(tmp_path)["transfer", "decoder", 64, 0.04]
+    work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
+    committed = {(one.rule, one.family, one.width, one.rate): one.loss for one in simulation.points()}
+    loss = simulation._loss(tmp_path, plan.run)
+    assert loss == pytest.approx(committed["transfer", "decoder", 64, 0.04], rel=0.1)

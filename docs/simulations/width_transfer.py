@@ -28,7 +28,6 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix, tuning
-from archbench.runs.planning.rate_choice import ChosenRate, choose
 
 HERE = Path(__file__).parent
 FAMILIES = ("decoder", "encoder", "encoder-decoder")
@@ -116,12 +115,10 @@ def points() -> list[Point]:
     return [Point(r["rule"], r["family"], int(r["width"]), float(r["rate"]), float(r["loss"])) for r in rows]
 
 
-def best(known: list[Point], rule: str, family: str, width: int) -> ChosenRate:
-    """The rate that the rule for trials chooses, a parabola's minimum."""
-    own = {(one.rate, 0.0): [one.loss] for one in known if (one.rule, one.family, one.width) == (rule, family, width)}
-    chosen = choose(own)
-    assert chosen is not None, "every family has losses"
-    return chosen
+def best(known: list[Point], rule: str, family: str, width: int) -> Point:
+    """The run with the lowest loss."""
+    own = [one for one in known if (one.rule, one.family, one.width) == (rule, family, width)]
+    return min(own, key=lambda one: one.loss)
 
 
 def moved(known: list[Point], rule: str, family: str, width: int) -> float:
@@ -130,10 +127,10 @@ def moved(known: list[Point], rule: str, family: str, width: int) -> float:
     "root of the width": all parameters have one rate, which is predicted to fall with the root of the width.
     """
     trained = "transfer" if rule == "transfer" else "one rate"
-    predicted = best(known, trained, family, NARROW).learning_rate
+    predicted = best(known, trained, family, NARROW).rate
     if rule == "root of the width":
         predicted *= (NARROW / width) ** 0.5
-    return float(np.log2(best(known, trained, family, width).learning_rate / predicted))
+    return float(np.log2(best(known, trained, family, width).rate / predicted))
 
 
 def draw() -> None:
@@ -154,8 +151,8 @@ def draw() -> None:
                 linewidth=0.8 + 0.5 * WIDTHS.index(width),
                 label=f"width {width}",
             )
-            chosen = best(known, rule, family, width)
-            panel.plot(chosen.learning_rate, chosen.loss, "k|", markersize=12)
+            lowest = best(known, rule, family, width)
+            panel.plot(lowest.rate, lowest.loss, style.marker, color="black", markersize=6)
         panel.set_xscale("log", base=2)
         panel.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
         panel.set_title(f"{family}, {rule}", fontsize=9)
@@ -166,11 +163,12 @@ def draw() -> None:
     for panel in axes[:, 0]:
         panel.set_ylabel("validation loss, nats per token", fontsize=8)
     figure.savefig(HERE / "width_transfer.png", dpi=110)
-    print("| rule | family | 64 | 128 | 256 |")
-    print("| --- | --- | ---: | ---: | ---: |")
+    print("| rule | family | 64 | 128 | 256 | lowest loss at 256 |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
     for rule, family in product(("transfer", "root of the width", "one rate"), FAMILIES):
-        cells = " | ".join(f"{moved(known, rule, family, width):+.2f}" for width in WIDTHS[1:])
-        print(f"| {rule} | {family} | {cells} |")
+        cells = " | ".join(f"{moved(known, rule, family, width):+.1f}" for width in WIDTHS[1:])
+        lowest = best(known, "transfer" if rule == "transfer" else "one rate", family, WIDTHS[-1]).loss
+        print(f"| {rule} | {family} | {cells} | {lowest:.3f} |")
 
 
 def main() -> None:
