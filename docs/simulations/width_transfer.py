@@ -157,7 +157,8 @@ def draw() -> None:
         panel.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
         panel.set_title(f"{family}, {rule}", fontsize=9)
         panel.tick_params(labelsize=8)
-        panel.legend(fontsize=7, frameon=False)
+        if column == 0:
+            panel.legend(fontsize=7, frameon=False)
     for panel in axes[1]:
         panel.set_xlabel("learning rate (of width 32)" if panel is axes[0, 0] else "learning rate", fontsize=8)
     for panel in axes[:, 0]:
