@@ -129,10 +129,11 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
         "scores": pd.DataFrame({"run": [], "split": [], "metric": [], "value": [], "n": []}),
     }
     tables["runs"]["validation_loss"] = 4.0
-    unlearned = analysis.unlearned(tables)
-    assert unlearned == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
-    assert "No trial improved on the untrained model: decoder, pairs; encoder, pairs." in tested_grids.unlearned(
-        unlearned
+    names = analysis.without_improvement(tables)
+    assert names == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
+    assert (
+        "No trial improved on the untrained model: decoder, pairs; encoder, pairs."
+        in tested_grids.without_improvement(names)
     )
 
 

@@ -3,7 +3,7 @@
 `python -P docs/simulations/width_transfer.py train DIR [FAMILY ...]` trains what is missing and writes
 `width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and its table from that. Every
 model reads the same phrases with the default recipe, at rates a factor of two apart. With "transfer" the rates are
-those of the narrowest model, scaled by `training.optimizer.width_factors`; with "one rate" all parameters of a model
+those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with "one rate" all parameters of a model
 have the same rate.
 """
 

@@ -74,7 +74,7 @@ class TunedSetting:
 class ChosenVariant:
     """The variant that trials chose for an architecture with alternatives.
 
-    ``losses``: of each candidate, the lowest exact validation loss of its settings, in nats per target token.
+    ``losses``: of each candidate, the exact validation loss at its best setting, in nats per target token.
     """
 
     dataset: str
@@ -133,7 +133,7 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
     }
     if tried.empty or compared.empty or not alternatives:
         return []
-    losses = _validation_losses(tables, tried)
+    losses = _validation_losses(tables, tried.assign(condition=_conditions(tables, tried)))
     compared = compared.assign(condition=_conditions(tables, compared))
     chosen = []
     for key, rows in compared.groupby(["dataset", "condition", "architecture"], sort=False):
@@ -141,21 +141,27 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
         named = [
             PurePath(place).stem if place.endswith(".py") else place for place in alternatives.get((dataset, name), ())
         ]
-        known = {variant: losses[dataset, variant] for variant in named if (dataset, variant) in losses}
+        own = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
+        under = condition if own else ""  # a condition without trials of its own has those of the task
+        known = {variant: losses[dataset, under, variant] for variant in named if (dataset, under, variant) in losses}
         if known:
             chosen.append(ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]), known))
     return chosen
 
 
-def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """The lowest exact validation loss of each variant's trials, a mean over seeds, by data set."""
+def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, float]:
+    """The exact validation loss of each variant at its best setting, by the rule that planned the runs."""
     scores = tables["scores"]
     exact = scores[((scores["split"] == "validation") & (scores["metric"] == EXACT)).fillna(False)]
-    values = tried.assign(loss=tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float))
-    place = ["dataset", "variant"]
-    points = values.groupby([*place, "condition", "learning_rate", "dropout"], dropna=False)["loss"].agg(_mean_of_all)
-    lowest = points.groupby(level=place).min().dropna().reset_index()
-    return {(str(a), str(b)): float(loss) for a, b, loss in lowest.itertuples(index=False, name=None)}
+    exact_losses = tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float)
+    failed = (tried["status"] != "done").fillna(True) | _never_improved(tried)
+    losses: dict[Key, dict[tuple[float, float], list[float]]] = {}
+    for _, row in tried.assign(loss=exact_losses.mask(failed).fillna(math.inf)).iterrows():
+        key = str(row["dataset"]), str(row["condition"]), str(row["variant"])
+        point = float(row["learning_rate"]), float(row["dropout"])
+        losses.setdefault(key, {}).setdefault(point, []).append(float(row["loss"]))
+    choices = {key: rate_choice.choose(own) for key, own in losses.items()}
+    return {key: choice.loss for key, choice in choices.items() if choice is not None}
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
@@ -224,7 +230,7 @@ def _never_improved(runs: pd.DataFrame) -> "pd.Series[bool]":
     return (runs.get("best_step", pd.Series(1, index=runs.index)).astype(float) == 0).fillna(False)
 
 
-def unlearned(tables: Tables) -> list[Key]:
+def without_improvement(tables: Tables) -> list[Key]:
     """The architectures none of whose trials improved on the untrained model; their learning rate was not chosen."""
     tried = {key: rows for key, rows in _tried(tables) if rows["status"].notna().all()}
     return [key for key, rows in tried.items() if bool(_never_improved(rows).all())]

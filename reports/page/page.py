@@ -241,7 +241,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
         "budget_missed": formatting.listing(missed),
         "tuning": tested_grids.tuning(chosen),
         "tuning_setup": tested_grids.setup(tables),
-        "tuning_unlearned": tested_grids.unlearned(trials.unlearned(tables)),
+        "tuning_without_improvement": tested_grids.without_improvement(trials.without_improvement(tables)),
         "tuning_variants": tested_grids.variants(trials.chosen_variants(tables)),
         "tuning_selection": tested_grids.selection(chosen),
         "tuning_regret": tested_grids.regrets(chosen),

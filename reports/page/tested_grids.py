@@ -271,7 +271,7 @@ def setup(tables: Tables) -> str:
     return f" ({'; '.join(parts)})" if parts else ", at the reported size and budget"
 
 
-def unlearned(names: Sequence[tuple[str, str, str]]) -> str:
+def without_improvement(names: Sequence[tuple[str, str, str]]) -> str:
     """Whose trials say nothing about the learning rate, in a sentence; empty where there are none."""
     if not names:
         return ""

@@ -6,6 +6,7 @@ Every number comes from the run's records: its plan, record and scores, and the 
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
+from archbench.runs.training import optimizer
 from archbench.tasks.metrics.builtin import BUILTIN
 
 FAMILIES = {
@@ -119,8 +120,7 @@ def _scaled(facts: Facts) -> str:
     plan = facts.run.plan
     if plan.training.proxy_width is None:
         return ""
-    ratio = plan.size.dim / plan.training.proxy_width
-    hidden = ratio**-0.5 if plan.training.optimizer == "muon" else 1 / ratio
+    hidden = optimizer.hidden_factor(plan.training.optimizer, plan.size.dim / plan.training.proxy_width)
     return (
         f" at width {plan.training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
     )

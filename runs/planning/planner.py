@@ -181,11 +181,11 @@ class Planner:
         if trials is not None:
             point = trials.best.get(variant.name)
             values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+        fixed = set(task.fixed)
         if task.training.learning_rate == TRANSFER:
-            assert task.tuning is not None, "checked by experiment.resolve"
-            fixed, values["proxy_width"] = set(task.fixed) - {"learning_rate"}, task.tuning.width
-        else:
-            fixed = set(task.fixed)
+            fixed.discard("learning_rate")
+            if values and task.tuning is not None:
+                values["proxy_width"] = task.tuning.width
         return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
 
     @cached_property

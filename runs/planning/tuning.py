@@ -1,8 +1,9 @@
 """Learning rate and dropout by a grid of trials: the same number for every architecture of a task.
 
-Trials are runs of their own, at the reported size and budget, with seeds that no reported run has; they stop before the
-test split. An architecture takes the point that ``rate_choice`` finds in the validation losses. Where an architecture's
-best point lies at the grid's edge, the grid grows once on that side, for all of them.
+Trials are runs of their own, at the reported size and budget unless ``width`` or ``share`` says otherwise, with seeds
+that no reported run has; they stop before the test split. An architecture takes the point that ``rate_choice`` finds in
+the validation losses. Where an architecture's best point lies at the grid's edge, the grid grows once on that side, for
+all of them.
 """
 
 import csv

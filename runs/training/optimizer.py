@@ -5,12 +5,12 @@ learning rate serves both (2502.16982). Matrices that are stored as one (`weight
 are orthogonalised apart, so that an update does not depend on how a model stores them. `weight.column_splits` says the
 same of a matrix that is stored as (inputs, outputs), as GPT-2 of `transformers` has them.
 
-A learning rate that was chosen at another width is scaled for each kind of parameter (`width_factors`).
+A learning rate that was chosen at another width is scaled for hidden matrices (`hidden_factor`).
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -196,14 +196,15 @@ class Optimizer:
         matrices: dict[str, nn.Parameter],
         rest: dict[str, nn.Parameter],
         recipe: Recipe,
-        factors: Mapping[str, float],
+        hidden: Collection[str],
+        factor: float,
     ) -> None:
+        """`factor` is that of the rate of the parameters named `hidden`."""
         self.recipe, self.rest = recipe, rest
         self.factor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
-        (muon_factor,) = {factors[name] for name in matrices} or {1.0}
-        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, muon_factor)
-        self.adamw = _adamw(rest, recipe, factors) if rest else None
+        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, factor)
+        self.adamw = _adamw(rest, recipe, dict.fromkeys(hidden, factor)) if rest else None
 
     def step(self) -> None:
         """Update all parameters that have a gradient."""
@@ -241,16 +242,14 @@ class Optimizer:
             tensor.copy_(tensors[name])
 
 
-def width_factors(model: nn.Module, optimizer: str, ratio: float) -> dict[str, float]:
-    """Factors of the learning rate, by parameter, in a model `ratio` times as wide as the one that the rate is for.
+def hidden_factor(optimizer: str, ratio: float) -> float:
+    """The factor of the rate of hidden matrices in a model `ratio` times as wide as the one that the rate is for.
 
-    Hidden matrices: `ratio ** -0.5` under Muon, whose updates of equal entries have a spectral norm that grows with the
-    square root of the width (2310.17813); `1 / ratio` under AdamW (muP, 2203.03466, table 8). All others keep the rate,
-    the output matrix too: it starts at zero, and with muP's `1 / ratio` it learned too slowly (docs/tuning.md).
+    `ratio ** -0.5` under Muon, whose updates of equal entries have a spectral norm that grows with the square root of
+    the width (2310.17813); `1 / ratio` under AdamW (muP, 2203.03466, table 8). All other parameters keep the rate, the
+    output matrix too: it starts at zero, and with muP's `1 / ratio` it learned too slowly (docs/tuning.md).
     """
-    hidden = hidden_matrices(model)
-    factor = ratio**-0.5 if optimizer == "muon" else 1 / ratio
-    return {name: factor if name in hidden else 1.0 for name, _ in model.named_parameters()}
+    return ratio**-0.5 if optimizer == "muon" else 1 / ratio
 
 
 def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: float = 1.0) -> Optimizer:
@@ -262,17 +261,19 @@ def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: f
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     astray = [name for name, parameter in trained.items() if parameter.device.type != torch.device(device).type]
     assert not astray, f"{astray[0]} is not on {device}"
-    matrices = hidden_matrices(model) if recipe.optimizer == "muon" else {}
+    hidden = hidden_matrices(model)
+    matrices = hidden if recipe.optimizer == "muon" else {}
     rest = {name: parameter for name, parameter in trained.items() if name not in matrices}
-    return Optimizer(matrices, rest, recipe, width_factors(model, recipe.optimizer, ratio))
+    return Optimizer(matrices, rest, recipe, hidden, hidden_factor(recipe.optimizer, ratio))
 
 
 def _adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe, factors: Mapping[str, float]) -> torch.optim.AdamW:
-    """AdamW (1711.05101), fused if available; vectors have no weight decay, and its strength has no width factor."""
+    """AdamW (1711.05101), fused if available. Vectors have no weight decay; `factors` scale rates, not the decay."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in sorted(parameters.items(), key=lambda item: item[1].ndim < 2):
-        decay = recipe.weight_decay / factors[name] if parameter.ndim >= 2 else 0.0
-        groups.setdefault((factors[name], decay), []).append(parameter)
+        factor = factors.get(name, 1.0)
+        decay = recipe.weight_decay / factor if parameter.ndim >= 2 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
     options = [
         {"params": own, "lr": recipe.learning_rate * factor, "weight_decay": decay, "width_factor": factor}
         for (factor, decay), own in groups.items()

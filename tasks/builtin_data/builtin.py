@@ -79,7 +79,7 @@ def find(name: str) -> Builtin:
         if entry.name == name:
             return entry
     near = get_close_matches(name, names(), 1)
-    hint = f'did you mean "{near[0]}"?' if near else "archbench list tasks names them; a file's name has an ending"
+    hint = f'did you mean "{near[0]}"?' if near else "archbench list tasks names them; a file needs a suffix like .tsv"
     raise InputError(f'data: no built-in data set "{name}"; {hint}')
 
 
