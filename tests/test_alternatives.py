@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import small_plans
 
 from archbench.reports.analysis import trials as analysis
 from archbench.reports.page import tested_grids
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
-from archbench.runs.planning import matrix
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base.errors import InputError
 
@@ -43,17 +43,6 @@ def experiment(**changes: object) -> dict[str, Any]:
     return {key: value for key, value in {**settings, **changes}.items() if value is not None}
 
 
-def planned(values: dict[str, Any], folder: Path, root: Path) -> Matrix:
-    return matrix.plan(
-        spec.from_dict(values, folder=folder),
-        device="cpu",
-        deterministic=False,
-        cache=folder / "cache",
-        root=root,
-        say=lambda line: None,
-    )
-
-
 def finish(plans: list[Plan], root: Path, losses: dict[str, float] = LOSSES) -> None:
     """Records and exact validation losses of trials; the middle rate is the best."""
     for plan in plans:
@@ -74,15 +63,15 @@ def compared(found: Matrix) -> set[tuple[str, str, float]]:
 
 
 def test_every_candidate_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
-    found = planned(experiment(), folder, tmp_path)
+    found = small_plans.plan(experiment(), folder, tmp_path)
     assert {plan.architecture for plan in found.plans} == set(LOSSES)
     assert len(found.plans) == 3 * len(LOSSES)
     assert compared(found) == set()
 
 
 def test_the_candidate_with_the_lowest_validation_loss_is_compared(folder: Path, tmp_path: Path) -> None:
-    finish(list(planned(experiment(), folder, tmp_path).plans), tmp_path)
-    found = planned(experiment(controls=True, conditions=[{"share": 0.5}]), folder, tmp_path)
+    finish(list(small_plans.plan(experiment(), folder, tmp_path).plans), tmp_path)
+    found = small_plans.plan(experiment(controls=True, conditions=[{"share": 0.5}]), folder, tmp_path)
     assert compared(found) == {
         ("decoder", "decoder", 0.01),
         ("encoder", "suffix-encoder", 0.01),
@@ -92,35 +81,35 @@ def test_the_candidate_with_the_lowest_validation_loss_is_compared(folder: Path,
 
 
 def test_nothing_is_compared_before_the_trials_of_all_candidates_have_ended(folder: Path, tmp_path: Path) -> None:
-    first = planned(experiment(), folder, tmp_path)
+    first = small_plans.plan(experiment(), folder, tmp_path)
     finish([plan for plan in first.plans if plan.architecture != "next-cell-encoder"], tmp_path)
-    assert compared(planned(experiment(), folder, tmp_path)) == set()  # the grid may still grow, for all
+    assert compared(small_plans.plan(experiment(), folder, tmp_path)) == set()  # the grid may still grow, for all
 
 
 def test_a_tie_is_for_the_architecture_itself(folder: Path, tmp_path: Path) -> None:
-    finish(list(planned(experiment(), folder, tmp_path).plans), tmp_path, dict.fromkeys(LOSSES, 1.0))
-    found = compared(planned(experiment(), folder, tmp_path))
+    finish(list(small_plans.plan(experiment(), folder, tmp_path).plans), tmp_path, dict.fromkeys(LOSSES, 1.0))
+    found = compared(small_plans.plan(experiment(), folder, tmp_path))
     assert ("encoder", "encoder", 0.01) in found
 
 
 def test_trials_that_diverged_are_not_chosen(folder: Path, tmp_path: Path) -> None:
-    plans = list(planned(experiment(), folder, tmp_path).plans)
+    plans = list(small_plans.plan(experiment(), folder, tmp_path).plans)
     finish(plans, tmp_path)
     for plan in plans:
         if plan.architecture == "suffix-encoder":
             place = store.run_folder(tmp_path, plan.run)
             store.write_record(place, {**plan.row(), "status": "diverged", "validation_loss": 1.0})
-    assert ("encoder", "next-cell-encoder", 0.01) in compared(planned(experiment(), folder, tmp_path))
+    assert ("encoder", "next-cell-encoder", 0.01) in compared(small_plans.plan(experiment(), folder, tmp_path))
 
 
 def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path) -> None:
     """Their losses are those of the untrained model: equal, so that ties would choose the lowest rate."""
-    plans = list(planned(experiment(alternatives={}), folder, tmp_path).plans)
+    plans = list(small_plans.plan(experiment(alternatives={}), folder, tmp_path).plans)
     for plan in plans:
         loss, learned = 4.0 + (plan.training.learning_rate != 0.01), plan.architecture == "decoder"
         row = {**plan.row(), "status": "done", "validation_loss": loss, "best_step": int(learned)}
         store.write_record(store.run_folder(tmp_path, plan.run), row)
-    found = planned(experiment(alternatives={}), folder, tmp_path)
+    found = small_plans.plan(experiment(alternatives={}), folder, tmp_path)
     assert ("encoder", "encoder", 0.003) in compared(found)  # the recipe's, and the grid has not grown for it
     tables = {
         "runs": pd.DataFrame([{**plan.row(), "status": "done", "best_step": 0} for plan in found.plans]),
@@ -154,13 +143,13 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
 def test_an_alternative_of_another_family_is_an_error(folder: Path, tmp_path: Path) -> None:
     values = experiment(alternatives={"encoder": ["prefix-decoder"]})
     with pytest.raises(InputError, match=r"alternatives\.encoder: prefix-decoder is of the family decoder; expected"):
-        planned(values, folder, tmp_path)
+        small_plans.plan(values, folder, tmp_path)
 
 
 def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) -> None:
-    trials = list(planned(experiment(), folder, tmp_path).plans)
+    trials = list(small_plans.plan(experiment(), folder, tmp_path).plans)
     finish(trials, tmp_path)
-    found = planned(experiment(), folder, tmp_path)
+    found = small_plans.plan(experiment(), folder, tmp_path)
     runs = pd.DataFrame([{**plan.row(), "status": "done", "dropout": 0.0} for plan in found.plans])
     losses = {plan.run: LOSSES[plan.architecture] + (plan.training.learning_rate != 0.01) for plan in trials}
     scores = [

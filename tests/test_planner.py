@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import small_plans
 
 from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
@@ -14,7 +15,6 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
-from archbench.runs.planning import matrix
 from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.planner import CONTROL_SEEDS
@@ -28,8 +28,7 @@ NAMES = ("decoder", "encoder", "encoder-decoder")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("data")
-    rows = [f"{colour} house {n} by the sea\t{colour}" for colour in ("red", "blue", "green") for n in range(200)]
-    (place / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    small_plans.write_things(place)
     return place
 
 
@@ -48,14 +47,7 @@ def values(**changes: object) -> dict[str, object]:
 
 
 def planned(folder: Path, root: Path, **changes: object) -> Matrix:
-    return matrix.plan(
-        spec.from_dict(values(**changes), folder=folder),
-        device="cpu",
-        deterministic=False,
-        cache=folder / "cache",
-        root=root,
-        say=lambda line: None,
-    )
+    return small_plans.plan(values(**changes), folder, root)
 
 
 def entries(found: Matrix, role: str) -> list[Placement]:

@@ -1,14 +1,11 @@
 """The choice of a learning rate: a parabola's minimum over log2 rate, else the least loss; and its expected regret."""
 
-import importlib.util
 import math
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import simulation_scripts
 
 from archbench.runs.planning.rate_choice import ChosenRate, choose, minima, regret
 
@@ -113,15 +110,8 @@ def test_regret_is_repeatable() -> None:
 
 
 @pytest.fixture(scope="module")
-def simulation() -> Iterator[ModuleType]:
-    path = Path(__file__).parents[1] / "docs" / "simulations" / "rate_choice.py"
-    specification = importlib.util.spec_from_file_location("simulated_rate_choice", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules[specification.name]
+def simulation() -> ModuleType:
+    return simulation_scripts.load("rate_choice")
 
 
 @pytest.mark.parametrize("curvature", [0.4, 2.0, 5.0])

@@ -1,16 +1,17 @@
 """A learning rate from trials at another width: which trials are planned, and how the rate reaches each parameter."""
 
-import importlib.util
 import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
+import simulation_scripts
+import small_plans
 import torch
 from torch import nn
 
@@ -21,8 +22,7 @@ from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget, matrix
-from archbench.runs.planning.matrix import Matrix
+from archbench.runs.planning import budget
 from archbench.runs.training import optimizer as optimizers
 from archbench.tasks.base.errors import InputError
 
@@ -41,8 +41,7 @@ class FixedRecipe:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("data")
-    rows = [f"{colour} house {n} by the sea\t{colour}" for colour in ("red", "blue", "green") for n in range(200)]
-    (place / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    small_plans.write_things(place)
     return place
 
 
@@ -60,24 +59,13 @@ def experiment(tuning: Mapping[str, Any] | None = TUNING, **changes: object) -> 
     return {**settings, **({"tuning": dict(tuning)} if tuning else {}), **changes}
 
 
-def planned(values: dict[str, Any], folder: Path, root: Path) -> Matrix:
-    return matrix.plan(
-        spec.from_dict(values, folder=folder),
-        device="cpu",
-        deterministic=False,
-        cache=folder / "cache",
-        root=root,
-        say=lambda line: None,
-    )
-
-
 def finished(values: dict[str, Any], folder: Path, root: Path) -> tuple[list[Plan], list[Plan]]:
     """The trials, of which the middle rate is the best, and the runs that they lead to."""
-    trials = list(planned(values, folder, root).plans)
+    trials = list(small_plans.plan(values, folder, root).plans)
     for plan in trials:
         record = {**plan.row(), "status": "done", "validation_loss": abs(math.log2(plan.training.learning_rate / 0.02))}
         store.write_record(store.run_folder(root, plan.run), record)
-    return trials, [plan for plan in planned(values, folder, root).plans if not plan.trial]
+    return trials, [plan for plan in small_plans.plan(values, folder, root).plans if not plan.trial]
 
 
 def test_trials_are_narrow_and_the_reported_runs_are_not(folder: Path, tmp_path: Path) -> None:
@@ -147,7 +135,7 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
 
 def test_trials_have_a_smaller_width_and_a_batch(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tasks\.things\.tuning\.width: 32: expected less than the width 32"):
-        planned(experiment({**TUNING, "width": 32}), folder, tmp_path)
+        small_plans.plan(experiment({**TUNING, "width": 32}), folder, tmp_path)
     with pytest.raises(InputError, match=r"trials of 300 tokens are less than one batch; expected at least 0\.067"):
         spec.from_dict(experiment({**TUNING, "share": 0.05}), folder=folder)
 
@@ -208,19 +196,14 @@ def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) ->
 
 
 @pytest.fixture(scope="module")
-def simulation() -> Any:
-    """The script whose runs `docs/tuning.md` shows."""
-    path = Path(__file__).parents[1] / "docs" / "simulations" / "width_transfer.py"
-    specification = importlib.util.spec_from_file_location("simulated_width_transfer", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
+def simulation() -> ModuleType:
+    return simulation_scripts.load("width_transfer")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_in_the_committed_runs_the_best_rate_of_a_narrow_model_serves_wide_ones(simulation: Any, name: str) -> None:
+def test_in_the_committed_runs_the_best_rate_of_a_narrow_model_serves_wide_ones(
+    simulation: ModuleType, name: str
+) -> None:
     """It stays within one step of a factor of two; with one rate for all parameters it moves further."""
     points = simulation.points()
     moved = {
@@ -231,7 +214,7 @@ def test_in_the_committed_runs_the_best_rate_of_a_narrow_model_serves_wide_ones(
 
 
 @pytest.mark.slow
-def test_a_committed_run_trained_again_has_its_loss(simulation: Any, tmp_path: Path) -> None:
+def test_a_committed_run_trained_again_has_its_loss(simulation: ModuleType, tmp_path: Path) -> None:
     plan = simulation.plans(tmp_path)["transfer", "decoder", 64, 0.04]
     work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
     committed = {(one.rule, one.family, one.width, one.rate): one.loss for one in simulation.points()}

@@ -1,10 +1,8 @@
 """Seeds are added to open contrasts by a rule that keeps the error, and the report tells it from the tables alone."""
 
 import contextlib
-import importlib.util
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import simulation_scripts
 import synthetic
 from scipy import stats
 from synthetic import SENTIMENT, Imagined, single
@@ -53,12 +52,7 @@ RULE = {"max_seeds": 6, "seeds": {"sentiment": 3}, "last": {"sentiment": 2}, "ad
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
-    described = importlib.util.spec_from_file_location("sequential_simulation", SCRIPT)
-    assert described is not None and described.loader is not None
-    module = importlib.util.module_from_spec(described)
-    sys.modules[described.name] = module
-    described.loader.exec_module(module)
-    return module
+    return simulation_scripts.load("sequential")
 
 
 def pair(p: float, q: float = 1.0, mean: float = 1.0, dataset: str = "sentiment") -> Contrast:
