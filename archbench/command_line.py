@@ -35,19 +35,20 @@ MISPLACED = frozenset(  # errors of a path that the user named
 )
 _USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
-    "What is held equal: parameters (and training tokens); flops (and training tokens; sizes differ); flops-by-tokens "
-    "(FLOPs and parameters; training tokens differ); loss-tokens (tokens with a loss, and parameters); seconds "
-    "(training time and parameters; needs a budget in seconds)."
+    "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
+    "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: tokens with a loss and parameters; "
+    "seconds: training time and parameters (needs a budget in seconds)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
-PRESET = "Run a preset instead of a file; archbench list presets names them [default: quick]."
+PRESET = "Run a preset instead of a file [default: quick]; 'archbench list presets' shows all."
 ONLY = (
     "Run only these models (gpt2, llama, bert, t5) and measurements (training, compiled, labels, real, scoring, "
     "generation, alone, shares); docs/performance.md explains them."
 )
 UNTIL = (
-    "After the listed seeds, add one seed at a time to the architectures of declared pairs that are not decided yet "
-    "(needs --max-seeds); the familywise error rate of all these tests stays at most 5%."
+    "After the experiment's seeds, add one seed at a time until every pair that the experiment declares is decided "
+    "(needs --max-seeds). Only architectures of undecided pairs get new seeds; the familywise error rate of all tests "
+    "stays at most 5%."
 )
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
@@ -309,7 +310,8 @@ def _new_of_tasks(stem: str, like: str | None) -> int:
 def _check(
     architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture or a variant's file.")],
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="Try more inputs, as compare does for a new file.")
+        bool,
+        typer.Option("--thorough", help="Try more inputs, as compare does for a file that it has not checked yet."),
     ] = False,
 ) -> int:
     """Check that a variant can be compared fairly."""
@@ -366,7 +368,7 @@ def _predict(
 ) -> int:
     """Continue, classify, translate or summarize a text.
 
-    Without options, it decodes as it does for the test scores.
+    Without options, decodes in the same way as for the test scores.
     """
     from archbench.runs.base import store
     from archbench.runs.base.messages import visible
@@ -394,7 +396,8 @@ def _inspect(
         str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [default: the model's own answer].")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder for the page [default: inspect/<run> beside the runs].")
+        str | None,
+        typer.Option(metavar="DIR", help="Folder for the page [default: inspect/<run> in the comparison's folder]."),
     ] = None,
 ) -> int:
     """Build a page that shows how a trained model works inside.

@@ -87,7 +87,7 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     html = page.render(judge(tables.collect(tmp_path)), [])
-    assert f"<code>{earlier[:16]}</code> (fixed before the first of these runs; reworded since" in html
+    assert f"<code>{earlier[:16]}</code> (fixed before the first of these runs; only wording changed later" in html
 
 
 @pytest.mark.parametrize(

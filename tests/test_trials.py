@@ -143,7 +143,7 @@ def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> Non
     assert (setting.learning_rate, setting.now, setting.kept) == (0.002, 0.00283, False)
     [row] = tested_grids.tuning([setting]).rows
     assert (row[-1].text, row[-1].below) == ("chosen by another rule", "these trials choose 0.00283")
-    assert "For 1 of 1 settings this rule would choose another rate" in tested_grids.selection([setting])
+    assert "in 1 of 1 settings it chose another rate" in tested_grids.selection([setting])
 
 
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
     decided = sum(contrast.decided for contrast in primary)
     if decided == len(primary):
         return "decided", "decided"
-    return "open", f"{decided} of {len(primary)} decided" if decided else "not decided"
+    return "open", f"{decided} of {len(primary)} pairs decided" if decided else "not decided"
 
 
 def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:

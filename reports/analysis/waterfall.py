@@ -1,8 +1,9 @@
 """Causes of a difference between two families: a path of single changes from one to the other, and what each carries.
 
 The steps of a path add up to the whole difference. Each is the difference of two neighbours on the path, with the
-interval of any exploratory contrast. Where an experiment lacks a neighbour, its two steps become one that names both
-changes. Other paths between the same ends would divide the difference otherwise where factors interact.
+interval that the pair has elsewhere on the page, or that of an exploratory contrast. Where an experiment lacks a
+neighbour, its two steps become one that names both changes. Where factors interact, another path between the same ends
+gives the same changes other shares.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.comparison import Comparison, Group, joined
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.factors import TARGET
 from archbench.reports.analysis.judgement import Judged
@@ -37,7 +38,7 @@ DESIGNS: Final = {
     f"suffix-encoder|{TARGET}": Design("full", "suffix masking", False, "one stack"),
     f"encoder|{TARGET}": Design("full", "any-order masking", False, "one stack"),
     "encoder": Design("full", "any-order masking", True, "one stack"),
-    "shared-encoder-decoder": Design("prefix", "next-token loss", False, "one stack used twice"),
+    "shared-encoder-decoder": Design("prefix", "next-token loss", False, "one stack, shared by encoder and decoder"),
     "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
 }
 _WORDS: Final = {
@@ -103,7 +104,7 @@ class Waterfall:
 def waterfalls(judged: Judged) -> list[Waterfall]:
     """Every path with at least one design between its ends, for each data set."""
     found = (
-        _waterfall(judged.comparisons, comparison, path)
+        _waterfall(judged, comparison, path)
         for comparison in judged.first
         for path in PATHS
         if comparison.metric.better
@@ -127,16 +128,20 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
         yield place | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
 
 
-def _waterfall(comparisons: Comparisons, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
+def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
+    comparisons, dataset = judged.comparisons, comparison.group.dataset
     runs = {name: comparisons.side(comparison, name) for name in path}
     known = [name for name in path if len(runs[name])]
     if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
         return None
 
     def tested(before: str, after: str) -> Contrast:
+        for contrast in judged.tested.pair(after, before):
+            if contrast.dataset == dataset:
+                return contrast
         pair = after.replace("|", " with "), before.replace("|", " with ")
         both = joined([runs[after], runs[before]], pair)
-        group = Group(comparison.group.dataset, comparison.group.task, {}, both)
+        group = Group(dataset, comparison.group.task, {}, both)
         return alone(comparisons, Question(group, comparison.metric.name, pair))
 
     steps = [
@@ -144,7 +149,7 @@ def _waterfall(comparisons: Comparisons, comparison: Comparison, path: Sequence[
         for before, after in pairwise(known)
     ]
     whole = tested(path[0], path[-1])
-    return Waterfall(comparison.group.dataset, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
+    return Waterfall(dataset, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:

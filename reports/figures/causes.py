@@ -17,9 +17,9 @@ from archbench.reports.figures.palette import COLOURS, INK, QUIET, RULE, label
 from archbench.reports.figures.panels import at_right, name_rows, rows_height
 
 CAPTION: Final = (
-    "From the first architecture to the last by single changes, which add up to the whole difference. Bars: the "
+    "From the first architecture to the last in steps, which add up to the whole difference. Bars: the "
     "difference that a change makes in the primary metric, better to the right; lines: 95% intervals (not corrected). "
-    "Coloured: the interval excludes 0. Another order of the changes could divide the difference otherwise."
+    "Coloured: the interval excludes 0. In another order, the same changes could have different effects."
 )
 HEIGHT: Final = 0.5  # of a bar
 

@@ -39,8 +39,8 @@ COSTS: Final = {
 MORE_IS_BETTER: Final = ("generate_tokens_per_second",)
 _HEADLINE: Final = (
     "Large marks: means over seeds on the test split; bars: 95% intervals over {covers}; faint marks: single seeds. "
-    "Grey: baselines (arrow: outside the panel). Bold: better in every primary contrast and, by its 95% interval, than "
-    "every other architecture."
+    "Grey: baselines (arrow: outside the panel). Bold: better in every primary contrast, and the 95% intervals of its "
+    "differences from all other architectures exclude 0."
 )
 _CURVES: Final = (
     "Validation loss during training. Thin lines: seeds; thick lines: means.{bounds}{broken} The steep start is cut "
@@ -70,13 +70,13 @@ _DEPTH: Final = (
     "below each depth. An encoder-decoder has two stacks and narrower feed-forward networks."
 )
 _TRIALS: Final = (
-    "Validation loss of each point's trials against the learning rate; large marks: chosen, on the fitted curve if "
-    "between two rates.{dropout}{exact}"
+    "Validation loss of the trials against the learning rate. Large marks: the chosen rate, drawn on the fitted curve "
+    "if it lies between two tried rates.{dropout}{exact}"
 )
 _DROPOUT: Final = " Dashed: trials with dropout."
 _FEWER_EXAMPLES: Final = (
-    " Where training only estimates the likelihood, losses are exact likelihoods of fewer examples: compare points "
-    "within an architecture only."
+    " Models validated on the any-order bound: exact losses of fewer examples, so compare points within an "
+    "architecture only."
 )
 
 

@@ -20,8 +20,8 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 CAPTION: Final = (
     "Difference in the primary metric from the architecture above each panel, better to the right: mean and 95% "
     "interval over seeds, and over test examples if every answer is recorded. Shaded: the margin. Words at "
-    "the right: outcome by corrected p values (intervals are not corrected); small: better or worse by less than the "
-    "margin."
+    'the right: outcome by corrected p values (intervals are not corrected); "small": better or worse, but by less '
+    "than the margin."
 )
 EFFECTS: Final = CAPTION.replace(
     "from the architecture above each panel", "that a change makes to the same architecture"

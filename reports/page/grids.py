@@ -134,7 +134,7 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
     columns = {
         "inference_flops": ("inference FLOPs per example", formatting.number),
         "generate_tokens_per_second": ("generated tokens/s", formatting.number),
-        "score_seconds": ("time to score", formatting.seconds),
+        "score_seconds": ("time to score the test split", formatting.seconds),
     }
     recorded = [key for key in columns if any(known(comparison.group.runs, key) for comparison in comparisons)]
     head = (name("data set"), name("architecture"), *(GridCell(columns[key][0]) for key in recorded))
@@ -152,7 +152,7 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
 
 def datasets(tables: Tables) -> Grid:
     """Origin, licence and size of each data set."""
-    head = ("data set", "kind", "licence", "origin", "tokenizer", "examples", "lengths in tokens", "notes")
+    head = ("data set", "kind", "licence", "origin", "tokenizer", "examples", "length limits in tokens", "notes")
     rows = [tuple(map(name, _dataset(row))) for _, row in tables["datasets"].iterrows()]
     return Grid(tuple(map(name, head)), tuple(rows))
 
@@ -309,5 +309,5 @@ def made_by(tables: Tables) -> str:
         short = dict.fromkeys(commit[:12] for commit in commits)
         parts.append(f"commit{'s' * (len(short) > 1)} {formatting.listing(short)}")
     elif commit() is not None:
-        parts.append(f"commit not recorded (this page: commit {str(commit())[:12]})")
+        parts.append(f"commit of the runs not recorded; page made at commit {str(commit())[:12]}")
     return ", ".join(parts)

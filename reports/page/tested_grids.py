@@ -298,14 +298,14 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
     if counts:
         count = formatting.listing(map(str, sorted(counts)))
         sentences.append(
-            f"Where training only estimates the likelihood, the loss is the exact negative log-likelihood of {count} "
-            "validation examples; the checkpoint of each run is still the best by the estimate."
+            f"For models that are validated on the any-order bound, this loss is the exact negative log-likelihood of "
+            f"{count} validation examples; their checkpoints are selected on the bound."
         )
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:
         sentences.append(
-            f"For {others} of {len(chosen)} settings this rule would choose another rate; those runs took the choice "
-            "of another rule. The table marks them and names the rate that this rule would choose."
+            f"These runs were planned with an earlier rule: in {others} of {len(chosen)} settings it chose another "
+            "rate. The table marks them and shows the rate that the present rule gives."
         )
     return " ".join(sentences)
 
