@@ -17,6 +17,11 @@ os.environ["MPLBACKEND"] = "Agg"
 import pytest
 from hypothesis import settings
 
+# Tests write thousands of small files, each flushed to disk: where there is a file system in memory, they go there.
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 settings.register_profile("archbench", deadline=None, derandomize=True)
 settings.load_profile("archbench")
 
