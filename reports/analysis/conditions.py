@@ -14,8 +14,8 @@ MATCHES: Final = {
     PRETRAINED: "pretrained checkpoints, nothing held equal",
 }
 SUPERVISION: Final = {
-    "native": "the usual loss of each family: on source and target for a decoder, on masked positions of both for an "
-    "encoder, on the target alone for other models",
+    "native": "the usual loss of each family: on source and target for a causal decoder, on masked positions of "
+    "both for an encoder, on the target alone for other models",
     "target": "a loss on the target alone",
 }
 

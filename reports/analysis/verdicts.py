@@ -149,11 +149,15 @@ def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
     if len(primary) == pairs and all(contrast.outcome == "equal" for contrast in primary):
         return f"{listing(names)} are equal within the margin ({_amount(comparison, next(iter(names)))})."
     means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
-    return _leaders(comparison, primary, means, list(names))
+    return _leaders(comparison, primary, means, list(names), among)
 
 
 def _leaders(
-    comparison: Comparison, primary: Sequence[Contrast], means: Mapping[str, float], names: Sequence[str]
+    comparison: Comparison,
+    primary: Sequence[Contrast],
+    means: Mapping[str, float],
+    names: Sequence[str],
+    among: str,
 ) -> str:
     top = max(comparison.metric.gain(means[name]) for name in names if name in means)
     leaders = [name for name in names if name in means and comparison.metric.gain(means[name]) == top]
@@ -161,7 +165,7 @@ def _leaders(
     beaten = {contrast.worse for contrast in primary if contrast.better in leaders}
     rest = listing(name for name in names if name in beaten)
     better = f", and is better than {rest}" if len(leaders) == 1 and beaten else ""
-    return f"No architecture wins. {listing(leaders)} {has}, {_amount(comparison, leaders[0])}{better}."
+    return f"No architecture wins. {listing(leaders)} {has}{among}, {_amount(comparison, leaders[0])}{better}."
 
 
 def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:

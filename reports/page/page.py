@@ -325,7 +325,8 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
             "target_loss_tokens": "tokens with a loss",
         }
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
-        sentences.append(f"Budget: {'; also '.join(matches)}{f' ({formatting.listing(aims)})' if aims else ''}.")
+        sentences.append(f"Budget: {'; also '.join(matches)}.")
+        sentences += [f"Planned: {formatting.listing(aims)}."] if aims else []
     if "supervision" in runs:
         modes = [f"{mode} ({SUPERVISION.get(mode, mode)})" for mode in runs["supervision"].dropna().unique()]
         sentences += [f"Supervision: {formatting.listing(modes)}."] if modes else []
