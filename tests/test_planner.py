@@ -13,6 +13,7 @@ from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run, work
+from archbench.runs.execution.compare import grown_grids
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import tuning as trials
@@ -110,9 +111,13 @@ def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -
     tuning = {"learning_rate": [0.01, 0.02, 0.04], "dropout": [0.0]}
     losses = {0.005: 0.1, 0.01: 0.2, 0.02: 0.3, 0.04: 0.4}
     middle = {0.005: 0.5, 0.01: 0.2, 0.02: 0.1, 0.04: 0.2}
-    finish(planned(folder, tmp_path, tuning=tuning), tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
+    first = planned(folder, tmp_path, tuning=tuning)
+    finish(first, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
     second = planned(folder, tmp_path, tuning=tuning)
     assert second.untuned == ("things",)
+    (line,) = grown_grids(second, [entry.run for entry in entries(first, "trial")])
+    assert line == "things: a best setting lies at the edge of the grid: 3 more trials, learning rate 0.005"
+    assert grown_grids(second, []) == grown_grids(second, [entry.run for entry in entries(second, "trial")]) == []
     assert Counter(entry.architecture for entry in entries(second, "trial")) == dict.fromkeys(NAMES, 4)
     finish(second, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
     third = planned(folder, tmp_path, tuning=tuning)

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,8 +86,12 @@ def _complete(
     """Does the missing runs of an experiment, trials first, and what belongs to them; ``head`` is recorded with it."""
     from archbench.runs.scoring import task_metrics
 
+    trials: list[str] = []
     while True:
         matrix, device, jobs = planned(experiment, root, setting, say, architectures)
+        for line in grown_grids(matrix, trials):
+            say(line)
+        trials = [entry.run for entry in matrix.entries if entry.role == "trial"]
         if matrix.untuned:
             say(f"tuning on validation first: {', '.join(matrix.untuned)}")
         else:
@@ -104,6 +108,22 @@ def _complete(
     with _one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+
+
+def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
+    """A line for each data set whose grid has grown since the trials ``before``; none where there were no trials."""
+    added: dict[str, set[str]] = {}
+    for entry in matrix.entries:
+        if before and entry.role == "trial" and entry.run not in before:
+            added.setdefault(entry.dataset, set()).add(entry.run)
+    lines = []
+    for dataset, runs in added.items():
+        rates = sorted({plan.training.learning_rate for plan in matrix.plans if plan.run in runs})
+        more = (
+            f"{len(runs)} more trial{'s' * (len(runs) > 1)}, learning rate {', '.join(f'{rate:g}' for rate in rates)}"
+        )
+        lines.append(f"{dataset}: a best setting lies at the edge of the grid: {more}")
+    return lines
 
 
 def planned(
