@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic
-from synthetic import PHRASES, SHAKESPEARE, Imagined
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.gates import Gate
@@ -62,6 +62,17 @@ def test_a_model_that_is_no_better_than_a_bigram_gives_no_verdict(tmp_path: Path
     sentence = contrast_sentence(after["decoder", "encoder"])
     assert sentence.startswith("decoder vs. encoder: no verdict. encoder is no better than a bigram (3.")
     assert sentence.endswith("vs. 3.000 bits per byte).")
+
+
+def test_a_classifier_that_is_no_better_than_the_majority_class_gives_no_verdict(tmp_path: Path) -> None:
+    between = replace(SENTIMENT, references=SENTIMENT.references | {"majority": 0.59})
+    found = outcomes(judged(tmp_path, between))
+    assert {pair for pair, contrast in found.items() if contrast.outcome == "untrained"} == {
+        pair for pair in found if "decoder" in pair
+    }
+    assert "decoder is no better than the majority class (0.5" in found["decoder", "encoder"].untrained
+    page = render(judge(tables.collect(tmp_path)), [])
+    assert "on sentiment decoder is no better than the majority class" in page
 
 
 def test_a_model_that_does_not_read_its_source_gives_no_verdict(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Gates: whether a model has learned enough for its comparison with another to mean something.
 
 A model that predicts a text has to be better than a bigram over the same tokens, which never sees a source, and has to
-predict a target better from its own source than from another example's. Both are in exact bits per byte. An
-architecture that fails either is not trained enough, and a contrast that names it is no verdict.
+predict a target better from its own source than from another example's. Both are in exact bits per byte. A classifier
+has to be right more often than one that always answers the most frequent label. An architecture that fails a gate is
+not trained enough, and a contrast that names it is no verdict.
 """
 
 import math
@@ -21,21 +22,30 @@ from archbench.reports.base.statistics import Interval, Sample, mean_interval, p
 EXACT: Final = "bits_per_byte"
 SHUFFLED: Final = "bits_per_byte_shuffled"
 BIGRAM: Final = "bigram"
+ACCURACY: Final = "accuracy"
+MAJORITY: Final = "majority"
 _UNKNOWN: Final = Interval(math.nan)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What one architecture has learned on a data set, in bits per byte; nan where it was not measured.
+    """What one architecture has learned on a data set; nan where it was not measured.
 
-    ``bits`` is its mean, ``bigram`` that of the reference row. ``source`` is what its own sources save, compared with
-    shuffled ones on the same examples: mean and interval over seeds.
+    ``bits`` is its mean in bits per byte, ``bigram`` that of the reference row. ``source`` is what its own sources
+    save, compared with shuffled ones on the same examples: mean and interval over seeds. ``accuracy`` is its mean,
+    ``majority`` that of always answering the most frequent label.
     """
 
     architecture: str
     bits: float = math.nan
     bigram: float = math.nan
     source: Interval = _UNKNOWN
+    accuracy: float = math.nan
+    majority: float = math.nan
+
+    @property
+    def behind_majority(self) -> bool:
+        return self.accuracy <= self.majority
 
     @property
     def behind_bigram(self) -> bool:
@@ -49,11 +59,12 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether it passes every gate that was measured."""
-        return not (self.behind_bigram or self.source_blind)
+        return not (self.behind_bigram or self.source_blind or self.behind_majority)
 
     @property
     def measured(self) -> bool:
-        return not (math.isnan(self.bits - self.bigram) and math.isnan(self.source.mean))
+        known = (self.bits - self.bigram, self.source.mean, self.accuracy - self.majority)
+        return not all(map(math.isnan, known))
 
     @property
     def reason(self) -> str:
@@ -66,6 +77,10 @@ class Gate:
         if self.source_blind:
             saved = formatting.value(self.source.mean, places)
             reasons.append(f"no better with its own sources than with shuffled ones ({saved} bits per byte)")
+        if self.behind_majority:
+            decimals = metric(ACCURACY).decimals
+            right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)
+            reasons.append(f"no better than the majority class ({right} vs. {most} accuracy)")
         return " and ".join(reasons)
 
 
@@ -75,21 +90,29 @@ class Gates:
     def __init__(self, tables: Mapping[str, pd.DataFrame], scores: "Mapping[str, pd.Series[Any]]") -> None:
         empty = pd.Series(dtype=float)
         self._exact, self._shuffled = scores.get(EXACT, empty), scores.get(SHUFFLED, empty)
-        rows = tables["references"]
-        rows = rows[(rows["name"] == BIGRAM) & (rows["metric"] == EXACT) & (rows["split"] == "test")]
-        self._bigrams = {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
+        self._accuracy = scores.get(ACCURACY, empty)
+        self._bigrams = _references(tables, BIGRAM, EXACT)
+        self._majorities = _references(tables, MAJORITY, ACCURACY)
         self._saved = _saved(tables, self._shuffled)
 
     def of(self, dataset: str, architecture: str, runs: pd.DataFrame) -> Gate:
         """The gate of an architecture on a data set, by the runs that were trained for it."""
-        bits = self._exact.reindex(runs["run"]).dropna().to_numpy(dtype=float)
         saved = self._saved.reindex(runs["run"]).dropna().to_numpy(dtype=float)
         return Gate(
             architecture,
-            float(bits.mean()) if len(bits) else math.nan,
+            float(self._exact.reindex(runs["run"]).mean()),
             self._bigrams.get(dataset, math.nan),
             _interval(saved),
+            float(self._accuracy.reindex(runs["run"]).mean()),
+            self._majorities.get(dataset, math.nan),
         )
+
+
+def _references(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> dict[str, float]:
+    """The test score of a reference row, by data set."""
+    rows = tables["references"]
+    rows = rows[(rows["name"] == name) & (rows["metric"] == measured) & (rows["split"] == "test")]
+    return {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

@@ -27,7 +27,7 @@ ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     "welch": "by Welch's test",
     "pooled": "with fully pooled variance",
 }
-GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources")
+GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources", "accuracy", "majority class")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
 CONTRASTS_HEAD: Final = (
     name("data set"),
@@ -65,22 +65,38 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
 
 def gates(judged: Judged) -> Grid:
     """A row for each data set and architecture whose gates were measured; none where that holds for no architecture."""
-    head = (name("data set"), name("architecture"), *map(GridCell, GATE_COLUMNS), name("trained enough"))
-    rows = []
-    for comparison in judged.first:
-        for cell in comparison.scored:
-            gate = judged.comparisons.gate(comparison.group, cell.architecture)
-            if gate.measured:
-                numbers = (formatting.value(gate.bits), formatting.value(gate.bigram), formatting.interval(gate.source))
-                state = ("yes", "text") if gate.passed else ("no", "text loses")
-                rows.append(
-                    (
-                        name(comparison.group.dataset),
-                        name(cell.architecture),
-                        *map(GridCell, numbers),
-                        GridCell(state[0], kind=state[1]),
-                    )
-                )
+    measured = [
+        (comparison.group.dataset, gate)
+        for comparison in judged.first
+        for cell in comparison.scored
+        if (gate := judged.comparisons.gate(comparison.group, cell.architecture)).measured
+    ]
+    numbers = [
+        (
+            formatting.value(gate.bits),
+            formatting.value(gate.bigram),
+            formatting.interval(gate.source),
+            formatting.value(gate.accuracy),
+            formatting.value(gate.majority),
+        )
+        for _, gate in measured
+    ]
+    known = [place for place, cells in enumerate(zip(*numbers, strict=True)) if set(cells) != {formatting.MISSING}]
+    head = (
+        name("data set"),
+        name("architecture"),
+        *(GridCell(GATE_COLUMNS[place]) for place in known),
+        name("trained enough"),
+    )
+    rows = [
+        (
+            name(dataset),
+            name(gate.architecture),
+            *(GridCell(cells[place]) for place in known),
+            GridCell("yes", kind="text") if gate.passed else GridCell("no", kind="text loses"),
+        )
+        for (dataset, gate), cells in zip(measured, numbers, strict=True)
+    ]
     return Grid(head, tuple(rows))
 
 
