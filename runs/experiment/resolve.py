@@ -158,13 +158,11 @@ def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None
             raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
         if name in places:
             raise InputError(f"alternatives.{name}: {printable(name)} is compared anyway; list the others only")
-    for position, task in enumerate(tasks):
+    for task in tasks:
         chosen = [name for name in task.architectures if name in entry.alternatives]
         if chosen and task.tuning is None:
-            raise InputError(
-                f"alternatives.{chosen[0]}: trials choose among alternatives, but tasks[{position}] has no tuning; add "
-                "[tuning]"
-            )
+            where = f"alternatives.{chosen[0]}: trials choose among alternatives"
+            raise InputError(f"{where}, but the task {printable(task.name)} has no trials; add [tuning]")
 
 
 def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:

@@ -27,7 +27,7 @@ def validated(model: type[Checked], data: object) -> Checked:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean "decoder"?`` for a near miss; otherwise the known words in parentheses."""
-    words = list(known)
+    words = list(dict.fromkeys(known))
     lower = {candidate.lower(): candidate for candidate in words}
     close = [known for known in lower if word and known.startswith(word.lower())]
     close = close or difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
