@@ -266,7 +266,7 @@ def test_exact_likelihoods_decide_where_all_trials_have_them() -> None:
     assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((math.inf,), (math.inf,))}) == low
 
 
-@pytest.mark.parametrize(("metric", "exact"), [("nll_per_token_bound", 0.9), ("nll_per_token", None)])
+@pytest.mark.parametrize(("metric", "exact"), [("nll_per_token_sampled", 0.9), ("nll_per_token", None)])
 def test_trials_give_the_exact_likelihood_beside_an_estimate(tmp_path: Path, metric: str, exact: float | None) -> None:
     place = store.run_folder(tmp_path, "a")
     place.mkdir(parents=True)

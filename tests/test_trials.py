@@ -150,7 +150,7 @@ def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(t
     rows = found(tmp_path)
     tried = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
     curves, scores = rows["curves"], rows["scores"]
-    point = {"split": "validation", "metric": "nll_per_token_bound", "value": 0.7, "step": 0}
+    point = {"split": "validation", "metric": "nll_per_token_sampled", "value": 0.7, "step": 0}
     rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in tried])], ignore_index=True)
     exact = [
         {"run": run, "split": "validation", "metric": "nll_per_token", "value": value, "n": 32}

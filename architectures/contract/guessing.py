@@ -33,6 +33,8 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     if objective.estimated:
         generator = torch.Generator().manual_seed(0)
         _costs(estimate(case.model, batch, allowed_tokens, generator, DRAWS), tokens, nats, "estimate")
+        sampled = estimate(case.model, batch, allowed_tokens, generator, DRAWS, objective=objective.left_to_right)
+        _costs(sampled, tokens, nats, "sampled likelihood")
 
 
 @torch.no_grad()

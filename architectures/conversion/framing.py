@@ -5,7 +5,7 @@ T5       the cat </s>                              the decoder starts as it was 
 GPT-2    the cat sat                               the target goes on directly, no token in between
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,6 +38,10 @@ class Framed:
     @property
     def bounded(self) -> bool:
         return bool(self.inner.bounded)
+
+    @property
+    def left_to_right(self) -> "Framed":
+        return replace(self, inner=self.inner.left_to_right)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """What the inner objective prepares of the framed sources, which have no loss of their own."""

@@ -34,6 +34,10 @@ class Causal:
 
     estimated = bounded = False
 
+    @property
+    def left_to_right(self) -> "Causal":
+        return self
+
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Predict the target from the tokens before it and, if native, the source from its second token."""
         source, target = batch.real()

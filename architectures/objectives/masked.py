@@ -1,6 +1,6 @@
 """Masked language modelling, as any-order prediction that can be scored exactly and written with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,11 @@ class Masked:
     @property
     def bounded(self) -> bool:
         return not self.suffix
+
+    @property
+    def left_to_right(self) -> "Masked":
+        """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
+        return replace(self, suffix=False, next_cell=True)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""

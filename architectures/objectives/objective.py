@@ -173,6 +173,11 @@ class Objective(Protocol):
         """Whether the estimate is a bound on -log p."""
         ...
 
+    @property
+    def left_to_right(self) -> Objective:
+        """The objective whose ``estimate`` has the expectation -log p; itself where likelihoods are not estimated."""
+        ...
+
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs: ...
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor: ...
@@ -259,7 +264,7 @@ def estimate(
 ) -> Tensor:
     """The mean loss of each target over ``draws`` of what is hidden: nats (b,), read in ``parts`` of the rows.
 
-    Where the objective is ``bounded`` it estimates the any-order bound on -log p.
+    Where the objective is ``bounded`` it estimates the any-order bound on -log p, with ``left_to_right`` -log p itself.
     """
     objective, total = objective or model.objective, []
     for _ in range(draws):

@@ -178,11 +178,16 @@ class Comparison:
         return self._chosen_by("suffix")
 
     def _chosen_by(self, objective: str) -> tuple[str, ...]:
-        """The architectures with this objective, unless no other has the likelihood that is compared here."""
+        """The architectures with this objective, unless no other has the likelihood that is compared here.
+
+        Runs that say by what their checkpoints were selected used the likelihood itself.
+        """
         runs = self.group.runs
         if self.metric.name != "bits_per_byte" or "objective" not in runs:
             return ()
         chosen = (runs["objective"] == objective).fillna(False)
+        if "selected_by" in runs:
+            chosen &= runs["selected_by"].isna()
         return tuple(runs.loc[chosen, "architecture"].unique()) if not chosen.all() else ()
 
     @cached_property

@@ -13,7 +13,8 @@ from archbench.reports.base.statistics import Floats
 MOST_POINTS: Final = 120
 BOUND_SUFFIX: Final = "_bound"
 MASKED_LOSS: Final = "masked_loss"
-_METRICS: Final = ("nll_per_token", "nll_per_token_bound", MASKED_LOSS)
+SAMPLED: Final = "nll_per_token_sampled"
+_METRICS: Final = ("nll_per_token", SAMPLED, "nll_per_token_bound", MASKED_LOSS)
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Curve:
     @property
     def bound(self) -> bool:
         return self.metric.endswith(BOUND_SUFFIX)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether it is exact, by sampled tokens."""
+        return self.metric == SAMPLED
 
     @property
     def masked(self) -> bool:

@@ -48,6 +48,7 @@ _CURVES: Final = (
     "decayed."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
+_SAMPLED: Final = " Where a likelihood takes a pass per token, the loss is that of sampled tokens."
 _MASKED: Final = (
     " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
 )
@@ -75,7 +76,7 @@ _TRIALS: Final = (
 )
 _DROPOUT: Final = " Dashed: trials with dropout."
 _FEWER_EXAMPLES: Final = (
-    " Models validated on the any-order bound: exact losses of fewer examples, so compare points within an "
+    " Models whose validation estimates the likelihood: exact losses of fewer examples, so compare points within an "
     "architecture only."
 )
 
@@ -216,7 +217,7 @@ def _headline_rows(comparison: Comparison) -> list[dict[str, object]]:
 
 def _curves(tables: Tables, headlines: Sequence[Comparison], looks: Looks, axis: str) -> Figure:
     drawn, frames, named = [], [], []
-    bounds, masked, broken = False, False, list[str]()
+    bounds, masked, sampled, broken = False, False, False, list[str]()
     for comparison in headlines:
         lines = learning_curves(tables["curves"], comparison.group, axis)
         if not lines:
@@ -228,11 +229,12 @@ def _curves(tables: Tables, headlines: Sequence[Comparison], looks: Looks, axis:
         named += [line.architecture for line in lines]
         bounds = bounds or any(line.bound for line in lines)
         masked = masked or any(line.masked for line in lines)
+        sampled = sampled or any(line.sampled for line in lines)
         broken += breaking(comparison)
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     title = {"tokens": "Learning curves against tokens", "flops": "Learning curves against FLOPs"}[axis]
     broken_note = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
-    notes = (_BOUNDS if bounds else "") + (_MASKED if masked else "")
+    notes = (_SAMPLED if sampled else "") + (_BOUNDS if bounds else "") + (_MASKED if masked else "")
     caption = _CURVES.format(bounds=notes, broken=broken_note)
     return Figure(f"curves_{axis}", title, caption, tuple(drawn), tuple(dict.fromkeys(named)), table)
 

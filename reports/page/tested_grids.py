@@ -314,8 +314,8 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
     if counts:
         count = formatting.listing(map(str, sorted(counts)))
         sentences.append(
-            f"For models that are validated on the any-order bound, this loss is the exact negative log-likelihood of "
-            f"{count} validation examples; their checkpoints are selected on the bound."
+            f"For models whose validation estimates the likelihood, this loss is the exact negative log-likelihood of "
+            f"{count} validation examples; their checkpoints are selected on the estimate."
         )
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:

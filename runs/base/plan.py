@@ -73,6 +73,7 @@ class Plan:
     loss_tokens: float = 0.0  # expected number of tokens with a loss
     foreign: bool = False  # the variant is code of the user or of another package
     kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
+    sampled: bool = False  # validation samples the likelihood, which takes a pass per token
 
     @property
     def code(self) -> str:
@@ -110,6 +111,7 @@ class Plan:
             "deterministic": self.deterministic,
             **({"trial": True} if self.trial else {}),
             **({"kind_code": self.kind_code} if self.kind_code else {}),
+            **({"validation": "sampled"} if self.sampled else {}),
             **({"compile": True} if self.training.compile else {}),
         }
 

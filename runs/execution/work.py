@@ -25,7 +25,7 @@ from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import optimizer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.step import Trainer
-from archbench.runs.training.train import TrainingLoop, TrainingState
+from archbench.runs.training.train import EXACT, SAMPLED, TrainingLoop, TrainingState
 from archbench.tasks.base import files
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
@@ -112,6 +112,7 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
         "best_step": state.best_step,
         "validation_loss": state.best,
         "objective": _objective(trainer.model.objective),
+        "selected_by": SAMPLED if plan.sampled else EXACT,
     }
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from archbench.architectures.families.size import Counts, Limits, Size, count, heads
 from archbench.architectures.families.variant import Variant
+from archbench.architectures.objectives.objective import is_exact
 from archbench.runs.experiment.sections import Task
 from archbench.runs.planning import budget, calibrate
 from archbench.runs.planning.budget import Lengths
@@ -69,6 +70,10 @@ class Measurements:
     def has_one_loss(self, size: Size, limits: Limits, lengths: Lengths) -> bool:
         """Whether native and target supervision ask for a loss at the same tokens."""
         return bool(self._ask("has_one_loss", size, limits, lengths))
+
+    def is_sampled(self, size: Size, limits: Limits) -> bool:
+        """Whether validation in training samples the likelihood, which takes a pass per token."""
+        return bool(self._ask("is_sampled", size, limits))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
@@ -141,6 +146,10 @@ def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths
     return bool(np.array_equal(native, target))
 
 
+def _is_sampled(variant: Variant, size: Size, limits: Limits) -> bool:
+    return not is_exact(_blank(variant, size, limits).objective, limits.target_length)
+
+
 def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> float:
     model = _blank(variant, size, limits)
     return float(np.sum(model.objective.answer_flops(model, *lengths)))
@@ -172,6 +181,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "example_flops": _example_flops,
     "example_loss_tokens": _example_loss_tokens,
     "has_one_loss": _has_one_loss,
+    "is_sampled": _is_sampled,
     "answer_flops": _answer_flops,
     "optimizer_flops": _optimizer_flops,
     "rate": _rate,

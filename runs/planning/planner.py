@@ -281,4 +281,5 @@ class Planner:
             predictions=0 if trial else self._predictions,
             kind_code=self._kind_code,
             foreign=catalogue.is_foreign(place),
+            sampled=measured.is_sampled(size, self.limits),
         )

@@ -23,12 +23,13 @@ from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_f
 from archbench.tasks.base import files
 from archbench.tasks.base.values import Examples
 
+EXACT, SAMPLED = "nll_per_token", "nll_per_token_sampled"  # what validation measures
 EVALUATIONS = 12
 LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
-BOUND_DRAWS = 2  # a draw hides half of the tokens: as many losses as a likelihood has
+SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
 RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
 
 PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
@@ -182,10 +183,11 @@ class TrainingLoop:
 
     def _evaluate(self) -> None:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
-        state, metric = self.state, self._metric()
+        state = self.state
         state.evaluated = state.step * EVALUATIONS // self.steps
-        value = validation_loss(self.trainer, self.validation, estimated=metric != "nll_per_token")
-        self._point("validation", metric, value)
+        sampled = not is_exact(self.trainer.model.objective, self.trainer.prepared.config.target_length)
+        value = validation_loss(self.trainer, self.validation, sampled)
+        self._point("validation", SAMPLED if sampled else EXACT, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best:
@@ -198,13 +200,6 @@ class TrainingLoop:
             files.write_bytes(
                 self.snapshots / f"{step:08d}.safetensors", packed(self.trainer.model.state_dict(), self.plan.run)
             )
-
-    def _metric(self) -> str:
-        """Exact for causal objectives and for targets of one token; else the loss that is trained, by what it is."""
-        objective = self.trainer.model.objective
-        if is_exact(objective, self.trainer.prepared.config.target_length):
-            return "nll_per_token"
-        return "nll_per_token_bound" if objective.bounded else "masked_loss"
 
     def _point(self, split: str, metric: str, value: float) -> None:
         self._count()
@@ -233,16 +228,18 @@ class TrainingLoop:
 
 
 @torch.no_grad()
-def validation_loss(trainer: Trainer, batches: list[Batch], estimated: bool) -> float:
-    """Negative log-likelihood per target token in nats, or the objective's estimate over the same draws every time."""
+def validation_loss(trainer: Trainer, batches: list[Batch], sampled: bool) -> float:
+    """Negative log-likelihood per target token in nats; ``sampled``: by a few tokens of each target, the same ones
+    every time.
+    """
     model, allowed = trainer.model.eval(), trainer.allowed_tokens
     nats, tokens = 0.0, 0
 
     def measured(batch: Batch, number: int, parts: int) -> Tensor:
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16):
-            if estimated:
+            if sampled:
                 drawn = torch.Generator().manual_seed(seed_from(0, number))
-                return estimate(model, batch, allowed, drawn, BOUND_DRAWS, parts)
+                return estimate(model, batch, allowed, drawn, SAMPLES, parts, model.objective.left_to_right)
             return -exact(model, batch, allowed, parts)
 
     for number, batch in enumerate(batches):

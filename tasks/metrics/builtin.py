@@ -37,6 +37,8 @@ _METRICS = (
     Metric("nll_per_token", _PER_TOKEN, "lower", "exact negative log-likelihood of a scored token; comparable under "
            "one tokenizer only", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads="likelihoods",
            function=metrics.nll_per_token),
+    Metric("nll_per_token_sampled", f"{_PER_TOKEN}, sampled", "lower", "exact negative log-likelihood of a few tokens "
+           "of each target, from left to right", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads=""),
     Metric("nll_per_token_bound", f"{_PER_TOKEN}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_TOKEN,
            across_tokenizers=False, reads=""),
     Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over masked ends of the targets, each "
