@@ -81,7 +81,7 @@ def test_a_verdict_that_turns_on_another_axis_is_not_decided(tmp_path: Path) -> 
         "better under equal training tokens and equal training FLOPs."
     )
     assert outcomes(found)["decoder", "encoder-decoder"].outcome == "ahead"
-    assert verdict(found.first[0], found.tested.primary).mark == "1 of 3 decided"
+    assert verdict(found.first[0], found.tested.primary).mark == "1 of 3 pairs decided"
     assert not any(cell.best for cell in found.first[0].cells)
 
 
