@@ -10,6 +10,11 @@ from archbench.architectures.kernels.gelu import gelu_tanh
 CLOSE = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(0, 3), (5,), (4, 7, 9)])
 def test_values_and_derivatives_are_those_of_pytorch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
