@@ -7,6 +7,11 @@ from torch.nn import functional as F
 from archbench.architectures.kernels.rms import rms_norm
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("shape", [(7,), (0, 5), (3, 1), (4, 9, 16)])
 def test_values_and_derivatives_are_those_of_pytorch(shape: tuple[int, ...]) -> None:
     x = (3 * torch.randn(shape)).requires_grad_()
