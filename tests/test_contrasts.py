@@ -14,12 +14,13 @@ from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
 from archbench.reports.analysis import testing
 from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import Group
+from archbench.reports.analysis.comparison import Group, oriented
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
 from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, same_outcome, verdict
 from archbench.reports.base import formatting, tables
+from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
@@ -449,3 +450,12 @@ def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:
     ahead, behind, still_open = contrast(0.1, 0.01), contrast(-0.1, 0.01), contrast(0.01, 0.1)
     assert same_outcome(ahead, contrast(0.2, 0.01)) and same_outcome(still_open, contrast(-0.01, 0.1))
     assert not same_outcome(ahead, behind) and not same_outcome(ahead, still_open)
+
+
+@pytest.mark.parametrize(("name", "lower", "upper"), [("exact_match", -1.0, 1.0), ("bits_per_byte", -2.1, 2.9)])
+def test_no_interval_of_a_difference_leaves_the_scale(name: str, lower: float, upper: float) -> None:
+    """Two seeds that vary much: a difference of exact match is between -1 and 1 all the same."""
+    given = Interval(-0.4, -2.9, 2.1, 0.2, 1)
+    found = oriented(given, metric(name))
+    assert (found.lower, found.upper) == (lower, upper)
+    assert p_difference(found) == p_difference(given)

@@ -508,7 +508,9 @@ def _seeds(rows: pd.DataFrame) -> list[int]:
 
 
 def oriented(interval: Interval, measure: ReportedMetric) -> Interval:
-    """A difference with the sign that makes better positive."""
+    """A difference with the sign that makes better positive, cut at the greatest that the metric's scale allows."""
+    most = measure.most - measure.least
+    cut = replace(interval, lower=max(interval.lower, -most), upper=min(interval.upper, most))
     if measure.better != "lower":
-        return interval
-    return Interval(-interval.mean, -interval.upper, -interval.lower, interval.error, interval.degrees)
+        return cut
+    return replace(cut, mean=-cut.mean, lower=-cut.upper, upper=-cut.lower)

@@ -38,7 +38,7 @@ DESIGNS: Final = {
     f"suffix-encoder|{TARGET}": Design("full", "suffix masking", False, "one stack"),
     f"encoder|{TARGET}": Design("full", "any-order masking", False, "one stack"),
     "encoder": Design("full", "any-order masking", True, "one stack"),
-    "shared-encoder-decoder": Design("prefix", "next-token loss", False, "one stack, shared by encoder and decoder"),
+    "shared-encoder-decoder": Design("prefix", "next-token loss", False, "two stacks, shared layers"),
     "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
 }
 _WORDS: Final = {
