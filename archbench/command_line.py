@@ -467,7 +467,8 @@ def _status(given: list[str]) -> int:
         raise
     except _USAGE as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"
-        return _fail(f"{error.format_message()} (see {where} --help)", 2)
+        message = error.format_message().replace("Input should be", "must be")
+        return _fail(f"{message} (see {where} --help)", 2)
 
 
 def _has_place() -> bool:

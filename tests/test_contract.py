@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -218,12 +219,21 @@ def mine(tmp_path: Path) -> Variant:
     return catalogue.find("mine.py", tmp_path)
 
 
-def test_a_pass_is_remembered(mine: Variant, tmp_path: Path) -> None:
+def test_a_pass_is_remembered(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+    monkeypatch.setattr(compliance, "PROGRESS_SECONDS", math.inf)
     compliance.hold(mine, tmp_path / "cache", said.append)
-    assert said == ["mine: checking the contract"]
+    assert [line.startswith("mine: checking the contract") for line in said] == [True]
     compliance.hold(mine, tmp_path / "cache", said.append)
     assert len(said) == 1
+
+
+def test_a_long_check_shows_its_progress(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(compliance, "PROGRESS_SECONDS", -1.0)
+    monkeypatch.setattr(contract, "CHECKS", contract.CHECKS[:2])
+    compliance.hold(mine, tmp_path / "cache", said.append)
+    assert said[1:] == ["mine: 1 of 2 properties checked", "mine: 2 of 2 properties checked"]
 
 
 def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(

@@ -231,10 +231,12 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
     except BaseException as error:
         if is_signalled(error):
             raise
-        raise InputError(f"{path}: build(size, limits) fails: {one_line(error)}") from error
+        line = _line_in(error, path)
+        where = f"{path}:{line}" if line else path
+        raise InputError(f"{where}: build(size, limits) fails: {one_line(error)}") from error
     if not isinstance(model, Family):
         known = ", ".join(family.__name__ for family in FAMILIES)
-        wanted = f"expected one of {known}, or a Family of your is_builtin"
+        wanted = f"expected one of {known}, or a subclass of Family"
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
     breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # only ablations may declare broken properties
     return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)

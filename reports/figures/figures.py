@@ -48,7 +48,10 @@ _CURVES: Final = (
     "decayed."
 )
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
-_SAMPLED: Final = " Where a likelihood takes a pass per token, the loss is that of sampled tokens."
+_SAMPLED: Final = (
+    " Where an exact likelihood takes one pass for each token, the validation loss is that of a few sampled tokens of "
+    "each target, the same ones at every evaluation."
+)
 _MASKED: Final = (
     " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
 )

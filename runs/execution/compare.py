@@ -63,6 +63,7 @@ def run(
     """
     if until_decided is not None:
         until_decided.check(experiment)
+    say = once(say)
     with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
         heartbeat.pause(root)
         if until_decided is None:
@@ -108,6 +109,18 @@ def _complete(
     with _one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+
+
+def once(say: Say) -> Say:
+    """``say``, but a line that was said before is left out: runs are planned again after trials and with more seeds."""
+    said: set[str] = set()
+
+    def new(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return new
 
 
 def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
@@ -175,7 +188,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
     for place, variant in variants.items():
         tasks = [task for task in entries if place in task.places]
         lengths = sorted({(task.source_length, task.target_length) for task in tasks})
-        architectures.check_contract(variant, say, lengths)
+        architectures.check_contract(variant, lengths)
 
 
 def _apart(task: str, names: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archbench.runs.base import disk, store
 from archbench.runs.base.messages import PlannedRun
-from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, planned
+from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, once, planned
 from archbench.runs.execution.progress import aligned, duration
 from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import Experiment
@@ -22,6 +22,7 @@ def preview(
     """A table of the planned runs in ``root``, and a line with time and disk space; how many may be added at most."""
     if until_decided is not None:
         until_decided.check(experiment)
+    say = once(say)
     with checked_architectures(experiment, setting, say) as architectures:
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
         most: Matrix | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
 
 STYLES = {"ok": "green", "fail": "bold red", "note": "dim", "found": "red", "summary": "bold"}
+PROGRESS_SECONDS = 15.0
 WIDEST = 100  # characters of an explanation's lines
 
 
@@ -102,7 +103,8 @@ def hold(
     """Raises ``InputError`` if the variant breaks the contract; a pass is remembered in the folder ``cache``.
 
     ``lengths`` are further lengths of source and target, in tokens, to check at: those of its tasks. ``trials`` (None:
-    thorough ones) sets how many inputs are tried for each property.
+    thorough ones) sets how many inputs are tried for each property. ``say`` gets a line at the start
+    and then every 15 seconds.
     """
     from archbench.architectures import contract
 
@@ -110,11 +112,16 @@ def hold(
     parts: dict[tuple[int | str, ...], Sequence[contract.Check]] = {(trials.name,): contract.CHECKS}
     parts |= {pair: [contract.texts_of(*pair)] for pair in lengths}
     missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
+    done, total, said = 0, sum(map(len, missing.values())), time.monotonic()
     if missing:
-        say(f"{variant.name}: checking the contract")
+        say(f"{variant.name}: checking the contract of this file once: {total} properties")
     for pair, checks in missing.items():
         key = _key(variant, pair)
         for result in contract.results(variant.build, variant.path, checks, trials):
+            done += 1
+            if time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                say(f"{variant.name}: {done} of {total} properties checked")
             if result.problem is not None:
                 raise InputError(
                     f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import pickle
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -62,14 +63,14 @@ class Architectures:
         process = self._processes.get(variant.path)
         return Measurements(partial(measurements.answer, variant) if process is None else process.ask)
 
-    def check_contract(
-        self, variant: Variant, say: Callable[[str], None], lengths: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        """Raises ``InputError`` if a foreign variant breaks the contract, also at the ``lengths`` of its tasks."""
+    def check_contract(self, variant: Variant, lengths: Sequence[tuple[int, int]] = ()) -> None:
+        """Raises ``InputError`` if a foreign variant breaks the contract, also at the ``lengths`` of its tasks.
+
+        Its process prints the progress to standard error.
+        """
         process = self._processes.get(variant.path)
         question = "contract", self.cache, tuple(lengths), contract.THOROUGH
         if process is not None and not process.knows(*question):
-            say(f"{variant.name}: checking the contract thoroughly, since the file is new: a minute or two")
             process.ask(*question)
 
     def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
@@ -224,7 +225,7 @@ def _describe(variant: Variant) -> dict[str, str]:
 
 
 def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]], trials: contract.Trials) -> None:
-    compliance.hold(variant, cache, lambda line: None, lengths, trials)
+    compliance.hold(variant, cache, partial(print, file=sys.stderr, flush=True), lengths, trials)
 
 
 def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Batch, estimate, exact, is_exact
+from archbench.architectures.objectives.objective import Batch, estimate, exact
 from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
@@ -185,9 +185,8 @@ class TrainingLoop:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
         state = self.state
         state.evaluated = state.step * EVALUATIONS // self.steps
-        sampled = not is_exact(self.trainer.model.objective, self.trainer.prepared.config.target_length)
-        value = validation_loss(self.trainer, self.validation, sampled)
-        self._point("validation", SAMPLED if sampled else EXACT, value)
+        value = validation_loss(self.trainer, self.validation, self.plan.sampled)
+        self._point("validation", SAMPLED if self.plan.sampled else EXACT, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best:
