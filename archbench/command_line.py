@@ -1,39 +1,25 @@
 """The command line."""
 
 import codecs
-import contextlib
-import errno
 import io
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archbench import exits
+from archbench.exits import Terminated, complain, fail, terminable
 from archbench.inputs import GO_ON, named_folder, out_folder, say, sequential
-from archbench.tasks.base.errors import Signalled
+from archbench.listings import LISTS
 
 if TYPE_CHECKING:
     from archbench.runs.execution.execute import Outcome
 
-BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the user's fault
-MISPLACED = frozenset(  # errors of a path that the user named
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.EEXIST,
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.ENAMETOOLONG,
-    }
-)
-_USAGE: Any = typer.BadParameter.__bases__[0]  # Typer's UsageError, which it does not export
 MATCH = (
     "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
     "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: tokens with a loss and parameters; "
@@ -67,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _use_utf8()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _terminable():
+        with terminable():
             status = _status(words)
-    except _Terminated:
-        status = _fail(f"terminated; {GO_ON}", 128 + signal.SIGTERM)
+    except Terminated:
+        status = fail(f"terminated; {GO_ON}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        status = _fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
+        status = fail(f"interrupted; {GO_ON}", 128 + signal.SIGINT)
     sandbox = sys.modules.get("archbench.architectures.catalogue.sandbox")
     if sandbox is not None and any(thread.is_alive() for thread in sandbox.threads):
         sys.stdout.flush()
@@ -242,11 +228,9 @@ def _list(what: Annotated[str, typer.Argument(metavar="architectures|ablations|t
     from archbench.runs.experiment.validation import nearest, printable
     from archbench.tasks.base.errors import InputError
 
-    kinds = {"architectures": _architectures, "ablations": _ablations, "tasks": _tasks}
-    kinds |= {"kinds": _kinds, "metrics": _metrics, "presets": _presets}
-    if what not in kinds:
-        raise InputError(f"list: unknown {printable(what)}{nearest(what, kinds)}")
-    typer.echo(aligned([[name, text] for name, text in kinds[what]().items()]))
+    if what not in LISTS:
+        raise InputError(f"list: unknown {printable(what)}{nearest(what, LISTS)}")
+    typer.echo(aligned([[name, text] for name, text in LISTS[what]().items()]))
     return 0
 
 
@@ -350,7 +334,7 @@ def _bench(
     ended = suite.run(request, out, compare.cache(), context.obj, say)
     _print_bench(out)
     if ended == "interrupted":
-        return _fail(f"interrupted; the measurements so far are in {out / suite.FILE}", 130)
+        return fail(f"interrupted; the measurements so far are in {out / suite.FILE}", 130)
     return int(ended == "failed")
 
 
@@ -438,89 +422,20 @@ def _export(
 
 def _status(given: list[str]) -> int:
     """Runs a command; turns a user's mistake into one line on stderr and an exit status."""
-    from archbench.runs.base.store import FULL
-    from archbench.tasks.base.errors import InputError
 
     command = typer.main.get_command(app)
     if any("\udc80" <= sign <= "\udcff" for word in given for sign in word):
-        return _fail("the command contains bytes that are not UTF-8; rename the file or folder", 2)
-    try:
+        return fail("the command contains bytes that are not UTF-8; rename the file or folder", 2)
+
+    def called() -> int:
         shown = shlex.join(["archbench", *given])
         status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
         # Typer turns an interrupt into a status; bench has printed its own message
-        if status == 130 and _interrupts and given[:1] != ["bench"]:
-            return _fail(f"interrupted; {GO_ON}", status)
+        if status == 130 and exits.interrupts and given[:1] != ["bench"]:
+            return fail(f"interrupted; {GO_ON}", status)
         return status
-    except InputError as error:
-        return _fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail(f"interrupted; {GO_ON}", 130)
-    except OSError as error:
-        if error.errno in FULL:
-            return _fail(f"{error.filename or 'the disk'}: {error.strerror}; free disk space, then {GO_ON}", 1)
-        if error.errno in MISPLACED and error.filename is not None:
-            return _fail(f"{error.filename}: {error.strerror}; check this path, or give another", 2)
-        if not _has_place():
-            return _fail("the current folder no longer exists; change to another folder", 2)
-        if error.errno in BROKEN:
-            return _fail(f"{error.filename or 'the system'}: {error.strerror}; fix this, then {GO_ON}", 1)
-        raise
-    except _USAGE as error:
-        where = error.ctx.command_path if getattr(error, "ctx", None) else "archbench"
-        message = error.format_message().replace("Input should be", "must be")
-        return _fail(f"{message} (see {where} --help)", 2)
 
-
-def _has_place() -> bool:
-    """Whether the current folder still exists."""
-    with contextlib.suppress(OSError):
-        os.getcwd()
-        return True
-    return False
-
-
-def _fail(message: str, status: int) -> int:
-    _complain(message)
-    return status
-
-
-def _complain(message: str) -> None:
-    from archbench.runs.base.messages import bounded, visible
-
-    say(bounded(visible("archbench: " + " ".join(message.split()))))
-
-
-class _Terminated(Signalled):
-    """SIGTERM arrived; error and exit handling in a variant or a library cannot stop it."""
-
-
-class _Interrupted(Signalled, KeyboardInterrupt):
-    """SIGINT arrived; a plain ``KeyboardInterrupt`` may be a variant's own mistake."""
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
-
-
-_interrupts: list[int] = []  # SIGINTs that arrived while no runs were in progress
-
-
-def _interrupt(number: int, frame: object) -> None:
-    _interrupts.append(number)
-    raise _Interrupted
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM cleans up and exits with status 143; SIGINT works in the background of a shell too."""
-    term = signal.signal(signal.SIGTERM, _terminate)
-    interrupt = signal.signal(signal.SIGINT, _interrupt)
-    _interrupts.clear()
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, term)
-        signal.signal(signal.SIGINT, interrupt)
+    return exits.status(called)
 
 
 def _listed(words: str | None) -> list[str] | None:
@@ -537,14 +452,14 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
     for run in outcome.failed:
-        _complain(f"{run} failed: {outcome.causes[run]}; see {root / 'runs' / run / 'error.txt'}")
+        complain(f"{run} failed: {outcome.causes[run]}; see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
-        _complain(line)
+        complain(line)
     if outcome.full:
-        _complain(f"{root}: {outcome.full}; free disk space, then {GO_ON}")
+        complain(f"{root}: {outcome.full}; free disk space, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
-        _complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
+        complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
     return outcome.status
 
 
@@ -586,43 +501,3 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in rows[1:]:
         table.add_row(*row)
     console.print(table)
-
-
-def _architectures() -> dict[str, str]:
-    from archbench.architectures.catalogue import catalogue
-    from archbench.architectures.families.variant import STOCK
-
-    described = STOCK | {name: f"from another package: {value}" for name, value in catalogue.offered().items()}
-    return {name: described.get(name) or catalogue.find(name).document for name in catalogue.names()}
-
-
-def _ablations() -> dict[str, str]:
-    from archbench.architectures.catalogue import catalogue
-
-    return {name: catalogue.find(name).document for name in catalogue.ablated()}
-
-
-def _tasks() -> dict[str, str]:
-    from archbench.tasks.builtin_data import builtin
-
-    return {entry.name: entry.description for entry in builtin.listing()}
-
-
-def _kinds() -> dict[str, str]:
-    from archbench.tasks.kinds import registry
-
-    described = {name: kind.does for name, kind in registry.BUILTIN.items()}
-    return described | {name: f"from another package: {value}" for name, value in sorted(registry.offered().items())}
-
-
-def _metrics() -> dict[str, str]:
-    from archbench.tasks.metrics import builtin, registry
-
-    described = {name: metric.meaning for name, metric in builtin.TEXTS.items()}
-    return described | {name: f"from another package: {value}" for name, value in sorted(registry.offered().items())}
-
-
-def _presets() -> dict[str, str]:
-    from archbench.runs.experiment import spec
-
-    return spec.presets()
