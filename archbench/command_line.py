@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MATCH = (
     "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
-    "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: tokens with a loss and parameters; "
+    "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: parameters and tokens with a loss; "
     "seconds: training time and parameters (needs a budget in seconds)."
 )
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
@@ -31,6 +31,7 @@ ONLY = (
     "Run only these models (gpt2, llama, bert, t5) and measurements (training, compiled, labels, real, scoring, "
     "generation, alone, shares); docs/performance.md explains them."
 )
+TASKS = "Run only these tasks: names, or kinds such as translation."
 UNTIL = (
     "After the experiment's seeds, add one seed at a time until every pair that the experiment declares is decided "
     "(needs --max-seeds). Only architectures of undecided pairs get new seeds; the familywise error rate of all tests "
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a prefix of its name or path.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or the beginning of its name or path.")]
 
 
 def _use_utf8() -> None:
@@ -111,7 +112,7 @@ def _compare(
     experiment: Annotated[str | None, typer.Argument(help="An experiment file (TOML).")] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME", help=PRESET)] = None,
     architectures: Names = None,
-    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help="Run only these tasks, by name or kind.")] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="X,Y", help=TASKS)] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", min=1, max=10_000, help="Use seeds 0 to N-1.")] = None,
     until_decided: Annotated[bool, typer.Option("--until-decided", help=UNTIL)] = False,
     max_seeds: Annotated[
@@ -377,7 +378,8 @@ def _inspect(
         typer.Option(metavar="TEXT", help="Text to inspect [default: the first wrongly predicted test example]."),
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Correct answer to --text [default: the model's own answer].")
+        str | None,
+        typer.Option(metavar="TEXT", help="Correct answer to --text [default: what the model answers]."),
     ] = None,
     out: Annotated[
         str | None,

@@ -60,7 +60,7 @@ def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
     html = page.render(judge(tables.read(tmp_path / "tables")), [])
     assert all(part[:16] in html for part in parts)
-    assert "fixed before the first" not in html
+    assert "tests fixed before the first" not in html
 
 
 @pytest.mark.parametrize("recorded", [(), (0,), (1,), (0, 1)])
@@ -73,7 +73,7 @@ def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
     html = page.render(judge(tables.collect(tmp_path)), [])
     for place, part in enumerate(parts):
-        says = "fixed before the first" if place in recorded else "written or changed after"
+        says = "tests fixed before the first" if place in recorded else "written or changed after"
         assert f"<code>{part[:16]}</code> ({says}" in html
 
 
@@ -87,7 +87,7 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     html = page.render(judge(tables.collect(tmp_path)), [])
-    assert f"<code>{earlier[:16]}</code> (fixed before the first of these runs; only wording changed later" in html
+    assert f"<code>{earlier[:16]}</code> (tests fixed before the first of these runs; wording edited later" in html
 
 
 @pytest.mark.parametrize(

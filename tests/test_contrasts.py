@@ -207,8 +207,9 @@ def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path:
     families = [("control", [control]), ("doubling", [doubled]), ("claim", [claimed])]
     [one] = disagreements(families)
     assert one.sentence == (
-        "set, decoder vs. decoder at 0.5: decoder better as control (p = 0.040, corrected for 4 tests); not decided as "
-        "doubling (p = 0.090, corrected for 15 tests) and claim (p = 0.080, corrected for 11 tests)."
+        "set, decoder vs. decoder with 0.5 of the budget: decoder better as control (p = 0.040, corrected for 4 "
+        "tests); not decided as doubling (p = 0.090, corrected for 15 tests) and claim (p = 0.080, corrected for 11 "
+        "tests)."
     )
     assert not disagreements(families[1:])
 

@@ -322,7 +322,7 @@ def test_a_missed_budget_is_marked(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path, [SENTIMENT])
     synthetic.change_record(tmp_path, runs[0], parameters=260_000)
     html = rendered(tmp_path)
-    assert "Outside the tolerance in the table below: decoder on sentiment." in html
+    assert "Budget missed by more than the tolerance: decoder on sentiment." in html
     assert "+4.0% ✗ beyond 1%" in html
 
 
@@ -333,7 +333,7 @@ def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path
             tmp_path, run, target_loss_tokens=1_000_000, train_loss_tokens=1_000_000 + 40_000 * (not place)
         )
     html = rendered(tmp_path)
-    assert "Outside the tolerance in the table below: decoder on sentiment." in html
+    assert "Budget missed by more than the tolerance: decoder on sentiment." in html
     assert "+4.0% ✗ beyond 1%" in html and "✓ within 1%" in html
     assert "equal size and equal tokens with a loss" in html
 

@@ -24,7 +24,7 @@ def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
 
 @pytest.mark.parametrize(
     ("half", "says"),
-    [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": the second half of the budget worsened")],
+    [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": all of the budget instead of half worsened")],
 )
 def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
     found = judged(tmp_path, ("decoder", 0.5, half))

@@ -82,7 +82,7 @@ def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     assert cost.trials == 6
     assert cost.flops == pytest.approx(float(flops[tried].sum()))
     assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
-    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials, ")
+    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
 
 
 def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     assert set(numbers["chosen_rate"]) == {0.00283}
     assert set(numbers["expected_regret"]) == {setting.regret.expected}
     [row] = tested_grids.tuning([setting]).rows
-    assert row[3].text == "0.00283" and row[3].below == "by the fit"
+    assert row[3].text == "0.00283" and row[3].below == "from the parabola"
     assert tested_grids.regrets([setting]).startswith("The largest expected regret is ")
     assert "parabola" in tested_grids.selection([setting])
     drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
@@ -142,8 +142,8 @@ def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> Non
     [setting] = trials.settings(rows)
     assert (setting.learning_rate, setting.now, setting.kept) == (0.002, 0.00283, False)
     [row] = tested_grids.tuning([setting]).rows
-    assert (row[-1].text, row[-1].below) == ("chosen by another rule", "these trials choose 0.00283")
-    assert "in 1 of 1 settings it chose another rate" in tested_grids.selection([setting])
+    assert (row[-1].text, row[-1].below) == ("chosen by another rule", "these trials give 0.00283")
+    assert "chose another rate in 1 of 1 settings" in tested_grids.selection([setting])
 
 
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(t
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}
     assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.004, 0.8, 32)
     assert chosen["decoder"].examples == 0
-    assert "exact negative log-likelihood of 32 validation examples" in tested_grids.selection(list(chosen.values()))
+    assert "this loss is that of 32 validation examples" in tested_grids.selection(list(chosen.values()))
     rows["scores"] = pd.concat([scores, pd.DataFrame(exact[:2])], ignore_index=True)
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}
     assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.002, 0.7, 0)

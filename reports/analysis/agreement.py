@@ -31,7 +31,10 @@ class Disagreement:
         for family, contrast in self.contrasts:
             outcomes.setdefault(_outcome(contrast), []).append(f"{family} ({p_text(contrast)})")
         parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
-        return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
+        first, second = (
+            re.sub(r" at ([\d.]+)$", r" with \1 of the budget", name) for name in (self.first, self.second)
+        )
+        return f"{self.dataset}, {first} vs. {second}: {'; '.join(parts)}."
 
 
 def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Disagreement]:

@@ -23,7 +23,7 @@ _FACTORS: Final = (
     ("parameters: two stacks instead of a shared one", "encoder-decoder", "shared-encoder-decoder"),
     ("objective: the end of the target masked instead of random positions", "suffix-encoder", "encoder"),
     ("mask and objective: causal target, a loss at every token of it", "prefix-decoder", "suffix-encoder"),
-    ("read-out: label predicted from the mean of all positions, not from its own", "pooled-encoder", "encoder"),
+    ("read-out: label predicted from the mean of all positions, not from the label's own", "pooled-encoder", "encoder"),
 )
 
 

@@ -76,7 +76,7 @@ class Gate:
             reasons.append(f"no better than a bigram ({bits} vs. {bigram} bits per byte)")
         if self.source_blind:
             saved = formatting.value(self.source.mean, places)
-            reasons.append(f"no better with its own sources than with shuffled ones ({saved} bits per byte)")
+            reasons.append(f"no better with the right sources than with shuffled ones ({saved} bits per byte)")
         if self.behind_majority:
             decimals = metric(ACCURACY).decimals
             right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)

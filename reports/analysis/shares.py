@@ -75,13 +75,11 @@ def sentence(contrast: Contrast) -> str:
     """What doubling the budget, from half to all of it, did to an architecture's score."""
     name = contrast.first.partition(" at ")[0]
     if converged(contrast):
-        return (
-            f"{name} has converged: the second half of the budget changed its score by less than {contrast.margin:g}."
-        )
+        return f"{name} has converged: all of the budget instead of half changed its score by less than the margin."
     if contrast.outcome == "ahead":
-        return f"{name} has not converged: the second half of the budget improved its score ({p_text(contrast)})."
+        return f"{name} has not converged: all of the budget instead of half improved the score ({p_text(contrast)})."
     if contrast.outcome == "behind":
-        return f"{name}: the second half of the budget worsened its score ({p_text(contrast)})."
+        return f"{name}: all of the budget instead of half worsened the score ({p_text(contrast)})."
     chance = f" ({p_text(contrast)}{uncorrected(contrast)})" if contrast.outcome == "open" else ""
     return f"{name}: convergence is not decided{chance}."
 

@@ -262,8 +262,8 @@ def cautions(comparison: Comparison) -> list[str]:
         notes.append("Ceiling effect: scores near the end of the scale may hide differences.")
     if comparison.bounded:
         notes.append(
-            f"{listing(comparison.bounded)}: checkpoints were selected on the any-order bound; those of other "
-            "architectures on the exact likelihood."
+            f"{listing(comparison.bounded)}: checkpoints were selected on the training loss (any-order bound), those "
+            "of other architectures on the exact likelihood."
         )
     if comparison.unbounded:
         notes.append(
@@ -313,7 +313,9 @@ def _spent(comparison: Comparison) -> Iterator[str]:
         ends = dict.fromkeys(map(number, (comparison.tokens_per_parameter, ratios.max())))
         text = f"Training: {'-'.join(ends)} tokens per parameter"
         epochs = runs["epochs"].astype(float).max() if "epochs" in runs else math.nan
-        yield f"{text}, at most {number(epochs)} epochs." if math.isfinite(epochs) else f"{text}."
+        least = runs["epochs"].astype(float).min() if "epochs" in runs else math.nan
+        most = "" if number(least) == number(epochs) else "at most "
+        yield f"{text}, {most}{number(epochs)} epochs." if math.isfinite(epochs) else f"{text}."
     if "train_loss_tokens" in runs:
         counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
         if len(counts) > 1 and counts.max() > UNLIKE * counts.min() > 0:

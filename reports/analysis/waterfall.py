@@ -45,8 +45,13 @@ _WORDS: Final = {
     "mask": "{} mask",
     "prediction": "{}",
     "source_loss": "{} loss on the source",
-    "stacks": "{}",
 }
+_STACKS: Final = {
+    ("one stack", "two stacks, shared layers"): "two stacks with the same layers",
+    ("two stacks, shared layers", "two stacks"): "separate layers for each stack",
+    ("two stacks", "two stacks, shared layers"): "the same layers in both stacks",
+    ("two stacks, shared layers", "one stack"): "one stack instead of two",
+}  # others: what the stacks become
 PATHS: Final = (
     (
         "decoder",
@@ -156,7 +161,9 @@ def _changes(before: Design, after: Design) -> Iterator[str]:
     """The factors in which two designs differ, each with what it becomes."""
     for field in fields(Design):
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new:
+        if old != new and field.name == "stacks":
+            yield _STACKS.get((old, new), new)
+        elif old != new:
             yield _WORDS[field.name].format("a" if new is True else "no" if new is False else new)
 
 

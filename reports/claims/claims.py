@@ -172,14 +172,14 @@ class _ClaimJudge:
             }
             all_outcomes |= set(outcomes.values())
             parts_of_set = (
-                f"{formatting.listing(name for name in outcomes if outcomes[name] == word)} {word}"
+                _are([name for name in outcomes if outcomes[name] == word], word)
                 for word in dict.fromkeys(outcomes.values())
             )
             lost = diverged(comparison.group, comparison.group.architectures)
             more = f" ({formatting.listing(lost)} diverged)" if lost else ""
-            parts.append(f"{comparison.group.dataset}: {', '.join(parts_of_set)}{more}")
+            parts.append(f"on {comparison.group.dataset}, {formatting.listing(parts_of_set)}{more}")
         verdicts = {frozenset({_BETTER}): REPRODUCED, frozenset({_WORSE}): OPPOSITE}
-        words_ = f"compared with the {reference_label(claim.over)}, {'; '.join(parts)}."
+        words_ = f"compared with the {reference_label(claim.over)}: {'; '.join(parts)}."
         return verdicts.get(frozenset(all_outcomes), UNDECIDED), _sentence(words_)
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
@@ -275,6 +275,10 @@ class _ClaimJudge:
 
 
 _BETTER, _WORSE, _OPEN, _UNTESTED = "better", "worse", "not distinguishable", "without an interval"
+
+
+def _are(names: Sequence[str], word: str) -> str:
+    return f"{formatting.listing(names)} {'is' if len(names) == 1 else 'are'} {word}"
 
 
 def _against(comparison: Comparison, cell: Cell, value: float) -> str:

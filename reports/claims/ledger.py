@@ -23,6 +23,12 @@ REWORDED: Final = {
     "2538aac4805fc93c6470d059a9e6d03fb51036b81c18b42ce3b704e6de3b44a1": (
         "fe74307ae5f21968545cf270a3b4d1c4ebf5a62db01870d8f749d78739ba17f9"
     ),
+    "ef40582409c4a7096c5be30648d1d9c4bf0fd1025cc1e44928f4d690ae5a93bb": (
+        "4964d9d99cf967410a7b17d59e7a7cf6d4571a39c56eae1499cdef092334cbe1"
+    ),
+    "25c27f7fae9132bbc9dda6dc565acf75f20b58d8ea30a256c5994de337747ba2": (
+        "fe74307ae5f21968545cf270a3b4d1c4ebf5a62db01870d8f749d78739ba17f9"
+    ),
 }
 """The SHA-256 of a part as it was, and the `content` hash of it: the same as today's where only words changed."""
 

@@ -79,8 +79,7 @@ _TRIALS: Final = (
 )
 _DROPOUT: Final = " Dashed: trials with dropout."
 _FEWER_EXAMPLES: Final = (
-    " Models whose validation estimates the likelihood: exact losses of fewer examples, so compare points within an "
-    "architecture only."
+    " Masked models: exact losses of fewer examples, so compare points within an architecture only."
 )
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -180,7 +180,11 @@ def _findings(judged: Judged) -> dict[str, Any]:
 def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
     """The primary family, what else was tested, and what several families judge differently."""
     tested = judged.tested
-    families = [(_family(role), contrasts) for role, contrasts in roles(judged, verdicts) if role != "exploratory"]
+    statements = {f"claim {verdict.claim.name}": verdict.claim.statement for verdict in verdicts}
+    families = [
+        (_family(role, statements), contrasts) for role, contrasts in roles(judged, verdicts) if role != "exploratory"
+    ]
+    gates = tested_grids.gates(judged)
     return {
         "primary": tested_grids.contrasts(tested.primary),
         "declared": _declaration(judged),
@@ -188,7 +192,9 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
         "added_seeds": tested_grids.added_seeds(sequential.rule(judged.comparisons.tables)),
         "exploratory": sum(contrast.outcome != "unknown" for contrast in tested.exploratory),
         "disagreements": [entry.sentence for entry in disagreements(families)],
-        "gates": tested_grids.gates(judged),
+        "gates": gates,
+        "gates_shuffled": any(cell.text == tested_grids.SAVED for cell in gates.head),
+        "gates_unknown": tested_grids.unchecked(judged),
         "controls": tested_grids.controls(tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
         "controls_on": _controlled(judged),
@@ -197,10 +203,10 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
     }
 
 
-def _family(role: str) -> str:
-    """A role of contrasts in words."""
+def _family(role: str, statements: Mapping[str, str]) -> str:
+    """A role of contrasts in words; ``statements`` are those of the claims, by role."""
     words = {"primary": "primary contrast", "factor": "single change", "doubling": "doubling of the budget"}
-    return words.get(role) or (f"evidence for the {role}" if role.startswith("claim ") else role)
+    return f"evidence for “{statements[role]}”" if role in statements else f"a {words.get(role, role)}"
 
 
 def _declaration(judged: Judged) -> str:

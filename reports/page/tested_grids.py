@@ -25,9 +25,10 @@ WORDS: Final = {
 }
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     "welch": "by Welch's test",
-    "pooled": "with fully pooled variance",
+    "pooled": "with the variance pooled over all architectures",
 }
-GATE_COLUMNS: Final = ("bits per byte", "bigram", "saved by its own sources", "accuracy", "majority class")
+SAVED: Final = "saved by the right sources"
+GATE_COLUMNS: Final = ("bits per byte", "bigram", SAVED, "accuracy", "majority class")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
 CONTRASTS_HEAD: Final = (
     name("data set"),
@@ -100,6 +101,16 @@ def gates(judged: Judged) -> Grid:
     return Grid(head, tuple(rows))
 
 
+def unchecked(judged: Judged) -> str:
+    """The data sets on which no gate was measured, listed."""
+    return formatting.listing(
+        comparison.group.dataset
+        for comparison in judged.first
+        if comparison.scored
+        and not any(judged.comparisons.gate(comparison.group, cell.architecture).measured for cell in comparison.scored)
+    )
+
+
 def outcome(contrast: Contrast) -> str:
     """An outcome in a few words."""
     if contrast.outcome == "unknown" and contrast.diverged:
@@ -129,7 +140,9 @@ def alternatives(primary: Sequence[Contrast]) -> str:
         return (
             f"With other estimates of the variance between seeds, these outcomes differ: {formatting.listing(changed)}."
         )
-    return "The outcome is the same by Welch's test and with fully pooled variance." if tested else ""
+    return (
+        "The outcome is the same by Welch's test and with the variance pooled over all architectures." if tested else ""
+    )
 
 
 def added_seeds(rule: Rule | None) -> list[str]:
@@ -229,7 +242,7 @@ def tuning(chosen: Sequence[TunedSetting]) -> Grid:
             *([name(setting.condition)] if conditions else []),
             name(setting.architecture),
             GridCell(f"{setting.trials}"),
-            GridCell(f"{setting.learning_rate:.3g}", "by the fit" if setting.fitted else ""),
+            GridCell(f"{setting.learning_rate:.3g}", "from the parabola" if setting.fitted else ""),
             GridCell(f"{setting.dropout:g}"),
             GridCell(formatting.value(setting.loss, 4)),
             _regret(setting),
@@ -256,8 +269,8 @@ def _remarks(setting: TunedSetting) -> tuple[str, str]:
     edge = "at the edge of the grid" if setting.edge else ""
     if math.isnan(setting.now):
         return edge, ""
-    reason = "kept from the first condition" if setting.kept else "chosen by another rule"
-    return (edge or reason), f"{f'{reason}; ' if edge else ''}these trials choose {setting.now:.3g}"
+    reason = "rate of the first condition" if setting.kept else "chosen by another rule"
+    return (edge or reason), f"{f'{reason}; ' if edge else ''}these trials give {setting.now:.3g}"
 
 
 def regrets(chosen: Sequence[TunedSetting]) -> str:
@@ -306,22 +319,22 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
     if any(setting.fitted for setting in chosen):
         sentences.append(
             "With at least four learning rates, the minimum of a parabola fitted to the validation losses over the "
-            "logarithm of the rate was selected; with fewer, or without a minimum, the setting with the lowest loss."
+            "logarithm of the rate is selected; with fewer, or without a minimum, the setting with the lowest loss."
         )
     else:
-        sentences.append("The setting with the lowest validation loss was selected.")
+        sentences.append("The setting with the lowest validation loss is selected.")
     counts = {setting.examples for setting in chosen} - {0}
     if counts:
         count = formatting.listing(map(str, sorted(counts)))
         sentences.append(
-            f"For models whose validation estimates the likelihood, this loss is the exact negative log-likelihood of "
-            f"{count} validation examples; their checkpoints are selected on the estimate."
+            f"For masked models, whose exact likelihood takes one pass for each token, this loss is that of {count} "
+            "validation examples."
         )
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:
         sentences.append(
-            f"These runs were planned with an earlier rule: in {others} of {len(chosen)} settings it chose another "
-            "rate. The table marks them and shows the rate that the present rule gives."
+            f"These runs were planned with an earlier rule, which chose another rate in {others} of {len(chosen)} "
+            "settings. The table marks them and shows the rate that this rule gives."
         )
     return " ".join(sentences)
 
@@ -348,10 +361,11 @@ def costs(by_dataset: Sequence[Cost]) -> str:
         return ""
     flops, seconds = sum(cost.flops for cost in by_dataset), sum(cost.seconds for cost in by_dataset)
     reported = sum(cost.reported_flops for cost in by_dataset)
-    ratio = f" ({flops / reported:.0%} of those of all other runs)" if reported else ""
+    ratio = f" ({flops / reported:.2g} times those of all other runs together)" if reported else ""
+    trials = sum(cost.trials for cost in by_dataset)
     return (
-        f"{sum(cost.trials for cost in by_dataset)} trials, {formatting.number(flops)} training FLOPs{ratio}, "
-        f"{formatting.seconds(seconds)} on one worker."
+        f"{trials} trials took {formatting.number(flops)} training FLOPs{ratio} and {formatting.seconds(seconds)} "
+        "on one worker."
     )
 
 

@@ -9,8 +9,8 @@ from archbench.tasks.metrics.intervals import bleu_score, chrf_score, macro_f1_s
 from archbench.tasks.metrics.metric import Metric, Reads
 
 _ANY_ORDER = (
-    "training objective of a masked model: the loss averaged over generation orders. It bounds the loss of a random "
-    "order, not of left to right; not comparable with an exact likelihood"
+    "training loss of a masked model: the negative log-likelihood averaged over all orders in which tokens can be "
+    "filled in; no bound on the left-to-right loss, and not comparable with it"
 )
 _PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
 
