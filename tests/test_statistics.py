@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from archbench.reports.base.statistics import Interval, Sample, detectable, difference_interval, mean_interval, pool
+from archbench.reports.base.statistics import (
+    Interval,
+    Sample,
+    detectable,
+    difference_interval,
+    mean_interval,
+    pool,
+    welch_difference,
+)
 
 
 def scores(*values: float) -> Sample:
@@ -44,6 +52,15 @@ def test_an_architecture_that_varies_more_than_others_keeps_its_own_variance() -
     assert (
         mean_interval(usual, pooled).half == mean_interval(usual, pool([usual, usual])).half
     )  # and widens none of theirs
+
+
+def test_high_variance_does_not_widen_the_interval_of_others_when_the_rest_hardly_varies() -> None:
+    usual, constant = Sample(np.array([1.0, 1.0, 0.997])), Sample(np.array([0.997, 0.997, 0.997]))
+    high = Sample(np.array([0.71, 0.43, 0.64]), high_variance=True)
+    pooled = pool([usual, high, constant])
+    assert pooled.variance == pytest.approx(usual.over_seeds.variance)
+    assert difference_interval(usual, constant, pooled).half < 0.01
+    assert difference_interval(usual, high, pooled).half > welch_difference(usual, high).half * 0.99
 
 
 def test_one_seed_borrows_the_variance_of_the_others() -> None:

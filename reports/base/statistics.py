@@ -103,13 +103,14 @@ class Spread:
 def pool(samples: Sequence[Sample]) -> Spread:
     """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom.
 
-    One that varies far more than the others is left out, so that it widens no interval but its own; so is one that
-    does not vary at all, as scores at the end of a scale, which says nothing of how much others do.
+    One that varies far more than the others is left out, so that it widens no interval but its own, even where a single
+    other one remains; so is one that does not vary at all, as scores at the end of a scale, which says nothing of how
+    much others do.
     """
     several = [sample for sample in samples if len(sample.values) > 1]
     several = [sample for sample in several if np.ptp(sample.values) > 0] or several
     usual = [sample for sample in several if not sample.high_variance]
-    spreads = _alike([sample.over_seeds for sample in (usual if len(usual) > 1 else several)])
+    spreads = _alike([sample.over_seeds for sample in usual or several])
     return replace(_pooled(spreads), pooled_variance=bool(usual)) if spreads else Spread()
 
 
