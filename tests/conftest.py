@@ -98,10 +98,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """More threads give other rounding, and are slow beside other test processes."""
+def one_thread_and_seed() -> None:
+    """One thread: more give other rounding, and are slow beside other test processes. One seed for torch."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
