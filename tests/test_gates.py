@@ -19,7 +19,7 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
-from archbench.reports.page.matrix import standing
+from archbench.reports.page.matrix import matrix, standing
 from archbench.reports.page.page import render
 
 EXAMPLES = 64
@@ -92,11 +92,17 @@ def test_a_saving_within_its_error_is_none(tmp_path: Path, saved: float) -> None
 
 def test_the_matrix_ranks_those_that_are_trained_enough(tmp_path: Path) -> None:
     primary = judged(tmp_path, with_bigram(SHAKESPEARE, 3.0)).tested.primary
-    assert {name: standing(name, primary) for name in SHAKESPEARE.truth} == {
+    assert {name: standing(name, primary, name != "encoder") for name in SHAKESPEARE.truth} == {
         "decoder": "wins",
         "encoder": "untrained",
         "encoder-decoder": "loses",
     }
+
+
+def test_an_architecture_is_not_blamed_for_an_untrained_opponent(tmp_path: Path) -> None:
+    pair = replace(SHAKESPEARE, truth={name: SHAKESPEARE.truth[name] for name in ("decoder", "encoder")})
+    [decoder, encoder, *_] = matrix(judged(tmp_path, with_bigram(pair, 3.0))).rows
+    assert decoder[1].text.startswith("no verdict") and encoder[1].text.startswith("not trained enough")
 
 
 def test_a_claim_about_an_untrained_model_is_not_decided_by_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,20 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.9 <= covered / 200 <= 0.99
 
 
-def test_parts_of_a_budget_are_compared(tmp_path: Path) -> None:
+def test_a_limit_at_the_end_of_the_curves_is_marked() -> None:
+    near, far = curve("slow", 3.0, error=0.3), curve("fast", 1.0, error=0.3)
+    found = between(near, far)
+    assert found.or_less and found.or_more
+    assert "0.500 or less to 8.00 or more" in found.sentence
+    sure = between(curve("slow", 3.0), curve("fast", 1.0))
+    assert not sure.or_less and not sure.or_more and " or " not in sure.sentence
+
+
+@pytest.mark.parametrize(("majority", "count"), [(0.3, 2), (0.75, 0)])
+def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float, count: int) -> None:
+    """Unless one of the two is no better than the majority class on all of it."""
     task = single(SENTIMENT, truth={"decoder": 0.8, "encoder": 0.7}, seeds=4, spread=0.002, examples=4000)
+    task = replace(task, references=task.references | {"majority": majority})
     planted = {"decoder": (0.6, 0.7), "encoder": (0.5, 0.6)}
     further = [
         Further(task, name, name, truth, role="share", share=share)
@@ -85,7 +98,7 @@ def test_parts_of_a_budget_are_compared(tmp_path: Path) -> None:
     assert [(entry.slow, entry.fast, entry.cost) for entry in found] == [
         ("encoder", "decoder", "tokens"),
         ("encoder", "decoder", "flops"),
-    ]
+    ][:count]
     assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in found)
 
 

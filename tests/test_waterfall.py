@@ -67,6 +67,13 @@ def test_the_page_and_its_figure_show_them(tmp_path: Path) -> None:
     assert "From decoder to encoder on shakespeare" not in page  # no figure, no section
 
 
+def test_a_design_that_fails_a_gate_is_left_out(tmp_path: Path) -> None:
+    between = replace(TASK, references=TASK.references | {"bigram": 2.95})
+    kept = set(paths(judged(tmp_path / "all", FURTHER)))
+    synthetic.write_store(tmp_path / "some", [between])
+    assert kept - set(paths(judge(tables.collect(tmp_path / "some")))) == {path for path in kept if "encoder" in path}
+
+
 def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
     task = replace(SHAKESPEARE, truth={"decoder": 2.6, "encoder": 3.1})
     synthetic.write_store(tmp_path, [task])

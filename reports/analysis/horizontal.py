@@ -35,7 +35,8 @@ class Distance:
     """``slow`` needs ``ratio`` times the budget of ``fast`` to reach ``score``: its estimate and 95% interval.
 
     ``cost`` is "tokens" or "flops". ``at_least``: the curve of ``fast`` starts beyond the score, so that the ratio is a
-    lower bound. ``goal``: the score is a fixed goal, not the last score of ``slow``.
+    lower bound. ``goal``: the score is a fixed goal, not the last score of ``slow``. ``or_less``, ``or_more``: a limit
+    of the interval lies one doubling beyond the end of a curve, or at its start.
     """
 
     dataset: str
@@ -49,6 +50,8 @@ class Distance:
     upper: float
     at_least: bool
     goal: bool = False
+    or_less: bool = False
+    or_more: bool = False
 
     @property
     def sentence(self) -> str:
@@ -58,12 +61,16 @@ class Distance:
         if self.at_least:
             return f"{reached} at least {number(self.ratio)} times the {unit} of {self.fast}."
         known = math.isfinite(self.lower)
-        interval = f" (95% interval {number(self.lower)} to {number(self.upper)})" if known else ""
+        low, high = " or less" * self.or_less, " or more" * self.or_more
+        interval = f" (95% interval {number(self.lower)}{low} to {number(self.upper)}{high})" if known else ""
         return f"{reached} {number(self.ratio)} times the {unit} of {self.fast}{interval}."
 
 
 def distances(judged: Judged) -> list[Distance]:
-    """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood."""
+    """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood.
+
+    Without those that are not trained enough to compare on the largest part.
+    """
     comparisons = judged.comparisons
     found: list[Distance] = []
     for comparison in judged.first:
@@ -85,7 +92,7 @@ def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
     curves = {
         name: [point for point in points if point.architecture == name] for name in comparison.group.architectures
     }
-    curves = {name: curve for name, curve in curves.items() if len(curve) > 1 and _grows(curve)}
+    curves = {name: curve for name, curve in curves.items() if len(curve) > 1 and _grows(curve) and curve[-1].trained}
     for pair in combinations(curves, 2):
         fast, slow = sorted(pair, key=lambda name: -measure.gain(curves[name][-1].interval.mean))
         goal = GOALS.get(measure.name)
@@ -117,6 +124,9 @@ def distance(
     ratio = _reached(costs[0], means[0][None], once, goal is None) - _reached(costs[1], means[1][None], once)
     lower, upper = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     known = all(point.interval.known for point in (*slow, *fast))
+    ends = [(cost[-1], cost[-1]) if first and goal is None else (cost[0], cost[-1] + math.log(2))
+            for first, cost in ((True, costs[0]), (False, costs[1]))]  # fmt: skip
+    least, most = ends[0][0] - ends[1][1], ends[0][1] - ends[1][0]
     return Distance(
         dataset,
         measure,
@@ -129,6 +139,8 @@ def distance(
         float(np.exp(upper)) if known else math.nan,
         bool(means[1][0] >= sign * score),
         goal is not None,
+        known and bool(np.isclose(lower, least)),
+        known and bool(np.isclose(upper, most)),
     )
 
 

@@ -25,6 +25,7 @@ class Share:
     flops: float
     interval: Interval
     seeds: int
+    trained: bool = True  # enough to compare, by its gates
 
     def cost(self, name: str) -> float:
         """Its training tokens or FLOPs."""
@@ -49,6 +50,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
             float(costs["train_flops"][name]),
             comparison.metric.within(mean_interval(sample, pooled[name])),
             len(sample.values),
+            comparisons.gate(group, name).passed,
         )
         for name, sample in samples.items()
     ]

@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison, Group, joined
+import pandas as pd
+
+from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.factors import TARGET
 from archbench.reports.analysis.judgement import Judged
@@ -107,7 +109,7 @@ class Waterfall:
 
 
 def waterfalls(judged: Judged) -> list[Waterfall]:
-    """Every path with at least one design between its ends, for each data set."""
+    """Every path with at least one design between its ends, for each data set, without designs that fail a gate."""
     found = (
         _waterfall(judged, comparison, path)
         for comparison in judged.first
@@ -136,7 +138,7 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
 def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
     comparisons, dataset = judged.comparisons, comparison.group.dataset
     runs = {name: comparisons.side(comparison, name) for name in path}
-    known = [name for name in path if len(runs[name])]
+    known = [name for name in path if len(runs[name]) and _is_trained(comparisons, comparison, name, runs[name])]
     if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
         return None
 
@@ -155,6 +157,11 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
     ]
     whole = tested(path[0], path[-1])
     return Waterfall(dataset, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
+
+
+def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:
+    group = Group(comparison.group.dataset, comparison.group.task, {}, runs)
+    return comparisons.gate(group, name.partition("|")[0]).passed
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:

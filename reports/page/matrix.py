@@ -17,6 +17,7 @@ WORDS: Final = {
     "open": "not decided",
     "unknown": "not tested",
     "untrained": "not trained enough",
+    "alone": "no verdict",
     "accounting": "depends on the accounting",
 }
 BASELINE: Final = "†"
@@ -24,17 +25,19 @@ MOST_NAMES: Final = 2  # of beaten architectures in a cell
 BASELINE_ROW: Final = "best simple baseline"
 
 
-def standing(architecture: str, contrasts: Sequence[Contrast]) -> str:
+def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:
     """How an architecture stands in the primary contrasts of a data set that name it.
 
     ``wins``: better in all of them. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and
     one or more as equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested.
-    ``untrained``: none is between two that are trained enough; others do not count. ``accounting``: it does not lose,
-    and the outcome of one or more depends on the accounting.
+    ``untrained``: it is not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count.
+    ``accounting``: it does not lose, and the outcome of one or more depends on the accounting.
     """
     named = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
-    if named and all(contrast.outcome == "untrained" for contrast in named):
+    if named and not trained:
         return "untrained"
+    if named and all(contrast.outcome == "untrained" for contrast in named):
+        return "alone"
     named = [contrast for contrast in named if contrast.outcome != "untrained"]
     tested = [contrast for contrast in named if contrast.outcome != "unknown"]
     if not tested:
@@ -57,10 +60,7 @@ def matrix(judged: Judged) -> Grid:
     named = dict.fromkeys(entry for contrast in primary for entry in (contrast.first, contrast.second))
     columns = [comparison for comparison in judged.first if judged.tested.of(comparison.group.dataset)]
     head = [name("architecture"), *(_head(comparison) for comparison in columns)]
-    rows = [
-        (name(architecture), *(_cell(entry, architecture, judged.tested.of(entry.group.dataset)) for entry in columns))
-        for architecture in named
-    ]
+    rows = [(name(architecture), *(_cell(judged, entry, architecture) for entry in columns)) for architecture in named]
     if any(comparison.classical for comparison in columns):
         rows.append((GridCell(BASELINE_ROW, kind="text quiet"), *map(_baseline, columns)))
     return Grid(tuple(head), tuple(rows) if columns else ())
@@ -81,11 +81,12 @@ def _head(comparison: Comparison) -> GridCell:
     return GridCell(comparison.group.dataset, f"{comparison.group.task}, {measure}", "text")
 
 
-def _cell(comparison: Comparison, architecture: str, contrasts: Sequence[Contrast]) -> GridCell:
+def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell:
+    contrasts = judged.tested.of(comparison.group.dataset)
     cell = next((cell for cell in comparison.cells if cell.architecture == architecture), None)
     if cell is None or not cell.values:
         return GridCell("no score" if cell else "", kind="text unknown")
-    state = standing(architecture, contrasts)
+    state = standing(architecture, contrasts, judged.comparisons.gate(comparison.group, architecture).passed)
     mark = f" {BASELINE}" if behind_baseline(comparison, cell) else ""
     mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
     return GridCell(WORDS[state] + mark, "; ".join([mean, *_others(architecture, state, contrasts)]), f"text {state}")
