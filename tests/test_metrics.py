@@ -140,24 +140,6 @@ def test_distinct_interval_is_around_its_value() -> None:
     assert score.upper - score.lower < 0.1
 
 
-def test_evaluate_metrics_compute_the_same() -> None:
-    from archbench.tasks.metrics.builtin import reading
-    from archbench.tasks.metrics.evaluate_metrics import load
-
-    wanted, answers = ["a b c d", "e"], ["a b c x", "e"]
-    for name, metric in reading("texts").items():
-        given = load(name).compute(predictions=answers, references=wanted)
-        assert given == {name: pytest.approx(metric.value(wanted, answers))}
-    for name, metric in reading("likelihoods").items():
-        given = load(name).compute(predictions=[1.5, 2.5], references=[3, 4])
-        assert given == {name: pytest.approx(metric.value(np.array([1.5, 2.5]), np.array([3, 4])))}
-    ids = [[1, 2, 1, 2, 1, 2], [3, 4, 5]]
-    for name, metric in reading("tokens").items():
-        options = {"stream": np.array([3, 4, 5]), "order": 2} if name == "copied" else {}
-        given = load(name).compute(predictions=ids, **options)
-        assert given == {name: pytest.approx(metric.value([np.array(one) for one in ids], **options))}
-
-
 def test_bits_per_byte_are_bits_of_all_texts_over_their_bytes() -> None:
     nats = np.array([8 * math.log(2), 4 * math.log(2)])
     assert metrics.bits_per_byte(nats, np.array([2, 4])) == pytest.approx(2.0)

@@ -88,6 +88,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [f"{a}+{b},{a + b}" for a in range(10) for b in range(10)]
     (tmp_path / "pairs.csv").write_text("\n".join(["source,target", *rows]) + "\n")
     (tmp_path / "mine.toml").write_text(EXPERIMENT)
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same" / "same.py").write_text(SCRIPT.replace('"same": share, "other": 1 - share', '"same": share'))
     return tmp_path
 
 
@@ -143,10 +145,13 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     assert set(scores().loc["characters", "value"]) == {7}
 
     toml = Path("mine.toml")
-    toml.write_text(EXPERIMENT.replace('"rouge_l"', '"rouge_1"'))
+    toml.write_text(EXPERIMENT.replace('"rouge_l"', '"rouge_1", "evaluate:./same"'))
     status, said = compare()
     assert status == 0 and trained() == first and "rouge_1: scoring" in said and "mine.py" not in said
     assert "rouge_1" in scores().index.get_level_values(0) and "rouge_l" not in scores().index.get_level_values(0)
+
+    same, exact = (scores().loc[metric, ["value", "lower", "upper"]] for metric in ("same", "exact_match"))
+    assert same.equals(exact), "a folder of the evaluate library is a metric, with intervals like the rest"
 
     path.write_text(MINE.replace("sum(map(len, predictions))", "[][3]"))
     monkeypatch.setattr(task_metrics, "check", lambda prepared: None)  # as if the trial had gone well

@@ -15,6 +15,7 @@ from pathlib import Path
 from archbench.reports.inspection import inspection
 from archbench.reports.page import assemble
 from archbench.runs.experiment import spec
+from archbench.version import version
 
 HERE = Path(__file__).parent
 INDEX = """<!DOCTYPE html>
@@ -45,6 +46,7 @@ alt="The reference comparison: scores of the three families on five data sets"><
 <ul>
 {inside}
 </ul>
+<p>Pages made by {made_by}.</p>
 </main>
 </body>
 </html>
@@ -97,7 +99,9 @@ def index(root: Path) -> str:
     known = spec.presets()
     compared = [_item(name, f"{name}: {known[name]}" if name in known else name) for name in comparisons(root)]
     inside = [_item(f"inside/{name}", name) for name in inspections(root)]
-    return INDEX.format(compared="\n".join(compared), inside="\n".join(inside))
+    return INDEX.format(
+        compared="\n".join(compared), inside="\n".join(inside), made_by=escape(f"archbench {version()}")
+    )
 
 
 def _item(place: str, text: str) -> str:

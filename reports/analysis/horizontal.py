@@ -11,6 +11,7 @@ bootstrap). A curve that starts beyond the score gives a bound: the distance is 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Final
 
@@ -66,7 +67,8 @@ class Distance:
         return f"{reached} {number(self.ratio)} times the {unit} of {self.fast}{interval}."
 
 
-def distances(judged: Judged) -> list[Distance]:
+@lru_cache(maxsize=1)
+def distances(judged: Judged) -> tuple[Distance, ...]:
     """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood.
 
     Without those that are not trained enough to compare on the largest part.
@@ -79,7 +81,7 @@ def distances(judged: Judged) -> list[Distance]:
             if name in comparisons.metrics(comparison.group):
                 measured = comparisons.compare(comparison.group, name)
                 found += _of(measured, shares(comparisons, measured))
-    return found
+    return tuple(found)
 
 
 def numbers(found: Sequence[Distance]) -> list[dict[str, object]]:

@@ -35,7 +35,7 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """A report's comparisons by their primary metrics, the best architectures marked, and all that was tested.
 

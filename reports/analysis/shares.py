@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -58,14 +59,15 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     return sorted(points, key=lambda point: (order.index(point.architecture), point.share))
 
 
-def doublings(judged: Judged) -> list[Contrast]:
+@lru_cache(maxsize=1)
+def doublings(judged: Judged) -> tuple[Contrast, ...]:
     """For each data set and architecture, the whole budget compared with half of it, Holm-corrected."""
     questions: list[Question] = []
     for comparison in judged.first:
         group = _together(judged.comparisons, comparison)
         if group is not None:
             questions += _doublings(group, comparison.metric.name)
-    return answered(judged.comparisons, questions)
+    return tuple(answered(judged.comparisons, questions))
 
 
 def converged(contrast: Contrast) -> bool:

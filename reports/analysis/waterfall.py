@@ -8,6 +8,7 @@ gives the same changes other shares.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -108,7 +109,8 @@ class Waterfall:
         )
 
 
-def waterfalls(judged: Judged) -> list[Waterfall]:
+@lru_cache(maxsize=1)
+def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     """Every path with at least one design between its ends, for each data set, without designs that fail a gate."""
     found = (
         _waterfall(judged, comparison, path)
@@ -116,7 +118,7 @@ def waterfalls(judged: Judged) -> list[Waterfall]:
         for path in PATHS
         if comparison.metric.better
     )
-    return [entry for entry in found if entry is not None]
+    return tuple(entry for entry in found if entry is not None)
 
 
 def numbers(found: Sequence[Waterfall]) -> list[dict[str, object]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.base import formatting
+from archbench.reports.base import formatting, provenance
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures import figures
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
@@ -103,7 +103,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "tables": list(numbers(inspection)),
         "looks": {},
         "title": inspection["run"],
-        "made_by": _made_by(inspection),
+        "made_by": provenance.made_by(inspection.get("archbench", ""), [inspection.get("archbench_commit") or ""]),
         "lede": inside_words.lede(inspection),
         "claims": _claims(inside_claims.findings(inspection)),
         "text": inspection["text"],
@@ -124,12 +124,6 @@ def context(inspection: Row) -> dict[str, Any]:
         "parts": _parts(inspection["step"]["parts"]),
         "steps": _step_rows(inspection["step"]["positions"], token),
     }
-
-
-def _made_by(inspection: Row) -> str:
-    """The version and the commit of archbench, as far as the inspection recorded them."""
-    version, commit = inspection.get("archbench", ""), inspection.get("archbench_commit", "")
-    return f"archbench {version}".strip() + (f", commit {commit[:12]}" if commit else "")
 
 
 def _claims(findings: Sequence[inside_claims.Finding]) -> Grid:

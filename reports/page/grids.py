@@ -11,11 +11,10 @@ import pandas as pd
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison, Comparisons, Group
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import reference_label
-from archbench.reports.base import formatting
+from archbench.reports.base import formatting, provenance
 from archbench.reports.base.metrics import ReportedMetric, metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures.curves import BOUND_SUFFIX, MASKED_LOSS
-from archbench.version import commit
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"
@@ -296,18 +295,9 @@ def glossary(tables: Tables, names: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def made_by(tables: Tables) -> str:
-    """The version of archbench that planned the runs, and the commits of the code that ran them.
-
-    Where the records lack them, as those of early versions do, the commit of the code that makes the page.
-    """
+    """The version of archbench that planned the runs, and the commits of the code that ran them."""
     experiment = tables["experiment"].dropna(subset=["key", "value"])
     versions = experiment.loc[experiment["key"] == "archbench", "value"].astype(str).tolist()
     rows = pd.concat([experiment[["key", "value"]], tables["environment"][["key", "value"]].dropna()])
     commits = rows.loc[rows["key"].isin(COMMIT_KEYS), "value"].astype(str)
-    parts = [f"archbench {versions[0] if versions else 'of unknown version'}"]
-    if len(commits):
-        short = dict.fromkeys(commit[:12] for commit in commits)
-        parts.append(f"commit{'s' * (len(short) > 1)} {formatting.listing(short)}")
-    elif commit() is not None:
-        parts.append(f"commit of the runs not recorded; page made at commit {str(commit())[:12]}")
-    return ", ".join(parts)
+    return provenance.made_by(versions[0] if versions else "", commits)

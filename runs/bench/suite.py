@@ -26,6 +26,7 @@ from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.kinds import registry, task
+from archbench.version import commit
 
 SCHEMA = 1
 FILE = "bench.json"
@@ -166,6 +167,7 @@ def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Measureme
     return {
         "schema": SCHEMA,
         "archbench": importlib.metadata.version("archbench"),
+        "commit": commit() or "",
         "command": command,
         "shape": {**vars(plan.shape), "hidden": plan.shape.hidden},
         "device": plan.where.device,

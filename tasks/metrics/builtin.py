@@ -6,7 +6,7 @@ from functools import partial
 from archbench.tasks.base.values import Score
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.intervals import bleu_score, chrf_score, macro_f1_score, mean_score, rouge_score
-from archbench.tasks.metrics.metric import Metric, Reads
+from archbench.tasks.metrics.metric import Metric
 
 _ANY_ORDER = (
     "training loss of a masked model: the negative log-likelihood averaged over all orders in which tokens can be "
@@ -84,9 +84,4 @@ _METRICS = (
 BUILTIN: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
 
 
-def reading(what: Reads) -> dict[str, Metric]:
-    """The built-in metrics that read texts, likelihoods or tokens."""
-    return {name: metric for name, metric in BUILTIN.items() if metric.reads == what}
-
-
-TEXTS: Mapping[str, Metric] = reading("texts")
+TEXTS: Mapping[str, Metric] = {name: metric for name, metric in BUILTIN.items() if metric.reads == "texts"}
