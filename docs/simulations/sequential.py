@@ -162,7 +162,7 @@ def _high_variance(scenario: Scenario, variances: Array, degrees: Array) -> Arra
 def _pooled(variances: Array, degrees: Array, high: Array) -> tuple[Array, Array, Array]:
     """The pooled variance and its degrees of freedom by data set, and whether others than those that vary more are."""
     usual = ~high
-    kept = np.where(usual.sum(1, keepdims=True) > 1, usual, True)[:, None] & np.ones(variances.shape, bool)
+    kept = np.where(usual.any(1, keepdims=True), usual, True)[:, None] & np.ones(variances.shape, bool)
     for _ in range(variances.shape[2] - 2):
         masked = np.where(kept, variances, -1)
         largest = masked.argmax(2)[..., None]

@@ -52,7 +52,7 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
             *([name(contrast.condition)] if several else []),
             _pair(contrast.first, contrast.second),
             GridCell(_difference(contrast), metric(contrast.metric).label),
-            GridCell(formatting.p(contrast.p)),
+            _p(contrast),
             GridCell(f"{contrast.margin:g}" if math.isfinite(contrast.margin) else formatting.MISSING),
             _outcome(contrast),
             GridCell(minimum_detectable(contrast)),
@@ -62,6 +62,13 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
         for contrast in tested
     ]
     return Grid((*CONTRASTS_HEAD[:1], *([name("condition")] if several else []), *CONTRASTS_HEAD[1:]), tuple(rows))
+
+
+def _p(contrast: Contrast) -> GridCell:
+    """The p value; below it those by other rules for the variance between seeds, as far as they are known."""
+    others = {"Welch": contrast.p_welch, "pooled": contrast.p_pooled, "paired": contrast.p_paired}
+    known = [f"{rule} {formatting.p(value)}" for rule, value in others.items() if not math.isnan(value)]
+    return GridCell(formatting.p(contrast.p), ", ".join(known))
 
 
 def gates(judged: Judged) -> Grid:
