@@ -139,7 +139,7 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
     for key, rows in compared.groupby(["dataset", "condition", "architecture"], sort=False):
         dataset, condition, name = map(str, key)
         named = [
-            PurePath(place).stem if place.endswith(".py") else place for place in alternatives.get((dataset, name), ())
+            PurePath(entry).stem if entry.endswith(".py") else entry for entry in alternatives.get((dataset, name), ())
         ]
         own = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
         under = condition if own else ""  # a condition without trials of its own has those of the task
