@@ -1,4 +1,4 @@
-"""What all families have in common: the interface between models and everything that trains, scores and asks them.
+"""The interface of all families, which training, scoring and generation use.
 
 A family offers
 
