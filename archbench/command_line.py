@@ -430,8 +430,8 @@ def _status(given: list[str]) -> int:
         return fail("the command contains bytes that are not UTF-8; rename the file or folder", 2)
 
     def called() -> int:
-        shown = shlex.join(["archbench", *given])
-        status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=shown) or 0)
+        command_line = shlex.join(["archbench", *given])
+        status = int(command.main(given or ["--help"], "archbench", standalone_mode=False, obj=command_line) or 0)
         # Typer turns an interrupt into a status; bench has printed its own message
         if status == 130 and exits.interrupts and given[:1] != ["bench"]:
             return fail(f"interrupted; {GO_ON}", status)

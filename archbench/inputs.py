@@ -1,4 +1,4 @@
-"""What the command line and ``archbench.compare`` share: reading their inputs and printing lines to stderr."""
+"""Input handling shared by the command line and ``archbench.compare``: reads inputs, prints lines to stderr."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What ``archbench list`` prints: names, each with a description."""
+"""The output of ``archbench list``: names, each with a description."""
 
 from collections.abc import Callable
 from types import MappingProxyType

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from archbench.architectures.components.attention import Attention, AttentionContext
     from archbench.architectures.components.averaging import Average
     from archbench.architectures.components.cache import Cache
-    from archbench.architectures.components.embedding import Embedding, Head, Transform
+    from archbench.architectures.components.embedding import Embedding, Head, Targets, Transform
     from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, NoFeedForward
     from archbench.architectures.components.initial import filled
     from archbench.architectures.components.key_values import KeyValues
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Sinusoidal,
     )
     from archbench.architectures.components.stack import Block, CrossAttentionCache, Stack
+    from archbench.architectures.components.states import StateIndex, States
     from archbench.architectures.families.decoder import DecoderOnly
     from archbench.architectures.families.encoder import EncoderOnly
     from archbench.architectures.families.encoder_decoder import EncoderDecoder
@@ -48,13 +49,13 @@ if TYPE_CHECKING:
     from archbench.architectures.objectives.causal import Causal
     from archbench.architectures.objectives.generate import Decoding
     from archbench.architectures.objectives.masked import Masked
-    from archbench.architectures.objectives.objective import Objective
+    from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 
 _MODULES = {
     "components.attention": ("Attention", "AttentionContext"),
     "components.averaging": ("Average",),
     "components.cache": ("Cache",),
-    "components.embedding": ("Embedding", "Head", "Transform"),
+    "components.embedding": ("Embedding", "Head", "Targets", "Transform"),
     "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward"),
     "components.initial": ("filled",),
     "components.key_values": ("KeyValues",),
@@ -62,6 +63,7 @@ _MODULES = {
     "components.numbers": ("Amount", "Flops"),
     "components.positions": ("Alibi", "Geometry", "Learned", "NoPositions", "RelativeBias", "Rotary", "Sinusoidal"),
     "components.stack": ("Block", "CrossAttentionCache", "Stack"),
+    "components.states": ("StateIndex", "States"),
     "families.decoder": ("DecoderOnly",),
     "families.encoder": ("EncoderOnly",),
     "families.encoder_decoder": ("EncoderDecoder",),
@@ -71,7 +73,7 @@ _MODULES = {
     "objectives.causal": ("Causal",),
     "objectives.generate": ("Decoding",),
     "objectives.masked": ("Masked",),
-    "objectives.objective": ("Objective",),
+    "objectives.objective": ("Batch", "LossInputs", "Objective"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -81,6 +83,7 @@ __all__ = [
     "Attention",
     "AttentionContext",
     "Average",
+    "Batch",
     "Block",
     "Cache",
     "Causal",
@@ -100,6 +103,7 @@ __all__ = [
     "LayerNorm",
     "Learned",
     "Limits",
+    "LossInputs",
     "Masked",
     "NoFeedForward",
     "NoNorm",
@@ -115,6 +119,9 @@ __all__ = [
     "Sinusoidal",
     "Size",
     "Stack",
+    "StateIndex",
+    "States",
+    "Targets",
     "Transform",
     "Wiring",
     "filled",

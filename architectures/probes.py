@@ -21,7 +21,7 @@ Axis = Literal["source", "target", "both"]
 
 @dataclass
 class Layer:
-    """What one block did with a batch.
+    """The recorded computation of one block for a batch.
 
     ``axis`` says what stands along its positions t: the source, the target, or both in one sequence; ``number`` counts
     its blocks from 1. ``before`` and ``after`` (b, t, d) are the residual stream; ``added`` what each sublayer gave to

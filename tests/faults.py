@@ -133,11 +133,11 @@ def crosses_causally(original):
 
 def off_by_one(original):
     def extend(self, tokens):
-        new, places, present = original(self, tokens)
+        new, positions, present = original(self, tokens)
         if self.lengths is None:
-            return new, places, present
-        places = torch.cat([places[:, : -tokens.shape[1]], new + 1], 1)
-        return new + 1, places, present
+            return new, positions, present
+        positions = torch.cat([positions[:, : -tokens.shape[1]], new + 1], 1)
+        return new + 1, positions, present
 
     return extend
 

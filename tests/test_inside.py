@@ -386,9 +386,9 @@ def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tm
     assert looked.examples[number - 1] == writing.first_mistaken(looked)
     assert [token["id"] for token in found["text"]["target_tokens"]] == looked.examples[number - 1][1]
     assert found["text"]["wrong"] == sum(row["guess"] != row["token"] for row in found["step"]["positions"]) > 0
-    assert f"test example {number}, the first with a wrong prediction" in page.context(found)["shown"]
+    assert f"test example {number}, the first with a wrong prediction" in page.context(found)["text_words"]
     unmistaken = {**found["text"], "wrong": 0}
-    assert "the first test example. None of the 5 has a wrong prediction" in inside_words.shown(unmistaken, 5)
+    assert "the first test example. None of the 5 has a wrong prediction" in inside_words.text_in_words(unmistaken, 5)
 
 
 def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Path], tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ FAULTS = (
     Fault(
         "rows of a cache mixed up",
         "caches_are_values",
-        "decoding from picked rows of a cache: off by",
+        "decoding from selected rows of a cache: off by",
         both(
             patch(KeyValues, "rows", lambda original: lambda self, index: original(self, 0 * index)),
             patch(Canvas, "rows", lambda original: lambda self, index: original(self, 0 * index)),
@@ -307,7 +307,7 @@ FAULTS = (
     Fault(
         "a cache shared between rows",
         "caches_are_values",
-        "decoding from picked rows of a cache: off by",
+        "decoding from selected rows of a cache: off by",
         patch(KeyValues, "then", faults.shares_rows),
         ("decoder", "prefix-decoder"),
         (

@@ -15,7 +15,7 @@ from archbench.tasks.base.errors import InputError
 VARIANT = '''"""A family of its own: its state is that of two stacks, one after the other, over one sequence."""
 
 from archbench.architectures import Attention, Block, Causal, DecoderOnly, Embedding, Family, GatedFeedForward, Head
-from archbench.architectures import LayerNorm, Limits, Rotary, Size, Stack
+from archbench.architectures import LayerNorm, Limits, Rotary, Size, Stack, StateIndex, States
 
 
 class Relay(Family):
@@ -28,7 +28,7 @@ class Relay(Family):
         super().__init__()
         self.inner, self.head, self.objective = inner, inner.head, Causal()
 
-    def hidden(self, source, target, source_mask=None, target_mask=None, at=None):
+    def hidden(self, source, target, source_mask=None, target_mask=None, at: StateIndex | None = None) -> States:
         return self.inner.hidden(source, target, source_mask, target_mask, at)
 
     def prefill(self, source, source_mask=None):

@@ -1,9 +1,11 @@
 """One package is installed: nothing else lies bare, and a user's own files of its folders' names do no harm."""
 
+import inspect
 import os
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from setuptools import find_packages
 
 import archbench
 from archbench import architectures
+from archbench.architectures import Family, Objective
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("architectures", "tasks", "runs", "reports")
@@ -54,6 +57,16 @@ def test_what_a_variant_is_made_of_comes_from_one_place() -> None:
     assert all(getattr(architectures, name).__name__ for name in names if name not in ("Norm", "Wiring", "Amount"))
     with pytest.raises(AttributeError, match="has no attribute 'Attntion'"):
         _ = architectures.Attntion
+
+
+def test_what_a_family_takes_and_returns_is_exported() -> None:
+    family = [function for name, function in vars(Family).items() if inspect.isfunction(function) and name[0] != "_"]
+    hints = [hint for function in family for hint in typing.get_type_hints(function).values()]
+    for function in (Objective.prepare, Objective.loss, Objective.log_likelihood, Objective.generate):
+        hints += typing.get_type_hints(function).values()
+    types = {part for hint in hints for part in (hint, *typing.get_args(hint)) if inspect.isclass(part)}
+    ours = {part.__name__ for part in types if part.__module__.startswith("archbench.")}
+    assert {"Batch", "LossInputs", "StateIndex", "States", "Targets"} <= ours <= set(architectures.__all__)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

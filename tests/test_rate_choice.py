@@ -76,10 +76,10 @@ def test_each_dropout_has_a_fit_of_its_own() -> None:
 
 def test_many_sets_are_chosen_from_as_one_is() -> None:
     losses = np.random.Generator(np.random.PCG64(0)).standard_normal((50, 5, 2))
-    places, _, _ = minima(np.log2(RATES), losses)
-    for place, own in zip(places, losses, strict=True):
+    log_rates, _, _ = minima(np.log2(RATES), losses)
+    for log_rate, own in zip(log_rates, losses, strict=True):
         choice = choose({(rate, 0.0): tuple(values) for rate, values in zip(RATES, own, strict=True)})
-        assert choice is not None and choice.learning_rate == pytest.approx(2**place, rel=0.005)
+        assert choice is not None and choice.learning_rate == pytest.approx(2**log_rate, rel=0.005)
 
 
 def test_regret_grows_with_the_noise_and_vanishes_without() -> None:

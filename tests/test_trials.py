@@ -19,9 +19,11 @@ LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0
 
 
 def found(root: Path, **changes: float | str) -> Tables:
-    task, calm = single(SENTIMENT, truth=dict.fromkeys(LOSSES, 0.6), seeds=1), {"dropout": 0.0}
+    task, no_dropout = single(SENTIMENT, truth=dict.fromkeys(LOSSES, 0.6), seeds=1), {"dropout": 0.0}
     further = [
-        Further(task, name, name, 0.6, role="trial", changes={"learning_rate": rate, "validation_loss": loss} | calm)
+        Further(
+            task, name, name, 0.6, role="trial", changes={"learning_rate": rate, "validation_loss": loss} | no_dropout
+        )
         for name, losses in LOSSES.items()
         for rate, loss in losses.items()
     ]
@@ -38,12 +40,12 @@ def test_the_least_loss_is_chosen_and_an_edge_is_told(tmp_path: Path) -> None:
 
 
 def test_the_trials_of_a_condition_stand_apart(tmp_path: Path) -> None:
-    task, calm = single(SENTIMENT, truth={"decoder": 0.6}, seeds=1), {"dropout": 0.0}
+    task, no_dropout = single(SENTIMENT, truth={"decoder": 0.6}, seeds=1), {"dropout": 0.0}
     further = [
         Further(
             *(task, "decoder", "decoder", 0.6, "trial"),
             condition=condition,
-            changes={"learning_rate": rate, "validation_loss": loss} | calm,
+            changes={"learning_rate": rate, "validation_loss": loss} | no_dropout,
         )
         for condition, losses in (("", LOSSES["decoder"]), ("AdamW, tuned", LOSSES["encoder"]))
         for rate, loss in losses.items()
@@ -103,7 +105,7 @@ def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
 
 def grown(root: Path, **changes: float | str) -> Tables:
     """Five rates of two seeds for the encoder, on a parabola whose minimum lies between the second and the third."""
-    task, calm = single(SENTIMENT, truth={"encoder": 0.6}, seeds=2), {"dropout": 0.0}
+    task, no_dropout = single(SENTIMENT, truth={"encoder": 0.6}, seeds=2), {"dropout": 0.0}
     curve = {0.001 * 2**step: 1 + 0.05 * (step - 1.5) ** 2 for step in range(5)}
     further = [
         Further(task, "encoder", "encoder", 0.6, role="trial", changes={"learning_rate": rate, "validation_loss": loss})
@@ -111,7 +113,7 @@ def grown(root: Path, **changes: float | str) -> Tables:
     ]
     runs = synthetic.write_store(root, [task], further=further)
     for number, run in enumerate(runs):
-        synthetic.change_record(root, run, **calm)
+        synthetic.change_record(root, run, **no_dropout)
         if number < 2:
             synthetic.change_record(root, run, learning_rate=0.00283, validation_loss=1 + 0.02 * number, **changes)
     return tables.collect(root)

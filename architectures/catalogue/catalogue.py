@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def offered() -> dict[str, str]:
-    """What installed packages offer beside the names that archbench has, unread: where each is, by name."""
+    """Variants that installed packages offer under further names: where each is, by name; none is imported."""
     builtin = {*_builtin(), *STOCK}
     entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in builtin}
@@ -116,7 +116,7 @@ def _checked_path(path: Path) -> Path:
 
 
 def _entry(name: str) -> importlib.metadata.EntryPoint | None:
-    """What an installed package offers under this name."""
+    """The entry point of an installed package under this name."""
     entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return next((entry for entry in entries if entry.name == name), None)
 
@@ -141,7 +141,7 @@ def _file(module: ModuleType, name: str) -> Path:
 
 
 def _hint(name: str, path: Path) -> str:
-    """What the user may have meant by a name that is none."""
+    """A suggestion for an unknown name."""
     if path.with_name(f"{path.name}.py").is_file():
         return f'did you mean "{name}.py"?'
     near = [] if ":" in name else difflib.get_close_matches(name, [*names(), *ablated()], 1)

@@ -1,4 +1,4 @@
-"""What all architectures share and a variant may not change: classes, functions, constants, settings of torch.
+"""The state that all architectures share and a variant may not change: classes, functions, constants, torch settings.
 
 Two snapshots are compared, from before and after the code ran. Code that hides what it replaces, in C or in a closure,
 goes unnoticed; this is why a user's variant is trained in a process of its own.

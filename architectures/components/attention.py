@@ -1,6 +1,6 @@
 """One attention for all families: self or cross, any mask, any positions, grouped keys and values.
 
-Who sees whom is said by a ``AttentionContext``, never by a subclass.
+An ``AttentionContext`` states which keys each query may attend to; there are no subclasses for masks.
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from archbench.architectures.kernels.rotate import rotated
 
 @dataclass(frozen=True)
 class AttentionContext:
-    """What each query may attend to.
+    """The keys that each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
     ``latest``: no key comes after a query. ``first_query``: positions before it have keys but no queries, because their

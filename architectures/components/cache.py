@@ -1,4 +1,4 @@
-"""What a model keeps between the tokens that it writes: keys and values of everything read and written so far."""
+"""The decoding cache: keys and values of all tokens read and generated so far."""
 
 from dataclasses import dataclass
 

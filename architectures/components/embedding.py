@@ -29,7 +29,7 @@ class Product(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What a loss asks of states (n, d): labels (n,) of ``allowed_tokens`` (v,), weighted by ``weights`` (n,) or (1,).
+    """The labels (n,) of a loss on states (n, d), out of ``allowed_tokens`` (v,), with ``weights`` (n,) or (1,).
 
     ``smoothing`` is the probability that goes to all allowed tokens alike.
     """

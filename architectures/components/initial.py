@@ -1,4 +1,4 @@
-"""How matrices start: normal with variance 1 / inputs; those that write into the residual stream start at zero."""
+"""Initial matrices: normal with variance 1 / inputs; those that write into the residual stream start at zero."""
 
 from typing import TypeVar
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from archbench.architectures.kernels import single
 
-STEP = 16  # places by which memory grows: few lie idle, and it is seldom copied
+STEP = 16  # positions by which the buffer grows: few stay unused, and it is seldom copied
 
 
 class KeyValueBuffer:
@@ -22,9 +22,9 @@ class KeyValueBuffer:
         self.keys, self.values, self.filled = keys, values, filled
 
     @classmethod
-    def with_capacity(cls, keys: Tensor, values: Tensor, places: int) -> KeyValueBuffer:
-        """A buffer for at least ``places`` positions that begins with these keys and values."""
-        shape = (*keys.shape[:2], -(-places // STEP) * STEP, keys.shape[3])
+    def with_capacity(cls, keys: Tensor, values: Tensor, positions: int) -> KeyValueBuffer:
+        """A buffer with room for at least ``positions`` positions that begins with these keys and values."""
+        shape = (*keys.shape[:2], -(-positions // STEP) * STEP, keys.shape[3])
         buffer = cls(keys.new_empty(shape), values.new_empty(shape), 0)
         buffer.add(keys, values)
         buffer.keys[:, :, buffer.filled :] = 0.0

@@ -50,7 +50,7 @@ class FeedForwards(Protocol):
 
 
 class CrossAttentionCache:
-    """What cross-attention reads: states (b, s, d) that every layer projects, or the keys and values of each layer."""
+    """Input of cross-attention: states (b, s, d) that every layer projects, or the keys and values of each layer."""
 
     def __init__(self, memory: Tensor | Sequence[KeyValues], context: AttentionContext) -> None:
         self.memory, self.context = memory, context
@@ -63,7 +63,7 @@ class CrossAttentionCache:
         return len(self.memory[0].keys) if self.memory else 0
 
     def layer(self, number: int) -> Tensor | KeyValues:
-        """What layer ``number`` reads, counted from 0."""
+        """The memory of layer ``number``, counted from 0."""
         return self.memory if isinstance(self.memory, Tensor) else self.memory[number]
 
     def rows(self, index: Tensor) -> "CrossAttentionCache":
@@ -220,7 +220,7 @@ def select(x: Tensor, index: Tensor) -> Tensor:
 
 
 def shifted(index: Tensor, length: int, first: int) -> Tensor:
-    """Where the positions at an index (m,) of rows of ``length`` are once each row begins at ``first``."""
+    """An index (m,) into rows of ``length``, changed to rows that begin at position ``first``."""
     row, column = index // length, index % length
     return row * (length - first) + column - first
 

@@ -15,7 +15,7 @@ class States(NamedTuple):
     target: Tensor
 
     def at(self, index: "StateIndex | None") -> "States":
-        """Those at an index: (m, d) of the source and (n, d) of the target; all where there is none."""
+        """The states at an index: (m, d) of the source and (n, d) of the target; all of them without an index."""
         if index is None:
             return self
         source = None if self.source is None or index.source is None else select(self.source, index.source)
@@ -37,7 +37,7 @@ class StateIndex(NamedTuple):
         return cls(None, torch.arange(target.numel(), device=target.device))
 
     def joined(self, source: int, target: int, positions: Tensor | None = None) -> Tensor:
-        """Where they are in ``[source, target]`` of so many positions a row: (m + n,), counted row by row.
+        """The same positions (m + n,) in rows ``[source, target]`` of these lengths, counted row by row.
 
         ``positions`` (b, source + target) says where in its row each position went.
         """

@@ -48,7 +48,7 @@ def caches_are_values(case: Subject) -> None:
     equal(again, expected, "decoding from a cache after another source was read")
     order = torch.tensor([2, 0])
     selected, _ = case.model.decode(tokens[order], cache.rows(order))
-    equal(selected, first[order], "decoding from picked rows of a cache")
+    equal(selected, first[order], "decoding from selected rows of a cache")
     for row, alone in enumerate(rows):
         _, alone_cache = case.model.decode(start[:1], case.model.prefill(alone))
         _, alone_cache = case.model.decode(sequences(3, 1, seed=5)[row : row + 1], alone_cache)

@@ -30,13 +30,13 @@ from archbench.architectures.objectives.objective import Batch, LossInputs
 from archbench.tasks.base.example import BOS, END, MASK
 
 SIGMAS = 5.0
-Columns = tuple[tuple[int, ...], ...]  # of the places with a loss, in each row
+Columns = tuple[tuple[int, ...], ...]  # of the positions with a loss, in each row
 DRAWS = 64  # of what an objective hides
 SMOOTHING = 0.1
 
 
 def selected_states_are_those_of_one_pass(case: Subject) -> None:
-    """`hidden(at=...)` equals `hidden` at the selected places, and `logits` of these states equal `forward`.
+    """`hidden(at=...)` equals `hidden` at the selected positions, and `logits` of these states equal `forward`.
 
     Training and scoring read states only at some positions, and models skip unused states. A shortcut for few, late or
     single positions must not change the states.
@@ -56,7 +56,7 @@ def _selected(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
         logits, forward = case.model.logits(whole.target), case.model(*shaped.batch)
     equal(logits.detach(), forward.detach(), f"logits of all states, compared with `forward` {where}")
     all_states = whole.target.detach().flatten(0, 1)
-    for what, index in _places(shaped, target.shape[1]):
+    for what, index in _selections(shaped, target.shape[1]):
         with mode.of(case.model):
             selected = case.model.hidden(*shaped.batch, StateIndex(None, index)).target.detach()
         equal(selected, all_states[index], f"states of the target at {what}, compared with those of all {where}")
@@ -77,8 +77,8 @@ def _selected(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
     )
 
 
-def _places(shaped: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
-    """Places of target tokens that are not padding, row by row: all, every third, the last of each row, one alone."""
+def _selections(shaped: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
+    """Positions of target tokens without padding, row by row: all, every third, the last of each row, a single one."""
     mask = shaped.batch.target_mask
     real = torch.ones_like(shaped.batch.target, dtype=torch.bool) if mask is None else mask
     everything = real.flatten().nonzero().squeeze(1)
@@ -107,7 +107,7 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     for shaped in examples(case.trials, case.limits):
         for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
             for mode in EXACT:
-                _stated(case, shaped, mode, native, smoothing)
+                _matches_its_definition(case, shaped, mode, native, smoothing)
     _every_token_counts(case)
     if not case.model.objective.estimated:
         _is_exact(case)
@@ -122,7 +122,7 @@ def _is_exact(case: Subject) -> None:
         equal(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
 
 
-def _stated(case: Subject, shaped: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
+def _matches_its_definition(case: Subject, shaped: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
     """Requires the loss of a known objective to match its definition."""
     objective = case.model.objective
     if type(objective) is Causal:
@@ -174,7 +174,7 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
 
 
 def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: float) -> Tensor:
-    """The weighted sum over the predicted places, from the logits of every position."""
+    """The weighted sum over the predicted positions, from the logits of every position."""
     read = inputs.source, inputs.target, inputs.source_mask, inputs.target_mask
     with mode.of(case.model):
         states = case.model.hidden(*read)
@@ -269,7 +269,7 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
 
 
 def _rows_draw_apart(kind: str, drawn: set[Columns]) -> None:
-    """Requires rows to draw their places with a loss independently, each time; those at an end may be nested."""
+    """Requires rows to draw the positions of their loss independently in every draw; spans at an end may be nested."""
     what = f"every row of a batch has its loss at the same places of its {kind}"
     for summary, how in ((lambda columns: columns, ""), (len, ", or at as many")):
         patterns = {tuple(map(summary, pattern)) for pattern in drawn}
@@ -296,7 +296,7 @@ def _source_tokens_count(drawn: set[Columns], length: int) -> None:
 
 
 def _columns(inputs: LossInputs) -> dict[str, Columns]:
-    """The places with a loss in each row, of target and source."""
+    """The positions with a loss in each row, of target and source."""
     sides = {"target": (inputs.at, inputs.target)}
     if inputs.source_at is not None:
         sides["source"] = (inputs.source_at, inputs.source)
@@ -370,13 +370,13 @@ def _gradients(case: Subject, rows: int, source: int, target: int) -> bool:
         batch = unique_tokens(rows, source, target, padding)
         inputs = larger.model.objective.prepare(larger.model, batch, torch.Generator().manual_seed(0), True)
         for mode in (TRAINING, TRAINING_BFLOAT16):
-            if not all(_confined(larger, single, mode) for single in _single_places(inputs)):
+            if not all(_confined(larger, single, mode) for single in _single_positions(inputs)):
                 return False
     return True
 
 
-def _single_places(inputs: LossInputs) -> Iterator[LossInputs]:
-    """Requests for the loss of single places: the first, the last, and some in between, of target and source."""
+def _single_positions(inputs: LossInputs) -> Iterator[LossInputs]:
+    """Requests for the loss of single positions: the first, the last, and some in between, of target and source."""
     weight, nothing = torch.ones(1), torch.zeros(0, dtype=torch.long)
     for i in sorted({0, len(inputs.at) // 2, len(inputs.at) - 1}):
         yield inputs._replace(
@@ -396,7 +396,7 @@ def _single_places(inputs: LossInputs) -> Iterator[LossInputs]:
 
 
 def _confined(case: Subject, inputs: LossInputs, mode: Mode) -> bool:
-    """Requires the gradient of one place's loss to reach only tokens that it may read; False if no table was seen."""
+    """Requires the gradient of one position's loss to reach only tokens visible there; False if no table was seen."""
     with token_gradients(case.model, case.limits.vocabulary) as reached, mode.of(case.model):
         loss = case.model.objective.loss(case.model, inputs, allowed(limits=case.limits))
     torch.autograd.backward(loss)
@@ -419,7 +419,7 @@ def _confined(case: Subject, inputs: LossInputs, mode: Mode) -> bool:
 
 
 def _visible(case: Subject, inputs: LossInputs, row: int, column: int, from_source: bool) -> set[int]:
-    """The tokens that the given place of a row may read."""
+    """The tokens that may be read at a position of a row."""
     real = [_real(inputs.source, inputs.source_mask)[row], _real(inputs.target, inputs.target_mask)[row]]
     source, target = inputs.source[row], inputs.target[row]
     if not case.causal:
@@ -434,9 +434,9 @@ def _where(inputs: LossInputs, token: int) -> str:
         ("source", inputs.source, inputs.source_mask),
         ("target", inputs.target, inputs.target_mask),
     ):
-        places = (tokens == token).nonzero()
-        if len(places):
-            row, column = places[0].tolist()
+        positions = (tokens == token).nonzero()
+        if len(positions):
+            row, column = positions[0].tolist()
             padding = "" if _real(tokens, mask)[row, column] else ", which is padding"
             return f"{kind} token {column} of row {row}{padding}"
     return "a token that was not read"

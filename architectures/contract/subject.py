@@ -1,4 +1,4 @@
-"""What the checks use: a tiny random model, random tokens, and the comparison of two results."""
+"""Tools of the checks: a tiny random model, random tokens, and the comparison of two results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

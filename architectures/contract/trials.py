@@ -1,4 +1,4 @@
-"""How much the checks try: the properties are the same for all; batches, lengths, calls and sizes grow."""
+"""The thoroughness of the checks: all try the same properties, with more or fewer batches, lengths, calls and sizes."""
 
 from dataclasses import dataclass
 

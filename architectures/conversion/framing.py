@@ -1,4 +1,4 @@
-"""How a checkpoint is given a source: between the special tokens that its tokenizer puts around a text.
+"""The input format of checkpoints: a source between the special tokens that the tokenizer adds.
 
 BERT     [CLS] the cat [SEP] [MASK] [MASK] ...     the canvas begins after a [SEP]
 T5       the cat </s>                              the decoder starts as it was taught

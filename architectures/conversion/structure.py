@@ -1,4 +1,4 @@
-"""What a model is, apart from the values of its weights: to tell whether two models compute the same function."""
+"""The structure of a model without its weights, to decide whether two models compute the same function."""
 
 import hashlib
 from collections.abc import Iterator

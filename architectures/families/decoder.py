@@ -50,14 +50,14 @@ class DecoderOnly(Family):
     ) -> States:
         """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
         joined = join(source, target, source_mask, target_mask)
-        places = straight(joined.tokens.shape[1], target.device)
-        geometry = self.positions(places, places)
+        positions = straight(joined.tokens.shape[1], target.device)
+        geometry = self.positions(positions, positions)
         both_ways = [(source, source_mask)] if self.prefix or not self.masked else []
         both_ways += [] if self.masked else [(target, target_mask)]
         lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
         prefix = torch.stack(lengths).sum(0) if lengths else None
         context = AttentionContext(
-            places, places, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
+            positions, positions, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
         )
         x = self.embedding(joined.tokens, geometry.added)
         if at is None:
@@ -70,11 +70,11 @@ class DecoderOnly(Family):
         if source is None or source.shape[1] == 0:
             return Cache()
         present = truth(source_mask)
-        places = straight(source.shape[1], source.device) if present is None else count_positions(present)
-        geometry = self.positions(places, places)
+        positions = straight(source.shape[1], source.device) if present is None else count_positions(present)
+        geometry = self.positions(positions, positions)
         context = AttentionContext(
-            places,
-            places,
+            positions,
+            positions,
             causal=self.masked and not self.prefix,
             present=present,
             rotation=geometry.rotation,
@@ -82,8 +82,8 @@ class DecoderOnly(Family):
         )
         nothing = torch.empty(0, dtype=torch.long, device=source.device)
         _, layers = self.stack(self.embedding(source, geometry.added), context, selected=nothing)
-        lengths = places[:, -1] + 1 if present is None else present.sum(1)
-        return Cache(layers, present, places, lengths)
+        lengths = positions[:, -1] + 1 if present is None else present.sum(1)
+        return Cache(layers, present, positions, lengths)
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Append tokens (b, n), BOS first -> logits (b, n, v) of the next tokens, and the longer cache."""
@@ -103,11 +103,11 @@ def extend(
     embedding: Embedding, positions: nn.Module, stack: Stack, tokens: Tensor, cache: Cache
 ) -> tuple[Tensor, Cache]:
     """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
-    new, places, present = cache.extend(tokens)
-    geometry = positions(new, places)
+    new, key_positions, present = cache.extend(tokens)
+    geometry = positions(new, key_positions)
     latest = tokens.shape[1] == 1
     context = AttentionContext(
-        new, places, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
+        new, key_positions, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
     )
     x, layers = stack(embedding(tokens, geometry.added), context, cache.layers, cache.memory)
-    return x, Cache(layers, present, places, new[:, -1] + 1, cache.memory)
+    return x, Cache(layers, present, key_positions, new[:, -1] + 1, cache.memory)

@@ -69,14 +69,16 @@ class EncoderOnly(Family):
         width = 0 if source is None else source.shape[1]
         tokens = target if source is None else torch.cat([source, target], 1)
         present = None
-        places = straight(tokens.shape[1], tokens.device)
+        positions = straight(tokens.shape[1], tokens.device)
         if source_mask is not None or target_mask is not None:
             present = full(target, truth(target_mask))
             if source is not None:
                 present = torch.cat([full(source, truth(source_mask)), present], 1)
-            places = count_positions(present)
-        geometry = self.positions(places, places)
-        context = AttentionContext(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+            positions = count_positions(present)
+        geometry = self.positions(positions, positions)
+        context = AttentionContext(
+            positions, positions, present=present, rotation=geometry.rotation, bias=geometry.bias
+        )
         x = self.embedding(tokens, geometry.added)
         if at is not None and not self.pooled:
             return at.apart(self.stack(x, context, selected=at.joined(width, target.shape[1]))[0])

@@ -48,14 +48,16 @@ class EncoderDecoder(Family):
         """States (b, s, d) of the source, and its mask with at least one cell True per row."""
         present = truth(source_mask)
         if present is None:
-            places = straight(source.shape[1], source.device)
+            positions = straight(source.shape[1], source.device)
         else:
             empty = ~present.any(1)
             source = torch.cat([torch.where(empty, BOS, source[:, 0])[:, None], source[:, 1:]], 1)
             present = torch.cat([(present[:, 0] | empty)[:, None], present[:, 1:]], 1)
-            places = count_positions(present)
-        geometry = self.positions(places, places)
-        context = AttentionContext(places, places, present=present, rotation=geometry.rotation, bias=geometry.bias)
+            positions = count_positions(present)
+        geometry = self.positions(positions, positions)
+        context = AttentionContext(
+            positions, positions, present=present, rotation=geometry.rotation, bias=geometry.bias
+        )
         x, _ = self.encoder(self.embedding(source, geometry.added), context)
         return x, present
 
@@ -71,9 +73,9 @@ class EncoderDecoder(Family):
         joined = join(None, target, None, target_mask)
         states, everything = self._read(source, source_mask, target.shape[0], target.device)
         memory = CrossAttentionCache(states, everything)
-        places = straight(target.shape[1], target.device)
-        geometry = self.decoder_positions(places, places)
-        context = AttentionContext(places, places, causal=True, rotation=geometry.rotation, bias=geometry.bias)
+        positions = straight(target.shape[1], target.device)
+        geometry = self.decoder_positions(positions, positions)
+        context = AttentionContext(positions, positions, causal=True, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), context, (), memory)
         return States(None, joined.apart(x).target).at(at)
 

@@ -1,4 +1,4 @@
-"""What all families have in common: the interface between models and everything that trains, scores and asks them.
+"""The interface of all families, which training, scoring and generation use.
 
 A family offers
 
@@ -46,7 +46,7 @@ class Family(nn.Module, ABC):
         target_mask: Tensor | None = None,
         at: StateIndex | None = None,
     ) -> States:
-        """States of source (b, s) and target (b, t) before the head, in one pass; at some places alone: (m, d) each."""
+        """States of source (b, s, d) and target (b, t, d) before the head, in one pass; (m, d) each with ``at``."""
 
     @abstractmethod
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""How source and target are laid out for a pass: positions that count tokens only, and both joined without a gap."""
+"""The layout of source and target in a pass: positions count tokens only, and both are joined without a gap."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ STOCK = {
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a checkpoint determines: its size, its tokenizer (JSON), the positions that exist (None: no bound).
+    """Properties set by a checkpoint: its size, its tokenizer (JSON), the positions that exist (None: no bound).
 
     ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
     ``blank(limits)`` is one of the same size without memory for its weights.

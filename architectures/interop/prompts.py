@@ -1,4 +1,4 @@
-"""What ``generate`` of ``transformers`` is given and gives back, as our objectives take it and give it.
+"""Inputs and outputs of ``generate`` in ``transformers``, converted from and to those of our objectives.
 
 prompt      a  b  BOS  c       source, BOS, and a start where the answer is begun already
 returned    a  b  BOS  c  d  END  PAD

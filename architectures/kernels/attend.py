@@ -29,10 +29,10 @@ class KeysValues(Protocol):
 
 
 class Visibility(Protocol):
-    """Who sees whom within a ``window``: masks (1 or b, 1 or h, n, m), made only where they are asked for.
+    """The keys visible to each query within a ``window``, as masks (1 or b, 1 or h, n, m) that are built on demand.
 
-    ``looks_back``: query i sees no key after i. ``plainly_causal``: it sees all others. ``mask`` is True at what is
-    seen, or added to scores; ``additive`` is added, None where ``looks_back`` is enough.
+    ``looks_back``: query i sees no key after i. ``plainly_causal``: it sees all others. ``mask`` is True at
+    visible keys, or is added to scores; ``additive`` is added, None where ``looks_back`` is enough.
     """
 
     @property

@@ -139,7 +139,7 @@ def _each(x: Tensor, b: int, h: int) -> Tensor:
 def _added(
     mask: Tensor | None, causal: bool, given: tuple[int, int], shape: tuple[int, int], kind: torch.dtype
 ) -> Tensor | None:
-    """What is added to scores of ``shape``, minus infinity at keys that were not given; None: nothing, or causality."""
+    """The bias added to scores of ``shape``, minus infinity at missing keys; None: none, or only causality."""
     (n, m), (rows, keys) = given, shape
     if mask is None:
         if causal or keys == m:

@@ -139,7 +139,7 @@ class _Slopes:
 
 
 def _added(bias: Tensor | None, allowed_tokens: Tensor | None, matrix: Tensor) -> Tensor | None:
-    """What is added to the logits of every row (v,): the bias, and minus infinity where no answer is."""
+    """The bias (v,) added to the logits of every row, with minus infinity at tokens that are not allowed."""
     if allowed_tokens is None:
         return None if bias is None else bias.float()
     zero = torch.zeros(len(matrix), device=matrix.device) if bias is None else bias.float()

@@ -40,6 +40,6 @@ def halves_apart(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor
 
 
 def gated(activation: Callable[[Tensor], Tensor], gate: Tensor, up: Tensor) -> Tensor:
-    """``activation(gate) * up``, multiplied in place where nobody else reads the factor."""
+    """``activation(gate) * up``, multiplied in place where the factor is not needed elsewhere."""
     hidden = activation(gate)
     return hidden.mul_(up) if serves(gate) and hidden.data_ptr() != gate.data_ptr() else hidden * up

@@ -24,11 +24,11 @@ LARGE = 2**29  # multiplications in bfloat16, from which copying the rows costs 
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias`` of (..., d), (v, d) and (v,), in every way ``F.linear`` but for its last bits.
+    """``x @ weight.T + bias`` of (..., d), (v, d) and (v,), equal to ``F.linear`` except for rounding.
 
-    On processors for which MKL, that PyTorch multiplies float32 with, keeps to its slow paths, oneDNN multiplies where
-    no gradient is wanted. Products that oneDNN makes have rows of zeros up to a multiple of ``ROUND`` or ``FEW``,
-    unless they are ``LARGE`` and in bfloat16, or somebody counts them, as ``FlopCounterMode`` does.
+    PyTorch multiplies float32 with MKL, which uses slow code on some processors; there, oneDNN multiplies when no
+    gradient is needed. For oneDNN, rows are padded with zeros to a multiple of ``ROUND`` or ``FEW``, except for
+    ``LARGE`` products in bfloat16 and while a mode such as ``FlopCounterMode`` counts operations.
     """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return F.linear(x, weight, bias)

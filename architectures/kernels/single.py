@@ -1,7 +1,7 @@
-"""Attention of a single query of each row to keys and values in a buffer, as writing needs it, on a CPU in float32.
+"""Attention of a single query of each row to keys and values in a buffer, for decoding on a CPU in float32.
 
-The buffer is read as a whole, and what lies behind the keys is hidden: with a gap after every head a processor reads
-ahead in vain, and takes longer.
+The whole buffer is read and the unused part is masked. Reading only the used part would leave a gap after every head;
+the processor's prefetching would load these gaps, which is slower.
 """
 
 import torch
@@ -15,7 +15,7 @@ def prefers_buffer(keys: Tensor) -> bool:
 
 
 def serves(q: Tensor, keys: Tensor) -> bool:
-    """Whether ``attention`` is the faster way for queries (b, h, n, e); who counts FLOPs counts the keys there are."""
+    """Whether ``attention`` is faster for queries (b, h, n, e); never while FLOPs are counted: only used keys count."""
     alone = q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
     return alone and not is_in_torch_dispatch_mode()
 
@@ -23,7 +23,7 @@ def serves(q: Tensor, keys: Tensor) -> bool:
 def attention(q: Tensor, keys: Tensor, values: Tensor, count: int, mask: Tensor | None, scale: float) -> Tensor:
     """Queries (b, h, 1, e) to the first ``count`` of buffered keys and values (b, kv_heads, capacity, e): (b, h, 1, e).
 
-    ``mask`` (1 or b, 1 or h, 1, count) is True at what a query may see, or is added to scores.
+    ``mask`` (1 or b, 1 or h, 1, count) is True at visible keys, or is added to scores.
     """
     (b, h, _, e), shared = q.shape, keys.shape[1]
     keys, values = keys.flatten(0, 1), values.flatten(0, 1)

@@ -1,1 +1,1 @@
-"""What the tables say: comparisons, contrasts, verdicts."""
+"""Analysis of the tables: comparisons, contrasts, verdicts."""

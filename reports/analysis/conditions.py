@@ -1,4 +1,4 @@
-"""What a group of runs held equal and what it changed, in words."""
+"""The conditions of a group of runs in words: what is held equal, and what differs from the other groups."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What each test example contributed to a run's score, recovered from the table `predictions`.
+"""The contribution of each test example to a run's score, computed from the table `predictions`.
 
 A metric that is a mean over examples gives each its own value; where finding that takes more than a comparison (ROUGE,
 stored bits), it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives

@@ -1,4 +1,4 @@
-"""What a change of the task does to an architecture: a condition against the first one, a task against its baseline.
+"""Effects of a change of the task on one architecture: a condition against the first one, a task against its baseline.
 
 Contrasts of architectures stay within one condition. Here the same architecture stands on both sides, under the
 names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
@@ -92,7 +92,7 @@ def _same(base: Comparison, change: Change, name: str) -> bool:
 
 
 def _setting(comparison: Comparison, name: str, seeds: Collection[int]) -> tuple[str, ...] | None:
-    """What an architecture's runs are trained as, beside rate and dropout; None where the records do not say.
+    """The training settings of an architecture's runs, except rate and dropout; None if the records lack them.
 
     Of these seeds, where there are any: where FLOPs are held equal, each seed has its own number of tokens.
     """

@@ -74,19 +74,19 @@ def distances(judged: Judged) -> tuple[Distance, ...]:
     Without those that are not trained enough to compare on the largest part.
     """
     comparisons = judged.comparisons
-    found: list[Distance] = []
+    pairs: list[Distance] = []
     for comparison in judged.first:
         names = dict.fromkeys([comparison.metric.name, "bits_per_byte"])
         for name in names:
             if name in comparisons.metrics(comparison.group):
                 measured = comparisons.compare(comparison.group, name)
-                found += _of(measured, shares(comparisons, measured))
-    return tuple(found)
+                pairs += _of(measured, shares(comparisons, measured))
+    return tuple(pairs)
 
 
-def numbers(found: Sequence[Distance]) -> list[dict[str, object]]:
+def numbers(distances: Sequence[Distance]) -> list[dict[str, object]]:
     """The distances as rows of a table."""
-    return [{**vars(entry), "metric": entry.metric.name} for entry in found]
+    return [{**vars(entry), "metric": entry.metric.name} for entry in distances]
 
 
 def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
@@ -172,11 +172,11 @@ def _reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = F
     rise = (scores[:, -1] - scores[:, -2]) / (costs[-1] - costs[-2])
     missing = wanted - scores[:, -1]
     further = np.divide(missing, rise, out=np.full(len(scores), math.log(2)), where=rise > 0)
-    found = costs[-1] + np.clip(further, 0.0, math.log(2))
+    crossing = costs[-1] + np.clip(further, 0.0, math.log(2))
     for place in range(len(costs) - 2, -1, -1):
         below, above = scores[:, place], scores[:, place + 1]
         crosses = (below < wanted) & (above >= wanted)
         share = np.where(crosses, (wanted - below) / np.where(crosses, above - below, 1.0), 0.0)
-        found = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), found)
-    reached: Floats = np.where(scores[:, 0] >= wanted, costs[0], found)
+        crossing = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), crossing)
+    reached: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
     return reached

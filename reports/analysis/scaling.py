@@ -1,4 +1,4 @@
-"""What size and depth do: whether the largest still gains, which depth is best, whether the order stays the same.
+"""Effects of size and depth: whether the largest still gains, which depth is best, whether the order stays the same.
 
 Size is tested at its ends and at its last step, which are known beforehand. Which depth is best is not: there every
 pair of depths is tested, so that the best may be picked afterwards. Both are corrected for being so many (Holm), over

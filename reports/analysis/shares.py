@@ -76,7 +76,7 @@ def converged(contrast: Contrast) -> bool:
 
 
 def sentence(contrast: Contrast) -> str:
-    """What doubling the budget, from half to all of it, did to an architecture's score."""
+    """The effect on an architecture's score of doubling the budget, from half to all of it."""
     name = contrast.first.partition(" at ")[0]
     if converged(contrast):
         return f"{name} has converged: all of the budget instead of half changed its score by less than the margin."

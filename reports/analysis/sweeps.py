@@ -31,7 +31,7 @@ _BESIDE: Final = frozenset({"architectures", "seeds", "condition", "fixed", "own
 
 @dataclass(frozen=True)
 class Axis:
-    """What grows from point to point: the setting, those that may follow it, what one and many of it are called."""
+    """The axis of a sweep: the setting that grows, those that may change with it, its name in singular and plural."""
 
     name: str
     setting: str
@@ -263,7 +263,7 @@ def _length(settings: dict[str, Any]) -> str:
 
 
 def _settings(task: dict[str, Any]) -> dict[str, Any]:
-    """What decides a task's runs, with the names of its tables before the keys in them."""
+    """The settings that decide the results of a task's runs, by key with the table's name before it."""
     flat: dict[str, Any] = {}
     for key, value in task.items():
         inner = (

@@ -1,4 +1,4 @@
-"""What tuning tried, what it chose and what it cost."""
+"""The trials of tuning: settings tried, settings chosen, cost."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the trials of a data set took beside the runs that are reported."""
+    """The cost of a data set's trials beside that of the reported runs."""
 
     dataset: str
     trials: int
@@ -47,7 +47,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class TunedSetting:
-    """What an architecture's trials chose: what the reported runs took; before there are any, what the trials choose.
+    """The setting chosen by an architecture's trials: that of the reported runs; without such runs, the present choice.
 
     ``trials`` are their number, ``loss`` is that of the setting by the fit or the mean of its trials, and ``examples``
     how many validation examples gave exact likelihoods (0 where the losses of training are exact). ``now`` is the rate
@@ -124,7 +124,7 @@ def settings(tables: Tables) -> list[TunedSetting]:
 
 
 def chosen_variants(tables: Tables) -> list[ChosenVariant]:
-    """What is compared under the name of each architecture that has alternatives, by data set and condition."""
+    """The chosen variant of each architecture with alternatives, by data set and condition."""
     tried, compared = placed(tables, "trial"), placed(tables, "compared")
     alternatives = {
         (task.get("name"), name): [name, *others]
@@ -139,7 +139,7 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
     for key, rows in compared.groupby(["dataset", "condition", "architecture"], sort=False):
         dataset, condition, name = map(str, key)
         named = [
-            PurePath(place).stem if place.endswith(".py") else place for place in alternatives.get((dataset, name), ())
+            PurePath(entry).stem if entry.endswith(".py") else entry for entry in alternatives.get((dataset, name), ())
         ]
         own = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
         under = condition if own else ""  # a condition without trials of its own has those of the task

@@ -1,4 +1,4 @@
-"""Who wins, in plain sentences that claim no more than the intervals allow."""
+"""Verdicts in plain sentences: the winner of each data set, as far as the intervals support one."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -112,18 +112,18 @@ class Waterfall:
 @lru_cache(maxsize=1)
 def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     """Every path with at least one design between its ends, for each data set, without designs that fail a gate."""
-    found = (
+    candidates = (
         _waterfall(judged, comparison, path)
         for comparison in judged.first
         for path in PATHS
         if comparison.metric.better
     )
-    return tuple(entry for entry in found if entry is not None)
+    return tuple(entry for entry in candidates if entry is not None)
 
 
-def numbers(found: Sequence[Waterfall]) -> list[dict[str, object]]:
+def numbers(waterfalls: Sequence[Waterfall]) -> list[dict[str, object]]:
     """The steps as rows of a table, the whole difference of each path last."""
-    return [row for entry in found for row in _rows(entry)]
+    return [row for entry in waterfalls for row in _rows(entry)]
 
 
 def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:

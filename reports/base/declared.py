@@ -1,4 +1,4 @@
-"""What the experiment states, as its tables hold it: tasks, conditions, contrasts, margins."""
+"""The experiment's declarations, read from its tables: tasks, conditions, contrasts, margins."""
 
 import json
 from typing import Any

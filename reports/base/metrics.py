@@ -1,4 +1,4 @@
-"""What each metric is called, in which direction it is better, and what it says in a sentence.
+"""Names, directions and descriptions of the metrics.
 
 The facts are those of the table `metrics`, which is written with the records; of the metrics that archbench has they
 are known without it, for older folders.

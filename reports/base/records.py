@@ -1,4 +1,4 @@
-"""What an experiment's folder holds: its experiment, data sets, references and the records of its runs.
+"""The contents of an experiment's folder: its experiment, data sets, references and the records of its runs.
 
 Layout (`DIR`): `experiment.json`, `data/<dataset>.json`, `references/<dataset>.json` and, for each run,
 `runs/<run>/` with `record.json`, `scores.json`, `curves.csv`, `predictions.parquet`, `environment.json`, `plan.json`.
@@ -196,7 +196,7 @@ class Folder:
         return digests
 
     def _is_damaged(self, run: str, name: str) -> bool:
-        """Where the list of a run's files cannot be trusted: what the run was, without any result."""
+        """Whether this file of a run or its list of files is damaged, or the folder holds another run."""
         vouching = () if name in (RECORD, PLAN) else (MANIFEST,)
         return run in self.displaced or bool({name, *vouching} & set(self.damaged[run]))
 

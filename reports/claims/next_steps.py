@@ -1,4 +1,4 @@
-"""What would decide an open claim: the command with more seeds, else, in words, what it takes."""
+"""Next steps for an open claim: the command that adds seeds, or a description of what is needed."""
 
 from collections.abc import Sequence
 from typing import Any

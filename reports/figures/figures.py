@@ -181,17 +181,17 @@ def _forest(name: str, title: str, caption: str, contrasts: Sequence[Contrast]) 
     return Figure(name, title, caption, tuple(part.panel for part in parts), named, table, keyed=False)
 
 
-def _causes(found: Sequence[waterfall.Waterfall]) -> Figure:
-    table = pd.DataFrame(waterfall.numbers(found))
-    named = tuple(dict.fromkeys(name for entry in found for name in (entry.first, entry.last)))
-    panels_drawn = tuple(causes.panel(entry) for entry in found)
+def _causes(waterfalls: Sequence[waterfall.Waterfall]) -> Figure:
+    table = pd.DataFrame(waterfall.numbers(waterfalls))
+    named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))
+    panels_drawn = tuple(causes.panel(entry) for entry in waterfalls)
     return Figure("causes", "Causes of the differences", causes.CAPTION, panels_drawn, named, table, keyed=False)
 
 
-def _distances(found: Sequence[horizontal.Distance]) -> Figure:
-    parts = distances.by_panel(found)
+def _distances(horizontal_distances: Sequence[horizontal.Distance]) -> Figure:
+    parts = distances.by_panel(horizontal_distances)
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
-    named = tuple(dict.fromkeys(name for entry in found for name in (entry.slow, entry.fast)))
+    named = tuple(dict.fromkeys(name for entry in horizontal_distances for name in (entry.slow, entry.fast)))
     title = "How many times the budget"
     return Figure("distances", title, distances.CAPTION, tuple(part.panel for part in parts), named, table, keyed=False)
 

@@ -22,8 +22,8 @@ def lede(inspection: Row) -> str:
     )
 
 
-def shown(text: Row, examples: int) -> str:
-    """Which text is shown in full, and how often the model's guess is not the target's token."""
+def text_in_words(text: Row, examples: int) -> str:
+    """The text that is shown in full, and how many of its tokens the model predicts wrongly."""
     begin = f"A {text['tokenizer']} tokenizer with {text['vocabulary']:,} tokens split"
     wrong, tokens = text["wrong"], len(text["target_tokens"])
     cut = text.get("cut", 0)

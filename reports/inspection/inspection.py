@@ -99,7 +99,7 @@ def context(inspection: Row) -> dict[str, Any]:
     """What the template shows beside the figures."""
     token = inside_words.token_of(inspection["text"])
     return {
-        "found": inspection,
+        "inspection": inspection,
         "tables": list(numbers(inspection)),
         "looks": {},
         "title": inspection["run"],
@@ -107,7 +107,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "lede": inside_words.lede(inspection),
         "claims": _claims(inside_claims.findings(inspection)),
         "text": inspection["text"],
-        "shown": inside_words.shown(inspection["text"], inspection["examples"]),
+        "text_words": inside_words.text_in_words(inspection["text"], inspection["examples"]),
         "token": token,
         "neighbours": _neighbours(inspection["neighbours"]),
         "similarity": inside_words.similarity(inspection["similarity"]),

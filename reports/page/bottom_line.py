@@ -78,10 +78,10 @@ def winner(contrasts: Sequence[Contrast]) -> str:
 
 
 def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
-    """Who wins where; a kind of task is named where two data sets or more of it agree, and their names otherwise.
+    """The winner of each task kind whose two or more data sets agree, else of each data set.
 
-    ``below`` has the data sets on which no architecture is better than a simple baseline: a win there is none at a
-    kind of task.
+    ``below`` has the data sets on which no architecture is better than a simple baseline: a win there does not count
+    as a win at the task kind.
     """
     by_dataset: dict[str, list[Contrast]] = {}
     for contrast in primary:
@@ -105,7 +105,7 @@ def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
 
 
 def _better(contrasts: Sequence[Contrast]) -> str:
-    """Which architecture is better than which, and on what: those with the same data sets are named together."""
+    """The pairs of architectures in which one is better; pairs with the same data sets are listed together."""
     better: dict[tuple[str, str], list[str]] = {}
     decided = ((contrast.better, contrast.worse, contrast) for contrast in contrasts if contrast.better)
     for (first, second), same in _by_pair(decided).items():
@@ -186,7 +186,7 @@ def _grown(judged: Judged) -> Iterator[str]:
 
 
 def _limits(judged: Judged) -> Iterator[str]:
-    """What limits the verdicts, in one sentence."""
+    """The limitations of the verdicts, in one sentence."""
     first, tested = judged.first, judged.tested
     parts = []
     failed = list(dict.fromkeys(control.contrast.dataset for control in tested.controls if control.right is False))

@@ -347,13 +347,13 @@ def _status(runs: pd.DataFrame) -> str:
 
 
 def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[str, AnsweredExamples]]:
-    scores, shown = tables["scores"], []
+    scores, answered = tables["scores"], []
     labelled = set(scores.loc[(scores["metric"] == "accuracy").fillna(False), "run"])
     for group in (comparison.group for comparison in comparisons):
         one_answer = declared.one_answer(tables, group.dataset)
         labels = not labelled.isdisjoint(group.runs["run"])
-        shown.append((group.dataset, samples(tables["predictions"], group, one_answer, labels)))
-    return [(title, answered) for title, answered in shown if answered.examples]
+        answered.append((group.dataset, samples(tables["predictions"], group, one_answer, labels)))
+    return [(dataset, examples) for dataset, examples in answered if examples.examples]
 
 
 def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -17,9 +17,9 @@ def text(judged: Judged) -> list[list[str]]:
 
 
 def sentences(judged: Judged) -> list[str]:
-    """What is decided on each data set and what is not, and what casts doubt on it; else what a change does.
+    """The decided and open contrasts of each data set with their caveats or, without contrasts, the effects of changes.
 
-    What size and depth do follows, where conditions differ in them.
+    Sentences about size and depth follow if conditions differ in them.
     """
     lines = [_sentences(judged, comparison) for comparison in judged.first]
     if not judged.tested.primary:

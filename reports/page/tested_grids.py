@@ -308,7 +308,7 @@ def setup(tables: Tables) -> str:
 
 
 def without_improvement(names: Sequence[tuple[str, str, str]]) -> str:
-    """Whose trials say nothing about the learning rate, in a sentence; empty where there are none."""
+    """The architectures whose trials never improved on the untrained model, in a sentence; empty if there are none."""
     if not names:
         return ""
     places = [", ".join(filter(None, (architecture, dataset, condition))) for dataset, condition, architecture in names]

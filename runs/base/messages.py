@@ -1,4 +1,4 @@
-"""What a worker and the process that directs it tell each other."""
+"""Messages between a worker and the executor that starts it."""
 
 import re
 from collections.abc import Callable
@@ -76,11 +76,11 @@ class PlannedRun(Protocol):
 
     @property
     def snapshots(self) -> int:
-        """How many times the weights are kept while it trains."""
+        """The number of snapshots of the weights during training."""
         ...
 
     def row(self) -> dict[str, Any]:
-        """What is known of the run's row in the table of runs before it has run."""
+        """The planned part of the run's row in the table of runs."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""One run: what decides its outcome, the name that follows from it, and what is known of it before it has run."""
+"""The plan of one run: the settings that decide its result, the name derived from them, its row in the table."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class ExecutionSetting:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: everything that decides its outcome, and what is known of its row in the table of runs."""
+    """The plan of one run: all settings that decide its result, and the planned part of its row in the table."""
 
     experiment: str
     architecture: str
@@ -93,7 +93,7 @@ class Plan:
         return self.supervision == "native"
 
     def identity(self) -> dict[str, Any]:
-        """What decides the outcome, as plain values."""
+        """The run's settings that decide its result, as plain values."""
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
             "numerics": registry.numerics(self.task.kind),
@@ -125,7 +125,7 @@ class Plan:
         return f"{self.task.name}-{architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def row(self) -> dict[str, Any]:
-        """What is known of the run's row in the table of runs before it has run."""
+        """The planned part of the run's row in the table of runs."""
         return {
             "run": self.run,
             "experiment": self.experiment,

@@ -79,7 +79,7 @@ def read_sealed(path: Path) -> Any:
 
 
 def read_about(path: Path) -> Any:
-    """What ``read_sealed`` gives for the card or the reference rows of the data set that the file is named after.
+    """The sealed card or reference rows of the data set that the file is named after.
 
     Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
     """
@@ -328,7 +328,7 @@ def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator
 def is_locked(root: Path, lock: str = LOCK) -> bool | None:
     """Whether a process holds ``root`` now; None if its file system has no locks.
 
-    It asks by a shared lock that lasts an instant: several may ask at once, and nobody who holds the lock notices.
+    It tries a shared lock and releases it at once, so that several processes may ask without disturbing the holder.
     """
     try:
         handle = os.open(root / lock, os.O_RDONLY)

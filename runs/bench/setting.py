@@ -1,4 +1,4 @@
-"""What every measure is given, and the form in which it says what it found."""
+"""The inputs of every measure, and the form of its results."""
 
 import os
 import shutil

@@ -112,12 +112,12 @@ def _complete(
 
 
 def once(say: Say) -> Say:
-    """``say``, but a line that was said before is left out: runs are planned again after trials and with more seeds."""
-    said: set[str] = set()
+    """``say``, but each line only once: runs are planned again after trials and with more seeds."""
+    reported: set[str] = set()
 
     def new(line: str) -> None:
-        if line not in said:
-            said.add(line)
+        if line not in reported:
+            reported.add(line)
             say(line)
 
     return new
@@ -178,15 +178,15 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
 
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
     entries = (*experiment.tasks, *experiment.conditions)
-    places = dict.fromkeys(place for task in entries for place in task.places)
-    for place in places:
-        if place.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(place)).is_file():
-            say(f"{place}: running the code in this file, in separate processes")
-    variants = {place: architectures.find(place) for place in places}
+    entered = dict.fromkeys(name_or_path for task in entries for name_or_path in task.all_candidates)
+    for name_or_path in entered:
+        if name_or_path.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(name_or_path)).is_file():
+            say(f"{name_or_path}: running the code in this file, in separate processes")
+    variants = {name_or_path: architectures.find(name_or_path) for name_or_path in entered}
     for task in entries:
-        _apart(task.name, {place: variants[place].name for place in task.places})
-    for place, variant in variants.items():
-        tasks = [task for task in entries if place in task.places]
+        _apart(task.name, {name_or_path: variants[name_or_path].name for name_or_path in task.all_candidates})
+    for name_or_path, variant in variants.items():
+        tasks = [task for task in entries if name_or_path in task.all_candidates]
         lengths = sorted({(task.source_length, task.target_length) for task in tasks})
         architectures.check_contract(variant, lengths)
 
@@ -194,13 +194,13 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
 def _apart(task: str, names: dict[str, str]) -> None:
     """Rejects two variants with the same name, because their rows could not be distinguished."""
     known: dict[str, str] = {}
-    for place, name in names.items():
+    for name_or_path, name in names.items():
         if name in known:
             raise InputError(
-                f'{task}: architectures: "{known[name]}" and "{place}" are both called {name}; '
+                f'{task}: architectures: "{known[name]}" and "{name_or_path}" are both called {name}; '
                 "give each once, or rename one of the files"
             )
-        known[name] = place
+        known[name] = name_or_path
 
 
 @contextlib.contextmanager
@@ -275,8 +275,8 @@ def _later(matrix: "Matrix") -> dict[str, float]:
 
 def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
     """Facts about the metrics of tasks that are not archbench's own, each once."""
-    places = dict.fromkeys(place for task in experiment.tasks for place in task.metrics)
-    metrics = (registry.find(place, experiment.folder) for place in places)
+    names = dict.fromkeys(name for task in experiment.tasks for name in task.metrics)
+    metrics = (registry.find(name, experiment.folder) for name in names)
     return [metric.facts() for metric in metrics if metric.name not in BUILTIN]
 
 

@@ -27,7 +27,7 @@ def preview(
         matrix, _, jobs = planned(experiment, root, setting, say, architectures)
         most: Matrix | None = None
         if until_decided is not None:
-            grown = largest(experiment, until_decided.max_seeds, lambda place: architectures.find(place).name)
+            grown = largest(experiment, until_decided.max_seeds, lambda entered: architectures.find(entered).name)
             most, _, _ = planned(grown, root, setting, _silent, architectures)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]

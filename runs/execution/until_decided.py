@@ -65,18 +65,18 @@ class UntilDecided:
         if not growing:
             say(f"{root}: {_ended(named, self.max_seeds)}")
             return None
-        places = "; ".join(f"{', '.join(names)} on {name}" for name, names in growing.items())
-        say(f"{root}: primary contrasts are open; one more seed of {places}")
+        where = "; ".join(f"{', '.join(names)} on {name}" for name, names in growing.items())
+        say(f"{root}: primary contrasts are open; one more seed of {where}")
         added = {name: dict.fromkeys(names, seeds) for name, names in growing.items()}
         return _with_seeds(experiment, {name: experiment.added.get(name, {}) | added.get(name, {}) for name in most})
 
 
 def largest(experiment: Experiment, max_seeds: int, name_of: Callable[[str], str]) -> Experiment:
-    """The experiment with every seed that may be added; ``name_of`` gives the name of an architecture at a place."""
+    """The experiment with every seed that may be added; ``name_of`` gives the name of an entered architecture."""
     added = {}
     for task in experiment.tasks:
         extended = [task, *(entry for entry in experiment.conditions if entry.name == task.name and entry.extends)]
-        names = {name_of(place) for entry in extended for place in entry.architectures}
+        names = {name_of(entered) for entry in extended for entered in entry.architectures}
         declared = [pair for pair in experiment.contrasts if names.issuperset(pair)]
         compared = {name for pair in declared for name in pair} if declared or experiment.lists_contrasts else names
         added[task.name] = dict.fromkeys(sorted(compared), max_seeds - len(task.seeds))

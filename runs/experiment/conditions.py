@@ -25,7 +25,7 @@ def conditions(entries: Sequence[ConditionEntry], tasks: Sequence[Task]) -> tupl
 
 
 def merged(general: Part, specific: Part) -> Part:
-    """``general`` with whatever ``own`` sets itself."""
+    """``general`` with the keys that ``specific`` sets."""
     values = {name: getattr(specific, name) for name in specific.model_fields_set}
     return general.model_copy(update=values)
 
@@ -60,7 +60,7 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
         "tuning": entry.tuning or task.tuning,
         "retuned": entry.tuning is not None,
         "fixed": tuple(sorted(entry.training.model_fields_set)),
-        "own": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
+        "own_lists": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
         "condition": ", ".join(_changes_in_words(entry)) if entry.name is None else entry.name,
     }
     return task.model_copy(update=changes)

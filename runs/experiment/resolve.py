@@ -133,8 +133,8 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     """Contrasts and tuned recipes name architectures that are entered somewhere."""
     listed_names = [entry.architectures, *(task.architectures for task in tasks)]
     listed_names += [listed.architectures for listed in entry.conditions if listed.architectures]
-    places = [place for listed in listed_names for place in listed]
-    known = list(dict.fromkeys(PurePath(place).stem if is_path(place) else place for place in places))
+    entered = [name for listed in listed_names for name in listed]
+    known = list(dict.fromkeys(PurePath(name).stem if is_path(name) else name for name in entered))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:
             named = f"{printable(pair[1])}, {printable(pair[0])}"
@@ -152,11 +152,11 @@ def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None
     """Alternatives belong to architectures that are entered, and trials choose among them."""
     lists = [entry.architectures, *(task.architectures for task in tasks)]
     lists += [condition.architectures for condition in entry.conditions if condition.architectures]
-    entered = [place for listed in lists for place in listed]
-    for name, places in entry.alternatives.items():
+    entered = [name for listed in lists for name in listed]
+    for name, others in entry.alternatives.items():
         if name not in entered:
             raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
-        if name in places:
+        if name in others:
             raise InputError(f"alternatives.{name}: {printable(name)} is compared anyway; list the others only")
     for task in tasks:
         chosen = [name for name in task.architectures if name in entry.alternatives]
@@ -166,7 +166,7 @@ def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None
 
 
 def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
-    named = (metrics.name_of(place) for task in tasks for place in task.metrics)
+    named = (metrics.name_of(listed) for task in tasks for listed in task.metrics)
     known = dict.fromkeys((*(name for name, metric in BUILTIN.items() if metric.margin), *named))
     for name in margins:
         if name not in known:

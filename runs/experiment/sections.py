@@ -352,7 +352,8 @@ class Task(Section):
 
     ``condition`` is empty for a task as first stated; in a condition it names the change. ``share`` is the fraction of
     the budget that is trained. ``fixed`` lists the training settings that a condition sets, which override tuned ones.
-    ``own`` lists which of ``architectures`` and ``seeds`` it states; ``retuned`` says whether ``tuning`` is its own.
+    ``own_lists`` names which of ``architectures`` and ``seeds`` a condition gives itself; ``retuned`` says whether
+    it gives ``tuning``.
     """
 
     kind: Word
@@ -377,7 +378,7 @@ class Task(Section):
     condition: str = ""
     share: float = 1.0
     fixed: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
+    own_lists: tuple[str, ...] = Field(default=(), serialization_alias="own")
     retuned: bool = False
     baseline: str = ""
     primary: str = ""
@@ -390,9 +391,9 @@ class Task(Section):
         return (architecture, *self.alternatives.get(architecture, ()))
 
     @property
-    def places(self) -> tuple[str, ...]:
+    def all_candidates(self) -> tuple[str, ...]:
         """Every architecture that may be trained, alternatives included."""
-        return tuple(dict.fromkeys(place for name in self.architectures for place in self.candidates(name)))
+        return tuple(dict.fromkeys(entry for name in self.architectures for entry in self.candidates(name)))
 
     @property
     def extends(self) -> bool:
@@ -433,4 +434,4 @@ class Experiment(Section):
 
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)

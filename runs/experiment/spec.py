@@ -148,7 +148,7 @@ def override(
     chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
     if wanted.architectures is not None:
-        general["architectures"] = tuple(_absolute(place) for place in wanted.architectures)
+        general["architectures"] = tuple(_absolute(name_or_path) for name_or_path in wanted.architectures)
     if wanted.seeds is not None:
         general["seeds"] = wanted.seeds
     if wanted.match is not None:
@@ -171,15 +171,15 @@ def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
     command line's. None if none remains.
     """
     changes = {
-        name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own else wanted
+        name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own_lists else wanted
         for name, wanted in general.items()
     }
     return task.model_copy(update=changes) if all(changes.values()) else None
 
 
-def _absolute(architecture: str) -> str:
+def _absolute(name_or_path: str) -> str:
     """A path relative to the current folder as an absolute one; names are unchanged."""
-    return str(Path(architecture).expanduser().absolute()) if is_path(architecture) else architecture
+    return str(Path(name_or_path).expanduser().absolute()) if is_path(name_or_path) else name_or_path
 
 
 def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:

@@ -136,7 +136,7 @@ def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:
 
 
 def _move(aside: Path, target: Path) -> None:
-    """What was written aside becomes ``target``, or goes into it: it may be where a shell is, or a disk of its own."""
+    """Moves the temporary folder to ``target``, or its files into an existing folder, which may be a mount point."""
     if not target.is_dir():
         os.replace(aside, target)
         return

@@ -1,4 +1,4 @@
-"""What the card of an exported run is made of, read from the run's records and from what lies beside it.
+"""The facts on the card of an exported run, from the run's records and the files beside it.
 
 Files beside a run say nothing if they are of another data set or comparison, or lack something.
 """

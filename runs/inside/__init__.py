@@ -1,1 +1,1 @@
-"""What is inside a trained run, measured for `archbench inspect`: plain numbers and texts, drawn elsewhere."""
+"""Measurements of a trained model for `archbench inspect`, as plain numbers and texts; figures are drawn elsewhere."""

@@ -1,4 +1,4 @@
-"""What each attention head does: how much of its attention follows known patterns, and what the score loses without it.
+"""Measurements of each attention head: the share of its attention in known patterns, and the loss increase without it.
 
 Previous, same and first token, special ones that separate or fill: Clark et al. 2019 (1906.04341), Voita et al. 2019
 (1905.09418).

@@ -1,4 +1,4 @@
-"""How a model knows the order of tokens: its positional schemes as pictures."""
+"""The positional schemes of a model as pictures."""
 
 from typing import Any
 

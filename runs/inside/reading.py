@@ -1,4 +1,4 @@
-"""One example read with open eyes: the tokens along each axis, and what every block did."""
+"""One example read with recorded attention: the tokens along each axis, and the computation of every block."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How the model writes: what it would put at every position, how that came over training, what one step changes."""
+"""The model's predictions: at every position, during training, and after one step of gradient descent."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +77,7 @@ def positions(subject: InspectedRun) -> list[dict[str, Any]]:
 
 
 def snapshots(subject: InspectedRun, folder: Path) -> list[dict[str, Any]]:
-    """What the model would have answered to the shown source at each step that was kept: five likeliest first tokens.
+    """The model's answer to the shown source at each stored snapshot: the five likeliest first tokens.
 
     ``watched`` follows those that are likeliest in the end, and the target's first one; ``mean_loss`` is that of the
     first ``LOSSES`` test examples. The weights that were scored

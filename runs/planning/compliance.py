@@ -89,7 +89,7 @@ def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
     if "fail" not in kinds and not variant.breaks and _key(variant, (trials.name,)) == key:
-        _remember(cache, key)
+        _record_passed(cache, key)
     return int("fail" in kinds)
 
 
@@ -112,15 +112,15 @@ def hold(
     parts: dict[tuple[int | str, ...], Sequence[contract.Check]] = {(trials.name,): contract.CHECKS}
     parts |= {pair: [contract.texts_of(*pair)] for pair in lengths}
     missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
-    done, total, said = 0, sum(map(len, missing.values())), time.monotonic()
+    done, total, reported_at = 0, sum(map(len, missing.values())), time.monotonic()
     if missing:
         say(f"{variant.name}: checking the contract of this file once: {total} properties")
     for pair, checks in missing.items():
         key = _key(variant, pair)
         for result in contract.results(variant.build, variant.path, checks, trials):
             done += 1
-            if time.monotonic() - said > PROGRESS_SECONDS:
-                said = time.monotonic()
+            if time.monotonic() - reported_at > PROGRESS_SECONDS:
+                reported_at = time.monotonic()
                 say(f"{variant.name}: {done} of {total} properties checked")
             if result.problem is not None:
                 raise InputError(
@@ -128,7 +128,7 @@ def hold(
                     f'"archbench check {shlex.quote(variant.path)}" explains it'
                 )
         if _key(variant, pair) == key:
-            _remember(cache, key)
+            _record_passed(cache, key)
 
 
 def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) -> None:
@@ -207,7 +207,7 @@ def _is_remembered(cache: Path, key: str) -> bool:
         return False
 
 
-def _remember(cache: Path, key: str) -> None:
+def _record_passed(cache: Path, key: str) -> None:
     """Remembers a pass if the variant had this key before and after the checks.
 
     If the checks made it load more code, another process would not know of that code before it has checked.

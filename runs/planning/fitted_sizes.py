@@ -23,7 +23,7 @@ READINGS = 16  # orders of the data that are kept at a time: each has an index f
 
 
 class Order(NamedTuple):
-    """What the order of a run's batches depends on, besides the data."""
+    """The settings, besides the data, that decide the order of a run's batches."""
 
     seed: int
     batch_tokens: int

@@ -51,12 +51,16 @@ class Architectures:
         for process in set(self._processes.values()):
             process.close()
 
-    def find(self, place: str) -> Variant:
-        """The variant at a name or path; a variant with a process of its own cannot be built in this one."""
-        if place not in self._variants:
-            variant = self._isolated(place) if catalogue.is_foreign(place) else catalogue.find(place, self.folder)
-            self._variants[place] = variant
-        return self._variants[place]
+    def find(self, name_or_path: str) -> Variant:
+        """The variant with this name or path; a variant with a process of its own cannot be built in this one."""
+        if name_or_path not in self._variants:
+            variant = (
+                self._isolated(name_or_path)
+                if catalogue.is_foreign(name_or_path)
+                else catalogue.find(name_or_path, self.folder)
+            )
+            self._variants[name_or_path] = variant
+        return self._variants[name_or_path]
 
     def measurements(self, variant: Variant) -> Measurements:
         """Measurements of a variant that ``find`` returned."""
@@ -89,29 +93,29 @@ class Architectures:
         else:
             self._processes[plan.code].ask("references", plan, root, cached=False)
 
-    def _isolated(self, place: str) -> Variant:
-        process = _Process(place, self.folder, self.cache)
+    def _isolated(self, name_or_path: str) -> Variant:
+        process = _Process(name_or_path, self.folder, self.cache)
         try:
             described = process.ask("describe")
         except BaseException:
             process.close()
             raise
         variant = Variant(**described, is_builtin=False, build=partial(_refuse, described["name"]))
-        self._processes |= {variant.path: process, code(place, variant): process}
+        self._processes |= {variant.path: process, code(name_or_path, variant): process}
         return variant
 
 
-def code(place: str, variant: Variant) -> str:
+def code(name_or_path: str, variant: Variant) -> str:
     """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
-    return str(Path(variant.path).resolve()) if place.endswith(".py") else place
+    return str(Path(variant.path).resolve()) if name_or_path.endswith(".py") else name_or_path
 
 
 class _Process:
     """One variant's process, which starts at the first question without a cached answer, and its answers."""
 
-    def __init__(self, place: str, folder: Path, cache: Path) -> None:
-        self.place, self.folder = place, folder.absolute()
-        self.cached = _AnswerCache(cache, place, catalogue.foreign_text(place, folder), self.folder)
+    def __init__(self, name_or_path: str, folder: Path, cache: Path) -> None:
+        self.name_or_path, self.folder = name_or_path, folder.absolute()
+        self.cached = _AnswerCache(cache, name_or_path, catalogue.foreign_text(name_or_path, folder), self.folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._busy = False
@@ -125,7 +129,7 @@ class _Process:
         if cached and key in self.cached.answers:
             return self.cached.answers[key]
         if self._connection is None:
-            command = self.place, str(self.folder), str(sandbox.SECONDS)
+            command = self.name_or_path, str(self.folder), str(sandbox.SECONDS)
             started = child.start("archbench.runs.planning.isolation:serve", command, child.ONE_THREAD, STANDARD_ERROR)
             self._process, self._connection = started
         answer, problem = self._exchanged(question, arguments)
@@ -154,7 +158,9 @@ class _Process:
             answer, problem = self._connection.recv()
         except (EOFError, OSError):
             words = question.replace("_", " ")
-            raise InputError(f"{self.place}: its code ends its process ({child.how(self._end())}; {words})") from None
+            raise InputError(
+                f"{self.name_or_path}: its code ends its process ({child.how(self._end())}; {words})"
+            ) from None
         self._busy = False
         return answer, problem
 
@@ -169,8 +175,8 @@ class _Process:
 class _AnswerCache:
     """Answers about a variant in a file; valid as long as every module that it loaded is unchanged."""
 
-    def __init__(self, cache: Path, place: str, text: str, folder: Path) -> None:
-        key = compliance.digest([place, str(folder), text], FOLDERS)
+    def __init__(self, cache: Path, name_or_path: str, text: str, folder: Path) -> None:
+        key = compliance.digest([name_or_path, str(folder), text], FOLDERS)
         self.path = cache / "variants" / f"{key}.json"
         self.answers: dict[str, Any] = {}  # by the hash of the question
         self._changed = False
@@ -189,7 +195,7 @@ class _AnswerCache:
                 store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 
-def serve(connection: Connection, place: str, folder: str, seconds: str) -> None:
+def serve(connection: Connection, name_or_path: str, folder: str, seconds: str) -> None:
     """The main loop of a variant's process: answers questions; at the end it reports the modules that were loaded.
 
     ``seconds`` is the limit for each piece of the variant's work.
@@ -197,27 +203,27 @@ def serve(connection: Connection, place: str, folder: str, seconds: str) -> None
     sandbox.SECONDS = float(seconds)
     while (request := connection.recv()) is not None:
         question, arguments = request
-        connection.send(_attempt(place, Path(folder), question, arguments))
+        connection.send(_attempt(name_or_path, Path(folder), question, arguments))
     connection.send({path: _sha256(path) for path in sources.loaded_files()})
     connection.recv()  # until the parent ends this process
 
 
-def _attempt(place: str, folder: Path, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
+def _attempt(name_or_path: str, folder: Path, question: str, arguments: tuple[Any, ...]) -> tuple[Any, str]:
     """An answer, or the reason why there is none."""
     try:
-        variant = _variant(place, folder)
+        variant = _variant(name_or_path, folder)
         if question in _ANSWERS:
             return _ANSWERS[question](variant, *arguments), ""
         return measurements.answer(variant, question, *arguments), ""
     except InputError as error:
         return None, str(error)
     except Exception as error:
-        return None, f"{place}: {question.replace('_', ' ')} fails: {one_line(error)}"
+        return None, f"{name_or_path}: {question.replace('_', ' ')} fails: {one_line(error)}"
 
 
 @lru_cache(maxsize=1)
-def _variant(place: str, folder: Path) -> Variant:
-    return catalogue.find(place, folder)
+def _variant(name_or_path: str, folder: Path) -> Variant:
+    return catalogue.find(name_or_path, folder)
 
 
 def _describe(variant: Variant) -> dict[str, str]:

@@ -69,7 +69,9 @@ def plan(
     setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        checkpoints = [variant for place in task.architectures if (variant := architectures.find(place)).pretrained]
+        checkpoints = [
+            variant for name_or_path in task.architectures if (variant := architectures.find(name_or_path)).pretrained
+        ]
         if len(checkpoints) < len(task.architectures):
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
             datasets.append(dataset_row(prepared, task.primary))

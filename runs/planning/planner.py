@@ -30,7 +30,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Entrant:
-    """An architecture of a comparison: the variants, with their places, of which trials choose one."""
+    """An architecture of a comparison: the variants, each after its name or path, among which trials choose."""
 
     name: str
     candidates: list[tuple[str, Variant]]
@@ -110,7 +110,7 @@ class Planner:
     def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
         """Every architecture of these tasks once."""
         entered = [entry for task in tasks for entry in self._variants(task)]
-        return list({variant.name: (place, variant) for place, variant in entered}.values())
+        return list({variant.name: (name_or_path, variant) for name_or_path, variant in entered}.values())
 
     def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
         """The architectures that may extend the grid, so that one added later does not change it for others."""
@@ -122,11 +122,11 @@ class Planner:
 
     def _compared(self, task: Task, entrant: Entrant, match: str, references: bool) -> Iterator[PlacedPlan]:
         """The runs of one architecture on one axis, seed by seed."""
-        place, variant = self._chosen(task, entrant)
+        name_or_path, variant = self._chosen(task, entrant)
         recipe, role = self._recipe(task, variant), "compared" if task.share == 1 else "share"
         for seed in (*task.seeds, *self._added(task, entrant, match)):
             first = references and seed == task.seeds[0]
-            plan = self._plan(task, place, variant, match, seed, recipe, references=first)
+            plan = self._plan(task, name_or_path, variant, match, seed, recipe, references=first)
             yield plan, Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
 
     def _chosen(self, task: Task, entrant: Entrant) -> tuple[str, Variant]:
@@ -147,24 +147,28 @@ class Planner:
 
     def _controls(self, entrant: Entrant) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""
-        (place, variant), match = self._chosen(self.task, entrant), self.task.budget.match[0]
+        (name_or_path, variant), match = self._chosen(self.task, entrant), self.task.budget.match[0]
         again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
         half = self.task.model_copy(update={"share": HALF})
         for name, task in ((f"{entrant.name}, again", again), (f"{entrant.name}, half the budget", half)):
             for seed in task.seeds:
-                plan = self._plan(task, place, variant, match, seed, self._recipe(task, variant))
+                plan = self._plan(task, name_or_path, variant, match, seed, self._recipe(task, variant))
                 yield plan, Placement(plan.run, task.name, "", match, "control", name, task.share)
 
     def _entrants(self, task: Task) -> list[Entrant]:
         """The architectures of a task that are trained. Raises ``InputError`` for an alternative of another kind."""
         entrants = []
         for name in task.architectures:
-            candidates = [(place, self.architectures.find(place)) for place in task.candidates(name)]
+            candidates = [
+                (name_or_path, self.architectures.find(name_or_path)) for name_or_path in task.candidates(name)
+            ]
             family = candidates[0][1].family
-            for place, variant in candidates[1:]:
+            for name_or_path, variant in candidates[1:]:
                 if variant.pretrained is not None or variant.family != family:
                     what = "a checkpoint" if variant.pretrained is not None else f"of the family {variant.family}"
-                    raise InputError(f"alternatives.{name}: {place} is {what}; expected a variant of family {family}")
+                    raise InputError(
+                        f"alternatives.{name}: {name_or_path} is {what}; expected a variant of family {family}"
+                    )
             if candidates[0][1].pretrained is None:
                 entrants.append(Entrant(candidates[0][1].name, candidates))
         return entrants
@@ -225,7 +229,7 @@ class Planner:
     def _plan(
         self,
         task: Task,
-        place: str,
+        name_or_path: str,
         variant: Variant,
         match: str,
         seed: int,
@@ -250,7 +254,7 @@ class Planner:
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
-            variant=isolation.code(place, variant),
+            variant=isolation.code(name_or_path, variant),
             variant_text=variant.text,
             family=variant.family,
             task=self.prepared.config,
@@ -280,6 +284,6 @@ class Planner:
             breaks=", ".join(variant.breaks),
             predictions=0 if trial else self._predictions,
             kind_code=self._kind_code,
-            foreign=catalogue.is_foreign(place),
+            foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, self.limits),
         )

@@ -53,13 +53,13 @@ class DropoutTrials:
     losses: Floats
 
     @property
-    def places(self) -> Floats:
+    def log_rates(self) -> Floats:
         return np.log2(self.rates)
 
-    def rate(self, place: float) -> float:
-        """The rate at log2 ``place``, to three significant digits; at the ends as it was tried."""
-        tried = self.rates[np.isclose(self.places, place, rtol=0, atol=1e-9)]
-        return float(tried[0]) if len(tried) else float(f"{2.0**place:.3g}")
+    def rate(self, log_rate: float) -> float:
+        """The rate at ``log_rate`` (log2), to three significant digits; at the ends as it was tried."""
+        tried = self.rates[np.isclose(self.log_rates, log_rate, rtol=0, atol=1e-9)]
+        return float(tried[0]) if len(tried) else float(f"{2.0**log_rate:.3g}")
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,26 @@ class FittedCurve:
         kept = _kept(trials.losses[None])[0]
         degree = min(2, int(kept.sum()) - 1)
         means = trials.losses.mean(axis=1)
-        fitted = np.polyfit(trials.places[kept] - trials.places[0], means[kept], degree)
+        fitted = np.polyfit(trials.log_rates[kept] - trials.log_rates[0], means[kept], degree)
         return FittedCurve(trials, np.asarray(fitted), kept)
 
-    def __call__(self, places: Floats) -> Floats:
-        known = self.trials.places
-        inside = (places >= known[self.kept].min()) & (places <= known[self.kept].max())
-        fitted = np.maximum(np.polyval(self.coefficients, places - known[0]), 0.0)  # a negative log-likelihood
-        return np.where(inside, fitted, np.interp(places, known, self.trials.losses.mean(axis=1)))
+    def __call__(self, log_rates: Floats) -> Floats:
+        known = self.trials.log_rates
+        inside = (log_rates >= known[self.kept].min()) & (log_rates <= known[self.kept].max())
+        fitted = np.maximum(np.polyval(self.coefficients, log_rates - known[0]), 0.0)  # a negative log-likelihood
+        return np.where(inside, fitted, np.interp(log_rates, known, self.trials.losses.mean(axis=1)))
 
     @property
     def curvature(self) -> float:
         return float(self.coefficients[0]) if len(self.coefficients) > 2 else math.nan
 
     def least(self) -> float:
-        known = self.trials.places
+        known = self.trials.log_rates
         return float(self(np.linspace(known[0], known[-1], 1_001)).min())
 
     def residuals(self) -> tuple[float, int]:
         """The sum of squared residuals of the trials that were fitted, and its degrees of freedom."""
-        left = (self.trials.losses - self(self.trials.places)[:, None])[self.kept]
+        left = (self.trials.losses - self(self.trials.log_rates)[:, None])[self.kept]
         return float((left**2).sum()), left.size - len(self.coefficients)
 
 
@@ -102,8 +102,8 @@ def choose(losses: Losses) -> ChosenRate | None:
     """The best setting, ties to the smaller rate; None where no setting has a finite loss."""
     choices = []
     for dropout, trials in _slices(losses).items():
-        places, values, fitted = minima(trials.places, trials.losses[None])
-        choices.append(ChosenRate(trials.rate(float(places[0])), dropout, float(values[0]), bool(fitted[0])))
+        log_rates, values, fitted = minima(trials.log_rates, trials.losses[None])
+        choices.append(ChosenRate(trials.rate(float(log_rates[0])), dropout, float(values[0]), bool(fitted[0])))
     return min(choices, key=lambda choice: (choice.loss, choice.learning_rate), default=None)
 
 
@@ -123,9 +123,9 @@ def regret(losses: Losses, spread: tuple[float, int] = (0.0, 0), draws: int = DR
     best = min(curves, key=FittedCurve.least)
     least = best.least()
     for curve in curves:
-        places, shape = curve.trials.places, (draws, *curve.trials.losses.shape)
-        redrawn = curve(places)[:, None] + deviation * random.standard_normal(shape)
-        chosen, value, _ = minima(places, redrawn)
+        log_rates, shape = curve.trials.log_rates, (draws, *curve.trials.losses.shape)
+        redrawn = curve(log_rates)[:, None] + deviation * random.standard_normal(shape)
+        chosen, value, _ = minima(log_rates, redrawn)
         excess.append(np.maximum(curve(chosen) - least, 0.0))
         values.append(value)
     taken = np.array(excess)[np.argmin(values, axis=0), np.arange(draws)]
@@ -133,17 +133,17 @@ def regret(losses: Losses, spread: tuple[float, int] = (0.0, 0), draws: int = DR
     return Regret(float(taken.mean()), float(lower), float(upper), deviation, best.curvature)
 
 
-def minima(places: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def minima(log_rates: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """The chosen log2 rate of each of n sets of ``losses`` (n, rates, seeds), its loss, and whether it was fitted.
 
-    ``places`` (rates,) are the log2 rates, ascending.
+    ``log_rates`` (rates,) are the log2 rates, ascending.
     """
     means = losses.mean(axis=2)
     best = means.argmin(axis=1)
-    chosen, values = places[best], means.min(axis=1)
-    if len(places) < FITTED:
+    chosen, values = log_rates[best], means.min(axis=1)
+    if len(log_rates) < FITTED:
         return chosen, values, np.zeros(len(means), dtype=bool)
-    kept, shifted = _kept(losses), places - places[0]
+    kept, shifted = _kept(losses), log_rates - log_rates[0]
     powers = shifted[:, None] ** np.array([2, 1, 0])
     left = np.einsum("nr,ri,rj->nij", kept, powers, powers)
     right = np.einsum("nr,nr,ri->ni", kept, means, powers)
@@ -153,7 +153,7 @@ def minima(places: Floats, losses: Floats) -> tuple[Floats, Floats, NDArray[np.b
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.clip(np.where(fitted, -slope / (2 * square), 0.0), lowest, highest)
     return (
-        np.where(fitted, least + places[0], chosen),
+        np.where(fitted, least + log_rates[0], chosen),
         np.where(fitted, (square * least + slope) * least + constant, values),
         fitted,
     )

@@ -1,4 +1,4 @@
-"""Which examples a run will read and their exact cost, before it trains: the seed alone fixes the order.
+"""The examples that a run will read and their exact cost, known before training: the seed alone fixes the order.
 
 A cost is a number for each example: FLOPs, or tokens with a loss.
 

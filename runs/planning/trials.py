@@ -17,7 +17,7 @@ class Planned(Protocol):
     """Plans one run."""
 
     def __call__(
-        self, task: Task, place: str, variant: Variant, match: str, seed: int, training: Training, *, trial: bool
+        self, task: Task, name_or_path: str, variant: Variant, match: str, seed: int, training: Training, *, trial: bool
     ) -> Plan: ...
 
 
@@ -134,10 +134,10 @@ class TuningTrials:
         task = self.task.model_copy(update={"share": self.task.share * self.tuning.share})
         return {
             (variant.name, point): [
-                self._planned(task, place, variant, match, seed, point.of(training), trial=True)
+                self._planned(task, name_or_path, variant, match, seed, point.of(training), trial=True)
                 for seed in self.tuning.seeds
             ]
-            for place, variant in self.entered
+            for name_or_path, variant in self.entered
             for point in points
         }
 

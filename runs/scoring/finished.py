@@ -20,7 +20,7 @@ from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a finished run left.
+    """The results of a finished run.
 
     ``form`` is what examples of its kind of task are, ``does`` what it was trained to do, as `TaskKind` has them.
     ``allowed_tokens`` (v,) bool are the tokens that an answer may use, ``ends`` whether answers carry END,

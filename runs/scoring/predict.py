@@ -1,4 +1,4 @@
-"""What a finished run says to a text: it continues, classifies, translates or summarizes it."""
+"""Predictions of a finished run: it continues, classifies, translates or summarizes a text."""
 
 import math
 from dataclasses import dataclass, replace

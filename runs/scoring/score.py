@@ -32,7 +32,7 @@ VALIDATION_EXAMPLES = 32
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model made of the test examples, the metrics, and what it cost.
+    """The model's predictions on the test examples, their metrics and their cost.
 
     ``shuffled_nats`` are -log p(target | source of another example) of the first examples, where that was computed.
     """

@@ -15,11 +15,11 @@ from archbench.tasks.text.splits import Subset
 
 METRIC = "bits_per_byte_shuffled"
 EXAMPLES = 64  # the first test examples, alike for all: an encoder's exact likelihood takes a pass per token
-_EXCHANGE = 0x65786368  # seeds who gets whose source
+_EXCHANGE = 0x65786368  # seeds the exchange of sources
 
 
 def partners(count: int) -> NDArray[np.int64]:
-    """Whose source each of ``count`` examples reads, (n,): a fixed random cycle, so that nobody keeps its own."""
+    """The example whose source each of ``count`` examples reads, (n,): a fixed random cycle, so none keeps its own."""
     bits = np.random.PCG64(np.random.SeedSequence([_EXCHANGE, count]))
     cycle = np.argsort(bits.random_raw(count), kind="stable")
     chosen = np.empty(count, np.int64)

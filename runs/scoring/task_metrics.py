@@ -64,7 +64,7 @@ def _missing(plan: Plan, root: Path) -> list[str]:
 
 
 def _stamp(plan: Plan, root: Path, place: str) -> dict[str, Any]:
-    """What a score follows from: the metric's code, and the answers."""
+    """Hashes of the inputs of a score: the metric's code, and the answers."""
     answers = store.sealed_as(store.run_folder(root, plan.run), PREDICTIONS)
     return {"code": foreign_code.of_metric(place, plan.task.folder), "answers": answers}
 

@@ -51,7 +51,7 @@ def _call(block: Block, *inputs: Any, **named: Any) -> Any:
 
 
 def _missing(device: str) -> str:
-    """What is missing here to compile for a device: a C++ compiler on a CPU, Triton on CUDA."""
+    """The missing requirement for compiling on a device: a C++ compiler on a CPU, Triton on CUDA."""
     if device == "cuda":
         return "" if importlib.util.find_spec("triton") else "Triton"
     named = os.environ.get("CXX") or ""

@@ -27,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def fitting(call: Callable[[int], Result]) -> Result:
-    """What ``call`` gives for one part; where memory does not suffice, for two, four and more parts.
+    """The result of ``call`` for one part; if memory does not suffice, for two, four and more parts.
 
     Raises what PyTorch raises where that does not help either.
     """
@@ -45,7 +45,7 @@ def fitting(call: Callable[[int], Result]) -> Result:
 def by_rows(
     call: Callable[[Tensor, Tensor | None], list[Result]], source: Tensor, source_mask: Tensor | None
 ) -> list[Result]:
-    """What ``call`` makes of sources (b, s) and their mask, a result for each row.
+    """The results of ``call`` for sources (b, s) and their mask, one for each row.
 
     Where memory does not suffice, it gets half the rows at a time.
 

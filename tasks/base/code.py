@@ -60,7 +60,7 @@ def offered(group: str, builtin: Iterable[str]) -> dict[str, str]:
 
 
 def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
-    """What an installed package offers under this name."""
+    """The entry point of an installed package under this name."""
     entries = importlib.metadata.entry_points(group=group)
     return next((entry for entry in entries if entry.name == name), None)
 

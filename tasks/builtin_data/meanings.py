@@ -1,4 +1,4 @@
-"""What generated phrases say, in no language yet: six kinds of meaning, drawn from a seeded stream."""
+"""Meanings of generated phrases, independent of a language: six kinds, drawn from a seeded stream."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ class Dice:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What two languages can both say: units of quantity and duration, and counts that do not inflect."""
+    """The vocabulary that two languages share: units of quantity and duration, and counts that do not inflect."""
 
     quantities: tuple[str, ...]
     durations: tuple[str, ...]
@@ -84,7 +84,7 @@ def meanings(source: Language, target: Language, seed: int = 0) -> Iterator[Mean
 
 
 def shared(source: Language, target: Language) -> Vocabulary:
-    """What both languages can say. Raises ``InputError`` where they share no unit."""
+    """The vocabulary that both languages share. Raises ``InputError`` where they share no unit."""
     both = (source, target)
     vocabulary = Vocabulary(
         tuple(unit for unit in QUANTITIES if all(language.has(unit) for language in both)),

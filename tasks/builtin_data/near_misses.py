@@ -38,7 +38,7 @@ def _digit(dice: Dice, words: Vocabulary) -> NearMiss:
     n = dice.below(10 ** (2 + dice.below(4)))
     place = 10 ** dice.below(len(str(n)))
     other = n + (dice.below(10) - n // place % 10) * place
-    return NearMiss("number", _said("number", n), _said("number", other))
+    return NearMiss("number", _worded("number", n), _worded("number", other))
 
 
 def _order_of_digits(dice: Dice, words: Vocabulary) -> NearMiss:
@@ -47,7 +47,7 @@ def _order_of_digits(dice: Dice, words: Vocabulary) -> NearMiss:
     n = int("".join(digits))
     a, b = dice.below(len(digits)), dice.below(len(digits))
     digits[a], digits[b] = digits[b], digits[a]
-    return NearMiss("order", _said("number", n), _said("number", int("".join(digits))))
+    return NearMiss("order", _worded("number", n), _worded("number", int("".join(digits))))
 
 
 def _ordinals(dice: Dice, words: Vocabulary) -> NearMiss:
@@ -60,7 +60,7 @@ def _ordinals(dice: Dice, words: Vocabulary) -> NearMiss:
 def _months(dice: Dice, words: Vocabulary) -> NearMiss:
     """May 3, 1987 and June 3, 1987."""
     year, day = FIRST_DAY.year + dice.below(LAST_DAY.year - FIRST_DAY.year + 1), 1 + dice.below(28)
-    first, second = (_said("date", date(year, 1 + dice.below(12), day), False) for _ in range(2))
+    first, second = (_worded("date", date(year, 1 + dice.below(12), day), False) for _ in range(2))
     return NearMiss("month", first, second)
 
 
@@ -94,13 +94,13 @@ def _counted(
     value = Decimal(3 * 10**places + dice.below(10 ** (1 + places + dice.below(4)))) / 10**places
     change = dice.below(3)
     if change == 0:
-        return NearMiss("number", _said(in_words, n, unit), _said(in_words, other, unit))
+        return NearMiss("number", _worded(in_words, n, unit), _worded(in_words, other, unit))
     method, amount = (in_words, n) if change == 1 else (in_digits, value)
-    return NearMiss("unit", _said(method, amount, unit), _said(method, amount, other_unit))
+    return NearMiss("unit", _worded(method, amount, unit), _worded(method, amount, other_unit))
 
 
-def _said(method: str, *values: Any) -> Say:
-    """What a method of `Language` says."""
+def _worded(method: str, *values: Any) -> Say:
+    """The text that a method of `Language` writes."""
     return lambda language: str(getattr(language, method)(*values))
 
 

@@ -1,1 +1,1 @@
-"""Where rows come from, and how they become encoded examples."""
+"""Sources of rows, and their preparation as encoded examples."""

@@ -58,7 +58,7 @@ def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[
 
 
 def references(prepared: Prepared) -> list[Reference]:
-    """What classical methods reach on the same test examples."""
+    """Scores of classical methods on the same test examples."""
     kind = registry.of(prepared.config)
     pairs = text_to_text.read_against(kind.metrics, copy_rows, nearest_rows)
     make = kind.references or (USUAL[kind.form].references if kind.form in USUAL else pairs)

@@ -42,7 +42,7 @@ def name_of(place: str) -> str:
 
 
 def evaluate_parts(place: str) -> tuple[Path, str]:
-    """The folder of a metric of the ``evaluate`` library, and which of its results is meant, if that is said."""
+    """The folder of a metric of the ``evaluate`` library, and the key of the result to use (empty: not given)."""
     folder, _, key = place.removeprefix(EVALUATE).partition(":")
     return Path(folder).expanduser(), key
 

@@ -1,4 +1,4 @@
-"""What a tokenizer is made of: text cut into pieces, and coders that number the tokens of a piece."""
+"""Parts of a tokenizer: text is cut into pieces, and coders number the tokens of a piece."""
 
 import json
 import os

@@ -144,7 +144,7 @@ OPERATORS = (
                 [
                     ("self.lengths[:, None] + count", "self.lengths[:, None] + count + 1"),
                     ("new[:, -1] + 1", "new[:, -1] + 2"),
-                    ("places[:, -1] + 1", "places[:, -1] + 2"),
+                    ("positions[:, -1] + 1", "positions[:, -1] + 2"),
                     ("present.sum(1)", "present.sum(1) + 1"),
                     ("_x.cumsum(1) - 1", "{_x}.cumsum(1)"),
                 ],
