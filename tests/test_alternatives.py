@@ -140,6 +140,18 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
         spec.from_dict(experiment(**changes), folder=folder)
 
 
+def test_a_task_has_alternatives_of_its_own(folder: Path) -> None:
+    values = experiment()
+    [task] = values["tasks"]
+    own = {"encoder": ("pooled-encoder",)}
+    values["tasks"] = [task, {**task, "name": "own", "alternatives": own}, {**task, "name": "none", "alternatives": {}}]
+    resolved = spec.from_dict(values, folder=folder)
+    common = {name: tuple(others) for name, others in ALTERNATIVES.items()}
+    assert [entry.alternatives for entry in resolved.tasks] == [common, own, {}]
+    with pytest.raises(InputError, match=r'tasks\[0\]\.alternatives\.encodr: no architecture .* mean "encoder"'):
+        spec.from_dict({**values, "tasks": [{**task, "alternatives": {"encodr": ["encoder"]}}]}, folder=folder)
+
+
 def test_an_alternative_of_another_family_is_an_error(folder: Path, tmp_path: Path) -> None:
     values = experiment(alternatives={"encoder": ["prefix-decoder"]})
     with pytest.raises(InputError, match=r"alternatives\.encoder: prefix-decoder is of the family decoder; expected"):

@@ -153,13 +153,15 @@ def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None
     lists = [entry.architectures, *(task.architectures for task in tasks)]
     lists += [condition.architectures for condition in entry.conditions if condition.architectures]
     entered = [name for listed in lists for name in listed]
-    for name, others in entry.alternatives.items():
-        if name not in entered:
-            raise InputError(f"alternatives.{name}: no architecture of that name is entered{nearest(name, entered)}")
-        if name in others:
-            raise InputError(f"alternatives.{name}: {printable(name)} is compared anyway; list the others only")
+    keys = {f"tasks[{position}].alternatives": task.alternatives or {} for position, task in enumerate(entry.tasks)}
+    for key, alternatives in {"alternatives": entry.alternatives, **keys}.items():
+        for name, others in alternatives.items():
+            if name not in entered:
+                raise InputError(f"{key}.{name}: no architecture of that name is entered{nearest(name, entered)}")
+            if name in others:
+                raise InputError(f"{key}.{name}: {printable(name)} is compared anyway; list the others only")
     for task in tasks:
-        chosen = [name for name in task.architectures if name in entry.alternatives]
+        chosen = [name for name in task.architectures if name in task.alternatives]
         if chosen and task.tuning is None:
             where = f"alternatives.{chosen[0]}: trials choose among alternatives"
             raise InputError(f"{where}, but the task {printable(task.name)} has no trials; add [tuning]")
@@ -210,7 +212,7 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         baseline=entry.baseline or "",
         primary=_primary(entry, kind, place),
         metrics=_metrics(entry, kind, folder, f"{place}.metrics"),
-        alternatives=experiment.alternatives,
+        alternatives=experiment.alternatives if entry.alternatives is None else entry.alternatives,
     )
     check_task(task, place)
     if entry.tuned and entry.tuning:

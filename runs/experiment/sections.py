@@ -309,6 +309,7 @@ class TaskEntry(Section):
     training: TrainingEntry = TrainingEntry()
     tuned: dict[str, Tuned] = {}
     tuning: Tuning | None = None
+    alternatives: dict[str, Names] | None = None
 
 
 class ExperimentEntry(Section):
