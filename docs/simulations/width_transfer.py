@@ -5,6 +5,8 @@
 model reads the same phrases with the default recipe, at rates a factor of two apart. With "transfer" the rates are
 those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with "one rate" all parameters of a model
 have the same rate.
+
+`... tokens DIR` does the same for parts of the tokens at one width: `token_transfer.csv`, and a table.
 """
 
 import argparse
@@ -37,6 +39,7 @@ NARROW, HIDDEN, HEADS = WIDTHS[0], 64, 2
 RATES = (0.005, 0.01, 0.02, 0.04, 0.08)
 RULES = ("transfer", "one rate")
 SEED = 0
+TOKENS, TOKENS_WIDTH = (50_000, 100_000, 200_000, 400_000), 64
 EXPERIMENT = {
     "name": "width-transfer",
     "architectures": list(FAMILIES),
@@ -67,21 +70,46 @@ class Point:
     loss: float
 
 
+@dataclass(frozen=True)
+class TokenPoint:
+    """One training run of the width `TOKENS_WIDTH` on so many tokens, and its loss on validation."""
+
+    family: str
+    tokens: int
+    rate: float
+    loss: float
+
+
 def plans(root: Path) -> dict[tuple[str, str, int, float], Plan]:
     """The runs, the narrow ones first; those of the narrowest model serve both rules."""
+    usual = _usual(root)
+    found = {}
+    for width, family, rule, rate in product(WIDTHS, FAMILIES, RULES, RATES):
+        scaled = NARROW if rule == "transfer" and width != NARROW else None
+        found[rule, family, width, rate] = _trial(usual[family], width, rate, scaled)
+    return found
+
+
+def token_plans(root: Path) -> dict[tuple[str, int, float], Plan]:
+    """The runs on parts of the tokens."""
+    usual = _usual(root)
+    return {
+        (family, tokens, rate): replace(_trial(usual[family], TOKENS_WIDTH, rate, None), tokens=tokens)
+        for tokens, family, rate in product(TOKENS, FAMILIES, RATES)
+    }
+
+
+def _usual(root: Path) -> dict[str, Plan]:
     experiment = spec.from_dict(EXPERIMENT)
     cache = root / "cache"
     made = matrix.plan(experiment, device="cpu", deterministic=False, cache=cache, root=root, say=print)
-    usual = {plan.architecture: plan for plan in made.plans}
-    found = {}
-    for width, family, rule, rate in product(WIDTHS, FAMILIES, RULES, RATES):
-        plan = usual[family]
-        narrow = replace(plan.size, dim=NARROW, heads=HEADS, depth=DEPTHS[family], hidden=HIDDEN)
-        scaled = NARROW if rule == "transfer" and width != NARROW else None
-        training = plan.training.model_copy(update={"learning_rate": rate, "proxy_width": scaled})
-        size = budget.at_width(narrow, width)
-        found[rule, family, width, rate] = replace(plan, size=size, training=training, trial=True, references=False)
-    return found
+    return {plan.architecture: plan for plan in made.plans}
+
+
+def _trial(plan: Plan, width: int, rate: float, scaled: int | None) -> Plan:
+    narrow = replace(plan.size, dim=NARROW, heads=HEADS, depth=DEPTHS[plan.architecture], hidden=HIDDEN)
+    training = plan.training.model_copy(update={"learning_rate": rate, "proxy_width": scaled})
+    return replace(plan, size=budget.at_width(narrow, width), training=training, trial=True, references=False)
 
 
 def train(root: Path, families: Sequence[str]) -> None:
@@ -90,16 +118,35 @@ def train(root: Path, families: Sequence[str]) -> None:
     for (rule, family, width, rate), plan in places.items():
         if family not in families:
             continue
-        folder = store.run_folder(root, plan.run)
-        if tuning.losses(root, [plan.run]) is None:
-            work.perform(plan, folder, lambda progress: None, lambda: False)
-        print(f"{rule} {family} {width} {rate:g}: {_loss(root, plan.run):.4f}", flush=True)
+        print(f"{rule} {family} {width} {rate:g}: {_trained(root, plan):.4f}", flush=True)
     if any(tuning.losses(root, [plan.run]) is None for plan in places.values()):
         return
     with open(HERE / "width_transfer.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["rule", "family", "width", "rate", "loss"])
         rows.writerows([*place, f"{_loss(root, plan.run):.5f}"] for place, plan in places.items())
+
+
+def train_on_tokens(root: Path) -> None:
+    """Trains what is missing, writes the table and prints how the best rate moves."""
+    with open(HERE / "token_transfer.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["family", "tokens", "rate", "loss"])
+        for (family, tokens, rate), plan in token_plans(root).items():
+            rows.writerow([family, tokens, rate, f"{_trained(root, plan):.5f}"])
+            file.flush()
+    known = token_points()
+    print(f"| family | {' | '.join(f'{tokens:,}' for tokens in TOKENS[:-1])} | best rate at {TOKENS[-1]:,} |")
+    print(f"| --- |{' ---: |' * len(TOKENS)}")
+    for family in FAMILIES:
+        cells = " | ".join(f"{moved_by_tokens(known, family, tokens):+.0f}" for tokens in TOKENS[:-1])
+        print(f"| {family} | {cells} | {best_on_tokens(known, family, TOKENS[-1]).rate:g} |")
+
+
+def _trained(root: Path, plan: Plan) -> float:
+    if tuning.losses(root, [plan.run]) is None:
+        work.perform(plan, store.run_folder(root, plan.run), lambda progress: None, lambda: False)
+    return _loss(root, plan.run)
 
 
 def _loss(root: Path, run: str) -> float:
@@ -113,6 +160,24 @@ def points() -> list[Point]:
     with open(HERE / "width_transfer.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [Point(r["rule"], r["family"], int(r["width"]), float(r["rate"]), float(r["loss"])) for r in rows]
+
+
+def token_points() -> list[TokenPoint]:
+    """The committed runs on parts of the tokens."""
+    with open(HERE / "token_transfer.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [TokenPoint(row["family"], int(row["tokens"]), float(row["rate"]), float(row["loss"])) for row in rows]
+
+
+def best_on_tokens(known: list[TokenPoint], family: str, tokens: int) -> TokenPoint:
+    """The run with the lowest loss."""
+    return min((one for one in known if (one.family, one.tokens) == (family, tokens)), key=lambda one: one.loss)
+
+
+def moved_by_tokens(known: list[TokenPoint], family: str, tokens: int) -> float:
+    """By how many doublings the best rate on all tokens differs from the one on ``tokens``."""
+    whole, part = (best_on_tokens(known, family, amount).rate for amount in (TOKENS[-1], tokens))
+    return float(np.log2(whole / part))
 
 
 def best(known: list[Point], rule: str, family: str, width: int) -> Point:
@@ -178,10 +243,13 @@ def main() -> None:
     training = commands.add_parser("train")
     training.add_argument("root", type=Path)
     training.add_argument("families", nargs="*", default=FAMILIES)
+    commands.add_parser("tokens").add_argument("root", type=Path)
     commands.add_parser("draw")
     given = parser.parse_args()
     if given.command == "train":
         train(given.root, given.families)
+    elif given.command == "tokens":
+        train_on_tokens(given.root)
     else:
         draw()
 

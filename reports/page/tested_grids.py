@@ -68,7 +68,7 @@ def _p(contrast: Contrast) -> GridCell:
     """The p value; below it those by other rules for the variance between seeds, as far as they are known."""
     others = {"Welch": contrast.p_welch, "pooled": contrast.p_pooled, "paired": contrast.p_paired}
     known = [f"{rule} {formatting.p(value)}" for rule, value in others.items() if not math.isnan(value)]
-    return GridCell(formatting.p(contrast.p), ", ".join(known))
+    return GridCell(formatting.p(contrast.p), "\n".join(known), "lines")
 
 
 def gates(judged: Judged) -> Grid:
