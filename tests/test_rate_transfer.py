@@ -213,6 +213,17 @@ def test_in_the_committed_runs_the_best_rate_of_a_narrow_model_serves_wide_ones(
     assert max(map(abs, moved["one rate"])) > max(map(abs, moved["transfer"]))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_committed_runs_the_best_rate_on_half_of_the_tokens_serves_all(
+    simulation: ModuleType, name: str
+) -> None:
+    """It stays within one step of a factor of two; on an eighth, only where it falls with the root of the tokens."""
+    points, all_tokens = simulation.token_points(), simulation.TOKENS[-1]
+    moved = {tokens: simulation.moved_by_tokens(points, name, tokens) for tokens in simulation.TOKENS[:-1]}
+    assert abs(moved[all_tokens // 2]) <= 1
+    assert all(abs(steps + math.log2(all_tokens / tokens) / 2) <= 1 for tokens, steps in moved.items())
+
+
 @pytest.mark.slow
 def test_a_committed_run_trained_again_has_its_loss(simulation: ModuleType, tmp_path: Path) -> None:
     plan = simulation.plans(tmp_path)["transfer", "decoder", 64, 0.04]
