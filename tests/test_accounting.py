@@ -121,7 +121,7 @@ def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
     for name in changed:
         assert after[name].verdict == UNDECIDED
         assert "depends on the accounting (decoder is better under the first condition, but" in after[name].evidence
-        assert after[name].command == "no number of seeds; the outcome depends on the accounting on shakespeare"
+        assert after[name].command == "more seeds cannot; the outcome depends on the accounting on shakespeare"
 
 
 def test_better_here_and_equal_there_turns(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
     html = page.render(judge(tables.read(tmp_path / "tables")), [])
     assert all(part[:16] in html for part in parts)
-    assert "tests fixed before the first" not in html
+    assert "fixed before the first" not in html
 
 
 @pytest.mark.parametrize("recorded", [(), (0,), (1,), (0, 1)])
@@ -73,7 +73,7 @@ def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
     html = page.render(judge(tables.collect(tmp_path)), [])
     for place, part in enumerate(parts):
-        says = "tests fixed before the first" if place in recorded else "written or changed after"
+        says = "fixed before the first" if place in recorded else "written or changed after"
         assert f"<code>{part[:16]}</code> ({says}" in html
 
 
@@ -87,7 +87,9 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     html = page.render(judge(tables.collect(tmp_path)), [])
-    assert f"<code>{earlier[:16]}</code> (tests fixed before the first of these runs; wording edited later" in html
+    assert (
+        f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited" in html
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,14 @@ def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
     other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
     found = ruled(tmp_path, one, other)["encoder-understands"]
     assert found.verdict == UNDECIDED
-    assert found.command == "no number of seeds; decoder is better on groups and encoder-decoder is better on groups"
+    assert found.command == "more seeds cannot; decoder is better on groups and encoder-decoder is better on groups"
 
 
 def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
     task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
     found = ruled(tmp_path, task)["encoder-decoder-translates"]
-    assert (found.verdict, found.command) == (UNDECIDED, "no number of seeds; the two are equal on phrases-en-de")
+    assert (found.verdict, found.command) == (UNDECIDED, "more seeds cannot; the two are equal on phrases-en-de")
 
 
 def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:

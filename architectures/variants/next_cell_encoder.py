@@ -1,4 +1,4 @@
-"""Encoder-only model trained to predict the next cell alone, every later cell masked (ENTP, 2410.01600)."""
+"""Encoder-only model trained to predict the next target position alone, later ones masked (ENTP, 2410.01600)."""
 
 from archbench.architectures import (
     Attention,

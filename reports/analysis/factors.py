@@ -20,9 +20,17 @@ _FACTORS: Final = (
         "encoder-decoder",
         "prefix-decoder",
     ),
-    ("parameters: two stacks instead of a shared one", "encoder-decoder", "shared-encoder-decoder"),
+    (
+        "parameters: separate layers for each stack, not shared ones",
+        "encoder-decoder",
+        "shared-encoder-decoder",
+    ),
     ("objective: the end of the target masked instead of random positions", "suffix-encoder", "encoder"),
-    ("mask and objective: causal target, a loss at every token of it", "prefix-decoder", "suffix-encoder"),
+    (
+        "mask, objective and source loss: causal target, a loss at every token of it, none on the source",
+        "prefix-decoder",
+        "suffix-encoder",
+    ),
     ("read-out: label predicted from the mean of all positions, not from the label's own", "pooled-encoder", "encoder"),
 )
 

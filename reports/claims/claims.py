@@ -211,7 +211,9 @@ class _ClaimJudge:
         if not comparisons:
             of_text = " of natural text" if claim.natural else ""
             unread = " that is read only once" if claim.once else ""
-            yield f"no data set{of_text} for {formatting.listing(claim.kind)}{unread}"
+            *others, last = claim.kind
+            kinds = f"{', '.join(others)} or {last}" if others else last
+            yield f"no data set{of_text} for {kinds}{unread}"
             return
         yield from _too_small(claim, comparisons)
         epochs = _least(comparisons, "epochs")
@@ -311,7 +313,9 @@ def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]
     """What size the claim was made for, where these models are smaller."""
     size = _least(comparisons, "parameters")
     if claim.parameters and not size >= claim.parameters:
+        most = max(_most(comparison.group.runs, "parameters") for comparison in comparisons)
         needed, here = formatting.number(claim.parameters), formatting.number(size)
+        here += f" to {formatting.number(most)}" if most > size else ""
         yield f"claimed for at least {needed} parameters; these models have {here}"
 
 

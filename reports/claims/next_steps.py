@@ -20,7 +20,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained", "accounting")
     ]
     if decided:
-        return f"no number of seeds; {listing(dict.fromkeys(map(against, decided)))}"
+        return f"more seeds cannot; {listing(dict.fromkeys(map(against, decided)))}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
     if untested:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
@@ -31,7 +31,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         return f"a larger budget; {listing(untrained)}"
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
-        return f"no number of seeds; the outcome depends on the accounting on {listing(dependent)}"
+        return f"more seeds cannot; the outcome depends on the accounting on {listing(dependent)}"
     endless = [contrast for contrast in still if contrast.seeds is None]
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))

@@ -51,7 +51,7 @@ def budget(groups: Sequence[Group]) -> Grid:
     further += ["buffers"] if any(_is_visible(group.runs, "buffers") for group in groups) else []
     held = [set(_held(group)) for group in groups]
     heads = [GridCell(AXES[axis][0], "held equal" if all(axis in columns for columns in held) else "") for axis in axes]
-    heads += [GridCell(_FURTHER[key][0]) for key in further]
+    heads += [GridCell(_FURTHER[key][0], "layers per stack" if key == "depth" else "") for key in further]
     rows = [
         (
             name(group.dataset),

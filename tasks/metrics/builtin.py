@@ -10,7 +10,8 @@ from archbench.tasks.metrics.metric import Metric
 
 _ANY_ORDER = (
     "training loss of a masked model: the negative log-likelihood averaged over all orders in which tokens can be "
-    "filled in; no bound on the left-to-right loss, and not comparable with it"
+    "filled in; no bound on the left-to-right loss, and not comparable with it. For a next-cell encoder: an estimate "
+    "of its left-to-right loss"
 )
 _PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
 
