@@ -51,6 +51,12 @@ def test_a_curve_that_starts_beyond_the_score_gives_a_bound() -> None:
     assert "takes at least 8" in found.sentence
 
 
+def test_the_dearer_one_comes_first_though_it_ends_better() -> None:
+    found = between(curve("cheap", 1.0)[:3], curve("dear", 1.5))
+    assert (found.slow, found.fast) == ("dear", "cheap") and found.ratio == pytest.approx(1.5)
+    assert found.lower < 1.5 < found.upper and "dear takes 1.50 times the tokens of cheap" in found.sentence
+
+
 def test_a_goal_is_reached_by_both() -> None:
     found = distance("set", metric("bits_per_byte"), "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
     assert found.goal and found.ratio == pytest.approx(2.0)

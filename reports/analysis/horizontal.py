@@ -10,7 +10,7 @@ bootstrap). A curve that starts beyond the score gives a bound: the distance is 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Final
@@ -36,8 +36,8 @@ class Distance:
     """``slow`` needs ``ratio`` times the budget of ``fast`` to reach ``score``: its estimate and 95% interval.
 
     ``cost`` is "tokens" or "flops". ``at_least``: the curve of ``fast`` starts beyond the score, so that the ratio is a
-    lower bound. ``goal``: the score is a fixed goal, not the last score of ``slow``. ``or_less``, ``or_more``: a limit
-    of the interval lies one doubling beyond the end of a curve, or at its start.
+    lower bound. ``goal``: the score is a fixed goal, not that of the one that ends worse. ``or_less``, ``or_more``: a
+    limit of the interval lies one doubling beyond the end of a curve, or at its start.
     """
 
     dataset: str
@@ -53,6 +53,13 @@ class Distance:
     goal: bool = False
     or_less: bool = False
     or_more: bool = False
+
+    @property
+    def turned(self) -> "Distance":
+        """The same distance with the sides exchanged."""
+        limits = {"ratio": 1 / self.ratio, "lower": 1 / self.upper, "upper": 1 / self.lower}
+        bounds = {"or_less": self.or_more, "or_more": self.or_less}
+        return replace(self, slow=self.fast, fast=self.slow, **limits, **bounds)
 
     @property
     def sentence(self) -> str:
@@ -114,7 +121,10 @@ def distance(
     fast: Sequence[Share],
     goal: float | None = None,
 ) -> Distance:
-    """The distance of two curves at the last score of ``slow``, or at a ``goal`` that both reach."""
+    """The distance of two curves at the last score of ``slow``, or at a ``goal`` that both reach.
+
+    ``slow`` ends worse. Where it is the cheaper one nevertheless, the sides are exchanged.
+    """
     sign, score = measure.gain(1.0), slow[-1].interval.mean if goal is None else goal
     costs = [np.log([point.cost(cost) for point in curve]) for curve in (slow, fast)]
     means = [sign * np.array([point.interval.mean for point in curve]) for curve in (slow, fast)]
@@ -129,7 +139,7 @@ def distance(
     ends = [(cost[-1], cost[-1]) if first and goal is None else (cost[0], cost[-1] + math.log(2))
             for first, cost in ((True, costs[0]), (False, costs[1]))]  # fmt: skip
     least, most = ends[0][0] - ends[1][1], ends[0][1] - ends[1][0]
-    return Distance(
+    found = Distance(
         dataset,
         measure,
         cost,
@@ -144,6 +154,7 @@ def distance(
         known and bool(np.isclose(lower, least)),
         known and bool(np.isclose(upper, most)),
     )
+    return found if found.at_least or found.ratio >= 1 else found.turned
 
 
 def _grows(curve: Sequence[Share]) -> bool:
