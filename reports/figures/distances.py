@@ -17,9 +17,9 @@ from archbench.reports.figures.panels import at_right, name_rows, rows_height
 CAPTION: Final = (
     "Budget ratios: the training tokens and FLOPs that the first architecture needs, divided by those that the second "
     "needs, for the final score of the one that ends worse, with 95% intervals (parametric bootstrap over seeds); for "
-    "exact match and accuracy also at a fixed score of 0.9. Arrows: lower bounds, because the second is already better at "
-    "its smallest budget. “Or less”, “or more”: the limit lies one doubling beyond a curve, or at its start. Dashed: "
-    "equal budgets."
+    "exact match and accuracy also at a fixed score of 0.9. Arrows: lower bounds, because the second is already better "
+    "at its smallest budget. “Or less”, “or more”: the limit lies one doubling beyond a curve, or at its start. "
+    "Dashed: equal budgets."
 )
 TICKS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 UNITS: Final = {"tokens": "tokens", "flops": "FLOPs"}
