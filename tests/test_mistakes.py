@@ -87,7 +87,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("architectures", "message"),
     [
         ("exits.py", "exits.py:3: the variant file fails: SystemExit: 3"),
-        ("quits.py", "quits.py: build(size, limits) fails: SystemExit: 3"),
+        ("quits.py", "quits.py:3: build(size, limits) fails: SystemExit: 3"),
         ("one.py,more/one.py", 'more/one.py" are both called one'),
         ("decoder,decoder.py", 'decoder.py" are both called decoder'),
         ("encoder_decoder,encoder-decoder", '"encoder_decoder" and "encoder-decoder" are both called encoder-decoder'),
