@@ -313,7 +313,7 @@ def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]
     """What size the claim was made for, where these models are smaller."""
     size = _least(comparisons, "parameters")
     if claim.parameters and not size >= claim.parameters:
-        most = max(_most(comparison.group.runs, "parameters") for comparison in comparisons)
+        most = max((_most(comparison.group.runs, "parameters") for comparison in comparisons), default=math.nan)
         needed, here = formatting.number(claim.parameters), formatting.number(size)
         here += f" to {formatting.number(most)}" if most > size else ""
         yield f"claimed for at least {needed} parameters; these models have {here}"
