@@ -57,9 +57,16 @@ class Distance:
     @property
     def turned(self) -> "Distance":
         """The same distance with the sides exchanged."""
-        limits = {"ratio": 1 / self.ratio, "lower": 1 / self.upper, "upper": 1 / self.lower}
-        bounds = {"or_less": self.or_more, "or_more": self.or_less}
-        return replace(self, slow=self.fast, fast=self.slow, **limits, **bounds)
+        return replace(
+            self,
+            slow=self.fast,
+            fast=self.slow,
+            ratio=1 / self.ratio,
+            lower=1 / self.upper,
+            upper=1 / self.lower,
+            or_less=self.or_more,
+            or_more=self.or_less,
+        )
 
     @property
     def sentence(self) -> str:
