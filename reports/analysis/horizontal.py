@@ -143,9 +143,10 @@ def distance(
     ratio = _reached(costs[0], means[0][None], once, goal is None) - _reached(costs[1], means[1][None], once)
     lower, upper = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     known = all(point.interval.known for point in (*slow, *fast))
-    ends = [(cost[-1], cost[-1]) if first and goal is None else (cost[0], cost[-1] + math.log(2))
-            for first, cost in ((True, costs[0]), (False, costs[1]))]  # fmt: skip
-    least, most = ends[0][0] - ends[1][1], ends[0][1] - ends[1][0]
+    first, last = ([cost[0] for cost in costs], [cost[-1] + math.log(2) for cost in costs])  # what `_reached` can give
+    if goal is None:
+        first[0] = last[0] = costs[0][-1]
+    least, most = first[0] - last[1], last[0] - first[1]
     found = Distance(
         dataset,
         measure,
