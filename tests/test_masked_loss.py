@@ -70,7 +70,7 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["encoder", "suffix-encoder", "next-cell-encoder"])
+@pytest.mark.parametrize("name", ["encoder", "suffix-encoder", "next-cell-encoder", "stratified-encoder"])
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, name: str) -> None:
     encoder = contract.subject(catalogue.find(name).build).model

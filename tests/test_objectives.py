@@ -75,6 +75,25 @@ def test_hidden_cells_are_uniform_in_number_and_place() -> None:
     assert torch.equal(weights[:, 0], 4 / counts)
 
 
+@pytest.mark.parametrize("stratified", [False, True])
+def test_mask_rates_are_uniform_for_every_row(stratified: bool) -> None:
+    """The expected loss is that of rates drawn one by one, whatever the row of a batch."""
+    generator = torch.Generator().manual_seed(0)
+    rates = torch.stack([Masked(stratified=stratified)._rates(4, generator)[:, 0] for _ in range(4000)])
+    assert 0 <= rates.min() and rates.max() < 1
+    for row in rates.T:
+        assert row.mul(5).long().bincount(minlength=5).div(4000).sub(0.2).abs().max() < 0.03
+
+
+def test_stratified_rates_cover_every_batch_evenly() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        rates = Masked(stratified=True)._rates(8, generator)[:, 0]
+        assert sorted((8 * rates).long().tolist()) == list(range(8))
+    apart = Masked()._rates(8, generator)[:, 0]
+    assert sorted((8 * apart).long().tolist()) != list(range(8))
+
+
 def test_suffix_masks_hide_the_end() -> None:
     hidden, _, _ = Masked(suffix=True)._hide(MASK, torch.Generator().manual_seed(0))
     for row, length in zip(hidden, LENGTHS.tolist(), strict=True):

@@ -1,9 +1,11 @@
 """A learning rate from trials at another width: which trials are planned, and how the rate reaches each parameter."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,7 +88,32 @@ def test_trials_are_narrow_and_the_reported_runs_are_not(folder: Path, tmp_path:
 def test_trials_may_read_a_part_of_the_tokens(folder: Path, tmp_path: Path) -> None:
     trials, runs = finished(experiment({**TUNING, "share": 0.25}), folder, tmp_path)
     assert {plan.tokens for plan in trials} == {1_500}
-    assert {plan.tokens for plan in runs} == {6_000}
+    assert {plan.training.proxy_share for plan in trials} == {None}
+    assert {(plan.tokens, plan.training.proxy_share, plan.training.token_factor) for plan in runs} == {
+        (6_000, 0.25, 0.5)
+    }
+
+
+def test_a_rate_is_scaled_from_the_tokens_of_the_trials_to_those_of_each_run(folder: Path, tmp_path: Path) -> None:
+    conditions = [{"share": 0.25}, {"share": 4}, {"name": "fixed", "training": {"learning_rate": 0.005}}]
+    _, runs = finished(experiment({**TUNING, "share": 0.25}, conditions=conditions), folder, tmp_path)
+    scaled = {(plan.tokens, plan.training.learning_rate): plan.training.token_factor for plan in runs}
+    assert scaled == {(6_000, 0.02): 0.5, (1_500, 0.02): 1.0, (24_000, 0.02): 0.25, (6_000, 0.005): 1.0}
+
+
+def test_a_scaled_rate_trains_the_same_weights_as_that_rate(folder: Path, tmp_path: Path) -> None:
+    plan = next(iter(small_plans.plan(experiment(None, training={"precision": "float32"}), folder, tmp_path).plans))
+
+    def curve(**recipe: float) -> list[tuple[str, str, str]]:
+        changed = replace(plan, training=plan.training.model_copy(update=recipe), tokens=800)
+        place = store.run_folder(tmp_path, changed.run)
+        work.perform(changed, place, lambda progress: None, lambda: False)
+        rows = csv.DictReader(io.StringIO((place / "curves.csv").read_text(encoding="utf-8")))
+        return [(row["step"], row["metric"], row["value"]) for row in rows]
+
+    scaled = curve(learning_rate=0.04, proxy_share=0.25)
+    assert scaled == curve(learning_rate=0.02)
+    assert scaled != curve(learning_rate=0.04)
 
 
 def test_only_scaled_rates_are_in_a_runs_identity(folder: Path, tmp_path: Path) -> None:
@@ -192,7 +219,9 @@ def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) ->
     fixed = {"training": {"batch_tokens": 400}}
     assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == ", at the reported size and budget"
     assert setup(TUNING) == " (models of width 16; rates scaled to the width of each run)"
-    assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == " (25% of the training tokens)"
+    assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == (
+        " (25% of the training tokens; rates scaled by the root of the tokens)"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,9 @@ class Masked:
     predicted from the same beginning, so that the loss is no bound on the likelihood in any order. ``next_cell``: hide
     the same cells and predict the first of them alone, with weight n: the expectation is -log p from left to right.
 
+    ``stratified``: the rates of a batch are spread evenly over (0, 1), with one random offset (2107.00630, I.1). Each
+    is still uniform, so that the expected loss is the same; the loss of a batch varies less.
+
     With native supervision half of the sources have ``source_rate`` of their tokens hidden as well and predicted
     (1810.04805), with a weight equal to the target's.
     """
@@ -44,6 +47,7 @@ class Masked:
     suffix: bool = False
     next_cell: bool = False
     source_rate: float = 0.15
+    stratified: bool = False
 
     estimated = True
 
@@ -54,7 +58,7 @@ class Masked:
     @property
     def left_to_right(self) -> "Masked":
         """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
-        return replace(self, suffix=False, next_cell=True)
+        return replace(self, suffix=False, next_cell=True, stratified=False)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
@@ -156,8 +160,7 @@ class Masked:
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""
         lengths = real.sum(1, keepdim=True)
-        uniform = torch.rand(len(real), 1, generator=generator)
-        hidden = (uniform * lengths).long().clamp(max=lengths - 1) + 1
+        hidden = (self._rates(len(real), generator) * lengths).long().clamp(max=lengths - 1) + 1
         if self.suffix or self.next_cell:
             order = lengths - 1 - torch.arange(real.shape[1])
         else:
@@ -166,6 +169,13 @@ class Masked:
         masked = (order < hidden) & real
         predicted = masked & (order == hidden - 1) if self.next_cell else masked
         return masked, predicted, (lengths / predicted.sum(1, keepdim=True)).expand(real.shape)
+
+    def _rates(self, rows: int, generator: torch.Generator | None) -> Tensor:
+        """A mask rate in [0, 1) for each row (rows, 1)."""
+        if not self.stratified:
+            return torch.rand(rows, 1, generator=generator)
+        offset = torch.rand(1, 1, generator=generator)
+        return (offset + torch.randperm(rows, generator=generator)[:, None] / rows) % 1.0
 
     def _hide_source(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
         """The source tokens to mask (b, s): none in half of the rows, a fraction ``source_rate`` in the others."""

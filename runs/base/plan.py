@@ -153,6 +153,7 @@ class Plan:
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
+            **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,

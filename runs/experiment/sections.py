@@ -1,6 +1,7 @@
 """The tables of an experiment file: types and ranges of their values. Checks across tables are in ``resolve``."""
 
 import codecs
+import math
 import os
 import re
 from numbers import Integral
@@ -215,11 +216,18 @@ class Training(TrainingEntry):
     """The recipe of a run.
 
     ``proxy_width``: the learning rate belongs to a model of this width and is scaled to the run's by the rule of
-    ``training.optimizer``; None: it is used as it is.
+    ``training.optimizer``. ``proxy_share``: it belongs to trials on this multiple of the run's tokens and is scaled by
+    ``token_factor``. None: it is used as it is.
     """
 
     learning_rate: Rate = 0.003
     proxy_width: Width | None = None
+    proxy_share: Annotated[Number, Field(gt=0)] | None = None
+
+    @property
+    def token_factor(self) -> float:
+        """Factor of the learning rate: the best rate falls with the root of the tokens (docs/tuning.md)."""
+        return math.sqrt(self.proxy_share or 1.0)
 
     @classmethod
     def of(cls, entry: TrainingEntry, **values: Any) -> "Training":
@@ -232,7 +240,7 @@ class Training(TrainingEntry):
     def identity(self) -> dict[str, Any]:
         """The settings that decide a run's outcome, as JSON values; a key that was added later only where it is set."""
         values = self.model_dump(mode="json", exclude={"precision", "compile", "recompute"})
-        return values if self.proxy_width else {key: values[key] for key in values if key != "proxy_width"}
+        return {key: value for key, value in values.items() if value or key not in ("proxy_width", "proxy_share")}
 
 
 class Tuned(Section):
@@ -247,7 +255,8 @@ class Tuning(Section):
 
     Without ``dropout`` the grid has the recipe's value, and a second one if the budget makes more than four passes
     over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
-    (with ``learning_rate = "transfer"``; None: the reported width); ``share`` is their part of the training tokens.
+    (with ``learning_rate = "transfer"``; None: the reported width); ``share`` is their part of the training tokens, from
+    which the chosen rate is scaled to a run's tokens.
     """
 
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_listed), Field(min_length=2), AfterValidator(_unique)]

@@ -116,14 +116,15 @@ def _data(facts: Facts) -> str:
 
 
 def _scaled(facts: Facts) -> str:
-    """How a learning rate of another width was scaled; empty where it is used as it is."""
-    plan = facts.run.plan
-    if plan.training.proxy_width is None:
-        return ""
-    hidden = optimizer.hidden_factor(plan.training.optimizer, plan.size.dim / plan.training.proxy_width)
-    return (
-        f" at width {plan.training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
-    )
+    """How a learning rate of other trials was scaled; empty where it is used as it is."""
+    plan, text = facts.run.plan, ""
+    training = plan.training
+    if training.proxy_width is not None:
+        hidden = optimizer.hidden_factor(training.optimizer, plan.size.dim / training.proxy_width)
+        text += f" at width {training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
+    if training.proxy_share is not None:
+        text += f"; chosen on {training.proxy_share:g} times the tokens and scaled by {training.token_factor:.3g}"
+    return text
 
 
 def _budget(facts: Facts) -> str:

@@ -190,6 +190,9 @@ class Planner:
             fixed.discard("learning_rate")
             if values and task.tuning is not None:
                 values["proxy_width"] = task.tuning.width
+        if trials is not None and values and trials.tuning.share < 1:
+            multiple = trials.task.share * trials.tuning.share / task.share
+            values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
         return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
 
     @cached_property

@@ -115,7 +115,8 @@ class Trainer:
             grad_accumulation.release()
             self.parts *= 2
             loss = self._gradient(inputs, number)
-        return StepResult(loss, self._update(optimizer.schedule(progress, self.training.warmup)))
+        factor = self.training.token_factor * optimizer.schedule(progress, self.training.warmup)
+        return StepResult(loss, self._update(factor))
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
         """The loss, after its backward pass; None if there is too little memory for its parts."""
