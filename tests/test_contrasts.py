@@ -428,6 +428,14 @@ def test_who_varies_more_on_all_data_sets_together_has_high_variance() -> None:
     assert with_high_variance([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()
 
 
+def test_one_with_high_variance_does_not_hide_another() -> None:
+    """The third is among the usual ones, to which the fourth is compared; it varies as much."""
+    rng = np.random.default_rng(6)
+    spreads = {"a": 0.01, "b": 0.01, "c": 1.0, "d": 1.0}
+    sets = [{name: Sample(rng.normal(0, spread, 5)) for name, spread in spreads.items()}]
+    assert with_high_variance(sets, "abc") == {"c", "d"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("margin", [0.02, 0.05])
 def test_architectures_that_differ_by_the_margin_are_rarely_called_equal(margin: float) -> None:

@@ -117,17 +117,21 @@ def pool(samples: Sequence[Sample]) -> Spread:
 def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
     """The architectures whose seeds vary more than those of the ``usual`` ones beyond chance, over all data sets.
 
-    ``sets`` has the samples of each data set. F tests, put together by Fisher's method (1925).
+    ``sets`` has the samples of each data set. F tests, put together by Fisher's method (1925), are repeated without the
+    usual ones that were found, which otherwise hide the others.
     """
     from scipy.special import chdtrc
 
-    names = {name for samples in sets for name in samples}
-    names_found = set()
-    for name in names:
-        chances = [chance for samples in sets if (chance := _chance(samples, name, usual)) is not None]
-        if chances and len(names) * chdtrc(2 * len(chances), -2 * sum(map(math.log, chances))) < ODD:
-            names_found.add(name)
-    return names_found
+    names, high = {name for samples in sets for name in samples}, set[str]()
+
+    def varies_more(name: str) -> bool:
+        chances = [_chance(samples, name, set(usual) - high) for samples in sets]
+        known = [chance for chance in chances if chance is not None]
+        return bool(known and len(names) * chdtrc(2 * len(known), -2 * sum(map(math.log, known))) < ODD)
+
+    while more := {name for name in names - high if varies_more(name)}:
+        high |= more
+    return high
 
 
 def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
