@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from synthetic import SHAKESPEARE, Further
 
-from archbench.reports.analysis import waterfall
+from archbench.reports.analysis import conditions, waterfall
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import tables
@@ -47,6 +47,21 @@ def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
     planted = [-0.1, 0.12, -0.32, -0.1, -0.1]
     assert [step.contrast.difference.mean for step in entry.steps] == pytest.approx(planted, abs=0.04)
     assert all(step.contrast.difference.known for step in entry.steps)
+
+
+def test_every_axis_has_its_own_paths(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [TASK], matches=("flops", "loss-tokens"))
+    judgement = judge(tables.collect(tmp_path))
+    entries = [entry for entry in waterfall.waterfalls(judgement) if entry.last == "encoder-decoder"]
+    first, second = entries
+    assert [entry.axis for entry in entries] == [conditions.MATCHES["flops"], conditions.MATCHES["loss-tokens"]]
+    rows = judgement.comparisons.tables["runs"]
+    for entry in entries:
+        assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)
+        assert f"on shakespeare at {entry.axis}, bits per byte" in entry.sentence
+    assert rows["match"].nunique() == 2 and first.whole.difference != second.whole.difference
+    (figure,) = (figure for figure in figures.figures(judgement) if figure.name == "causes")
+    assert set(figure.numbers["axis"]) == {entry.axis for entry in entries}
 
 
 def test_a_missing_neighbour_joins_its_steps(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.factors import TARGET
 from archbench.reports.analysis.judgement import Judged
@@ -88,9 +89,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Waterfall:
-    """A path from ``first`` to ``last`` on a data set, and the whole difference; positive where the later is better."""
+    """A path from ``first`` to ``last`` on a data set, and the whole difference; positive where the later is better.
+
+    ``axis`` is what is held equal, in words, where the data set is compared on several axes; else "".
+    """
 
     dataset: str
+    axis: str
     metric: str
     first: str
     last: str
@@ -104,17 +109,22 @@ class Waterfall:
         total = _signed(self.whole, measure.decimals)
         parts = [f"{listing(step.changes)} {_signed(step.contrast, measure.decimals)}" for step in self.steps]
         return (
-            f"From {self.first} to {self.last} on {self.dataset}, {measure.label} (+ better, \N{MINUS SIGN} worse): "
+            f"From {self.first} to {self.last} on {self.dataset}{f' at {self.axis}' if self.axis else ''}, "
+            f"{measure.label} (+ better, \N{MINUS SIGN} worse): "
             f"{total} in total; {'; '.join(parts)}."
         )
 
 
 @lru_cache(maxsize=1)
 def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
-    """Every path with at least one design between its ends, for each data set, without designs that fail a gate."""
+    """Every path with at least one design between its ends, for each data set and axis.
+
+    Designs that fail a gate are left out.
+    """
+    other_axes = [comparison for comparison in judged.further if not comparison.group.condition.get("condition")]
     candidates = (
         _waterfall(judged, comparison, path)
-        for comparison in judged.first
+        for comparison in (*judged.first, *other_axes)
         for path in PATHS
         if comparison.metric.better
     )
@@ -127,7 +137,8 @@ def numbers(waterfalls: Sequence[Waterfall]) -> list[dict[str, object]]:
 
 
 def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
-    place = {"dataset": entry.dataset, "metric": entry.metric, "path": f"{entry.first} to {entry.last}"}
+    path = f"{entry.first} to {entry.last}"
+    place = {"dataset": entry.dataset, "axis": entry.axis, "metric": entry.metric, "path": path}
     for name, contrast in (
         *((listing(step.changes), step.contrast) for step in entry.steps),
         ("whole difference", entry.whole),
@@ -139,13 +150,14 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
 
 def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
     comparisons, dataset = judged.comparisons, comparison.group.dataset
+    on_first_axis = any(comparison.group is known.group for known in judged.first)
     runs = {name: comparisons.side(comparison, name) for name in path}
     known = [name for name in path if len(runs[name]) and _is_trained(comparisons, comparison, name, runs[name])]
     if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
         return None
 
     def tested(before: str, after: str) -> Contrast:
-        for contrast in judged.tested.pair(after, before):
+        for contrast in judged.tested.pair(after, before) if on_first_axis else ():
             if contrast.dataset == dataset:
                 return contrast
         pair = after.replace("|", " with "), before.replace("|", " with ")
@@ -158,7 +170,8 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         for before, after in pairwise(known)
     ]
     whole = tested(path[0], path[-1])
-    return Waterfall(dataset, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
+    axis = MATCHES.get(comparison.group.condition.get("match", ""), "")
+    return Waterfall(dataset, axis, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
 
 
 def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:

@@ -27,8 +27,9 @@ HEIGHT: Final = 0.5  # of a bar
 def panel(entry: Waterfall) -> Panel:
     """The waterfall of one path."""
     names = _names(entry)
-    below = label(f"{entry.first} to {entry.last}", 200)
-    about = f"How the difference from {entry.first} to {entry.last} on {entry.dataset} divides among changes"
+    below = label(f"{entry.first} to {entry.last}{f', {entry.axis}' if entry.axis else ''}", 200)
+    place = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
+    about = f"How the difference from {entry.first} to {entry.last} on {place} divides among changes"
     return Panel(label(entry.dataset, 80), below, rows_height(names), partial(draw, entry=entry), about)
 
 
