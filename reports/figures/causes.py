@@ -22,6 +22,7 @@ CAPTION: Final = (
     "Coloured: the interval excludes 0. In another order, the same changes could have different effects."
 )
 HEIGHT: Final = 0.5  # of a bar
+LONGEST: Final = 72  # characters of the changes of a step
 
 
 def panel(entry: Waterfall) -> Panel:
@@ -30,7 +31,7 @@ def panel(entry: Waterfall) -> Panel:
     below = label(f"{entry.first} to {entry.last}{f', {entry.axis}' if entry.axis else ''}", 200)
     place = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
     about = f"How the difference from {entry.first} to {entry.last} on {place} divides among changes"
-    return Panel(label(entry.dataset, 80), below, rows_height(names), partial(draw, entry=entry), about)
+    return Panel(label(entry.dataset, 80), below, rows_height(names, LONGEST), partial(draw, entry=entry), about)
 
 
 def draw(axes: Axes, entry: Waterfall) -> None:
@@ -44,7 +45,7 @@ def draw(axes: Axes, entry: Waterfall) -> None:
         begin += gap.mean
     _bar(axes, len(entry.steps), 0.0, entry.whole.difference, INK, measure.decimals)
     axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
-    name_rows(axes, _names(entry))
+    name_rows(axes, _names(entry), LONGEST)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"change in {measure.label}, better to the right")

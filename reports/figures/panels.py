@@ -26,6 +26,7 @@ Looks = Mapping[str, Look]
 SMALL: Final = 9.0
 _ROW, _NAME_LINE, _AROUND = 0.27, 0.17, 0.98  # inches: a row, a line of its name, what is above and below the rows
 _NAME_WIDTH: Final = 1.3
+_LONGEST: Final = 36  # characters of a row's name
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,16 @@ def headline_rows(comparison: Comparison) -> list[str]:
     return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _references(comparison))]
 
 
-def rows_height(names: Sequence[str]) -> float:
+def rows_height(names: Sequence[str], longest: int = _LONGEST) -> float:
     """Inches of a panel with a row for each name; names of several lines that meet move all rows apart."""
-    lines = [len(_name(name)) for name in names]
+    lines = [len(_name(name, longest)) for name in names]
     meeting = max((count + other for count, other in pairwise(lines)), default=0)
     return _AROUND + max(_ROW, _NAME_LINE * meeting / 2) * len(names)
 
 
-def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Rows from the top, their names at the left."""
-    axes.set_yticks(range(len(names)), ["\n".join(_name(name)) for name in names])
+def name_rows(axes: Axes, names: Sequence[str], longest: int = _LONGEST) -> None:
+    """Rows from the top, their names at the left; names beyond ``longest`` characters are cut."""
+    axes.set_yticks(range(len(names)), ["\n".join(_name(name, longest)) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
@@ -197,8 +198,8 @@ def _lines(axes: Axes, points: Sequence[tuple[str, float, Interval]], looks: Loo
     axes.grid(color=RULE, linewidth=0.6)
 
 
-def _name(text: str) -> list[str]:
-    return wrapped(label(text, 36), _NAME_WIDTH)
+def _name(text: str, longest: int = _LONGEST) -> list[str]:
+    return wrapped(label(text, longest), _NAME_WIDTH)
 
 
 def _references(comparison: Comparison) -> dict[str, float]:
