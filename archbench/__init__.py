@@ -53,7 +53,7 @@ def compare(
     root, rule = inputs.out_folder(chosen, out), inputs.sequential(until_decided, max_seeds)
     adding = {"until_decided": until_decided, "max_seeds": max_seeds}
     call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump(), **adding)
-    outcome = run(chosen, root, setting, call, inputs.say, ledger.digest(), rule)
+    outcome = run(chosen, root, setting, call, inputs.say, ledger.declaration(), rule)
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:

@@ -166,7 +166,7 @@ def _compare(
     if dry_run:
         typer.echo(preview(chosen, root, setting, say, rule))
         return 0
-    outcome = run(chosen, root, setting, context.obj, say, ledger.digest(), rule)
+    outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     return _conclude(outcome, root)
 
 

@@ -80,7 +80,7 @@ def test_mask_rates_are_uniform_for_every_row(stratified: bool) -> None:
     """The expected loss is that of rates drawn one by one, whatever the row of a batch."""
     generator = torch.Generator().manual_seed(0)
     rates = torch.stack([Masked(stratified=stratified)._rates(4, generator)[:, 0] for _ in range(4000)])
-    assert 0 <= rates.min() and rates.max() < 1
+    assert rates.min() >= 0 and rates.max() < 1
     for row in rates.T:
         assert row.mul(5).long().bincount(minlength=5).div(4000).sub(0.2).abs().max() < 0.03
 

@@ -22,6 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+RULES: Final = 1  # version of the rules by which contrasts are judged (docs/statistics.md)
 LEVEL: Final = 0.95
 VARIES_MORE: Final = 1.75  # times the pooled variance from which an architecture keeps its own
 ODD: Final = 0.01  # level of the test by which a larger variance is left out of the pooled one

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from archbench.reports.base.statistics import RULES
+
 PARTS: Final = tuple(Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml"))
 
 WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content
@@ -73,6 +75,11 @@ def ledger() -> tuple[Claim, ...]:
 def digest() -> str:
     """The SHA-256 of each part, a blank between: what was claimed is fixed before the results are known."""
     return " ".join(hashlib.sha256(part.read_bytes()).hexdigest() for part in PARTS)
+
+
+def declaration() -> dict[str, str]:
+    """What a report judges by, recorded before the first run: the hash of the claims, and the version of the rules."""
+    return {"ledger": digest(), "rules": str(RULES)}
 
 
 def content(part: Path) -> str:

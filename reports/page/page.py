@@ -19,6 +19,7 @@ from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.judgement import FEW, Judged
 from archbench.reports.analysis.verdicts import left_out, verdict
 from archbench.reports.base import declared, formatting
+from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.claims import claims, ledger
 from archbench.reports.claims.claims import ClaimVerdict
@@ -146,6 +147,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         **_findings(judged),
         **_tests(judged, verdicts),
         **_claims(verdicts, experiment),
+        "rules": _rules(experiment),
         **_methods(judged),
     }
 
@@ -219,6 +221,16 @@ def _declaration(judged: Judged) -> str:
     if chosen & pairs:
         return f"The experiment lists these pairs; on data sets without a listed pair: {rule}."
     return f"The experiment lists no pair of these architectures; the default applies: {rule}."
+
+
+def _rules(experiment: Mapping[str, str]) -> str:
+    """Whether the rules of the tests are those under which the runs were planned; empty where that is not recorded."""
+    recorded = str(experiment.get("rules") or "")
+    if not recorded:
+        return ""
+    if recorded == str(RULES):
+        return f"The rules of all tests (version {RULES}) were fixed before the first of these runs."
+    return f"These runs were planned under version {recorded} of the rules of the tests; tested by version {RULES}."
 
 
 def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dict[str, Any]:

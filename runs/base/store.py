@@ -120,7 +120,7 @@ def write_experiment(
     rows: Mapping[str, Row],
     entries: Sequence[Row],
     metrics: Sequence[Row] = (),
-    ledger: str = "",
+    declared: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
     later: Row | None = None,
     until_decided: Row | None = None,
@@ -128,16 +128,17 @@ def write_experiment(
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
     A run may be older than the experiment: its labels here, not its record, are the experiment's. ``entries`` say where
-    each run stands in the comparison, ``metrics`` what is known of each metric. ``ledger`` is the hash of the claims;
-    the first one that was written stays. ``settings`` are the keys that ``--set`` replaced; ``later`` tells how many
-    runs wait for the outcome of trials, and their expected seconds. ``until_decided`` is the rule by which seeds are
-    added, and how many were.
+    each run stands in the comparison, ``metrics`` what is known of each metric. ``declared`` is what the report will
+    judge by, such as the hash of the claims; what was written first stays. ``settings`` are the keys that ``--set``
+    replaced; ``later`` tells how many runs wait for the outcome of trials, and their expected seconds.
+    ``until_decided`` is the rule by which seeds are added, and how many were.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
     if (root / "experiment.json").is_file():
-        ledger = read_experiment(root).get("ledger") or ledger
-    head = {"ledger": ledger, "schema": SCHEMA, "archbench": version, "name": name, "command": command}
+        earlier = read_experiment(root)
+        declared = {key: earlier.get(key, "") for key in declared or {}}
+    head = {**(declared or {}), "schema": SCHEMA, "archbench": version, "name": name, "command": command}
     body = {"experiment": experiment, "runs": list(rows), "rows": dict(rows), "entries": list(entries)}
     body |= {"metrics": list(metrics)} if metrics else {}
     body |= {"set": dict(settings)} if settings else {}

@@ -53,13 +53,13 @@ def run(
     setting: RunOptions,
     command: str,
     say: Say,
-    ledger: str = "",
+    declared: Mapping[str, str] | None = None,
     until_decided: UntilDecided | None = None,
 ) -> Outcome:
     """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
 
-    ``command`` is what was called, ``ledger`` the hash of the claims that the report will judge. ``until_decided`` adds
-    seeds after the listed ones, as long as all runs succeed.
+    ``command`` is what was called, ``declared`` what the report will judge by, recorded before the first run.
+    ``until_decided`` adds seeds after the listed ones, as long as all runs succeed.
     """
     if until_decided is not None:
         until_decided.check(experiment)
@@ -67,10 +67,10 @@ def run(
     with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
         heartbeat.pause(root)
         if until_decided is None:
-            return _complete(experiment, root, setting, say, architectures, {"command": command, "ledger": ledger})
+            return _complete(experiment, root, setting, say, architectures, {"command": command, "declared": declared})
         growing: Experiment | None = until_decided.resumed(experiment, root)
         while growing is not None:
-            head = {"command": command, "ledger": ledger, "until_decided": until_decided.record(growing, root)}
+            head = {"command": command, "declared": declared, "until_decided": until_decided.record(growing, root)}
             outcome = _complete(growing, root, setting, say, architectures, head)
             growing = until_decided.further(growing, root, say) if outcome.status == 0 else None
     return outcome
@@ -240,7 +240,7 @@ def _write_head(
     matrix: "Matrix",
     root: Path,
     command: str,
-    ledger: str,
+    declared: Mapping[str, str] | None = None,
     until_decided: Mapping[str, Any] | None = None,
 ) -> None:
     roles = _roles(matrix)
@@ -253,7 +253,7 @@ def _write_head(
         rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
         metrics=[*METRICS, *named_metrics(experiment)],
-        ledger=ledger,
+        declared=declared,
         settings=experiment.settings,
         later=_later(matrix),
         until_decided=dict(until_decided or {}),

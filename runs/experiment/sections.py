@@ -255,8 +255,8 @@ class Tuning(Section):
 
     Without ``dropout`` the grid has the recipe's value, and a second one if the budget makes more than four passes
     over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
-    (with ``learning_rate = "transfer"``; None: the reported width); ``share`` is their part of the training tokens, from
-    which the chosen rate is scaled to a run's tokens.
+    (with ``learning_rate = "transfer"``; None: the reported width). ``share`` is their part of the training tokens; the
+    chosen rate is scaled to a run's tokens.
     """
 
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(_listed), Field(min_length=2), AfterValidator(_unique)]

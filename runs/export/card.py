@@ -121,7 +121,9 @@ def _scaled(facts: Facts) -> str:
     training = plan.training
     if training.proxy_width is not None:
         hidden = optimizer.hidden_factor(training.optimizer, plan.size.dim / training.proxy_width)
-        text += f" at width {training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
+        text += (
+            f" at width {training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
+        )
     if training.proxy_share is not None:
         text += f"; chosen on {training.proxy_share:g} times the tokens and scaled by {training.token_factor:.3g}"
     return text
