@@ -26,6 +26,7 @@ from archbench.runs.training import train
 from archbench.runs.training.batches import Batch
 from archbench.runs.training.step import StepResult, Trainer
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.kinds import registry
 
 SECONDS: dict[str, object] = {
     "tasks": [{"data": "phrases-en-de"}],
@@ -255,6 +256,17 @@ def test_the_earliest_of_equally_good_checkpoints_is_kept(
     curve = pd.read_csv(tmp_path / "runs" / plan.run / "curves.csv")
     steps = curve[curve["split"] == "validation"]["step"].tolist()
     assert record is not None and len(steps) > 2 and record["best_step"] == steps[1]
+
+
+def test_a_run_records_the_version_of_its_numerics_which_names_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
+    kind, run = registry.BUILTIN[plan.task.kind], plan.run
+    facts = json.loads((perform(plan, tmp_path) / "environment.json").read_text())
+    assert facts["numerics"] == str(kind.numerics)
+    monkeypatch.setitem(registry.BUILTIN, plan.task.kind, replace(kind, numerics=kind.numerics + 1))
+    assert plan.run != run
 
 
 @pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])

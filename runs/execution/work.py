@@ -165,7 +165,8 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
     """Facts about the machine, and the libraries' settings for scores."""
     signed = metrics.signatures(score.metric for score in scores)
     facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
-    store.write_json(folder / "environment.json", {"run": plan.run, **facts})
+    numerics = str(registry.numerics(plan.task.kind))
+    store.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": numerics})
 
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
