@@ -5,6 +5,7 @@
 #   make mutants ARGS="--most 2"              the mutation score of the contract, by two edits of each kind
 #   make suite-mutants ARGS="list"            small edits of the source, and which ones the tests notice
 #   make reference                            the pages of docs/reference, from the tables committed there
+#   make gpu ARGS="--minutes 9"               the first hour on a GPU, in pieces; goes on where it stopped
 #   make compare PYTHON=python3.12            another Python, 3.11 or later
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 export OMP_NUM_THREADS := 1
 
-.PHONY: compare test check mutants suite-mutants audit reference clean
+.PHONY: compare test check mutants suite-mutants audit reference gpu clean
 
 compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
@@ -37,6 +38,9 @@ suite-mutants: .venv/installed-test
 
 reference: .venv/installed
 	$(BIN)/python -P docs/reference/build.py $(ARGS)
+
+gpu: .venv/installed
+	$(BIN)/python -P docs/gpu/hour.py $(ARGS)
 
 audit: .venv/installed
 	$(PIP) install pip-audit
