@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from archbench.runs.execution.execute import Outcome
     from archbench.runs.experiment.spec import Experiment
 
-__all__ = ["compare"]
+__all__ = ["compare", "reproduce"]
 
 
 def compare(
@@ -54,9 +55,47 @@ def compare(
     adding = {"until_decided": until_decided, "max_seeds": max_seeds}
     call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump(), **adding)
     outcome = run(chosen, root, setting, call, inputs.say, ledger.declaration(), rule)
+    _raise_if_stopped(outcome, root)
+    build(root)
+    return tables.read(root / "tables")
+
+
+def reproduce(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    runs: int | str = 3,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> "pd.DataFrame":
+    """Trains ``runs`` (a number or "all") of the runs in published tables again and compares their scores.
+
+    ``folder`` has the tables of a comparison. The default of ``out`` is ``results/reproduce-<name>``. Returns a row for
+    each run and metric: the published score, the new one, the mean of the published seeds, the 95% prediction interval
+    for one further seed, and a verdict. Raises as ``compare`` does; the same call resumes.
+    """
+    from archbench import inputs, reproduction
+    from archbench.runs.execution.compare import RunOptions
+    from archbench.runs.experiment.validation import validated
+    from archbench.tasks.base.errors import InputError
+
+    source, root = inputs.named_folder("folder", folder), inputs.named_folder("out", out)
+    if source is None:
+        raise InputError("folder: None: expected a folder")
+    setting = validated(RunOptions, {"device": device, "jobs": jobs})
+    call = f"archbench.reproduce({str(source)!r}, runs={runs!r})"
+    result = reproduction.reproduce(source, root, inputs.number_of_runs(runs), setting, call, inputs.say)
+    _raise_if_stopped(result.outcome, result.root)
+    if result.rows is None:
+        raise KeyboardInterrupt
+    return result.rows
+
+
+def _raise_if_stopped(outcome: "Outcome", root: Path) -> None:
+    """Raises as documented where runs were interrupted or the disk is full."""
+    from archbench import inputs
+
     if outcome.signal is not None:
         raise KeyboardInterrupt
     if outcome.full:
         raise OSError(errno.ENOSPC, f"{outcome.full}; free disk space, then {inputs.GO_ON}", str(root))
-    build(root)
-    return tables.read(root / "tables")

@@ -14,10 +14,11 @@ import typer
 
 from archbench import exits
 from archbench.exits import Terminated, complain, fail, terminable
-from archbench.inputs import GO_ON, named_folder, out_folder, say, sequential
+from archbench.inputs import GO_ON, named_folder, number_of_runs, out_folder, say, sequential
 from archbench.listings import LISTS
 
 if TYPE_CHECKING:
+    from archbench.reproduction import Reproduction
     from archbench.runs.execution.execute import Outcome
 
 MATCH = (
@@ -198,6 +199,35 @@ def _report(
     except ValueError as error:
         raise InputError(str(error)) from error
     return 0
+
+
+@app.command("reproduce")
+def _reproduce(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder with the tables of a comparison.")],
+    runs: Annotated[str, typer.Option(metavar="N", help="How many runs to train, or all.")] = "3",
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="OUT", help="Folder for the new runs [default: results/reproduce-<name>].")
+    ] = None,
+) -> int:
+    """Train published runs again and compare their scores.
+
+    Uses the learning rates and variants that the tables record, so no trial is trained. Says for each score whether
+    it is the same as the published one or within the 95% interval for one further seed.
+    """
+    from archbench import reproduction
+    from archbench.runs.execution.compare import RunOptions
+
+    number, root = number_of_runs(runs), named_folder("--out", out)
+    setting = RunOptions(device=device, jobs=jobs)
+    tables = named_folder("reproduce", folder) or Path()
+    result = reproduction.reproduce(tables, root, number, setting, context.obj, say)
+    if result.rows is not None:
+        _print_reproduction(result)
+    _complain_of(result.outcome, result.root)
+    return result.status
 
 
 @app.command("status")
@@ -453,6 +483,12 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     """Reports the finished runs, names the others, and returns the exit status."""
     if outcome.done or outcome.skipped or outcome.failed:
         _print_report(root, anew=False)
+    _complain_of(outcome, root)
+    return outcome.status
+
+
+def _complain_of(outcome: "Outcome", root: Path) -> None:
+    """Says which runs failed or are unfinished, and why."""
     for run in outcome.failed:
         complain(f"{run} failed: {outcome.causes[run]}; see {root / 'runs' / run / 'error.txt'}")
     for line in outcome.errors:
@@ -462,7 +498,6 @@ def _conclude(outcome: "Outcome", root: Path) -> int:
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
         complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
-    return outcome.status
 
 
 def _print_report(root: Path, anew: bool = True) -> None:
@@ -474,6 +509,16 @@ def _print_report(root: Path, anew: bool = True) -> None:
     (page, *_), judged = assemble.report(root, anew, say)
     lines = ["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]
     typer.echo(visible("\n".join(lines)))
+
+
+def _print_reproduction(result: "Reproduction") -> None:
+    """Prints the verdicts and what they say together."""
+    from archbench.reports.analysis import reproduction
+    from archbench.runs.base.messages import visible
+
+    assert result.rows is not None
+    _print_table([[visible(cell) for cell in row] for row in reproduction.table(result.rows)])
+    typer.echo("\n".join(reproduction.sentences(result.rows)))
 
 
 def _print_bench(root: Path) -> None:
@@ -492,6 +537,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     """Rows of text, header first: a table on a terminal, aligned lines elsewhere."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from archbench.runs.execution.progress import aligned
 
@@ -501,5 +547,5 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         return
     table = Table(*rows[0])
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)

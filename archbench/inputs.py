@@ -63,6 +63,19 @@ def _still_open(root: Path) -> dict[str, list[str]]:
     return still_open(tables.collect(root))
 
 
+def number_of_runs(runs: object) -> int | None:
+    """How many runs ``--runs`` names; None for "all"."""
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    text = str(runs).strip()
+    if text == "all":
+        return None
+    if isinstance(runs, bool) or not (text.isascii() and text.isdigit()) or not 0 < int(text) < 10**6:
+        raise InputError(f'--runs: {printable(runs)}: expected a whole number of at least 1, or "all"')
+    return int(text)
+
+
 def call(experiment: "str | Path | Mapping[str, Any] | Experiment", **options: object) -> str:
     """The call of ``compare`` as Python code, without options at their default."""
     plain = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in options.items()}

@@ -176,7 +176,7 @@ def test_planning_has_one_thread_and_gives_the_others_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with compare._one_thread():
+        with compare.one_thread():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

@@ -24,6 +24,7 @@ def test_the_page_runs_from_top_to_bottom(
         exec(compile(block, str(PAGE), "exec"), names)
     assert set(names["tables"]["runs"]["status"]) == {"done"}
     assert set(names["summary"].index) == {"decoder", "encoder-decoder"} and names["summary"].notna().all(axis=None)
+    assert set(names["again"]["verdict"]) == {"same"}
     assert len(names["axes"].lines) == 4 and len(names["axes"].get_legend().get_texts()) == 2
     assert (tmp_path / "curves.png").stat().st_size and (tmp_path / "results/first/report/index.html").is_file()
     assert tuple(names["logits"].shape) == (2, 7, 100)

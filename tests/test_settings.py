@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import archbench
 from archbench import command_line, inputs
 from archbench.runs.base import store
-from archbench.runs.execution.compare import _write_head
+from archbench.runs.execution.compare import write_head
 from archbench.runs.experiment import settings, spec
 from archbench.tasks.base.errors import InputError
 
@@ -182,7 +182,7 @@ def test_runs_have_the_names_that_the_edited_file_gives_them(tmp_path: Path) -> 
 
     def runs(experiment: spec.Experiment) -> list[str]:
         matrix = tiny_runs.planned(experiment, folder, root)
-        _write_head(experiment, matrix, root, "archbench compare", "")
+        write_head(experiment, matrix, root, "archbench compare", "")
         return [plan.run for plan in matrix.plans]
 
     changed = runs(spec.from_dict(base, folder=folder, settings=changes))

@@ -191,7 +191,7 @@ def test_trials_are_marked_and_what_waits_for_them_is_counted(tmp_path: Path) ->
     }
     experiment = spec.from_dict(values, folder=folder)
     matrix = tiny_runs.planned(experiment, folder, root)
-    compare._write_head(experiment, matrix, root, "archbench compare", "")
+    compare.write_head(experiment, matrix, root, "archbench compare", "")
     comparison = status.read(root)
     assert [(run.trial, run.status) for run in comparison.runs] == [(True, "waiting")] * 2
     assert comparison.after_trials == 1 and comparison.seconds_left is None
@@ -211,7 +211,7 @@ def test_a_run_that_was_asked_to_stop_shows_its_share(tmp_path: Path) -> None:
     }
     experiment = spec.from_dict(values, folder=folder)
     matrix = tiny_runs.planned(experiment, folder, root)
-    compare._write_head(experiment, matrix, root, "archbench compare", "")
+    compare.write_head(experiment, matrix, root, "archbench compare", "")
     (plan,) = matrix.plans
     writer, heard = ProgressWriter(root, 1), []
 

@@ -180,6 +180,16 @@ def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Inter
     return _t_interval(float(sample.values.mean()), parts, level)
 
 
+def prediction_interval(values: Floats, level: float = LEVEL) -> Interval:
+    """Where the score of one further seed lies with probability ``level``: ``mean ± t * s * sqrt(1 + 1/n)``.
+
+    ``s`` is the standard deviation of the ``n`` seeds and ``t`` has ``n - 1`` degrees of freedom: seeds that are
+    independent and normal are all that it assumes. Unknown with one seed.
+    """
+    spread = Sample(values).over_seeds
+    return _t_interval(float(values.mean()), [spread.over(1 / (1 + 1 / len(values)))], level)
+
+
 def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
     """The difference of means `a - b` with its interval: seeds independent, test examples paired.
 

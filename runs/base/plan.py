@@ -118,7 +118,11 @@ class Plan:
     @property
     def run(self) -> str:
         """``<dataset>-<architecture>-s<seed>-<hash>``, fit for a folder's name; the hash is of the identity."""
-        text = json.dumps(self.identity(), sort_keys=True)
+        return self.named(self.identity())
+
+    def named(self, identity: Mapping[str, Any]) -> str:
+        """The name that the run would have with this identity."""
+        text = json.dumps(identity, sort_keys=True)
         architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture).strip("-.")
         if architecture != self.architecture:
             text += self.architecture  # what the folder's name does not tell apart

@@ -124,6 +124,7 @@ def write_experiment(
     settings: Mapping[str, Any] | None = None,
     later: Row | None = None,
     until_decided: Row | None = None,
+    reproduces: str = "",
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
@@ -131,7 +132,8 @@ def write_experiment(
     each run stands in the comparison, ``metrics`` what is known of each metric. ``declared`` is what the report will
     judge by, such as the hash of the claims; what was written first stays. ``settings`` are the keys that ``--set``
     replaced; ``later`` tells how many runs wait for the outcome of trials, and their expected seconds.
-    ``until_decided`` is the rule by which seeds are added, and how many were.
+    ``until_decided`` is the rule by which seeds are added, and how many were. ``reproduces`` names the published tables
+    whose runs are trained again.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -144,6 +146,7 @@ def write_experiment(
     body |= {"set": dict(settings)} if settings else {}
     body |= {"later": later} if later else {}
     body |= {"until_decided": until_decided} if until_decided else {}
+    body |= {"reproduces": reproduces} if reproduces else {}
     write_sealed(root / "experiment.json", head | body)
 
 

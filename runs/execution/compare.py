@@ -23,6 +23,7 @@ from archbench.tasks.metrics.builtin import BUILTIN
 
 if TYPE_CHECKING:
     from archbench.runs.base.placement import Placement
+    from archbench.runs.base.plan import Plan
     from archbench.runs.planning.isolation import Architectures
     from archbench.runs.planning.matrix import Matrix
 
@@ -97,18 +98,23 @@ def _complete(
             say(f"tuning on validation first: {', '.join(matrix.untuned)}")
         else:
             _say_what_is_left_out(matrix, root, say)
-        _write_head(experiment, matrix, root, **head)
-        _warn_of_disk(matrix, root, jobs, say)
-        gpus = capacity.gpus() if device == "cuda" else []
-        with Display(matrix.plans, jobs) as display:
-            outcome = execute(matrix.plans, root, jobs, display, gpus=gpus)
+        write_head(experiment, matrix, root, **head)
+        warn_of_disk(matrix, root, jobs, say)
+        outcome = performed(matrix.plans, root, device, jobs)
         if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
     if outcome.signal is not None or outcome.full:
         return outcome
-    with _one_thread():
+    with one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+
+
+def performed(plans: "Sequence[Plan]", root: Path, device: str, jobs: int) -> Outcome:
+    """Does the missing runs and shows their progress."""
+    gpus = capacity.gpus() if device == "cuda" else []
+    with Display(plans, jobs) as display:
+        return execute(plans, root, jobs, display, gpus=gpus)
 
 
 def once(say: Say) -> Say:
@@ -148,7 +154,7 @@ def planned(
 
     device = machine.device(setting.device)
     where: dict[str, Any] = {"cache": cache(), "root": root, "say": say, "architectures": architectures}
-    with _one_thread():
+    with one_thread():
         matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
     architectures.check_plans((*matrix.plans, *matrix.later), say)
     return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
@@ -204,7 +210,7 @@ def _apart(task: str, names: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """This process computes (and measures speeds) on one thread, as the workers do."""
     import torch
 
@@ -225,7 +231,7 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
 
 
-def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
+def warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     needed, free = disk.needed(missing, jobs), disk.free(root)
     if needed > free:
@@ -235,13 +241,14 @@ def _warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
         )
 
 
-def _write_head(
+def write_head(
     experiment: Experiment,
     matrix: "Matrix",
     root: Path,
     command: str,
     declared: Mapping[str, str] | None = None,
     until_decided: Mapping[str, Any] | None = None,
+    reproduces: str = "",
 ) -> None:
     roles = _roles(matrix)
     store.write_experiment(
@@ -257,6 +264,7 @@ def _write_head(
         settings=experiment.settings,
         later=_later(matrix),
         until_decided=dict(until_decided or {}),
+        reproduces=reproduces,
     )
     for row in matrix.datasets:
         store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
@@ -298,7 +306,7 @@ def _complete_references(matrix: "Matrix", root: Path, architectures: "Architect
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
-                with _one_thread():
+                with one_thread():
                     architectures.make_references(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")

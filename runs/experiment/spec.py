@@ -12,12 +12,15 @@
 ``Experiment`` whose tasks carry all of their settings: their own, else the experiment's, else their kind's default.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
 from archbench.runs.experiment.sections import (
@@ -34,7 +37,7 @@ from archbench.runs.experiment.sections import (
     TrainingEntry,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
-from archbench.runs.experiment.validation import nearest, printable, validated
+from archbench.runs.experiment.validation import key_path, nearest, printable, validated
 from archbench.tasks.base.errors import InputError, irregular
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -59,6 +62,7 @@ __all__ = [
     "override",
     "preset",
     "presets",
+    "recorded",
 ]
 
 MARGINS = {name: metric.margin for name, metric in BUILTIN.items() if metric.margin}  # differences that matter
@@ -118,6 +122,30 @@ def from_dict(
     if not placed or mistake == _mistake(data, folder):
         raise InputError(f"{origin}: {mistake}")
     raise InputError(blamed(mistake, placed))
+
+
+def recorded(specification: Mapping[str, Any], *, origin: str, folder: str | Path = ".") -> Experiment:
+    """The experiment that ``Experiment.digestable`` wrote, now or in an older version; errors start with ``origin``."""
+    values = dict(specification)
+    for key in ("tasks", "conditions"):
+        if isinstance(values.get(key), list):
+            values[key] = [_with_own_lists(task) for task in values[key]]
+    try:
+        return Experiment.model_validate_json(json.dumps(values)).model_copy(update={"folder": str(folder)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = key_path(first["loc"])
+        raise InputError(
+            f"{origin}: this archbench cannot read the specification ({where}: {first['msg']}); "
+            "use the archbench that wrote it"
+        ) from None
+
+
+def _with_own_lists(task: Any) -> Any:
+    """A recorded task with its field ``own_lists`` under its own name."""
+    if not isinstance(task, dict) or "own" not in task:
+        return task
+    return {("own_lists" if key == "own" else key): value for key, value in task.items()}
 
 
 def _mistake(data: Mapping[str, Any], folder: str | Path) -> str:

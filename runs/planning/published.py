@@ -1,0 +1,216 @@
+"""Plans published runs again: with the learning rates, dropout and variants that trials chose for them, without trials.
+
+Each published run becomes a task of its own, with one seed, axis and architecture, which the planner plans as any
+other. What its row records then replaces the training that was planned.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from archbench.runs.base import machine
+from archbench.runs.base.placement import Placement
+from archbench.runs.base.plan import Plan
+from archbench.runs.experiment.resolve import is_path
+from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.planning.matrix import Matrix
+from archbench.tasks.base.errors import InputError
+
+SETTINGS = {  # of a run's row, with their names in a sentence
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "planned_tokens": "training tokens",
+    "supervision": "supervision",
+    "width": "width",
+    "heads": "heads",
+    "depth": "depth",
+    "hidden": "feed-forward width",
+    "batch_tokens": "tokens of a batch",
+    "optimizer": "optimizer",
+}
+MACHINE = ("processor", "cpu_capability", "torch")  # of the environment: what may change rounding
+LATER = 20  # numerics versions after this archbench's that are tried
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """A run of published tables and its place in their comparison.
+
+    ``variant`` is what was trained under the name ``architecture``. ``row`` is its row in the table of runs, without
+    empty cells; ``environment`` has the facts about its machine. ``data`` is the digest of its data; "" if unknown.
+    """
+
+    run: str
+    dataset: str
+    condition: str
+    match: str
+    role: str
+    architecture: str
+    share: float
+    seed: int
+    variant: str
+    row: Mapping[str, Any]
+    environment: Mapping[str, str]
+    data: str
+
+    @property
+    def place(self) -> Placement:
+        return Placement(self.run, self.dataset, self.condition, self.match, self.role, self.architecture, self.share)
+
+
+@dataclass(frozen=True)
+class ReproducedRun:
+    """A published run, its plan here, and what differs between the two, a line each; empty if nothing does."""
+
+    published: PublishedRun
+    plan: Plan
+    differences: tuple[str, ...]
+
+
+def narrowed(experiment: Experiment, runs: Sequence[PublishedRun]) -> Experiment:
+    """The experiment with nothing but these runs: one condition for each, beside tasks that only state the reference.
+
+    Raises ``InputError`` for a run that the experiment does not have.
+    """
+    named = {run.dataset for run in runs}
+    tasks = tuple(_reference_only(task) for task in experiment.tasks if task.name in named)
+    conditions = tuple(_alone(experiment, run) for run in runs)
+    return experiment.model_copy(update={"tasks": tasks, "conditions": conditions, "controls": (), "added": {}})
+
+
+def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedRun]) -> tuple[ReproducedRun, ...]:
+    """The runs with their plans: ``matrix`` is of the narrowed ``experiment``. Raises ``InputError`` if data differ."""
+    plans = {plan.run: plan for plan in matrix.plans}
+    entries = {
+        (entry.dataset, entry.condition, entry.match, entry.share, entry.architecture, plans[entry.run].seed): entry
+        for entry in matrix.entries
+    }
+    found = []
+    for run in runs:
+        entry = entries[run.dataset, run.condition, run.match, run.share, run.variant, run.seed]
+        in_seconds = _stated(experiment, run).budget.seconds is not None
+        plan = _as_published(plans[entry.run], run, in_seconds)
+        if run.data and run.data != plan.data:
+            raise InputError(
+                f"{run.dataset}: the data or their tokens differ from the published ones (digest {run.data[:12]} "
+                f"there, {plan.data[:12]} here), so no score can be compared; use the data that the tables describe"
+            )
+        found.append(ReproducedRun(run, plan, tuple(_differences(plan, run))))
+    return tuple(found)
+
+
+def placed(matrix: Matrix, runs: Sequence[ReproducedRun]) -> Matrix:
+    """The matrix of these runs, each in the place that it has in the published comparison."""
+    plans = {item.plan.run: item.plan for item in runs}
+    entries = dict.fromkeys(replace(item.published.place, run=item.plan.run) for item in runs)
+    return Matrix(tuple(plans.values()), tuple(entries), matrix.datasets)
+
+
+def _reference_only(task: Task) -> Task:
+    """A task without runs: its first trained architecture is the reference that sizes are fitted to."""
+    trained = (name for name in task.architectures if name.endswith(".py") or not is_path(name))
+    return _untuned(task, architectures=(next(trained),), seeds=())
+
+
+def _alone(experiment: Experiment, run: PublishedRun) -> Task:
+    """The task of one published run."""
+    task = _stated(experiment, run)
+    entered = next((name for name in task.all_candidates if _is_called(name, run.variant)), run.variant)
+    budget: dict[str, Any] = {"match": (run.match,)}
+    if task.budget.seconds is not None:  # the recorded tokens are what the seconds sufficed for there
+        budget |= {"seconds": None, "tokens": max(1, round(run.row["planned_tokens"] / run.share))}
+    return _untuned(
+        task,
+        architectures=(entered,),
+        seeds=(run.seed,),
+        share=run.share,
+        budget=task.budget.model_copy(update=budget),
+    )
+
+
+def _untuned(task: Task, **changes: Any) -> Task:
+    return task.model_copy(update={"tuning": None, "retuned": False, "alternatives": {}, **changes})
+
+
+def _stated(experiment: Experiment, run: PublishedRun) -> Task:
+    """The task or the condition that a run belongs to; a control is one of the task itself."""
+    tasks = [task for task in (*experiment.tasks, *experiment.conditions) if task.name == run.dataset]
+    own_share = 1.0 if run.role == "control" else run.share
+    fitting = [task for task in tasks if (task.condition, task.share) == (run.condition, own_share)]
+    if not fitting:
+        raise InputError(f"{run.run}: the specification has no such run; give tables as compare or report wrote them")
+    return next((task for task in fitting if _has(task, run)), fitting[0])
+
+
+def _has(task: Task, run: PublishedRun) -> bool:
+    entered = any(_is_called(name, run.variant) for name in task.all_candidates)
+    return entered and run.seed in task.seeds and run.match in task.budget.match
+
+
+def _is_called(entered: str, variant: str) -> bool:
+    """Whether a variant that was entered by this name or path has this name."""
+    return variant in (entered, (Path(entered).stem if entered.endswith(".py") else entered).replace("_", "-"))
+
+
+def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:
+    """The plan with what trials chose for the published run and, where the budget is in seconds, its tokens."""
+    training = plan.training.model_copy(update=_rates(run.row))
+    deterministic = run.environment.get("deterministic") == "true"
+    size = replace(plan.size, dropout=training.dropout)
+    plan = replace(plan, match=run.match, training=training, size=size, deterministic=deterministic)
+    if not in_seconds:
+        return plan
+    tokens = int(run.row["planned_tokens"])
+    costs = ("flops", "optimizer_flops", "loss_tokens", "expected_seconds")
+    return replace(plan, tokens=tokens, **{name: getattr(plan, name) * tokens / plan.tokens for name in costs})
+
+
+def _rates(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded values that trials may choose; the last two are recorded only where they are set."""
+    return {
+        "learning_rate": float(row["learning_rate"]),
+        "dropout": float(row["dropout"]),
+        "proxy_width": int(row["proxy_width"]) if "proxy_width" in row else None,
+        "proxy_share": float(row["proxy_share"]) if "proxy_share" in row else None,
+    }
+
+
+def _differences(plan: Plan, run: PublishedRun) -> Iterator[str]:
+    """Why the new scores may differ from the published ones, as far as it can be known."""
+    planned = plan.row()
+    for key, name in SETTINGS.items():
+        if key in run.row and run.row[key] != planned[key]:
+            yield f"{name}: {run.row[key]} there, {planned[key]} here"
+    if not run.data:
+        yield "data: the tables have no digest of them"
+    if plan.run != run.run:
+        yield from _other_code(plan, run)
+    facts = machine.environment(plan.device)
+    for key in MACHINE:
+        there = run.environment.get(key, facts[key])
+        if there != facts[key]:
+            yield f"{key.replace('_', ' ')}: {there} there, {facts[key]} here"
+
+
+def _other_code(plan: Plan, run: PublishedRun) -> Iterator[str]:
+    """What gives a run another name beside the settings in its row: a numerics version that fits, else a guess."""
+    there = _with_settings(plan, run.row)
+    identity = there.identity()
+    here = identity["numerics"]
+    fitting = (n for n in range(1, here + LATER) if there.named({**identity, "numerics": n}) == run.run)
+    numerics = next(fitting, None)
+    if numerics is None:
+        yield "code: archbench's numerics, the architecture's code or a setting that the tables do not record differ"
+    elif numerics != here:
+        yield f"numerics: version {numerics} there, {here} here"
+
+
+def _with_settings(plan: Plan, row: Mapping[str, Any]) -> Plan:
+    """The plan with the settings of a published row."""
+    sizes = {"dim": "width", "depth": "depth", "hidden": "hidden"}
+    size = replace(plan.size, **{part: int(row[key]) for part, key in sizes.items() if key in row})
+    texts = {key: row[key] for key in ("device", "precision", "supervision") if key in row}
+    tokens, threads = int(row.get("planned_tokens", plan.tokens)), int(row.get("threads", plan.threads))
+    return replace(plan, size=size, tokens=tokens, threads=threads, **texts)
