@@ -28,16 +28,19 @@ def compare(
     deterministic: bool = False,
     until_decided: bool = False,
     max_seeds: int | None = None,
+    against: str | None = None,
 ) -> "dict[str, pd.DataFrame]":
     """Trains the missing runs of an experiment and returns its tables: ``runs``, ``scores``, ``curves`` and so on.
 
     ``experiment`` is the path of an experiment file, the name of a preset, or a dictionary with the same content. The
     default of ``out`` is ``results/<name>``. ``set`` replaces keys of the experiment, as in
     ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. With ``until_decided=True, max_seeds=12``
-    the architectures of open primary contrasts get more seeds, until all are decided or have 12. Failed runs are rows
+    the architectures of open primary contrasts get more seeds, until all are decided or have 12. With ``against``,
+    ``experiment`` is an architecture that joins the published comparison of that name or folder. Failed runs are rows
     with the status ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when
     interrupted, and ``OSError`` when the disk is full; the same call resumes.
     """
+    from archbench import against as joining
     from archbench import inputs
     from archbench.reports import build
     from archbench.reports.base import tables
@@ -48,11 +51,17 @@ def compare(
 
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic})
-    chosen = spec.override(
-        inputs.experiment(experiment, set), architectures=architectures, tasks=tasks, seeds=seeds, match=match
-    )
+    published = None
+    if against is None:
+        base = inputs.experiment(experiment, set)
+    else:
+        fixed = {"architectures": architectures, "seeds": seeds, "match": match, "set": set, "max_seeds": max_seeds}
+        base, published = joining.join(experiment, against, fixed)
+    chosen = spec.override(base, architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root, rule = inputs.out_folder(chosen, out), inputs.sequential(until_decided, max_seeds)
-    adding = {"until_decided": until_decided, "max_seeds": max_seeds}
+    if published is not None:
+        joining.keep(published, chosen, root)
+    adding = {"until_decided": until_decided, "max_seeds": max_seeds, "against": against}
     call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump(), **adding)
     outcome = run(chosen, root, setting, call, inputs.say, ledger.declaration(), rule)
     _raise_if_stopped(outcome, root)

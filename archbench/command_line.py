@@ -38,6 +38,10 @@ UNTIL = (
     "(needs --max-seeds). Only architectures of undecided pairs get new seeds; the familywise error rate of all tests "
     "stays at most 5%."
 )
+AGAINST = (
+    "Train one architecture, given in place of the experiment, by the rules of a published comparison (public-v1, or a "
+    "folder with tables), and put it beside the published rows."
+)
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
@@ -124,6 +128,7 @@ def _compare(
         typer.Option(metavar="AXIS", help=MATCH),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
+    joined: Annotated[str | None, typer.Option("--against", metavar="NAME", help=AGAINST)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
     out: Annotated[
@@ -141,6 +146,7 @@ def _compare(
 
     Trains only the runs that are not finished, then writes the report.
     """
+    from archbench import against
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
@@ -150,8 +156,12 @@ def _compare(
 
     if experiment is not None and preset is not None:
         raise InputError("--preset: give an experiment file or a preset, not both")
-    replaced = parsed(settings)
-    if experiment is not None:
+    replaced, published = parsed(settings), None
+    if joined is not None:
+        fixed = {"--preset": preset, "--architectures": architectures, "--seeds": seeds, "--match": match}
+        fixed |= {"--set": settings, "--until-decided": until_decided or None, "--max-seeds": max_seeds}
+        base, published = against.join(experiment, joined, fixed)
+    elif experiment is not None:
         base = spec.load(experiment, replaced)
     else:
         base = spec.preset("quick" if preset is None else preset, replaced)
@@ -167,6 +177,8 @@ def _compare(
     if dry_run:
         typer.echo(preview(chosen, root, setting, say, rule))
         return 0
+    if published is not None:
+        against.keep(published, chosen, root)
     outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     return _conclude(outcome, root)
 

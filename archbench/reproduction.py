@@ -100,10 +100,10 @@ def published_run(row: dict[str, Any], tables: "Tables") -> "PublishedRun":
     facts = tables["environment"][(tables["environment"]["run"] == row["run"]).fillna(False)].dropna()
     values = {field.name: row[field.name] for field in fields(PublishedRun) if field.name in row}
     environment = dict(zip(facts["key"], facts["value"], strict=True))
-    return PublishedRun(**values, row=row, environment=environment, data=_digest(row["dataset"], tables))
+    return PublishedRun(**values, row=row, environment=environment, data=digest(row["dataset"], tables))
 
 
-def _digest(dataset: str, tables: "Tables") -> str:
+def digest(dataset: str, tables: "Tables") -> str:
     """The digest of a published data set; "" where the tables have none."""
     rows = tables["datasets"]
     if "digest" not in rows:

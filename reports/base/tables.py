@@ -98,14 +98,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "experiment": {"key": "text", "value": "text"},
 }
 
+AGAINST = "against"  # the folder of published rows beside which a comparison's own stand
+KEYS = {"references": ["dataset", "split", "name", "metric"], "datasets": ["dataset"], "metrics": ["metric"]}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def collect(root: Path) -> Tables:
     """Gather the records under `root` (an experiment's folder, `DIR`) into one frame for each table.
 
-    Runs that have no readable record yet are rows too, with the status `unfinished` or `failed`. Raises `InputError` if
-    `root` holds no experiment, or one of another store schema.
+    Runs that have no readable record yet are rows too, with the status `unfinished` or `failed`. Published rows beside
+    which the experiment's stand join them. Raises `InputError` if `root` holds no experiment, or one of another store
+    schema.
     """
     folder = Folder(root)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("runs", "scores", "environment")}
@@ -128,7 +131,16 @@ def collect(root: Path) -> Tables:
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
     tables["metrics"] = _frame("metrics", pd.DataFrame(folder.metrics(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
-    return {name: tables[name] for name in COLUMNS}
+    tables = {name: tables[name] for name in COLUMNS}
+    published = root / AGAINST
+    return _beside(read(published), tables) if (published / "runs.parquet").is_file() else tables
+
+
+def _beside(published: Tables, own: Tables) -> Tables:
+    """The rows of both, the published ones first; the experiment is the own one."""
+    joined = {name: pd.concat([published[name], own[name]], ignore_index=True) for name in COLUMNS}
+    joined |= {name: joined[name].drop_duplicates(keys) for name, keys in KEYS.items()}
+    return {name: _frame(name, joined[name] if name != "experiment" else own[name]) for name in COLUMNS}
 
 
 def write(tables: Tables, folder: Path) -> list[Path]:

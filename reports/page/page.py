@@ -140,7 +140,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "experiment": experiment,
         "title": experiment.get("name") or "archbench",
         "made_by": grids.made_by(tables),
-        "status": " ".join([_status(tables["runs"]), *left_out(tables)]),
+        "status": " ".join(filter(None, [_status(tables["runs"]), _joined(experiment), *left_out(tables)])),
         "lede": lede(tables),
         "bottom_line": bottom_line(judged),
         "looks": _key(tables["runs"]),
@@ -150,6 +150,14 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "rules": _rules(experiment),
         **_methods(judged),
     }
+
+
+def _joined(experiment: Mapping[str, str]) -> str:
+    """Whose rows are published ones; empty where all were trained for this report."""
+    published = experiment.get("against")
+    if not published:
+        return ""
+    return f"The rows of {published} are published ones; only the architecture that joins them was trained here."
 
 
 def _findings(judged: Judged) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def write_experiment(
     later: Row | None = None,
     until_decided: Row | None = None,
     reproduces: str = "",
+    against: str = "",
 ) -> None:
     """``experiment.json``: the resolved experiment and its runs, in order, each with its labels in this experiment.
 
@@ -133,7 +134,7 @@ def write_experiment(
     judge by, such as the hash of the claims; what was written first stays. ``settings`` are the keys that ``--set``
     replaced; ``later`` tells how many runs wait for the outcome of trials, and their expected seconds.
     ``until_decided`` is the rule by which seeds are added, and how many were. ``reproduces`` names the published tables
-    whose runs are trained again.
+    whose runs are trained again, ``against`` the published comparison that one architecture joins.
 
     Raises ``InputError`` where another store schema lies in ``root``.
     """
@@ -147,6 +148,7 @@ def write_experiment(
     body |= {"later": later} if later else {}
     body |= {"until_decided": until_decided} if until_decided else {}
     body |= {"reproduces": reproduces} if reproduces else {}
+    body |= {"against": against} if against else {}
     write_sealed(root / "experiment.json", head | body)
 
 

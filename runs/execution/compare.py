@@ -265,6 +265,7 @@ def write_head(
         later=_later(matrix),
         until_decided=dict(until_decided or {}),
         reproduces=reproduces,
+        against=experiment.against.published if experiment.against else "",
     )
     for row in matrix.datasets:
         store.write_sealed(root / "data" / f"{row['dataset']}.json", row)

@@ -411,6 +411,14 @@ class Task(Section):
         return not self.condition and self.share == 1
 
 
+class Against(Section):
+    """A published comparison that ``architecture`` joins: it alone is trained, on data with these ``digests``."""
+
+    published: str
+    architecture: str
+    digests: dict[str, str]
+
+
 class Experiment(Section):
     """A resolved experiment: its tasks carry all settings.
 
@@ -419,7 +427,8 @@ class Experiment(Section):
     which the tasks already carry. ``conditions`` are tasks repeated with something changed. ``controls`` names tasks
     that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are the pairs to
     test; ``margins`` are the smallest relevant differences, by metric. ``added`` is how many seeds were added after the
-    largest listed one, by task and architecture: those of ``--until-decided``.
+    largest listed one, by task and architecture: those of ``--until-decided``. ``against`` is the published comparison
+    that one architecture joins.
     """
 
     name: Name
@@ -433,6 +442,7 @@ class Experiment(Section):
     folder: str = Field(default=".", exclude=True)
     settings: dict[str, Any] = Field(default={}, exclude=True)
     added: dict[str, dict[str, int]] = Field(default={}, exclude=True)
+    against: Against | None = Field(default=None, exclude=True)
 
     @property
     def lists_contrasts(self) -> bool:

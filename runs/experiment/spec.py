@@ -57,6 +57,7 @@ __all__ = [
     "Model",
     "Task",
     "TrainingEntry",
+    "absolute",
     "from_dict",
     "load",
     "override",
@@ -176,7 +177,7 @@ def override(
     chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
     general: dict[str, Any] = {}
     if wanted.architectures is not None:
-        general["architectures"] = tuple(_absolute(name_or_path) for name_or_path in wanted.architectures)
+        general["architectures"] = tuple(absolute(name_or_path) for name_or_path in wanted.architectures)
     if wanted.seeds is not None:
         general["seeds"] = wanted.seeds
     if wanted.match is not None:
@@ -205,7 +206,7 @@ def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
     return task.model_copy(update=changes) if all(changes.values()) else None
 
 
-def _absolute(name_or_path: str) -> str:
+def absolute(name_or_path: str) -> str:
     """A path relative to the current folder as an absolute one; names are unchanged."""
     return str(Path(name_or_path).expanduser().absolute()) if is_path(name_or_path) else name_or_path
 

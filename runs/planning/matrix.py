@@ -14,6 +14,7 @@ from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
 from archbench.runs.scoring import task_metrics
+from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
@@ -74,6 +75,7 @@ def plan(
         ]
         if len(checkpoints) < len(task.architectures):
             prepared = _prepared(task_config(task, experiment.folder), cache, say)
+            _check_digest(experiment, prepared)
             datasets.append(dataset_row(prepared, task.primary))
             planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
             placed += planner.trials()
@@ -117,6 +119,17 @@ def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
     if counted:
         say(f"{config.name}: {counted}")
     return prepared
+
+
+def _check_digest(experiment: Experiment, prepared: Prepared) -> None:
+    """Raises ``InputError`` if these are not the data of the published comparison that an architecture joins."""
+    against = experiment.against
+    known = against.digests.get(prepared.name, "") if against else ""
+    if against and known != prepared.digest:
+        raise InputError(
+            f"{prepared.name}: the data or their tokens are not those of {against.published} (digest "
+            f"{known[:12] or 'unknown'} there, {prepared.digest[:12]} here), so no score can be compared"
+        )
 
 
 def _counted(notes: Mapping[str, int]) -> str:

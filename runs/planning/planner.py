@@ -73,7 +73,7 @@ class Planner:
     def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
         """All runs of the task, then of its conditions and controls, and whether each waits for no trial."""
         for number, task in enumerate((self.task, *self.conditions)):
-            for match, (position, entrant) in product(task.budget.match, enumerate(self._entrants(task))):
+            for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
                 decided = self._is_decided(task, entrant)
                 runs = self._compared(task, entrant, match, references=number == position == 0)
                 yield from ((decided, placed) for placed in runs)
@@ -109,11 +109,13 @@ class Planner:
 
     def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
         """Every architecture of these tasks once."""
-        entered = [entry for task in tasks for entry in self._variants(task)]
+        entered = [entry for task in tasks for entrant in self._trained(task) for entry in entrant.candidates]
         return list({variant.name: (name_or_path, variant) for name_or_path, variant in entered}.values())
 
     def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
         """The architectures that may extend the grid, so that one added later does not change it for others."""
+        if self.experiment.against is not None:
+            return set()  # the published grid stays as it is
         names = {variant.name for _, variant in entered}
         contrasted = {name for pair in self.experiment.contrasts for name in pair}
         entrants = [entrant for task in (self.task, *self.conditions) for entrant in self._entrants(task)]
@@ -172,6 +174,11 @@ class Planner:
             if candidates[0][1].pretrained is None:
                 entrants.append(Entrant(candidates[0][1].name, candidates))
         return entrants
+
+    def _trained(self, task: Task) -> list[Entrant]:
+        """The architectures that are trained here; the others of a published comparison were trained elsewhere."""
+        against = self.experiment.against
+        return [entry for entry in self._entrants(task) if against is None or entry.name == against.architecture]
 
     def _variants(self, task: Task) -> list[tuple[str, Variant]]:
         """Every variant that may be trained, once."""

@@ -13,7 +13,7 @@ from archbench.runs.base import machine
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.resolve import is_path
-from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.experiment.sections import Against, Experiment, Task
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base.errors import InputError
 
@@ -108,6 +108,50 @@ def placed(matrix: Matrix, runs: Sequence[ReproducedRun]) -> Matrix:
     return Matrix(tuple(plans.values()), tuple(entries), matrix.datasets)
 
 
+def joined_by(
+    experiment: Experiment,
+    variant: str,
+    others: Sequence[str],
+    published: str,
+    grids: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]],
+    digests: Mapping[str, str],
+) -> Experiment:
+    """The headline of a published experiment with one more architecture, the only one that is trained.
+
+    Its trials have the learning rates and dropout values of ``grids``; it is tested against each of ``others``.
+    """
+    name = called(variant)
+
+    def joined(task: Task) -> Task:
+        tuning = task.tuning
+        if tuning is not None and task.name in grids:
+            rates, dropouts = grids[task.name]
+            tuning = tuning.model_copy(update={"learning_rate": rates, "dropout": dropouts})
+        reference = _reference_only(task).architectures
+        match = task.budget.match[:1]
+        budget = task.budget.model_copy(update={"match": match})
+        changes = {"architectures": (*reference, variant), "tuning": tuning, "alternatives": {}, "budget": budget}
+        return task.model_copy(update=changes)
+
+    tasks = tuple(joined(task) for task in experiment.tasks)
+    return experiment.model_copy(
+        update={
+            "name": f"{name}-against-{published}",
+            "architectures": tasks[0].architectures,
+            "tasks": tasks,
+            "conditions": (),
+            "controls": (),
+            "contrasts": tuple((name, other) for other in others),
+            "against": Against(published=published, architecture=name, digests=dict(digests)),
+        }
+    )
+
+
+def called(variant: str) -> str:
+    """The name of the variant that is entered by this name or path."""
+    return (Path(variant).stem if variant.endswith(".py") else variant).replace("_", "-")
+
+
 def _reference_only(task: Task) -> Task:
     """A task without runs: its first trained architecture is the reference that sizes are fitted to."""
     trained = (name for name in task.architectures if name.endswith(".py") or not is_path(name))
@@ -151,7 +195,7 @@ def _has(task: Task, run: PublishedRun) -> bool:
 
 def _is_called(entered: str, variant: str) -> bool:
     """Whether a variant that was entered by this name or path has this name."""
-    return variant in (entered, (Path(entered).stem if entered.endswith(".py") else entered).replace("_", "-"))
+    return variant in (entered, called(entered))
 
 
 def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:

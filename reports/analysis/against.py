@@ -1,0 +1,70 @@
+"""What a published comparison fixes for an architecture that joins it: rows, grids, numerics, rules."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from archbench.reports.analysis.comparison import placed
+from archbench.reports.base.statistics import RULES
+from archbench.reports.base.tables import Tables
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.kinds import registry
+
+ROLES: Final = ("compared", "trial")
+USE: Final = "use the archbench that made it (its page names the commit)"
+OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment")  # the tables with rows of runs
+
+
+def headline(tables: Tables) -> Tables:
+    """The rows of each data set's first condition and axis: runs that are compared, and their trials."""
+    entries = tables["entries"]
+    plain = entries["role"].isin(ROLES) & (entries["condition"].fillna("") == "") & (entries["share"].fillna(1.0) == 1)
+    entries = entries[plain.fillna(False)]
+    first = entries[entries["role"] == "compared"].drop_duplicates("dataset").set_index("dataset")["match"]
+    return _placed_in(tables, entries[(entries["match"] == entries["dataset"].map(first)).fillna(False)])
+
+
+def of_datasets(tables: Tables, names: Sequence[str]) -> Tables:
+    """The rows of these data sets."""
+    entries = tables["entries"]
+    rest = {name: tables[name][tables[name]["dataset"].isin(names)] for name in ("datasets", "references")}
+    return {**_placed_in(tables, entries[entries["dataset"].isin(names)]), **rest}
+
+
+def _placed_in(tables: Tables, entries: pd.DataFrame) -> Tables:
+    """The tables with these entries and their runs."""
+    kept = {name: tables[name][tables[name]["run"].isin(entries["run"])] for name in OF_RUNS}
+    return {**tables, **kept, "entries": entries}
+
+
+def architectures(tables: Tables) -> list[str]:
+    """The architectures that are compared, in their order."""
+    return [str(name) for name in placed(tables, "compared")["architecture"].drop_duplicates()]
+
+
+def check(tables: Tables, published: str) -> None:
+    """Raises ``InputError`` unless these tables were made under the numerics and rules of this archbench."""
+    facts = tables["experiment"].dropna().drop_duplicates("key").set_index("key")["value"]
+    rules = str(facts.get("rules", ""))
+    if rules != str(RULES):
+        there = f"version {rules}" if rules else "an unrecorded version"
+        raise InputError(f"--against: {published}: rules of the tests: {there}, here version {RULES}; {USE}")
+    environment = tables["environment"][(tables["environment"]["key"] == "numerics").fillna(False)]
+    versions = tables["runs"][["run", "task"]].merge(environment, on="run", how="left")
+    for task, rows in versions.groupby("task"):
+        there, here = set(rows["value"].fillna("unrecorded").astype(str)), str(registry.numerics(str(task)))
+        if there != {here}:
+            raise InputError(
+                f"--against: {published}: {task} has numerics {', '.join(sorted(there))}, here {here}; {USE}"
+            )
+
+
+def grids(tables: Tables) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """The learning rates and dropout values that every architecture tried, by data set."""
+    by_dataset = placed(tables, "trial").groupby("dataset")
+    return {str(name): (_values(rows["learning_rate"]), _values(rows["dropout"])) for name, rows in by_dataset}
+
+
+def _values(column: "pd.Series[float]") -> tuple[float, ...]:
+    return tuple(sorted(float(value) for value in column.dropna().unique()))

@@ -1,0 +1,172 @@
+"""One architecture joins a published comparison: it alone is trained, by the published rules."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import small_plans
+
+import archbench
+from archbench.architectures.catalogue import scaffold
+from archbench.reports.analysis.judgement import judge
+from archbench.reports.base import statistics, tables
+from archbench.reports.page import page
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.kinds import registry
+
+EXPERIMENT = {
+    "name": "shared",
+    "architectures": ["decoder", "encoder"],
+    "seeds": [3, 4],
+    "budget": {"match": ["parameters", "flops-by-tokens"], "parameters": 20_000, "tokens": 2_000},
+    "model": {"width": 32, "heads": 2},
+    "training": {"batch_tokens": 400, "precision": "float32"},
+    "tuning": {"learning_rate": [0.01, 0.02], "dropout": [0.0]},
+    "tasks": [
+        {
+            "kind": "classification",
+            "name": "things",
+            "data": "things.tsv",
+            "tokenizer": "word",
+            "vocabulary": 64,
+            "source_length": 8,
+            "test_examples": 20,
+        }
+    ],
+    "conditions": [{"supervision": "target"}],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data, a variant file, a published comparison, and the variant joined to it."""
+    folder = tmp_path_factory.mktemp("place")
+    small_plans.write_things(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        patched.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
+        archbench.compare(EXPERIMENT, "whole", jobs=1)
+        shutil.copytree(folder / "whole" / "tables", folder / "published" / "tables")
+        scaffold.write("mine", "decoder", folder)
+        archbench.compare("mine.py", "joined", against="published", jobs=1)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("ARCHBENCH_CACHE", str(place / "cache"))
+    yield
+
+
+def experiment_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "experiment.json").read_text(encoding="utf-8"))["sealed"]
+
+
+def test_the_architecture_alone_is_trained_with_its_trials(place: Path) -> None:
+    trained = {path.name for path in (place / "joined" / "runs").iterdir()}
+    assert trained and all("-mine-" in name for name in trained)
+    runs = tables.read(place / "joined" / "tables")["runs"]
+    mine = runs[runs["run"].isin(trained)]
+    assert sorted(mine.loc[mine["role"] != "trial", "seed"]) == [3, 4]
+    tried = tables.read(place / "published" / "tables")["runs"]
+    tried = tried[
+        (tried["role"] == "trial") & (tried["architecture"] == "encoder") & (tried["supervision"] == "native")
+    ]
+    assert sorted(mine.loc[mine["role"] == "trial", "learning_rate"]) == sorted(tried["learning_rate"].unique())
+
+
+def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> None:
+    joined, published = (tables.read(place / name / "tables") for name in ("joined", "published"))
+    compared = joined["entries"][joined["entries"]["role"] == "compared"]
+    assert sorted(compared["architecture"].unique()) == ["decoder", "encoder", "mine"]
+    assert set(compared["match"]) == {"parameters"} and set(compared["condition"].fillna("")) == {""}
+    kept = published["scores"].merge(joined["scores"], on=["run", "split", "metric"], suffixes=("", "_joined"))
+    assert len(kept) and (kept["value"] == kept["value_joined"]).all()
+    contrasts = judge(joined).tested.primary
+    assert {(contrast.first, contrast.second) for contrast in contrasts} == {("mine", "decoder"), ("mine", "encoder")}
+    text = page.render(judge(joined), [])
+    assert "The rows of published are published ones; only the architecture that joins them was trained here." in text
+
+
+def test_it_has_the_size_and_the_tokens_of_the_match(place: Path) -> None:
+    """The published reference decides the size, though it is not trained here; the template is a copy of it."""
+    runs = tables.read(place / "joined" / "tables")["runs"]
+    compared = runs[runs["role"] != "trial"].groupby("architecture")[["parameters", "train_tokens"]].max()
+    assert compared.loc["mine"].tolist() == compared.loc["decoder"].tolist()
+
+
+def test_the_report_is_made_again_from_the_folder_alone(place: Path, tmp_path: Path) -> None:
+    before = tables.read(place / "joined" / "tables")
+    folder = shutil.copytree(place / "joined", tmp_path / "moved")
+    shutil.rmtree(folder / "tables")
+    again = tables.collect(folder)
+    assert set(again["runs"]["run"]) == set(before["runs"]["run"])
+
+
+def changed(place: Path, folder: Path, name: str, change: Any) -> str:
+    """A copy of the published tables with one table changed."""
+    found = tables.read(place / "published" / "tables")
+    found[name] = change(found[name])
+    tables.write(found, folder / "tables")
+    return str(folder)
+
+
+def other_rules(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(value=frame["value"].mask(frame["key"] == "rules", str(statistics.RULES + 1)))
+
+
+def other_numerics(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(value=frame["value"].mask(frame["key"] == "numerics", "1"))
+
+
+def other_data(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(digest="0" * 64)
+
+
+HERE = registry.numerics("classification")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "experiment",
+            other_rules,
+            rf"rules of the tests: version {statistics.RULES + 1}, here version {statistics.RULES}",
+        ),
+        ("experiment", lambda frame: frame[frame["key"] != "rules"], "rules of the tests: an unrecorded version"),
+        ("environment", other_numerics, rf"classification has numerics 1, here {HERE}"),
+        ("environment", lambda frame: frame[frame["key"] != "numerics"], "classification has numerics unrecorded"),
+        ("datasets", other_data, r"things: the data or their tokens are not those of .* \(digest 000000000000 there"),
+    ],
+)
+def test_what_was_made_otherwise_is_refused_with_the_reason(
+    place: Path, tmp_path: Path, name: str, change: Any, message: str
+) -> None:
+    published = changed(place, tmp_path / "other", name, change)
+    with pytest.raises(InputError, match=message) as raised:
+        archbench.compare("mine.py", tmp_path / "out", against=published)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"experiment": "decoder"}, "decoder is part of published already; give an architecture with another name"),
+        ({"seeds": 2}, "seeds: --against keeps the published rules"),
+        ({"against": "public-v2"}, 'no such folder.*mean "public-v1"'),
+        ({"experiment": 3}, "3: expected an architecture, as in: archbench compare mine.py --against"),
+        ({"experiment": "absent.py"}, "absent.py"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, call: dict[str, Any], message: str) -> None:
+    values = {"experiment": "mine.py", "against": "published", "out": tmp_path / "out", **call}
+    with pytest.raises(InputError, match=message) as raised:
+        archbench.compare(**values)
+    assert "\n" not in str(raised.value)
