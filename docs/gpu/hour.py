@@ -1,7 +1,8 @@
 """The first hour on a GPU: `make gpu`.
 
-Pieces run one after another, each at most nine minutes at a time. A comparison that is cut off goes on; the same
-command again does what is left. Records lie in `results/gpu`; at the end, `docs/gpu.md` is written from them.
+Pieces run one after another. A comparison that is cut off goes on in the next call, a benchmark of one model begins
+again; the same command does what is left. Records lie in `results/gpu`; at the end of each call, `docs/gpu.md` is
+written from them.
 
     make gpu                                  what is left, until done
     make gpu ARGS="--minutes 9"               at most nine minutes of it
@@ -22,7 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-LIMIT = 9 * 60  # seconds of a piece in one call
+ARCHBENCH = (sys.executable, "-P", "-m", "archbench")
 GRACE = 60  # seconds for an interrupted command to save its state
 MODELS = ("gpt2", "llama", "bert", "t5")
 JOBS = (1, 2, 4, 8)
@@ -34,16 +35,15 @@ PLAIN = ("training.compile=false", "training.precision=float32")
 
 @dataclass(frozen=True)
 class Piece:
-    """A command of archbench and its stand-in on a CPU, both without device and output folder.
+    """A command of archbench and its stand-in on a CPU, both without output folder.
 
-    ``device``: the only one that it runs on. ``resumes``: cut off, it goes on where it stopped.
+    ``device``: the only one that it runs on; "": the one that is asked for.
     """
 
     name: str
     command: tuple[str, ...]
     stand_in: tuple[str, ...]
     device: str = ""
-    resumes: bool = True
 
     def line(self, device: str, out: Path) -> list[str]:
         """The command in full."""
@@ -71,7 +71,7 @@ def _pieces() -> Iterator[Piece]:
     for model in MODELS:
         bench = ("bench", "--shape", "base", "--only", f"{model},training,compiled,scoring,generation,alone")
         tiny = ("bench", "--shape", "tiny", "--only", f"{model},training", "--pairs", "1")
-        yield Piece(f"bench-{model}", bench, tiny, resumes=False)
+        yield Piece(f"bench-{model}", bench, tiny)
     yield Piece("quick", ("compare", "--preset", "quick"), ("compare", "--preset", "smoke"))
     gpu = ("compare", "--preset", "gpu")
     own = "tasks.sst2.budget.tokens=4000"
@@ -93,11 +93,9 @@ def run(device: str, out: Path, minutes: float, only: Sequence[str]) -> int:
     for piece in pieces():
         if only and not any(piece.name.startswith(name) for name in only):
             continue
-        while not _is_done(out, piece) and (left := until - time.monotonic()) > 1:
-            status = _perform(piece, device, out, min(LIMIT, left))
-            if status not in (0, 130) or (status == 130 and not piece.resumes):
-                worst = worst or status
-                break
+        if not _is_done(out, piece) and (left := until - time.monotonic()) > 1:
+            status = _perform(piece, device, out, left)
+            worst = worst or (status if status != 130 else 0)
     return worst
 
 
@@ -106,7 +104,7 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
     line = piece.line(device, out)
     print(f"{piece.name}: archbench {' '.join(line)}", flush=True)
     begun = time.monotonic()
-    child = subprocess.Popen([sys.executable, "-P", "-m", "archbench", *line], cwd=ROOT)
+    child = subprocess.Popen([*ARCHBENCH, *line], cwd=ROOT)
     try:
         status = child.wait(seconds)
     except subprocess.TimeoutExpired:
