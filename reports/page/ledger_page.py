@@ -46,7 +46,7 @@ INTRODUCTION: Final = (
     "here the p value of its decision is corrected again, for all reports that test the claim (Holm), and a decision "
     "that does not survive is undecided. If one report reproduces a claim and another finds the opposite, the reports "
     "disagree. Differences between the settings of two reports are named where their verdicts differ; they need not be "
-    "the cause.",
+    "the cause. Each report's page says which claims and readings were fixed before its first run.",
 )
 
 
