@@ -10,8 +10,9 @@ import pytest
 from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
 from archbench.reports.base import tables
+from archbench.reports.claims import best_evidence
 from archbench.reports.claims.claims import claim_verdicts
-from archbench.reports.page import page
+from archbench.reports.page import ledger_page, page
 
 QUICK = ("ablation-mask", "inside/shakespeare-decoder")
 ALL = [*NAMES, *(f"inside/{name}" for name in INSIDE)]
@@ -34,7 +35,7 @@ def content(root: Path) -> dict[str, bytes]:
 def build(root: Path, name: str) -> dict[str, bytes]:
     lines: list[str] = []
     build_script().build(copy_tables(root, [name]), lines.append)
-    assert [line[:5] for line in lines] == ["[1/1]"]
+    assert [line[:5] for line in lines] == (["[1/1]"] if name.startswith("inside/") else ["[1/2]", "[2/2]"])
     return content(root)
 
 
@@ -42,6 +43,7 @@ def build(root: Path, name: str) -> dict[str, bytes]:
 def test_a_page_is_built_from_tables_alone_with_the_same_bytes_each_time(name: str, tmp_path: Path) -> None:
     first = build(tmp_path / "first", name)
     assert {f"{name}/report/index.html", "index.html"} <= set(first)
+    assert ({"ledger.md", "ledger.html"} <= set(first)) != name.startswith("inside/")
     assert first == build(tmp_path / "second", name)
 
 
@@ -57,6 +59,38 @@ def test_the_index_links_to_every_page() -> None:
     page_list = build_script().index(REFERENCE)
     expected = [f"{name}/report/index.html" for name in ALL]
     assert sorted(re.findall('<li><a href="(.+?)"', page_list)) == sorted(expected)
+
+
+LEDGER = REFERENCE / "ledger.md"
+REMAKE = "docs/reference/ledger.md is not what the tables give: make reference ARGS=ledger"
+
+
+def test_the_ledger_was_made_from_these_tables_and_claims() -> None:
+    assert build_script().fingerprint(REFERENCE) in LEDGER.read_text(encoding="utf-8"), REMAKE
+
+
+def test_the_ledger_has_what_the_tables_of_one_report_give() -> None:
+    [name] = [name for name in QUICK if name in NAMES]
+    text = LEDGER.read_text(encoding="utf-8")
+    alone = [one for one in best_evidence.records(build_script().evidence(name, judged(name))) if one.tested]
+    lines = re.findall(r"^- \*\*Best evidence.+$", ledger_page.markdown(alone, ""), re.MULTILINE)
+    assert lines and all(line in text for line in lines), REMAKE
+
+
+@pytest.mark.slow
+def test_the_ledger_is_what_all_tables_give() -> None:
+    entries = [entry for name in NAMES for entry in build_script().evidence(name, judged(name))]
+    made = ledger_page.markdown(best_evidence.records(entries), build_script().fingerprint(REFERENCE))
+    assert made == LEDGER.read_text(encoding="utf-8"), REMAKE
+
+
+def test_another_table_or_claim_gives_another_ledger(tmp_path: Path) -> None:
+    root = copy_tables(tmp_path, ["ablation-mask"])
+    before = build_script().fingerprint(root)
+    assert before == build_script().fingerprint(root) != build_script().fingerprint(REFERENCE)
+    with (root / "ablation-mask" / "tables" / "scores.parquet").open("ab") as file:
+        file.write(b"0")
+    assert build_script().fingerprint(root) != before
 
 
 def test_a_name_without_tables_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
     shared = [one | control for one in head["entries"] if one["role"] == "share" and one["architecture"] == "decoder"]
     synthetic.write_json(tmp_path / "experiment.json", head | {"entries": [*head["entries"], *shared]})
     found = judge(tables.collect(tmp_path))
-    claim = next(one for one in claim_verdicts(found) if one.claim.name == "more-data")
+    claim = next(one for one in claim_verdicts(found) if one.claim.name == "more-data-gated")
     ones = [shares.doublings(found)[0], found.tested.controls[0].contrast, claim.contrasts[0]]
     assert len({(one.difference.mean, one.difference.error, one.difference.degrees) for one in ones}) == 1 < len(runs)
 

@@ -1,23 +1,32 @@
 """Makes the reference pages from the tables that are committed beside this file: `make reference`.
 
 The tables of a preset give `NAME/report/index.html` with its figures, the `inspection.json` of a run gives
-`inside/NAME/report/index.html`, and `index.html` links to all of them. Nothing else is read, and nothing is fetched. A
-page that was made before from the same tables by the same code is kept.
+`inside/NAME/report/index.html`, and `index.html` links to all of them. `ledger.md`, which is committed, and
+`ledger.html` say what all comparisons together show of each claim. Nothing else is read, and nothing is fetched. A page
+that was made before from the same tables by the same code is kept.
 """
 
+import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from html import escape
 from pathlib import Path
 
+from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.base import tables
+from archbench.reports.claims import best_evidence, ledger
+from archbench.reports.claims.best_evidence import Evidence
+from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.inspection import inspection
-from archbench.reports.page import assemble
+from archbench.reports.page import assemble, ledger_page
 from archbench.runs.experiment import spec
 from archbench.version import version
 
 HERE = Path(__file__).parent
+LEDGER = "ledger"
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -38,6 +47,7 @@ li {{ margin-block: 0.5rem; }}
 preset gave on two CPU cores, with models of at most a few million parameters.</p>
 <p><a href="standard/report/index.html"><img src="standard/in_short.png"
 alt="The reference comparison: scores of the three families on five data sets"></a></p>
+<p><a href="ledger.html">The ledger of claims</a>: what all comparisons together show of each claim.</p>
 <h2>Comparisons</h2>
 <ul>
 {compared}
@@ -65,12 +75,16 @@ def inspections(root: Path) -> list[str]:
 
 
 def build(root: Path, say: Callable[[str], None], only: Iterable[str] = ()) -> list[Path]:
-    """Make the pages below ``root``, or those named in ``only``, and the index of all; the pages' paths.
+    """Make the pages below ``root``, or those named in ``only``, the ledger, and the index of all; the pages' paths.
 
     Raises ``ValueError`` for a name that has no tables.
     """
-    jobs = {name: _comparison for name in comparisons(root)}
+    found: dict[str, list[Evidence]] = {}
+    jobs: dict[str, Callable[[Path, Callable[[str], None]], Path]] = {
+        name: partial(_comparison, found) for name in comparisons(root)
+    }
     jobs |= {f"inside/{name}": _inspection for name in inspections(root)}
+    jobs |= {LEDGER: partial(_ledger, found)} if comparisons(root) else {}
     wanted = list(only) or list(jobs)
     if unknown := [name for name in wanted if name not in jobs]:
         raise ValueError(f"{', '.join(unknown)}: no tables below {root} (there are: {', '.join(jobs)})")
@@ -83,9 +97,37 @@ def build(root: Path, say: Callable[[str], None], only: Iterable[str] = ()) -> l
     return pages
 
 
-def _comparison(folder: Path, say: Callable[[str], None]) -> Path:
-    (page, *_), _ = assemble.report(folder, anew=False, say=say)
+def _comparison(found: dict[str, list[Evidence]], folder: Path, say: Callable[[str], None]) -> Path:
+    """Make a comparison's page; what it says of the claims is kept for the ledger."""
+    (page, *_), judged = assemble.report(folder, anew=False, say=say)
+    found[folder.name] = evidence(folder.name, judged)
     return page
+
+
+def evidence(name: str, judged: Judged) -> list[Evidence]:
+    """What a comparison says of each claim."""
+    return best_evidence.evidence(name, judged, claim_verdicts(judged))
+
+
+def _ledger(found: dict[str, list[Evidence]], place: Path, say: Callable[[str], None]) -> Path:
+    """Write the ledger over all comparisons; those whose page was not made now are judged by their tables."""
+    root = place.parent
+    for name in comparisons(root):
+        if name not in found:
+            found[name] = evidence(name, judge(tables.read(root / name / "tables")))
+    records = best_evidence.records([entry for name in comparisons(root) for entry in found[name]])
+    (root / "ledger.md").write_text(ledger_page.markdown(records, fingerprint(root)), encoding="utf-8")
+    page = root / "ledger.html"
+    page.write_text(ledger_page.page(records, f"archbench {version()}"), encoding="utf-8")
+    return page
+
+
+def fingerprint(root: Path) -> str:
+    """The SHA-256 of all that the ledger is made from, code aside: the comparisons' tables and the claims."""
+    digest = hashlib.sha256()
+    for path in (*sorted(root.glob("*/tables/*.parquet")), *ledger.PARTS):
+        digest.update(f"{path.parent.parent.name}/{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _inspection(folder: Path, say: Callable[[str], None]) -> Path:

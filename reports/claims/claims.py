@@ -1,54 +1,86 @@
 """The ledger of claims: published statements about the families, tested on the tables of one report.
 
-`claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of five: reproduced
-here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale. A
-comparison trained from scratch never decides a claim about pretraining.
+`claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of six: reproduced
+here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale,
+superseded by another reading. A comparison trained from scratch never decides a claim about pretraining.
 """
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import pandas as pd
 
 from archbench.reports.analysis import scaling
-from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison, Group, baselines, is_pretrained, joined
+from archbench.reports.analysis.comparison import Cell, Comparison, Group, baselines, is_pretrained, joined
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.testing import Question, answered, diverged
+from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
+from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims.evidence import bears_out, by_pair, gathered, outcome, words
-from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET, Claim, ledger
+from archbench.reports.claims import reference_rows
+from archbench.reports.claims.evidence import (
+    NO_TEST,
+    Strength,
+    bears_out,
+    decision_p,
+    gathered,
+    outcome,
+    refuted,
+    strength,
+    words,
+)
+from archbench.reports.claims.ledger import (
+    OPPOSITE,
+    OUT_OF_REACH,
+    REPRODUCED,
+    SUPERSEDED,
+    UNDECIDED,
+    UNMET,
+    Claim,
+    ledger,
+    replaced,
+)
 from archbench.reports.claims.next_steps import remedy
 from archbench.reports.figures import capacity
 
-UNTESTED: Final = (UNMET, OUT_OF_REACH)
+UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested."""
+    """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested.
+
+    ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
+    the contrasts that it rests on; a claim about a reference row or stored bits has none.
+    """
 
     claim: Claim
     verdict: str
     evidence: str
     command: str = ""
     contrasts: tuple[Contrast, ...] = ()
+    strength: Strength = NO_TEST
+    p: float = math.nan
+    counted: tuple[Contrast, ...] = ()
 
 
-def claim_verdicts(judged: Judged) -> list[ClaimVerdict]:
-    """Every claim judged by the report's tables.
+@lru_cache(maxsize=1)
+def claim_verdicts(judged: Judged) -> tuple[ClaimVerdict, ...]:
+    """Every claim judged by the report's tables; those of the last report are kept, for whoever asks next.
 
     What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
     judge = _ClaimJudge(judged)
-    claims = ledger()
+    old = replaced(_recorded(judged.comparisons.tables))
+    claims = [claim for claim in ledger() if claim.name not in old]
     evidence = {claim.name: [] if any(judge.lacking(claim)) else judge.evidence(claim) for claim in claims}
     questions = [entry for entries in evidence.values() for entry in entries if isinstance(entry, Question)]
     asked = list(dict.fromkeys(questions))
@@ -57,7 +89,22 @@ def claim_verdicts(judged: Judged) -> list[ClaimVerdict]:
         name: tuple(answers[entry] if isinstance(entry, Question) else entry for entry in entries)
         for name, entries in evidence.items()
     }
-    return [replace(judge.verdict(claim, used[claim.name]), contrasts=used[claim.name]) for claim in claims]
+    return tuple(
+        ClaimVerdict(claim, SUPERSEDED, _superseded(old[claim.name]))
+        if claim.name in old
+        else replace(judge.verdict(claim, used[claim.name]), contrasts=used[claim.name])
+        for claim in ledger()
+    )
+
+
+def _recorded(tables: Tables) -> str:
+    """The hash of the ledger that was recorded before the first run; empty where none was."""
+    rows = tables["experiment"]
+    return "".join(str(value) for value in rows.loc[(rows["key"] == "ledger").fillna(False), "value"].dropna())
+
+
+def _superseded(successor: Claim) -> str:
+    return f"Tested by a stricter reading instead: {successor.reading}."
 
 
 class _ClaimJudge:
@@ -69,17 +116,25 @@ class _ClaimJudge:
         self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
         self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
         self.stored = capacity.stored(judged)
-        points = [(trend.sweep, point) for trend in judged.trends for point in trend.sweep.points]
-        self.learned = {(entry.group.dataset, name) for entry in self.first for name in _learned(entry)}
-        self.learned |= {
-            (at.dataset, at.at(name, point)) for at, point in points for name in _learned(point.comparison)
+        learned = list(self._learned_sides(judged))
+        self.learned = {(dataset, shown) for dataset, shown, _, _ in learned}
+        self.trained = {
+            (dataset, shown)
+            for dataset, shown, comparison, name in learned
+            if self.comparisons.gate(comparison.group, name).passed
         }
+
+    def _learned_sides(self, judged: Judged) -> Iterator[tuple[str, str, Comparison, str]]:
+        """What is better than an untrained model: data set and name in contrasts, then where it is and its own name."""
         held = baselines(self.tables)
-        self.learned |= {
-            (held.get(entry.group.dataset) or entry.group.dataset, f"{name} on {entry.group.dataset}")
-            for entry in self.first
-            for name in _learned(entry)
-        }
+        for comparison in self.first:
+            dataset = comparison.group.dataset
+            for name in reference_rows.learned(comparison):
+                yield dataset, name, comparison, name
+                yield held.get(dataset) or dataset, f"{name} on {dataset}", comparison, name
+        for sweep, point in ((trend.sweep, point) for trend in judged.trends for point in trend.sweep.points):
+            for name in reference_rows.learned(point.comparison):
+                yield sweep.dataset, sweep.at(name, point), point.comparison, name
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
@@ -104,27 +159,42 @@ class _ClaimJudge:
         if unmet:
             return ClaimVerdict(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
         if claim.bits:
-            return ClaimVerdict(claim, *self._remembered(claim))
+            return self._remembered(claim)
         if claim.over:
-            return ClaimVerdict(claim, *self._better(claim))
+            return replace(self._better(claim), command=elsewhere if not self._scored(claim) else "")
         missing = self._missing(claim)
         if not evidence:
             return ClaimVerdict(claim, UNMET, f"Not compared: {formatting.listing(missing)}.", elsewhere)
         counted = self._counted(claim, evidence)
         rest = [contrast for contrast in evidence if contrast not in counted]
-        why = "less deep" if claim.deepest else "no better than an untrained model"
-        apart = f"not counted ({why}): {gathered(rest)}" if rest else ""
+        apart = f"not counted ({_why_not_counted(claim)}): {gathered(rest)}" if rest else ""
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
-        text = "; ".join(filter(None, (gathered(counted) + self._caution(counted), apart)))
+        ungated = self._without_gates({contrast.dataset for contrast in counted})
+        cautions = self._caution(counted) + (f" ({ungated})" if claim.gated and ungated else "")
+        text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
+        lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
+        lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
+        found = self._ruling(claim, counted, missing)
         if missing:
-            return ClaimVerdict(claim, UNDECIDED, f"{text}; not compared: {formatting.listing(missing)}.", elsewhere)
+            text = f"{text}; not compared: {formatting.listing(missing)}"
+        more = self._differences(counted) if found != UNDECIDED else ""
+        return ClaimVerdict(
+            claim,
+            found,
+            f"{text}{more}.",
+            "" if found != UNDECIDED else elsewhere if missing else remedy(self.tables, claim, counted),
+            strength=strength(counted, [*lacks, ungated] if ungated else lacks),
+            p=decision_p(claim, counted) if found != UNDECIDED else math.nan,
+            counted=tuple(counted),
+        )
+
+    def _ruling(self, claim: Claim, counted: Sequence[Contrast], missing: Sequence[str]) -> str:
+        if missing:
+            return UNDECIDED
         if all(bears_out(claim, contrast) for contrast in counted):
-            return ClaimVerdict(claim, REPRODUCED, f"{text}{self._differences(counted)}.")
-        refuted = any(all(outcome(contrast) == "behind" for contrast in contrasts) for contrasts in by_pair(counted))
-        if refuted and not any(bears_out(claim, contrast) for contrast in counted):
-            return ClaimVerdict(claim, OPPOSITE, f"{text}{self._differences(counted)}.")
-        return ClaimVerdict(claim, UNDECIDED, f"{text}.", remedy(self.tables, claim, counted))
+            return REPRODUCED
+        return OPPOSITE if refuted(claim, counted) else UNDECIDED
 
     def _counted(self, claim: Claim, evidence: Sequence[Contrast]) -> list[Contrast]:
         """The contrasts that decide: at the greatest depth, or where something was learned, if the claim says so."""
@@ -132,13 +202,10 @@ class _ClaimJudge:
             depths = {comparison.group.dataset: _most(comparison.group.runs, "depth") for comparison in self.first}
             greatest = max(depths[contrast.dataset] for contrast in evidence)
             return [contrast for contrast in evidence if not depths[contrast.dataset] < greatest]
-        if claim.learned or claim.enough:  # to be equally bad is not enough
-            return [contrast for contrast in evidence if not contrast.flat and self._is_learned(contrast)]
+        if claim.learned or claim.enough or claim.gated:  # to be equally bad is not enough
+            known = self.trained if claim.gated else self.learned
+            return [contrast for contrast in evidence if not contrast.flat and _sides(contrast) & known]
         return list(evidence)
-
-    def _is_learned(self, contrast: Contrast) -> bool:
-        """Whether one of the two is better than an untrained model on the data set."""
-        return bool({(contrast.dataset, contrast.first), (contrast.dataset, contrast.second)} & self.learned)
 
     def _differences(self, evidence: Sequence[Contrast]) -> str:
         """The further conditions under which a contrast has another outcome."""
@@ -154,33 +221,83 @@ class _ClaimJudge:
                         by_place.setdefault(place, []).append(words(other))
         return "".join(f"; different {place}: {', '.join(texts)}" for place, texts in by_place.items())
 
-    def _remembered(self, claim: Claim) -> tuple[str, str]:
+    def _remembered(self, claim: Claim) -> ClaimVerdict:
         """A claim about stored bits, judged by the interval of every architecture at every size.
 
         What is stored is a lower bound on what could be: it can bear a claim out and not refute it.
         """
-        outcomes = {point.above(claim.bits) for point in self.stored}
-        return REPRODUCED if outcomes == {"above"} else UNDECIDED, " ".join(capacity.sentences(self.stored))
+        borne_out = {point.above(claim.bits) for point in self.stored} == {"above"}
+        values = [replace(point.bits, mean=point.bits.mean - claim.bits * point.trainable) for point in self.stored]
+        return ClaimVerdict(
+            claim,
+            REPRODUCED if borne_out else UNDECIDED,
+            " ".join(capacity.sentences(self.stored)),
+            strength=Strength(
+                () if all(point.bits.known for point in self.stored) else ("some sizes have no interval",),
+                min((point.seeds for point in self.stored), default=0),
+                len(self.stored),
+            ),
+            p=max(map(p_difference, values)) if borne_out else math.nan,
+        )
 
-    def _better(self, claim: Claim) -> tuple[str, str]:
+    def _scored(self, claim: Claim) -> list[Comparison]:
+        """The comparisons of a claim's kind that have its reference row."""
+        return [
+            comparison
+            for comparison in self._of(claim)
+            if not math.isnan(comparison.references.get(claim.over, math.nan))
+        ]
+
+    def _better(self, claim: Claim) -> ClaimVerdict:
         """A claim about a reference row, judged by the interval of every architecture."""
-        parts, all_outcomes = [], set()
-        for comparison in self._of(claim):
-            outcomes = {
-                cell.architecture: _against(comparison, cell, comparison.references.get(claim.over, math.nan))
-                for cell in comparison.cells
-            }
-            all_outcomes |= set(outcomes.values())
-            parts_of_set = (
-                _are([name for name in outcomes if outcomes[name] == word], word)
-                for word in dict.fromkeys(outcomes.values())
-            )
-            lost = diverged(comparison.group, comparison.group.architectures)
-            more = f" ({formatting.listing(lost)} diverged)" if lost else ""
-            parts.append(f"on {comparison.group.dataset}, {formatting.listing(parts_of_set)}{more}")
-        verdicts = {frozenset({_BETTER}): REPRODUCED, frozenset({_WORSE}): OPPOSITE}
-        words_ = f"compared with the {reference_label(claim.over)}: {'; '.join(parts)}."
-        return verdicts.get(frozenset(all_outcomes), UNDECIDED), _sentence(words_)
+        label, scored = reference_label(claim.over), self._scored(claim)
+        if not scored:
+            sets = formatting.listing(comparison.group.dataset for comparison in self._of(claim))
+            return ClaimVerdict(claim, UNMET, f"Not scored: the {label} on {sets}.")
+        cells = [(comparison, cell) for comparison in scored for cell in comparison.cells]
+        counted = [(comparison, cell) for comparison, cell in cells if self._counts_against(claim, comparison, cell)]
+        texts = [
+            reference_rows.standings(claim, comparison, [cell for at, cell in counted if at is comparison])
+            for comparison in scored
+        ]
+        rest = [f"{cell.architecture} on {at.group.dataset}" for at, cell in cells if (at, cell) not in counted]
+        apart = f"not counted ({_why_not_counted(claim)}): {formatting.listing(rest)}" if rest else ""
+        if not counted:
+            return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.")
+        outcomes = {
+            reference_rows.against(comparison, cell, comparison.references[claim.over]) for comparison, cell in counted
+        }
+        decided = {reference_rows.BETTER: REPRODUCED, reference_rows.WORSE: OPPOSITE}
+        found = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
+        known = all(cell.interval.known for _, cell in counted)
+        ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
+        lacks = (apart, ungated, "" if known else "some scores have no interval")
+        return ClaimVerdict(
+            claim,
+            found,
+            f"Compared with the {label}: {'; '.join(filter(None, (*texts, apart)))}.",
+            strength=Strength(tuple(filter(None, lacks)), min(len(cell.values) for _, cell in counted), len(counted)),
+            p=max(reference_rows.p_against(claim, *entry) for entry in counted) if found != UNDECIDED else math.nan,
+        )
+
+    def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:
+        """Whether an architecture takes part in a claim about a reference row: one that fails a gate may not."""
+        return not claim.gated or self.comparisons.gate(comparison.group, cell.architecture).passed
+
+    def _without_gates(self, sets: Collection[str]) -> str:
+        """On which of these data sets the gate of the task was not measured, in words; empty where it was on all."""
+        unknown = [
+            comparison.group.dataset
+            for comparison in self.first
+            if comparison.group.dataset in sets and not self._has_gate(comparison)
+        ]
+        return f"no bigram model was scored on {formatting.listing(unknown)}" if unknown else ""
+
+    def _has_gate(self, comparison: Comparison) -> bool:
+        """Whether the bigram or the majority class was measured; stored bits of random strings have no gate."""
+        gate = self.comparisons.gate(comparison.group, comparison.group.architectures[0])
+        measured = not (math.isnan(gate.bigram) and math.isnan(gate.majority))
+        return measured or comparison.metric.name == capacity.METRIC
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
         """The data sets on which no architecture is better than a classical method."""
@@ -210,7 +327,9 @@ class _ClaimJudge:
             yield f"requires comparisons at several {claim.several}"
         if not comparisons:
             of_text = " of natural text" if claim.natural else ""
-            unread = " that is read only once" if claim.once else ""
+            unread = (
+                " that is read only once" if claim.once else " that every run has read in full" if claim.whole else ""
+            )
             *others, last = claim.kind
             kinds = f"{', '.join(others)} or {last}" if others else last
             yield f"no data set{of_text} for {kinds}{unread}"
@@ -225,7 +344,9 @@ class _ClaimJudge:
         return [
             comparison
             for comparison in self.first
-            if comparison.scored and _several(comparison) and self._counts(claim, comparison.group)
+            if comparison.scored
+            and (claim.effect or _several(comparison))  # an effect is one architecture's
+            and self._counts(claim, comparison.group)
         ]
 
     def _counts(self, claim: Claim, group: Group) -> bool:
@@ -235,7 +356,10 @@ class _ClaimJudge:
         generated, twice = origin.startswith("generated"), not _most(group.runs, "epochs") <= 1.0
         checkpoints = bool(is_pretrained(group.runs).all())
         kind = group.task in claim.kind and not checkpoints
-        return kind and not (claim.natural and generated) and not (claim.once and twice)
+        partly = not _lowest(group.runs, "epochs") >= 1.0
+        return (
+            kind and not (claim.natural and generated) and not (claim.once and twice) and not (claim.whole and partly)
+        )
 
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
@@ -276,30 +400,14 @@ class _ClaimJudge:
             yield Question(group, comparison.metric.name, names)
 
 
-_BETTER, _WORSE, _OPEN, _UNTESTED = "better", "worse", "not distinguishable", "without an interval"
+def _why_not_counted(claim: Claim) -> str:
+    if claim.deepest:
+        return "less deep"
+    return "not trained enough" if claim.gated else "no better than an untrained model"
 
 
-def _are(names: Sequence[str], word: str) -> str:
-    return f"{formatting.listing(names)} {'is' if len(names) == 1 else 'are'} {word}"
-
-
-def _against(comparison: Comparison, cell: Cell, value: float) -> str:
-    """Whether an architecture is better or worse than a reference by its interval."""
-    if not cell.interval.known:
-        return _UNTESTED
-    ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
-    return _BETTER if min(ends) > 0 else _WORSE if max(ends) < 0 else _OPEN
-
-
-def _learned(comparison: Comparison) -> list[str]:
-    """The architectures that are better than the untrained model; all where there is no such row, or no interval."""
-    value = comparison.references.get(UNTRAINED, math.nan)
-    known = not math.isnan(value)
-    return [
-        cell.architecture
-        for cell in comparison.scored
-        if not (known and cell.interval.known) or _against(comparison, cell, value) == _BETTER
-    ]
+def _sides(contrast: Contrast) -> set[tuple[str, str]]:
+    return {(contrast.dataset, contrast.first), (contrast.dataset, contrast.second)}
 
 
 def _several(comparison: Comparison) -> bool:
@@ -329,6 +437,10 @@ def _side_text(side: str) -> str:
 
 def _most(runs: pd.DataFrame, column: str) -> float:
     return float(runs[column].astype(float).max()) if column in runs else math.nan
+
+
+def _lowest(runs: pd.DataFrame, column: str) -> float:
+    return float(runs[column].astype(float).min()) if column in runs else math.nan
 
 
 def _least(comparisons: Sequence[Comparison], column: str) -> float:

@@ -1,10 +1,68 @@
 """Contrasts as evidence for claims: what they amount to, divergence included, in words."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base import formatting
+from archbench.reports.base.formatting import listing
 from archbench.reports.claims.ledger import Claim
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much a report's test of a claim weighs; none of it depends on the direction of the result.
+
+    ``lacks`` says what is missing from a complete test: pairs, intervals, gates that were measured and passed.
+    ``seeds`` are the fewest of any test, ``tests`` the number of tests.
+    """
+
+    lacks: tuple[str, ...] = ()
+    seeds: int = 0
+    tests: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return not self.lacks
+
+
+NO_TEST: Final = Strength(("no test",))
+
+
+def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:
+    """The strength of a test by contrasts; ``lacks`` is what was found missing beside them."""
+    untrained = [contrast for contrast in counted if outcome(contrast) == "untrained"]
+    unknown = [contrast for contrast in counted if outcome(contrast) == "unknown"]
+    names = listing(dict.fromkeys(contrast.untrained.partition(" is ")[0] for contrast in untrained))
+    more = [f"{names} not trained enough on {_sets(untrained)}"] if untrained else []
+    more += [f"no interval on {_sets(unknown)}"] if unknown else []
+    return Strength((*lacks, *more), min(contrast.runs for contrast in counted), len(counted))
+
+
+def _sets(contrasts: Sequence[Contrast]) -> str:
+    return listing(dict.fromkeys(contrast.dataset for contrast in contrasts))
+
+
+def refuted(claim: Claim, counted: Sequence[Contrast]) -> bool:
+    """Whether some pair came out against the claim on every data set, and nothing bears the claim out."""
+    return bool(_against_claim(counted)) and not any(bears_out(claim, contrast) for contrast in counted)
+
+
+def decision_p(claim: Claim, counted: Sequence[Contrast]) -> float:
+    """The p value of a decided claim: the greatest of those tests that the decision needs."""
+    if refuted(claim, counted):
+        return min(max(_p(contrast) for contrast in pair) for pair in _against_claim(counted))
+    return max(_p(contrast) if outcome(contrast) == "ahead" else contrast.p_beyond for contrast in counted)
+
+
+def _against_claim(counted: Sequence[Contrast]) -> list[list[Contrast]]:
+    return [pair for pair in by_pair(counted) if all(outcome(contrast) == "behind" for contrast in pair)]
+
+
+def _p(contrast: Contrast) -> float:
+    """The p value of a difference; 0 where every run of one diverged, which no test says."""
+    return 0.0 if contrast.survivor else contrast.p
 
 
 def outcome(contrast: Contrast) -> str:

@@ -2,7 +2,8 @@
 
 It has parts, in files of their own. What is tested in a part that comparisons were planned under stays as it is; claims
 that come later go into a later part, so that every page can say which of them were written before its first run. Only
-the words in which a test is described may change: `REWORDED` knows what was tested under each earlier hash.
+the words in which a test is described may change: `REWORDED` knows what was tested under each earlier hash. A claim
+whose reading was found too weak stays where it is; a claim of a later part, with the same statement, supersedes it.
 """
 
 import hashlib
@@ -15,7 +16,9 @@ from typing import Any, Final
 
 from archbench.reports.base.statistics import RULES
 
-PARTS: Final = tuple(Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml"))
+PARTS: Final = tuple(
+    Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml", "claims_latest.toml")
+)
 
 WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content
 REWORDED: Final = {
@@ -39,6 +42,7 @@ OPPOSITE: Final = "opposite found here"
 UNDECIDED: Final = "undecided"
 UNMET: Final = "preconditions not met"
 OUT_OF_REACH: Final = "out of reach at this scale"
+SUPERSEDED: Final = "superseded"
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,34 @@ class Claim:
     once: bool = False
     natural: bool = False
     several: str = ""
+    supersedes: str = ""
+    gated: bool = False
+    whole: bool = False
 
 
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
-    return tuple(_claim(entry) for part in PARTS for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"])
+    return tuple(claim for part in PARTS for claim in _claims(part))
+
+
+def successors() -> dict[str, Claim]:
+    """The claims that supersede another one, by the name of that one."""
+    return {claim.supersedes: claim for claim in ledger() if claim.supersedes}
+
+
+def replaced(recorded: str) -> dict[str, Claim]:
+    """The superseded claims that a report does not test, with what it tests instead; ``recorded`` as for `standing`.
+
+    It tests a superseded claim only if that was fixed before the first run and its successor was not.
+    """
+    stands = standing(recorded)
+    fixed = {
+        claim.name
+        for part, part_standing in zip(PARTS, stands, strict=True)
+        if part_standing.before
+        for claim in _claims(part)
+    }
+    return {name: successor for name, successor in successors().items() if name not in fixed or successor.name in fixed}
 
 
 def digest() -> str:
@@ -109,6 +136,10 @@ def _standing(part: Path, sha256: str, recorded: Sequence[str]) -> PartStanding:
         return PartStanding(sha256, before=True)
     earlier = next((known for known in recorded if REWORDED.get(known) == content(part)), "")
     return PartStanding(earlier or sha256, before=bool(earlier), reworded=bool(earlier))
+
+
+def _claims(part: Path) -> list[Claim]:
+    return [_claim(entry) for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"]]
 
 
 def _claim(entry: dict[str, Any]) -> Claim:

@@ -14,6 +14,7 @@ from archbench.reports.base.declared import entered
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.ledger import Claim, successors
 from archbench.reports.page.grids import Grid, GridCell, name
 
 WORDS: Final = {
@@ -382,13 +383,20 @@ def claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
     rows = [
         (
             GridCell(f"“{verdict.claim.statement}”", kind="text"),
-            name(verdict.verdict),
+            GridCell(verdict.verdict, _reading(verdict.claim), "text"),
             GridCell(verdict.evidence, _to_decide(verdict), "text"),
             GridCell(verdict.claim.reading, verdict.claim.source, "text"),
         )
         for verdict in verdicts
     ]
     return Grid(tuple(map(name, ("claim", "verdict", "evidence", "tested as"))), tuple(rows))
+
+
+def _reading(claim: Claim) -> str:
+    """Whether a claim is one of two readings of the same statement."""
+    if claim.name in successors():
+        return "by a superseded reading, fixed before the first run"
+    return "by a stricter reading, which supersedes an earlier one" if claim.supersedes else ""
 
 
 def _to_decide(verdict: ClaimVerdict) -> str:
@@ -426,6 +434,7 @@ def claim_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, object]]:
             "verdict": verdict.verdict,
             "evidence": verdict.evidence,
             "to_decide": verdict.command,
+            "supersedes": verdict.claim.supersedes,
         }
         for verdict in verdicts
     ]

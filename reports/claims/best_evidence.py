@@ -1,0 +1,186 @@
+"""The claims over several reports: which report has the best evidence on each, and the verdict that follows.
+
+The best evidence on a claim is chosen by a rule that never looks at the direction of a result. (The results of the
+first reports were known when it was written.) Among the reports that test the claim, it is the one
+
+1. whose test is complete: every pair of the claim was compared and has an interval, and gates were measured and passed;
+2. then, with the most seeds (the fewest of any of its tests);
+3. then, with the most training tokens per run (the fewest of any of its runs);
+4. then, with the most tests; then the first by name.
+
+The overall verdict is that of this report. Two restrictions can only take a decision away:
+
+- A report corrects its p values for its own tests. Here the p value of each report's decision is corrected once more,
+  for all reports that test the claim (Holm 1979; an undecided report counts as a test). A decision that does not
+  survive is "undecided".
+- If one report reproduces a claim and another finds the opposite, by their own corrections, the "reports disagree".
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
+from archbench.reports.analysis.contrasts import ALPHA
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.base import formatting
+from archbench.reports.base.statistics import holm
+from archbench.reports.claims.claims import UNTESTED, ClaimVerdict
+from archbench.reports.claims.ledger import (
+    OPPOSITE,
+    OUT_OF_REACH,
+    REPRODUCED,
+    SUPERSEDED,
+    UNDECIDED,
+    UNMET,
+    Claim,
+    ledger,
+    successors,
+)
+
+DISAGREE: Final = "reports disagree"
+DECIDED: Final = (REPRODUCED, OPPOSITE)
+OVERALL: Final = (REPRODUCED, OPPOSITE, DISAGREE, UNDECIDED, UNMET, OUT_OF_REACH, SUPERSEDED)
+Rank = tuple[bool, int, float, int]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one report says about a claim; ``settings`` are the conditions of the test in words, by what they are."""
+
+    report: str
+    ruling: ClaimVerdict
+    tokens: float = math.nan
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tested(self) -> bool:
+        return self.ruling.verdict not in UNTESTED
+
+    @property
+    def rank(self) -> Rank:
+        """How good the evidence is; greater is better."""
+        strength = self.ruling.strength
+        return strength.complete, strength.seeds, self.tokens if self.tokens > 0 else 0.0, strength.tests
+
+
+@dataclass(frozen=True)
+class ClaimRecord:
+    """A claim over all reports.
+
+    ``tested`` are the reports that test it, the best evidence first; ``corrected`` are the p values of their decisions,
+    corrected for all of them (nan where undecided); ``untested`` are the other reports.
+    """
+
+    claim: Claim
+    verdict: str
+    tested: tuple[Evidence, ...] = ()
+    corrected: tuple[float, ...] = ()
+    untested: tuple[Evidence, ...] = ()
+
+    @property
+    def best(self) -> Evidence | None:
+        return self.tested[0] if self.tested else None
+
+
+def evidence(report: str, judged: Judged, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
+    """What a report says about each claim."""
+    return [_evidence(report, judged, ruling) for ruling in rulings]
+
+
+def records(entries: Sequence[Evidence]) -> list[ClaimRecord]:
+    """Every claim of the ledger over the reports that the entries come from."""
+    return [record(claim, [entry for entry in entries if entry.ruling.claim.name == claim.name]) for claim in ledger()]
+
+
+def record(claim: Claim, entries: Sequence[Evidence]) -> ClaimRecord:
+    """A claim over the reports of these entries."""
+    tested = ranked([entry for entry in entries if entry.tested])
+    corrected = holm([entry.ruling.p for entry in tested])
+    untested = tuple(sorted((entry for entry in entries if not entry.tested), key=lambda entry: entry.report))
+    return ClaimRecord(claim, _overall(claim, tested, corrected, untested), tuple(tested), tuple(corrected), untested)
+
+
+def ranked(tested: Sequence[Evidence]) -> list[Evidence]:
+    """The reports that test a claim, the best evidence first."""
+    return sorted(sorted(tested, key=lambda entry: entry.report), key=lambda entry: entry.rank, reverse=True)
+
+
+def _overall(claim: Claim, tested: Sequence[Evidence], corrected: Sequence[float], untested: Sequence[Evidence]) -> str:
+    if claim.name in successors():
+        return SUPERSEDED
+    if not tested:
+        return OUT_OF_REACH if any(entry.ruling.verdict == OUT_OF_REACH for entry in untested) else UNMET
+    if set(DECIDED) <= {entry.ruling.verdict for entry in tested}:
+        return DISAGREE
+    return tested[0].ruling.verdict if corrected[0] <= ALPHA else UNDECIDED
+
+
+def _evidence(report: str, judged: Judged, ruling: ClaimVerdict) -> Evidence:
+    if ruling.verdict in UNTESTED:
+        return Evidence(report, ruling)
+    comparisons = _tested_on(judged, ruling)
+    tokens = min(_column(comparisons, "train_tokens"), default=math.nan)
+    return Evidence(report, ruling, tokens, _settings(comparisons, ruling))
+
+
+def _tested_on(judged: Judged, ruling: ClaimVerdict) -> list[Comparison]:
+    """The comparisons on which a claim was tested: an effect's are under all conditions, others' under the first."""
+    claim, sets = ruling.claim, {contrast.dataset for contrast in ruling.counted}
+    return [
+        comparison
+        for comparison in (judged.headlines if claim.effect or claim.bits else judged.first)
+        if (comparison.group.dataset in sets if sets else comparison.group.task in claim.kind)
+    ]
+
+
+def _settings(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> dict[str, str]:
+    """The conditions of a test that may differ between reports, by their unit or by what they are."""
+    return {
+        "seeds": f"{ruling.strength.seeds}",
+        "parameters": _span(_column(comparisons, "parameters")),
+        "tokens per run": _span(_column(comparisons, "train_tokens")),
+        "as data": formatting.listing(dict.fromkeys(comparison.group.dataset for comparison in comparisons)),
+        "as metric": formatting.listing(dict.fromkeys(comparison.metric.label for comparison in comparisons)),
+        "axis": formatting.listing(dict.fromkeys(_axes(comparisons))),
+        "loss": formatting.listing(_losses(comparisons)),
+    }
+
+
+def _axes(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    for comparison in comparisons:
+        match = str(comparison.group.runs["match"].iloc[0]).partition(",")[0]
+        yield MATCHES.get(match, match)
+
+
+def _losses(comparisons: Sequence[Comparison]) -> list[str]:
+    """How the models were supervised, in a few words."""
+    modes = {
+        str(mode)
+        for comparison in comparisons
+        if "supervision" in comparison.group.runs
+        for mode in comparison.group.runs["supervision"].dropna()
+    }
+    short = {"native": "each family's usual loss"}
+    return sorted(short.get(mode, SUPERVISION.get(mode, mode)) for mode in modes)
+
+
+def _column(comparisons: Sequence[Comparison], column: str) -> list[float]:
+    return [
+        float(value)
+        for comparison in comparisons
+        if column in comparison.group.runs
+        for value in comparison.group.runs[column].dropna()
+    ]
+
+
+def _span(values: Sequence[float]) -> str:
+    """Least to greatest, in two digits: what differs by less is the same setting."""
+    ends = dict.fromkeys(_rounded(end) for end in (min(values), max(values))) if values else {"?": None}
+    return " to ".join(ends)
+
+
+def _rounded(value: float) -> str:
+    return f"{float(f'{value:.2g}') / 1e6:g}\N{NO-BREAK SPACE}M"

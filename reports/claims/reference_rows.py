@@ -1,0 +1,57 @@
+"""Architectures against a reference row: which is better or worse by the interval of its score."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
+from archbench.reports.analysis.testing import diverged
+from archbench.reports.base import formatting
+from archbench.reports.base.statistics import p_difference
+from archbench.reports.claims.ledger import Claim
+
+BETTER: Final = "better"
+WORSE: Final = "worse"
+OPEN: Final = "not distinguishable"
+UNKNOWN: Final = "without an interval"
+
+
+def standings(claim: Claim, comparison: Comparison, cells: Sequence[Cell]) -> str:
+    """Which architectures are better than a reference row on a data set, which worse, and which diverged."""
+    value = comparison.references[claim.over]
+    outcomes = {cell.architecture: against(comparison, cell, value) for cell in cells}
+    parts = (
+        _are([name for name in outcomes if outcomes[name] == word], word) for word in dict.fromkeys(outcomes.values())
+    )
+    lost = diverged(comparison.group, comparison.group.architectures)
+    more = f" ({formatting.listing(lost)} diverged)" if lost else ""
+    return f"on {comparison.group.dataset}, {formatting.listing(parts)}{more}" if cells else ""
+
+
+def p_against(claim: Claim, comparison: Comparison, cell: Cell) -> float:
+    """The p value of no difference from a reference row, whose own error is not known."""
+    return p_difference(replace(cell.interval, mean=cell.interval.mean - comparison.references[claim.over]))
+
+
+def _are(names: Sequence[str], word: str) -> str:
+    return f"{formatting.listing(names)} {'is' if len(names) == 1 else 'are'} {word}"
+
+
+def against(comparison: Comparison, cell: Cell, value: float) -> str:
+    """Whether an architecture is better or worse than a reference by its interval."""
+    if not cell.interval.known:
+        return UNKNOWN
+    ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
+    return BETTER if min(ends) > 0 else WORSE if max(ends) < 0 else OPEN
+
+
+def learned(comparison: Comparison) -> list[str]:
+    """The architectures that are better than the untrained model; all where there is no such row, or no interval."""
+    value = comparison.references.get(UNTRAINED, math.nan)
+    known = not math.isnan(value)
+    return [
+        cell.architecture
+        for cell in comparison.scored
+        if not (known and cell.interval.known) or against(comparison, cell, value) == BETTER
+    ]
