@@ -39,8 +39,8 @@ UNTIL = (
     "stays at most 5%."
 )
 AGAINST = (
-    "Train one architecture, given in place of the experiment, by the rules of a published comparison (public-v1, or a "
-    "folder with tables), and put it beside the published rows."
+    "Train one architecture, given in place of the experiment, with the data, budget and trials of a published "
+    "comparison (public-v1, or a folder with tables), and compare it with the published results."
 )
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 

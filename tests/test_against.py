@@ -90,7 +90,10 @@ def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> Non
     contrasts = judge(joined).tested.primary
     assert {(contrast.first, contrast.second) for contrast in contrasts} == {("mine", "decoder"), ("mine", "encoder")}
     text = page.render(judge(joined), [])
-    assert "The rows of published are published ones; only the architecture that joins them was trained here." in text
+    assert (
+        "The results of published are published; only the architecture that joins them was trained for this report."
+        in text
+    )
 
 
 def test_it_has_the_size_and_the_tokens_of_the_match(place: Path) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from archbench.reports.analysis.contributions import contributions
+from archbench.reports.page.publish import without_texts
 from archbench.tasks.metrics import builtin, metrics
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -74,3 +75,15 @@ def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
     [found] = contributions(rows, {"r": score.value}, "rouge_l").values()
     assert found.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
     assert contributions(rows.iloc[:60], {"r": score.value}, "rouge_l") == {}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_table_without_texts_gives_the_same(name: str) -> None:
+    """Published tables have no texts: what each answer contributes to a corpus score is a column of theirs."""
+    _, rows, score, found = taken_apart(name)
+    scores = pd.DataFrame({"run": ["r"], "split": ["test"], "metric": [name], "value": [score]})
+    plain = without_texts({"predictions": rows.assign(source="s"), "scores": scores})["predictions"]
+    assert not {"source", "reference", "answer"} & set(plain)
+    [again] = contributions(plain, {"r": score}, name).values()
+    assert again.to_numpy() == pytest.approx(found.to_numpy(), rel=1e-4, abs=1e-4)
+    assert contributions(plain, {"r": score + 1.0}, name) == {}

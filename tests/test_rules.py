@@ -60,13 +60,16 @@ def page_of(folder: Path, **declared: str) -> str:
 
 
 def test_the_page_says_whether_the_rules_are_those_of_the_plan(tmp_path: Path) -> None:
-    same, earlier = f"(version {statistics.RULES}) were fixed before the first", "planned under version 0 of the rules"
+    same, earlier = (
+        f"(version {statistics.RULES}) were fixed before the first",
+        "planned under version 0 of the test rules",
+    )
     planned = page_of(tmp_path / "planned", rules=str(statistics.RULES))
     assert same in planned and earlier not in planned
     changed = page_of(tmp_path / "changed", rules="0")
     assert earlier in changed and same not in changed
     unknown = page_of(tmp_path / "unknown")
-    assert same not in unknown and "of the rules of the tests" not in unknown
+    assert same not in unknown and "of the test rules" not in unknown
 
 
 def test_a_version_of_the_rules_judges_the_same_scores_alike(tmp_path: Path) -> None:

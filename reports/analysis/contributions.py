@@ -1,10 +1,10 @@
 """The contribution of each test example to a run's score, computed from the table `predictions`.
 
 A metric that is a mean over examples gives each its own value; where finding that takes more than a comparison (ROUGE,
-stored bits), it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives
-each its jackknife pseudo-value, `n * score - (n - 1) * score without it`, whose spread is that of the score when the
-corpus is drawn again (Efron and Stein 1981). Either way the contributions average to the recorded score; where they do
-not, because the table holds a part of the examples only, there are none.
+stored bits), it is a column of the table. One of the whole corpus (BLEU, chrF, macro F1) gives each its jackknife
+pseudo-value, `n * score - (n - 1) * score without it`, whose spread is that of the score when the corpus is drawn again
+(Efron and Stein 1981); a published table, which has no texts, has these as columns. Either way the contributions
+average to the recorded score; where they do not, because the table holds a part of the examples only, there are none.
 """
 
 import math
@@ -17,17 +17,19 @@ import pandas as pd
 
 from archbench.reports.base.metrics import recorded
 from archbench.reports.base.statistics import Floats
+from archbench.reports.base.tables import Tables
 
 Contributions = Mapping[str, "pd.Series[Any]"]
 
 _TOLERANCE: Final = 2e-3
 _SLOW: Final = ("bleu", "chrf")
+OF_TEXTS: Final = (*_SLOW, "macro_f1")  # metrics of the whole corpus, which need the texts
 MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with more, seeds say enough, and it takes long
 
 
 def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
-    measure = partial(_recorded, metric) if metric in recorded() else _MEASURES.get(metric)
+    measure = partial(_recorded, metric) if metric in (*recorded(), *predictions) else _MEASURES.get(metric)
     if measure is None or predictions.empty or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}
     by_run = {}
@@ -38,6 +40,23 @@ def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric
         if len(series) > 1 and abs(total - value) <= _TOLERANCE * max(abs(value), 0.01):
             by_run[str(run)] = (series - series.mean() + total).sort_index()
     return by_run
+
+
+def of_texts(tables: Tables) -> pd.DataFrame:
+    """What each prediction contributes to the corpus scores of its run, a column for each that was scored."""
+    rows, scores = tables["predictions"], tables["scores"]
+    test = scores[(scores["split"] == "test").fillna(False)].drop_duplicates(["run", "metric"], keep="last")
+    columns = {}
+    for metric in OF_TEXTS:
+        known = test[test["metric"] == metric].set_index("run")["value"]
+        values = pd.Series(np.nan, index=rows.index)
+        for run, own in rows.groupby("run", sort=False):
+            if run in known.index:
+                series = contributions(own, {str(run): float(known[run])}, metric).get(str(run))
+                values[own.index] = own["example"].map(series) if series is not None else np.nan
+        if values.notna().any():
+            columns[metric] = values.astype("float32")
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def matrix(contributions: Contributions, runs: list[str], examples: "pd.Index[Any]") -> Floats | None:

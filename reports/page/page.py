@@ -157,7 +157,9 @@ def _joined(experiment: Mapping[str, str]) -> str:
     published = experiment.get("against")
     if not published:
         return ""
-    return f"The rows of {published} are published ones; only the architecture that joins them was trained here."
+    return (
+        f"The results of {published} are published; only the architecture that joins them was trained for this report."
+    )
 
 
 def _findings(judged: Judged) -> dict[str, Any]:
@@ -238,7 +240,7 @@ def _rules(experiment: Mapping[str, str]) -> str:
         return ""
     if recorded == str(RULES):
         return f"The rules of all tests (version {RULES}) were fixed before the first of these runs."
-    return f"These runs were planned under version {recorded} of the rules of the tests; tested by version {RULES}."
+    return f"These runs were planned under version {recorded} of the test rules; this page uses version {RULES}."
 
 
 def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from archbench.reports.analysis.contributions import right
+from archbench.reports.analysis.contributions import of_texts, right
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.metrics import recorded
@@ -19,9 +19,8 @@ LARGE = ("predictions", "curves")  # as Parquet alone
 def publish(root: Path, folder: Path) -> list[Path]:
     """Write the report in `root` without its texts into `folder`; return the paths written, the page first.
 
-    Of a prediction there remain whether it is right, its ROUGE or stored bits, how many bytes its reference has and
-    its log-likelihood, so that intervals over test examples are the same; those of corpus scores (BLEU, chrF, macro F1)
-    speak of seeds alone.
+    Of a prediction there remain whether it is right, its ROUGE or stored bits, what it contributes to BLEU, chrF and
+    macro F1, how many bytes its reference has and its log-likelihood, so that intervals are the same.
     """
     check(root, folder)
     published = without_texts(tables.read(root / "tables"))
@@ -49,4 +48,5 @@ def without_texts(tables: Tables) -> Tables:
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
     own = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
-    return {**tables, "predictions": kept[["run", "example", "log_likelihood", *known, *own]]}
+    own_rows = kept[["run", "example", "log_likelihood", *known, *own]]
+    return {**tables, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}

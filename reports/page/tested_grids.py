@@ -305,7 +305,7 @@ def setup(tables: Tables) -> str:
         parts.append(f"models of width {formatting.listing(map(str, widths))}; rates scaled to the width of each run")
     if shares:
         parts.append(f"{formatting.listing([f'{share:.0%}' for share in shares])} of the training tokens")
-        parts.append("rates scaled by the root of the tokens")
+        parts.append("rates scaled by the square root of the tokens")
     return f" ({'; '.join(parts)})" if parts else ", at the reported size and budget"
 
 
