@@ -1,5 +1,7 @@
 """Presets as they are planned: how long they take, and that they change what they say."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +85,10 @@ def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: P
     assert all(len(task.seeds) >= 2 for task in (*experiment.tasks, *experiment.conditions))
     bits = found.datasets[0]["notes"]["bits_in_all_strings"]
     assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
+
+
+def test_the_rules_of_public_are_those_on_its_page() -> None:
+    """The page states the digest of the preset, so that neither changes without the other."""
+    page = (Path(__file__).parents[1] / "docs" / "public-v1.md").read_text(encoding="utf-8")
+    settings = json.dumps(spec.preset("public").digestable(), sort_keys=True)
+    assert f"`{hashlib.sha256(settings.encode()).hexdigest()}`" in page
