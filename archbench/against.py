@@ -26,6 +26,7 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
     from archbench.runs.experiment.validation import printable
     from archbench.runs.planning.published import called, joined_by
     from archbench.tasks.base.errors import InputError
+    from archbench.tasks.kinds import registry
 
     if not isinstance(variant, str | os.PathLike):
         what = "name the architecture first" if variant is None else f"{printable(variant)}: expected an architecture"
@@ -36,7 +37,7 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
             raise InputError(f"{option}: --against keeps the published rules; leave it out (--tasks may select some)")
     folder = _folder(published)
     tables = against.headline(reproduction.read(folder))
-    against.check(tables, published)
+    against.check(tables, published, registry.numerics)
     experiment = spec.recorded(specification(tables), origin=str(folder))
     name = called(variant)
     others = against.architectures(tables)

@@ -158,7 +158,12 @@ def _compare(
         raise InputError("--preset: give an experiment file or a preset, not both")
     replaced, published = parsed(settings), None
     if joined is not None:
-        fixed = {"--preset": preset, "--architectures": architectures, "--seeds": seeds, "--match": match}
+        fixed: dict[str, object] = {
+            "--preset": preset,
+            "--architectures": architectures,
+            "--seeds": seeds,
+            "--match": match,
+        }
         fixed |= {"--set": settings, "--until-decided": until_decided or None, "--max-seeds": max_seeds}
         base, published = against.join(experiment, joined, fixed)
     elif experiment is not None:

@@ -1,6 +1,6 @@
 """What a published comparison fixes for an architecture that joins it: rows, grids, numerics, rules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pandas as pd
@@ -9,7 +9,6 @@ from archbench.reports.analysis.comparison import placed
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.kinds import registry
 
 ROLES: Final = ("compared", "trial")
 USE: Final = "use the archbench that made it (its page names the commit)"
@@ -43,8 +42,11 @@ def architectures(tables: Tables) -> list[str]:
     return [str(name) for name in placed(tables, "compared")["architecture"].drop_duplicates()]
 
 
-def check(tables: Tables, published: str) -> None:
-    """Raises ``InputError`` unless these tables were made under the numerics and rules of this archbench."""
+def check(tables: Tables, published: str, numerics: Callable[[str], int]) -> None:
+    """Raises ``InputError`` unless these tables were made under the numerics and rules of this archbench.
+
+    ``numerics`` gives the version of a kind of task.
+    """
     facts = tables["experiment"].dropna().drop_duplicates("key").set_index("key")["value"]
     rules = str(facts.get("rules", ""))
     if rules != str(RULES):
@@ -53,10 +55,10 @@ def check(tables: Tables, published: str) -> None:
     environment = tables["environment"][(tables["environment"]["key"] == "numerics").fillna(False)]
     versions = tables["runs"][["run", "task"]].merge(environment, on="run", how="left")
     for task, rows in versions.groupby("task"):
-        there, here = set(rows["value"].fillna("unrecorded").astype(str)), str(registry.numerics(str(task)))
-        if there != {here}:
+        versions_there, here = set(rows["value"].fillna("unrecorded").astype(str)), str(numerics(str(task)))
+        if versions_there != {here}:
             raise InputError(
-                f"--against: {published}: {task} has numerics {', '.join(sorted(there))}, here {here}; {USE}"
+                f"--against: {published}: {task} has numerics {', '.join(sorted(versions_there))}, here {here}; {USE}"
             )
 
 

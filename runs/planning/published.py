@@ -130,7 +130,12 @@ def joined_by(
         reference = _reference_only(task).architectures
         match = task.budget.match[:1]
         budget = task.budget.model_copy(update={"match": match})
-        changes = {"architectures": (*reference, variant), "tuning": tuning, "alternatives": {}, "budget": budget}
+        changes: dict[str, Any] = {
+            "architectures": (*reference, variant),
+            "tuning": tuning,
+            "alternatives": {},
+            "budget": budget,
+        }
         return task.model_copy(update=changes)
 
     tasks = tuple(joined(task) for task in experiment.tasks)
