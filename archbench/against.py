@@ -37,7 +37,10 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
             raise InputError(f"{option}: --against keeps the published rules; leave it out (--tasks may select some)")
     folder = _folder(published)
     tables = against.headline(reproduction.read(folder))
-    against.check(tables, published, registry.numerics)
+    if reason := against.refusal(tables, registry.numerics):
+        raise InputError(
+            f"--against: {published}: {reason}; use the archbench that made it (its page names the commit)"
+        )
     experiment = spec.recorded(specification(tables), origin=str(folder))
     name = called(variant)
     others = against.architectures(tables)

@@ -8,10 +8,8 @@ import pandas as pd
 from archbench.reports.analysis.comparison import placed
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables
-from archbench.tasks.base.errors import InputError
 
 ROLES: Final = ("compared", "trial")
-USE: Final = "use the archbench that made it (its page names the commit)"
 OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment")  # the tables with rows of runs
 
 
@@ -42,24 +40,23 @@ def architectures(tables: Tables) -> list[str]:
     return [str(name) for name in placed(tables, "compared")["architecture"].drop_duplicates()]
 
 
-def check(tables: Tables, published: str, numerics: Callable[[str], int]) -> None:
-    """Raises ``InputError`` unless these tables were made under the numerics and rules of this archbench.
+def refusal(tables: Tables, numerics: Callable[[str], int]) -> str:
+    """Why these tables cannot be compared with new runs: other rules of the tests, or numerics; empty if they can.
 
-    ``numerics`` gives the version of a kind of task.
+    ``numerics`` gives this archbench's version for a kind of task.
     """
     facts = tables["experiment"].dropna().drop_duplicates("key").set_index("key")["value"]
     rules = str(facts.get("rules", ""))
     if rules != str(RULES):
         there = f"version {rules}" if rules else "an unrecorded version"
-        raise InputError(f"--against: {published}: rules of the tests: {there}, here version {RULES}; {USE}")
+        return f"rules of the tests: {there}, here version {RULES}"
     environment = tables["environment"][(tables["environment"]["key"] == "numerics").fillna(False)]
     versions = tables["runs"][["run", "task"]].merge(environment, on="run", how="left")
     for task, rows in versions.groupby("task"):
-        versions_there, here = set(rows["value"].fillna("unrecorded").astype(str)), str(numerics(str(task)))
-        if versions_there != {here}:
-            raise InputError(
-                f"--against: {published}: {task} has numerics {', '.join(sorted(versions_there))}, here {here}; {USE}"
-            )
+        known, here = set(rows["value"].fillna("unrecorded").astype(str)), str(numerics(str(task)))
+        if known != {here}:
+            return f"{task} has numerics {', '.join(sorted(known))}, here {here}"
+    return ""
 
 
 def grids(tables: Tables) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
