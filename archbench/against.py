@@ -16,8 +16,8 @@ REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple[Experiment, Tables]":
     """The experiment that trains ``variant`` beside the ``published`` rows, and these rows.
 
-    ``fixed`` are the options that the published rules set; those that are given are an error. Raises ``InputError``
-    where the rows were made under other numerics or rules than those of this archbench, too.
+    Raises ``InputError`` where one of the ``fixed`` options is given, which the published rules set, and where the rows
+    were made under other numerics or rules than those of this archbench.
     """
     from archbench import reproduction
     from archbench.reports.analysis import against
@@ -46,7 +46,7 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
     others = against.architectures(tables)
     _check_name(name, others, published)
     label = published if published in BUILTIN else folder.resolve().name
-    digests = {name: reproduction.digest(name, tables) for name in tables["datasets"]["dataset"].dropna()}
+    digests = {dataset: reproduction.digest(dataset, tables) for dataset in tables["datasets"]["dataset"].dropna()}
     joined = joined_by(experiment, spec.absolute(variant), others, label, against.grids(tables), digests)
     return joined, tables
 

@@ -128,7 +128,7 @@ def _compare(
         typer.Option(metavar="AXIS", help=MATCH),
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
-    joined: Annotated[str | None, typer.Option("--against", metavar="NAME", help=AGAINST)] = None,
+    against: Annotated[str | None, typer.Option(metavar="NAME", help=AGAINST)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
     out: Annotated[
@@ -146,7 +146,7 @@ def _compare(
 
     Trains only the runs that are not finished, then writes the report.
     """
-    from archbench import against
+    from archbench import against as joining
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
@@ -157,7 +157,7 @@ def _compare(
     if experiment is not None and preset is not None:
         raise InputError("--preset: give an experiment file or a preset, not both")
     replaced, published = parsed(settings), None
-    if joined is not None:
+    if against is not None:
         fixed: dict[str, object] = {
             "--preset": preset,
             "--architectures": architectures,
@@ -165,7 +165,7 @@ def _compare(
             "--match": match,
         }
         fixed |= {"--set": settings, "--until-decided": until_decided or None, "--max-seeds": max_seeds}
-        base, published = against.join(experiment, joined, fixed)
+        base, published = joining.join(experiment, against, fixed)
     elif experiment is not None:
         base = spec.load(experiment, replaced)
     else:
@@ -183,7 +183,7 @@ def _compare(
         typer.echo(preview(chosen, root, setting, say, rule))
         return 0
     if published is not None:
-        against.keep(published, chosen, root)
+        joining.keep(published, chosen, root)
     outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     return _conclude(outcome, root)
 

@@ -49,6 +49,23 @@ def test_a_piece_is_done_once_and_a_failed_one_again(hour: ModuleType, tmp_path:
     assert "parity-cpu      done" in states and "failed with status 3" in states and "not started" in states
 
 
+def test_wrong_input_ends_it_at_once(hour: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no GPU: one line of the first piece, not one of each."""
+    monkeypatch.setattr(hour, "ARCHBENCH", (sys.executable, "-c", "raise SystemExit(2)"))
+    assert hour.main(["--device", "cpu", "--out", str(tmp_path)]) == 2
+    assert [path.name for path in (tmp_path / "pieces").iterdir()] == ["parity-float32.json"]
+    assert not (tmp_path / "gpu.md").exists()
+
+
+def test_a_name_that_no_piece_has_is_an_error(
+    hour: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        hour.main(["--device", "cpu", "--only", "partiy", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "--only: no piece begins with partiy; --list prints all" in capsys.readouterr().err
+
+
 def test_a_piece_that_is_cut_off_goes_on_in_the_next_call(
     hour: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

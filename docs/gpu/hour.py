@@ -24,6 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ARCHBENCH = (sys.executable, "-P", "-m", "archbench")
+WRONG_INPUT, INTERRUPTED = 2, 130  # exit statuses of archbench
 GRACE = 60  # seconds for an interrupted command to save its state
 MODELS = ("gpt2", "llama", "bert", "t5")
 JOBS = (1, 2, 4, 8)
@@ -58,7 +59,7 @@ def pieces() -> tuple[Piece, ...]:
 
 def _pieces() -> Iterator[Piece]:
     parity, steps = _compare("parity"), _compare("steps")
-    for name, device in (("cpu", "cpu"), ("float32", ""), ("bf16", "")):
+    for name, device in (("float32", ""), ("bf16", ""), ("cpu", "cpu")):  # first what needs the GPU
         precise = (*parity, *_set(f"training.precision={'bf16' if name == 'bf16' else 'float32'}"))
         yield Piece(f"parity-{name}", precise, (*precise, *_set(*SHORT, *NARROW)), device)
     small = _set(*SHORT, *NARROW, *PLAIN, "conditions=[]", *(f"tasks.tiny-shakespeare.{size}" for size in NEAR))
@@ -87,7 +88,10 @@ def _set(*values: str) -> tuple[str, ...]:
 
 
 def run(device: str, out: Path, minutes: float, only: Sequence[str]) -> int:
-    """Does what is left, for at most this long; the status of the first piece that failed, 0 otherwise."""
+    """Does what is left, for at most this long; the status of the first piece that failed, 0 otherwise.
+
+    Wrong input, such as a GPU that is not there, ends it at once.
+    """
     until = time.monotonic() + 60 * minutes
     worst = 0
     for piece in pieces():
@@ -95,7 +99,9 @@ def run(device: str, out: Path, minutes: float, only: Sequence[str]) -> int:
             continue
         if not _is_done(out, piece) and (left := until - time.monotonic()) > 1:
             status = _perform(piece, device, out, left)
-            worst = worst or (status if status != 130 else 0)
+            if status == WRONG_INPUT:
+                return status
+            worst = worst or (status if status != INTERRUPTED else 0)
     return worst
 
 
@@ -133,7 +139,7 @@ def _is_done(out: Path, piece: Piece) -> bool:
 
 
 def _ended(status: int) -> str:
-    return {0: "done", 130: "cut off; the next call goes on"}.get(status, f"failed with status {status}")
+    return {0: "done", INTERRUPTED: "cut off; the next call goes on"}.get(status, f"failed with status {status}")
 
 
 def states(out: Path) -> str:
@@ -155,15 +161,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the state of all pieces and stop")
     parser.add_argument("--out", type=Path, help="folder for the records [default: results/gpu]")
     given = parser.parse_args(arguments)
+    only = [name for name in given.only.split(",") if name]
+    for name in only:
+        if not any(piece.name.startswith(name) for piece in pieces()):
+            parser.error(f"--only: no piece begins with {name}; --list prints all")
     out = (given.out or Path("results") / ("gpu" if given.device == "cuda" else "gpu-cpu")).resolve()
+    status = 0
     if not given.list:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        status = run(given.device, out, given.minutes, [name for name in given.only.split(",") if name])
-        page = HERE.parent / "gpu.md" if given.device == "cuda" else out / "gpu.md"
-        subprocess.run([sys.executable, "-P", str(HERE / "write.py"), str(out), str(page)], cwd=ROOT, check=True)
-        print(f"{page}: written from {out}")
+        status = run(given.device, out, given.minutes, only)
+        if any(_is_done(out, piece) for piece in pieces()):
+            page = HERE.parent / "gpu.md" if given.device == "cuda" else out / "gpu.md"
+            subprocess.run([sys.executable, "-P", str(HERE / "write.py"), str(out), str(page)], cwd=ROOT, check=True)
+            print(f"{page}: written from {out}")
     print(states(out))
-    return 0 if given.list else status
+    return status
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 
 AGAINST = "against"  # the folder of published rows beside which a comparison's own stand
-KEYS = {"references": ["dataset", "split", "name", "metric"], "datasets": ["dataset"], "metrics": ["metric"]}
+KEYS = {  # columns by which a published row and an own one are the same
+    "references": ["dataset", "split", "name", "metric"],
+    "datasets": ["dataset"],
+    "metrics": ["metric"],
+}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

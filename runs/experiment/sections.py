@@ -226,7 +226,7 @@ class Training(TrainingEntry):
 
     @property
     def token_factor(self) -> float:
-        """Factor of the learning rate: the best rate falls with the root of the tokens (docs/tuning.md)."""
+        """Factor of the learning rate: the best rate falls with the square root of the tokens (docs/tuning.md)."""
         return math.sqrt(self.proxy_share or 1.0)
 
     @classmethod
