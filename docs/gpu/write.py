@@ -76,17 +76,20 @@ def _validation(given: tables.Tables) -> dict[str, tuple[float, float]]:
 
 def _steps(out: Path) -> str:
     """Speed, share of the peak and memory of training steps."""
-    peak = _peak(out)
+    peaks = {precision: _peak(out, precision) for precision in ("bf16", "float32")}
     found = {piece: given for piece in ("steps", "recomputed") if (given := _tables(out / piece)) is not None}
     rows = [
-        _step(run, piece, peak) for piece, given in found.items() for _, run in placed(given, "compared").iterrows()
+        _step(run, piece, peaks[str(run["precision"])])
+        for piece, given in found.items()
+        for _, run in placed(given, "compared").iterrows()
     ]
     if not rows:
         return ""
     head = ("architecture", "parameters", "condition", "tokens/s", "TFLOP/s", "share of the peak", "memory, GiB")
     about = "Model FLOPs over the time of a whole short run, validation and compiling included."
-    if peak:
-        about += f" Peak: {peak / 1e12:.3g} TFLOP/s, the fastest product of matrices that the benchmark measured."
+    if any(peaks.values()):
+        fastest = ", ".join(f"{rate / 1e12:.3g} TFLOP/s in {name}" for name, rate in peaks.items())
+        about += f" Peak: the fastest product of matrices that the benchmark measured, {fastest}."
     return f"## Training steps\n\n{about}\n\n{_table(head, rows)}"
 
 
@@ -104,12 +107,12 @@ def _step(run: "pd.Series[Any]", piece: str, peak: float) -> Sequence[str]:
     )
 
 
-def _peak(out: Path) -> float:
-    """FLOP/s of the fastest product that a bench piece measured, in bfloat16; 0 if none did."""
+def _peak(out: Path, precision: str) -> float:
+    """FLOP/s of the fastest product that a bench piece measured in this precision; 0 if none did."""
     rates = [0.0]
     for file in out.glob("bench-*/bench.json"):
         peaks = json.loads(file.read_text(encoding="utf-8")).get("peaks", {})
-        rates += [float(rate) for name, rate in _flat(peaks) if name.endswith("bf16")]
+        rates += [float(rate) for name, rate in _flat(peaks) if name.endswith(precision)]
     return max(rates)
 
 
