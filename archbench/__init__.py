@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from archbench.runs.execution.execute import Outcome
     from archbench.runs.experiment.spec import Experiment
 
-__all__ = ["compare", "reproduce"]
+__all__ = ["compare", "figures", "reproduce"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "figures":
+        import importlib
+
+        return importlib.import_module("archbench.figures")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def compare(

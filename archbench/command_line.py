@@ -218,6 +218,93 @@ def _report(
     return 0
 
 
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison.")]
+
+
+@app.command("plot")
+def _plot(
+    folder: Folder,
+    figure: Annotated[str | None, typer.Argument(metavar="FIGURE", help="A name that --list shows.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the figures and what each answers.")] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="F", help="pdf, svg or png [default: that of --out, else pdf].")
+    ] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="W", help="Width of the figure, such as 3.3in, 84mm or 240pt.")
+    ] = None,
+    architectures: Annotated[str | None, typer.Option(metavar="A,B", help="Show only these architectures.")] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="X,Y", help="Show only these data sets.")] = None,
+    style: Annotated[
+        str | None, typer.Option(metavar="S", help="light, dark or print [default: print for pdf, else light].")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="The file [default: FIGURE.FORMAT].")] = None,
+) -> int:
+    """Draw one figure of a comparison as PDF, SVG or PNG.
+
+    Tests and intervals are those of the whole comparison, whatever is shown.
+    """
+    from archbench import plotting
+    from archbench.reports.figures import plot
+    from archbench.reports.figures.canvas.styles import STYLES
+    from archbench.reports.figures.figures import FIGURES
+    from archbench.runs.execution.progress import aligned
+    from archbench.tasks.base.errors import InputError
+
+    shown = plotting.view(
+        plotting.judged(folder),
+        plotting.shown(architectures, "--architectures"),
+        plotting.shown(datasets, "--datasets"),
+    )
+    if listing:
+        typer.echo(aligned(plot.listing(shown)))
+        return 0
+    if figure is None:
+        raise InputError("FIGURE: missing; --list shows the names")
+    name, kind = plotting.chosen("FIGURE", figure, FIGURES), plotting.kind(form, out)
+    look = plotting.chosen("--style", style, STYLES) if style else "print" if kind == "pdf" else "light"
+    path = named_folder("--out", out) or Path(f"{name}.{kind}")
+    inches = None if width is None else plotting.inches("--width", width)
+    with plotting.mistakes():
+        made = plot.written(shown, name, path, kind, look, inches)
+    typer.echo("\n".join(filter(None, (made.takeaway, f"written: {path}"))))
+    return 0
+
+
+@app.command("table")
+def _table(
+    folder: Folder,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A name that --list shows.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the tables and what each holds.")] = False,
+    form: Annotated[str, typer.Option("--format", metavar="F", help="latex, markdown or csv.")] = "markdown",
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write to a file instead of the terminal.")] = None,
+) -> int:
+    """Print one table of a comparison as LaTeX (booktabs), Markdown or CSV.
+
+    Bold: decided by the corrected tests.
+    """
+    from archbench import plotting
+    from archbench.reports.page import printed
+    from archbench.runs.execution.progress import aligned
+    from archbench.tasks.base.errors import InputError
+    from archbench.tasks.base.files import write_text
+
+    if listing:
+        typer.echo(aligned([[entry, kind.holds] for entry, kind in printed.TABLES.items()]))
+        return 0
+    if name is None:
+        raise InputError("NAME: missing; --list shows the names")
+    known, layout = plotting.chosen("NAME", name, printed.TABLES), plotting.chosen("--format", form, printed.FORMATS)
+    path = named_folder("--out", out)
+    with plotting.mistakes():
+        text = printed.printed(printed.table(plotting.judged(folder), known), layout)
+    if path is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(path, text)
+        typer.echo(f"written: {path}")
+    return 0
+
+
 @app.command("reproduce")
 def _reproduce(
     context: typer.Context,

@@ -14,9 +14,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from archbench.reports.base.formatting import number
 from archbench.reports.base.tables import write_csv
-from archbench.reports.figures import drawing
-from archbench.reports.figures.drawing import Panel
-from archbench.reports.figures.palette import COLOURS, INK, QUIET, RULE
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.palette import hue, ink, quiet, rule
 from archbench.runs.base.store import Row, read_json
 from archbench.tasks.base.files import write_bytes
 
@@ -95,16 +95,16 @@ def remarks(record: Row) -> list[str]:
 
 
 def write(record: Row, root: Path) -> list[Path]:
-    """Write ``bench.svg``, ``.png`` and ``.csv`` into ``root``; return the paths, none where nothing was compared."""
+    """Write ``bench.svg``, ``.png``, ``.pdf`` and ``.csv``; return the paths, none where nothing was compared."""
     rows = numbers(record)
     if rows.empty:
         return []
     data = [record["data"]["name"]] if record["data"] else []
     facts = [record["shape"]["name"], *data, _machine(record), record["precision"], f"{record['threads']} thread"]
     where = ", ".join(facts)
-    files = drawing.together(panels(rows, record["classes"], where), columns=min(2, rows["model"].nunique()))
-    paths = [root / f"bench.{kind}" for kind in files]
-    for path, content in zip(paths, files.values(), strict=True):
+    drawn = drawing.together(panels(rows, record["classes"], where), columns=min(2, rows["model"].nunique()))
+    paths = [root / f"bench.{kind}" for kind in drawn.files]
+    for path, content in zip(paths, drawn.files.values(), strict=True):
         write_bytes(path, content)
     write_csv(rows, root / "bench.csv")
     return [*paths, root / "bench.csv"]
@@ -209,9 +209,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.axvline(1.0, color=INK, linewidth=1.0)
+    axes.axvline(1.0, color=ink(), linewidth=1.0)
     for place, (_, row) in enumerate(rows.iterrows()):
-        colour = COLOURS["blue"] if row["ratio_median"] >= 1 else COLOURS["vermillion"]
+        colour = hue("blue") if row["ratio_median"] >= 1 else hue("vermillion")
         axes.plot([row["ratio_lower"], row["ratio_upper"]], [place, place], color=colour, linewidth=2.2)
         axes.plot([row["ratio_median"]], [place], "o" if row["ratio_median"] >= 1 else "s", color=colour, markersize=6)
         text = f"{row['ratio_median']:.2f}"
@@ -220,9 +220,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(axis="x", color=RULE, linewidth=0.8)
+    axes.grid(axis="x", color=rule(), linewidth=0.8)
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.spines["bottom"].set_color(QUIET)
+    axes.spines["bottom"].set_color(quiet())
     axes.set_xlabel("ratio; over 1: archbench is better", fontsize=9)

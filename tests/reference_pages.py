@@ -12,7 +12,8 @@ from types import ModuleType
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
-from archbench.reports.figures.figures import Figure
+from archbench.reports.figures.canvas.drawing import Drawing
+from archbench.reports.figures.figure import DrawnFigure, Figure
 from archbench.reports.page import page
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -58,4 +59,5 @@ def drawn(name: str) -> tuple[Figure, ...]:
 @functools.cache
 def undrawn_page(name: str) -> str:
     """The page without its drawings."""
-    return page.render(judged(name), [replace(figure, panels=()) for figure in drawn(name)])
+    empty = Drawing({"svg": b"<svg/>"}, ())
+    return page.render(judged(name), [DrawnFigure(replace(figure, panels=()), empty) for figure in drawn(name)])

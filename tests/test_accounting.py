@@ -15,7 +15,7 @@ from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
-from archbench.reports.figures import forest
+from archbench.reports.figures.kinds import forest
 from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.matrix import WORDS, standing

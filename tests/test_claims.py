@@ -18,7 +18,7 @@ from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
-from archbench.reports.figures import capacity
+from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import page, tested_grids
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN

@@ -59,7 +59,7 @@ def test_scores(name: str) -> None:
     check(own, first(rows), ["dataset", "name"])
     further = drawn(name, "headline_further")
     if len(further):
-        more = further[(further["kind"] == "architecture") & further["condition"].isin(rows["condition"])]
+        more = further[further["condition"].isin(rows["condition"])].rename(columns={"architecture": "name"})
         assert len(more)
         check(more, rows[rows["role"] == "compared"], ["dataset", "condition", "name"])
     references = table(name, "references")
@@ -71,23 +71,33 @@ def test_scores(name: str) -> None:
 
 @pytest.mark.parametrize("name", ONE_MATCH)
 def test_costs(name: str) -> None:
+    """Costs relative to the first architecture, scores between the best classical row and the best possible one."""
     figure, rows = drawn(name, "cost"), first(scored(name))
+    if figure.empty:  # one architecture, or a metric without a best value
+        primary = set(drawn(name, "headline")["metric"])
+        assert primary == {"stored_bits"} or rows.groupby("dataset")["architecture"].nunique().max() == 1
+        return
     figure = figure[figure["condition"].isna()]
-    assert len(figure)
-    check(figure, rows, ["dataset", "architecture"])
-    higher = drawn(name, "headline").groupby("dataset")["metric"].first() != "bits_per_byte"
+    check(figure.assign(lower=np.nan, upper=np.nan), rows, ["dataset", "architecture"])
+    references = table(name, "references")
     for (dataset, axis), points in figure.groupby(["dataset", "axis"]):
-        costs = rows[rows["dataset"] == dataset].groupby("architecture")[axis].mean()
-        dear = -1 if axis == "generate_tokens_per_second" else 1
-        worth = {
-            row.architecture: ((1 if higher[dataset] else -1) * row.mean, -dear * row.cost)
-            for row in points.itertuples(index=False)
-        }
+        own = rows[rows["dataset"] == dataset]
+        costs, base = own.groupby("architecture")[axis].mean(), own["architecture"].iloc[0]
+        metric = points["metric"].iloc[0]
+        lower = metric == "bits_per_byte"
+        classical = references[
+            (references["dataset"] == dataset)
+            & (references["metric"] == metric)
+            & (references["split"] == "test")
+            & (references["name"] != "untrained")
+        ]["value"]
+        floor, ceiling = classical.agg("min" if lower else "max"), 0 if lower else 100 if metric == "bleu" else 1
         for row in points.to_dict("records"):
             assert row["cost"] == pytest.approx(costs[row["architecture"]], **CLOSE)
-            mine = worth[row["architecture"]]
-            beaten = any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in worth.values())
-            assert row["on_frontier"] != beaten
+            ratio = row["cost"] / costs[base]
+            ratio = 1 / ratio if axis == "generate_tokens_per_second" else ratio
+            assert row["relative_cost"] == pytest.approx(ratio, rel=1e-6)
+            assert row["scaled"] == pytest.approx((row["mean"] - floor) / (ceiling - floor), rel=1e-6)
 
 
 @pytest.mark.parametrize("axis", ["tokens", "flops"])

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
@@ -12,11 +13,9 @@ import matplotlib
 import pandas as pd
 import pytest
 import synthetic
+from figure_layout import faults, texts, tick_labels
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from archbench.reports.analysis.comparison import Cell, Comparison, Group
 from archbench.reports.analysis.contrasts import Contrast
@@ -25,11 +24,15 @@ from archbench.reports.base import tables
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
-from archbench.reports.figures import drawing, figures
-from archbench.reports.figures.figures import Figure
-from archbench.reports.figures.palette import COLOURS, SHAPES, looks
-from archbench.reports.figures.svg import inline
-from archbench.reports.figures.text_wrapping import width, wrapped
+from archbench.reports.figures import figures
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.marks import rows_height
+from archbench.reports.figures.canvas.palette import COLOURS, SHAPES, looks
+from archbench.reports.figures.canvas.styles import styled
+from archbench.reports.figures.canvas.text_wrapping import width, wrapped
+from archbench.reports.figures.figure import Figure, titled
+from archbench.reports.figures.figure import drawn as drawn_figure
+from archbench.reports.figures.kinds import forest, headline
 from archbench.reports.inspection.inside_panels import attention
 
 
@@ -45,11 +48,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == ["in_short", "headline", "causes", "curves_tokens", "curves_flops", "cost"]
-    paths = figures.write(drawn(found)["headline"], tmp_path)
-    assert [path.name for path in paths] == ["headline.svg", "headline.png", "headline.csv"]
+    assert list(drawn(found)) == [
+        *("verdicts", "summary", "in_short", "headline", "causes", "cost", "anatomy", "curves_tokens", "curves_flops"),
+    ]
+    paths = drawn_figure(drawn(found)["headline"]).save(tmp_path)
+    assert [path.name for path in paths] == [f"headline.{kind}" for kind in ("svg", "png", "pdf", "csv")]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
-    with open(paths[2], newline="") as file:
+    assert paths[2].read_bytes().startswith(b"%PDF")
+    with open(paths[3], newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["name"] for row in rows if row["kind"] == "architecture"} == set(synthetic.ARCHITECTURES)
     assert all(float(row["lower"]) < float(row["mean"]) < float(row["upper"]) for row in rows if row["lower"])
@@ -67,7 +73,7 @@ def test_the_short_figure_has_what_is_declared_and_the_best_classical_method(tmp
 
 def test_the_same_tables_give_the_same_bytes(found: Tables, tmp_path: Path) -> None:
     figure = drawn(found)["curves_tokens"]
-    once, again = (figures.write(figure, tmp_path / name) for name in ("once", "again"))
+    once, again = (drawn_figure(figure).save(tmp_path / name) for name in ("once", "again"))
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
     assert b"matplotlib.org" not in once[0].read_bytes()
     assert b"Software" not in once[1].read_bytes()
@@ -75,13 +81,16 @@ def test_the_same_tables_give_the_same_bytes(found: Tables, tmp_path: Path) -> N
 
 def test_drawing_leaves_the_global_settings_alone(found: Tables) -> None:
     before = dict(matplotlib.rcParams)
-    drawing.one(drawn(found)["headline"].panels[0])
+    drawn_figure(drawn(found)["headline"])
     assert dict(matplotlib.rcParams) == before
 
 
-def test_one_panel_stands_for_each_data_set_and_cost(found: Tables) -> None:
-    assert [panel.title for panel in drawn(found)["headline"].panels] == [task.dataset for task in synthetic.TASKS]
-    assert len(drawn(found)["cost"].panels) == 3 * len(synthetic.TASKS)
+def test_two_panels_stand_for_each_data_set_and_one_for_each_cost(found: Tables) -> None:
+    titles = [panel.title for panel in drawn(found)["headline"].panels]
+    assert titles == [task.dataset for task in synthetic.TASKS for _ in range(2)]
+    assert [panel.title for panel in drawn(found)["cost"].panels] == [
+        *("Training FLOPs", "Inference FLOPs per example", "Time to generate a token"),
+    ]
 
 
 def test_a_bound_is_drawn_apart_and_said_to_be_one(found: Tables) -> None:
@@ -91,7 +100,8 @@ def test_a_bound_is_drawn_apart_and_said_to_be_one(found: Tables) -> None:
         "nll_per_token",  # a label is one token: exact
         "nll_per_token_bound",
     }
-    assert "stroke-dasharray: 7." in drawing.one(figure.panels[0])
+    assert any('stroke-dasharray="7.' in panel for panel in drawn_figure(figure).inline.panels)
+    assert "dashed: any-order bound" in figure.panels[0].below
 
 
 @pytest.mark.parametrize(
@@ -103,7 +113,7 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     for run in runs:
         synthetic.change_record(tmp_path, run, dataset=name, **({"architecture": name} if "other" in run else {}))
     for figure in drawn(tables.collect(tmp_path)).values():
-        assert figures.write(figure, tmp_path / "report")
+        assert drawn_figure(figure).save(tmp_path / "report")
 
 
 def test_architectures_are_told_apart_by_colour_and_marker() -> None:
@@ -117,15 +127,24 @@ def test_architectures_are_told_apart_by_colour_and_marker() -> None:
 
 
 def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(found: Tables) -> None:
-    svg = drawing.one(drawn(found)["headline"].panels[0])
-    element = inline(svg, "figure", 'what "it" shows <&>')
-    assert element.startswith("<svg viewBox=")
-    assert "style" not in element
-    assert 'aria-label="what &quot;it&quot; shows &lt;&amp;&gt;"' in element
-    names = set(re.findall(r'\bid="([^"]+)"', element))
-    used = set(re.findall(r'href="#([^"]+)"', element)) | set(re.findall(r"url\(#([^)]+)\)", element))
-    assert used == names
-    assert all(name.startswith("figure-") for name in names)
+    elements = drawn_figure(drawn(found)["headline"]).inline
+    assert len(elements.panels) == 2 * len(synthetic.TASKS)
+    for element in elements.panels:
+        assert element.startswith("<svg viewBox=")
+        assert "style" not in element and "id=" not in element
+    shared = "".join(elements.shared.values())
+    assert "style" not in shared
+    names = set(re.findall(r'\bid="([^"]+)"', shared))
+    text = shared + "".join(elements.panels)
+    used = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+    assert used <= names == set(elements.shared)
+    assert all(name.startswith("headline-") or re.fullmatch("[bl][0-9a-f]+", name) for name in names)
+
+
+def test_a_description_is_quoted(found: Tables) -> None:
+    panel = replace(drawn(found)["headline"].panels[0], description='what "it" shows <&>')
+    figure = Figure("name", "", "", (panel,), (), pd.DataFrame())
+    assert 'aria-label="what &quot;it&quot; shows &lt;&amp;&gt;"' in drawn_figure(figure).inline.panels[0]
 
 
 def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
@@ -136,15 +155,16 @@ def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
         axes.set_yticks([0, 1], ["nearest training example", "decoder"])
 
     bare, long = (drawing.Panel("title", below, 1.5, draw, "") for below in ("", "a line " * 24))
-    assert len(bare.heading) == 1 and len(long.heading) > 2
-    assert long.whole > bare.whole == 1.5
-    for files in (drawing.together([bare, long], 2), drawing.together([long], 1)):
-        assert files["svg"] and files["png"]
-    assert "svg" in drawing.one(long)
+    with styled("light"):
+        assert len(bare.heading(WIDE)) == 1 and len(long.heading(WIDE)) > 2
+        assert long.whole(WIDE) > bare.whole(WIDE) == 1.5
+    for made in (drawing.together([bare, long], 2), drawing.together([long], 1)):
+        assert made.files["svg"] and made.files["png"]
 
 
 Make = Callable[[int], tuple[drawing.Panel, ...]]
 NAMES = ("decoder", "shared-encoder-decoder", "encoder-decoder-with-rotary-positions", "W" * 36, "WW WWWWW " * 4)
+WIDE = drawing.PANEL_WIDTH
 CONDITION = "equal size and equal training tokens; loss on the target only; AdamW with warm-up, tuned for each data set"
 
 
@@ -161,7 +181,13 @@ def compared(dataset: str, condition: str, mean: float, gap: float) -> Compariso
 
 def headlines(count: int) -> tuple[drawing.Panel, ...]:
     cases = [("a short name", CONDITION, 0.083, 0.01), ("data-set-of-a-long-name " * 4, "", 0.5, 1e-5)] * count
-    return figures._headline("headline", "", [compared(*case) for case in cases[:count]], looks(NAMES)).panels
+    return tuple(map(scores, (compared(*case) for case in cases[:count])))
+
+
+def scores(comparison: Comparison) -> drawing.Panel:
+    draw = partial(headline.scores, comparison=comparison, looks=looks(NAMES))
+    with styled("light"):
+        return drawing.Panel(*titled(comparison), rows_height(headline.rows(comparison)), draw, "")
 
 
 def differences(count: int) -> tuple[drawing.Panel, ...]:
@@ -179,7 +205,8 @@ def differences(count: int) -> tuple[drawing.Panel, ...]:
         for place in range(count)
         for name in NAMES
     ]
-    return figures._forest("differences", "", "", found).panels
+    with styled("light"):
+        return tuple(entry.panel for entry in forest.forests(found))
 
 
 def measured(count: int) -> tuple[drawing.Panel, ...]:
@@ -199,40 +226,12 @@ def measured(count: int) -> tuple[drawing.Panel, ...]:
 @cache
 def laid_out(make: Make, count: int, columns: int) -> list[Canvas]:
     """The canvases of the panels together, with a key, and of each alone, as they are written."""
-    canvases: list[Canvas] = []
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(drawing, "_bytes", lambda canvas, kind: canvases.append(canvas) or b"")
-        drawing.together(make(count), columns, NAMES)
-        for panel in make(count)[:2]:
-            drawing.one(panel)
-    with drawing._style():
+    with styled("light"):
+        alone = [drawing.on_canvas([panel], 1) for panel in make(count)[:2]]
+        canvases = [drawing.on_canvas(make(count), columns, NAMES), *alone]
         for canvas in canvases:
             canvas.draw_without_rendering()
-    return canvases[1:]  # the first stands twice, as SVG and as PNG
-
-
-def tick_labels(axis: Axis) -> list[Bbox]:
-    low, high = sorted(axis.get_view_interval())
-    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-    return [tick.label1.get_window_extent() for tick in ticks if tick.label1.get_text().strip()]
-
-
-def shown(canvas: Canvas) -> list[Text]:
-    """All texts that are drawn: not those of ticks outside the view."""
-    ticks = {
-        id(text)
-        for axes in canvas.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
-        for text in (tick.label1, tick.label2)
-    }
-    texts = [text for text in canvas.findobj(Text) if isinstance(text, Text)]
-    return [text for text in texts if text.get_visible() and text.get_text().strip() and id(text) not in ticks]
-
-
-def shrunk(box: Bbox) -> Bbox:
-    """The box without the edge that letters leave free."""
-    return Bbox.from_extents(box.x0 + 1, box.y0 + 1, box.x1 - 1, box.y1 - 1)
+    return canvases
 
 
 PANELS = pytest.mark.parametrize("make", [headlines, differences, measured])
@@ -281,14 +280,8 @@ def test_a_label_that_fills_the_panel_widens_the_canvas() -> None:
 @COLUMNS
 def test_all_text_lies_within_the_canvas_and_on_no_other(make: Make, count: int, columns: int) -> None:
     for canvas in laid_out(make, count, columns):
-        boxes = [text.get_window_extent() for text in shown(canvas)]
-        boxes += [box for axes in canvas.axes for axis in (axes.xaxis, axes.yaxis) for box in tick_labels(axis)]
-        whole = canvas.bbox
-        for box in boxes:
-            assert whole.x0 <= box.x0 and box.x1 <= whole.x1
-            assert whole.y0 <= box.y0 and box.y1 <= whole.y1
-        for one, other in combinations(boxes, 2):
-            assert not shrunk(one).overlaps(shrunk(other))
+        with styled("light"):
+            assert faults(canvas) == []
 
 
 @PANELS
@@ -302,8 +295,9 @@ def test_a_data_area_has_a_least_width(make: Make, count: int, columns: int) -> 
 
 def test_a_condition_stands_in_full() -> None:
     for canvas in laid_out(headlines, 1, 1):
-        said = " ".join(text.get_text() for text in shown(canvas))
-        words = [line for line, *_ in headlines(1)[0].heading]
+        said = " ".join(text.get_text() for text in texts(canvas))
+        with styled("light"):
+            words = [line for line, *_ in headlines(1)[0].heading(WIDE)]
         assert " ".join(words).endswith(CONDITION)
         assert all(line in said for line in words)
 
@@ -317,10 +311,20 @@ def test_lines_are_no_wider_than_their_room_and_lose_no_letter(text: str) -> Non
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-@pytest.mark.parametrize(("titles", "columns"), [("a", 1), ("abc", 2), ("aabb", 2), ("aaabbb", 3), ("aaab", 2)])
+@pytest.mark.parametrize(
+    ("titles", "columns"), [("a", 1), ("abc", 2), ("aabb", 2), ("aaabbb", 3), ("aaab", 2), ("abcdefghijkl", 3)]
+)
 def test_a_data_set_has_a_row_where_all_have_as_many_panels(titles: str, columns: int) -> None:
-    panels = [drawing.Panel(title, "", 2, lambda axes: None, "") for title in titles]
-    assert figures._columns(panels) == columns
+    """And a picture is not too tall."""
+    panels = tuple(drawing.Panel(title, "", 2, lambda axes: None, "") for title in titles)
+    row = Figure("", "", "", panels, (), pd.DataFrame()).row
+    with styled("light"):
+        assert drawing.columns_for(panels, row) == columns
+
+
+def test_every_figure_says_what_it_shows_and_what_it_answers(found: Tables) -> None:
+    assert all(figure.takeaway.endswith(".") for figure in drawn(found).values())
+    assert all(kind.question.endswith("?") for kind in figures.FIGURES.values())
 
 
 def test_clipping_rectangles_are_named_in_their_order() -> None:

@@ -19,8 +19,11 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
-from archbench.reports.figures import figures, forest
-from archbench.reports.figures.forest import forests, word
+from archbench.reports.figures import figures
+from archbench.reports.figures.figure import Figure
+from archbench.reports.figures.figure import drawn as drawn_figure
+from archbench.reports.figures.kinds import forest
+from archbench.reports.figures.kinds.forest import forests, word
 from archbench.reports.page import summary, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 
@@ -33,7 +36,7 @@ def read(root: Path) -> Judged:
     return judge(tables.collect(root))
 
 
-def drawn(judged: Judged) -> dict[str, figures.Figure]:
+def drawn(judged: Judged) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -77,7 +80,7 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
     figure = drawn(judged)["differences"]
     [panel] = figure.panels
     assert (panel.title, panel.below) == ("phrases-en-de", "against decoder")
-    [path] = [path for path in figures.write(figure, tmp_path) if path.suffix == ".csv"]
+    [path] = [path for path in drawn_figure(figure).save(tmp_path) if path.suffix == ".csv"]
     with path.open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert list(rows) == [name for name, _ in PAIRS]

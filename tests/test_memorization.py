@@ -14,8 +14,8 @@ from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import UNTESTED, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
-from archbench.reports.figures import capacity
-from archbench.reports.figures.capacity import Stored
+from archbench.reports.figures.kinds import capacity
+from archbench.reports.figures.kinds.capacity import Stored
 from archbench.reports.page import publish
 from archbench.tasks.builtin_data import random_strings
 from archbench.tasks.kinds.memorization import stored
@@ -187,7 +187,7 @@ def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
 
 
 def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
-    assert capacity.sentences([]) == [] and capacity.panels([], {}) == ()
+    assert capacity.sentences([]) == [] and capacity.numbers([]) == []
 
 
 # What the ledger makes of it.

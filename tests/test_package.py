@@ -72,4 +72,4 @@ def test_what_a_family_takes_and_returns_is_exported() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import sys, archbench, archbench.architectures; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT).returncode == 0
-    assert archbench.__all__ == ["compare", "reproduce"]
+    assert archbench.__all__ == ["compare", "figures", "reproduce"]

@@ -21,11 +21,12 @@ from archbench import reports
 from archbench.reports.analysis.comparison import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.standing import WORDS, standing
 from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
-from archbench.reports.figures.palette import COLOURS
+from archbench.reports.figures.canvas.palette import COLOURS
 from archbench.reports.page import assemble, matrix, page, summary
 
 
@@ -55,7 +56,7 @@ def html(store: Path) -> str:
 class Outline(HTMLParser):
     """Collects the elements, identifiers and links of a page, and checks that elements are closed in order."""
 
-    empty = frozenset({"meta", "br", "path", "use"})
+    empty = frozenset({"meta", "br", "input", "path", "use"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -504,7 +505,7 @@ def test_a_word_of_the_matrix_follows_from_the_primary_contrasts(
     pairs = (("a", "b"), ("a", "c"), ("b", "c"))
     contrasts = [_contrast(*pair, outcome) for pair, outcome in zip(pairs, outcomes, strict=True)]
     assert [contrast.outcome for contrast in contrasts] == list(outcomes)
-    assert {name: matrix.standing(name, contrasts) for name in words} == words
+    assert {name: standing(name, contrasts) for name in words} == words
 
 
 def _contrast(first: str, second: str, outcome: str) -> Contrast:
@@ -527,9 +528,9 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
             assert best
             ends = [comparison.metric.gain(end - best[1]) for end in (found.interval.lower, found.interval.upper)]
             assert (matrix.BASELINE in cell.text) == (min(ends) <= 0)
-            assert cell.kind.split()[1] in matrix.WORDS
+            assert cell.kind.split()[1] in WORDS
     top = html[: html.index('id="outcome"')]
-    assert top.count("<table") == 1 and 'id="figure-in_short"' in top
+    assert top.count("<table") == 1 and 'id="figure-summary"' in top
     assert len(re.findall('class="short"', top)) <= 4
     for word in ("wins", "loses", "not decided"):
         assert f">{word}" in top

@@ -18,6 +18,8 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.sweeps import DEPTH, SIZE, scores, sweeps
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
+from archbench.reports.figures.figure import Figure
+from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import page, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment import spec
@@ -31,7 +33,7 @@ def read(root: Path) -> Judged:
     return judge(tables.collect(root))
 
 
-def drawn(judged: Judged) -> dict[str, figures.Figure]:
+def drawn(judged: Judged) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -227,10 +229,10 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
     synthetic.write_json(path, head)
     judged = read(tmp_path)
     [figure] = [each for key, each in drawn(judged).items() if key in ("scaling", "depth")]
-    [*_, table] = figures.write(figure, tmp_path / "drawn")
+    [*_, table] = drawn_figure(figure).save(tmp_path / "drawn")
     assert name in figure.architectures and len(figure.numbers) == 6
     assert "=1+1" not in table.read_text().replace("'=1+1", "")
-    html = page.render(judged, [figure])
+    html = page.render(judged, [drawn_figure(figure)])
     assert "<b>&amp;" not in html and (name != "<b>&amp;" or escape(name) in html)
 
 

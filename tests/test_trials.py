@@ -13,6 +13,7 @@ from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
+from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import summary, tested_grids
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
@@ -100,7 +101,7 @@ def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
     assert all(cell.planned == 1 for cell in judged.first[0].cells)
     drawn = {figure.name: figure for figure in figures.figures(judged)}
     assert len(drawn["tuning"].numbers) == 6
-    assert figures.write(drawn["tuning"], tmp_path / "report")
+    assert drawn_figure(drawn["tuning"]).save(tmp_path / "report")
 
 
 def grown(root: Path, **changes: float | str) -> Tables:
@@ -135,7 +136,7 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     assert tested_grids.regrets([setting]).startswith("The largest expected regret is ")
     assert "parabola" in tested_grids.selection([setting])
     drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
-    assert figures.write(drawn["tuning"], tmp_path / "report")
+    assert drawn_figure(drawn["tuning"]).save(tmp_path / "report")
 
 
 def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ matplotlib.use("agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from archbench.reports.figures.palette import looks
+from archbench.reports.figures.canvas.palette import looks
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work

@@ -21,7 +21,10 @@ EXACT: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
 
 @dataclass(frozen=True)
 class Trial:
-    """A point of the grid: the mean validation loss over its seeds, nan where training diverged or failed."""
+    """A point of the grid: the mean validation loss over its seeds, nan where training diverged or failed.
+
+    ``losses`` are those of the single seeds.
+    """
 
     dataset: str
     condition: str
@@ -32,6 +35,7 @@ class Trial:
     seeds: int
     chosen: bool
     edge: bool
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,13 @@ def trials(tables: Tables) -> list[Trial]:
     for key, rows in _tried(tables):
         tried = rows.groupby(["dropout", "learning_rate"], as_index=False)
         setting = chosen.get(key)
-        for _, row in tried.agg(loss=("loss", _mean_of_all), seeds=("run", "size")).iterrows():
+        points = tried.agg(loss=("loss", _mean_of_all), seeds=("run", "size"), losses=("loss", tuple))
+        for _, row in points.iterrows():
             rate, dropout, loss = (float(row[name]) for name in ("learning_rate", "dropout", "loss"))
             taken = setting is not None and (rate, dropout) == (setting.learning_rate, setting.dropout)
             edge = taken and setting is not None and setting.edge
-            grid_points.append(Trial(*key, rate, dropout, loss, int(row["seeds"]), taken, edge))
+            losses = tuple(map(float, row["losses"]))
+            grid_points.append(Trial(*key, rate, dropout, loss, int(row["seeds"]), taken, edge, losses))
     return grid_points
 
 
@@ -277,7 +283,8 @@ def costs(tables: Tables) -> list[Cost]:
 def numbers(tried: Sequence[Trial], chosen: Sequence[TunedSetting]) -> pd.DataFrame:
     """The trials as a table: a row for each point, with what its architecture chose and the regret of the choice."""
     by_place = {(one.dataset, one.condition, one.architecture): one for one in chosen}
-    return pd.DataFrame([vars(trial) | _outcome(by_place.get(_place(trial))) for trial in tried])
+    rows = [vars(trial) | _outcome(by_place.get(_place(trial))) for trial in tried]
+    return pd.DataFrame(rows).drop(columns="losses", errors="ignore")
 
 
 def _place(trial: Trial) -> Key:

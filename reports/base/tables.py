@@ -190,6 +190,11 @@ def read(folder: Path) -> Tables:
     return {name: _read(folder / f"{name}.parquet", name) for name in COLUMNS}
 
 
+def completed(given: Mapping[str, pd.DataFrame]) -> Tables:
+    """Tables with all names and columns that a report reads; what is missing is empty."""
+    return {name: _frame(name, given[name] if name in given else pd.DataFrame()) for name in COLUMNS}
+
+
 def _read(path: Path, name: str) -> pd.DataFrame:
     if not path.is_file():
         return _frame(name, pd.DataFrame())

@@ -48,7 +48,7 @@ from archbench.reports.claims.ledger import (
     replaced,
 )
 from archbench.reports.claims.next_steps import remedy
-from archbench.reports.figures import capacity
+from archbench.reports.figures.kinds import capacity
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.axes import Axes
 
-from archbench.reports.figures.drawing import Panel
-from archbench.reports.figures.figures import Figure
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.figure import Figure
 from archbench.reports.inspection import inside_panels, inside_words
 from archbench.runs.base.store import Row
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from archbench.reports.figures.palette import COLOURS, INK, PAPER, QUIET, RULE, label
+from archbench.reports.figures.canvas.palette import hue, ink, label, paper, quiet, rule
 
 Row = Mapping[str, Any]
 LINES: Final = ("blue", "vermillion", "green", "purple", "orange", "sky")
@@ -22,7 +22,7 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
     at = np.asarray(weights)
     rows, columns = np.nonzero(at >= _FAINT)
     side = 72 * 3.2 / max(len(keys), len(queries))  # points across a cell
-    axes.scatter(columns, rows, s=at[rows, columns] * side**2, marker="s", color=COLOURS["blue"], linewidths=0)
+    axes.scatter(columns, rows, s=at[rows, columns] * side**2, marker="s", color=hue("blue"), linewidths=0)
     axes.set_xlim(-0.7, len(keys) - 0.3)
     axes.set_ylim(len(queries) - 0.3, -0.7)
     axes.set_aspect("equal")
@@ -31,18 +31,18 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
     axes.tick_params(length=0, pad=2)
     axes.set_xlabel("attended to")
     axes.set_ylabel("attends")
-    axes.grid(color=RULE, linewidth=0.3)
+    axes.grid(color=rule(), linewidth=0.3)
 
 
 def heads(axes: Axes, rows: Sequence[Row]) -> None:
     """A row for each head: the loss increase without it with two standard errors, and its role at the right."""
     places = range(len(rows))
     for place, row in enumerate(rows):
-        colour = COLOURS["blue"] if row["part"] == "self" else COLOURS["green"]
+        colour = hue("blue") if row["part"] == "self" else hue("green")
         axes.plot(
             [row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [place] * 2, color=colour, linewidth=2
         )
-        axes.plot(row["loss"], place, marker="o", color=colour, markeredgecolor=PAPER, markersize=6.5)
+        axes.plot(row["loss"], place, marker="o", color=colour, markeredgecolor=paper(), markersize=6.5)
         axes.annotate(
             row["role"],
             (1, place),
@@ -50,13 +50,13 @@ def heads(axes: Axes, rows: Sequence[Row]) -> None:
             ("axes fraction", "data"),
             textcoords="offset points",
             va="center",
-            color=QUIET,
+            color=quiet(),
         )
-    axes.axvline(0, color=QUIET, linewidth=0.9)
+    axes.axvline(0, color=quiet(), linewidth=0.9)
     axes.set_yticks(places, [head_name(row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    axes.grid(axis="x", color=rule(), linewidth=0.6)
 
 
 def head_name(row: Row) -> str:
@@ -68,14 +68,14 @@ def head_name(row: Row) -> str:
 def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
     """A line for each name over the same ticks; the legend is below and covers no line."""
     for place, (name, values) in enumerate(values_by_name.items()):
-        colour, x = COLOURS[LINES[place % len(LINES)]], np.flatnonzero(np.isfinite(values))
+        colour, x = hue(LINES[place % len(LINES)]), np.flatnonzero(np.isfinite(values))
         y = np.asarray(values)[x]
-        axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=PAPER, label=name)
+        axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=paper(), label=name)
     axes.set_xticks(range(len(ticks)), [tick.replace(" layer", "\nlayer") for tick in ticks])
     axes.set_xlim(-0.3, len(ticks) - 0.7)
     axes.set_ylabel(y_label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(color=RULE, linewidth=0.6)
+    axes.grid(color=rule(), linewidth=0.6)
     if len(values_by_name) > 1:
         axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
 
@@ -83,7 +83,7 @@ def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequ
 def chances(axes: Axes, values_by_name: Mapping[str, Sequence[float]]) -> None:
     """The dotted line of chance below each line of ``lines``, in its colour."""
     for place, values in enumerate(values_by_name.values()):
-        axes.plot(range(len(values)), values, color=COLOURS[LINES[place % len(LINES)]], linewidth=1, linestyle=":")
+        axes.plot(range(len(values)), values, color=hue(LINES[place % len(LINES)]), linewidth=1, linestyle=":")
 
 
 def projection(axes: Axes, points: Sequence[Row]) -> None:
@@ -112,18 +112,18 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
             fontweight=weight,
         )
     for place, name in enumerate(visible):
-        axes.plot([], [], marker="s", linestyle="none", color=COLOURS[LINES[place]], label=label(name))
+        axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[place]), label=label(name))
     axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
     axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
-    axes.grid(color=RULE, linewidth=0.6)
+    axes.grid(color=rule(), linewidth=0.6)
     if visible:
         axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
 
 
 def _group_look(group: str, visible: Sequence[str]) -> tuple[str, str]:
-    return (COLOURS[LINES[visible.index(group)]], "bold") if group in visible else (QUIET, "normal")
+    return (hue(LINES[visible.index(group)]), "bold") if group in visible else (quiet(), "normal")
 
 
 def _points(values: NDArray[Any], width: float) -> NDArray[Any]:
@@ -164,7 +164,7 @@ def squares(axes: Axes, values: Sequence[Sequence[float]], x_label: str, y_label
     for sign, colour in ((1, "blue"), (-1, "vermillion")):
         chosen = np.sign(at) == sign
         sizes = np.abs(at[chosen]) / top * side**2
-        axes.scatter(columns[chosen], rows[chosen], s=sizes, marker="s", color=COLOURS[colour], linewidths=0)
+        axes.scatter(columns[chosen], rows[chosen], s=sizes, marker="s", color=hue(colour), linewidths=0)
     axes.set_xlim(-0.7, at.shape[1] - 0.3)
     axes.set_ylim(at.shape[0] - 0.3, -0.7)
     axes.set_aspect("equal")
@@ -176,16 +176,16 @@ def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
     """What each head adds to a score, by distance."""
     for head, row in enumerate(values):
         places = range(first, first + len(row))
-        axes.plot(places, row, color=COLOURS[LINES[head % len(LINES)]], linewidth=1.6, label=f"head {head + 1}")
+        axes.plot(places, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")
     axes.set_xlabel("distance: key minus query")
     axes.set_ylabel("added to the attention score")
-    axes.grid(color=RULE, linewidth=0.6)
+    axes.grid(color=rule(), linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5)
 
 
 def right_tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
     """The probability of the target's token at every position; ``token`` says what it is called."""
-    axes.bar(range(len(rows)), [row["probability"] for row in rows], color=COLOURS["blue"], width=0.7)
+    axes.bar(range(len(rows)), [row["probability"] for row in rows], color=hue("blue"), width=0.7)
     _tokens(axes, rows)
     axes.set_ylabel(f"probability of the {token}")
 
@@ -193,10 +193,10 @@ def right_tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
 def before_and_after(axes: Axes, rows: Sequence[Row], token: str) -> None:
     """The probability of the target's token before and after one step, at every position."""
     for place, row in enumerate(rows):
-        axes.plot([place] * 2, [row["before"], row["after"]], color=QUIET, linewidth=1.2, zorder=1)
+        axes.plot([place] * 2, [row["before"], row["after"]], color=quiet(), linewidth=1.2, zorder=1)
     at = range(len(rows))
-    axes.plot(at, [row["before"] for row in rows], "o", color=PAPER, markeredgecolor=INK, label="before")
-    axes.plot(at, [row["after"] for row in rows], "o", color=COLOURS["blue"], markeredgecolor=PAPER, label="after")
+    axes.plot(at, [row["before"] for row in rows], "o", color=paper(), markeredgecolor=ink(), label="before")
+    axes.plot(at, [row["after"] for row in rows], "o", color=hue("blue"), markeredgecolor=paper(), label="after")
     _tokens(axes, rows)
     axes.set_ylabel(f"probability of the {token}")
     axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
@@ -206,7 +206,7 @@ def _tokens(axes: Axes, rows: Sequence[Row]) -> None:
     _name_columns(axes, [label(row["token"], 10) for row in rows])
     axes.set_xlim(-0.7, max(len(rows) - 0.3, 0.7))
     axes.set_ylim(0, 1.03)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.grid(axis="y", color=rule(), linewidth=0.6)
 
 
 def _name_columns(axes: Axes, names: Sequence[str]) -> None:

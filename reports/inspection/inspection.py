@@ -8,7 +8,7 @@ import pandas as pd
 
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.tables import write_csv
-from archbench.reports.figures import figures
+from archbench.reports.figures.figure import drawn
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
 from archbench.reports.page.grids import Grid, GridCell, name
 from archbench.reports.page.page import html
@@ -35,13 +35,13 @@ def read(folder: Path) -> Row:
 
 def write(inspection: Row, folder: Path) -> list[Path]:
     """Write the page and its figures into ``folder``; the paths, the page first."""
-    drawn = list(inside_figures.figures(inspection))
-    paths = [path for figure in drawn for path in figures.write(figure, folder)]
+    figures = list(map(drawn, inside_figures.figures(inspection)))
+    paths = [path for figure in figures for path in figure.save(folder)]
     for key, rows in numbers(inspection).items():
         paths.append(folder / f"{key}.csv")
         write_csv(pd.DataFrame(rows), paths[-1])
     page = folder / "index.html"
-    write_text(page, html("inspection.html", drawn, **context(inspection)))
+    write_text(page, html("inspection.html", figures, **context(inspection)))
     return [page, *paths]
 
 

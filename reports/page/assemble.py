@@ -11,6 +11,7 @@ from archbench.runs.base.store import REPORT_LOCK, locked, read_experiment, read
 
 if TYPE_CHECKING:
     from archbench.reports.analysis.judgement import Judged
+    from archbench.reports.base.tables import Tables
 
 
 MADE: Final = ".made.json"  # what a report was made from, and which files it has
@@ -37,6 +38,20 @@ def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) ->
         read_experiment(root)
     with locked(root, say, REPORT_LOCK), _seldom_collecting():
         return _report(root, gather, anew)
+
+
+def gathered(root: Path) -> "Tables":
+    """The tables of a comparison: from the records of its runs where they are there, else those that were written.
+
+    Nothing is written. Raises ``InputError`` if ``root`` holds neither.
+    """
+    from archbench.reports.base import tables
+
+    folder = next((path for path in (root / "tables", root) if (path / "runs.parquet").is_file()), None)
+    if _has_runs(root) or folder is None:
+        read_experiment(root)
+        return tables.collect(root)
+    return tables.read(folder)
 
 
 def _report(root: Path, gather: bool, anew: bool) -> "tuple[list[Path], Judged]":

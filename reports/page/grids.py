@@ -14,7 +14,7 @@ from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.metrics import ReportedMetric, metric
 from archbench.reports.base.tables import Tables
-from archbench.reports.figures.curves import BOUND_SUFFIX, MASKED_LOSS
+from archbench.reports.figures.kinds.curves import BOUND_SUFFIX, MASKED_LOSS
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"

@@ -17,16 +17,17 @@ from archbench.reports.analysis.comparison import Comparison, Group, is_pretrain
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.judgement import FEW, Judged
+from archbench.reports.analysis.standing import behind_baseline
 from archbench.reports.analysis.verdicts import left_out, verdict
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.claims import claims, ledger
 from archbench.reports.claims.claims import ClaimVerdict
-from archbench.reports.figures import capacity, drawing, figures
-from archbench.reports.figures.figures import Figure
-from archbench.reports.figures.palette import SHAPES, looks
-from archbench.reports.figures.svg import inline
+from archbench.reports.figures import figures
+from archbench.reports.figures.canvas.palette import SHAPES, looks
+from archbench.reports.figures.figure import DrawnFigure, Figure, drawn
+from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import audit, grids, matrix, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
@@ -45,7 +46,7 @@ class TitledGrid:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Shown:
     """A figure as the page shows it: its panels as SVG elements."""
 
     figure: Figure
@@ -54,12 +55,12 @@ class Drawn:
 
 def write(judged: Judged, folder: Path) -> list[Path]:
     """Write the page, its figures and its tables into `folder`; return the paths, the page first."""
-    drawn = figures.figures(judged)
-    paths = [path for figure in drawn for path in figures.write(figure, folder)]
+    drawn_figures = list(map(drawn, figures.figures(judged)))
+    paths = [path for figure in drawn_figures for path in figure.save(folder)]
     verdicts = claims.claim_verdicts(judged)
     paths += write_tables(judged, verdicts, folder)
     page = folder / "index.html"
-    write_text(page, render(judged, drawn, verdicts))
+    write_text(page, render(judged, drawn_figures, verdicts))
     return [page, *paths]
 
 
@@ -110,14 +111,15 @@ def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, S
     return by_role + [(f"claim {entry.claim.name}", entry.contrasts) for entry in verdicts]
 
 
-def render(judged: Judged, drawn: Sequence[Figure], verdicts: Sequence[ClaimVerdict] | None = None) -> str:
+def render(judged: Judged, drawn: Sequence[DrawnFigure], verdicts: Sequence[ClaimVerdict] | None = None) -> str:
     """The page as HTML; claims are judged here unless ``verdicts`` has them."""
     return html("page.html", drawn, **_context(judged, claims.claim_verdicts(judged) if verdicts is None else verdicts))
 
 
-def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
+def html(template: str, drawn: Sequence[DrawnFigure], **context: Any) -> str:
     """A page of the template with the figures: one file without scripts, its one style sheet known by its hash."""
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    picks = context.pop("picks", {})
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8") + _hidden(picks)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -127,9 +129,18 @@ def html(template: str, drawn: Sequence[Figure], **context: Any) -> str:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    by_name = {figure.name: _drawn(figure) for figure in drawn}
+    by_name, shared = dict[str, Shown](), dict[str, str]()
+    for entry in drawn:
+        elements = entry.inline
+        by_name[entry.figure.name] = Shown(entry.figure, tuple(map(Markup, elements.panels)))
+        shared |= elements.shared
     return environment.get_template(template).render(
-        style=Markup(style), style_digest=digest, figures=by_name, **context
+        style=Markup(style),
+        style_digest=digest,
+        figures=by_name,
+        shared=Markup("".join(shared.values())),
+        picks={name: number for name, (number, _) in picks.items()},
+        **context,
     )
 
 
@@ -144,6 +155,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "lede": lede(tables),
         "bottom_line": bottom_line(judged),
         "looks": _key(tables["runs"]),
+        "picks": _picks(tables["runs"]),
         **_findings(judged),
         **_tests(judged, verdicts),
         **_claims(verdicts, experiment),
@@ -170,7 +182,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "matrix": matrix.matrix(judged),
         "untrained": any(contrast.untrained for contrast in tested.primary),
         "accounting": any(contrast.accounting for contrast in tested.primary),
-        "baselines": any(matrix.behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
+        "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
         "seeds": _seeds(first),
@@ -384,6 +396,22 @@ def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
     return {name: (look.colour, SHAPES[look.marker]) for name, look in by_name.items()}
 
 
+def _picks(runs: pd.DataFrame) -> dict[str, tuple[int, str]]:
+    """A number and the colour of each architecture that a reader can hide: those whose colour no other has."""
+    colours = {name: colour for name, (colour, _) in _key(runs).items()}
+    alone = [name for name, colour in colours.items() if list(colours.values()).count(colour) == 1]
+    return {name: (number, colours[name]) for number, name in enumerate(alone)} if len(alone) > 1 else {}
+
+
+def _hidden(picks: Mapping[str, tuple[int, str]]) -> str:
+    """The style rules that hide an architecture while its box is not checked; browsers without ``:has`` show all."""
+    return "".join(
+        f'body:has(#show-{number}:not(:checked)) :is(.a{number}, .keyed .panel [fill="{colour}"], '
+        f'.keyed .panel [stroke="{colour}"]) {{ display: none; }}\n'
+        for number, colour in picks.values()
+    )
+
+
 def _architectures(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Name, family and description of each architecture; what an older record does not say is empty."""
     named = runs.dropna(subset=["architecture", "family"]).drop_duplicates("architecture")
@@ -394,14 +422,6 @@ def _architectures(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
 def _experiment(rows: pd.DataFrame) -> dict[str, str]:
     present = rows.dropna(subset=["key", "value"])
     return dict(zip(present["key"].astype(str), present["value"].astype(str), strict=True))
-
-
-def _drawn(figure: Figure) -> Drawn:
-    elements = (
-        inline(drawing.one(panel), f"{figure.name}-{place}", panel.description)
-        for place, panel in enumerate(figure.panels)
-    )
-    return Drawn(figure, tuple(Markup(element) for element in elements))
 
 
 def _visible(value: Any) -> Any:

@@ -52,7 +52,7 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
             name(contrast.dataset),
             *([name(contrast.condition)] if several else []),
             _pair(contrast.first, contrast.second),
-            GridCell(_difference(contrast), metric(contrast.metric).label),
+            GridCell(difference(contrast), metric(contrast.metric).label),
             _p(contrast),
             GridCell(f"{contrast.margin:g}" if math.isfinite(contrast.margin) else formatting.MISSING),
             _outcome(contrast),
@@ -179,7 +179,7 @@ def controls(tested: Sequence[Control]) -> Grid:
             name(control.contrast.dataset),
             _pair(control.contrast.first, control.contrast.second),
             name(expected[control.expected]),
-            GridCell(_difference(control.contrast)),
+            GridCell(difference(control.contrast)),
             GridCell(formatting.p(control.contrast.p)),
             GridCell(minimum_detectable(control.contrast)),
             _outcome(control.contrast),
@@ -199,7 +199,7 @@ def factors(tested: Contrasts) -> Grid:
             name(factor.changes),
             name(factor.contrast.dataset),
             _pair(factor.contrast.first, factor.contrast.second),
-            GridCell(_difference(factor.contrast), metric(factor.contrast.metric).label),
+            GridCell(difference(factor.contrast), metric(factor.contrast.metric).label),
             name(outcome(factor.contrast)),
         )
         for factor in sorted(tested.factors, key=lambda factor: changes.index(factor.changes))
@@ -236,7 +236,7 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
         return GridCell("", kind="quiet")
     toward = contrast if (contrast.first, contrast.second) == pair else turned(contrast)
     changed = first is not None and first.outcome != "unknown" and not same_outcome(first, toward)
-    return GridCell(_difference(toward), f"{outcome(contrast.alone)}{' (changed)' if changed else ''}")
+    return GridCell(difference(toward), f"{outcome(contrast.alone)}{' (changed)' if changed else ''}")
 
 
 def tuning(chosen: Sequence[TunedSetting]) -> Grid:
@@ -444,7 +444,7 @@ def _pair(first: str, second: str) -> GridCell:
     return GridCell(first, f"vs. {second}", "text")
 
 
-def _difference(contrast: Contrast) -> str:
+def difference(contrast: Contrast) -> str:
     return formatting.interval(contrast.difference, metric(contrast.metric).decimals)
 
 

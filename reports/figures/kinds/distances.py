@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from archbench.reports.analysis import horizontal
 from archbench.reports.analysis.horizontal import Distance, numbers
 from archbench.reports.base import formatting
-from archbench.reports.figures.drawing import Panel
-from archbench.reports.figures.palette import COLOURS, PAPER, QUIET, RULE, label
-from archbench.reports.figures.panels import at_right, name_rows, rows_height
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.palette import hue, label, paper, quiet
+from archbench.reports.figures.figure import Figure, View
 
 CAPTION: Final = (
     "Budget ratios: the training tokens and FLOPs that the first architecture needs, divided by those that the second "
@@ -23,6 +26,25 @@ CAPTION: Final = (
 )
 TICKS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 UNITS: Final = {"tokens": "tokens", "flops": "FLOPs"}
+
+
+def distances(view: View) -> Figure:
+    """A panel for each data set and metric on which parts of the budget were trained."""
+    shown = [entry for entry in horizontal.distances(view.judged) if view.shows(entry.dataset, entry.slow, entry.fast)]
+    parts = by_panel(shown)
+    table = pd.DataFrame([row for part in parts for row in part.numbers()])
+    named = tuple(dict.fromkeys(name for entry in shown for name in (entry.slow, entry.fast)))
+    title, panels = "How many times the budget", tuple(part.panel for part in parts)
+    return Figure("distances", title, CAPTION, panels, named, table, keyed=False, takeaway=_takeaway(shown))
+
+
+def _takeaway(shown: Sequence[Distance]) -> str:
+    """The greatest ratio of FLOPs whose interval excludes 1."""
+    sure = [entry for entry in shown if entry.cost == "flops" and entry.lower > 1]
+    if not sure:
+        return "No interval excludes equal budgets." if shown else ""
+    most = max(sure, key=lambda entry: entry.ratio)
+    return f"Largest ratio on {most.dataset}: {most.sentence[0].lower()}{most.sentence[1:]}"
 
 
 @dataclass(frozen=True)
@@ -54,20 +76,20 @@ def draw(axes: Axes, rows: Sequence[Distance]) -> None:
     ends = [end for row in rows for end in (row.ratio, row.lower, row.upper) if end > 0]
     low, high = min([1.0, *ends]) / 1.3, max([2.0, *ends]) * 1.3
     axes.set_xlim(low, high)
-    axes.axvline(1, color=QUIET, linewidth=0.9, linestyle="--", zorder=1)
+    axes.axvline(1, color=quiet(), linewidth=0.9, linestyle="--", zorder=1)
     for place, row in enumerate(rows):
-        ink = COLOURS["vermillion"] if row.lower > 1 else QUIET
+        colour = hue("vermillion") if row.lower > 1 else quiet()
         if row.upper > 0:
-            axes.plot([row.lower, row.upper], [place, place], color=ink, linewidth=2.2, solid_capstyle="butt")
+            axes.plot([row.lower, row.upper], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         mark = ">" if row.at_least else "o"
-        axes.plot([row.ratio], [place], mark, color=ink, markersize=7, markeredgecolor=PAPER, zorder=5)
+        axes.plot([row.ratio], [place], mark, color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
         at_right(axes, place, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
     name_rows(axes, list(map(_name, rows)))
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
     axes.set_xlabel("times the budget, logarithmic")
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    upright_grid(axes)
 
 
 def _name(row: Distance) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -16,8 +17,9 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
-from archbench.reports.figures.drawing import Panel
-from archbench.reports.figures.palette import PAPER, QUIET, RULE, Look, label
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.palette import Look, label, paper, quiet, rule
+from archbench.reports.figures.figure import Figure, View
 
 METRIC: Final = "stored_bits"
 RATES: Final = (0.5, 1.0, 2.0, 4.0)  # bits per parameter, drawn as lines
@@ -119,17 +121,23 @@ def numbers(stored: Sequence[Stored]) -> list[dict[str, object]]:
     ]
 
 
-def panels(stored: Sequence[Stored], looks: Mapping[str, Look]) -> tuple[Panel, ...]:
-    """A panel for each data set."""
-    return tuple(
+def capacity(view: View) -> Figure:
+    """A panel for each data set that measures what is stored."""
+    shown = [point for point in stored(view.judged) if view.shows(point.dataset, point.architecture)]
+    named = tuple(dict.fromkeys(point.architecture for point in shown))
+    panels = tuple(
         Panel(
             label(dataset, 40),
             "",
             3.4,
-            partial(draw, stored=[point for point in stored if point.dataset == dataset], looks=looks),
+            partial(draw, stored=[point for point in shown if point.dataset == dataset], looks=view.looks),
             f"Stored bits against trainable parameters, {dataset}, with lines of equal bits per parameter",
         )
-        for dataset in dict.fromkeys(point.dataset for point in stored)
+        for dataset in dict.fromkeys(point.dataset for point in shown)
+    )
+    takeaway = _piece(shown) if shown else ""
+    return Figure(
+        "capacity", "Stored bits against size", CAPTION, panels, named, pd.DataFrame(numbers(shown)), takeaway=takeaway
     )
 
 
@@ -140,7 +148,7 @@ def draw(axes: Axes, stored: Sequence[Stored], looks: Mapping[str, Look]) -> Non
     top, bottom = 1.25 * max(max(ends), right / 2), min(0.0, 1.1 * min(ends))
     for rate in RATES:
         _rate(axes, rate, right, top)
-    axes.axhline(stored[0].strings, color=QUIET, linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
+    axes.axhline(stored[0].strings, color=quiet(), linewidth=0.9, linestyle=(0, (3, 2)), zorder=0)
     for name in dict.fromkeys(point.architecture for point in stored):
         series, look = [point for point in stored if point.architecture == name], looks[name]
         axes.plot(
@@ -158,7 +166,7 @@ def draw(axes: Axes, stored: Sequence[Stored], looks: Mapping[str, Look]) -> Non
                 look.marker,
                 color=look.colour,
                 markersize=8,
-                markeredgecolor=PAPER,
+                markeredgecolor=paper(),
             )
     axes.set_xlim(0, right)
     axes.set_ylim(bottom, top)
@@ -167,16 +175,23 @@ def draw(axes: Axes, stored: Sequence[Stored], looks: Mapping[str, Look]) -> Non
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(EngFormatter(sep="\N{NO-BREAK SPACE}"))
         axis.set_major_locator(MaxNLocator(5))
-    axes.grid(color=RULE, linewidth=0.6)
+    axes.grid(color=rule(), linewidth=0.6)
 
 
 def _rate(axes: Axes, rate: float, right: float, top: float) -> None:
     """The line of ``rate`` bits a parameter, named where it leaves the panel (below a title, inside)."""
     x = min(right, top / rate)
-    axes.plot([0, x], [0, rate * x], color=QUIET, linewidth=0.7, zorder=0)
+    axes.plot([0, x], [0, rate * x], color=quiet(), linewidth=0.7, zorder=0)
     at, va = ((4, 0), "center") if x == right else ((5, -2), "top")
     axes.annotate(
-        f"{rate:g}", (x, rate * x), at, textcoords="offset points", ha="left", va=va, color=QUIET, annotation_clip=False
+        f"{rate:g}",
+        (x, rate * x),
+        at,
+        textcoords="offset points",
+        ha="left",
+        va=va,
+        color=quiet(),
+        annotation_clip=False,
     )
 
 

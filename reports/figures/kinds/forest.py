@@ -1,20 +1,25 @@
-"""Differences to a default as a forest plot: a row for each contrast, with its interval and the margin that matters."""
+"""Differences as forest plots: a row for each contrast, with its interval and the margin that matters."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base import formatting
+from archbench.reports.base.declared import contrasts_and_margins
+from archbench.reports.base.formatting import listing
 from archbench.reports.base.metrics import metric
-from archbench.reports.figures.drawing import Panel
-from archbench.reports.figures.palette import COLOURS, PAPER, QUIET, RULE, label
-from archbench.reports.figures.panels import at_right, name_rows, rows_height
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
+from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 CAPTION: Final = (
@@ -26,6 +31,7 @@ CAPTION: Final = (
 EFFECTS: Final = CAPTION.replace(
     "from the architecture above each panel", "that a change makes to the same architecture"
 )
+CHANGED = "each against the same architecture without the change"
 WORDS: Final = {
     "ahead": "better",
     "behind": "worse",
@@ -35,24 +41,29 @@ WORDS: Final = {
     "untrained": "not trained enough",
     "accounting": "depends on the accounting",
 }
-INKS: Final = {"ahead": COLOURS["green"], "behind": COLOURS["vermillion"]}
+HUES: Final = {"ahead": "green", "behind": "vermillion"}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
 @dataclass(frozen=True)
 class Forest:
-    """The contrasts of one data set with one default, in their order."""
+    """The contrasts of one data set with one default, in their order; ``against`` is empty where each has its own."""
 
     dataset: str
     against: str
     rows: tuple[Contrast, ...]
 
     @property
+    def names(self) -> list[str]:
+        return [_short(row) if self.against else row.first for row in self.rows]
+
+    @property
     def panel(self) -> Panel:
         measure = metric(self.rows[0].metric)
-        about = f"Difference in {measure.label} from {self.against} on {self.dataset}, with intervals and margin"
-        height = rows_height([_short(row) for row in self.rows])
-        below = label(f"against {self.against}", 200)
+        origin = f"from {self.against}" if self.against else "made by changes"
+        about = f"Difference in {measure.label} {origin} on {self.dataset}, with intervals and margin"
+        height = rows_height(self.names)
+        below = label(f"against {self.against}" if self.against else CHANGED, 200)
         return Panel(label(self.dataset, 80), below, height, partial(draw, forest=self), about)
 
     def numbers(self) -> list[dict[str, object]]:
@@ -60,7 +71,7 @@ class Forest:
         return [
             {
                 "dataset": self.dataset,
-                "against": self.against,
+                "against": row.second,
                 "name": row.first,
                 "metric": row.metric,
                 "difference": row.difference.mean,
@@ -76,17 +87,48 @@ class Forest:
         ]
 
 
+def differences(view: View) -> Figure:
+    """The primary contrasts, where the experiment declares its own: a panel for each data set and default."""
+    declared = contrasts_and_margins(view.judged.comparisons.tables)[0] != DEFAULT_CONTRASTS
+    shown = _shown(view, view.judged.tested.primary) if declared else []
+    return _figure("differences", "Differences from the default", CAPTION, shown, forests(shown))
+
+
+def effects(view: View) -> Figure:
+    """What changes do: a panel for each data set."""
+    shown = _shown(view, view.judged.tested.effects)
+    by_place: dict[tuple[str, str], list[Contrast]] = {}
+    for contrast in shown:
+        by_place.setdefault((contrast.dataset, contrast.metric), []).append(contrast)
+    parts = [Forest(dataset, "", tuple(rows)) for (dataset, _), rows in by_place.items()]
+    return _figure("effects", "What a change does", EFFECTS, shown, parts)
+
+
 def forests(contrasts: Sequence[Contrast]) -> list[Forest]:
     """One forest for each data set, default and metric."""
-    keys = dict.fromkeys((contrast.dataset, contrast.second, contrast.metric) for contrast in contrasts)
-    return [
-        Forest(
-            key[0],
-            key[1],
-            tuple(contrast for contrast in contrasts if (contrast.dataset, contrast.second, contrast.metric) == key),
-        )
-        for key in keys
-    ]
+    by_place: dict[tuple[str, str, str], list[Contrast]] = {}
+    for contrast in contrasts:
+        by_place.setdefault((contrast.dataset, contrast.second, contrast.metric), []).append(contrast)
+    return [Forest(dataset, second, tuple(rows)) for (dataset, second, _), rows in by_place.items()]
+
+
+def _shown(view: View, contrasts: Sequence[Contrast]) -> list[Contrast]:
+    return [entry for entry in contrasts if view.shows(entry.dataset, entry.first, entry.second)]
+
+
+def _figure(name: str, title: str, caption: str, contrasts: Sequence[Contrast], parts: Sequence[Forest]) -> Figure:
+    table = pd.DataFrame([row for part in parts for row in part.numbers()])
+    named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
+    panels = tuple(part.panel for part in parts)
+    return Figure(name, title, caption, panels, named, table, keyed=False, takeaway=_takeaway(contrasts))
+
+
+def _takeaway(contrasts: Sequence[Contrast]) -> str:
+    """How many contrasts came out how."""
+    if not contrasts:
+        return ""
+    counts = Counter(word(contrast) for contrast in contrasts)
+    return f"Of {len(contrasts)} differences: {listing(f'{count} {name}' for name, count in counts.most_common())}."
 
 
 def word(contrast: Contrast) -> str:
@@ -102,26 +144,26 @@ def draw(axes: Axes, forest: Forest) -> None:
     axes.set_xlim(*_limits(forest.rows))
     margin = forest.rows[0].margin
     if math.isfinite(margin):
-        axes.axvspan(-margin, margin, color=RULE, alpha=0.6, linewidth=0, zorder=0)
-    axes.axvline(0, color=QUIET, linewidth=0.9, zorder=1)
+        axes.axvspan(-margin, margin, color=rule(), alpha=0.6, linewidth=0, zorder=0)
+    axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
     for place, contrast in enumerate(forest.rows):
         _row(axes, place, contrast, measure.decimals)
-    name_rows(axes, [_short(row) for row in forest.rows])
+    name_rows(axes, forest.names)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {measure.label}, better to the right")
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    upright_grid(axes)
 
 
 def _row(axes: Axes, place: int, contrast: Contrast, decimals: int) -> None:
-    gap, ink = contrast.difference, INKS.get(contrast.outcome, QUIET)
+    gap, colour = contrast.difference, hue(HUES[contrast.outcome]) if contrast.outcome in HUES else quiet()
     if contrast.outcome == "unknown" and math.isnan(gap.mean):
-        at_right(axes, place, word(contrast), False, QUIET)
+        at_right(axes, place, word(contrast), False, quiet())
         return
     if gap.known:
-        axes.plot([gap.lower, gap.upper], [place, place], color=ink, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([gap.mean], [place], "o", color=ink, markersize=7, markeredgecolor=PAPER, zorder=5)
+        axes.plot([gap.lower, gap.upper], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot([gap.mean], [place], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
-    at_right(axes, place, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in INKS)
+    at_right(axes, place, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in HUES)
 
 
 def _limits(rows: Sequence[Contrast]) -> tuple[float, float]:

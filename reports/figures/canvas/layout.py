@@ -10,20 +10,30 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from archbench.reports.figures.canvas.styles import scaled
+
 PAD: Final = 0.1  # inches between the texts of a panel and its edges
-LEAST_WIDTH: Final = 1.9  # inches of a data area
+LEAST_WIDTH: Final = 1.9  # inches of a data area in the light style
+NARROWEST: Final = 0.7  # inches of a data area where the width is given
 _GAP: Final = 6  # points between numbers side by side
 _PASSES: Final = 4
 
 
-def settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int) -> None:
+def settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int, fixed: bool = False) -> None:
     """Lay the canvas out once, not for every file: what a pass moves or widens, the next one makes room for.
 
-    ``drawn`` has the axes of each panel, alone in its subfigure, and the height in inches that the panel wants.
+    ``drawn`` has the axes of each panel, alone in its subfigure, and the height in inches that the panel wants. With
+    ``fixed``, the canvas keeps its width. Raises ``ValueError`` where a data area does not fit into it.
     """
     _align(drawn)
     for _ in range(_PASSES):
-        lack = LEAST_WIDTH - _align(drawn)
+        room = _align(drawn)
+        lack = 0.0 if fixed else scaled(LEAST_WIDTH) - room
+        if fixed and room < NARROWEST:
+            needed = canvas.get_figwidth() + columns * (NARROWEST - room)
+            raise ValueError(
+                f"width: too narrow: {canvas.get_figwidth():g} inches; expected at least {needed + 0.05:.1f}"
+            )
         if lack > 0:
             canvas.set_figwidth(canvas.get_figwidth() + columns * (lack + 0.01))
         elif not any([_thin(axis) for axes, _ in drawn for axis in (axes.xaxis, axes.yaxis)]):
@@ -36,12 +46,13 @@ def _align(drawn: Sequence[tuple[Axes, float]]) -> float:
     """Give all data areas the same place across their panels, and each its own height; return their width in inches."""
     around = [_around(axes) for axes, _ in drawn]
     wide, _ = _inches(drawn[0][0])
-    left, right = PAD + max(left for left, _, _, _ in around), PAD + max(right for _, right, _, _ in around)
+    pad = scaled(PAD)
+    left, right = pad + max(left for left, _, _, _ in around), pad + max(right for _, right, _, _ in around)
     room = wide - left - right
     for (axes, height), (_, _, below, above) in zip(drawn, around, strict=True):
         _, tall = _inches(axes)
-        bottom, top = tall - height + PAD + below, tall - PAD - above
-        axes.set_position((left / wide, bottom / tall, max(room, LEAST_WIDTH) / wide, (top - bottom) / tall))
+        bottom, top = tall - height + pad + below, tall - pad - above
+        axes.set_position((left / wide, bottom / tall, max(room, NARROWEST) / wide, (top - bottom) / tall))
         axes.apply_aspect()
     return room
 
@@ -106,7 +117,7 @@ def _near(axis: Axis, box: Bbox, other: Bbox) -> bool:
 
 def _keep_inside(axes: Axes) -> None:
     """Move the label below a narrow data area until it is within the panel."""
-    text, part, pad = axes.xaxis.label, axes.figure.bbox, PAD * _dpi(axes)
+    text, part, pad = axes.xaxis.label, axes.figure.bbox, scaled(PAD) * _dpi(axes)
     box = text.get_window_extent()
     shift = max(part.x0 + pad - box.x0, 0) + min(part.x1 - pad - box.x1, 0)
     text.set_x(text.get_position()[0] + shift / axes.bbox.width)

@@ -1,15 +1,19 @@
-"""Colours and markers: the colour-blind safe palette of Okabe and Ito, the same for an architecture everywhere."""
+"""Colours and markers: the colour-blind safe palette of Okabe and Ito, the same for an architecture everywhere.
 
-from collections.abc import Sequence
+Text, ticks, rules and background take their colours from matplotlib's ``rcParams``, so that figures follow a style. On
+a dark background, architectures have lighter colours.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-INK: Final = "#1f2328"
-QUIET: Final = "#6b7280"
-RULE: Final = "#d5d9df"
-PAPER: Final = "#ffffff"
+import matplotlib
+from matplotlib.colors import to_hex, to_rgb
 
-COLOURS: Final = {
+Colours = Mapping[str, str]
+
+COLOURS: Final[Colours] = {
     "blue": "#0072b2",
     "vermillion": "#d55e00",
     "green": "#009e73",
@@ -18,22 +22,60 @@ COLOURS: Final = {
     "purple": "#cc79a7",
     "black": "#000000",
 }
+ON_DARK: Final[Colours] = {
+    "blue": "#4aa8e8",
+    "vermillion": "#f28038",
+    "green": "#2cc79a",
+    "sky": "#a5d8f7",
+    "orange": "#e69f00",
+    "purple": "#cc79a7",
+    "black": "#ffffff",
+}
+
+
+def ink() -> str:
+    """The colour of text."""
+    return to_hex(matplotlib.rcParams["text.color"])
+
+
+def quiet() -> str:
+    """The colour of what stands back: ticks, spines, baselines."""
+    return to_hex(matplotlib.rcParams["xtick.color"])
+
+
+def rule() -> str:
+    """The colour of grid lines and shaded ranges."""
+    return to_hex(matplotlib.rcParams["grid.color"])
+
+
+def paper() -> str:
+    """The background, as the edge of marks that lie on others."""
+    return to_hex(matplotlib.rcParams["figure.facecolor"])
+
+
+def hue(name: str) -> str:
+    """A colour of the palette by its name."""
+    return (ON_DARK if sum(to_rgb(ink())) > 1.5 else COLOURS)[name]
 
 
 @dataclass(frozen=True)
 class Look:
     """How an architecture is drawn: a colour and a marker (both, so that neither is needed alone)."""
 
-    colour: str
+    name: str
     marker: str
+
+    @property
+    def colour(self) -> str:
+        return hue(self.name)
 
 
 _USUAL: Final = {
-    "decoder": Look(COLOURS["blue"], "o"),
-    "encoder": Look(COLOURS["vermillion"], "s"),
-    "encoder-decoder": Look(COLOURS["green"], "^"),
-    "prefix-decoder": Look(COLOURS["sky"], "D"),
-    "shared-encoder-decoder": Look(COLOURS["orange"], "v"),
+    "decoder": Look("blue", "o"),
+    "encoder": Look("vermillion", "s"),
+    "encoder-decoder": Look("green", "^"),
+    "prefix-decoder": Look("sky", "D"),
+    "shared-encoder-decoder": Look("orange", "v"),
 }
 _FURTHER_COLOURS: Final = ("purple", "black", "orange", "sky", "green", "vermillion", "blue")
 _FURTHER_MARKERS: Final = ("P", "X", "p", "h", "<", ">", "d", "v")
@@ -45,7 +87,7 @@ def looks(architectures: Sequence[str]) -> dict[str, Look]:
     others = [name for name in dict.fromkeys(architectures) if name not in _USUAL]
     for place, name in enumerate(others):
         colour = _FURTHER_COLOURS[place % len(_FURTHER_COLOURS)]
-        by_name[name] = Look(COLOURS[colour], _FURTHER_MARKERS[place % len(_FURTHER_MARKERS)])
+        by_name[name] = Look(colour, _FURTHER_MARKERS[place % len(_FURTHER_MARKERS)])
     return {name: by_name[name] for name in dict.fromkeys(architectures)}
 
 

@@ -1,0 +1,119 @@
+"""What ``archbench plot``, ``archbench table`` and ``archbench.figures`` share: reading tables and options."""
+
+import re
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from archbench.reports.analysis.judgement import Judged
+    from archbench.reports.figures.canvas.drawing import Kind
+    from archbench.reports.figures.figure import View
+
+Name = TypeVar("Name", bound=str)
+UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
+WIDEST = 100.0  # inches
+
+
+def judged(source: Any) -> "Judged":
+    """The results of a comparison: its tables, or its folder.
+
+    Tables of a folder are gathered anew where it has records of runs. Raises ``InputError`` where it has neither.
+    """
+    from archbench.reports.analysis.judgement import judge
+    from archbench.reports.base import tables
+    from archbench.reports.page import assemble
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    if isinstance(source, Mapping):
+        missing = [name for name in ("runs", "scores", "entries") if name not in source]
+        if missing:
+            raise InputError(f"tables: {', '.join(missing)} missing; expected what archbench.compare returns")
+        return judge(tables.completed(source))
+    if not isinstance(source, str | Path) or not str(source):
+        raise InputError(f"tables: {printable(source)}: expected tables or the folder of a comparison")
+    with mistakes():
+        return judge(assemble.gathered(Path(source)))
+
+
+def inches(option: str, width: object) -> float:
+    """A width in inches from a number of inches, or from text such as ``3.3in``, ``84mm`` or ``240pt``."""
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(in|cm|mm|pt)?\s*", str(width))
+    size = float(match[1]) * UNITS[match[2] or "in"] if match and not isinstance(width, bool) else 0.0
+    if not 0 < size <= WIDEST:
+        raise InputError(f"{option}: {printable(width)}: expected a width such as 3.3in, 84mm or 240pt")
+    return size
+
+
+def chosen(option: str, value: object, known: "Iterable[Name]") -> "Name":
+    """The one of the known names that an option gives."""
+    from archbench.runs.experiment.validation import nearest, printable
+    from archbench.tasks.base.errors import InputError
+
+    names = list(known)
+    for name in names:
+        if value == name:
+            return name
+    raise InputError(f"{option}: unknown {printable(value)}{nearest(str(value), names)}")
+
+
+def kind(given: str | None, out: str | None) -> "Kind":
+    """The format of a file: the one that is given, else that of the file's name, else PDF."""
+    from archbench.reports.figures.canvas.drawing import KINDS
+
+    ending = Path(out).suffix.removeprefix(".").lower() if out else ""
+    return chosen("--out", ending or "pdf", KINDS) if given is None else chosen("--format", given, KINDS)
+
+
+def view(results: "Judged", architectures: "Iterable[str] | None", datasets: "Iterable[str] | None") -> "View":
+    """The results with only these architectures and data sets. Raises ``InputError`` for a name that they lack."""
+    from archbench.reports.figures.figure import View
+
+    runs = results.comparisons.tables["runs"]
+    kept = [
+        None if names is None else _known(option, names, column.dropna().unique())
+        for option, names, column in (
+            ("architectures", architectures, runs["architecture"]),
+            ("datasets", datasets, runs["dataset"]),
+        )
+    ]
+    return View(results, *kept)
+
+
+def _known(option: str, names: "Iterable[str]", present: "Iterable[str]") -> frozenset[str]:
+    from archbench.tasks.base.errors import InputError
+
+    listed = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        raise InputError(f"{option}: is empty; expected at least one of {', '.join(present)}")
+    return frozenset(chosen(option, name, map(str, present)) for name in listed)
+
+
+@contextmanager
+def mistakes() -> "Iterator[None]":
+    """Turns a ``ValueError`` of the reports, which do not know who asks, into an ``InputError``."""
+    from archbench.tasks.base.errors import InputError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def shown(names: str | None, option: str) -> list[str] | None:
+    """The names in a list with commas. Raises ``InputError`` where it is empty."""
+    from archbench.tasks.base.errors import InputError
+
+    listed = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+    if listed == []:
+        raise InputError(f"{option}: is empty; expected names with commas between them")
+    return listed

@@ -1,0 +1,66 @@
+"""How an architecture stands on a data set, in a word, by the primary contrasts that name it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from archbench.reports.analysis.comparison import Cell, Comparison
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.judgement import Judged
+
+WORDS: Final = {
+    "wins": "wins",
+    "ties": "ties",
+    "loses": "loses",
+    "open": "not decided",
+    "unknown": "not tested",
+    "untrained": "not trained enough",
+    "alone": "no verdict",
+    "accounting": "depends on the accounting",
+}
+
+
+def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:
+    """How an architecture stands in the primary contrasts of a data set that name it.
+
+    ``wins``: better in all of them. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and
+    one or more as equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested.
+    ``untrained``: it is not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count.
+    ``accounting``: it does not lose, and the outcome of one or more depends on the accounting.
+    """
+    named = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
+    if named and not trained:
+        return "untrained"
+    if named and all(contrast.outcome == "untrained" for contrast in named):
+        return "alone"
+    named = [contrast for contrast in named if contrast.outcome != "untrained"]
+    tested = [contrast for contrast in named if contrast.outcome != "unknown"]
+    if not tested:
+        return "unknown"
+    if any(contrast.worse == architecture for contrast in tested):
+        return "loses"
+    if any(contrast.outcome == "accounting" for contrast in tested):
+        return "accounting"
+    if all(contrast.better == architecture for contrast in named):
+        return "wins"
+    return "ties" if all(contrast.decided for contrast in named) else "open"
+
+
+def state(judged: Judged, comparison: Comparison, architecture: str) -> str:
+    """The standing of an architecture on the data set of a comparison."""
+    trained = judged.comparisons.gate(comparison.group, architecture).passed
+    return standing(architecture, judged.tested.of(comparison.group.dataset), trained)
+
+
+def in_primary(judged: Judged) -> list[str]:
+    """The architectures that primary contrasts name, in their order."""
+    return list(dict.fromkeys(name for contrast in judged.tested.primary for name in (contrast.first, contrast.second)))
+
+
+def behind_baseline(comparison: Comparison, cell: Cell) -> bool:
+    """Whether an architecture is not better, by its 95% interval, than the best simple baseline."""
+    best = comparison.classical
+    if best is None or not cell.values:
+        return False
+    interval = cell.interval
+    ends = (interval.lower, interval.upper) if interval.known else (interval.mean,)
+    return min(comparison.metric.gain(end - best[1]) for end in ends) <= 0

@@ -1,0 +1,1 @@
+"""Panels on a canvas: styles, colours, layout, files."""

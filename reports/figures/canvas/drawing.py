@@ -1,0 +1,196 @@
+"""Puts panels on a canvas and turns it into SVG, PNG and PDF, the same bytes for the same panels.
+
+No dates, no random identifiers and no version of the drawing library get into the files.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.figure import SubFigure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+
+from archbench.reports.figures.canvas.layout import PAD, settle
+from archbench.reports.figures.canvas.palette import ink, label, looks, paper, quiet
+from archbench.reports.figures.canvas.styles import scaled, styled
+from archbench.reports.figures.canvas.svg import Box
+from archbench.reports.figures.canvas.text_wrapping import Weight, width, wrapped
+
+PANEL_WIDTH: Final = 4.9  # inches in the light style
+TALLEST: Final = 1600  # pixels of a PNG
+_AROUND: Final = 0.8  # above and below a data area, without the label below
+_KEY_MARK: Final = 0.7
+_TITLE_SIZE, _LINE = 10.5, 14  # points
+_UNNAMED: Final = {
+    "svg": ("Date", "Creator", "Format", "Type"),
+    "png": ("Software",),
+    "pdf": ("Creator", "Producer", "CreationDate"),
+}
+
+Kind = Literal["svg", "png", "pdf"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its title and a text below it, how to draw it, what it says without eyes.
+
+    The height is in inches of the light style, with a title of one line and nothing below it.
+    """
+
+    title: str
+    below: str
+    height: float
+    draw: Callable[[Axes], None]
+    description: str
+
+    def heading(self, inches: float) -> list[tuple[str, float, Weight, str]]:
+        """The lines above the data area of a panel this wide: text, size, weight and colour."""
+        room, size, title_size = inches - 2 * scaled(PAD), _size(), scaled(_TITLE_SIZE)
+        title = wrapped(self.title, room, title_size, "bold")
+        below = wrapped(self.below, room, size)
+        return [(line, title_size, "bold", ink()) for line in title] + [
+            (line, size, "normal", quiet()) for line in below
+        ]
+
+    def whole(self, inches: float) -> float:
+        """Height of a panel this wide, with all lines above the data area."""
+        return scaled(self.height) + scaled(_LINE) / 72 * max(len(self.heading(inches)) - 1, 0)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Panels on one canvas, as files, and where each panel lies in the SVG."""
+
+    files: Mapping[Kind, bytes]
+    boxes: tuple[Box, ...]
+
+
+def together(panels: Sequence[Panel], columns: int, key: Sequence[str] = ()) -> Drawing:
+    """All panels on one canvas in the light style, with a key to the architectures in ``key`` above them."""
+    with styled("light"):
+        canvas = on_canvas(panels, columns, key)
+        return Drawing({kind: encoded(canvas, kind) for kind in KINDS}, tuple(_boxes(canvas)))
+
+
+def _boxes(canvas: Canvas) -> Iterator[Box]:
+    """The panels in points from the top left corner, as the SVG has them."""
+    points = 72 / canvas.dpi
+    for part in canvas.subfigs:
+        box = part.bbox
+        yield box.x0 * points, (canvas.bbox.y1 - box.y1) * points, box.width * points, box.height * points
+
+
+def on_canvas(panels: Sequence[Panel], columns: int, key: Sequence[str] = (), inches: float | None = None) -> Canvas:
+    """The panels row by row, with a key above, drawn in the present style.
+
+    ``inches`` is the width of the whole canvas. Without it a panel is as wide as alone, and all are wider where a data
+    area would be narrow. Raises ``ValueError`` where a data area does not fit into ``inches``.
+    """
+    panel_width = scaled(PANEL_WIDTH) if inches is None else inches / columns
+    wholes = [panel.whole(panel_width) for panel in panels]
+    heights = [max(wholes[at : at + columns]) for at in range(0, len(panels), columns)]
+    names = [f"\N{THIN SPACE}{label(name)}" for name in key]
+    spaces = [scaled(_KEY_MARK) + width(name) for name in names] or [1.0]
+    room = columns * panel_width
+    across = len(spaces) if sum(spaces) <= room else max(1, int(room / max(spaces)))
+    canvas = Canvas(figsize=(room, sum(heights)))
+    FigureCanvasAgg(canvas)  # measures text
+    above = [_key(canvas, key, names, across)] if names else []
+    canvas.set_figheight(sum(above) + sum(heights))
+    grid = GridSpec(len(above) + len(heights), columns, height_ratios=[*above, *heights])
+    places = [(len(above) + place // columns, place % columns) for place in range(len(panels))]
+    parts = [canvas.add_subfigure(grid[row, column]) for row, column in places]
+    drawn = [(_draw(part, panel, panel_width), whole) for part, panel, whole in zip(parts, panels, wholes, strict=True)]
+    settle(canvas, drawn, columns, fixed=inches is not None)
+    return canvas
+
+
+def narrow_panel() -> float:
+    """Inches below which a panel gets a column of its own where the width of a figure is given."""
+    return scaled(0.62 * PANEL_WIDTH)
+
+
+def columns_for(panels: Sequence[Panel], group: int) -> int:
+    """The fewest columns, two or more, in which a PNG of all panels is at most ``TALLEST`` pixels high.
+
+    A multiple of ``group``, the number of panels that belong side by side.
+    """
+    tallest = TALLEST / _dots()
+    least = group if group > 1 else min(2, len(panels))
+    for columns in range(least, len(panels) + group, group):
+        rows = [panels[at : at + columns] for at in range(0, len(panels), columns)]
+        if sum(max(panel.whole(scaled(PANEL_WIDTH)) for panel in row) for row in rows) <= tallest:
+            return columns
+    return max(group, len(panels))
+
+
+def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
+    axes: Axes = part.subplots()
+    heading, line_height = panel.heading(inches), scaled(_LINE)
+    axes.set_title(" ", fontsize=_size(), pad=line_height * max(len(heading) - 1, 0) + 6)  # keeps room for the heading
+    for place, (line, size, weight, colour) in enumerate(reversed(heading)):
+        annotation = axes.annotate(
+            line,
+            xy=(0, 1),
+            xycoords=(part.transSubfigure, axes.transAxes),
+            xytext=(72 * scaled(PAD), 7 + line_height * place),
+            textcoords="offset points",
+            fontsize=size,
+            weight=weight,
+            color=colour,
+            annotation_clip=False,
+        )
+        annotation.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
+    panel.draw(axes)
+    below = wrapped(axes.get_xlabel(), inches - 2 * scaled(PAD))
+    least = scaled(panel.height - _AROUND) - scaled(_LINE) / 72 * len(below)
+    axes.set_xlabel("\n".join(below))
+    axes.set_ylabel("\n".join(wrapped(axes.get_ylabel(), max(least, scaled(1)))))
+    return axes
+
+
+def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], across: int) -> float:
+    """Put a key at the top; return the height in inches that it takes."""
+    marks = [
+        Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), markersize=8, linewidth=1.8)
+        for look in looks(architectures).values()
+    ]
+    key = canvas.legend(marks, names, loc="upper left", ncols=across, frameon=False, borderaxespad=0.4)
+    return float(key.get_window_extent().height / canvas.dpi)
+
+
+def _dots() -> float:
+    """Pixels for each inch of a PNG."""
+    dpi = matplotlib.rcParams["savefig.dpi"]
+    return float(matplotlib.rcParams["figure.dpi"] if dpi == "figure" else dpi)
+
+
+def _size() -> float:
+    return float(matplotlib.rcParams["font.size"])
+
+
+def encoded(canvas: Canvas, kind: Kind) -> bytes:
+    """A canvas as a file, drawn in the present style; a PNG of at most ``TALLEST`` pixels in height."""
+    buffer = io.BytesIO()
+    dpi = min(_dots(), int(TALLEST / canvas.get_figheight())) if kind == "png" else _dots()
+    canvas.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(_UNNAMED[kind]))
+    return numbered(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def numbered(svg: bytes) -> bytes:
+    """The SVG with its clipping rectangles named in their order.
+
+    matplotlib names them after their coordinates to the last bit, which may differ from one drawing to the next.
+    """
+    names = dict.fromkeys(re.findall(rb'<clipPath id="(p[0-9a-f]+)"', svg))
+    for place, name in enumerate(names):
+        svg = re.sub(rb"\b" + name + rb"\b", b"clip%d" % place, svg)
+    return svg

@@ -1,0 +1,150 @@
+"""A figure: its panels, what it says in a line, its caption and the numbers behind it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.base.tables import write_csv
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.drawing import Drawing, Panel
+from archbench.reports.figures.canvas.palette import Look, label, looks
+from archbench.reports.figures.canvas.styles import styled
+from archbench.reports.figures.canvas.svg import Inline, inline
+from archbench.tasks.base.files import write_bytes
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of several panels, its caption and its numbers; with a key unless its rows are named.
+
+    ``takeaway`` is what it shows, in a line made from the numbers.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+    architectures: tuple[str, ...]
+    numbers: pd.DataFrame
+    keyed: bool = True
+    takeaway: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.architectures if self.keyed else ()
+
+    @property
+    def row(self) -> int:
+        """Panels that belong side by side: two or three for each data set where all have as many, else one."""
+        counts = set(Counter(panel.title for panel in self.panels).values())
+        return counts.pop() if counts in ({2}, {3}) else 1
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What figures are made from: the results of a report, and which architectures and data sets to show (None: all).
+
+    Tests and intervals are those of the whole report.
+    """
+
+    judged: Judged
+    architectures: frozenset[str] | None = None
+    datasets: frozenset[str] | None = None
+
+    @cached_property
+    def looks(self) -> Mapping[str, Look]:
+        """How each architecture of the report is drawn; the same whatever is shown."""
+        return looks([str(name) for name in self.judged.comparisons.tables["runs"]["architecture"].dropna()])
+
+    @cached_property
+    def first(self) -> list[Comparison]:
+        """Each data set under its first condition, where something was scored."""
+        return self._shown(self.judged.first)
+
+    @cached_property
+    def further(self) -> list[Comparison]:
+        """The data sets under their further conditions, where something was scored."""
+        return self._shown(self.judged.further)
+
+    def shows(self, dataset: str, *names: str) -> bool:
+        """Whether a row of this data set is shown that names these architectures, with or without a change each."""
+        if self.datasets is not None and dataset not in self.datasets:
+            return False
+        return self.architectures is None or all(
+            any(_names(name, architecture) for architecture in self.architectures) for name in names
+        )
+
+    def _shown(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        shown = [
+            replace(
+                entry, cells=tuple(cell for cell in entry.cells if self.shows(entry.group.dataset, cell.architecture))
+            )
+            for entry in comparisons
+            if self.shows(entry.group.dataset)
+        ]
+        return [entry for entry in shown if entry.scored]
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure, drawn in the light style."""
+
+    figure: Figure
+    drawing: Drawing
+
+    @property
+    def inline(self) -> Inline:
+        """The panels for the page."""
+        names = [panel.description for panel in self.figure.panels]
+        return inline(self.drawing.files["svg"], self.figure.name, self.drawing.boxes, names)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``<name>.svg``, ``.png``, ``.pdf`` and ``.csv`` into ``folder``; return the paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{self.figure.name}.{kind}" for kind in self.drawing.files]
+        for path, content in zip(paths, self.drawing.files.values(), strict=True):
+            write_bytes(path, content)
+        table = folder / f"{self.figure.name}.csv"
+        write_csv(self.figure.numbers, table)
+        return [*paths, table]
+
+
+def drawn(figure: Figure) -> DrawnFigure:
+    """Draw a figure in as many columns as keep it from being too tall."""
+    with styled("light"):
+        columns = drawing.columns_for(figure.panels, figure.row)
+    return DrawnFigure(figure, drawing.together(figure.panels, columns, figure.key))
+
+
+def place(comparison: Comparison) -> dict[str, object]:
+    """Which comparison a row of numbers belongs to."""
+    what = condition(comparison.group)
+    return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
+
+
+def titled(comparison: Comparison) -> tuple[str, str]:
+    """The data set, and the condition to stand below it."""
+    return label(comparison.group.dataset, 80), below(condition(comparison.group))
+
+
+def below(text: str) -> str:
+    """Text to stand below a title, in full but where it is absurdly long."""
+    return label(text, 200) if text else ""
+
+
+def named(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """The architectures that were scored."""
+    return tuple(dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.scored))
+
+
+def _names(name: str, architecture: str) -> bool:
+    """Whether a contrast's name is this architecture's, with a change or without one."""
+    rest = name.removeprefix(architecture)
+    return rest != name and (not rest or rest[0] in " |@,")

@@ -1,0 +1,1 @@
+"""One module for each figure: its panels, caption, takeaway and numbers."""

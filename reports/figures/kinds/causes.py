@@ -1,0 +1,102 @@
+"""Waterfalls: how a difference between two families divides among single changes."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.analysis import waterfall
+from archbench.reports.analysis.waterfall import Waterfall
+from archbench.reports.base import formatting
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import Interval
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.palette import hue, ink, label, quiet, rule
+from archbench.reports.figures.figure import Figure, View
+
+CAPTION: Final = (
+    "From the first architecture to the last in steps, which add up to the whole difference. Bars: the "
+    "difference that a change makes in the primary metric, better to the right; lines: 95% intervals (not corrected). "
+    "Coloured: the interval excludes 0. In another order, the same changes could have different effects."
+)
+HEIGHT: Final = 0.5  # of a bar
+LONGEST: Final = 72  # characters of the changes of a step
+
+
+def causes(view: View) -> Figure:
+    """A waterfall for each path between two families, data set and axis."""
+    waterfalls = [
+        entry for entry in waterfall.waterfalls(view.judged) if view.shows(entry.dataset, entry.first, entry.last)
+    ]
+    table = pd.DataFrame(waterfall.numbers(waterfalls))
+    named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))
+    panels = tuple(map(panel, waterfalls))
+    title = "Causes of the differences"
+    return Figure("causes", title, CAPTION, panels, named, table, keyed=False, takeaway=_takeaway(waterfalls))
+
+
+def panel(entry: Waterfall) -> Panel:
+    """The waterfall of one path."""
+    names = _names(entry)
+    below = label(f"{entry.first} to {entry.last}{f', {entry.axis}' if entry.axis else ''}", 200)
+    place = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
+    about = f"How the difference from {entry.first} to {entry.last} on {place} divides among changes"
+    return Panel(label(entry.dataset, 80), below, rows_height(names, LONGEST), partial(draw, entry=entry), about)
+
+
+def draw(axes: Axes, entry: Waterfall) -> None:
+    """A bar for each step from where the one before ended, and one for the whole difference from 0."""
+    measure = metric(entry.metric)
+    begin = 0.0
+    for place, step in enumerate(entry.steps):
+        gap = step.contrast.difference
+        _bar(axes, place, begin, gap, _colour(gap), measure.decimals)
+        axes.plot([begin + gap.mean] * 2, [place, place + 1], color=rule(), linewidth=1.0, zorder=1)
+        begin += gap.mean
+    _bar(axes, len(entry.steps), 0.0, entry.whole.difference, ink(), measure.decimals)
+    axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
+    name_rows(axes, _names(entry), LONGEST)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"change in {measure.label}, better to the right")
+    upright_grid(axes)
+
+
+def _bar(axes: Axes, place: int, begin: float, gap: Interval, colour: str, decimals: int) -> None:
+    axes.barh([place], [gap.mean], HEIGHT, left=[begin], color=colour, alpha=0.8, zorder=2)
+    if gap.known:
+        axes.plot([begin + gap.lower, begin + gap.upper], [place, place], color=ink(), linewidth=1.2, zorder=3)
+    size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
+    at_right(axes, place, f"{'+' if gap.mean > 0 else ''}{size}", gap.excludes_zero)
+
+
+def _colour(gap: Interval) -> str:
+    if not gap.excludes_zero:
+        return quiet()
+    return hue("green") if gap.mean > 0 else hue("vermillion")
+
+
+def _names(entry: Waterfall) -> Sequence[str]:
+    return [*(listing(step.changes) for step in entry.steps), "whole difference"]
+
+
+def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
+    """The greatest step of each data set's first path that has one whose interval excludes 0."""
+    parts: dict[str, str] = {}
+    for entry in waterfalls:
+        steps = [step for step in entry.steps if step.contrast.difference.excludes_zero]
+        if steps and entry.dataset not in parts:
+            step = max(steps, key=lambda step: abs(step.contrast.difference.mean))
+            gap, decimals = step.contrast.difference, metric(entry.metric).decimals
+            size = f"{'+' if gap.mean > 0 else ''}{formatting.value(gap.mean, decimals)}"
+            axis = f" at {entry.axis}" if entry.axis else ""
+            path = f"{entry.first} to {entry.last} on {entry.dataset}{axis}"
+            parts[entry.dataset] = f"{path}, {listing(step.changes)} ({size})"
+    if not parts:
+        return "No step has an interval that excludes 0." if waterfalls else ""
+    return f"Largest step: {'; '.join(parts.values())}."

@@ -1,0 +1,182 @@
+"""Quality against cost: scores on one scale against training FLOPs, inference FLOPs and the time to generate."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.normalised import Scale
+from archbench.reports.base.formatting import listing
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import DASHED, Looks, both_grids, mean
+from archbench.reports.figures.canvas.palette import ink, label, quiet
+from archbench.reports.figures.figure import Figure, View, named, place
+
+CAPTION: Final = (
+    "Scores on one scale (0: best classical baseline, 1: best possible score) against costs relative to {base} on the "
+    "same data set; better is up and to the left. {marks}Line: the Pareto frontier. Generation times are rough: runs "
+    "may have shared the machine."
+)
+_MARKS: Final = "Large marks: means over the data sets; small marks: single data sets. "
+AXES: Final = {
+    "train_flops": "training FLOPs",
+    "inference_flops": "inference FLOPs per example",
+    "generate_tokens_per_second": "time to generate a token",
+}
+SPEEDS: Final = ("generate_tokens_per_second",)  # the cost is their inverse
+TICKS: Final = tuple(2.0**power for power in range(-10, 11))
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """An architecture on a data set: its cost relative to the first architecture's, and its score on the scale."""
+
+    architecture: str
+    dataset: str
+    cost: float
+    relative: float
+    score: float
+
+
+def cost(view: View) -> Figure:
+    """A panel for each kind of cost."""
+    usable = [comparison for comparison in view.first if Scale(comparison).known]
+    base = view.judged.comparisons.groups[0].architectures[0] if usable else ""
+    panels, rows, frontiers = [], list[dict[str, object]](), dict[str, list[str]]()
+    for column, words in AXES.items():
+        points = [point for comparison in usable for point in _points(comparison, column)]
+        if len({point.architecture for point in points}) < 2:
+            continue
+        large = averages(points)
+        best = frontier(large)
+        frontiers[words] = [point.architecture for point in best]
+        drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
+        about = f"Score against {words}, relative to {base}"
+        panels.append(Panel(words[0].upper() + words[1:], "", 3.0, drawing, about))
+        rows += _rows(usable, points, column, best)
+    several = len({comparison.group.dataset for comparison in usable}) > 1
+    caption = CAPTION.format(base=label(base), marks=_MARKS if several else "")
+    takeaway = _takeaway(frontiers)
+    return Figure(
+        "cost", "Quality against cost", caption, tuple(panels), named(usable), pd.DataFrame(rows), takeaway=takeaway
+    )
+
+
+def averages(points: Sequence[CostPoint]) -> list[CostPoint]:
+    """The mean over data sets (of costs: the geometric mean) of each architecture that all data sets have."""
+    datasets = {point.dataset for point in points}
+    by_name: dict[str, list[CostPoint]] = {}
+    for point in points:
+        by_name.setdefault(point.architecture, []).append(point)
+    return [
+        CostPoint(
+            name,
+            "",
+            float(np.mean([point.cost for point in own])),
+            float(np.exp(np.mean(np.log([point.relative for point in own])))),
+            float(np.mean([point.score for point in own])),
+        )
+        for name, own in by_name.items()
+        if len(own) == len(datasets)
+    ]
+
+
+def frontier(points: Sequence[CostPoint]) -> list[CostPoint]:
+    """The points that no other is both better and cheaper than, the cheapest first."""
+    best = [
+        point
+        for point in points
+        if not any(
+            other.score >= point.score
+            and other.relative <= point.relative
+            and (other.score, other.relative) != (point.score, point.relative)
+            for other in points
+        )
+    ]
+    return sorted(best, key=lambda point: point.relative)
+
+
+def draw(
+    axes: Axes,
+    points: Sequence[CostPoint],
+    large: Sequence[CostPoint],
+    frontier: Sequence[CostPoint],
+    looks: Looks,
+    x_label: str,
+) -> None:
+    """Scores against relative cost on a logarithmic axis, and a line through the frontier of the means."""
+    axes.set_xscale("log", base=2)
+    line = [(point.relative, point.score) for point in frontier]
+    axes.plot(*zip(*line, strict=True), color=ink(), linewidth=1.4, linestyle=DASHED, zorder=2)
+    axes.axvline(1, color=quiet(), linewidth=0.8, zorder=0)
+    axes.axhline(0, color=quiet(), linewidth=0.8, zorder=0)
+    several = len({point.dataset for point in points}) > 1
+    for point in points if several else ():
+        look = looks[point.architecture]
+        mean(axes, point.relative, point.score, look, 5, alpha=0.45, markeredgewidth=0, zorder=3)
+    for point in large:
+        mean(axes, point.relative, point.score, looks[point.architecture], 10)
+    costs = [point.relative for point in points]
+    low, high = min(*costs, 1 / 1.5) / 1.25, max(*costs, 1.5) * 1.25
+    axes.set_xlim(low, high)
+    ticks = [tick for tick in TICKS if low < tick < high]
+    while len(ticks) > 6:
+        ticks = ticks[::2]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}\N{MULTIPLICATION SIGN}")
+    scores = [point.score for point in points]
+    least = max(min(scores), -1.0)  # what is far below the baseline would squeeze the rest together
+    margin = 0.06 * (max(*scores, 0.0) - min(least, 0.0)) or 0.05
+    axes.set_ylim(min(least, 0.0) - margin, max(*scores, 0.0) + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"{x_label}, relative")
+    axes.set_ylabel("score, 0: baseline, 1: best possible")
+    both_grids(axes)
+
+
+def _points(comparison: Comparison, column: str) -> Iterator[CostPoint]:
+    """Relative to the group's first architecture, which has to have this cost."""
+    runs, scale = comparison.group.runs, Scale(comparison)
+    if column not in runs or not pd.api.types.is_numeric_dtype(runs[column]):
+        return
+    means = runs.groupby("architecture", sort=False)[column].mean().astype("float64")
+    costs = {str(name): 1 / amount if column in SPEEDS else amount for name, amount in means.items() if amount > 0}
+    first = comparison.group.architectures[0]
+    for cell in comparison.scored:
+        if cell.architecture in costs and first in costs:
+            own = costs[cell.architecture]
+            score = scale.of(cell.interval)[0]
+            yield CostPoint(cell.architecture, comparison.group.dataset, own, own / costs[first], score)
+
+
+def _rows(
+    comparisons: Sequence[Comparison], points: Sequence[CostPoint], column: str, best: Sequence[CostPoint]
+) -> Iterator[dict[str, object]]:
+    on_frontier = {point.architecture for point in best}
+    for comparison in comparisons:
+        means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
+        for point in points:
+            if point.dataset == comparison.group.dataset:
+                yield {
+                    **place(comparison),
+                    "axis": column,
+                    "architecture": point.architecture,
+                    "cost": 1 / point.cost if column in SPEEDS else point.cost,
+                    "relative_cost": point.relative,
+                    "mean": means[point.architecture],
+                    "scaled": point.score,
+                    "mean_on_frontier": point.architecture in on_frontier,
+                }
+
+
+def _takeaway(frontiers: dict[str, list[str]]) -> str:
+    """What is on the frontier of each cost."""
+    parts = [f"{words}: {listing(names)}" for words, names in frontiers.items()]
+    return f"On the Pareto frontier of the means, cheapest first: {'; '.join(parts)}." if parts else ""

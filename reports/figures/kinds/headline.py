@@ -1,0 +1,235 @@
+"""Scores of the architectures on each data set, and beside them how far each is from the best."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.base import formatting
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.statistics import Interval
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, mean, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.palette import Look, quiet, rule
+from archbench.reports.figures.figure import Figure, View, named, place, titled
+
+CAPTION: Final = (
+    "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
+    "marks) and baselines (grey; arrow: outside the panel). Bold: better in every primary contrast, and the 95% "
+    "intervals of its differences from all other architectures exclude 0. Right: difference from the best mean with "
+    "its 95% interval (not corrected); shaded: the margin."
+)
+_CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
+_ROOM: Final = 1.25  # times the interval of the second best that it shows
+
+
+def headline(view: View) -> Figure:
+    """All architectures under the first condition of each data set."""
+    return _figure("headline", "Scores on the test split", view, view.first)
+
+
+def in_short(view: View) -> Figure:
+    """The architectures of the primary contrasts, where that leaves something out."""
+    brief = [_short(comparison, view.judged.tested.of(comparison.group.dataset)) for comparison in view.first]
+    shorter = any(len(entry.cells) > len(short.cells) for entry, short in zip(view.first, brief, strict=True))
+    scored = [comparison for comparison in brief if comparison.scored and shorter]
+    return _figure("in_short", "The architectures of the primary contrasts", view, scored)
+
+
+def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> Figure:
+    partly = any(not comparison.examples for comparison in scored)
+    covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
+    return Figure(
+        name,
+        title,
+        CAPTION.format(covers=covers),
+        tuple(panel for comparison in scored for panel in _panels(comparison, view)),
+        named(scored),
+        pd.DataFrame([row for comparison in scored for row in numbers(comparison)]),
+        keyed=False,
+        takeaway=_takeaway(scored),
+    )
+
+
+def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
+    title, below = titled(comparison)
+    height = rows_height(rows(comparison))
+    about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
+    yield Panel(title, below, height, partial(scores, comparison=comparison, looks=view.looks), about)
+    gaps = differences(comparison)
+    if gaps:
+        margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
+        draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin)
+        about = f"Difference in {comparison.metric.label} from {comparison.leader} on {comparison.group.dataset}"
+        height = rows_height([cell.architecture for cell in comparison.scored])
+        yield Panel(title, f"against {comparison.leader}, the best mean", height, draw, about)
+
+
+def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
+    """What the primary contrasts name, and the best classical reference."""
+    in_contrasts = {name for contrast in primary for name in (contrast.first, contrast.second)}
+    cells = tuple(cell for cell in comparison.cells if cell.architecture in in_contrasts)
+    return replace(comparison, cells=cells, references=dict([comparison.classical]) if comparison.classical else {})
+
+
+def differences(comparison: Comparison) -> dict[str, Interval]:
+    """Of each scored architecture but the best, the difference from the best: below 0, as it is worse."""
+    shown = {cell.architecture for cell in comparison.scored}
+    if comparison.leader not in shown:
+        return {}
+    return {
+        name: replace(gap, mean=-gap.mean, lower=-gap.upper, upper=-gap.lower)
+        for name, gap in comparison.differences.items()
+        if name in shown
+    }
+
+
+def numbers(comparison: Comparison) -> Iterator[dict[str, object]]:
+    """The rows of a comparison as those of a table."""
+    gaps = differences(comparison)
+    for cell in comparison.cells:
+        gap = gaps.get(cell.architecture)
+        yield {
+            **place(comparison),
+            "name": cell.architecture,
+            "kind": "architecture",
+            "mean": cell.interval.mean,
+            "lower": cell.interval.lower,
+            "upper": cell.interval.upper,
+            "seeds": len(cell.values),
+            "best": cell.best,
+            "from_best": gap.mean if gap else math.nan,
+            "from_best_lower": gap.lower if gap else math.nan,
+            "from_best_upper": gap.upper if gap else math.nan,
+        }
+    for name, value in comparison.references.items():
+        yield {**place(comparison), "name": name, "kind": "reference", "mean": value}
+
+
+def rows(comparison: Comparison) -> list[str]:
+    """The names of a headline's rows: architectures, then references."""
+    return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _references(comparison))]
+
+
+def scores(axes: Axes, comparison: Comparison, looks: Looks) -> None:
+    """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right."""
+    cells = comparison.scored
+    references = _references(comparison)
+    limits = _limits(comparison)
+    axes.set_xlim(*limits)
+    for row, cell in enumerate(cells):
+        _row(axes, row, cell, looks[cell.architecture])
+        at_right(axes, row, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
+    for row, value in enumerate(references.values(), len(cells)):
+        _reference(axes, row, value, limits)
+        at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet())
+    name_rows(axes, rows(comparison))
+    for tick in axes.get_yticklabels()[len(cells) :]:
+        tick.set_color(quiet())
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"{comparison.metric.label} ({comparison.metric.direction})")
+    upright_grid(axes)
+
+
+def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks: Looks, margin: float) -> None:
+    """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge."""
+    low, high = _near(gaps, margin)
+    axes.set_xlim(low, high)
+    if math.isfinite(margin):
+        axes.axvspan(-margin, min(margin, high), color=rule(), alpha=0.6, linewidth=0, zorder=0)
+    axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
+    for row, cell in enumerate(comparison.scored):
+        look = looks[cell.architecture]
+        if cell.architecture == comparison.leader:
+            mean(axes, 0, row, look)
+            at_right(axes, row, "best mean", False, quiet())
+            continue
+        gap = gaps[cell.architecture]
+        if gap.mean < low:
+            axes.plot([low + 0.015 * (high - low)], [row], "<", color=look.colour, markersize=6)
+        else:
+            if gap.known:
+                ends = [max(gap.lower, low), min(gap.upper, high)]
+                axes.plot(ends, [row, row], color=look.colour, linewidth=2.2, solid_capstyle="butt")
+            mean(axes, gap.mean, row, look)
+        size = formatting.value(gap.mean, formatting.decimals(gap, comparison.metric.decimals))
+        at_right(axes, row, size, gap.excludes_zero)
+    name_rows(axes, [cell.architecture for cell in comparison.scored])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(f"difference in {comparison.metric.label}, better to the right")
+    upright_grid(axes)
+
+
+def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
+    """The range around 0 with the second best, its interval and the margin: the rest may be far off."""
+    second = max(gaps.values(), key=lambda gap: gap.mean)
+    ends = [-second.mean, -second.lower if second.known else 0.0, second.upper if second.known else 0.0]
+    wide = max(_ROOM * max(ends), _CLOSE * margin if math.isfinite(margin) else 0.0) or 0.1
+    right = max(0.25 * wide, second.upper * _ROOM if second.known else 0.0)
+    return -wide, right
+
+
+def _takeaway(scored: Sequence[Comparison]) -> str:
+    """Where which architecture has the best mean, and on how many data sets it is better than all others."""
+    leaders: dict[str, list[str]] = {}
+    for comparison in scored:
+        if differences(comparison):
+            sure = comparison.decided
+            leaders.setdefault(comparison.leader, []).append(
+                f"{comparison.group.dataset}{'' if sure else ' (not decided)'}"
+            )
+    parts = [f"{name} on {listing(places)}" for name, places in leaders.items()]
+    return f"Best mean: {'; '.join(parts)}." if parts else ""
+
+
+def _references(comparison: Comparison) -> dict[str, float]:
+    return dict(comparison.references) if comparison.metric.better else {}
+
+
+def _row(axes: Axes, row: int, cell: Cell, look: Look) -> None:
+    """One architecture: its interval and mean, its seeds just below."""
+    seeds = list(cell.values.values())
+    below = [row + 0.27] * len(seeds)
+    axes.plot(seeds, below, look.marker, color=look.colour, alpha=0.45, markersize=4, markeredgewidth=0)
+    if cell.interval.known:
+        ends = [cell.interval.lower, cell.interval.upper]
+        axes.plot(ends, [row, row], color=look.colour, linewidth=2.2, solid_capstyle="butt")
+    mean(axes, cell.interval.mean, row, look)
+
+
+def _reference(axes: Axes, row: int, value: float, limits: tuple[float, float]) -> None:
+    """A reference's mark and the line up from it; an arrow at the edge where it lies outside."""
+    low, high = limits
+    if low <= value <= high:
+        axes.plot([value, value], [-0.6, row], color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
+        axes.plot([value], [row], "d", color=quiet(), markersize=6)
+        return
+    inside = 0.015 * (high - low)
+    edge, marker = (low + inside, "<") if value < low else (high - inside, ">")
+    axes.plot([edge], [row], marker, color=quiet(), markersize=6)
+
+
+def _limits(comparison: Comparison) -> tuple[float, float]:
+    """The range of the scores, of intervals that are not absurdly wide, and of the best classical reference."""
+    seeds = [value for cell in comparison.scored for value in cell.values.values()]
+    best = comparison.classical
+    inner = seeds + ([best[1]] if best and best[0] != UNTRAINED else [])
+    low, high = min(inner), max(inner)
+    span = (high - low) or max(abs(high) * 0.1, 0.1)
+    ends = [
+        end for cell in comparison.scored if cell.interval.known for end in (cell.interval.lower, cell.interval.upper)
+    ]
+    low = max(min([low, *ends]), low - span)
+    high = min(max([high, *ends]), high + span)
+    further = [value for name, value in comparison.references.items() if low - span / 2 <= value <= high + span / 2]
+    low, high = min([low, *further]), max([high, *further])
+    margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
+    return low - margin, high + margin

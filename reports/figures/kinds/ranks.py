@@ -1,0 +1,230 @@
+"""Does the order depend on what is held equal? Ranks under each condition, and the scores behind them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.statistics import Interval
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, upright
+from archbench.reports.figures.canvas.palette import label, rule
+from archbench.reports.figures.canvas.styles import scaled
+from archbench.reports.figures.canvas.text_wrapping import wrapped
+from archbench.reports.figures.figure import Figure, View
+
+RANKS: Final = (
+    "Rank of each architecture under each condition of a data set: 1 plus the number of architectures that are better "
+    "by the 95% interval of the difference (not corrected). Architectures that cannot be distinguished share a rank."
+)
+SLOPES: Final = (
+    "Scores under each condition of a data set: means over seeds and 95% intervals on the test split. The conditions "
+    "of a data set share one axis."
+)
+_TICK: Final = 1.1  # inches of a condition's name, at most
+_AREA, _LINE, _AXIS = 2.0, 0.17, 2.6  # inches: a panel without conditions, a line of them, all of them side by side
+GAP: Final = (math.nan, math.nan)  # no line through a condition that an architecture lacks
+_SHIFT: Final = 0.06  # between architectures with the same rank
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An architecture under a condition: its score, and by how many others it is beaten."""
+
+    condition: str
+    architecture: str
+    score: Interval
+    beaten_by: int
+
+
+def ranks(view: View) -> Figure:
+    """A panel for each data set with several conditions that two architectures share."""
+    panels, rows = [], list[dict[str, object]]()
+    by_dataset = _by_dataset(view)
+    for dataset, points in by_dataset.items():
+        drawing = partial(draw_ranks, points=points, looks=view.looks)
+        about = f"Ranks under each condition, {dataset}"
+        panels.append(Panel(label(dataset, 80), "", _height(points), drawing, about))
+        rows += [_row(dataset, point) | {"rank": 1 + point.beaten_by} for point in points]
+    named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
+    takeaway = _takeaway(by_dataset)
+    title = "Does the order depend on what is held equal?"
+    return Figure("ranks", title, RANKS, tuple(panels), named, pd.DataFrame(rows), takeaway=takeaway)
+
+
+def slopes(view: View) -> Figure:
+    """The scores behind the ranks."""
+    panels, rows = [], list[dict[str, object]]()
+    by_dataset = _by_dataset(view)
+    for comparison in view.first:
+        points = by_dataset.get(comparison.group.dataset)
+        if points:
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            drawing = partial(draw_slopes, points=points, looks=view.looks, y_label=y_label)
+            about = f"{comparison.metric.label} under each condition, {comparison.group.dataset}"
+            panels.append(Panel(label(comparison.group.dataset, 80), "", _height(points), drawing, about))
+            ends = [{"mean": p.score.mean, "lower": p.score.lower, "upper": p.score.upper} for p in points]
+            metric = {"metric": comparison.metric.name}
+            rows += [
+                _row(comparison.group.dataset, point) | metric | end for point, end in zip(points, ends, strict=True)
+            ]
+    named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
+    title = "Scores under each condition"
+    takeaway = _leaders(by_dataset)
+    return Figure("headline_further", title, SLOPES, tuple(panels), named, pd.DataFrame(rows), takeaway=takeaway)
+
+
+def draw_ranks(axes: Axes, points: Sequence[Placed], looks: Looks) -> None:
+    """A line for each architecture through its ranks; the same ranks stand side by side."""
+    conditions = list(dict.fromkeys(point.condition for point in points))
+    names = list(dict.fromkeys(point.architecture for point in points))
+    for name in names:
+        own = {point.condition: point for point in points if point.architecture == name}
+        places = [_place(points, own[text], number) if text in own else GAP for number, text in enumerate(conditions)]
+        axes.plot(*zip(*places, strict=True), color=looks[name].colour, linewidth=2)
+        for x, y in places:
+            mean(axes, x, y, looks[name], 9)
+    _conditions(axes, conditions)
+    last = max(1 + point.beaten_by for point in points)
+    axes.set_ylim(max(last, 2) + 0.4, 0.6)
+    axes.set_yticks(range(1, max(last, 2) + 1))
+    axes.set_ylabel("rank")
+    axes.grid(axis="y", color=rule(), linewidth=0.6)
+
+
+def draw_slopes(axes: Axes, points: Sequence[Placed], looks: Looks, y_label: str) -> None:
+    """A line for each architecture through its scores, side by side where they share a condition."""
+    conditions = list(dict.fromkeys(point.condition for point in points))
+    names = list(dict.fromkeys(point.architecture for point in points))
+    for number, name in enumerate(names):
+        own = {point.condition: point for point in points if point.architecture == name}
+        shift = (number - (len(names) - 1) / 2) * _SHIFT
+        heights = [own[text].score.mean if text in own else math.nan for text in conditions]
+        axes.plot([x + shift for x in range(len(conditions))], heights, color=looks[name].colour, linewidth=1.4)
+        for text, point in own.items():
+            upright(axes, conditions.index(text) + shift, point.score, looks[name])
+            mean(axes, conditions.index(text) + shift, point.score.mean, looks[name])
+    _conditions(axes, conditions)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.set_ylabel(y_label)
+    both_grids(axes)
+
+
+def _place(points: Sequence[Placed], point: Placed, number: int) -> tuple[float, float]:
+    """Where a rank is drawn: beside the others of the same rank under this condition."""
+    same = [p.architecture for p in points if (p.condition, p.beaten_by) == (point.condition, point.beaten_by)]
+    shift = (same.index(point.architecture) - (len(same) - 1) / 2) * _SHIFT
+    return number + shift, 1 + point.beaten_by + shift
+
+
+def _conditions(axes: Axes, conditions: Sequence[str]) -> None:
+    """The conditions along the horizontal axis, their names in several lines."""
+    room = min(0.9 * axes.bbox.width / axes.figure.dpi / len(conditions), scaled(_TICK))
+    axes.set_xticks(range(len(conditions)), ["\n".join(wrapped(label(text, 60), room)) for text in conditions])
+    axes.set_xlim(-0.4, len(conditions) - 0.6)
+
+
+def _height(points: Sequence[Placed]) -> float:
+    """Inches of a panel, with room for the lines of its conditions."""
+    conditions = dict.fromkeys(point.condition for point in points)
+    room = scaled(min(_TICK, _AXIS / len(conditions)))
+    return _AREA + _LINE * max(len(wrapped(label(text, 60), room)) for text in conditions)
+
+
+def _by_dataset(view: View) -> dict[str, list[Placed]]:
+    """The data sets with several conditions that at least two architectures share, the first condition first."""
+    entries: dict[str, list[Comparison]] = {}
+    for comparison in (*view.first, *view.further):
+        entries.setdefault(comparison.group.dataset, []).append(comparison)
+    placed = {}
+    for dataset, comparisons in entries.items():
+        comparisons = [comparison for comparison in comparisons if len(comparison.scored) > 1]
+        metrics = {comparison.metric.name for comparison in comparisons}
+        if len(comparisons) > 1 and len(metrics) == 1 and comparisons[0].metric.better:
+            base = condition(comparisons[0].group)
+            placed[dataset] = [
+                Placed(
+                    _words(comparison, base),
+                    cell.architecture,
+                    cell.interval,
+                    _beaten_by(view, comparison, cell.architecture),
+                )
+                for comparison in comparisons
+                for cell in comparison.scored
+            ]
+    return placed
+
+
+def _words(comparison: Comparison, base: str) -> str:
+    """A condition without what it has in common with the first one."""
+    text = condition(comparison.group)
+    return (text.removeprefix(f"{base}; ") if text != base else base) or "as declared"
+
+
+def _beaten_by(view: View, comparison: Comparison, architecture: str) -> int:
+    """How many of the shown architectures are better under this condition, by the interval of the difference."""
+    shown = {cell.architecture for cell in comparison.scored}
+    first = any(comparison.group is known.group for known in view.judged.first)
+    where = "" if first else condition(comparison.group)
+    contrasts: Sequence[Contrast] = [*view.judged.tested.primary, *view.judged.tested.exploratory]
+    count = 0
+    for entry in contrasts:
+        if entry.dataset != comparison.group.dataset or entry.condition != where or {entry.first, entry.second} - shown:
+            continue
+        gap = entry.difference
+        if gap.known and gap.excludes_zero:
+            count += architecture == (entry.second if gap.mean > 0 else entry.first)
+    return count
+
+
+def _row(dataset: str, point: Placed) -> dict[str, object]:
+    return {"dataset": dataset, "condition": point.condition, "architecture": point.architecture}
+
+
+def _leaders(by_dataset: dict[str, list[Placed]]) -> str:
+    """On which data sets no other architecture is better than the same one under all conditions."""
+    parts = []
+    for dataset, points in by_dataset.items():
+        conditions = dict.fromkeys(point.condition for point in points)
+        first = {
+            text: {p.architecture for p in points if p.condition == text and not p.beaten_by} for text in conditions
+        }
+        always = [
+            name for name in dict.fromkeys(p.architecture for p in points) if all(name in own for own in first.values())
+        ]
+        parts.append(f"{listing(always) or 'none'} on {dataset}")
+    return f"Never beaten under any condition (95% intervals): {'; '.join(parts)}." if parts else ""
+
+
+def _takeaway(by_dataset: dict[str, list[Placed]]) -> str:
+    """On which data sets a pair changes its order between conditions."""
+    flips = []
+    for dataset, points in by_dataset.items():
+        order: dict[str, dict[str, int]] = {}
+        for point in points:
+            order.setdefault(point.condition, {})[point.architecture] = point.beaten_by
+        signs: dict[frozenset[str], set[bool]] = {}
+        for ranks in order.values():
+            for first in ranks:
+                for second in ranks:
+                    if ranks[first] < ranks[second]:
+                        signs.setdefault(frozenset((first, second)), set()).add(first < second)
+        flipped = [" and ".join(sorted(pair)) for pair, seen in signs.items() if len(seen) > 1]
+        if flipped:
+            flips.append(f"{listing(flipped)} on {dataset}")
+    if not by_dataset:
+        return ""
+    return (
+        f"Order reversed between conditions: {'; '.join(flips)}."
+        if flips
+        else "No order is reversed between conditions."
+    )

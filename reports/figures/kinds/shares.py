@@ -1,0 +1,71 @@
+"""Score against budget: parts of the budget, each trained by itself."""
+
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from archbench.reports.analysis import shares as budgets
+from archbench.reports.analysis.shares import Share
+from archbench.reports.base.formatting import listing
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import SPACE, Looks, lines, point_ticks
+from archbench.reports.figures.canvas.palette import label
+from archbench.reports.figures.figure import Figure, View
+
+CAPTION: Final = (
+    "Test score against training tokens, a part of the budget each (means over seeds; bars: 95% intervals). Each point "
+    "is a separate training with a full learning rate schedule. The last point is the whole budget."
+)
+
+
+def shares(view: View) -> Figure:
+    """A panel for each data set on which parts of the budget were trained."""
+    panels, rows, names = [], list[dict[str, object]](), list[str]()
+    for comparison in view.first:
+        points = [
+            point
+            for point in budgets.shares(view.judged.comparisons, comparison)
+            if view.shows(comparison.group.dataset, point.architecture)
+        ]
+        if points:
+            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
+            drawing = partial(draw, points=points, looks=view.looks, y_label=y_label)
+            panels.append(Panel(label(comparison.group.dataset, 80), "", 2.7, drawing, about))
+            rows += budgets.numbers(comparison, points)
+            names += [point.architecture for point in points]
+    numbers = pd.DataFrame(rows)
+    title, named = "Score against budget", tuple(dict.fromkeys(names))
+    return Figure("shares", title, CAPTION, tuple(panels), named, numbers, takeaway=_takeaway(view))
+
+
+def draw(axes: Axes, points: list[Share], looks: Looks, y_label: str) -> None:
+    """A line for each architecture over the tokens, with a tick at every part."""
+    lines(axes, [(point.architecture, point.tokens, point.interval) for point in points], looks)
+    formatter = EngFormatter(places=2, sep=SPACE)
+    tokens = {point.share: point.tokens for point in points}
+    point_ticks(axes, {count: _plain(formatter(count)) for count in tokens.values()})
+    axes.set_xlabel("training tokens, each point annealed by itself")
+    axes.set_ylabel(y_label)
+
+
+def _plain(text: str) -> str:
+    """`1.50 M` as `1.5 M`, `4.00 M` as `4 M`."""
+    number, _, unit = text.partition(SPACE)
+    return f"{float(number):g}{SPACE}{unit}" if unit else f"{float(number):g}"
+
+
+def _takeaway(view: View) -> str:
+    """How many scores still improve when the last half of the budget is added."""
+    doubled = [
+        entry for entry in budgets.doublings(view.judged) if view.shows(entry.dataset, entry.first, entry.second)
+    ]
+    if not doubled:
+        return ""
+    grown = [entry for entry in doubled if entry.outcome == "ahead" and not entry.small]
+    where = listing(f"{entry.first.partition(' at ')[0]} on {entry.dataset}" for entry in grown)
+    still = f": {where}" if 0 < len(grown) <= 4 else ""
+    return f"The last doubling of the budget still improves {len(grown)} of {len(doubled)} scores{still}."

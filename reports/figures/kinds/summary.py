@@ -1,0 +1,145 @@
+"""All data sets on one scale: 0 is the best classical row, 1 the best possible score."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.normalised import Scale
+from archbench.reports.base.formatting import listing, value
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, name_rows, upright_grid
+from archbench.reports.figures.canvas.palette import label, quiet, rule
+from archbench.reports.figures.figure import Figure, View, place
+
+CAPTION: Final = (
+    "Scores of every data set on one scale: 0 is the best classical baseline, 1 the best value that the metric can "
+    "have (0 bits, for bits per byte). One line for each data set, numbered as listed above: mean and 95% interval. "
+    "Dashed: mean over the data sets. Arrow: outside the panel. Only architectures that were trained on all data sets."
+)
+LOWEST: Final = -0.6  # of the scale; what is lower is an arrow
+_LANE, _GAP, _AROUND = 0.13, 0.12, 0.98  # inches: a line, between architectures, above and below
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """One architecture on one data set."""
+
+    architecture: str
+    dataset: str
+    mean: float
+    lower: float
+    upper: float
+
+
+def summary(view: View) -> Figure:
+    """One panel, where at least two data sets can be put on the scale."""
+    usable = [comparison for comparison in view.first if Scale(comparison).known and comparison.classical]
+    everything = [score for comparison in usable for score in scaled_scores(comparison)]
+    datasets = list(dict.fromkeys(score.dataset for score in everything))
+    everywhere = _averages(everything)
+    scores = [score for score in everything if score.architecture in everywhere]
+    names = list(everywhere)
+    panels: tuple[Panel, ...] = ()
+    if len(datasets) > 1 and names:
+        listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
+        height = _AROUND + len(names) * (_LANE * len(datasets) + _GAP)
+        drawing = partial(draw, scores=scores, looks=view.looks)
+        about = "Scores of all data sets, from the best classical baseline to the best possible score"
+        panels = (Panel("All data sets on one scale", listed, height, drawing, about),)
+    rows = [
+        place(comparison)
+        | {
+            "architecture": score.architecture,
+            "scaled": score.mean,
+            "lower": score.lower,
+            "upper": score.upper,
+            "on_all_data_sets": score.architecture in everywhere,
+            "floor": Scale(comparison).floor,
+            "ceiling": Scale(comparison).ceiling,
+        }
+        for comparison in usable
+        for score in scaled_scores(comparison)
+    ]
+    return Figure(
+        "summary",
+        "All data sets on one scale",
+        CAPTION,
+        panels,
+        tuple(names),
+        pd.DataFrame(rows),
+        keyed=False,
+        takeaway=_takeaway(everything) if panels else "",
+    )
+
+
+def scaled_scores(comparison: Comparison) -> list[Scaled]:
+    scale = Scale(comparison)
+    return [Scaled(cell.architecture, comparison.group.dataset, *scale.of(cell.interval)) for cell in comparison.scored]
+
+
+def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
+    """A row for each architecture with a lane for each data set, and the mean over data sets."""
+    datasets = list(dict.fromkeys(score.dataset for score in scores))
+    names = list(dict.fromkeys(score.architecture for score in scores))
+    averages = _averages(scores)
+    lane = _LANE / (_LANE * len(datasets) + _GAP)  # of a row
+    low = max(LOWEST, min(0.0, *(score.mean for score in scores)) - 0.1)
+    axes.set_xlim(low, 1.02)
+    axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
+    for row, name in enumerate(names):
+        own = {score.dataset: score for score in scores if score.architecture == name}
+        look = looks[name]
+        for number, dataset in enumerate(datasets):
+            y, score = row + (number - (len(datasets) - 1) / 2) * lane, own[dataset]
+            at_right(axes, y, str(number + 1), False, quiet())
+            if score.mean < low:
+                axes.plot([low + 0.015], [y], "<", color=look.colour, markersize=5)
+                continue
+            if math.isfinite(score.lower):
+                ends = [max(score.lower, low), min(score.upper, 1.0)]
+                axes.plot(ends, [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot([score.mean], [y], look.marker, color=look.colour, markersize=5, markeredgewidth=0, zorder=4)
+        average = averages[name]
+        if average > low:
+            half = lane * len(datasets) / 2
+            axes.plot([average] * 2, [row - half, row + half], color=quiet(), linewidth=1.4, linestyle=DASHED, zorder=3)
+        if row:
+            axes.axhline(row - 0.5, color=rule(), linewidth=0.8, zorder=0)
+    name_rows(axes, names)
+    means = [f"\nmean {value(averages[name], 2)}" for name in names]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    axes.set_yticklabels([text + mean for text, mean in zip(labels, means, strict=True)])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("0: best classical baseline; 1: best possible score")
+    upright_grid(axes)
+
+
+def _averages(scores: Sequence[Scaled]) -> dict[str, float]:
+    """The mean over the data sets of each architecture that has them all."""
+    datasets = {score.dataset for score in scores}
+    by_name: dict[str, list[float]] = {}
+    for score in scores:
+        by_name.setdefault(score.architecture, []).append(score.mean)
+    return {name: float(np.mean(own)) for name, own in by_name.items() if len(own) == len(datasets)}
+
+
+def _takeaway(scores: Sequence[Scaled]) -> str:
+    """The best mean over all data sets, and which data sets no architecture does better on than the classical row."""
+    datasets = list(dict.fromkeys(score.dataset for score in scores))
+    averages, parts = _averages(scores), []
+    if averages:
+        name = max(averages, key=lambda name: averages[name])
+        parts.append(f"Highest mean over {len(datasets)} data sets: {name} ({value(averages[name], 2)})")
+    under = [name for name in datasets if max(score.mean for score in scores if score.dataset == name) <= 0]
+    parts += [f"no architecture is above the best classical baseline on {listing(under)}"] if under else []
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,115 @@
+"""Score against size, and against depth at equal size."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from archbench.reports.analysis import sweeps
+from archbench.reports.analysis.scaling import Trend
+from archbench.reports.analysis.sweeps import SweepScore
+from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.base import formatting
+from archbench.reports.base.formatting import listing, value
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import SPACE, Looks, lines, point_ticks, reference_line
+from archbench.reports.figures.canvas.palette import label
+from archbench.reports.figures.figure import Figure, View, below
+
+SCALING: Final = (
+    "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
+    "is a separate training, on the number of tokens below the title."
+)
+DEPTH: Final = (
+    "Test score against layers per stack at equal parameters: means over seeds; bars: 95% intervals. The width is "
+    "below each depth. An encoder-decoder has two stacks and narrower feed-forward networks."
+)
+
+
+def scaling(view: View) -> Figure:
+    return _figure("scaling", "Score against size", SCALING, draw_scaling, view)
+
+
+def depth(view: View) -> Figure:
+    return _figure("depth", "Depth against width", DEPTH, draw_depth, view)
+
+
+def draw_scaling(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
+    """Score against parameters on a logarithmic axis, and a classical reference as a dashed line."""
+    lines(axes, [(score.architecture, score.parameters, score.interval) for score in scores], looks)
+    reference_line(axes, reference)
+    formatter = EngFormatter(sep=SPACE)
+    point_ticks(axes, {score.value: formatter(score.value) for score in scores})
+    axes.set_xlabel("parameters outside the embeddings")
+    axes.set_ylabel(y_label)
+
+
+def draw_depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
+    """Score against layers at equal parameters, the width of each depth below it."""
+    lines(axes, [(score.architecture, score.value, score.interval) for score in scores], looks)
+    reference_line(axes, reference)
+    widths = {score.value: formatting.count(score.width) for score in scores}
+    point_ticks(axes, {point: f"{point}\n({width})" for point, width in widths.items()})
+    axes.set_xlabel("layers of each stack (width)")
+    axes.set_ylabel(y_label)
+
+
+def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view: View) -> Figure:
+    """A panel for each data set whose conditions are points on the axis of this name."""
+    panels, rows, names, trends = [], list[dict[str, object]](), list[str](), list[Trend]()
+    for trend in view.judged.trends:
+        sweep = trend.sweep
+        scores = [
+            score
+            for score in sweeps.scores(view.judged.comparisons, sweep)
+            if view.shows(sweep.dataset, score.architecture)
+        ]
+        if sweep.axis.name != name or not scores:
+            continue
+        measure, best = sweep.base.metric, sweeps.reference(sweep, scores)
+        y_label = f"{measure.label} {measure.arrow}"
+        drawing = partial(draw, scores=scores, looks=view.looks, y_label=y_label, reference=best[1] if best else None)
+        subtitle = _tokens(scores)
+        subtitle += [f"dashed: {reference_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
+        about = f"{measure.label} against {sweep.axis.plural}, {sweep.title}"
+        panels.append(Panel(label(sweep.title, 80), below("; ".join(subtitle)), 2.7, drawing, about))
+        rows += sweeps.numbers(sweep, scores)
+        names += [score.architecture for score in scores]
+        trends.append(trend)
+    named = tuple(dict.fromkeys(names))
+    numbers = pd.DataFrame(rows)
+    return Figure(name, title, caption, tuple(panels), named, numbers, takeaway=_takeaway(trends, view))
+
+
+def _tokens(scores: Sequence[SweepScore]) -> list[str]:
+    """The training tokens of all scores, least and most, in words; nothing where they are not known."""
+    counts = sorted({float(f"{score.tokens:.3g}") for score in scores if math.isfinite(score.tokens)})
+    texts = [EngFormatter(sep=" ")(count) for count in counts]
+    return [f"{' to '.join(dict.fromkeys((texts[0], texts[-1])))} tokens"] if texts else []
+
+
+def _takeaway(trends: Sequence[Trend], view: View) -> str:
+    """Which architectures are better at the last point than at the first."""
+    ends = list(_ends(trends, view))
+    if not ends:
+        return ""
+    better = [name for name, outcome in ends if outcome == "ahead"]
+    worse = [name for name, outcome in ends if outcome == "behind"]
+    first, last = ("smallest", "largest") if trends[0].sweep.axis is sweeps.SIZE else ("fewest layers", "most layers")
+    parts = [f"better for {listing(better)}"] * bool(better) + [f"worse for {listing(worse)}"] * bool(worse)
+    rest = len(ends) - len(better) - len(worse)
+    parts += [f"not decided or equal for {rest} of {len(ends)}"] * bool(rest)
+    return f"From {first} to {last}: {'; '.join(parts)}."
+
+
+def _ends(trends: Sequence[Trend], view: View) -> Iterator[tuple[str, str]]:
+    for trend in trends:
+        for name in trend.sweep.architectures:
+            points = trend.sweep.of(name)
+            if len(points) > 1 and view.shows(trend.sweep.dataset, name):
+                where = f" ({trend.sweep.title})" if len(trends) > 1 else ""
+                yield f"{name}{where}", trend.move(name, points[-1], points[0]).outcome

@@ -1,0 +1,126 @@
+"""The matrix of verdicts as a picture: data sets by architectures, a word and a colour in each cell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
+
+from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
+from archbench.reports.base import formatting
+from archbench.reports.base.formatting import listing
+from archbench.reports.figures.canvas.drawing import PANEL_WIDTH, Panel
+from archbench.reports.figures.canvas.marks import name_rows, small
+from archbench.reports.figures.canvas.palette import hue, ink, label, paper, quiet
+from archbench.reports.figures.canvas.styles import scaled
+from archbench.reports.figures.canvas.text_wrapping import wrapped
+from archbench.reports.figures.figure import Figure, View, place
+
+CAPTION: Final = (
+    "Outcome of the primary contrasts of each data set, and the mean. wins: better in every contrast; loses: worse in "
+    "at least one; ties: all decided, none worse, at least one equal within the margin; not decided: all other cases. "
+    "†: not better than the best simple baseline (95% interval)."
+)
+HUES: Final = {"wins": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
+BASELINE: Final = "†"
+_TINT: Final = 0.28
+_AROUND, _NAMES, _LINE = 0.5, 1.5, 0.165  # inches: above and below, names at the left, a line of text
+_CELL: Final = 1.0  # inches of text, at most
+_BETWEEN: Final = 0.06  # inches between texts side by side
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An architecture on a data set: how it stands, its mean as text, whether it fails to beat the baseline."""
+
+    dataset: str
+    architecture: str
+    state: str
+    mean: str
+    behind: bool
+
+    @property
+    def words(self) -> str:
+        return f"{WORDS[self.state]}{BASELINE if self.behind else ''}"
+
+
+def verdicts(view: View) -> Figure:
+    """One panel, where anything is a primary contrast."""
+    names = in_primary(view.judged)
+    cells, rows = list[Verdict](), list[dict[str, object]]()
+    for comparison in view.first:
+        if not view.judged.tested.of(comparison.group.dataset):
+            continue
+        for cell in comparison.scored:
+            if cell.architecture in names:
+                word = state(view.judged, comparison, cell.architecture)
+                mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
+                behind = behind_baseline(comparison, cell)
+                cells.append(Verdict(comparison.group.dataset, cell.architecture, word, mean, behind))
+                rows.append(
+                    place(comparison)
+                    | {"architecture": cell.architecture, "state": WORDS[word], "mean": cell.interval.mean}
+                    | {"behind_baseline": behind}
+                )
+    drawing = partial(draw, cells=cells)
+    about = "Verdicts by data set and architecture"
+    names, columns = _sides(cells)
+    room = 0.75 * (PANEL_WIDTH - _NAMES) / max(len(columns), 1)
+    lines = max((len(wrapped(cell.words, room, small())) for cell in cells), default=1)
+    head = max((len(wrapped(label(name), room)) for name in columns), default=1)
+    height = _AROUND + _LINE * head + (_LINE * (lines + 1) + _BETWEEN) * len(names)
+    panels = (Panel("Verdicts", "", height, drawing, about),) if cells else ()
+    named = tuple(dict.fromkeys(cell.architecture for cell in cells))
+    takeaway = _takeaway(cells)
+    return Figure(
+        "verdicts", "Who wins where", CAPTION, panels, named, pd.DataFrame(rows), keyed=False, takeaway=takeaway
+    )
+
+
+def draw(axes: Axes, cells: Sequence[Verdict]) -> None:
+    """A row for each data set and a column for each architecture, or the other way round where those are more."""
+    rows, columns = _sides(cells)
+    by_architecture = cells[0].architecture in rows
+    room = min(axes.bbox.width / axes.figure.dpi / len(columns) - _BETWEEN, scaled(_CELL))
+    for cell in cells:
+        sides = (cell.architecture, cell.dataset) if by_architecture else (cell.dataset, cell.architecture)
+        row, column = rows.index(sides[0]), columns.index(sides[1])
+        colour = to_rgba(hue(HUES[cell.state]), _TINT) if cell.state in HUES else to_rgba(quiet(), 0.15)
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor=paper(), linewidth=1.5))
+        text = "\n".join([*wrapped(cell.words, room, small()), cell.mean])
+        strong = "bold" if cell.state == "wins" else "normal"
+        axes.text(column, row, text, ha="center", va="center", color=ink(), weight=strong, fontsize=small())
+    for column, name in enumerate(columns):
+        head = "\n".join(wrapped(label(name), room))
+        axes.annotate(head, (column, -0.5), (0, 3), textcoords="offset points", ha="center", va="bottom", color=ink())
+    name_rows(axes, rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_xticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _sides(cells: Sequence[Verdict]) -> tuple[list[str], list[str]]:
+    """The names of the rows and of the columns: data sets and architectures, the more numerous in rows."""
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    names = list(dict.fromkeys(cell.architecture for cell in cells))
+    return (names, datasets) if len(names) > max(len(datasets), 3) else (datasets, names)
+
+
+def _takeaway(cells: Sequence[Verdict]) -> str:
+    """Where each architecture wins."""
+    wins: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.state == "wins":
+            wins.setdefault(cell.architecture, []).append(cell.dataset)
+    datasets = dict.fromkeys(cell.dataset for cell in cells)
+    rest = len(datasets) - sum(map(len, wins.values()))
+    parts = [f"{name} wins on {listing(where)}" for name, where in wins.items()]
+    parts += [f"no architecture wins on {rest} of {len(datasets)} data sets"] * bool(rest)
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,102 @@
+"""One figure by its name: as a file, or in a user's own axes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.drawing import Kind, Panel
+from archbench.reports.figures.canvas.palette import label, looks, paper
+from archbench.reports.figures.canvas.styles import Style, styled
+from archbench.reports.figures.figure import Figure, View
+from archbench.reports.figures.figures import FIGURES
+from archbench.tasks.base.files import write_bytes
+
+
+def figure(shown: View, name: str) -> Figure:
+    """The figure of this name. Raises ``ValueError`` where it has nothing to show."""
+    kind = FIGURES[name]
+    made = kind.make(shown)
+    if not made.panels:
+        raise ValueError(f"{name}: nothing to show; this figure needs {kind.needs}")
+    return made
+
+
+def listing(shown: View) -> list[list[str]]:
+    """A row for each figure: its name, the question it answers, and what it needs where it has nothing to show."""
+    with styled("light"):
+        made = {name: bool(kind.make(shown).panels) for name, kind in FIGURES.items()}
+    return [
+        [name, kind.question if made[name] else f"{kind.question} (nothing to show: needs {kind.needs})"]
+        for name, kind in FIGURES.items()
+    ]
+
+
+def drawn(shown: View, name: str, style: Style | None = "light", inches: float | None = None) -> Canvas:
+    """A figure on a canvas of its own, ``inches`` wide (by default as wide as its panels need).
+
+    ``style`` None draws with the caller's ``rcParams``. Raises ``ValueError`` as ``figure`` does, and where the width
+    is too small.
+    """
+    with styled(style):
+        made = figure(shown, name)
+        columns = drawing.columns_for(made.panels, made.row) if inches is None else _columns(made, inches)
+        return drawing.on_canvas(made.panels, columns, made.key, inches)
+
+
+def _columns(made: Figure, inches: float) -> int:
+    """As many columns as fit with panels of the usual width, in whole groups where one fits."""
+    fit = max(1, int(inches / drawing.narrow_panel()))
+    return min(len(made.panels), fit - fit % made.row if fit >= made.row else fit)
+
+
+def written(shown: View, name: str, path: Path, kind: Kind, style: Style, inches: float | None) -> Figure:
+    """Write a figure as a file; returns what was drawn. Raises ``ValueError`` as ``drawn`` does."""
+    canvas = drawn(shown, name, style, inches)
+    with styled(style):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, drawing.encoded(canvas, kind))
+        return figure(shown, name)
+
+
+def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:
+    """A figure in the caller's axes, in the caller's ``rcParams``; returns the figure that has the axes.
+
+    One axes takes the first panel of a figure with one data set; several take all panels in their order. Raises
+    ``ValueError`` where their number is wrong.
+    """
+    with styled(None):
+        made = figure(shown, name)
+        given = [axes] if isinstance(axes, Axes) else list(axes)
+        if not given or not all(isinstance(entry, Axes) for entry in given):
+            raise ValueError("ax: expected matplotlib axes, or a sequence of them")
+        for entry, panel in zip(given, _panels(made, len(given)), strict=True):
+            _onto(entry, panel, made)
+    canvas = given[0].figure
+    return canvas if isinstance(canvas, Canvas) else canvas.figure
+
+
+def _panels(made: Figure, count: int) -> tuple[Panel, ...]:
+    if count == len(made.panels):
+        return made.panels
+    if count == 1 and len(made.panels) == made.row:
+        return made.panels[:1]
+    titles = ", ".join(dict.fromkeys(panel.title for panel in made.panels))
+    raise ValueError(
+        f"ax: {made.name} has {len(made.panels)} panels ({titles}) and {count} axes; give as many axes, or choose "
+        "one data set with datasets=[...]"
+    )
+
+
+def _onto(axes: Axes, panel: Panel, made: Figure) -> None:
+    panel.draw(axes)
+    axes.set_title("\n".join(filter(None, (panel.title, panel.below))), loc="left")
+    if made.key:
+        marks = [
+            Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), linewidth=1.8)
+            for look in looks(made.key).values()
+        ]
+        axes.legend(marks, [label(name) for name in made.key], frameon=False)

@@ -1,0 +1,75 @@
+"""Every figure in every style: no text is cut or lies on other text, and all can be told from the background."""
+
+from collections.abc import Iterator
+
+import figure_stores
+import pytest
+import reference_pages
+from figure_layout import faults
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.figures import plot
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.styles import STYLES, Style, styled
+from archbench.reports.figures.figure import View
+from archbench.reports.figures.figures import FIGURES
+from archbench.tasks.base.errors import InputError
+
+CASES = [(store, name) for store, names in figure_stores.FIGURES.items() for name in names]
+COLUMN = 3.3  # inches of a column of a paper
+CAPACITY = "capacity"  # its data are real
+
+
+def test_every_figure_has_a_case() -> None:
+    assert {name for _, name in CASES} | {CAPACITY} == set(FIGURES)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(("store", "name"), CASES)
+def test_no_text_is_cut_or_lies_on_other_text(store: str, name: str, style: Style) -> None:
+    with styled(style):
+        assert faults(plot.drawn(View(figure_stores.judged(store)), name, style)) == []
+
+
+@pytest.mark.parametrize(("store", "name"), CASES)
+def test_one_column_of_a_paper_is_wide_enough(store: str, name: str) -> None:
+    canvas = plot.drawn(View(figure_stores.judged(store)), name, "print", COLUMN)
+    assert canvas.get_figwidth() == COLUMN
+    with styled("print"):
+        assert faults(canvas) == []
+    sizes = [text.get_fontsize() for text in canvas.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
+    assert min(sizes) >= 6
+
+
+@pytest.mark.parametrize("name", reference_pages.NAMES)
+def test_the_figures_of_a_reference_page_are_legible(name: str) -> None:
+    for figure, canvas in _canvases(reference_pages.judged(name)):
+        with styled("light"):
+            assert faults(canvas) == [], figure
+        pixels = drawing.TALLEST / canvas.get_figheight()
+        assert pixels >= 95, f"{figure}: {pixels:.0f} pixels for each inch"
+
+
+def _canvases(judged: Judged) -> Iterator[tuple[str, drawing.Canvas]]:
+    for figure in FIGURES:
+        try:
+            yield figure, plot.drawn(View(judged), figure)
+        except InputError as error:
+            assert "nothing to show" in str(error)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_text_can_be_told_from_the_background(style: Style) -> None:
+    canvas = plot.drawn(View(figure_stores.judged("families")), "headline", style)
+    back = _luminance(canvas.get_facecolor()[:3])
+    for text in canvas.findobj(Text):
+        if isinstance(text, Text) and text.get_text().strip():
+            light, dark = sorted((back, _luminance(to_rgb(text.get_color()))), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, AA
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

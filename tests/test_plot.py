@@ -1,0 +1,222 @@
+"""`archbench plot`, `archbench table` and `archbench.figures`: one figure or table of a comparison, as it comes."""
+
+import csv
+import io
+import re
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import figure_stores
+import matplotlib
+import pytest
+import synthetic
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+import archbench
+from archbench import command_line
+from archbench.plotting import inches
+from archbench.reports.base import tables as report_tables
+from archbench.reports.base.tables import Tables
+from archbench.reports.page import printed
+from archbench.reports.page.grids import Grid, GridCell
+from archbench.tasks.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    root = tmp_path_factory.mktemp("records")
+    figure_stores.STORES["families"](root)
+    return report_tables.collect(root)
+
+
+@pytest.fixture(scope="module")
+def store(collected: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("store")
+    report_tables.write(collected, root / "tables")
+    return root
+
+
+def axes(count: int = 1) -> list[Axes]:
+    canvas = Canvas(figsize=(6, 3))
+    return [canvas.add_subplot(1, count, place + 1) for place in range(count)]
+
+
+def called(*arguments: str) -> Done:
+    """What the command prints, and its status."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        command_line.main(arguments)
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def marks(entry: Axes) -> int:
+    return len(entry.lines) + len(entry.collections) + len(entry.patches)
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_the_same_tables_give_the_same_file(store: Path, tmp_path: Path, kind: str) -> None:
+    paths = [tmp_path / f"{name}.{kind}" for name in ("once", "again")]
+    for path in paths:
+        assert called("plot", str(store), "headline", "--datasets", "sentiment", "--out", str(path)).returncode == 0
+    once, again = (path.read_bytes() for path in paths)
+    assert once == again and len(once) > 3000
+    assert b"CreationDate" not in once and b"matplotlib v" not in once.lower()
+
+
+def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "figure.pdf"
+    done = called("plot", str(store), "shares", "--width", "84mm", "--out", str(path))
+    assert done.returncode == 0 and "written: " in done.stdout
+    content = path.read_bytes()
+    box = re.search(rb"/MediaBox \[ ?0 0 ([0-9.]+) ([0-9.]+)", content)
+    assert box and float(box[1]) == pytest.approx(84 / 25.4 * 72, abs=0.5)
+    assert b"/Subtype /Type3" not in content and b"/CIDFontType2" in content
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nope"], "unknown"),
+        (["headline", "--datasets", "sentimnt"], 'did you mean "sentiment"'),
+        (["headline", "--architectures", ","], "is empty"),
+        (["headline", "--width", "wide"], "3.3in"),
+        (["headline", "--width", "0.5in"], "too narrow"),
+        (["headline", "--format", "gif"], "known: "),
+        (["headline", "--out", "figure.gif"], "known: "),
+        (["headline", "--style", "drak"], 'did you mean "dark"'),
+        (["capacity"], "needs random strings"),
+        ([], "--list"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = called("plot", str(store), *options)
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_list_says_what_each_figure_answers_and_needs(store: Path) -> None:
+    lines = called("plot", str(store), "--list").stdout.splitlines()
+    assert len(lines) == len(dir(archbench.figures))
+    assert all("?" in line for line in lines)
+    assert [line.split()[0] for line in lines if "nothing to show" in line] == [
+        *("differences", "scaling", "depth", "capacity"),
+    ]
+
+
+def test_a_folder_without_a_comparison_is_an_input_error(tmp_path: Path) -> None:
+    for command in (("plot", "headline"), ("table", "scores")):
+        done = called(command[0], str(tmp_path), command[1])
+        assert done.returncode == 2 and "no experiment here" in done.stderr
+
+
+def test_figures_draw_into_the_axes_of_the_caller_with_the_callers_settings(collected: Tables) -> None:
+    with matplotlib.rc_context({"text.color": "#123456", "font.size": 13}):
+        (entry,) = axes()
+        canvas = archbench.figures.headline(collected, ax=entry, datasets=["sentiment"])
+    assert canvas is entry.figure and marks(entry) > 3
+    assert entry.get_title(loc="left").startswith("sentiment")
+    assert entry.title.get_fontsize() > 13
+    assert {text.get_color() for text in entry.texts} & {"#123456"}
+
+
+def test_several_axes_take_all_panels(collected: Tables) -> None:
+    given = axes(3)
+    archbench.figures.cost(collected, ax=given)
+    assert all(marks(entry) > 3 for entry in given)
+    assert given[0].get_legend() is not None
+    with pytest.raises(InputError, match="has 3 panels"):
+        archbench.figures.cost(collected, ax=axes(2))
+
+
+def test_what_is_shown_changes_no_number(collected: Tables) -> None:
+    """Tests and intervals are those of the whole comparison."""
+    (all_axes,), (some_axes,) = axes(), axes()
+    archbench.figures.headline(collected, ax=all_axes, datasets=["phrases-en-de"])
+    archbench.figures.headline(
+        collected, ax=some_axes, datasets=["phrases-en-de"], architectures=["decoder", "encoder"]
+    )
+    beside: list[list[str]] = [[text.get_text() for text in entry.texts] for entry in (all_axes, some_axes)]
+    assert set(beside[1]) < set(beside[0])
+    names = [tick.get_text() for tick in some_axes.get_yticklabels()]
+    assert names[:2] == ["decoder", "encoder"] and "encoder-decoder" not in names
+
+
+def test_a_figure_may_be_drawn_from_a_folder_and_without_a_style(store: Path, collected: Tables) -> None:
+    one = archbench.figures.shares(store, width=5)
+    assert one.get_figwidth() == 5
+    with matplotlib.rc_context({"figure.facecolor": "#fff0f0"}):
+        assert archbench.figures.shares(collected, style=None).get_facecolor()[:3] == pytest.approx(
+            (1, 15 / 16, 15 / 16), abs=0.01
+        )
+
+
+@pytest.mark.parametrize("source", [None, {}, {"runs": 1}, 3, ""])
+def test_what_is_no_comparison_is_an_input_error(source: Any) -> None:
+    with pytest.raises(InputError):
+        archbench.figures.headline(source)
+
+
+def test_an_unknown_figure_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError):
+        _ = archbench.figures.nothing
+    assert archbench.figures.headline.__doc__ and "headline" in dir(archbench.figures)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("3.3in", 3.3), ("84mm", 84 / 25.4), ("8.4 cm", 84 / 25.4), ("240pt", 240 / 72.27), ("5", 5)]
+)
+def test_widths_have_units(text: str, expected: float) -> None:
+    assert inches("--width", text) == pytest.approx(expected)
+
+
+# Tables.
+
+
+@pytest.mark.parametrize("name", printed.TABLES)
+def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
+    grid = printed.table(figure_stores.judged("families"), name)
+    texts = {form: printed.printed(grid, form) for form in printed.FORMATS}
+    rows = list(csv.reader(io.StringIO(texts["csv"])))
+    assert len(rows) > 1 and len({len(row) for row in rows}) == 1
+    assert len(texts["markdown"].splitlines()) == len(rows) + 1
+    latex = texts["latex"]
+    assert latex.startswith(r"\begin{tabular}{" + "l" * len(rows[0]) + "}") and latex.count(" \\\\\n") == len(rows)
+    assert latex.isascii()
+
+
+def test_bold_is_what_the_tests_decide(store: Path) -> None:
+    latex = called("table", str(store), "verdicts", "--format", "latex").stdout
+    assert set(re.findall(r"\\textbf{([a-z ]+)", latex)) == {"wins"}
+    contrasts = list(csv.reader(io.StringIO(called("table", str(store), "contrasts", "--format", "csv").stdout)))
+    markdown = called("table", str(store), "contrasts").stdout
+    for row in contrasts[1:]:
+        assert (f"**{row[-1]}**" in markdown) == (row[-1] != "not decided")
+
+
+def test_text_from_data_stays_text() -> None:
+    grid = Grid((GridCell("a_b"),), ((GridCell("50% of $x$ & #1 {~^\\|"),), (GridCell("=1+1"),)))
+    latex = printed.printed(grid, "latex")
+    assert r"a\_b" in latex
+    assert r"50\% of \$x\$ \& \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\textbar{}" in latex
+    assert r"\|" in printed.printed(grid, "markdown")
+    assert "'=1+1" in printed.printed(grid, "csv")
+
+
+def test_a_table_may_be_written_to_a_file(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scores.tex"
+    assert called("table", str(store), "scores", "--format", "latex", "--out", str(path)).returncode == 0
+    assert path.read_text().startswith(r"\begin{tabular}") and synthetic.PHRASES.dataset in path.read_text()
