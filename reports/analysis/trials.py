@@ -91,12 +91,14 @@ class ChosenVariant:
 Key = tuple[str, str, str]  # data set, condition, architecture
 
 
-def trials(tables: Tables) -> list[Trial]:
+def trials(tables: Tables, settings_known: Sequence[TunedSetting] | None = None) -> list[Trial]:
     """Every point that was tried, by data set, condition and architecture, rates ascending.
 
-    Chosen is what the reported runs took; before there are any, what the trials choose.
+    Chosen is what the reported runs took; before there are any, what the trials choose. ``settings_known`` are those of
+    `settings`, where they were computed before.
     """
-    chosen = {(one.dataset, one.condition, one.architecture): one for one in settings(tables)}
+    known = settings(tables) if settings_known is None else settings_known
+    chosen = {(one.dataset, one.condition, one.architecture): one for one in known}
     grid_points = []
     for key, rows in _tried(tables):
         tried = rows.groupby(["dropout", "learning_rate"], as_index=False)

@@ -157,8 +157,13 @@ def _schemes(inspection: Row) -> Iterator[Figure]:
 
 
 def _squares(title: str, values: Sequence[Sequence[float]], x_label: str, y_label: str) -> Panel:
+    """A map of values, its longer side across."""
+    rows, columns = len(values), len(values[0])
+    if rows > columns:
+        values, x_label, y_label = list(zip(*values, strict=True)), y_label, x_label
+    height = 1.2 + 3.4 * min(rows, columns) / max(rows, columns)
     draw = partial(inside_panels.squares, values=values, x_label=x_label, y_label=y_label)
-    return Panel(title, "blue above zero, vermillion below", 4.6, draw, f"{title}, by {y_label} and {x_label}")
+    return Panel(title, "blue above zero, vermillion below", height, draw, f"{title}, by {y_label} and {x_label}")
 
 
 def _cells(

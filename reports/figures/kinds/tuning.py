@@ -31,8 +31,9 @@ TICKS: Final = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 def tuning(view: View) -> Figure:
     """A panel for each data set and condition with trials of its own."""
     tables = view.judged.comparisons.tables
-    tried = [trial for trial in trials(tables) if view.shows(trial.dataset, trial.architecture)]
-    chosen = [setting for setting in settings(tables) if view.shows(setting.dataset, setting.architecture)]
+    known = settings(tables)
+    tried = [trial for trial in trials(tables, known) if view.shows(trial.dataset, trial.architecture)]
+    chosen = [setting for setting in known if view.shows(setting.dataset, setting.architecture)]
     panels = []
     for dataset, condition in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
         own_trials = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, condition)]
