@@ -135,7 +135,7 @@ def capacity(view: View) -> Figure:
         )
         for dataset in dict.fromkeys(point.dataset for point in shown)
     )
-    takeaway = _piece(shown) if shown else ""
+    takeaway = _takeaway(shown)
     return Figure(
         "capacity", "Stored bits against size", CAPTION, panels, named, pd.DataFrame(numbers(shown)), takeaway=takeaway
     )
@@ -247,6 +247,21 @@ def _amount(point: Stored) -> str:
     )
     mean = formatting.value(point.per_parameter.mean, formatting.decimals(point.per_parameter))
     return f"{least}{mean} bits per parameter at {point.trainable:,} parameters ({span}{ran_out})"
+
+
+def _takeaway(stored: Sequence[Stored]) -> str:
+    """Which architectures store at least one bit for each parameter at every size, and which less."""
+    names = dict.fromkeys(point.architecture for point in stored)
+    words = {name: {point.word for point in stored if point.architecture == name} for name in names}
+    said = {"at least one bit per parameter": {"above"}, "less than one bit": {"below"}}
+    parts = [
+        f"{text}: {listing}"
+        for text, word in said.items()
+        if (listing := formatting.listing(name for name in names if words[name] == word))
+    ]
+    mixed = formatting.listing(name for name in names if words[name] not in said.values())
+    parts += [f"not the same at every size, or not decided: {mixed}"] if mixed else []
+    return f"Stored at every size: {'; '.join(parts)}." if parts else ""
 
 
 def _piece(stored: Sequence[Stored]) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from archbench.reports.analysis.comparison import Comparison, Group
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import breaking
-from archbench.reports.base.formatting import listing, value
+from archbench.reports.base.formatting import listing, number, value
 from archbench.reports.base.statistics import Floats
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, both_grids, log_loss_ticks, log_ticks, mean
@@ -129,7 +129,7 @@ def _figure(view: View, axis: str) -> Figure:
         tuple(panels),
         tuple(dict.fromkeys(line.architecture for line in kinds)),
         pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-        takeaway=_takeaway(all_lines),
+        takeaway=_takeaway(all_lines, axis),
     )
 
 
@@ -188,14 +188,17 @@ def numbers(curves: list[Curve], dataset: str, axis: str) -> pd.DataFrame:
     return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)
 
 
-def _takeaway(lines: Sequence[tuple[Comparison, Curve]]) -> str:
+def _takeaway(lines: Sequence[tuple[Comparison, Curve]], axis: str) -> str:
     """The lowest exact validation loss of each data set."""
     best: dict[str, Curve] = {}
     for comparison, line in lines:
         known = best.get(comparison.group.dataset)
         if line.exact and (known is None or line.loss < known.loss):
             best[comparison.group.dataset] = line
-    parts = [f"{line.architecture} on {dataset} ({value(line.loss, 3)})" for dataset, line in best.items()]
+    spent = {dataset: f" after {number(line.mean[0][-1])} FLOPs" * (axis == "flops") for dataset, line in best.items()}
+    parts = [
+        f"{line.architecture} on {dataset} ({value(line.loss, 3)}{spent[dataset]})" for dataset, line in best.items()
+    ]
     return f"Lowest validation loss, in nats per token: {listing(parts)}." if parts else ""
 
 

@@ -1,7 +1,7 @@
 """Score against size, and against depth at equal size."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -93,23 +93,23 @@ def _tokens(scores: Sequence[SweepScore]) -> list[str]:
 
 
 def _takeaway(trends: Sequence[Trend], view: View) -> str:
-    """Which architectures are better at the last point than at the first."""
-    ends = list(_ends(trends, view))
-    if not ends:
-        return ""
-    better = [name for name, outcome in ends if outcome == "ahead"]
-    worse = [name for name, outcome in ends if outcome == "behind"]
-    first, last = ("smallest", "largest") if trends[0].sweep.axis is sweeps.SIZE else ("fewest layers", "most layers")
-    parts = [f"better for {listing(better)}"] * bool(better) + [f"worse for {listing(worse)}"] * bool(worse)
-    rest = len(ends) - len(better) - len(worse)
-    parts += [f"not decided or equal for {rest} of {len(ends)}"] * bool(rest)
-    return f"From {first} to {last}: {'; '.join(parts)}."
-
-
-def _ends(trends: Sequence[Trend], view: View) -> Iterator[tuple[str, str]]:
+    """In how many sweeps each architecture is better, or worse, at the last point than at the first."""
+    ends: dict[str, list[str]] = {}
     for trend in trends:
         for name in trend.sweep.architectures:
             points = trend.sweep.of(name)
             if len(points) > 1 and view.shows(trend.sweep.dataset, name):
-                where = f" ({trend.sweep.title})" if len(trends) > 1 else ""
-                yield f"{name}{where}", trend.move(name, points[-1], points[0]).outcome
+                ends.setdefault(name, []).append(trend.move(name, points[-1], points[0]).outcome)
+    if not ends:
+        return ""
+    first, last = ("smallest", "largest") if trends[0].sweep.axis is sweeps.SIZE else ("fewest", "most layers")
+    parts = [f"{name} {_counted(outcomes)}" for name, outcomes in ends.items()]
+    return f"From {first} to {last}: {'; '.join(parts)}."
+
+
+def _counted(outcomes: Sequence[str]) -> str:
+    """`better in 3 of 4 sweeps`; `not decided or equal` where it is neither better nor worse."""
+    words = {"better": outcomes.count("ahead"), "worse": outcomes.count("behind")}
+    several = f" of {len(outcomes)} sweeps" if len(outcomes) > 1 else ""
+    parts = [f"{word} in {count}{several}" if several else word for word, count in words.items() if count]
+    return listing(parts) or "not decided or equal"

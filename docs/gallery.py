@@ -1,0 +1,107 @@
+"""Draws `docs/figures/*.png` and writes `docs/figures.md`, a page with every figure: `python -P docs/gallery.py`.
+
+Everything comes from the tables below `docs/reference`; the same tables give the same files.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from archbench import plotting
+from archbench.reports.figures import plot
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.styles import styled
+from archbench.reports.figures.figure import View
+from archbench.reports.figures.figures import FIGURES
+
+DOCS = Path(__file__).parent
+SOURCES = {  # figure: the reference, and the data sets that are shown (all where there is none)
+    "verdicts": ("standard", ()),
+    "summary": ("standard", ()),
+    "in_short": ("standard", ("phrases-en-de", "bible-en-fr")),
+    "headline": ("distances", ()),
+    "differences": ("ablation-positions", ()),
+    "causes": ("factorial-loss-tokens", ()),
+    "ranks": ("accounting", ()),
+    "headline_further": ("accounting", ()),
+    "effects": ("ablation-regularization", ()),
+    "cost": ("standard", ()),
+    "compute": ("distances", ()),
+    "distances": ("distances", ()),
+    "shares": ("distances", ()),
+    "scaling": ("scaling", ()),
+    "depth": ("depth-width", ()),
+    "capacity": ("capacity", ()),
+    "anatomy": ("standard", ()),
+    "curves_tokens": ("distances", ()),
+    "curves_flops": ("distances", ()),
+    "tuning": ("standard", ("shakespeare", "bible-en-fr")),
+}
+COLOURS = 64  # of a picture
+HEAD = """# Figures
+
+`archbench plot DIR FIGURE` draws one figure of a comparison as PDF, SVG or PNG; `archbench plot DIR --list` says which
+ones the comparison has. The report's page has them all, each with a download as PDF, SVG, PNG and CSV.
+
+- **For a paper**: `--width 3.3in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
+  embedded TrueType fonts. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
+- **A part of it**: `--architectures decoder,encoder` and `--datasets sst2` show less. Tests and intervals stay those of
+  the whole comparison.
+- **From Python**: `archbench.figures.headline(tables, datasets=["sst2"], width=3.3, style="print")` returns a
+  matplotlib figure. With `ax=`, it draws into your axes with your `rcParams`. All figures take the same arguments:
+  `help(archbench.figures)`.
+- **Tables**: `archbench table DIR NAME --format latex` prints a table for LaTeX with booktabs (also `markdown` and
+  `csv`); bold marks what the corrected tests decide. `archbench table DIR --list` shows the names.
+
+The pictures below are drawn from the [reference comparisons](reference/README.md) by `python -P docs/gallery.py`. The
+line under each question is made from the numbers of the figure.
+"""
+
+
+def main() -> None:
+    pieces = [HEAD]
+    for name, kind in FIGURES.items():
+        reference, datasets = SOURCES[name]
+        folder = f"docs/reference/{reference}"
+        shown = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
+        command = " ".join(["archbench plot", folder, name, *(["--datasets", ",".join(datasets)] if datasets else [])])
+        print(command, file=sys.stderr)
+        with styled("light"):
+            made = plot.figure(shown, name)
+        pieces.append(_section(name, kind.question, made.title, made.takeaway, command))
+        (DOCS / "figures" / f"{name}.png").write_bytes(_small(_png(shown, name)))
+    (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")
+
+
+def _section(name: str, question: str, title: str, takeaway: str, command: str) -> str:
+    return f"""## `{name}`
+
+{question}
+
+> {takeaway}
+
+![{title}](figures/{name}.png)
+
+```
+{command}
+```
+"""
+
+
+def _png(shown: View, name: str) -> bytes:
+    canvas = plot.drawn(shown, name)
+    with styled("light"):
+        return drawing.encoded(canvas, "png")
+
+
+def _small(png: bytes) -> bytes:
+    """The picture with few colours."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""`docs/figures.md` shows every figure, each with what its numbers say now."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import reference_pages
+
+from archbench.plotting import view
+from archbench.reports.figures import plot
+from archbench.reports.figures.canvas.styles import styled
+from archbench.reports.figures.figures import FIGURES
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def gallery() -> ModuleType:
+    found = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def test_every_figure_is_in_the_gallery(gallery: ModuleType) -> None:
+    assert list(gallery.SOURCES) == list(FIGURES)
+    assert {path.stem for path in (DOCS / "figures").glob("*.png")} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_line_of_the_gallery_follows_from_the_numbers(gallery: ModuleType, name: str) -> None:
+    reference, datasets = gallery.SOURCES[name]
+    with styled("light"):
+        made = plot.figure(view(reference_pages.judged(reference), None, datasets or None), name)
+    page = (DOCS / "figures.md").read_text(encoding="utf-8")
+    section = page[page.index(f"## `{name}`") :]
+    assert section.startswith(f"## `{name}`\n\n{FIGURES[name].question}\n\n> {made.takeaway}\n")
