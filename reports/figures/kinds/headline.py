@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
-from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.contrasts import Contrast, Contrasts
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
@@ -53,9 +53,9 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
         CAPTION.format(covers=covers),
         tuple(panel for comparison in scored for panel in _panels(comparison, view)),
         named(scored),
-        pd.DataFrame([row for comparison in scored for row in numbers(comparison)]),
+        pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.judged.tested)]),
         keyed=False,
-        takeaway=_takeaway(scored),
+        takeaway=_takeaway(scored, view.judged.tested),
     )
 
 
@@ -64,13 +64,13 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     height = rows_height(rows(comparison))
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
     yield Panel(title, below, height, partial(scores, comparison=comparison, looks=view.looks), about)
-    gaps = differences(comparison)
+    gaps = differences(comparison, view.judged.tested)
     if gaps:
         margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
         draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin)
-        about = f"Difference in {comparison.metric.label} from {comparison.leader} on {comparison.group.dataset}"
+        about = f"Difference in {comparison.metric.label} from {best_shown(comparison)} on {comparison.group.dataset}"
         height = rows_height([cell.architecture for cell in comparison.scored])
-        yield Panel(title, f"against {comparison.leader}, the best mean", height, draw, about)
+        yield Panel(title, f"against {best_shown(comparison)}, the best mean", height, draw, about)
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
@@ -80,21 +80,24 @@ def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     return replace(comparison, cells=cells, references=dict([comparison.classical]) if comparison.classical else {})
 
 
-def differences(comparison: Comparison) -> dict[str, Interval]:
+def best_shown(comparison: Comparison) -> str:
+    """The architecture with the best mean among those shown; empty where the metric has no direction."""
+    gain = comparison.metric.gain
+    scored = comparison.scored if comparison.metric.better else []
+    return max(scored, key=lambda cell: gain(cell.interval.mean)).architecture if scored else ""
+
+
+def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
     """Of each scored architecture but the best, the difference from the best: below 0, as it is worse."""
-    shown = {cell.architecture for cell in comparison.scored}
-    if comparison.leader not in shown:
-        return {}
-    return {
-        name: replace(gap, mean=-gap.mean, lower=-gap.upper, upper=-gap.lower)
-        for name, gap in comparison.differences.items()
-        if name in shown
-    }
+    best, dataset = best_shown(comparison), comparison.group.dataset
+    others = [cell.architecture for cell in comparison.scored if cell.architecture != best]
+    pairs = {name: [entry for entry in tested.pair(name, best) if entry.dataset == dataset] for name in others}
+    return {name: entries[0].difference for name, entries in pairs.items() if entries}
 
 
-def numbers(comparison: Comparison) -> Iterator[dict[str, object]]:
+def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, object]]:
     """The rows of a comparison as those of a table."""
-    gaps = differences(comparison)
+    gaps = differences(comparison, tested)
     for cell in comparison.cells:
         gap = gaps.get(cell.architecture)
         yield {
@@ -141,6 +144,7 @@ def scores(axes: Axes, comparison: Comparison, looks: Looks) -> None:
 
 def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks: Looks, margin: float) -> None:
     """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge."""
+    best = best_shown(comparison)
     low, high = _near(gaps, margin)
     axes.set_xlim(low, high)
     if math.isfinite(margin):
@@ -148,9 +152,11 @@ def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks:
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
     for row, cell in enumerate(comparison.scored):
         look = looks[cell.architecture]
-        if cell.architecture == comparison.leader:
+        if cell.architecture == best:
             mean(axes, 0, row, look)
             at_right(axes, row, "best mean", False, quiet())
+            continue
+        if cell.architecture not in gaps:
             continue
         gap = gaps[cell.architecture]
         if gap.mean < low:
@@ -177,13 +183,13 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
     return -wide, right
 
 
-def _takeaway(scored: Sequence[Comparison]) -> str:
-    """Where which architecture has the best mean, and on how many data sets it is better than all others."""
+def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
+    """Where which architecture has the best mean, and whether the tests decide that it is the best."""
     leaders: dict[str, list[str]] = {}
     for comparison in scored:
-        if differences(comparison):
-            sure = comparison.decided
-            leaders.setdefault(comparison.leader, []).append(
+        if differences(comparison, tested):
+            sure = any(cell.best for cell in comparison.scored)
+            leaders.setdefault(best_shown(comparison), []).append(
                 f"{comparison.group.dataset}{'' if sure else ' (not decided)'}"
             )
     parts = [f"{name} on {listing(places)}" for name, places in leaders.items()]
