@@ -11,6 +11,7 @@ from synthetic import SHAKESPEARE, Further, Imagined
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.standing import WORDS, standing
 from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
@@ -18,7 +19,6 @@ from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.figures.kinds import forest
 from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line
-from archbench.reports.page.matrix import WORDS, standing
 from archbench.reports.page.page import render
 
 TASK = replace(SHAKESPEARE, references={}, tokens_per_parameter=8.0)  # decoder 2.58, encoder 3.11, encoder-decoder 2.66

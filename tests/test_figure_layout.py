@@ -15,7 +15,6 @@ from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.styles import STYLES, Style, styled
 from archbench.reports.figures.figure import View
 from archbench.reports.figures.figures import FIGURES
-from archbench.tasks.base.errors import InputError
 
 CASES = [(store, name) for store, names in figure_stores.FIGURES.items() for name in names]
 COLUMN = 3.3  # inches of a column of a paper
@@ -56,7 +55,7 @@ def _canvases(judged: Judged) -> Iterator[tuple[str, drawing.Canvas]]:
     for figure in FIGURES:
         try:
             yield figure, plot.drawn(View(judged), figure)
-        except InputError as error:
+        except ValueError as error:
             assert "nothing to show" in str(error)
 
 

@@ -14,12 +14,13 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.standing import standing
 from archbench.reports.analysis.verdicts import contrast_sentence
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
-from archbench.reports.page.matrix import matrix, standing
+from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
 
 EXAMPLES = 64
