@@ -250,11 +250,7 @@ def _plot(
     from archbench.runs.execution.progress import aligned
     from archbench.tasks.base.errors import InputError
 
-    shown = plotting.view(
-        plotting.judged(folder),
-        plotting.shown(architectures, "--architectures"),
-        plotting.shown(datasets, "--datasets"),
-    )
+    shown = plotting.view(plotting.judged(folder), _listed(architectures), _listed(datasets))
     if listing:
         typer.echo(aligned(plot.listing(shown)))
         return 0

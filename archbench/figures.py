@@ -18,7 +18,7 @@ and intervals stay those of the whole comparison. ``width``: of the figure, in i
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,3 @@ def __dir__() -> list[str]:
     from archbench.reports.figures.figures import FIGURES
 
     return [*FIGURES]
-
-
-__all__: Any = ()

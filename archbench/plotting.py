@@ -107,13 +107,3 @@ def mistakes() -> "Iterator[None]":
         raise
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def shown(names: str | None, option: str) -> list[str] | None:
-    """The names in a list with commas. Raises ``InputError`` where it is empty."""
-    from archbench.tasks.base.errors import InputError
-
-    listed = None if names is None else [name.strip() for name in names.split(",") if name.strip()]
-    if listed == []:
-        raise InputError(f"{option}: is empty; expected names with commas between them")
-    return listed

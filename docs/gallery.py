@@ -3,7 +3,6 @@
 Everything comes from the tables below `docs/reference`; the same tables give the same files.
 """
 
-import io
 import sys
 from pathlib import Path
 
@@ -11,9 +10,6 @@ from PIL import Image
 
 from archbench import plotting
 from archbench.reports.figures import plot
-from archbench.reports.figures.canvas import drawing
-from archbench.reports.figures.canvas.styles import styled
-from archbench.reports.figures.figure import View
 from archbench.reports.figures.figures import FIGURES
 
 DOCS = Path(__file__).parent
@@ -68,10 +64,10 @@ def main() -> None:
         shown = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
         command = " ".join(["archbench plot", folder, name, *(["--datasets", ",".join(datasets)] if datasets else [])])
         print(command, file=sys.stderr)
-        with styled("light"):
-            made = plot.figure(shown, name)
+        picture = DOCS / "figures" / f"{name}.png"
+        made = plot.written(shown, name, picture, "png", "light")
+        Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
         pieces.append(_section(name, kind.question, made.title, made.takeaway, command))
-        (DOCS / "figures" / f"{name}.png").write_bytes(_small(_png(shown, name)))
     (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")
 
 
@@ -88,19 +84,6 @@ def _section(name: str, question: str, title: str, takeaway: str, command: str) 
 {command}
 ```
 """
-
-
-def _png(shown: View, name: str) -> bytes:
-    canvas = plot.drawn(shown, name)
-    with styled("light"):
-        return drawing.encoded(canvas, "png")
-
-
-def _small(png: bytes) -> bytes:
-    """The picture with few colours."""
-    out = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(out, "PNG", optimize=True)
-    return out.getvalue()
 
 
 if __name__ == "__main__":

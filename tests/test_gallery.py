@@ -1,29 +1,20 @@
 """`docs/figures.md` shows every figure, each with what its numbers say now."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import reference_pages
+from simulation_scripts import DOCS, load
 
 from archbench.plotting import view
 from archbench.reports.figures import plot
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figures import FIGURES
 
-DOCS = Path(__file__).parents[1] / "docs"
-
 
 @pytest.fixture(scope="module")
 def gallery() -> ModuleType:
-    found = importlib.util.spec_from_file_location("gallery", DOCS / "gallery.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    return load("gallery", ".")
 
 
 def test_every_figure_is_in_the_gallery(gallery: ModuleType) -> None:

@@ -1,24 +1,16 @@
 """The picture of the three families follows from built models."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-
-DOCS = Path(__file__).parents[1] / "docs"
+from simulation_scripts import DOCS, load
 
 
 @pytest.fixture(scope="module")
 def schematic() -> ModuleType:
-    found = importlib.util.spec_from_file_location("schematic", DOCS / "schematic.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    return load("schematic", ".")
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "prefix-decoder"])

@@ -42,24 +42,28 @@ def drawn(shown: View, name: str, style: Style | None = "light", inches: float |
     is too small.
     """
     with styled(style):
+        return _on_canvas(figure(shown, name), inches)
+
+
+def written(shown: View, name: str, path: Path, kind: Kind, style: Style, inches: float | None = None) -> Figure:
+    """Write a figure as a file; returns what was drawn. Raises ``ValueError`` as ``drawn`` does."""
+    with styled(style):
         made = figure(shown, name)
-        columns = drawing.columns_for(made.panels, made.row) if inches is None else _columns(made, inches)
-        return drawing.on_canvas(made.panels, columns, made.key, inches)
+        content = drawing.encoded(_on_canvas(made, inches), kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
+    return made
+
+
+def _on_canvas(made: Figure, inches: float | None) -> Canvas:
+    columns = drawing.columns_for(made.panels, made.row) if inches is None else _columns(made, inches)
+    return drawing.on_canvas(made.panels, columns, made.key, inches)
 
 
 def _columns(made: Figure, inches: float) -> int:
     """As many columns as fit with panels of the usual width, in whole groups where one fits."""
     fit = max(1, int(inches / drawing.narrow_panel()))
     return min(len(made.panels), fit - fit % made.row if fit >= made.row else fit)
-
-
-def written(shown: View, name: str, path: Path, kind: Kind, style: Style, inches: float | None) -> Figure:
-    """Write a figure as a file; returns what was drawn. Raises ``ValueError`` as ``drawn`` does."""
-    canvas = drawn(shown, name, style, inches)
-    with styled(style):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, drawing.encoded(canvas, kind))
-        return figure(shown, name)
 
 
 def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:

@@ -167,7 +167,7 @@ def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks:
                 axes.plot(ends, [row, row], color=look.colour, linewidth=2.2, solid_capstyle="butt")
             mean(axes, gap.mean, row, look)
         size = formatting.value(gap.mean, formatting.decimals(gap, comparison.metric.decimals))
-        at_right(axes, row, size, gap.excludes_zero)
+        at_right(axes, row, size, False)
     name_rows(axes, [cell.architecture for cell in comparison.scored])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {comparison.metric.label}, better to the right")
