@@ -39,7 +39,7 @@ def taken_apart(name: str) -> tuple[Callable[..., float], pd.DataFrame, float, "
     measure, labels = MEASURES[name]
     rows = table(150, labels)
     score = measure(list(rows["reference"]), list(rows["answer"]))
-    [found] = contributions(rows, {"r": score}, name).values()
+    [found] = contributions({"r": rows}, {"r": score}, name).values()
     return measure, rows, score, found
 
 
@@ -63,8 +63,8 @@ def test_their_spread_is_that_of_the_score_over_examples_drawn_again(name: str) 
 def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
     rows = table(150, labels=True)
     score = metrics.macro_f1(list(rows["reference"]), list(rows["answer"]))
-    assert contributions(rows.iloc[:60], {"r": score}, "macro_f1") == {}
-    assert contributions(rows, {"r": score}, "rouge_l") == {}
+    assert contributions({"r": rows.iloc[:60]}, {"r": score}, "macro_f1") == {}
+    assert contributions({"r": rows}, {"r": score}, "rouge_l") == {}
 
 
 def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
@@ -72,9 +72,9 @@ def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
     wanted, answers = list(rows["reference"]), list(rows["answer"])
     score = builtin.text_score("rouge_l", wanted[:100], answers[:100])
     rows["rouge_l"] = [*score.per_example, *[float("nan")] * 50]  # not all examples were answered
-    [found] = contributions(rows, {"r": score.value}, "rouge_l").values()
+    [found] = contributions({"r": rows}, {"r": score.value}, "rouge_l").values()
     assert found.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
-    assert contributions(rows.iloc[:60], {"r": score.value}, "rouge_l") == {}
+    assert contributions({"r": rows.iloc[:60]}, {"r": score.value}, "rouge_l") == {}
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -84,6 +84,6 @@ def test_a_table_without_texts_gives_the_same(name: str) -> None:
     scores = pd.DataFrame({"run": ["r"], "split": ["test"], "metric": [name], "value": [score]})
     plain = without_texts({"predictions": rows.assign(source="s"), "scores": scores})["predictions"]
     assert not {"source", "reference", "answer"} & set(plain)
-    [again] = contributions(plain, {"r": score}, name).values()
+    [again] = contributions({"r": plain}, {"r": score}, name).values()
     assert again.to_numpy() == pytest.approx(found.to_numpy(), rel=1e-4, abs=1e-4)
-    assert contributions(plain, {"r": score + 1.0}, name) == {}
+    assert contributions({"r": plain}, {"r": score + 1.0}, name) == {}

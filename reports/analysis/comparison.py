@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from archbench.reports.analysis.contributions import contributions, matrix
+from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
 from archbench.reports.base.declared import contrasts_and_margins, entered
 from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
@@ -47,6 +47,11 @@ class Group:
     @property
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(self.runs["architecture"]))
+
+    @cached_property
+    def by_architecture(self) -> Mapping[str, pd.DataFrame]:
+        """The runs of each architecture."""
+        return {str(name): runs for name, runs in self.runs.groupby("architecture", sort=False)}
 
     @cached_property
     def statuses(self) -> Mapping[str, list[str]]:
@@ -220,9 +225,9 @@ class Comparisons:
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
         self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._answers: dict[Group, pd.DataFrame] = {}
         self._gated: dict[tuple[Group, str], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
+        self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
         self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
 
     @cached_property
@@ -233,7 +238,7 @@ class Comparisons:
         """Whether an architecture of a group has learned enough to be compared."""
         key = (group, architecture)
         if key not in self._gated:
-            runs = group.runs[(group.runs["architecture"] == architecture).fillna(False)]
+            runs = group.by_architecture.get(architecture, group.runs.iloc[:0])
             self._gated[key] = self._gates.of(group.dataset, architecture, runs)
         return self._gated[key]
 
@@ -352,18 +357,18 @@ class Comparisons:
 
     def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
         """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
-        name, _, condition = named.partition("|")
-        name, _, share = name.partition("@")
-        rows = self._on_parts if share else self.placed("compared")
-        axis = comparison.group.runs["match"].iloc[0]
-        chosen = (
-            (rows["dataset"] == comparison.group.dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
-        )
-        chosen &= rows["condition"].fillna("") == condition
-        if share:
-            chosen &= rows["share"] == float(share)
-        chosen_rows: pd.DataFrame = rows[chosen.fillna(False)]
-        return chosen_rows
+        dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
+        key = (dataset, axis, named)
+        if key not in self._sides:
+            name, _, condition = named.partition("|")
+            name, _, share = name.partition("@")
+            rows = self._on_parts if share else self.placed("compared")
+            chosen = (rows["dataset"] == dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
+            chosen &= rows["condition"].fillna("") == condition
+            if share:
+                chosen &= rows["share"] == float(share)
+            self._sides[key] = rows[chosen.fillna(False)]
+        return self._sides[key]
 
     @cached_property
     def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -387,12 +392,9 @@ class Comparisons:
         """The margins by metric."""
         return contrasts_and_margins(self.tables)[1]
 
-    def _predictions(self, group: Group) -> pd.DataFrame:
-        """What the group's runs answered."""
-        if group not in self._answers:
-            rows = self.tables["predictions"]
-            self._answers[group] = rows[rows["run"].isin(group.runs["run"])]
-        return self._answers[group]
+    @cached_property
+    def _predictions(self) -> dict[str, pd.DataFrame]:
+        return of_runs(self.tables["predictions"])
 
     def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         key = (group, name)
@@ -403,7 +405,7 @@ class Comparisons:
     def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
-        by_run = contributions(self._predictions(group), {run: float(scores[run]) for run in runs["run"]}, name)
+        by_run = contributions(self._predictions, {run: float(scores[run]) for run in runs["run"]}, name)
         index = next((series.index for series in by_run.values()), pd.Index([]))
         seeds: dict[str, dict[int, float]] = {}
         samples: dict[str, Sample] = {}

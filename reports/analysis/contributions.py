@@ -27,32 +27,45 @@ OF_TEXTS: Final = (*_SLOW, "macro_f1")  # metrics of the whole corpus, which nee
 MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with more, seeds say enough, and it takes long
 
 
-def contributions(predictions: pd.DataFrame, scores: Mapping[str, float], metric: str) -> Contributions:
-    """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example."""
-    measure = partial(_recorded, metric) if metric in (*recorded(), *predictions) else _MEASURES.get(metric)
-    if measure is None or predictions.empty or (metric in _SLOW and len(scores) > MOST_RUNS):
+def contributions(
+    predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, float], metric: str
+) -> Contributions:
+    """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example.
+
+    ``predictions`` has the rows of the table `predictions` of each run.
+    """
+    columns = next(iter(predictions.values()), pd.DataFrame()).columns
+    measure = partial(_recorded, metric) if metric in (*recorded(), *columns) else _MEASURES.get(metric)
+    if measure is None or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}
     by_run = {}
-    for run, rows in predictions[predictions["run"].isin(list(scores))].groupby("run", sort=False):
+    for run, value in scores.items():
+        if run not in predictions:
+            continue
+        rows = predictions[run]
         values, total = measure(rows)
         series = pd.Series(np.asarray(values, dtype=float), index=rows["example"].to_numpy()).dropna()
-        value = scores[str(run)]
         if len(series) > 1 and abs(total - value) <= _TOLERANCE * max(abs(value), 0.01):
-            by_run[str(run)] = (series - series.mean() + total).sort_index()
+            by_run[run] = (series - series.mean() + total).sort_index()
     return by_run
+
+
+def of_runs(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of the table `predictions` of each run."""
+    return {str(run): rows for run, rows in predictions.groupby("run", sort=False)}
 
 
 def of_texts(tables: Tables) -> pd.DataFrame:
     """What each prediction contributes to the corpus scores of its run, a column for each that was scored."""
     rows, scores = tables["predictions"], tables["scores"]
     test = scores[(scores["split"] == "test").fillna(False)].drop_duplicates(["run", "metric"], keep="last")
-    columns = {}
+    columns, by_run = {}, of_runs(rows)
     for metric in OF_TEXTS:
         known = test[test["metric"] == metric].set_index("run")["value"]
         values = pd.Series(np.nan, index=rows.index)
-        for run, own in rows.groupby("run", sort=False):
+        for run, own in by_run.items():
             if run in known.index:
-                series = contributions(own, {str(run): float(known[run])}, metric).get(str(run))
+                series = contributions({run: own}, {run: float(known[run])}, metric).get(run)
                 values[own.index] = own["example"].map(series) if series is not None else np.nan
         if values.notna().any():
             columns[metric] = values.astype("float32")

@@ -55,12 +55,12 @@ def budget(groups: Sequence[Group]) -> Grid:
     rows = [
         (
             name(group.dataset),
-            name(str(architecture)),
+            name(architecture),
             *(_axis(group, runs, axis, axis in _held(group)) for axis in axes),
             *(GridCell(span(runs, key, _FURTHER[key][1])) for key in further),
         )
         for group in groups
-        for architecture, runs in group.runs.groupby("architecture", sort=False)
+        for architecture, runs in group.by_architecture.items()
     ]
     return Grid((name("data set"), name("architecture"), *heads), tuple(rows))
 
@@ -81,7 +81,7 @@ def budget_rows(groups: Sequence[Group]) -> list[dict[str, object]]:
             **_deviations(group, runs),
         }
         for group in groups
-        for architecture, runs in group.runs.groupby("architecture", sort=False)
+        for architecture, runs in group.by_architecture.items()
     ]
 
 
@@ -124,8 +124,8 @@ def off_budget(group: Group) -> list[str]:
     """The architectures with a run that misses an axis which was to be held equal."""
     held = _held(group)
     return [
-        str(architecture)
-        for architecture, runs in group.runs.groupby("architecture", sort=False)
+        architecture
+        for architecture, runs in group.by_architecture.items()
         if any(abs(_deviation(group, runs, axis)) > AXES[axis][2] for axis in held if known(group.runs, axis))
     ]
 
@@ -155,5 +155,4 @@ def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
 
 
 def _reference(group: Group, axis: str) -> float:
-    first = group.runs[group.runs["architecture"] == group.architectures[0]]
-    return float(first[axis].astype(float).mean())
+    return float(group.by_architecture[group.architectures[0]][axis].astype(float).mean())

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from archbench.reports.analysis import trials
@@ -66,6 +68,12 @@ TABLES: Final[Mapping[str, TableKind]] = {
     ),
     "data": TableKind("the data sets", lambda judged: grids.datasets(judged.comparisons.tables)),
 }
+_PAGE: Final = 116  # letters of `\\footnotesize` across a page of two columns
+_BETWEEN: Final = 3  # letters that the space between columns takes
+_TOGETHER: Final = re.compile(
+    "(?<=[\N{PLUS-MINUS SIGN}=<]) | (?=[\N{PLUS-MINUS SIGN}=\N{UPWARDS ARROW}\N{DOWNWARDS ARROW}\N{DAGGER}])"
+)
+_LINE_END: Final = r"\\"
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -131,22 +139,59 @@ def printed(grid: Grid, form: Format) -> str:
 
 
 def _latex(grid: Grid) -> str:
-    """For ``\\usepackage{booktabs}``; second lines of cells stand below the first, smaller."""
-    columns = "l" * len(grid.head)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(grid.head), r"\midrule"]
-    lines += [*map(_latex_row, grid.rows), r"\bottomrule", r"\end{tabular}"]
+    """For ``\\usepackage{booktabs}``; wrapped so that the table fits across a page of two columns."""
+    wrapped = _wrapped(grid)
+    lines = [rf"\begin{{tabular}}{{{'l' * len(grid.head)}}}", r"\toprule", _latex_row(wrapped.head, "b"), r"\midrule"]
+    lines += [*(_latex_row(row, "t") for row in wrapped.rows), r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
 
 
-def _latex_row(cells: tuple[GridCell, ...]) -> str:
-    return " & ".join(map(_latex_cell, cells)) + r" \\"
+def _wrapped(grid: Grid) -> Grid:
+    """The widest columns are wrapped until the table fits on a page, or until no column becomes narrower."""
+    whole = list(zip(grid.head, *grid.rows, strict=True))
+    columns = list[Sequence[GridCell]](whole)
+    room, rigid = _PAGE - _BETWEEN * len(columns), set[int]()
+    while sum(map(_letters, columns)) > room and len(rigid) < len(columns):
+        widest = max((place for place in range(len(columns)) if place not in rigid), key=lambda i: _letters(columns[i]))
+        narrower = [_narrower(cell, _letters(columns[widest]) - 1) for cell in whole[widest]]
+        if _letters(narrower) < _letters(columns[widest]):
+            columns[widest] = narrower
+        else:
+            rigid.add(widest)
+    head, *rows = zip(*columns, strict=True)
+    return Grid(head, tuple(rows))
 
 
-def _latex_cell(cell: GridCell) -> str:
+def _letters(column: Sequence[GridCell]) -> int:
+    """The width of a column, in letters."""
+    return max(len(line) for cell in column for line in ("", *cell.text.splitlines(), *cell.below.splitlines()))
+
+
+def _narrower(cell: GridCell, letters: int) -> GridCell:
+    return replace(cell, text=_wrap(cell.text, letters), below=_wrap(cell.below, letters))
+
+
+def _wrap(text: str, letters: int) -> str:
+    """Text on lines of at most ``letters``, where its words allow it; a value stays with its interval and its arrow."""
+    whole = _TOGETHER.sub("\N{NO-BREAK SPACE}", visible(text))
+    return "\n".join(
+        part
+        for line in whole.split("\n")
+        for part in textwrap.wrap(line, letters, break_long_words=False, break_on_hyphens=False)
+    )
+
+
+def _latex_row(cells: Sequence[GridCell], place: Literal["b", "t"]) -> str:
+    return " & ".join(_latex_cell(cell, place) for cell in cells) + r" \\"
+
+
+def _latex_cell(cell: GridCell, place: Literal["b", "t"]) -> str:
     lines = [_escaped(line) for line in cell.text.splitlines()] or [""]
     lines = [rf"\textbf{{{line}}}" if _strong(cell) else line for line in lines]
-    lines += [rf"{{\footnotesize {_escaped(line)}}}" for line in cell.below.splitlines()]
-    return r"\shortstack[l]{%s}" % r"\\".join(lines) if len(lines) > 1 else lines[0]  # noqa: UP031
+    lines += [_escaped(line) for line in cell.below.splitlines()]
+    if len(lines) == 1:
+        return lines[0]
+    return rf"\begin{{tabular}}[{place}]{{@{{}}l@{{}}}}{_LINE_END.join(lines)}\end{{tabular}}"
 
 
 def _escaped(text: str) -> str:
