@@ -35,7 +35,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "curves_flops": ("distances", ()),
     "tuning": ("standard", ("shakespeare", "bible-en-fr")),
 }
-COLOURS = 64  # of a picture
+COLOURS = 256  # of a picture
 HEAD = """# Figures
 
 `archbench plot DIR FIGURE` draws one figure of a comparison as PDF, SVG or PNG; `archbench plot DIR --list` says which

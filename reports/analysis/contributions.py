@@ -27,9 +27,7 @@ OF_TEXTS: Final = (*_SLOW, "macro_f1")  # metrics of the whole corpus, which nee
 MOST_RUNS: Final = 100  # of a group whose corpus scores are taken apart: with more, seeds say enough, and it takes long
 
 
-def contributions(
-    predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, float], metric: str
-) -> Contributions:
+def contributions(predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, float], metric: str) -> Contributions:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example.
 
     ``predictions`` has the rows of the table `predictions` of each run.

@@ -25,8 +25,9 @@ def width(text: str, size: float | None = None, weight: Weight = "normal") -> fl
 
 def wrapped(text: str, inches: float, size: float | None = None, weight: Weight = "normal") -> list[str]:
     """The lines of ``text``, none wider than ``inches``: cut between words, and within a word that alone is wider."""
-    for letters in range(len(text), 1, -1):
-        lines = textwrap.wrap(text, letters)
-        if all(width(line, size, weight) <= inches for line in lines):
-            return lines
+    for within_words in (False, True):
+        for letters in range(len(text), 1, -1):
+            lines = textwrap.wrap(text, letters, break_long_words=within_words)
+            if all(width(line, size, weight) <= inches for line in lines):
+                return lines
     return textwrap.wrap(text, 1)

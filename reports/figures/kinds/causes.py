@@ -20,9 +20,10 @@ from archbench.reports.figures.canvas.palette import hue, ink, label, quiet, rul
 from archbench.reports.figures.figure import Figure, View
 
 CAPTION: Final = (
-    "From the first architecture to the last in steps, which add up to the whole difference. Bars: the "
-    "difference that a change makes in the primary metric, better to the right; lines: 95% intervals (not corrected). "
-    "Coloured: the interval excludes 0. In another order, the same changes could have different effects."
+    "From the first architecture to the last in steps, which add up to the whole difference. Bars: the difference that "
+    "a change makes in the primary metric, better to the right; lines: 95% intervals (not corrected) of where the step "
+    "ends. Coloured: the line does not reach the tick at which the step starts. In another order, the same changes "
+    "could have different effects."
 )
 HEIGHT: Final = 0.5  # of a bar
 LONGEST: Final = 72  # characters of the changes of a step
@@ -69,6 +70,7 @@ def draw(axes: Axes, entry: Waterfall) -> None:
 
 def _bar(axes: Axes, place: int, begin: float, gap: Interval, colour: str, decimals: int) -> None:
     axes.barh([place], [gap.mean], HEIGHT, left=[begin], color=colour, alpha=0.8, zorder=2)
+    axes.plot([begin, begin], [place - 0.42, place + 0.42], color=ink(), linewidth=1.2, zorder=3)
     if gap.known:
         axes.plot([begin + gap.lower, begin + gap.upper], [place, place], color=ink(), linewidth=1.2, zorder=3)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))

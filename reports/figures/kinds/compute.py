@@ -57,17 +57,20 @@ def compute(view: View) -> Figure:
 
 
 def draw(axes: Axes, points: Sequence[Share], arrows: Sequence[Distance], looks: Looks) -> None:
-    """The curves, and an arrow from each slower architecture's last point to the curve of the faster one."""
+    """The curves, and an arrow from each slower architecture's curve to that of the faster one."""
     lines(axes, [(point.architecture, point.flops, point.interval) for point in points], looks)
     ends = [end for p in points for end in (p.interval.mean, p.interval.lower, p.interval.upper) if end > 0]
-    axes.set_ylim(min(ends) / 1.06, max(ends) * 1.06)
+    room = (max(ends) / min(ends)) ** 0.05
+    axes.set_ylim(min(ends) / room, max(ends) * room)
     log_loss_ticks(axes)
     log_ticks(axes, [point.flops for point in points])
     for entry in _farthest(arrows):
-        slow = [point for point in points if point.architecture == entry.slow]
-        if slow and entry.ratio > LEAST:
-            _arrow(axes, slow[-1], entry, looks)
-    axes.set_xlabel("training FLOPs, each point annealed by itself")
+        slow, fast = ([point for point in points if point.architecture == name] for name in (entry.slow, entry.fast))
+        if slow and fast and entry.ratio > LEAST:
+            ends = slow[-1].interval.mean == entry.score
+            begin = slow[-1].flops / entry.ratio if ends else fast[-1].flops
+            _arrow(axes, begin, entry, looks)
+    axes.set_xlabel("training FLOPs, a separate training for each point")
     axes.set_ylabel("test loss, bits per byte")
     both_grids(axes)
 
@@ -81,24 +84,22 @@ def _farthest(arrows: Sequence[Distance]) -> list[Distance]:
     return list(farthest.values())
 
 
-def _arrow(axes: Axes, end: Share, entry: Distance, looks: Looks) -> None:
-    """From the last point of the slower architecture to the curve of the faster one, in its colour."""
-    begin, height = end.flops / entry.ratio, end.interval.mean
-    colour = looks[entry.fast].colour
-    style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 6, "shrinkB": 2}
-    axes.annotate("", (begin, height), (end.flops, height), arrowprops=style)
+def _arrow(axes: Axes, begin: float, entry: Distance, looks: Looks) -> None:
+    """From the curve of the slower architecture to that of the faster one, at ``begin`` FLOPs, in its colour."""
+    end, height, colour = begin * entry.ratio, entry.score, looks[entry.fast].colour
+    style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 5, "shrinkB": 5}
+    axes.annotate("", (begin, height), (end, height), arrowprops=style)
     times = f"{'≥ ' if entry.at_least else ''}{number(entry.ratio)}\N{MULTIPLICATION SIGN}"
-    middle = (begin * end.flops) ** 0.5
     axes.annotate(
         times,
-        (middle, height),
-        (0, 0),
+        ((begin * end) ** 0.5, height),
+        (0, 9),
         textcoords="offset points",
         ha="center",
         va="center",
         fontsize=small(),
         color=ink(),
-        bbox={"facecolor": paper(), "edgecolor": "none", "pad": 0.8},
+        bbox={"facecolor": paper(), "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
         zorder=6,
     )
 

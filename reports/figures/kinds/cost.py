@@ -49,6 +49,7 @@ def cost(view: View) -> Figure:
     usable = [comparison for comparison in view.first if Scale(comparison).known]
     base = view.judged.comparisons.groups[0].architectures[0] if usable else ""
     panels, rows, frontiers = [], list[dict[str, object]](), dict[str, list[str]]()
+    below = "large: mean over the data sets" if len(usable) > 1 else ""
     for column, words in AXES.items():
         points = [point for comparison in usable for point in _points(comparison, column)]
         if len({point.architecture for point in points}) < 2:
@@ -58,7 +59,7 @@ def cost(view: View) -> Figure:
         frontiers[words] = [point.architecture for point in best]
         drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
         about = f"Score against {words}, relative to {base}"
-        panels.append(Panel(words[0].upper() + words[1:], "", 3.0, drawing, about))
+        panels.append(Panel(words[0].upper() + words[1:], below, 3.0, drawing, about))
         rows += _rows(usable, points, column, best)
     several = len({comparison.group.dataset for comparison in usable}) > 1
     caption = CAPTION.format(base=label(base), marks=_MARKS if several else "")

@@ -24,6 +24,7 @@ CAPTION: Final = (
     "at its smallest budget. “Or less”, “or more”: the limit lies one doubling beyond a curve, or at its start. "
     "Dashed: equal budgets."
 )
+LONGEST: Final = 72  # characters of what is compared
 TICKS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 UNITS: Final = {"tokens": "tokens", "flops": "FLOPs"}
 
@@ -57,7 +58,7 @@ class Distances:
     def panel(self) -> Panel:
         first = self.rows[0]
         about = f"Horizontal distances in {first.metric.label} on {first.dataset}"
-        height = rows_height(list(map(_name, self.rows)))
+        height = rows_height(list(map(_name, self.rows)), LONGEST)
         return Panel(label(first.dataset, 80), first.metric.label, height, partial(draw, rows=self.rows), about)
 
     def numbers(self) -> list[dict[str, object]]:
@@ -84,7 +85,7 @@ def draw(axes: Axes, rows: Sequence[Distance]) -> None:
         mark = ">" if row.at_least else "o"
         axes.plot([row.ratio], [place], mark, color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
         at_right(axes, place, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
-    name_rows(axes, list(map(_name, rows)))
+    name_rows(axes, list(map(_name, rows)), LONGEST)
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import Comparison
@@ -19,7 +21,7 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, upright
 from archbench.reports.figures.canvas.palette import label, rule
 from archbench.reports.figures.canvas.styles import scaled
-from archbench.reports.figures.canvas.text_wrapping import wrapped
+from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View
 
 RANKS: Final = (
@@ -32,6 +34,8 @@ SLOPES: Final = (
 )
 _TICK: Final = 1.1  # inches of a condition's name, at most
 _AREA, _LINE, _AXIS = 2.0, 0.17, 2.6  # inches: a panel without conditions, a line of them, all of them side by side
+_LONGEST: Final = 90  # characters of a condition
+_SMALLEST: Final = 6.0  # points
 GAP: Final = (math.nan, math.nan)  # no line through a condition that an architecture lacks
 _SHIFT: Final = 0.06  # between architectures with the same rank
 
@@ -129,15 +133,25 @@ def _place(points: Sequence[Placed], point: Placed, number: int) -> tuple[float,
 def _conditions(axes: Axes, conditions: Sequence[str]) -> None:
     """The conditions along the horizontal axis, their names in several lines."""
     room = min(0.9 * axes.bbox.width / axes.figure.dpi / len(conditions), scaled(_TICK))
-    axes.set_xticks(range(len(conditions)), ["\n".join(wrapped(label(text, 60), room)) for text in conditions])
+    size = min(
+        FontProperties(size=matplotlib.rcParams["xtick.labelsize"]).get_size_in_points(), _size(conditions, room)
+    )
+    names = ["\n".join(wrapped(label(text, _LONGEST), room, size)) for text in conditions]
+    axes.set_xticks(range(len(conditions)), names, fontsize=size)
     axes.set_xlim(-0.4, len(conditions) - 0.6)
+
+
+def _size(conditions: Sequence[str], room: float) -> float:
+    """The points at which no word of the conditions is wider than ``room``; at least the smallest legible."""
+    widest = max(width(word, 10) for text in conditions for word in label(text, _LONGEST).split())
+    return max(_SMALLEST, 10 * room / widest)
 
 
 def _height(points: Sequence[Placed]) -> float:
     """Inches of a panel, with room for the lines of its conditions."""
     conditions = dict.fromkeys(point.condition for point in points)
     room = scaled(min(_TICK, _AXIS / len(conditions)))
-    return _AREA + _LINE * max(len(wrapped(label(text, 60), room)) for text in conditions)
+    return _AREA + _LINE * max(len(wrapped(label(text, _LONGEST), room)) for text in conditions)
 
 
 def _by_dataset(view: View) -> dict[str, list[Placed]]:

@@ -45,10 +45,10 @@ def shares(view: View) -> Figure:
 def draw(axes: Axes, points: list[Share], looks: Looks, y_label: str) -> None:
     """A line for each architecture over the tokens, with a tick at every part."""
     lines(axes, [(point.architecture, point.tokens, point.interval) for point in points], looks)
-    formatter = EngFormatter(places=2, sep=SPACE)
+    formatter = EngFormatter(places=1, sep=SPACE)
     tokens = {point.share: point.tokens for point in points}
     point_ticks(axes, {count: _plain(formatter(count)) for count in tokens.values()})
-    axes.set_xlabel("training tokens, each point annealed by itself")
+    axes.set_xlabel("training tokens, a separate training for each point")
     axes.set_ylabel(y_label)
 
 
