@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,13 +42,18 @@ class Masked:
     is still uniform, so that the expected loss is the same; the loss of a batch varies less.
 
     With native supervision half of the sources have ``source_rate`` of their tokens hidden as well and predicted
-    (1810.04805), with a weight equal to the target's.
+    (1810.04805), with a weight equal to the target's. ``joint``: source and target are one text, whose tokens are
+    hidden at one rate: the any-order bound of the whole text.
+
+    ``rate`` hides this part of a text, always (1810.04805: 0.15), instead of a part that is drawn.
     """
 
     suffix: bool = False
     next_cell: bool = False
     source_rate: float = 0.15
     stratified: bool = False
+    joint: bool = False
+    rate: float | None = None
 
     estimated = True
 
@@ -58,13 +64,20 @@ class Masked:
     @property
     def left_to_right(self) -> "Masked":
         """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
-        return replace(self, suffix=False, next_cell=True, stratified=False)
+        return replace(self, suffix=False, next_cell=True, stratified=False, rate=None)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
         source_real, real = batch.real()
-        hidden_source = self._hide_source(source_real, generator) if native else None
-        hidden, predicted, weights = self._hide(real, generator)
+        hidden_source = source_weights = None
+        if native and self.joint:
+            width = source_real.shape[1]
+            whole = self._hide(torch.cat([source_real, real], 1), generator)
+            hidden_source, source_weights = whole[0][:, :width], whole[2][:, :width]
+            hidden, predicted, weights = (part[:, width:] for part in whole)
+        else:
+            hidden_source = self._hide_source(source_real, generator) if native else None
+            hidden, predicted, weights = self._hide(real, generator)
         source, source_mask = _ended(batch.source, batch.source_mask)
         if hidden_source is not None:
             source = source.masked_fill(F.pad(hidden_source, (0, 1)).to(source.device), MASK)
@@ -82,10 +95,14 @@ class Masked:
         if hidden_source is None:
             return inputs
         source_labels = select(batch.source, index_of(hidden_source, source))
+        if source_weights is None:
+            shares = equal_shares(source_labels, real.sum())
+        else:
+            shares = source_weights[hidden_source].to(source.device)
         return inputs._replace(
             source_at=index_of(F.pad(hidden_source, (0, 1)), source),
             source_labels=source_labels,
-            source_weights=equal_shares(source_labels, real.sum()),
+            source_weights=shares,
         )
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -150,17 +167,28 @@ class Masked:
 
     def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
         """Expected tokens with loss in one example."""
-        predicted = 0.0 * target + 1.0 if self.next_cell else (target + 1.0) / 2.0
+        if native and self.joint:
+            return self._expected(source + target)
+        predicted = 0.0 * target + 1.0 if self.next_cell else self._expected(target)
         return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of generating a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
+    def _expected(self, tokens: Amount) -> Amount:
+        """The expected number of hidden tokens among ``tokens``."""
+        if self.rate is None:
+            return (tokens + 1.0) / 2.0
+        return np.clip(np.round(self.rate * tokens), 1.0, None)
+
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""
         lengths = real.sum(1, keepdim=True)
-        hidden = (self._rates(len(real), generator) * lengths).long().clamp(max=lengths - 1) + 1
+        if self.rate is None:
+            hidden = (self._rates(len(real), generator) * lengths).long().clamp(max=lengths - 1) + 1
+        else:
+            hidden = (self.rate * lengths).round().long().clamp(min=1)
         if self.suffix or self.next_cell:
             order = lengths - 1 - torch.arange(real.shape[1])
         else:

@@ -10,7 +10,7 @@ class Placement:
     """A run's place in the comparison; one run may stand in several.
 
     ``role``: ``compared``, ``share`` (a part of the budget by itself), ``control`` (under an ``architecture`` name of
-    its own) or ``trial`` (of the tuning). ``condition`` is empty if only the axis (``match``)
+    its own), ``trial`` (of the tuning) or ``pretraining``. ``condition`` is empty if only the axis (``match``)
     may differ from the default.
     """
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ class Plan:
     foreign: bool = False  # the variant is code of the user or of another package
     kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
     sampled: bool = False  # validation samples the likelihood, which takes a pass per token
+    objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
+    mask_rate: float | None = None  # of a pretraining; None: drawn uniformly
+    start: str = ""  # the pretraining run whose weights it starts from
+    start_name: str = ""  # what the experiment calls that pretraining
+    pretraining_tokens: float = 0.0
+    pretraining_flops: float = 0.0
 
     @property
     def code(self) -> str:
@@ -113,6 +119,8 @@ class Plan:
             **({"kind_code": self.kind_code} if self.kind_code else {}),
             **({"validation": "sampled"} if self.sampled else {}),
             **({"compile": True} if self.training.compile else {}),
+            **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),
+            **({"start": self.start} if self.start else {}),
         }
 
     @property
@@ -137,7 +145,7 @@ class Plan:
             "description": self.description,
             **({"breaks": self.breaks} if self.breaks else {}),
             "family": self.family,
-            "task": self.task.kind,
+            "task": "pretraining" if self.objective else self.task.kind,
             "dataset": self.task.name,
             "seed": self.seed,
             "match": self.match,
@@ -156,6 +164,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
+            **(self._started() if self.start or self.task.examples else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
@@ -164,6 +173,16 @@ class Plan:
             "precision": self.precision,
             "threads": self.threads,
             "expected_seconds": self.expected_seconds,
+        }
+
+    def _started(self) -> dict[str, Any]:
+        """What a run starts from, and on how much of the training data (0: all)."""
+        return {
+            "start": self.start_name or "scratch",
+            "adapt": "finetune",
+            "examples": self.task.examples,
+            "pretraining_tokens": self.pretraining_tokens,
+            "pretraining_flops": self.pretraining_flops,
         }
 
     def labels(self) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _complete(
             say(line)
         trials = [entry.run for entry in matrix.entries if entry.role == "trial"]
         if matrix.untuned:
-            say(f"tuning on validation first: {', '.join(matrix.untuned)}")
+            say(f"{_what_comes_first(matrix)} first: {', '.join(matrix.untuned)}")
         else:
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
@@ -108,6 +108,13 @@ def _complete(
     with one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+
+
+def _what_comes_first(matrix: "Matrix") -> str:
+    """What other runs wait for."""
+    roles = {entry.role for entry in matrix.entries}
+    waiting = {"pretraining": "pretraining", "trial": "tuning on validation"}
+    return " and ".join(words for role, words in waiting.items() if role in roles)
 
 
 def performed(plans: "Sequence[Plan]", root: Path, device: str, jobs: int) -> Outcome:

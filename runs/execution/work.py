@@ -22,7 +22,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.scoring import references
 from archbench.runs.scoring.score import Scored, Scorer, progress
-from archbench.runs.training import optimizer
+from archbench.runs.training import optimizer, pretraining
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT, SAMPLED, TrainingLoop, TrainingState
@@ -45,7 +45,8 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
     prepared = references.prepare(plan)
-    trainer = references.build_trainer(plan, prepared)
+    start = pretraining.load(folder.parent / plan.start, plan.start) if plan.start else None
+    trainer = references.build_trainer(plan, prepared, start)
     if plan.training.recompute:
         recompute_blocks(trainer.model)
     if plan.training.compile:
@@ -111,9 +112,16 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
         "validation_loss": state.best,
-        "objective": _objective(trainer.model.objective),
+        "objective": _shares(plan.objective) or _objective(trainer.model.objective),
         "selected_by": SAMPLED if plan.sampled else EXACT,
     }
+
+
+def _shares(objective: Mapping[str, float]) -> str:
+    """The objective of a pretraining: "causal", or "prefix 0.5, span-corruption 0.5"; empty for a task."""
+    if len(objective) == 1:
+        return next(iter(objective))
+    return ", ".join(f"{name} {share:g}" for name, share in objective.items())
 
 
 def _objective(objective: Objective) -> str:

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePath
 from typing import Any, get_args
 
+from archbench.runs.experiment import starts
 from archbench.runs.experiment.conditions import HOW_LONG, conditions, merged, merged_budget
 from archbench.runs.experiment.sections import (
     DEFAULT_CONTRASTS,
@@ -37,7 +38,9 @@ BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 def resolve(data: dict[str, Any], folder: str) -> Experiment:
     """The experiment in ``data``, which is shaped like an experiment file in ``folder``; raises ``InputError``."""
     entry = validated(ExperimentEntry, data)
-    tasks = tuple(_task(task, entry, folder, f"tasks[{i}]") for i, task in enumerate(entry.tasks))
+    resolved = [(task, _task(task, entry, folder, f"tasks[{i}]")) for i, task in enumerate(entry.tasks)]
+    pretrainings = starts.pretrainings(entry, lambda task, general, place: _task(task, general, folder, place))
+    tasks, started = starts.started(resolved, pretrainings)
     _check_names(tasks)
     _check_baselines(tasks)
     _check_metrics(tasks)
@@ -49,7 +52,8 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         architectures=entry.architectures,
         seeds=entry.seeds,
         tasks=tasks,
-        conditions=_conditions(entry, tasks),
+        conditions=(*started, *_conditions(entry, tasks)),
+        pretraining=pretrainings,
         controls=_controlled(entry, tasks),
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
         margins=entry.margins,

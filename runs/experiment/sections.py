@@ -26,6 +26,8 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "seconds": ("parameters", "seconds"),
 }
 PRETRAINED = "none"  # the match of checkpoints: they are scored without training
+SCRATCH = "scratch"  # the start of a run that starts from no pretraining
+OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 MOST_SEEDS = 10_000  # when seeds are given as a number
@@ -113,6 +115,31 @@ def _controls(value: object, _: object) -> bool | tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError(f"{printable(value)}: expected true, false or a list of tasks")
     return _unique(tuple(value))
+
+
+def _shares(value: object) -> object:
+    """One objective, or the shares of several, as a table of shares that sum to 1."""
+    shares = {value: 1.0} if isinstance(value, str) else value
+    if not isinstance(shares, dict) or not shares:
+        raise ValueError(f"{printable(value)}: expected an objective, or a table like {{ causal = 0.5, prefix = 0.5 }}")
+    for name, share in shares.items():
+        if name not in OBJECTIVES:
+            raise ValueError(f"unknown objective {printable(name)}{nearest(name, OBJECTIVES)}")
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1e6:
+            raise ValueError(f"{name}: {printable(share)}: expected a share above 0")
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def _counts(value: object) -> object:
+    """Numbers of examples; "all" becomes 0."""
+    listed = _listed(value)
+    items = listed if isinstance(listed, tuple) else (listed,)
+    counts = tuple(0 if item == "all" else _whole(item) for item in items)
+    for item, count in zip(items, counts, strict=True):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0 or (count == 0 and item != "all"):
+            raise ValueError(f'{printable(item)}: expected a number of examples or "all"')
+    return counts
 
 
 def _rate_or_transfer(value: object, check: Any) -> Any:
@@ -268,6 +295,31 @@ class Tuning(Section):
     share: Annotated[Number, Field(gt=0, le=1)] = 1.0
 
 
+class PretrainingEntry(Section):
+    """One ``[[pretraining]]`` table as written: what models are trained on before tasks, by tokens of running text.
+
+    ``tokenizer`` is trained on these data and on the training text of the tasks that start from it. ``objective`` is
+    one, or a table of shares; "own" is the usual one of each family. ``mask_rate`` is the part of the tokens that
+    "masked" hides. Missing keys come from the experiment.
+    """
+
+    name: Name
+    data: Annotated[Data, WrapValidator(_data)]
+    columns: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    tokenizer: Tokenizer = "bpe"
+    vocabulary: Annotated[Whole, Field(ge=8, le=1_000_000)] | None = None
+    context: Length = 128
+    objective: Annotated[dict[str, float], BeforeValidator(_shares)] = {"own": 1.0}
+    mask_rate: Annotated[Fraction, Field(gt=0)] | Literal["uniform"] = "uniform"
+    test_examples: Annotated[Whole, Field(ge=1)] | None = None
+    architectures: Names | None = None
+    seeds: Seeds | None = None
+    budget: Budget = Budget()
+    model: Model = Model()
+    training: TrainingEntry = TrainingEntry()
+
+
 class ConditionEntry(Section):
     """One ``[[conditions]]`` table as written: tasks repeated with something changed.
 
@@ -294,6 +346,9 @@ class TaskEntry(Section):
     default depends on its kind and data. ``metrics`` are further metrics of its answers: built-in names,
     "FILE.py:FUNCTION", "evaluate:./FOLDER", or names that packages offer. ``baseline`` names another task; this one is
     a changed copy of it, and the report tests the effect of the change.
+
+    ``start`` names pretrainings that models start from ("scratch": none), ``examples`` how many training examples they
+    see ("all": every one). The first of each is the task itself; the others are conditions of it.
     """
 
     kind: Word | None = None
@@ -319,6 +374,8 @@ class TaskEntry(Section):
     tuned: dict[str, Tuned] = {}
     tuning: Tuning | None = None
     alternatives: dict[str, Names] | None = None
+    start: Axes = (SCRATCH,)
+    examples: Annotated[tuple[int, ...], BeforeValidator(_counts), Field(min_length=1), AfterValidator(_unique)] = (0,)
 
 
 class ExperimentEntry(Section):
@@ -336,6 +393,7 @@ class ExperimentEntry(Section):
     training: TrainingEntry = TrainingEntry()
     tuning: Tuning | None = None
     tasks: Annotated[tuple[TaskEntry, ...], BeforeValidator(_listed), Field(min_length=1)]
+    pretraining: Annotated[tuple[PretrainingEntry, ...], BeforeValidator(_listed)] = ()
     conditions: Annotated[tuple[ConditionEntry, ...], BeforeValidator(_listed)] = ()
     controls: Annotated[bool | tuple[str, ...], WrapValidator(_controls)] = False
     contrasts: Contrasts | None = None
@@ -395,6 +453,8 @@ class Task(Section):
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
     alternatives: dict[str, tuple[str, ...]] = {}
+    start: str = SCRATCH
+    examples: int = 0
 
     def candidates(self, architecture: str) -> tuple[str, ...]:
         """What may be compared under an architecture's name: itself and its alternatives."""
@@ -409,6 +469,21 @@ class Task(Section):
     def extends(self) -> bool:
         """Whether it only adds architectures, seeds or axes to the task's own comparison, or is the task itself."""
         return not self.condition and self.share == 1
+
+
+class Pretraining(Section):
+    """A pretraining with every setting resolved: a task of running text, and what it is trained by.
+
+    ``objective`` has shares that sum to 1; ``mask_rate`` None: drawn uniformly.
+    """
+
+    task: Task
+    objective: dict[str, float]
+    mask_rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.task.name
 
 
 class Against(Section):
@@ -436,6 +511,7 @@ class Experiment(Section):
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]
     conditions: tuple[Task, ...] = ()
+    pretraining: tuple[Pretraining, ...] = ()
     controls: tuple[str, ...] = ()
     contrasts: tuple[tuple[str, str], ...] = DEFAULT_CONTRASTS
     margins: dict[str, float] = {}
@@ -454,4 +530,10 @@ class Experiment(Section):
 
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""
-        return self.model_dump(mode="json", by_alias=True)
+        values = self.model_dump(mode="json", by_alias=True)
+        if not self.pretraining:  # as before there was any, so that recorded digests stay
+            del values["pretraining"]
+        for task in (*values["tasks"], *values["conditions"], *(one["task"] for one in values.get("pretraining", ()))):
+            for key in [key for key, usual in (("start", SCRATCH), ("examples", 0)) if task[key] == usual]:
+                del task[key]
+        return values

@@ -1,6 +1,6 @@
 """From an experiment to its runs: data prepared, sizes fitted to the budget, one plan for every run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from archbench.runs.planning import pretrained
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
+from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.scoring import task_metrics
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
@@ -40,7 +41,7 @@ class Matrix:
 
     @property
     def untuned(self) -> tuple[str, ...]:
-        """The tasks with runs that wait for trials."""
+        """The tasks with runs that wait for trials or for a pretraining."""
         return tuple(dict.fromkeys(plan.task.name for plan in self.later))
 
 
@@ -68,19 +69,30 @@ def plan(
     datasets = []
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
+    configs = {task.name: task_config(task, experiment.folder) for task in experiment.tasks}
+    pretrainings = None
+    if experiment.pretraining:
+        configs |= {one.name: task_config(one.task, experiment.folder) for one in experiment.pretraining}
+        pretrainings = Pretrainings(experiment, configs, setting, root, say, architectures)
+        configs = pretrainings.configs
+        datasets += [dataset_row(prepared, "") for prepared in pretrainings.prepare()]
+        placed += pretrainings.placed_plans()
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
         checkpoints = [
             variant for name_or_path in task.architectures if (variant := architectures.find(name_or_path)).pretrained
         ]
         if len(checkpoints) < len(task.architectures):
-            prepared = _prepared(task_config(task, experiment.folder), cache, say)
-            _check_digest(experiment, prepared)
-            datasets.append(dataset_row(prepared, task.primary))
-            planner = Planner(experiment, task, prepared, setting, Calibration(root, say), root, architectures)
-            placed += planner.trials()
-            placed += planner.ready()
-            later += planner.later()
+            for base, conditions in by_examples(experiment, task):
+                prepared = _prepared(replace(configs[task.name], examples=base.examples), cache, say)
+                if base is task:
+                    _check_digest(experiment, prepared)
+                    datasets.append(dataset_row(prepared, task.primary))
+                where = setting, Calibration(root, say), root, architectures, conditions, pretrainings
+                planner = Planner(experiment, base, prepared, *where)
+                placed += planner.trials()
+                placed += planner.ready()
+                later += planner.later()
         for variant in checkpoints:
             prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
@@ -89,6 +101,15 @@ def plan(
             placed.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
     entries = dict.fromkeys(entry for _, entry in placed)
     return Matrix(_merged(placed), tuple(entries), tuple(datasets), _merged(later))
+
+
+def by_examples(experiment: Experiment, task: Task) -> Iterator[tuple[Task, list[Task]]]:
+    """The task with its conditions, then those with other numbers of training examples, the first as a task."""
+    conditions = [condition for condition in experiment.conditions if condition.name == task.name]
+    for count in dict.fromkeys(entry.examples for entry in (task, *conditions)):
+        own = [entry for entry in conditions if entry.examples == count]
+        base = task if count == task.examples else own.pop(0).model_copy(update={"retuned": False})
+        yield base, own
 
 
 def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
@@ -109,7 +130,7 @@ def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
 def _heads(placement: Placement, axes: Mapping[str, str]) -> bool:
     """Whether an entry belongs to its data set's first condition, or is a trial that other runs wait for."""
     first = not placement.condition and placement.match == axes[placement.dataset]
-    return first and placement.role in ("compared", "trial")
+    return (first and placement.role in ("compared", "trial")) or placement.role == "pretraining"
 
 
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:

@@ -3,8 +3,9 @@
 Questions and answers are plain values, so that a user's variant can be measured in another process.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from archbench.architectures.objectives.objective import is_exact
 from archbench.runs.experiment.sections import Task
 from archbench.runs.planning import budget, calibrate
 from archbench.runs.planning.budget import Lengths
-from archbench.runs.training import optimizer
+from archbench.runs.training import optimizer, pretraining
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds.task import prepare
 
@@ -75,6 +76,12 @@ class Measurements:
         """Whether validation in training samples the likelihood, which takes a pass per token."""
         return bool(self._ask("is_sampled", size, limits))
 
+    def pretraining(
+        self, config: TaskConfig, cache: Path, objective: Mapping[str, float], rate: float | None, size: Size
+    ) -> "PretrainingCost":
+        """What a pretraining on these data is by this objective; raises ``InputError`` where it cannot be."""
+        return PretrainingCost(**self._ask("pretraining", config, cache, dict(objective), rate, size))
+
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
         return float(self._ask("answer_flops", size, limits, lengths))
@@ -87,6 +94,15 @@ class Measurements:
         """Data tokens per second in training, measured now."""
         config = work.prepared.config
         return float(self._ask("rate", config, cache, work.task, work.device, work.precision, size, limits))
+
+
+@dataclass(frozen=True)
+class PretrainingCost:
+    """The objectives with their shares, and the model FLOPs and tokens with a loss for each token that is read."""
+
+    objective: dict[str, float]
+    flops: float
+    loss_tokens: float
 
 
 def answer(variant: Variant, question: str, *arguments: Any) -> Any:
@@ -150,6 +166,24 @@ def _is_sampled(variant: Variant, size: Size, limits: Limits) -> bool:
     return not is_exact(_blank(variant, size, limits).objective, limits.target_length)
 
 
+def _pretraining(
+    variant: Variant, config: TaskConfig, cache: Path, objective: dict[str, float], rate: float | None, size: Size
+) -> dict[str, Any]:
+    prepared = prepare(config, cache)
+    usual = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length)
+    shares = pretraining.resolved(_blank(variant, size, usual), objective, variant.name)
+    model = copy.copy(_blank(variant, size, pretraining.limits(shares, usual)))
+    lengths = budget.sample_lengths(pretraining.applied(model, prepared, shares, rate).train)
+    native, tokens = pretraining.is_native(shares), float(sum(map(np.sum, lengths)))
+    flops = model.objective.training_flops(model, *lengths, native).model
+    losses = model.objective.loss_tokens(*lengths, model, native)
+    return {
+        "objective": shares,
+        "flops": float(np.sum(np.broadcast_to(flops, lengths[0].shape))) / tokens,
+        "loss_tokens": float(np.sum(np.broadcast_to(losses, lengths[0].shape))) / tokens,
+    }
+
+
 def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> float:
     model = _blank(variant, size, limits)
     return float(np.sum(model.objective.answer_flops(model, *lengths)))
@@ -182,6 +216,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "example_loss_tokens": _example_loss_tokens,
     "has_one_loss": _has_one_loss,
     "is_sampled": _is_sampled,
+    "pretraining": _pretraining,
     "answer_flops": _answer_flops,
     "optimizer_flops": _optimizer_flops,
     "rate": _rate,

@@ -13,11 +13,12 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import TRANSFER, Experiment, Task, Training
+from archbench.runs.experiment.sections import SCRATCH, TRANSFER, Experiment, Task, Training
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials
 from archbench.runs.training import compiled
 from archbench.tasks.base.errors import InputError
@@ -37,7 +38,10 @@ class Entrant:
 
 
 class Planner:
-    """Plans the runs of one task under all of its conditions."""
+    """Plans the runs of one task under ``conditions``, which train on the same examples.
+
+    ``pretrainings`` are the experiment's; a run that starts from one waits until it has ended.
+    """
 
     def __init__(
         self,
@@ -48,39 +52,56 @@ class Planner:
         calibration: Calibration,
         root: Path,
         architectures: Architectures,
+        conditions: Sequence[Task] = (),
+        pretrainings: Pretrainings | None = None,
     ) -> None:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
-        self.root, self.architectures = root, architectures
+        self.root, self.architectures, self.pretrainings = root, architectures, pretrainings
         self.variants = self._variants(task)
-        self.conditions = [condition for condition in experiment.conditions if condition.name == task.name]
+        self.conditions = conditions
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         first, measurements = self.variants[0][1], architectures.measurements
         where = setting.device, calibration, self.limits
         self.fitted_sizes = FittedSizes(first, prepared, *where, measurements, setting.cache)
 
     def trials(self) -> list[PlacedPlan]:
-        """The tuning trials that are known so far: outcomes may add more. None without tuning."""
-        return [placed for trials in self._trials for placed in trials.placed_plans()]
+        """The tuning trials that are known so far and can begin: outcomes may add more. None without tuning."""
+        return [placed for placed in self._known_trials() if self._has_start(placed)]
 
     def ready(self) -> list[PlacedPlan]:
         """The runs of the task, then of its conditions and controls, that wait for no trial."""
-        return [placed for decided, placed in self._wanted() if decided]
+        return [placed for decided, placed in self._wanted() if decided and self._has_start(placed)]
 
     def later(self) -> list[PlacedPlan]:
-        """The runs that wait for trials, with the recipe that they would have without them."""
-        return [placed for decided, placed in self._wanted() if not decided]
+        """The runs that wait for trials or for their start, with the recipe that they would have without trials."""
+        waiting = [placed for placed in self._known_trials() if not self._has_start(placed)]
+        return waiting + [placed for decided, placed in self._wanted() if not (decided and self._has_start(placed))]
+
+    def _known_trials(self) -> list[PlacedPlan]:
+        return [placed for trials in self._trials for placed in trials.placed_plans()]
+
+    def _has_start(self, placed: PlacedPlan) -> bool:
+        """Whether the pretraining that a run starts from has ended, or it starts from none."""
+        run = placed[0].start
+        return not run or (self.pretrainings is not None and self.pretrainings.is_finished(run))
 
     def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
         """All runs of the task, then of its conditions and controls, and whether each waits for no trial."""
         for number, task in enumerate((self.task, *self.conditions)):
             for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
                 decided = self._is_decided(task, entrant)
-                runs = self._compared(task, entrant, match, references=number == position == 0)
+                first = number == position == 0 and self._is_first
+                runs = self._compared(task, entrant, match, references=first)
                 yield from ((decided, placed) for placed in runs)
-        if self.task.name in self.experiment.controls:
+        if self.task.name in self.experiment.controls and self._is_first:
             first = self._entrants(self.task)[0]
             decided = self._is_decided(self.task, first)
             yield from ((decided, placed) for placed in self._controls(first))
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether the task is one of the experiment's, and not a condition with fewer examples."""
+        return any(self.task is task for task in self.experiment.tasks)
 
     def _is_decided(self, task: Task, entrant: Entrant) -> bool:
         """Whether the trials of all candidates have ended."""
@@ -248,7 +269,8 @@ class Planner:
         trial: bool = False,
         references: bool = False,
     ) -> Plan:
-        size = self.fitted_sizes.size(task, variant, match)
+        start = self._start(task, name_or_path, seed)
+        size = replace(start.size, dropout=0.0) if start else self.fitted_sizes.size(task, variant, match)
         if trial and task.tuning is not None and task.tuning.width is not None:
             narrow = task.tuning.width
             if narrow >= size.dim:
@@ -296,4 +318,15 @@ class Planner:
             kind_code=self._kind_code,
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, self.limits),
+            start=start.run if start else "",
+            start_name=task.start if start else "",
+            pretraining_tokens=float(start.tokens) if start else 0.0,
+            pretraining_flops=start.flops if start else 0.0,
         )
+
+    def _start(self, task: Task, name_or_path: str, seed: int) -> Plan | None:
+        """The pretraining run that a run starts from."""
+        if task.start == SCRATCH:
+            return None
+        assert self.pretrainings is not None
+        return self.pretrainings.start(task.start, name_or_path, seed)

@@ -9,6 +9,7 @@ from archbench.runs.base import foreign_code, store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
+from archbench.runs.training import pretraining
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -64,8 +65,9 @@ def prepare(plan: Plan) -> Prepared:
     return prepared
 
 
-def build_trainer(plan: Plan, prepared: Prepared) -> Trainer:
-    """A new model of the plan, with all that a training step needs."""
+def build_trainer(plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None) -> Trainer:
+    """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
-    where = plan.device, plan.precision
-    return Trainer.build(build, plan.size, plan.limits, prepared, plan.training, plan.native, plan.seed, *where)
+    limits = pretraining.limits(plan.objective, plan.limits) if plan.objective else plan.limits
+    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start
+    return Trainer.build(build, plan.size, limits, prepared, plan.training, plan.native, plan.seed, *where)

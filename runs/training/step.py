@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training import grad_accumulation, optimizer
+from archbench.runs.training import grad_accumulation, optimizer, pretraining
 from archbench.runs.training.batches import Stream
 from archbench.runs.training.optimizer import Optimizer
 from archbench.tasks.base.values import Prepared
@@ -52,7 +52,10 @@ class StepResult(NamedTuple):
 
 @dataclass
 class Trainer:
-    """A model on its device with its optimizer and its examples; a batch is read in ``parts``."""
+    """A model on its device with its optimizer and its examples; a batch is read in ``parts``.
+
+    ``allowed_tokens`` (v,) are those that answers may use.
+    """
 
     training_step: TrainingStep
     optimizer: Optimizer
@@ -62,6 +65,7 @@ class Trainer:
     seed: int
     device: torch.device
     bf16: bool
+    allowed_tokens: Tensor
     parts: int = 1
 
     @classmethod
@@ -76,23 +80,33 @@ class Trainer:
         seed: int,
         device: str,
         precision: str,
+        objective: pretraining.Shares | None = None,
+        mask_rate: float | None = None,
+        start: pretraining.Pretrained | None = None,
     ) -> Trainer:
-        """A new model, initialised from ``seed`` alone."""
+        """A new model, initialised from ``seed`` alone, or with the weights that it starts from.
+
+        ``objective`` and ``mask_rate`` are those of a pretraining; its targets may use sentinels as well.
+        """
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
         allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
-        step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
+        trained_tokens = allowed_tokens
+        if objective:
+            prepared = pretraining.applied(model, prepared, objective, mask_rate)
+            trained_tokens = allowed_tokens.clone()
+            trained_tokens[list(prepared.tokenizer.label_ids)] = True
+        if start is not None:
+            pretraining.start(model, start, prepared.tokenizer)
+        step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
         chosen = optimizer.build(model, training, device, ratio)
-        return cls(step, chosen, prepared, training, native, seed, torch.device(device), precision == "bf16")
+        where = torch.device(device), precision == "bf16"
+        return cls(step, chosen, prepared, training, native, seed, *where, allowed_tokens)
 
     @property
     def model(self) -> Any:
         return self.training_step.model
-
-    @property
-    def allowed_tokens(self) -> Tensor:
-        return self.training_step.allowed_tokens
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: their order depends only on the seed, not on the model."""

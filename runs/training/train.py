@@ -182,14 +182,17 @@ class TrainingLoop:
             self._evaluate()
 
     def _evaluate(self) -> None:
-        """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest."""
+        """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest.
+
+        Of a pretraining the last ones are kept: what follows is not judged by this likelihood.
+        """
         state = self.state
         state.evaluated = state.step * EVALUATIONS // self.steps
         value = validation_loss(self.trainer, self.validation, self.plan.sampled)
         self._point("validation", SAMPLED if self.plan.sampled else EXACT, value)
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
-        elif value < state.best:
+        elif value < state.best or self.plan.objective:
             state.best, state.best_step, self.best = value, state.step, _copied(self.trainer.model)
 
     def _snapshot_when_due(self) -> None:

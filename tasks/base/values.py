@@ -21,7 +21,11 @@ class TaskConfig:
     paths are beside the experiment file, in ``folder``. ``source_length`` and ``target_length`` are in tokens, END
     counted. ``source_length=0`` with running text means language modelling of whole windows. ``vocabulary`` bounds the
     ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves. With the
-    tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library.
+    tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library. ``shared_tokenizer``
+    is the JSON file of an archbench tokenizer that several tasks share (empty: one is trained on the training split).
+
+    ``sentinels`` is the number of labels that stand for corrupted spans of running text. ``examples`` bounds the
+    training split (0: all of it): smaller subsets are part of larger ones.
 
     ``kind`` is the name of a kind; ``kind_file`` is the Python file of one that is the user's, beside the experiment.
     ``metrics`` are what answers are scored by beside the metrics of the kind; they decide nothing else.
@@ -41,6 +45,9 @@ class TaskConfig:
     pretrained: str = ""
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
+    shared_tokenizer: str = ""
+    sentinels: int = 0
+    examples: int = 0
 
 
 class Examples(Protocol):

@@ -51,7 +51,7 @@ def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: 
     if arrays is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
-            write(writer, _load(config, kind, cache, say, served_as), config, kind)
+            write(writer, load(config, kind, cache, say, served_as), config, kind)
             if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         arrays = opened(folder)
@@ -62,8 +62,10 @@ def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: 
 def key(config: TaskConfig, kind: TaskKind) -> str:
     """Names what `write` makes of the configuration, without loading the data."""
     settings = (kind.encoded_as, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
-    known = [SCHEMA, *settings, config.source_length, config.target_length, _version(config)]
-    return _hash([*known, Path(config.pretrained).read_text(encoding="utf-8")] if config.pretrained else known)
+    known = [SCHEMA, *settings, config.source_length, config.target_length, version(config)]
+    for file in filter(None, (config.pretrained, config.shared_tokenizer)):
+        known.append(Path(file).read_text(encoding="utf-8"))
+    return _hash([*known, config.sentinels] if config.sentinels else known)
 
 
 def write(writer: ArrayWriter, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
@@ -125,6 +127,9 @@ def _prepared(
     train, validation, test = splits
     ends = kind.form != "labels" and (facts["pairs"] or config.source_length > 0)
     content = [SCHEMA, kind.encoded_as, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
+    if config.examples:
+        content.append({"examples": config.examples})
+        train = _subset(config, train)
     return Prepared(
         config=config,
         kind=config.kind,
@@ -143,6 +148,17 @@ def _prepared(
     )
 
 
+def _subset(config: TaskConfig, train: PairExamples | Windows) -> PairExamples:
+    """The first ``config.examples`` pairs of an order that never changes; more are a superset of fewer."""
+    if not isinstance(train, PairExamples):
+        raise InputError(f"tasks.{config.name}.examples: running text has no examples to count; give tokens or epochs")
+    if config.examples > len(train):
+        raise InputError(
+            f"tasks.{config.name}.examples: {config.examples:,}: expected at most the {len(train):,} training examples"
+        )
+    return train.take(_chosen(len(train), config.examples))
+
+
 def _chosen(size: int, count: int) -> NDArray[np.int64]:
     """At most ``count`` of ``size`` examples in random order, always the same."""
     bits = np.random.PCG64(np.random.SeedSequence([_SUBSET, size]))
@@ -153,7 +169,10 @@ def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Token
     labels = _labels(config, kind, train) if kind.form == "labels" and isinstance(train, Table) else []
     if config.tokenizer == "pretrained":
         return pretrained_tokenizer(Path(config.pretrained).read_text(encoding="utf-8"), labels)
-    texts, size = _training_texts(kind, train)
+    labels = labels or [f"<{number}>" for number in range(config.sentinels)]
+    if config.shared_tokenizer:
+        return load_tokenizer(Path(config.shared_tokenizer).read_text(encoding="utf-8")).relabelled(labels)
+    texts, size = training_texts(kind, train)
     sample = texts if config.tokenizer == "char" else training_sample(texts, size)
     try:
         return train_tokenizer(config.tokenizer, sample, config.vocabulary, labels)
@@ -161,7 +180,7 @@ def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Token
         raise InputError(f"tasks.{config.name}.{error}") from error
 
 
-def _training_texts(kind: TaskKind, train: Text | Table) -> tuple[Iterator[str], int]:
+def training_texts(kind: TaskKind, train: Text | Table) -> tuple[Iterator[str], int]:
     """The texts that the tokenizer is trained on, and their size: of labelled examples the sources alone."""
     if isinstance(train, Text):
         return train.chunks(), train.bytes
@@ -208,7 +227,7 @@ def _check_pairs(config: TaskConfig, split: str, rows: int, counts: Mapping[str,
         )
 
 
-def _load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: str) -> Dataset:
+def load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: str) -> Dataset:
     return sources.load(
         kind,
         config.data,
@@ -222,7 +241,7 @@ def _load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: 
     )
 
 
-def _version(config: TaskConfig) -> Any:
+def version(config: TaskConfig) -> Any:
     """Changes whenever the data do: SHA-256 of the user's files, the version of built-in data, the hub's name.
 
     A hub name without a commit stands for the version that was read first.

@@ -58,12 +58,22 @@ class PairExamples:
 
     def gather(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """All source tokens of the examples, joined in order, and all target tokens."""
-        sources = _spans(self.offsets[2 * indices], self.source_lengths[indices])
-        targets = _spans(self.offsets[2 * indices + 1], self.target_lengths[indices])
+        sources = spans(self.offsets[2 * indices], self.source_lengths[indices])
+        targets = spans(self.offsets[2 * indices + 1], self.target_lengths[indices])
         return self.tokens[sources], self.tokens[targets]
 
     def epoch(self, seed: int, epoch: int) -> "PairExamples":
         return self
+
+    def take(self, indices: NDArray[np.int64]) -> "PairExamples":
+        """The examples at ``indices`` alone, in memory."""
+        parts = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
+        arrays = []
+        for values, offsets in ((self.tokens, self.offsets), (self.text, self.text_offsets)):
+            lengths = np.diff(offsets)[parts]
+            kept = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+            arrays += [values[spans(offsets[parts], lengths)], kept]
+        return PairExamples(*arrays)
 
     def _span(self, index: int) -> bytes:
         return self.text[self.text_offsets[index] : self.text_offsets[index + 1]].tobytes()
@@ -202,7 +212,7 @@ class Subset:
         return self
 
 
-def _spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """The positions of spans, joined: starts (2, 7), lengths (3, 2) -> 2 3 4 7 8."""
     before = np.cumsum(lengths) - lengths
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))

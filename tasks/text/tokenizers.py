@@ -85,6 +85,14 @@ class Tokenizer:
             for text, ids in zip(whole, self.encode_batch(whole), strict=True)
         )
 
+    def relabelled(self, labels: Sequence[str]) -> "Tokenizer":
+        """The same tokens of text with other labels; the ids of text move by their number."""
+        return Tokenizer(self.kind, self._coder, labels)
+
+    def same_text(self, other: "Tokenizer") -> bool:
+        """Whether both number the same tokens of text in the same order."""
+        return (self.kind, self._coder.state()) == (other.kind, other._coder.state())
+
     def label_id(self, label: str) -> int:
         """The id of a label, UNK for one that training never saw."""
         return self._label_ids.get(label, UNK)

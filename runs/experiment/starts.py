@@ -1,0 +1,109 @@
+"""What runs start from: pretrainings, and the conditions of a task that start elsewhere or see fewer examples.
+
+[[pretraining]]
+name = "own"
+data = "shakespeare"
+budget = { tokens = 2_000_000 }
+
+[[tasks]]
+data = "sentiment"
+start = ["scratch", "own"]
+examples = [100, "all"]
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+
+from archbench.runs.experiment.sections import (
+    SCRATCH,
+    ExperimentEntry,
+    Pretraining,
+    PretrainingEntry,
+    Task,
+    TaskEntry,
+)
+from archbench.runs.experiment.validation import nearest, printable
+from archbench.tasks.base.errors import InputError
+
+RESOLVED = ("name", "data", "columns", "encoding", "tokenizer", "vocabulary", "context", "test_examples")
+RESOLVED += ("architectures", "seeds", "budget", "model", "training")
+KIND = "generation"
+
+
+def pretrainings(
+    entry: ExperimentEntry, resolve: Callable[[TaskEntry, ExperimentEntry, str], Task]
+) -> tuple[Pretraining, ...]:
+    """The pretrainings of an experiment, each as a task of running text; ``resolve`` fills in what it leaves out."""
+    general = entry.model_copy(update={"tuning": None, "alternatives": {}, "supervision": "native"})
+    found = []
+    for place, written in enumerate(entry.pretraining):
+        where = f"pretraining[{place}]"
+        given = {key: getattr(written, key) for key in RESOLVED if key in written.model_fields_set}
+        values = {
+            "kind": KIND,
+            "name": written.name,
+            "context": written.context,
+            "tokenizer": written.tokenizer,
+        } | given
+        task = resolve(TaskEntry.model_construct(**(TaskEntry(data=written.data).__dict__ | values)), general, where)
+        _check(written, task, where)
+        budget = task.budget.model_copy(update={"match": ("parameters",)})
+        rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
+        found.append(
+            Pretraining(task=task.model_copy(update={"budget": budget}), objective=written.objective, mask_rate=rate)
+        )
+    names = [one.name.casefold() for one in found]
+    for place, name in enumerate(names):
+        if name == SCRATCH or name in names[:place] or name in [task.name for task in entry.tasks]:
+            taken = "is taken" if name != SCRATCH else "is what a run without pretraining is called"
+            raise InputError(f"pretraining[{place}].name: {printable(found[place].name)} {taken}; rename it")
+    return tuple(found)
+
+
+def _check(written: PretrainingEntry, task: Task, where: str) -> None:
+    if task.budget.tokens is None:
+        raise InputError(f"{where}.budget.tokens: missing; a pretraining is bounded in tokens")
+    if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
+        raise InputError(f"{where}.mask_rate: belongs to the objective masked; remove it")
+
+
+def started(
+    tasks: Sequence[tuple[TaskEntry, Task]], known: Sequence[Pretraining]
+) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
+    """The tasks with their first start and number of examples, and conditions with the others."""
+    first, others = [], []
+    for place, (entry, task) in enumerate(tasks):
+        for name in entry.start:
+            _check_start(name, task, known, f"tasks[{place}].start")
+        for number, (start, examples) in enumerate(product(entry.start, entry.examples)):
+            changes = {"start": start, "examples": examples}
+            if number == 0:
+                first.append(task.model_copy(update=changes))
+                continue
+            words = [f"from {start}"] * (len(entry.start) > 1) + [_words(examples)] * (len(entry.examples) > 1)
+            changes |= {"condition": ", ".join(words), "retuned": task.tuning is not None}
+            others.append(task.model_copy(update=changes))
+    return tuple(first), tuple(others)
+
+
+def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    """A start is a pretraining of models of the task's size, for all of its architectures."""
+    if name == SCRATCH:
+        return
+    by_name = {one.name: one for one in known}
+    if name not in by_name:
+        raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
+    before = by_name[name].task
+    for key in ("parameters", "model"):
+        mine, its = (part.model if key == "model" else part.budget.parameters for part in (task, before))
+        if mine != its:
+            raise InputError(f"{where}: {printable(name)} has another {key} ({its}, here {mine}); make them equal")
+    for architecture in task.all_candidates:
+        if architecture not in before.architectures:
+            raise InputError(
+                f"{where}: {printable(name)} does not pretrain {architecture}; add it to its architectures"
+            )
+
+
+def _words(examples: int) -> str:
+    return f"{examples:,} examples" if examples else "all examples"

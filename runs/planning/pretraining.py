@@ -1,0 +1,182 @@
+"""Plans the pretrainings of an experiment: one tokenizer for all that start from one, a run for each architecture."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.size import Limits
+from archbench.architectures.families.variant import Variant
+from archbench.runs.base import disk, foreign_code, store
+from archbench.runs.base.placement import PlacedPlan, Placement
+from archbench.runs.base.plan import ExecutionSetting, Plan
+from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
+from archbench.runs.planning import isolation
+from archbench.runs.planning.calibrate import Calibration
+from archbench.runs.planning.fitted_sizes import FittedSizes
+from archbench.runs.planning.isolation import Architectures
+from archbench.runs.training import compiled
+from archbench.runs.training.pretraining import is_native, sentinels
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.kinds import shared_tokenizer
+from archbench.tasks.kinds.task import prepare
+
+ROLE = "pretraining"
+OVERHEAD = 2.5  # seconds of a run besides training; for expected times only
+Say = Callable[[str], None]
+
+
+class Pretrainings:
+    """The pretraining runs of an experiment. ``configs`` are those of its tasks and pretrainings, by name."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        configs: Mapping[str, TaskConfig],
+        setting: ExecutionSetting,
+        root: Path,
+        say: Say,
+        architectures: Architectures,
+    ) -> None:
+        self.experiment, self.setting, self.root, self.architectures = experiment, setting, root, architectures
+        self.say = say
+        self.configs = self._sharing(configs)
+        self.prepared: dict[str, Prepared] = {}
+        self._sizes: dict[str, FittedSizes] = {}
+
+    def prepare(self) -> list[Prepared]:
+        """The encoded data of every pretraining; raises ``InputError`` where they cannot serve."""
+        for one in self.experiment.pretraining:
+            self.say(f"{one.name}: preparing the text")
+            prepared = prepare(self.configs[one.name], self.setting.cache, self.say)
+            self.prepared[one.name] = prepared
+            limits = Limits(prepared.tokenizer.vocabulary, one.task.source_length, one.task.target_length)
+            first = self.architectures.find(one.task.architectures[0])
+            where = self.setting.device, Calibration(self.root, self.say), limits
+            self._sizes[one.name] = FittedSizes(
+                first, prepared, *where, self.architectures.measurements, self.setting.cache
+            )
+        return list(self.prepared.values())
+
+    def placed_plans(self) -> list[PlacedPlan]:
+        """A run for each pretraining, architecture and seed."""
+        return [
+            (plan, Placement(plan.run, one.name, "", plan.match, ROLE, plan.architecture))
+            for one in self.experiment.pretraining
+            for name_or_path in one.task.architectures
+            for seed in one.task.seeds
+            for plan in [self._plan(one, name_or_path, seed)]
+        ]
+
+    def start(self, name: str, name_or_path: str, seed: int) -> Plan:
+        """The pretraining run that a run of this architecture with this seed starts from.
+
+        It has the same seed; where that was not pretrained with, one of those that were.
+        """
+        one = next(one for one in self.experiment.pretraining if one.name == name)
+        seeds = one.task.seeds
+        return self._plan(one, name_or_path, seed if seed in seeds else seeds[seed % len(seeds)])
+
+    def is_finished(self, run: str) -> bool:
+        """Whether a pretraining run has ended, with weights to start from."""
+        return store.is_finished(store.run_folder(self.root, run), weights=True)
+
+    def _plan(self, one: Pretraining, name_or_path: str, seed: int) -> Plan:
+        task, config, variant = one.task, self.configs[one.name], self.architectures.find(name_or_path)
+        prepared, sizes = self.prepared[one.name], self._sizes[one.name]
+        limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+        size, measured = sizes.size(task, variant, "parameters"), self.architectures.measurements(variant)
+        try:
+            cost = measured.pretraining(config, self.setting.cache, one.objective, one.mask_rate, size)
+        except InputError as error:
+            raise InputError(f"pretraining.{one.name}.{error}") from None
+        tokens = task.budget.tokens or 0
+        self._check_epochs(one, prepared, variant, tokens)
+        training = Training.of(task.training)
+        flops = tokens * cost.flops
+        stepping = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
+        return Plan(
+            experiment=self.experiment.name,
+            architecture=variant.name,
+            variant=isolation.code(name_or_path, variant),
+            variant_text=variant.text,
+            family=variant.family,
+            task=config,
+            data=prepared.digest,
+            vocabulary=limits.vocabulary,
+            seed=seed,
+            match="parameters",
+            supervision="native" if is_native(cost.objective) else "target",
+            training=compiled.chosen(training, self.setting.device, flops),
+            size=replace(size, dropout=training.dropout),
+            counts=measured.counts(size, limits),
+            targets={"parameters": float(measured.counts(size, limits).parameters), "tokens": float(tokens)},
+            tokens=tokens,
+            flops=flops,
+            loss_tokens=tokens * cost.loss_tokens,
+            optimizer_flops=stepping,
+            device=self.setting.device,
+            precision=sizes.precision(task),
+            threads=self.setting.threads,
+            deterministic=self.setting.deterministic,
+            cache=str(self.setting.cache),
+            expected_seconds=OVERHEAD + (flops + stepping) / self.setting.speed,
+            description=variant.document,
+            heads=measured.heads(size, limits),
+            breaks=", ".join(variant.breaks),
+            predictions=disk.predictions(prepared),
+            kind_code=foreign_code.of_kind(config),
+            foreign=catalogue.is_foreign(name_or_path),
+            sampled=measured.is_sampled(size, limits),
+            objective=cost.objective,
+            mask_rate=one.mask_rate,
+        )
+
+    def _check_epochs(self, one: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
+        most, whole = one.task.budget.epochs, float(prepared.train.source_lengths.sum())
+        whole += float(prepared.train.target_lengths.sum())
+        if most is not None and tokens > most * whole:
+            raise InputError(
+                f"pretraining.{one.name}.budget.epochs: {most:g}: {variant.name} would read its {whole:,.0f} tokens "
+                f"{tokens / whole:.1f} times; give more text or fewer tokens, or allow more epochs"
+            )
+
+    def _sharing(self, configs: Mapping[str, TaskConfig]) -> dict[str, TaskConfig]:
+        """The configurations with their tokenizers: what is joined by a start shares one."""
+        shared = dict(configs)
+        for names in _joined(self.experiment):
+            own = [one for one in self.experiment.pretraining if one.name in names]
+            first = own[0]
+            for one in own[1:]:
+                if (one.task.tokenizer, one.task.vocabulary) != (first.task.tokenizer, first.task.vocabulary):
+                    raise InputError(
+                        f"pretraining.{one.name}.tokenizer: tasks start from {first.name} and from {one.name}, which "
+                        "therefore share a tokenizer; give both the same tokenizer and vocabulary"
+                    )
+            where = self.setting.cache, self.say
+            path = shared_tokenizer.path(
+                [configs[name] for name in names], first.task.tokenizer, first.task.vocabulary, *where
+            )
+            for name in names:
+                shared[name] = replace(
+                    configs[name], tokenizer=first.task.tokenizer, vocabulary=0, shared_tokenizer=str(path)
+                )
+        for one in self.experiment.pretraining:
+            count = sentinels(one.task.source_length + one.task.target_length)
+            shared[one.name] = replace(shared[one.name], sentinels=count)
+        return shared
+
+
+def _joined(experiment: Experiment) -> list[list[str]]:
+    """The names of pretrainings and of the tasks that start from them, together where a start joins them."""
+    groups = [{one.name} for one in experiment.pretraining]
+    starts: dict[str, set[str]] = {}
+    for task in (*experiment.tasks, *experiment.conditions):
+        if task.start != SCRATCH:
+            starts.setdefault(task.name, {task.name}).add(task.start)
+    for names in starts.values():
+        meeting = [group for group in groups if group & names]
+        groups = [group for group in groups if group not in meeting] + [set().union(names, *meeting)]
+    order = [*(one.name for one in experiment.pretraining), *(task.name for task in experiment.tasks)]
+    return [[name for name in order if name in group] for group in groups]

@@ -1,0 +1,144 @@
+"""Pretraining: what a model of each family is pretrained by, and how its weights start another training.
+
+A pretraining is a run on running text. Each window is rearranged into a source and a target, so that the model reads
+and writes as it will on tasks; ``own`` is the usual objective of a family:
+
+    decoder           causal            the next token (GPT); a family that has no loss on its source writes the window
+    prefix decoder    prefix            the part after a random split, which sees the part before it both ways
+    encoder           masked            tokens hidden at a rate drawn for each window (BERT; at any rate: 1904.09324)
+    encoder-decoder   span-corruption   the spans behind sentinels (T5, 1910.10683)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from archbench.architectures.families.size import Limits, embedding_parameters
+from archbench.architectures.objectives.masked import Masked
+from archbench.runs.base.weights import unpacked
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import SPECIALS
+from archbench.tasks.base.values import Prepared
+from archbench.tasks.text.rearranged import PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
+from archbench.tasks.text.splits import Windows
+from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
+
+OWN: Final = "own"
+CAUSAL: Final = "causal"
+MASKED: Final = "masked"
+
+Shares = Mapping[str, float]  # of each objective
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The weights of a pretraining, and the tokenizer that they belong to."""
+
+    weights: Mapping[str, torch.Tensor]
+    tokenizer: Tokenizer
+
+
+def own(model: Any) -> str:
+    """The usual objective of a model's family."""
+    if not model.causal:
+        return MASKED
+    if model.source_predicts:
+        return CAUSAL
+    return PREFIX if model.family == "decoder" else SPAN_CORRUPTION
+
+
+def resolved(model: Any, objective: Shares, name: str) -> dict[str, float]:
+    """The objectives with ``own`` replaced; raises ``InputError`` for one that the model ``name`` cannot carry."""
+    shares: dict[str, float] = {}
+    for way, share in objective.items():
+        known = own(model) if way == OWN else way
+        shares[known] = shares.get(known, 0.0) + share
+    for way in shares:
+        masks = isinstance(model.objective, Masked)
+        if (way == MASKED) != masks and way != SPAN_CORRUPTION:
+            reads = "fills in masked positions" if masks else "writes from left to right"
+            raise InputError(f"objective: {way}: {name} {reads}; leave it out of architectures, or choose another")
+    if len(shares) > 1 and MASKED in shares:
+        raise InputError(f"objective: {MASKED}: {name} cannot mix it with {SPAN_CORRUPTION} on the same weights")
+    return shares
+
+
+def limits(objective: Shares, usual: Limits) -> Limits:
+    """The longest source and target of a pretraining: a whole window each where it is split anywhere."""
+    window = usual.source_length + usual.target_length
+    anywhere = CAUSAL in objective or PREFIX in objective
+    return Limits(usual.vocabulary, window, window if anywhere else usual.target_length)
+
+
+def is_native(objective: Shares) -> bool:
+    """Whether sources have a loss too."""
+    return set(objective) <= {CAUSAL, MASKED}
+
+
+def sentinels(context: int) -> int:
+    """Labels that a window of ``context`` tokens needs for its spans."""
+    return Spans(context).count
+
+
+def applied(model: Any, prepared: Prepared, objective: Shares, rate: float | None) -> Prepared:
+    """Gives a model its pretraining objective; returns the data as it is trained on them.
+
+    ``rate`` is the part of the tokens that ``masked`` hides (None: drawn uniformly).
+    """
+    if set(objective) == {MASKED}:
+        model.objective = replace(model.objective, joint=True, rate=rate)
+        return prepared
+    train = prepared.train
+    assert isinstance(train, Windows)
+    windows = replace(train, source_length=0, target_length=train.stride)
+    split = {CAUSAL: PREFIX if model.source_predicts and len(objective) == 1 else WHOLE}
+    ways = tuple((split.get(way, way), share) for way, share in objective.items())
+    rearranged = Rearranged(windows, ways, prepared.tokenizer.label_ids)
+    return replace(prepared, train=rearranged)
+
+
+def load(folder: Path, run: str) -> Pretrained:
+    """The weights of the pretraining ``run`` in ``folder``; raises ``RuntimeError`` where it has none."""
+    try:
+        weights = unpacked((folder / "model.safetensors").read_bytes(), run)
+        tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RuntimeError(f"its pretraining {run} has no weights: {error.strerror}; run the command again") from None
+    return Pretrained(weights, tokenizer)
+
+
+def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:
+    """Put pretrained weights into a model of the same size, the rows of a vocabulary token by token.
+
+    Rows of labels stay as they were initialised. Of a table of positions, the positions that both have are taken.
+    Raises ``RuntimeError`` where the model has other weights, ``ValueError`` for tokens of another text.
+    """
+    if not pretrained.tokenizer.same_text(tokenizer):
+        raise ValueError("the pretraining has another tokenizer")
+    state, rows, left_out = model.state_dict(), _rows(pretrained.tokenizer, tokenizer), embedding_parameters(model)
+    tables = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in left_out}
+    missing = set(state) ^ set(pretrained.weights)
+    if missing:
+        raise RuntimeError(f"the pretrained weights are of another model: {', '.join(sorted(missing)[:3])} differ")
+    for name, value in state.items():
+        given = pretrained.weights[name].to(value.device, value.dtype)
+        sizes = tuple(part.shape[:1] for part in (given, value)) if name in tables else ()
+        if sizes == ((pretrained.tokenizer.vocabulary,), (tokenizer.vocabulary,)):
+            value[rows[1]] = given[rows[0]]
+        elif given.shape == value.shape:
+            value.copy_(given)
+        elif given.dim() and given.shape[1:] == value.shape[1:]:
+            count = min(len(given), len(value))
+            value[:count] = given[:count]
+        else:
+            shapes = f"{tuple(given.shape)} and {tuple(value.shape)}"
+            raise RuntimeError(f"the pretrained weights are of another size: {name} has the shapes {shapes}")
+
+
+def _rows(old: Tokenizer, new: Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ids of special tokens and of text in the old and in the new numbering."""
+    pairs = [[*range(len(SPECIALS)), *tokenizer.text_ids] for tokenizer in (old, new)]
+    return torch.tensor(pairs[0]), torch.tensor(pairs[1])

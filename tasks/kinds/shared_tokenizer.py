@@ -1,0 +1,46 @@
+"""One tokenizer for several tasks, trained on the training text of all; made once, reused while they stay the same."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from archbench.tasks.base import files
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.data import prepare
+from archbench.tasks.kinds import registry
+from archbench.tasks.text.tokenizers import train_tokenizer, training_sample
+
+LIMIT = 20_000_000  # characters of text that it is trained on, about
+
+
+def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path, say: Callable[[str], None]) -> Path:
+    """The JSON file of the tokenizer, below ``cache``. Raises ``InputError`` where data cannot be had."""
+    known = [[config.kind, dict(config.columns), config.encoding, prepare.version(config)] for config in configs]
+    name = hashlib.sha256(json.dumps([prepare.SCHEMA, kind, vocabulary, known]).encode()).hexdigest()
+    made = cache / "tokenizers" / f"{name}.json"
+    if not made.is_file():
+        say(f"{', '.join(config.name for config in configs)}: training a {kind} tokenizer")
+        texts = [_texts(config, cache, say) for config in configs]
+        size = sum(length for _, length in texts)
+        sample = _sample([part for part, _ in texts], size, kind)
+        try:
+            tokenizer = train_tokenizer(kind, sample, vocabulary)
+        except InputError as error:
+            raise InputError(f"pretraining.{configs[0].name}.{error}") from error
+        files.write_text(made, tokenizer.to_json())
+    return made
+
+
+def _texts(config: TaskConfig, cache: Path, say: Callable[[str], None]) -> tuple[Iterator[str], int]:
+    """The training texts of a task, and their size."""
+    kind = registry.of(config)
+    dataset = prepare.load(config, kind, cache, say, registry.served_as(kind, config.data))
+    return prepare.training_texts(kind, dataset.train)
+
+
+def _sample(parts: Sequence[Iterator[str]], size: int, kind: str) -> Iterator[str]:
+    texts = chain.from_iterable(parts)
+    return texts if kind == "char" else training_sample(texts, size, LIMIT)
