@@ -35,10 +35,11 @@ def trainer(name: str, native: bool = True) -> Trainer:
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    step = TrainingStep(model, model.objective, torch.ones(24, dtype=torch.bool))
+    allowed = torch.ones(24, dtype=torch.bool)
+    step = TrainingStep(model, model.objective, allowed)
     training = Training(optimizer="adamw", learning_rate=0.01)
     made = optimizer.build(model, training, "cpu")
-    return Trainer(step, made, prepared, training, native, 0, torch.device("cpu"), False)
+    return Trainer(step, made, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
 
 
 def gradient(one: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

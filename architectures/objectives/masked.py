@@ -180,7 +180,8 @@ class Masked:
         """The expected number of hidden tokens among ``tokens``."""
         if self.rate is None:
             return (tokens + 1.0) / 2.0
-        return np.clip(np.round(self.rate * tokens), 1.0, None)
+        hidden: Amount = np.maximum(np.round(self.rate * tokens), 1.0)
+        return hidden
 
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""

@@ -44,8 +44,9 @@ def trainer(model: Any, where: Where, shape: BenchShape) -> Trainer:
     """Our training step around a model that is there; every token may be answered, the target alone is learnt."""
     training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
+    allowed = every_token(shape.vocabulary, where.device)
     return Trainer(
-        training_step=TrainingStep(model, model.objective, every_token(shape.vocabulary, where.device)),
+        training_step=TrainingStep(model, model.objective, allowed),
         optimizer=optimizer.build(model, training, where.device),
         prepared=unread,
         training=training,
@@ -53,6 +54,8 @@ def trainer(model: Any, where: Where, shape: BenchShape) -> Trainer:
         seed=0,
         device=torch.device(where.device),
         bf16=where.bf16,
+        train=unread,
+        allowed_tokens=allowed,
     )
 
 

@@ -95,7 +95,7 @@ def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
 def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, Any]:
     """The part of the row that training fills in."""
     tokens = state.position.tokens
-    examples = trainer.prepared.train
+    examples = trainer.train
     epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
     return {
         "train_flops": state.flops,

@@ -25,8 +25,10 @@ from archbench.runs.experiment.sections import (
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 
-RESOLVED = ("name", "data", "columns", "encoding", "tokenizer", "vocabulary", "context", "test_examples")
-RESOLVED += ("architectures", "seeds", "budget", "model", "training")
+RESOLVED = (
+    *("name", "data", "columns", "encoding", "tokenizer", "vocabulary", "context", "test_examples"),
+    *("architectures", "seeds", "budget", "model", "training"),
+)
 KIND = "generation"
 
 

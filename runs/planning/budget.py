@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from archbench.architectures.families.size import Counts, Limits, Size, count, layers
+from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError, is_signalled, one_line
-from archbench.tasks.base.values import Examples
 
 Build = Callable[[Size, Limits], Any]
 Measure = Callable[[Any], float]
@@ -83,7 +83,7 @@ def flops_per_token(lengths: Lengths, native: bool) -> Measure:
     return measure
 
 
-def sample_lengths(examples: Examples) -> Lengths:
+def sample_lengths(examples: EncodedExamples) -> Lengths:
     """Source and target lengths of up to ``SAMPLE`` evenly spaced examples."""
     index = np.linspace(0, len(examples) - 1, min(len(examples), SAMPLE)).astype(np.int64)
     return examples.source_lengths[index].astype(np.float64), examples.target_lengths[index].astype(np.float64)

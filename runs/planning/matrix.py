@@ -88,8 +88,8 @@ def plan(
                 if base is task:
                     _check_digest(experiment, prepared)
                     datasets.append(dataset_row(prepared, task.primary))
-                where = setting, Calibration(root, say), root, architectures, conditions, pretrainings
-                planner = Planner(experiment, base, prepared, *where)
+                known = setting, Calibration(root, say), root, architectures, conditions, pretrainings
+                planner = Planner(experiment, base, prepared, *known)
                 placed += planner.trials()
                 placed += planner.ready()
                 later += planner.later()

@@ -173,7 +173,7 @@ def _pretraining(
     usual = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length)
     shares = pretraining.resolved(_blank(variant, size, usual), objective, variant.name)
     model = copy.copy(_blank(variant, size, pretraining.limits(shares, usual)))
-    lengths = budget.sample_lengths(pretraining.applied(model, prepared, shares, rate).train)
+    lengths = budget.sample_lengths(pretraining.applied(model, prepared, shares, rate))
     native, tokens = pretraining.is_native(shares), float(sum(map(np.sum, lengths)))
     flops = model.objective.training_flops(model, *lengths, native).model
     losses = model.objective.loss_tokens(*lengths, model, native)

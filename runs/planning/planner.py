@@ -90,8 +90,8 @@ class Planner:
         for number, task in enumerate((self.task, *self.conditions)):
             for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
                 decided = self._is_decided(task, entrant)
-                first = number == position == 0 and self._is_first
-                runs = self._compared(task, entrant, match, references=first)
+                is_first = number == position == 0 and self._is_first
+                runs = self._compared(task, entrant, match, references=is_first)
                 yield from ((decided, placed) for placed in runs)
         if self.task.name in self.experiment.controls and self._is_first:
             first = self._entrants(self.task)[0]

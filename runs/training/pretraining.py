@@ -19,6 +19,7 @@ import torch
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base.weights import unpacked
+from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.values import Prepared
@@ -83,21 +84,20 @@ def sentinels(context: int) -> int:
     return Spans(context).count
 
 
-def applied(model: Any, prepared: Prepared, objective: Shares, rate: float | None) -> Prepared:
-    """Gives a model its pretraining objective; returns the data as it is trained on them.
+def applied(model: Any, prepared: Prepared, objective: Shares, rate: float | None) -> EncodedExamples:
+    """Gives a model its pretraining objective; returns the training windows as it reads them.
 
     ``rate`` is the part of the tokens that ``masked`` hides (None: drawn uniformly).
     """
+    train = prepared.train
     if set(objective) == {MASKED}:
         model.objective = replace(model.objective, joint=True, rate=rate)
-        return prepared
-    train = prepared.train
+        return train
     assert isinstance(train, Windows)
     windows = replace(train, source_length=0, target_length=train.stride)
     split = {CAUSAL: PREFIX if model.source_predicts and len(objective) == 1 else WHOLE}
     ways = tuple((split.get(way, way), share) for way, share in objective.items())
-    rearranged = Rearranged(windows, ways, prepared.tokenizer.label_ids)
-    return replace(prepared, train=rearranged)
+    return Rearranged(windows, ways, prepared.tokenizer.label_ids)
 
 
 def load(folder: Path, run: str) -> Pretrained:

@@ -14,7 +14,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import grad_accumulation, optimizer, pretraining
-from archbench.runs.training.batches import Stream
+from archbench.runs.training.batches import EncodedExamples, Stream
 from archbench.runs.training.optimizer import Optimizer
 from archbench.tasks.base.values import Prepared
 
@@ -54,7 +54,8 @@ class StepResult(NamedTuple):
 class Trainer:
     """A model on its device with its optimizer and its examples; a batch is read in ``parts``.
 
-    ``allowed_tokens`` (v,) are those that answers may use.
+    ``train`` are the examples as the model reads them, which a pretraining rearranges. ``allowed_tokens`` (v,) are
+    those that answers may use.
     """
 
     training_step: TrainingStep
@@ -65,6 +66,7 @@ class Trainer:
     seed: int
     device: torch.device
     bf16: bool
+    train: EncodedExamples
     allowed_tokens: Tensor
     parts: int = 1
 
@@ -92,8 +94,9 @@ class Trainer:
         model = build(size, limits).to(device)
         allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
         trained_tokens = allowed_tokens
+        train: EncodedExamples = prepared.train
         if objective:
-            prepared = pretraining.applied(model, prepared, objective, mask_rate)
+            train = pretraining.applied(model, prepared, objective, mask_rate)
             trained_tokens = allowed_tokens.clone()
             trained_tokens[list(prepared.tokenizer.label_ids)] = True
         if start is not None:
@@ -102,7 +105,7 @@ class Trainer:
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
         chosen = optimizer.build(model, training, device, ratio)
         where = torch.device(device), precision == "bf16"
-        return cls(step, chosen, prepared, training, native, seed, *where, allowed_tokens)
+        return cls(step, chosen, prepared, training, native, seed, *where, train, allowed_tokens)
 
     @property
     def model(self) -> Any:
@@ -110,7 +113,7 @@ class Trainer:
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: their order depends only on the seed, not on the model."""
-        return Stream(self.prepared.train, self.training.batch_tokens, self.seed, tokens)
+        return Stream(self.train, self.training.batch_tokens, self.seed, tokens)
 
     def step(self, batch: Batch, number: int, progress: float) -> StepResult:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.

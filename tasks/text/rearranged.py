@@ -113,7 +113,8 @@ class Rearranged:
         """The way that each window is rearranged in (n,)."""
         shares = np.cumsum([share for _, share in self.ways])
         drawn = self._uniform(_CHOICE, np.arange(len(self)), 1)[:, 0] * shares[-1]
-        return np.minimum(np.searchsorted(shares, drawn, side="right"), len(self.ways) - 1)
+        places: Ints = np.searchsorted(shares, drawn, side="right")
+        return np.minimum(places, len(self.ways) - 1)
 
     @cached_property
     def _lengths(self) -> tuple[Ints, Ints]:
@@ -168,8 +169,8 @@ class Rearranged:
         cuts = (
             np.sort(np.argsort(self._uniform(use, rows, total - 1), axis=1, kind="stable")[:, : count - 1], axis=1) + 1
         )
-        edges = np.pad(cuts, ((0, 0), (1, 0)))
-        return np.diff(np.pad(edges, ((0, 0), (0, 1)), constant_values=total), axis=1)
+        edges = np.pad(cuts, ((0, 0), (1, 1)), constant_values=((0, 0), (0, total)))
+        return edges[:, 1:] - edges[:, :-1]
 
     def _uniform(self, use: int, rows: Ints, columns: int) -> NDArray[np.float64]:
         """Random numbers in [0, 1) (m, columns) of each row, by splitmix64 (Steele, Lea and Flood 2014)."""

@@ -68,12 +68,7 @@ class PairExamples:
     def take(self, indices: NDArray[np.int64]) -> "PairExamples":
         """The examples at ``indices`` alone, in memory."""
         parts = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
-        arrays = []
-        for values, offsets in ((self.tokens, self.offsets), (self.text, self.text_offsets)):
-            lengths = np.diff(offsets)[parts]
-            kept = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-            arrays += [values[spans(offsets[parts], lengths)], kept]
-        return PairExamples(*arrays)
+        return PairExamples(*_taken(self.tokens, self.offsets, parts), *_taken(self.text, self.text_offsets, parts))
 
     def _span(self, index: int) -> bytes:
         return self.text[self.text_offsets[index] : self.text_offsets[index + 1]].tobytes()
@@ -210,6 +205,14 @@ class Subset:
 
     def epoch(self, seed: int, epoch: int) -> Examples:
         return self
+
+
+def _taken(
+    values: NDArray[Any], offsets: NDArray[np.int64], parts: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The spans at ``parts`` of ``values``, joined, and their offsets."""
+    lengths = np.diff(offsets)[parts]
+    return values[spans(offsets[parts], lengths)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def spans(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -67,8 +67,8 @@ def draw(axes: Axes, points: Sequence[Share], arrows: Sequence[Distance], looks:
     for entry in _farthest(arrows):
         slow, fast = ([point for point in points if point.architecture == name] for name in (entry.slow, entry.fast))
         if slow and fast and entry.ratio > LEAST:
-            ends = slow[-1].interval.mean == entry.score
-            begin = slow[-1].flops / entry.ratio if ends else fast[-1].flops
+            at_end = slow[-1].interval.mean == entry.score
+            begin = slow[-1].flops / entry.ratio if at_end else fast[-1].flops
             _arrow(axes, begin, entry, looks)
     axes.set_xlabel("training FLOPs, a separate training for each point")
     axes.set_ylabel("test loss, bits per byte")

@@ -1,0 +1,250 @@
+"""Pretraining: what is learnt, that it resumes exactly, and what starts from it."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_plans
+import tiny_runs
+import torch
+
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.objectives import masked as masked_module
+from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.runs.base import store
+from archbench.runs.base.messages import Interrupted
+from archbench.runs.base.plan import Plan, from_json
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.planning.matrix import Matrix
+from archbench.runs.scoring import references
+from archbench.runs.training import pretraining
+from archbench.runs.training.step import Trainer
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import MASK
+from archbench.tasks.text.tokenizers import load_tokenizer
+
+FAMILIES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
+OWN = dict(zip(FAMILIES, ("causal", "masked", "span-corruption", "prefix"), strict=True))
+COLOURS = {"kind": "classification", "name": "colours", "data": "things.tsv", "source_length": 8, "test_examples": 20}
+TEXT = {"name": "own", "data": "things.txt", "vocabulary": 300, "context": 24, "test_examples": 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_runs.write_data(tmp_path_factory.mktemp("data"))
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    settings = {
+        "name": "tiny",
+        "architectures": list(FAMILIES),
+        "budget": {"parameters": 20_000, "tokens": 3_000},
+        "model": {"width": 32},
+        "training": {"batch_tokens": 300, "learning_rate": 0.01, "precision": "float32"},
+        "pretraining": [TEXT],
+        "tasks": [{**COLOURS, "start": ["scratch", "own"]}],
+    }
+    return {**settings, **changes}
+
+
+def planned(folder: Path, root: Path, **changes: Any) -> Matrix:
+    return small_plans.plan(values(**changes), folder, root)
+
+
+def perform(plan: Plan, root: Path, steps: int | None = None) -> Path:
+    place, calls = root / "runs" / plan.run, iter(range(10**9))
+    work.perform(plan, place, lambda progress: None, lambda: steps is not None and next(calls) >= steps)
+    return place
+
+
+def of_role(matrix: Matrix, role: str) -> list[Plan]:
+    names = {entry.run for entry in matrix.entries if entry.role == role}
+    return [plan for plan in matrix.plans if plan.run in names]
+
+
+def trainer(plan: Plan, start: pretraining.Pretrained | None = None) -> Trainer:
+    return references.build_trainer(plan, references.prepare(plan), start)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_its_usual_objective(folder: Path, tmp_path: Path, family: str) -> None:
+    (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
+    assert plan.objective == {OWN[family]: 1.0} and plan.row()["task"] == "pretraining"
+    made = trainer(plan)
+    batch, _ = next(made.stream(plan.tokens).start())
+    inputs = made.training_step.objective.prepare(made.model, batch, torch.Generator().manual_seed(0), plan.native)
+    sentinels = load_tokenizer(made.prepared.tokenizer.to_json()).label_ids
+    marked = [bool(torch.isin(part, torch.tensor(list(sentinels))).any()) for part in (batch.source, batch.target)]
+    assert marked == [family == "encoder-decoder"] * 2
+    assert (inputs.source_labels is not None) == (family in ("decoder", "encoder"))
+    if family != "encoder":
+        assert len(set(batch.source_lengths.tolist())) > 1 or family == "encoder-decoder"
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "encoder"])
+def test_the_loss_is_that_of_every_token_by_itself(folder: Path, tmp_path: Path, family: str) -> None:
+    """Row by row, without padding, each token from the logits of a forward pass over the allowed tokens."""
+    (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
+    made = trainer(replace(plan, supervision="target"))
+    batch, _ = next(made.stream(plan.tokens).start())
+    inputs = made.training_step.objective.prepare(made.model, batch, None, False)
+    made.model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for row, (source, target) in enumerate(zip(batch.source_lengths, batch.target_lengths, strict=True)):
+            one = Batch(batch.source[row : row + 1, :source], batch.target[row : row + 1, :target])
+            shown = made.training_step.objective.visible(made.model, one)
+            logits = made.model(shown.source, shown.target)[0]
+            nats = logits.masked_fill(~made.training_step.allowed_tokens, -torch.inf).log_softmax(-1)
+            total -= float(nats.gather(1, one.target[0][:, None]).sum())
+        assert float(made.training_step(inputs)[0]) == pytest.approx(total, rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rate", [None, 0.4])
+def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | None) -> None:
+    """Five tokens, two of the source and three of the target: every subset, weighted as the objective declares."""
+    model = contract.subject(catalogue.find("encoder").build).model.eval()
+    allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    source, target = contract.sequences(1, 2), contract.sequences(1, 3, seed=2)
+    objective = replace(model.objective, joint=True, rate=rate)
+    tokens = torch.cat([source, target], 1)[0]
+
+    def nats(hidden: tuple[int, ...]) -> float:
+        cells = [torch.tensor([i in hidden for i in part])[None] for part in (range(2), range(2, 5))]
+        ended, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
+        canvas = masked_module._canvas(target.masked_fill(cells[1], MASK), None, model.canvas)
+        states = model.hidden(ended, canvas)
+        logits = torch.cat([model.logits(states.source)[0, :2], model.logits(states.target)[0, :3]])
+        return -sum(float(logits[i].log_softmax(-1)[tokens[i]]) for i in hidden)
+
+    sizes = range(1, 6) if rate is None else [2]
+    by_size = [[nats(hidden) * 5 / k for hidden in itertools.combinations(range(5), k)] for k in sizes]
+    expected = sum(sum(part) / len(part) for part in by_size) / len(by_size)
+    batch = Batch(source.expand(3000, -1), target.expand(3000, -1))
+    drawn = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
+    assert float(drawn) * 3 == pytest.approx(expected, rel=0.02)
+    counted = objective.loss_tokens(2.0, 3.0, model, True)
+    assert counted == (3.0 if rate is None else 2.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_resumed_pretraining_and_what_starts_from_it_are_bit_equal(folder: Path, tmp_path: Path, family: str) -> None:
+    finished = []
+    for root, parts in ((tmp_path / "whole", ()), (tmp_path / "parts", (2, 4))):
+        (before,) = of_role(planned(folder, root, architectures=[family]), "pretraining")
+        for steps in parts:
+            with pytest.raises(Interrupted):
+                perform(before, root, steps)
+        perform(before, root)
+        (after,) = [plan for plan in planned(folder, root, architectures=[family]).plans if plan.start]
+        assert after.start == before.run and after.pretraining_tokens == before.tokens
+        for steps in parts:
+            with pytest.raises(Interrupted):
+                perform(after, root, steps)
+        finished.append([(perform(plan, root) / "model.safetensors").read_bytes() for plan in (before, after)])
+    assert finished[0] == finished[1]
+    record = store.read_record(tmp_path / "whole" / "runs" / after.run)
+    assert record is not None and (record["start"], record["adapt"]) == ("own", "finetune")
+    assert store.read_record(tmp_path / "whole" / "runs" / before.run)["objective"] == OWN[family]  # type: ignore[index]
+
+
+def test_runs_wait_for_their_start_and_others_do_not(folder: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"architectures": ["decoder"], "seeds": [0, 1]}
+    changes["tasks"] = [{**COLOURS, "start": ["scratch", "own"], "examples": [20, "all"]}]
+    first = planned(folder, tmp_path, **changes)
+    starts = of_role(first, "pretraining")
+    assert len(starts) == 2 and len(of_role(first, "compared")) == 4
+    assert {plan.start for plan in first.later} == {plan.run for plan in starts} and len(first.later) == 4
+    for plan in starts:
+        perform(plan, tmp_path)
+    then = planned(folder, tmp_path, **changes)
+    assert not then.later and len(then.plans) == 10
+    words = [entry.condition for entry in then.entries if entry.role == "compared"]
+    assert list(dict.fromkeys(words)) == [
+        *("", "from own, 20 examples", "from scratch, all examples", "from own, all examples"),
+    ]
+    for plan in then.plans:
+        assert plan.size == starts[0].size and (not plan.start or f"-s{plan.seed}-" in plan.start)
+        assert from_json(plan.to_json()) == plan
+    counts = {plan.row().get("examples") for plan in of_role(then, "compared")}
+    assert counts == {None, 0, 20} and {plan.row().get("start") for plan in then.plans} == {None, "scratch", "own"}
+
+
+def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
+    """Labels shift ids: the finetuned model reads and writes each token of text with the pretrained row."""
+    matrix = planned(folder, tmp_path, architectures=["decoder"])
+    (before,) = of_role(matrix, "pretraining")
+    place = perform(before, tmp_path)
+    loaded = pretraining.load(place, before.run)
+    (after,) = matrix.later
+    made = trainer(after, loaded)
+    old, new = loaded.tokenizer, made.prepared.tokenizer
+    assert old.same_text(new) and old.labels != new.labels and old.encode("red house") != new.encode("red house")
+    original = trainer(before)
+    original.model.load_state_dict(dict(loaded.weights))
+    shift = new.text_ids.start - old.text_ids.start
+    texts = [torch.tensor([tokenizer.encode("red house 12")]) for tokenizer in (old, new)]
+    logits = [
+        one.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
+        for one, text in zip((original, made), texts, strict=True)
+    ]
+    at = [slice(tokenizer.text_ids.start, tokenizer.text_ids.stop) for tokenizer in (old, new)]
+    assert torch.equal(logits[0][..., at[0]], logits[1][..., at[1]]) and shift != 0
+    fresh = trainer(replace(after, start="")).model.state_dict()
+    labels = list(new.label_ids)
+    name = next(name for name, value in fresh.items() if len(value) == new.vocabulary)
+    assert torch.equal(made.model.state_dict()[name][labels], fresh[name][labels])
+
+
+def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(folder: Path, tmp_path: Path) -> None:
+    tasks = [{**COLOURS, "start": ["scratch", "own"], "examples": [10, 20, "all"]}]
+    matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
+    prepared = {plan.task.examples: references.prepare(plan) for plan in matrix.plans if not plan.objective}
+    own = references.prepare(of_role(matrix, "pretraining")[0]).tokenizer
+    assert all(one.tokenizer.same_text(own) for one in prepared.values())
+    texts = {count: [one.train.source_text(i) for i in range(len(one.train))] for count, one in prepared.items()}
+    assert texts[20][:10] == texts[10] and set(texts[20]) < set(texts[0]) and len(texts[20]) == 20
+    for count, one in prepared.items():
+        for index in range(min(count, 5)):
+            row = one.train[index]
+            assert one.tokenizer.decode(row.source) == one.train.source_text(index)
+            assert one.tokenizer.decode(row.target) == one.train.target_text(index)
+    assert len({one.digest for one in prepared.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretraining": []}, r'tasks\[0\].start: no pretraining "own"'),
+        ({"pretraining": [{**TEXT, "name": "scratch"}]}, "rename it"),
+        ({"pretraining": [{**TEXT, "objective": "denoising"}]}, 'unknown objective "denoising"'),
+        ({"pretraining": [{**TEXT, "objective": {"prefix": 0}}]}, "prefix: 0: expected a share above 0"),
+        ({"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]}, "belongs to the objective masked"),
+        ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "bounded in tokens"),
+        ({"pretraining": [{**TEXT, "architectures": ["decoder"]}]}, "does not pretrain encoder"),
+        ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "another parameters"),
+        ({"tasks": [{**COLOURS, "examples": [0]}]}, 'expected a number of examples or "all"'),
+        ({"tasks": [{**COLOURS, "examples": 9_999}]}, "expected at most the"),
+        ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder fills in masked positions"),
+        ({"pretraining": [{**TEXT, "objective": "masked"}]}, "decoder writes from left to right"),
+        ({"pretraining": [{**TEXT, "budget": {"tokens": 300_000, "epochs": 2}}]}, "allow more epochs"),
+    ],
+)
+def test_wrong_input_is_one_line(folder: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        planned(folder, tmp_path, **changes)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_experiment_without_pretraining_is_recorded_as_before() -> None:
+    plain = values(tasks=[COLOURS])
+    del plain["pretraining"]
+    recorded = spec.from_dict(plain).digestable()
+    assert "pretraining" not in recorded and not {"start", "examples"} & set(recorded["tasks"][0])
+    full = spec.from_dict(values())
+    assert spec.recorded(full.digestable(), origin="here").pretraining == full.pretraining
