@@ -245,6 +245,7 @@ def _plot(
     """
     from archbench import plotting
     from archbench.reports.figures import plot
+    from archbench.reports.figures.canvas.drawing import ENDINGS
     from archbench.reports.figures.canvas.styles import STYLES
     from archbench.reports.figures.figures import FIGURES
     from archbench.runs.execution.progress import aligned
@@ -256,13 +257,14 @@ def _plot(
         return 0
     if figure is None:
         raise InputError("FIGURE: missing; --list shows the names")
-    name, kind = plotting.chosen("FIGURE", figure, FIGURES), plotting.kind(form, out)
+    name, kind = plotting.chosen("FIGURE", figure, FIGURES), plotting.form(form, out, ENDINGS, "pdf")
     look = plotting.chosen("--style", style, STYLES) if style else "print" if kind == "pdf" else "light"
     path = named_folder("--out", out) or Path(f"{name}.{kind}")
     inches = None if width is None else plotting.inches("--width", width)
     with plotting.mistakes():
-        made = plot.written(shown, name, path, kind, look, inches)
-    typer.echo("\n".join(filter(None, (made.takeaway, f"written: {path}"))))
+        made, height = plot.written(shown, name, path, kind, look, inches)
+    tall = f"{height:.1f} inches tall; fewer --datasets or a larger --width make it shorter"
+    typer.echo("\n".join(filter(None, (made.takeaway, f"written: {path}", height > plot.PAGE and tall))))
     return 0
 
 
@@ -271,7 +273,10 @@ def _table(
     folder: Folder,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A name that --list shows.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the tables and what each holds.")] = False,
-    form: Annotated[str, typer.Option("--format", metavar="F", help="latex, markdown or csv.")] = "markdown",
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="F", help="latex, markdown or csv [default: that of --out, else markdown]."),
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write to a file instead of the terminal.")] = None,
 ) -> int:
     """Print one table of a comparison as LaTeX (booktabs), Markdown or CSV.
@@ -289,10 +294,11 @@ def _table(
         return 0
     if name is None:
         raise InputError("NAME: missing; --list shows the names")
-    known, layout = plotting.chosen("NAME", name, printed.TABLES), plotting.chosen("--format", form, printed.FORMATS)
+    known = plotting.chosen("NAME", name, printed.TABLES)
+    layout = plotting.form(form, out, printed.ENDINGS, "markdown")
     path = named_folder("--out", out)
     with plotting.mistakes():
-        text = printed.printed(printed.table(plotting.judged(folder), known), layout)
+        text = printed.printed(printed.table(plotting.judged(folder), known), layout, printed.TABLES[known].note)
     if path is None:
         typer.echo(text, nl=False)
     else:

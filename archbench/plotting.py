@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from archbench.reports.analysis.judgement import Judged
-    from archbench.reports.figures.canvas.drawing import Kind
     from archbench.reports.figures.figure import View
 
 Name = TypeVar("Name", bound=str)
@@ -48,7 +47,9 @@ def inches(option: str, width: object) -> float:
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(in|cm|mm|pt)?\s*", str(width))
     size = float(match[1]) * UNITS[match[2] or "in"] if match and not isinstance(width, bool) else 0.0
     if not 0 < size <= WIDEST:
-        raise InputError(f"{option}: {printable(width)}: expected a width such as 3.3in, 84mm or 240pt")
+        raise InputError(
+            f"{option}: {printable(width)}: expected a width up to {WIDEST:g}in, such as 3.3in, 84mm or 240pt"
+        )
     return size
 
 
@@ -64,12 +65,20 @@ def chosen(option: str, value: object, known: "Iterable[Name]") -> "Name":
     raise InputError(f"{option}: unknown {printable(value)}{nearest(str(value), names)}")
 
 
-def kind(given: str | None, out: str | None) -> "Kind":
-    """The format of a file: the one that is given, else that of the file's name, else PDF."""
-    from archbench.reports.figures.canvas.drawing import KINDS
+def form(given: str | None, out: str | None, endings: "Mapping[str, Name]", usual: "Name") -> "Name":
+    """The format of a file: the one that is given, else that of the file's name, else the ``usual`` one.
+
+    Raises ``InputError`` where the name says another format.
+    """
+    from archbench.tasks.base.errors import InputError
 
     ending = Path(out).suffix.removeprefix(".").lower() if out else ""
-    return chosen("--out", ending or "pdf", KINDS) if given is None else chosen("--format", given, KINDS)
+    if given is None:
+        return endings[chosen("--out", ending, endings)] if ending else usual
+    wanted = chosen("--format", given, dict.fromkeys(endings.values()))
+    if ending in endings and endings[ending] != wanted:
+        raise InputError(f"--out: {out}: the format is {wanted}; name the file accordingly, or leave out --format")
+    return wanted
 
 
 def view(results: "Judged", architectures: "Iterable[str] | None", datasets: "Iterable[str] | None") -> "View":

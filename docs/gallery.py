@@ -44,12 +44,14 @@ ones the comparison has. The report's page has them all, each with a download as
 - **For a paper**: `--width 3.3in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
   embedded TrueType fonts. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
 - **A part of it**: `--architectures decoder,encoder` and `--datasets sst2` show less. Tests and intervals stay those of
-  the whole comparison.
+  the whole comparison. In one column, a figure of several data sets is taller than a page: choose one or two.
 - **From Python**: `archbench.figures.headline(tables, datasets=["sst2"], width=3.3, style="print")` returns a
   matplotlib figure. With `ax=`, it draws into your axes with your `rcParams`. All figures take the same arguments:
   `help(archbench.figures)`.
 - **Tables**: `archbench table DIR NAME --format latex` prints a table for LaTeX with booktabs (also `markdown` and
-  `csv`); bold marks what the corrected tests decide. `archbench table DIR --list` shows the names.
+  `csv`); bold marks what the corrected tests decide. `archbench table DIR --list` shows the names. In a paper of two
+  columns, they fit into a `table*` in `\\footnotesize`. The numbers in full precision are in `DIR/tables/` and
+  `DIR/report/*.csv`.
 
 The pictures below are drawn from the [reference comparisons](reference/README.md) by `python -P docs/gallery.py`. The
 line under each question is made from the numbers of the figure.
@@ -65,7 +67,7 @@ def main() -> None:
         command = " ".join(["archbench plot", folder, name, *(["--datasets", ",".join(datasets)] if datasets else [])])
         print(command, file=sys.stderr)
         picture = DOCS / "figures" / f"{name}.png"
-        made = plot.written(shown, name, picture, "png", "light")
+        made, _ = plot.written(shown, name, picture, "png", "light")
         Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
         pieces.append(_section(name, kind.question, made.title, made.takeaway, command))
     (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")

@@ -94,6 +94,7 @@ def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: P
         (["headline", "--format", "gif"], "known: "),
         (["headline", "--out", "figure.gif"], "known: "),
         (["headline", "--style", "drak"], 'did you mean "dark"'),
+        (["headline", "--format", "png", "--out", "figure.pdf"], "the format is png"),
         (["capacity"], "needs random strings"),
         ([], "--list"),
     ],
@@ -194,8 +195,11 @@ def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
     assert len(texts["markdown"].splitlines()) == len(rows) + 1
     latex = texts["latex"]
-    assert latex.startswith(r"\begin{tabular}{" + "l" * len(rows[0]) + "}") and latex.count(" \\\\\n") == len(rows)
+    assert r"\begin{tabular}{" + "l" * len(rows[0]) + "}" in latex and latex.count(" \\\\\n") == len(rows)
     assert latex.isascii()
+    noted = {form: printed.printed(grid, form, "A note \N{DAGGER}.") for form in printed.FORMATS}
+    assert noted["csv"] == texts["csv"] and noted["markdown"] == f"{texts['markdown']}\nA note \N{DAGGER}.\n"
+    assert r"% A note $\dagger$." in noted["latex"] and noted["latex"].isascii()
 
 
 def test_bold_is_what_the_tests_decide(store: Path) -> None:
@@ -216,7 +220,17 @@ def test_text_from_data_stays_text() -> None:
     assert "'=1+1" in printed.printed(grid, "csv")
 
 
-def test_a_table_may_be_written_to_a_file(store: Path, tmp_path: Path) -> None:
-    path = tmp_path / "scores.tex"
-    assert called("table", str(store), "scores", "--format", "latex", "--out", str(path)).returncode == 0
-    assert path.read_text().startswith(r"\begin{tabular}") and synthetic.PHRASES.dataset in path.read_text()
+@pytest.mark.parametrize(("ending", "begins"), [("tex", r"% \usepackage{booktabs}"), ("csv", "arch"), ("md", "| arch")])
+def test_a_table_is_written_in_the_format_of_its_name(store: Path, tmp_path: Path, ending: str, begins: str) -> None:
+    path = tmp_path / f"scores.{ending}"
+    assert called("table", str(store), "scores", "--out", str(path)).returncode == 0
+    assert path.read_text().startswith(begins) and synthetic.PHRASES.dataset in path.read_text()
+    done = called("table", str(store), "scores", "--format", "latex", "--out", "scores.csv")
+    assert done.returncode == 2 and "the format is latex" in done.stderr
+
+
+def test_a_figure_taller_than_a_page_says_so(store: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "figure.pdf")
+    assert "inches tall" in called("plot", str(store), "headline", "--width", "3.3in", "--out", out).stdout
+    few = ["--datasets", "sentiment"]
+    assert "inches tall" not in called("plot", str(store), "headline", "--width", "3.3in", *few, "--out", out).stdout

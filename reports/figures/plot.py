@@ -1,7 +1,8 @@
 """One figure by its name: as a file, or in a user's own axes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -11,9 +12,12 @@ from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Kind, Panel
 from archbench.reports.figures.canvas.palette import label, looks, paper
 from archbench.reports.figures.canvas.styles import Style, styled
+from archbench.reports.figures.canvas.text_wrapping import wrapped
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.figures.figures import FIGURES
 from archbench.tasks.base.files import write_bytes
+
+PAGE: Final = 9.5  # inches of text on a page, about
 
 
 def figure(shown: View, name: str) -> Figure:
@@ -45,14 +49,17 @@ def drawn(shown: View, name: str, style: Style | None = "light", inches: float |
         return _on_canvas(figure(shown, name), inches)
 
 
-def written(shown: View, name: str, path: Path, kind: Kind, style: Style, inches: float | None = None) -> Figure:
-    """Write a figure as a file; returns what was drawn. Raises ``ValueError`` as ``drawn`` does."""
+def written(
+    shown: View, name: str, path: Path, kind: Kind, style: Style, inches: float | None = None
+) -> tuple[Figure, float]:
+    """Write a figure as a file; returns what was drawn and its height in inches. Raises ``ValueError`` as ``drawn``."""
     with styled(style):
         made = figure(shown, name)
-        content = drawing.encoded(_on_canvas(made, inches), kind)
+        canvas = _on_canvas(made, inches)
+        content = drawing.encoded(canvas, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
-    return made
+    return made, float(canvas.get_figheight())
 
 
 def _on_canvas(made: Figure, inches: float | None) -> Canvas:
@@ -74,7 +81,7 @@ def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:
     """
     with styled(None):
         made = figure(shown, name)
-        given = [axes] if isinstance(axes, Axes) else list(axes)
+        given = [axes] if isinstance(axes, Axes) else list(axes) if isinstance(axes, Iterable) else []
         if not given or not all(isinstance(entry, Axes) for entry in given):
             raise ValueError("ax: expected matplotlib axes, or a sequence of them")
         for entry, panel in zip(given, _panels(made, len(given)), strict=True):
@@ -97,10 +104,12 @@ def _panels(made: Figure, count: int) -> tuple[Panel, ...]:
 
 def _onto(axes: Axes, panel: Panel, made: Figure) -> None:
     panel.draw(axes)
-    axes.set_title("\n".join(filter(None, (panel.title, panel.below))), loc="left")
+    size, room = axes.title.get_fontsize(), axes.bbox.width / axes.figure.dpi
+    lines = [line for text in (panel.title, panel.below) for line in wrapped(text, room, size)]
+    axes.set_title("\n".join(lines), loc="left")
     if made.key:
         marks = [
             Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), linewidth=1.8)
             for look in looks(made.key).values()
         ]
-        axes.legend(marks, [label(name) for name in made.key], frameon=False)
+        axes.legend(marks, [label(name) for name in made.key])

@@ -13,36 +13,53 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
+from archbench.reports.base.metrics import metric
 from archbench.reports.claims import claims
 from archbench.reports.page import audit, grids, matrix, tested_grids
 from archbench.reports.page.grids import Grid, GridCell
 
 Format = Literal["latex", "markdown", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+ENDINGS: Final[Mapping[str, Format]] = {"tex": "latex", "md": "markdown", "csv": "csv"}
 
 
 @dataclass(frozen=True)
 class TableKind:
-    """A table that reports have: what it holds, how it is made, what a report needs to have it."""
+    """A table that reports have: what it holds, how it is made, what a report needs to have it, a note for readers."""
 
     holds: str
     make: Callable[[Judged], Grid]
     needs: str = "scores on the test split"
+    note: str = ""
 
 
+_DIFFERENCES: Final = (
+    "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "
+    "number of tests."
+)
 TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
         lambda judged: grids.headline(grids.with_answers(judged.comparisons, judged.first)),
+        note="Means over seeds with 95% intervals. Bold: better than every other by the corrected tests.",
     ),
-    "verdicts": TableKind("which architecture wins on which data set", matrix.matrix, "primary contrasts"),
+    "verdicts": TableKind(
+        "which architecture wins on which data set",
+        matrix.matrix,
+        "primary contrasts",
+        "By the corrected tests. \N{DAGGER}: no better than the best simple baseline.",
+    ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",
         lambda judged: _contrasts(judged.tested.primary),
         "primary contrasts",
+        _DIFFERENCES,
     ),
     "effects": TableKind(
-        "what changes do", lambda judged: _contrasts(judged.tested.effects), "conditions or baselines"
+        "what changes do",
+        lambda judged: _contrasts(judged.tested.effects),
+        "conditions or baselines",
+        _DIFFERENCES,
     ),
     "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
     "conditions": TableKind(
@@ -119,10 +136,11 @@ def table(judged: Judged, name: str) -> Grid:
 
 def _contrasts(tested: Sequence[Contrast]) -> Grid:
     """A row for each contrast; outcomes that are decided are bold."""
-    head = ("data set", "architectures", "difference (95% interval)", "p", "outcome")
+    head = ("data set", "metric", "architectures", "difference (95% interval)", "corrected p", "outcome")
     rows = [
         (
             GridCell(contrast.dataset),
+            GridCell(metric(contrast.metric).label),
             GridCell(f"{contrast.first} vs. {contrast.second}"),
             GridCell(tested_grids.difference(contrast)),
             GridCell(formatting.p(contrast.p)),
@@ -133,9 +151,13 @@ def _contrasts(tested: Sequence[Contrast]) -> Grid:
     return Grid(tuple(map(GridCell, head)), tuple(rows))
 
 
-def printed(grid: Grid, form: Format) -> str:
-    """A table as text. What the page prints in bold is bold."""
-    return {"latex": _latex, "markdown": _markdown, "csv": _csv}[form](grid)
+def printed(grid: Grid, form: Format, note: str = "") -> str:
+    """A table as text. What the page prints in bold is bold; the note is a comment in LaTeX, and not part of a CSV."""
+    text = {"latex": _latex, "markdown": _markdown, "csv": _csv}[form](grid)
+    if form == "latex":
+        hint = r"\usepackage{booktabs}; across a page of two columns: \footnotesize in a table*"
+        return "".join(f"% {line}\n" for line in filter(None, (hint, note.replace("\N{DAGGER}", r"$\dagger$")))) + text
+    return f"{text}\n{note}\n" if form == "markdown" and note else text
 
 
 def _latex(grid: Grid) -> str:

@@ -36,6 +36,7 @@ _UNNAMED: Final = {
 
 Kind = Literal["svg", "png", "pdf"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+ENDINGS: Final[Mapping[str, Kind]] = {kind: kind for kind in KINDS}
 
 
 @dataclass(frozen=True)
