@@ -1,6 +1,6 @@
 """Small experiments, planned without training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ def write_things(folder: Path) -> None:
     (folder / "things.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
 
 
-def plan(values: Mapping[str, Any], folder: Path, root: Path) -> Matrix:
+def plan(values: Mapping[str, Any], folder: Path, root: Path, say: Callable[[str], None] = lambda line: None) -> Matrix:
     """The runs of an experiment on data in ``folder``; outcomes of trials are read from ``root``."""
     return matrix.plan(
         spec.from_dict(dict(values), folder=folder),
@@ -23,5 +23,5 @@ def plan(values: Mapping[str, Any], folder: Path, root: Path) -> Matrix:
         deterministic=False,
         cache=folder / "cache",
         root=root,
-        say=lambda line: None,
+        say=say,
     )

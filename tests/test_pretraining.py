@@ -166,7 +166,7 @@ def test_runs_wait_for_their_start_and_others_do_not(folder: Path, tmp_path: Pat
     assert not then.later and len(then.plans) == 10
     words = [entry.condition for entry in then.entries if entry.role == "compared"]
     assert list(dict.fromkeys(words)) == [
-        *("", "from own, 20 examples", "from scratch, all examples", "from own, all examples"),
+        *("", "pretraining own, 20 examples", "no pretraining, all examples", "pretraining own, all examples"),
     ]
     for plan in then.plans:
         assert plan.size == starts[0].size and (not plan.start or f"-s{plan.seed}-" in plan.start)

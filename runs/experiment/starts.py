@@ -82,7 +82,8 @@ def started(
             if number == 0:
                 first.append(task.model_copy(update=changes))
                 continue
-            words = [f"from {start}"] * (len(entry.start) > 1) + [_words(examples)] * (len(entry.examples) > 1)
+            before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
+            words = [before] * (len(entry.start) > 1) + [_words(examples)] * (len(entry.examples) > 1)
             changes |= {"condition": ", ".join(words), "retuned": task.tuning is not None}
             others.append(task.model_copy(update=changes))
     return tuple(first), tuple(others)

