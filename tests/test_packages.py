@@ -362,6 +362,21 @@ def test_bible_groups_hold_out_whole_chapters(tmp_path: Path, wheel: Fetch) -> N
     assert set(data.test.targets) == set(bible.GROUPS)
 
 
+def test_bible_text_to_pretrain_on_has_nothing_that_is_tested(tmp_path: Path, wheel: Fetch) -> None:
+    cache = tmp_path / "cache"
+    made = bible.english(cache, silent, wheel)
+    lines = {split: "".join(getattr(made, split).chunks()).splitlines() for split in ("train", "validation", "test")}
+    held_out = [
+        verse
+        for data in (bible.groups(cache, silent, wheel), bible.translation("fr", cache, silent, wheel))
+        for table in (data.validation, data.test)
+        for verse in table.sources  # type: ignore[union-attr]
+    ]
+    grams = {gram for verse in held_out for gram in bible._grams(verse, bible.SEQUENCE)}
+    assert lines["train"] and not {gram for line in lines["train"] for gram in bible._grams(line, 8)} & grams
+    assert not set(lines["train"]) & {*lines["validation"], *lines["test"]}
+
+
 def test_every_book_is_in_one_group_and_verses_lose_their_marks() -> None:
     assert sorted(book for books in bible.GROUPS.values() for book in books) == list(range(1, 67))
     assert not set(bible.TEST) & set(bible.VALIDATION)

@@ -9,6 +9,7 @@ import pytest
 import small_plans
 import tiny_runs
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
@@ -20,7 +21,7 @@ from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
-from archbench.runs.scoring import references
+from archbench.runs.scoring import predict, references
 from archbench.runs.training import pretraining
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
@@ -30,6 +31,13 @@ from archbench.tasks.text.tokenizers import load_tokenizer
 FAMILIES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
 OWN = dict(zip(FAMILIES, ("causal", "masked", "span-corruption", "prefix"), strict=True))
 COLOURS = {"kind": "classification", "name": "colours", "data": "things.tsv", "source_length": 8, "test_examples": 20}
+TURNED = {
+    "kind": "translation",
+    "name": "turned",
+    "data": "things.tsv",
+    "columns": {"source": "text", "target": "turned"},
+}
+BUDGET = {"parameters": 20_000, "tokens": 3_000}
 TEXT = {"name": "own", "data": "things.txt", "vocabulary": 300, "context": 24, "test_examples": 4}
 
 
@@ -42,7 +50,7 @@ def values(**changes: Any) -> dict[str, Any]:
     settings = {
         "name": "tiny",
         "architectures": list(FAMILIES),
-        "budget": {"parameters": 20_000, "tokens": 3_000},
+        "budget": BUDGET,
         "model": {"width": 32},
         "training": {"batch_tokens": 300, "learning_rate": 0.01, "precision": "float32"},
         "pretraining": [TEXT],
@@ -228,6 +236,9 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "bounded in tokens"),
         ({"pretraining": [{**TEXT, "architectures": ["decoder"]}]}, "does not pretrain encoder"),
         ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "another parameters"),
+        ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
+        ({"tasks": [{**COLOURS, "adapt": "head"}], "budget": {**BUDGET, "match": "flops"}}, "at equal size and tokens"),
+        ({"tasks": [{**TURNED, "adapt": ["finetune", "frozen"]}]}, "needs labels, but translation writes texts"),
         ({"tasks": [{**COLOURS, "examples": [0]}]}, 'expected a number of examples or "all"'),
         ({"tasks": [{**COLOURS, "examples": 9_999}]}, "expected at most the"),
         ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder fills in masked positions"),
@@ -248,3 +259,51 @@ def test_an_experiment_without_pretraining_is_recorded_as_before() -> None:
     assert "pretraining" not in recorded and not {"start", "examples"} & set(recorded["tasks"][0])
     full = spec.from_dict(values())
     assert spec.recorded(full.digestable(), origin="here").pretraining == full.pretraining
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, family: str) -> None:
+    """Padding changes nothing, a frozen model stays as it was, and its run can be read and asked again."""
+    tasks = [{**COLOURS, "adapt": ["frozen", "head"]}]
+    frozen, whole = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
+    made = {plan.adapt: trainer(plan) for plan in (frozen, whole)}
+    model = made["head"].model
+    torch.nn.init.normal_(model.head.weight)
+    batch = Batch(torch.tensor([[9, 10, 11, 0], [12, 13, 14, 15]]), torch.tensor([[5], [6]]))
+    padded = batch._replace(source_mask=torch.tensor([[True, True, True, False], [True] * 4]))
+    model.eval()
+    with torch.no_grad():
+        alone = model(torch.tensor([[9, 10, 11]]), torch.tensor([[1]]))
+        together = model(padded.source, torch.ones_like(padded.target), padded.source_mask)
+        assert torch.allclose(alone[0], together[0], atol=1e-5)
+        written, _ = model.decode(torch.tensor([[1], [1]]), model.prefill(padded.source, padded.source_mask))
+        assert torch.allclose(written, together, atol=1e-6)
+    for way, one in made.items():
+        before = {name: value.clone() for name, value in one.model.state_dict().items()}
+        for number, (part, _) in enumerate(one.stream(600).start()):
+            one.step(part, number, 0.5)
+        changed = {name for name, value in one.model.state_dict().items() if not torch.equal(value, before[name])}
+        assert "head.weight" in changed
+        assert (changed == {"head.weight"}) == (way == "frozen") and not any("base.head" in name for name in changed)
+        if family == "encoder-decoder":
+            assert not any(name.startswith("base.decoder.") for name in changed)
+    place = perform(frozen, tmp_path)
+    record = store.read_record(place)
+    assert record is not None and record["adapt"] == "frozen" and record["train_flops"] < frozen.flops / 2
+    answer = predict.predict(place, "red house 7")
+    assert answer.text in ("redish", "blueish")
+
+
+def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> None:
+    """Counted by PyTorch on one row without padding, forward and backward, against what the objective declares."""
+    for family, adapt in itertools.product(FAMILIES, ("frozen", "head")):
+        tasks = [{**COLOURS, "adapt": adapt}]
+        (plan,) = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
+        made = trainer(plan)
+        batch = Batch(torch.randint(7, 20, (1, 8)), torch.tensor([[5]]))
+        inputs = made.training_step.objective.prepare(made.model, batch, None, False)
+        made.training_step.train()
+        with FlopCounterMode(display=False) as counted:
+            made.training_step(inputs)[0].backward()
+        declared = made.model.objective.training_flops(made.model, 8.0, 1.0, False).executed
+        assert counted.get_total_flops() == pytest.approx(declared, rel=0.12), (family, adapt)

@@ -18,6 +18,7 @@ from archbench.runs.experiment.sections import (
     ConditionEntry,
     ExperimentEntry,
     Model,
+    PretrainingEntry,
     TaskEntry,
     TrainingEntry,
     Tuning,
@@ -467,8 +468,8 @@ def test_the_documentation_lists_every_key() -> None:
         .partition("\n## ")[0]
     )
     sections = ("budget", "model", "training", "tuning")
-    keys = {name for entry in (ExperimentEntry, TaskEntry, ConditionEntry) for name in entry.model_fields}
-    keys -= {*sections, "tasks", "conditions"}
+    keys = {name for entry in (ExperimentEntry, TaskEntry, ConditionEntry, PretrainingEntry) for name in entry.model_fields}
+    keys -= {*sections, "tasks", "conditions", "pretraining"}
     for section, table in zip(sections, (Budget, Model, TrainingEntry, Tuning), strict=True):
         keys |= {f"{section}.{name}" for name in table.model_fields}
     assert [key for key in sorted(keys) if f"`{key}`" not in listed] == []

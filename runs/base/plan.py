@@ -10,7 +10,7 @@ from typing import Any
 
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
-from archbench.runs.experiment.sections import Training
+from archbench.runs.experiment.sections import FINETUNE, Training
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import registry
 
@@ -77,6 +77,7 @@ class Plan:
     objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
     mask_rate: float | None = None  # of a pretraining; None: drawn uniformly
     start: str = ""  # the pretraining run whose weights it starts from
+    adapt: str = FINETUNE  # how the task trains the model
     start_name: str = ""  # what the experiment calls that pretraining
     pretraining_tokens: float = 0.0
     pretraining_flops: float = 0.0
@@ -121,6 +122,7 @@ class Plan:
             **({"compile": True} if self.training.compile else {}),
             **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),
             **({"start": self.start} if self.start else {}),
+            **({"adapt": self.adapt} if self.adapt != FINETUNE else {}),
         }
 
     @property
@@ -164,7 +166,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
-            **(self._started() if self.start or self.task.examples else {}),
+            **(self._started() if self.start or self.task.examples or self.adapt != FINETUNE else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
@@ -179,7 +181,7 @@ class Plan:
         """What a run starts from, and on how much of the training data (0: all)."""
         return {
             "start": self.start_name or "scratch",
-            "adapt": "finetune",
+            "adapt": self.adapt,
             "examples": self.task.examples,
             "pretraining_tokens": self.pretraining_tokens,
             "pretraining_flops": self.pretraining_flops,

@@ -27,6 +27,8 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
 }
 PRETRAINED = "none"  # the match of checkpoints: they are scored without training
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
+Adapt = Literal["finetune", "head", "frozen"]
+FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
@@ -348,7 +350,9 @@ class TaskEntry(Section):
     a changed copy of it, and the report tests the effect of the change.
 
     ``start`` names pretrainings that models start from ("scratch": none), ``examples`` how many training examples they
-    see ("all": every one). The first of each is the task itself; the others are conditions of it.
+    see ("all": every one), ``adapt`` how they are trained: all weights in the form of the task, or for labels a linear
+    head on the mean state with all weights ("head") or alone ("frozen"). The first of each is the task itself; the
+    others are conditions of it.
     """
 
     kind: Word | None = None
@@ -376,6 +380,9 @@ class TaskEntry(Section):
     alternatives: dict[str, Names] | None = None
     start: Axes = (SCRATCH,)
     examples: Annotated[tuple[int, ...], BeforeValidator(_counts), Field(min_length=1), AfterValidator(_unique)] = (0,)
+    adapt: Annotated[tuple[Adapt, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)] = (
+        FINETUNE,
+    )
 
 
 class ExperimentEntry(Section):
@@ -455,6 +462,7 @@ class Task(Section):
     alternatives: dict[str, tuple[str, ...]] = {}
     start: str = SCRATCH
     examples: int = 0
+    adapt: Adapt = FINETUNE
 
     def candidates(self, architecture: str) -> tuple[str, ...]:
         """What may be compared under an architecture's name: itself and its alternatives."""
@@ -484,6 +492,9 @@ class Pretraining(Section):
     @property
     def name(self) -> str:
         return self.task.name
+
+
+USUAL_STARTS = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE}
 
 
 class Against(Section):
@@ -534,6 +545,6 @@ class Experiment(Section):
         if not self.pretraining:  # as before there was any, so that recorded digests stay
             del values["pretraining"]
         for task in (*values["tasks"], *values["conditions"], *(one["task"] for one in values.get("pretraining", ()))):
-            for key in [key for key, usual in (("start", SCRATCH), ("examples", 0)) if task[key] == usual]:
+            for key in [key for key, usual in USUAL_STARTS.items() if task[key] == usual]:
                 del task[key]
         return values

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from archbench.runs.experiment.sections import (
+    FINETUNE,
     SCRATCH,
     ExperimentEntry,
     Pretraining,
@@ -30,6 +31,7 @@ RESOLVED = (
     *("architectures", "seeds", "budget", "model", "training"),
 )
 KIND = "generation"
+ADAPTED = {FINETUNE: "finetuned", "head": "finetuned with a head", "frozen": "frozen under a head"}
 
 
 def pretrainings(
@@ -77,13 +79,15 @@ def started(
     for place, (entry, task) in enumerate(tasks):
         for name in entry.start:
             _check_start(name, task, known, f"tasks[{place}].start")
-        for number, (start, examples) in enumerate(product(entry.start, entry.examples)):
-            changes = {"start": start, "examples": examples}
+        _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
+        for number, (start, examples, adapt) in enumerate(product(entry.start, entry.examples, entry.adapt)):
+            changes = {"start": start, "examples": examples, "adapt": adapt}
             if number == 0:
                 first.append(task.model_copy(update=changes))
                 continue
             before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
             words = [before] * (len(entry.start) > 1) + [_words(examples)] * (len(entry.examples) > 1)
+            words += [ADAPTED[adapt]] * (len(entry.adapt) > 1)
             changes |= {"condition": ", ".join(words), "retuned": task.tuning is not None}
             others.append(task.model_copy(update=changes))
     return tuple(first), tuple(others)
@@ -106,6 +110,15 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
             raise InputError(
                 f"{where}: {printable(name)} does not pretrain {architecture}; add it to its architectures"
             )
+
+
+def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
+    """A head is for labels, and trains at equal size and tokens."""
+    heads = [way for way in ways if way != FINETUNE]
+    if heads and task.target_length != 1:
+        raise InputError(f'{where}: "{heads[0]}" needs labels, but {task.kind} writes texts; remove it')
+    if heads and set(task.budget.match) != {"parameters"}:
+        raise InputError(f'{where}: "{heads[0]}" is compared at equal size and tokens; set budget.match = "parameters"')
 
 
 def _words(examples: int) -> str:

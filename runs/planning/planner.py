@@ -319,6 +319,7 @@ class Planner:
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, self.limits),
             start=start.run if start else "",
+            adapt=task.adapt,
             start_name=task.start if start else "",
             pretraining_tokens=float(start.tokens) if start else 0.0,
             pretraining_flops=start.flops if start else 0.0,

@@ -12,6 +12,7 @@ from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
+from archbench.runs.training import pretraining
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.kind import FORMS, Form
 from archbench.tasks.kinds import registry
@@ -60,7 +61,9 @@ def _read(folder: Path) -> FinishedRun:
     allowed_tokens = torch.zeros(made.vocabulary, dtype=torch.bool)
     allowed_tokens[facts["answers"]] = True
     variant = _variant(folder, made)
-    model = variant.builder(tokenizer.labels)(made.size, made.limits)
+    limits = pretraining.limits(made.objective, made.limits) if made.objective else made.limits
+    model = variant.builder(tokenizer.labels)(made.size, limits)
+    model = pretraining.adapted(model, made.vocabulary, made.adapt)
     if variant.pretrained is None:
         model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
     kind, form, does = _kind(facts)

@@ -69,5 +69,5 @@ def build_trainer(plan: Plan, prepared: Prepared, start: pretraining.Pretrained 
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
     limits = pretraining.limits(plan.objective, plan.limits) if plan.objective else plan.limits
-    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start
+    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, plan.adapt
     return Trainer.build(build, plan.size, limits, prepared, plan.training, plan.native, plan.seed, *where)

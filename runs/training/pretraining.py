@@ -16,9 +16,11 @@ from typing import Any, Final
 
 import torch
 
+from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base.weights import unpacked
+from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS
@@ -98,6 +100,11 @@ def applied(model: Any, prepared: Prepared, objective: Shares, rate: float | Non
     split = {CAUSAL: PREFIX if model.source_predicts and len(objective) == 1 else WHOLE}
     ways = tuple((split.get(way, way), share) for way, share in objective.items())
     return Rearranged(windows, ways, prepared.tokenizer.label_ids)
+
+
+def adapted(model: Any, vocabulary: int, adapt: str) -> Any:
+    """The model that a task trains: itself, or a new linear head on it; "frozen" trains that alone."""
+    return model if adapt == FINETUNE else Classifier(model, vocabulary, adapt == "frozen")
 
 
 def load(folder: Path, run: str) -> Pretrained:

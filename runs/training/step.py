@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
-from archbench.runs.experiment.sections import Training
+from archbench.runs.experiment.sections import FINETUNE, Training
 from archbench.runs.training import grad_accumulation, optimizer, pretraining
 from archbench.runs.training.batches import EncodedExamples, Stream
 from archbench.runs.training.optimizer import Optimizer
@@ -85,10 +85,12 @@ class Trainer:
         objective: pretraining.Shares | None = None,
         mask_rate: float | None = None,
         start: pretraining.Pretrained | None = None,
+        adapt: str = FINETUNE,
     ) -> Trainer:
         """A new model, initialised from ``seed`` alone, or with the weights that it starts from.
 
-        ``objective`` and ``mask_rate`` are those of a pretraining; its targets may use sentinels as well.
+        ``objective`` and ``mask_rate`` are those of a pretraining; its targets may use sentinels as well. ``adapt`` is
+        how a task trains the model: all of it, or with a new head.
         """
         torch.manual_seed(seed)
         model = build(size, limits).to(device)
@@ -101,6 +103,7 @@ class Trainer:
             trained_tokens[list(prepared.tokenizer.label_ids)] = True
         if start is not None:
             pretraining.start(model, start, prepared.tokenizer)
+        model = pretraining.adapted(model, limits.vocabulary, adapt).to(device)
         step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
         chosen = optimizer.build(model, training, device, ratio)

@@ -40,6 +40,7 @@ GROUPS = {
 }
 SHARES = {"test": 0.25, "validation": 0.05}
 LONGEST, RATIO = 300, 2.2  # characters; how much longer one side may be than the other
+SEQUENCE = 8  # words; the text to pretrain on shares none with what is tested
 GRAM, SHARED = 5, 0.5  # a test verse with half of its five-word sequences in training is dropped
 
 MARKER = re.compile(r"\(?\d+:\d+[a-z]?\)?|\*+")
@@ -67,15 +68,22 @@ def translation(language: str, cache: Path, say: Say, fetch: Fetch | None = None
 
 
 def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
-    """English verses as running text: none in training that translation or ``groups`` tests or validates on."""
+    """English verses as running text: nothing in training that translation or ``groups`` tests or validates on.
+
+    Training verses that share a sequence of ``SEQUENCE`` words with those are left out too.
+    """
     verses = [row for row in rows(EXTRACT, cache, say, fetch) if row[COLUMN["en"]]]
     kept: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    tested: set[str] = set()
     for books in GROUPS.values():
         chapters = [row for row in verses if int(row[0]) in books]
         for row, side in zip(chapters, sides([f"{row[0]}:{row[1]}" for row in chapters], SHARES), strict=True):
             place = _side(int(row[0]))
             if place != "train" or side == "train":
                 kept[place].append(row[COLUMN["en"]])
+            if place != "train" or side != "train":
+                tested.update(_grams(row[COLUMN["en"]], SEQUENCE))
+    kept["train"] = [verse for verse in kept["train"] if tested.isdisjoint(_grams(verse, SEQUENCE))]
     splits = (text("\n".join(kept[split]) + "\n") for split in ("train", "validation", "test"))
     notes = {f"{split}_verses": len(found) for split, found in kept.items()}
     return dataset("generation", *splits, licence=LICENCE, origin=ORIGIN, notes=notes)
@@ -154,9 +162,9 @@ def _unshared(pairs: list[tuple[str, str]], train: list[tuple[str, str]]) -> lis
     return kept
 
 
-def _grams(verse: str) -> list[str]:
+def _grams(verse: str, length: int = GRAM) -> list[str]:
     words = normal(verse).split()
-    return [" ".join(words[at : at + GRAM]) for at in range(max(1, len(words) - GRAM + 1))]
+    return [" ".join(words[at : at + length]) for at in range(max(1, len(words) - length + 1))]
 
 
 def _share(grams: list[str], known: Callable[[str], bool]) -> float:

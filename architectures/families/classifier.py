@@ -1,0 +1,103 @@
+"""A linear head on the mean state of a source, in place of a model's own head: how encoders are used on labels.
+
+All families can carry it: the states are those of the source, which an encoder-decoder reads with its encoder alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.components.embedding import Head
+from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
+from archbench.architectures.components.states import StateIndex, States, full, truth
+from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.families.family import Family
+from archbench.architectures.objectives.causal import Causal
+
+
+@dataclass(frozen=True)
+class HeadOnly(Causal):
+    """Training of a head alone: the model below is read forward, and only the head backward."""
+
+    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
+        """Forward FLOPs of one example, and the backward pass of its head."""
+        forward, head = model.flops(source, target, target), 2.0 * model.head.flops(target)
+        return Flops(forward.executed + head, forward.model + head)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean states (b, d) of sources."""
+
+    states: Tensor
+
+    def rows(self, index: Tensor) -> "Pooled":
+        """The rows at ``index`` (m,), which may repeat or omit rows."""
+        return Pooled(self.states[index])
+
+
+class Classifier(Family):
+    """Logits (b, 1, v) of a label from the mean of a source's states (b, d); ``frozen``: the head alone is trained.
+
+    What the label does not depend on (the model's own head, the decoder of an encoder-decoder) is not trained either.
+    """
+
+    causal = True
+    source_predicts = False
+
+    def __init__(self, base: Any, vocabulary: int, frozen: bool) -> None:
+        super().__init__()
+        self.base, self.family = base, base.family
+        self.head = Head(vocabulary, base.head.weight.shape[1])
+        self.objective = HeadOnly() if frozen else Causal()
+        trained = () if frozen else _read_parameters(base)
+        for parameter in base.parameters():
+            parameter.requires_grad_(any(parameter is one for one in trained))
+
+    def hidden(
+        self,
+        source: Tensor | None,
+        target: Tensor,
+        source_mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        at: StateIndex | None = None,
+    ) -> States:
+        """The mean state of the source (b, 1, d), for a target of one token."""
+        assert source is not None and target.shape[1] == 1, "a label is one token"
+        return States(None, self._mean(source, source_mask)[:, None]).at(at)
+
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Pooled:
+        """Read the source (b, s)."""
+        assert source is not None
+        return Pooled(self._mean(source, source_mask))
+
+    def decode(self, tokens: Tensor, cache: Pooled) -> tuple[Tensor, Pooled]:
+        """BOS (b, 1) -> logits (b, 1, v) of the label."""
+        return self.logits(cache.states[:, None]).expand(-1, tokens.shape[1], -1), cache
+
+    def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
+        """FLOPs of a forward pass over ``source`` positions with logits at ``outputs``."""
+        if isinstance(self.base, EncoderDecoder):
+            executed, seen = (self.base.encoder.flops(source, n) for n in (rectangle(source, source), mutual(source)))
+        else:
+            whole, own = self.base.flops(source, 0.0 * source, source), self.base.head.flops(source)
+            executed, seen = whole.executed - own, whole.model - own
+        head = self.head.flops(outputs)
+        return Flops(executed + head, seen + head)
+
+    def _mean(self, source: Tensor, source_mask: Tensor | None) -> Tensor:
+        if isinstance(self.base, EncoderDecoder):
+            states, _ = self.base.encode(source, source_mask)
+        else:
+            states = self.base.hidden(source, source[:, :0], source_mask, None).source
+        weights = full(source, truth(source_mask)).to(states.dtype)
+        mean: Tensor = torch.einsum("bsd,bs->bd", states, weights / weights.sum(1, keepdim=True).clamp(min=1.0))
+        return mean
+
+
+def _read_parameters(base: Any) -> list[Tensor]:
+    """The parameters that the states of a source depend on: not those that only the head or a decoder has."""
+    unread = ("head.", "decoder.") if isinstance(base, EncoderDecoder) else ("head.",)
+    return [value for name, value in base.named_parameters(remove_duplicate=False) if not name.startswith(unread)]
