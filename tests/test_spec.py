@@ -468,7 +468,9 @@ def test_the_documentation_lists_every_key() -> None:
         .partition("\n## ")[0]
     )
     sections = ("budget", "model", "training", "tuning")
-    keys = {name for entry in (ExperimentEntry, TaskEntry, ConditionEntry, PretrainingEntry) for name in entry.model_fields}
+    keys = {
+        name for entry in (ExperimentEntry, TaskEntry, ConditionEntry, PretrainingEntry) for name in entry.model_fields
+    }
     keys -= {*sections, "tasks", "conditions", "pretraining"}
     for section, table in zip(sections, (Budget, Model, TrainingEntry, Tuning), strict=True):
         keys |= {f"{section}.{name}" for name in table.model_fields}

@@ -17,6 +17,7 @@ from archbench.reports.figures.kinds import (
     distances,
     forest,
     headline,
+    pretraining,
     ranks,
     shares,
     summary,
@@ -56,6 +57,11 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     ),
     "effects": FigureKind("What does a change do?", forest.effects, "conditions, or tasks with a baseline"),
     "cost": FigureKind("What does quality cost in training and inference?", cost.cost, "costs of two architectures"),
+    "pretraining": FigureKind(
+        "What does pretraining buy, and with how many labels?",
+        pretraining.pretraining,
+        "runs that start from a pretraining",
+    ),
     "compute": FigureKind(
         "How many times the compute does one architecture need for the loss of another?",
         compute.compute,

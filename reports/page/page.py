@@ -28,7 +28,7 @@ from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES, looks
 from archbench.reports.figures.figure import DrawnFigure, Figure, drawn
 from archbench.reports.figures.kinds import capacity
-from archbench.reports.page import audit, grids, matrix, tested_grids
+from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
@@ -196,6 +196,8 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(judged)],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
+        "adapted": pretraining_grids.adapted(judged),
+        "pretrained": pretraining_grids.pretrained(judged.comparisons),
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
     }

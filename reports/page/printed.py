@@ -15,7 +15,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
 from archbench.reports.base.metrics import metric
 from archbench.reports.claims import claims
-from archbench.reports.page import audit, grids, matrix, tested_grids
+from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
 from archbench.reports.page.grids import Grid, GridCell
 
 Format = Literal["latex", "markdown", "csv"]
@@ -60,6 +60,13 @@ TABLES: Final[Mapping[str, TableKind]] = {
         lambda judged: _contrasts(judged.tested.effects),
         "conditions or baselines",
         _DIFFERENCES,
+    ),
+    "pretraining": TableKind(
+        "scores by start, adaptation and number of training examples",
+        pretraining_grids.adapted,
+        "runs that start from a pretraining",
+        "Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
+        "examples; 95% intervals, not corrected.",
     ),
     "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
     "conditions": TableKind(

@@ -79,6 +79,7 @@ class Plan:
     start: str = ""  # the pretraining run whose weights it starts from
     adapt: str = FINETUNE  # how the task trains the model
     start_name: str = ""  # what the experiment calls that pretraining
+    examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
     pretraining_tokens: float = 0.0
     pretraining_flops: float = 0.0
 
@@ -166,7 +167,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
-            **(self._started() if self.start or self.task.examples or self.adapt != FINETUNE else {}),
+            **(self._started() if self.examples else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
@@ -178,11 +179,11 @@ class Plan:
         }
 
     def _started(self) -> dict[str, Any]:
-        """What a run starts from, and on how much of the training data (0: all)."""
+        """What a run starts from, how it is adapted, and on how many training examples."""
         return {
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
-            "examples": self.task.examples,
+            "examples": self.examples,
             "pretraining_tokens": self.pretraining_tokens,
             "pretraining_flops": self.pretraining_flops,
         }

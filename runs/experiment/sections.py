@@ -29,6 +29,7 @@ PRETRAINED = "none"  # the match of checkpoints: they are scored without trainin
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
 Adapt = Literal["finetune", "head", "frozen"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
+USUAL_STARTS: dict[str, object] = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE}
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
@@ -464,6 +465,11 @@ class Task(Section):
     examples: int = 0
     adapt: Adapt = FINETUNE
 
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it starts from a pretraining, sees some of the examples, or trains a head."""
+        return any(getattr(self, key) != usual for key, usual in USUAL_STARTS.items())
+
     def candidates(self, architecture: str) -> tuple[str, ...]:
         """What may be compared under an architecture's name: itself and its alternatives."""
         return (architecture, *self.alternatives.get(architecture, ()))
@@ -492,9 +498,6 @@ class Pretraining(Section):
     @property
     def name(self) -> str:
         return self.task.name
-
-
-USUAL_STARTS = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE}
 
 
 class Against(Section):

@@ -103,6 +103,12 @@ class Planner:
         """Whether the task is one of the experiment's, and not a condition with fewer examples."""
         return any(self.task is task for task in self.experiment.tasks)
 
+    @cached_property
+    def _is_adapted(self) -> bool:
+        """Whether starts, adaptations or numbers of examples are compared on the data set."""
+        tasks = (*self.experiment.tasks, *self.experiment.conditions)
+        return any(task.is_adapted for task in tasks if task.name == self.task.name)
+
     def _is_decided(self, task: Task, entrant: Entrant) -> bool:
         """Whether the trials of all candidates have ended."""
         trials = self._trials_of(task)
@@ -320,6 +326,7 @@ class Planner:
             sampled=measured.is_sampled(size, self.limits),
             start=start.run if start else "",
             adapt=task.adapt,
+            examples=len(self.prepared.train) if self._is_adapted else 0,
             start_name=task.start if start else "",
             pretraining_tokens=float(start.tokens) if start else 0.0,
             pretraining_flops=start.flops if start else 0.0,

@@ -1,0 +1,155 @@
+"""What pretraining buys: scores by number of training examples, and the difference from training from scratch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import pandas as pd
+
+from archbench.reports.analysis.comparison import Comparison, oriented
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.base.formatting import decimals, value
+from archbench.reports.base.metrics import ReportedMetric
+from archbench.reports.base.statistics import Interval, Sample, difference_interval
+
+SCRATCH: Final = "scratch"
+FINETUNE: Final = "finetune"
+WORDS: Final[Mapping[str, str]] = {
+    FINETUNE: "finetuned",
+    "head": "finetuned with a head",
+    "frozen": "frozen under a head",
+}
+USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An architecture's score on a data set, by what it started from, how it was adapted, and on how many examples.
+
+    ``gain`` is the difference from training from scratch on as many examples, finetuned; positive is better. It is not
+    known (None) for runs from scratch, and where there are no such runs.
+    """
+
+    dataset: str
+    metric: ReportedMetric
+    architecture: str
+    start: str
+    adapt: str
+    examples: int
+    score: Interval
+    gain: Interval | None = None
+
+    @property
+    def way(self) -> str:
+        """Start and adaptation in words."""
+        before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
+        return f"{before}, {WORDS.get(self.adapt, self.adapt)}"
+
+
+@lru_cache(maxsize=1)
+def adapted(judged: Judged) -> tuple[Adapted, ...]:
+    """Every score of the data sets on which something started from a pretraining; fewest examples first."""
+    comparisons, runs = judged.comparisons, judged.comparisons.tables["runs"]
+    if "start" not in runs:
+        return ()
+    started = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
+    found: list[Adapted] = []
+    for first in judged.first:
+        dataset = first.group.dataset
+        if dataset not in started or not first.metric.better:
+            continue
+        axis = first.group.runs["match"].iloc[0]
+        places = {
+            _place(comparison): comparison
+            for comparison in (first, *judged.further)
+            if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
+        }
+        samples = {place: comparisons.samples(one.group, first.metric.name)[1] for place, one in places.items()}
+        found += [
+            Adapted(
+                dataset,
+                first.metric,
+                cell.architecture,
+                place[0],
+                place[1],
+                place[2],
+                cell.interval,
+                _gain(judged, places, samples, place, cell.architecture, first.metric),
+            )
+            for place, comparison in places.items()
+            for cell in comparison.scored
+        ]
+    return tuple(sorted(found, key=lambda entry: (list(started).index(entry.dataset), entry.examples)))
+
+
+def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
+    """The scores as rows of a table."""
+    return [
+        {
+            "dataset": entry.dataset,
+            "metric": entry.metric.name,
+            "architecture": entry.architecture,
+            "start": entry.start,
+            "adapt": entry.adapt,
+            "examples": entry.examples,
+            "mean": entry.score.mean,
+            "lower": entry.score.lower,
+            "upper": entry.score.upper,
+            **({"gain": entry.gain.mean, "gain_lower": entry.gain.lower, "gain_upper": entry.gain.upper}
+               if entry.gain else {}),
+        }
+        for entry in entries
+    ]  # fmt: skip
+
+
+def sentences(entries: Sequence[Adapted]) -> list[str]:
+    """What pretraining changes at each number of examples, finetuned, for each architecture: one line a data set."""
+    lines = []
+    for dataset in dict.fromkeys(entry.dataset for entry in entries):
+        for examples in dict.fromkeys(entry.examples for entry in entries if entry.dataset == dataset):
+            own = [e for e in entries if (e.dataset, e.examples, e.adapt) == (dataset, examples, FINETUNE) and e.gain]
+            parts = [f"{entry.architecture} {size(entry)}" for entry in own]
+            if parts:
+                label = own[0].metric.label
+                lines.append(f"{dataset}, {examples:,} examples: pretraining changes {label} by {', '.join(parts)}.")
+    return lines
+
+
+def size(entry: Adapted) -> str:
+    """A gain with its sign and interval; "(decided)" where the interval excludes 0."""
+    assert entry.gain is not None
+    digits = decimals(entry.gain, entry.metric.decimals)
+    shown = f"{'+' if entry.gain.mean > 0 else ''}{value(entry.gain.mean, digits)}"
+    if not entry.gain.known:
+        return shown
+    return f"{shown} ({value(entry.gain.lower, digits)} to {value(entry.gain.upper, digits)})"
+
+
+def _place(comparison: Comparison) -> tuple[str, str, int]:
+    """Start, adaptation and number of training examples of a group's runs."""
+    row = comparison.group.runs.iloc[0]
+    start, adapt, examples = (
+        row[key] if key in row.index and pd.notna(row[key]) else usual for key, usual in USUAL.items()
+    )
+    return str(start), str(adapt), int(examples)
+
+
+def _gain(
+    judged: Judged,
+    places: Mapping[tuple[str, str, int], Comparison],
+    samples: Mapping[tuple[str, str, int], Mapping[str, Sample]],
+    place: tuple[str, str, int],
+    architecture: str,
+    measure: ReportedMetric,
+) -> Interval | None:
+    """The difference from scratch, finetuned on as many examples."""
+    base = (SCRATCH, FINETUNE, place[2])
+    if place[0] == SCRATCH or base not in places:
+        return None
+    pair = [samples[key].get(architecture) for key in (place, base)]
+    if pair[0] is None or pair[1] is None:
+        return None
+    settings = places[place].group.settings([architecture]) | places[base].group.settings([architecture])
+    pooled = judged.comparisons.pooled(settings, measure.name)
+    return oriented(difference_interval(pair[0], pair[1], pooled), measure)

@@ -1,0 +1,57 @@
+"""The tables of pretraining: what it was, and what it buys on each data set."""
+
+from archbench.reports.analysis import pretraining
+from archbench.reports.analysis.comparison import Comparisons, placed
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.pretraining import Adapted
+from archbench.reports.base import formatting
+from archbench.reports.base.metrics import metric
+from archbench.reports.page.grids import Grid, GridCell, name, span
+
+LIKELIHOOD = "bits_per_byte"
+
+
+def adapted(judged: Judged) -> Grid:
+    """A row for each data set, number of examples, start and adaptation; a column for each architecture."""
+    entries = pretraining.adapted(judged)
+    architectures = list(dict.fromkeys(entry.architecture for entry in entries))
+    head = (name("data set"), name("examples"), name("start and adaptation"), *map(name, architectures))
+    keys = dict.fromkeys((entry.dataset, entry.examples, entry.way) for entry in entries)
+    rows = []
+    for dataset, examples, way in sorted(keys, key=lambda key: (list(keys).index(key), key[1])):
+        own = {e.architecture: e for e in entries if (e.dataset, e.examples, e.way) == (dataset, examples, way)}
+        cells = [_cell(own.get(architecture)) for architecture in architectures]
+        rows.append((name(dataset), GridCell(f"{examples:,}"), name(way), *cells))
+    return Grid(head, tuple(rows))
+
+
+def pretrained(comparisons: Comparisons) -> Grid:
+    """A row for each pretraining and architecture: objective, tokens, FLOPs, held-out likelihood."""
+    runs = placed(comparisons.tables, "pretraining")
+    columns = (
+        "pretraining",
+        "architecture",
+        "objective",
+        "tokens",
+        "tokens with a loss",
+        "FLOPs",
+        "held-out bits/byte",
+    )
+    rows = []
+    for (dataset, architecture), own in runs.groupby(["dataset", "architecture"], sort=False):
+        scores = comparisons.tables["scores"]
+        test = scores[(scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own["run"])]
+        bits = formatting.value(float(test["value"].mean()), metric(LIKELIHOOD).decimals) if len(test) else ""
+        objective = ", ".join(dict.fromkeys(own["objective"].dropna().astype(str)))
+        cells = [
+            span(own, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")
+        ]
+        rows.append((name(str(dataset)), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
+    return Grid(tuple(map(name, columns)), tuple(rows))
+
+
+def _cell(entry: Adapted | None) -> GridCell:
+    if entry is None:
+        return GridCell("", kind="quiet")
+    text = formatting.interval(entry.score, entry.metric.decimals)
+    return GridCell(text, pretraining.size(entry) if entry.gain is not None else "")
