@@ -241,7 +241,7 @@ def _plot(
 ) -> int:
     """Draw one figure of a comparison as PDF, SVG or PNG.
 
-    Tests and intervals are those of the whole comparison, whatever is shown.
+    Selecting architectures or data sets changes what is drawn, not the tests and intervals.
     """
     from archbench import plotting
     from archbench.reports.figures import plot
@@ -263,7 +263,7 @@ def _plot(
     inches = None if width is None else plotting.inches("--width", width)
     with plotting.mistakes():
         made, height = plot.written(shown, name, path, kind, look, inches)
-    tall = f"{height:.1f} inches tall; fewer --datasets or a larger --width make it shorter"
+    tall = f"{height:.1f} inches tall, more than a page: fewer --datasets or a larger --width make it shorter"
     typer.echo("\n".join(filter(None, (made.takeaway, f"written: {path}", height > plot.PAGE and tall))))
     return 0
 
@@ -281,7 +281,7 @@ def _table(
 ) -> int:
     """Print one table of a comparison as LaTeX (booktabs), Markdown or CSV.
 
-    Bold: decided by the corrected tests.
+    Bold: the best score, wins, or decided outcomes; the note of each table says which.
     """
     from archbench import plotting
     from archbench.reports.page import printed

@@ -77,7 +77,7 @@ def form(given: str | None, out: str | None, endings: "Mapping[str, Name]", usua
         return endings[chosen("--out", ending, endings)] if ending else usual
     wanted = chosen("--format", given, dict.fromkeys(endings.values()))
     if ending in endings and endings[ending] != wanted:
-        raise InputError(f"--out: {out}: the format is {wanted}; name the file accordingly, or leave out --format")
+        raise InputError(f"--out: {out} does not match --format {wanted}; rename the file or leave out --format")
     return wanted
 
 

@@ -35,6 +35,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "curves_flops": ("distances", ()),
     "tuning": ("standard", ("shakespeare", "bible-en-fr")),
 }
+WITHOUT_REFERENCE = ("pretraining",)  # no reference comparison has it yet
 COLOURS = 256  # of a picture
 HEAD = """# Figures
 
@@ -43,13 +44,13 @@ ones the comparison has. The report's page has them all, each with a download as
 
 - **For a paper**: `--width 3.3in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
   embedded TrueType fonts. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
-- **A part of it**: `--architectures decoder,encoder` and `--datasets sst2` show less. Tests and intervals stay those of
-  the whole comparison. In one column, a figure of several data sets is taller than a page: choose one or two.
+- **Subsets**: `--architectures decoder,encoder` and `--datasets sst2` restrict what is drawn, not the tests and
+  intervals. In one column, a figure of several data sets is taller than a page: choose one or two.
 - **From Python**: `archbench.figures.headline(tables, datasets=["sst2"], width=3.3, style="print")` returns a
   matplotlib figure. With `ax=`, it draws into your axes with your `rcParams`. All figures take the same arguments:
   `help(archbench.figures)`.
 - **Tables**: `archbench table DIR NAME --format latex` prints a table for LaTeX with booktabs (also `markdown` and
-  `csv`); bold marks what the corrected tests decide. `archbench table DIR --list` shows the names. In a paper of two
+  `csv`); its note says what bold means. `archbench table DIR --list` shows the names. In a paper of two
   columns, they fit into a `table*` in `\\footnotesize`. The numbers in full precision are in `DIR/tables/` and
   `DIR/report/*.csv`.
 
@@ -61,6 +62,8 @@ line under each question is made from the numbers of the figure.
 def main() -> None:
     pieces = [HEAD]
     for name, kind in FIGURES.items():
+        if name in WITHOUT_REFERENCE:
+            continue
         reference, datasets = SOURCES[name]
         folder = f"docs/reference/{reference}"
         shown = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)

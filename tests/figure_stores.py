@@ -13,6 +13,7 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.base import tables
 
 FAMILIES = ("decoder", "encoder", "encoder-decoder")
+STARTS = (("scratch", "finetune"), ("own", "finetune"), ("own", "frozen"))
 SHARES = {0.25: 0.5, 0.5: 0.8}  # of the final score
 RATES = {0.002: 0.9, 0.004: 0.4, 0.008: 0.5}
 
@@ -72,11 +73,37 @@ def _depths(root: Path) -> None:
     synthetic.write_sweep(root, SENTIMENT, "depth", Planted(1, dict.fromkeys(FAMILIES, 0.5), 128), points)
 
 
+def _pretraining(root: Path) -> None:
+    """Scores rise with the number of examples, and more steeply from scratch."""
+    places = [(start, adapt, n) for n in (20, 100, 1000) for start, adapt in STARTS]
+    base, *others = places
+
+    def truth(name: str, start: str, adapt: str, examples: int) -> float:
+        gain = 0.0 if start == "scratch" else 0.2 * (20 / examples) ** 0.3 - 0.05 * (adapt == "frozen")
+        return SENTIMENT.truth[name] - 0.3 * (20 / examples) ** 0.5 + gain
+
+    task = replace(SENTIMENT, truth={name: truth(name, *base) for name in FAMILIES})
+    further = [
+        Further(task, name, name, truth(name, *place), "compared", condition=f"{place}", changes=_started(*place))
+        for place in others
+        for name in FAMILIES
+    ]
+    runs = synthetic.write_store(root, [task], further=further)
+    for run in runs[: task.seeds * len(task.truth)]:
+        synthetic.change_record(root, run, **_started(*base))
+
+
+def _started(start: str, adapt: str, examples: int) -> dict[str, object]:
+    cost = 8e6 if start != "scratch" else 0.0
+    return {"start": start, "adapt": adapt, "examples": examples, "pretraining_tokens": cost, "pretraining_flops": cost}
+
+
 STORES: dict[str, Callable[[Path], None]] = {
     "families": _families,
     "ablation": _ablation,
     "sizes": _sizes,
     "depths": _depths,
+    "pretraining": _pretraining,
 }
 FIGURES = {
     "families": (
@@ -86,6 +113,7 @@ FIGURES = {
     "ablation": ("differences",),
     "sizes": ("scaling",),
     "depths": ("depth",),
+    "pretraining": ("pretraining",),
 }
 """Which figure is drawn from which comparison."""
 

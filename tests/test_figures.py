@@ -89,7 +89,7 @@ def test_two_panels_stand_for_each_data_set_and_one_for_each_cost(found: Tables)
     titles = [panel.title for panel in drawn(found)["headline"].panels]
     assert titles == [task.dataset for task in synthetic.TASKS for _ in range(2)]
     assert [panel.title for panel in drawn(found)["cost"].panels] == [
-        *("Training FLOPs", "Inference FLOPs per example", "Time to generate a token"),
+        *("Training FLOPs", "Inference FLOPs per example", "Time per generated token"),
     ]
 
 

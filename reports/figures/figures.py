@@ -39,47 +39,47 @@ class FigureKind:
 FIGURES: Final[Mapping[str, FigureKind]] = {
     "verdicts": FigureKind("Which architecture wins on which data set?", verdicts.verdicts, "primary contrasts"),
     "summary": FigureKind(
-        "How good is each architecture over all data sets?",
+        "How well does each architecture score across data sets?",
         summary.summary,
         "two data sets with classical baselines and metrics that have a best value",
     ),
     "in_short": FigureKind(
-        "What do the compared families score?", headline.in_short, "architectures beside those of the primary contrasts"
+        "What do the compared families score?", headline.in_short, "architectures outside the primary contrasts"
     ),
     "headline": FigureKind("What does each architecture score, and how far is it from the best?", headline.headline),
     "differences": FigureKind(
         "How does each variant differ from the default?", forest.differences, "contrasts that the experiment declares"
     ),
-    "causes": FigureKind("Why do two families differ?", causes.causes, "the designs between two families"),
+    "causes": FigureKind("Why do two families differ?", causes.causes, "intermediate designs between two families"),
     "ranks": FigureKind("Does the order depend on what is held equal?", ranks.ranks, "two conditions of a data set"),
     "headline_further": FigureKind(
         "What are the scores under each condition?", ranks.slopes, "two conditions of a data set"
     ),
-    "effects": FigureKind("What does a change do?", forest.effects, "conditions, or tasks with a baseline"),
+    "effects": FigureKind("What is the effect of each change?", forest.effects, "conditions, or tasks with a baseline"),
     "cost": FigureKind("What does quality cost in training and inference?", cost.cost, "costs of two architectures"),
     "pretraining": FigureKind(
-        "What does pretraining buy, and with how many labels?",
+        "How much does pretraining help, by number of training examples?",
         pretraining.pretraining,
         "runs that start from a pretraining",
     ),
     "compute": FigureKind(
-        "How many times the compute does one architecture need for the loss of another?",
+        "How much more compute does one architecture need to reach another's loss?",
         compute.compute,
-        "parts of the budget, and a likelihood",
+        "runs on parts of the budget, and a likelihood",
     ),
     "distances": FigureKind(
-        "How many times the budget does one architecture need for the score of another?",
+        "How much more budget does one architecture need to reach another's score?",
         distances.distances,
-        "parts of the budget",
+        "runs on parts of the budget",
     ),
-    "shares": FigureKind("Would more training help?", shares.shares, "parts of the budget"),
+    "shares": FigureKind("Would more training help?", shares.shares, "runs on parts of the budget"),
     "scaling": FigureKind("Does size help?", sweeps.scaling, "conditions that differ in size"),
     "depth": FigureKind("Deep or wide?", sweeps.depth, "conditions that differ in depth at equal size"),
     "capacity": FigureKind("How much can a parameter store?", capacity.capacity, "random strings as data"),
     "anatomy": FigureKind("What is the budget spent on?", anatomy.anatomy),
     "curves_tokens": FigureKind("How does the loss fall with tokens?", curves.tokens, "validation curves"),
     "curves_flops": FigureKind("How does the loss fall with FLOPs?", curves.flops, "validation curves"),
-    "tuning": FigureKind("Was every architecture tuned equally well?", tuning.tuning, "trials"),
+    "tuning": FigureKind("Was every architecture tuned equally well?", tuning.tuning, "tuning trials"),
 }
 
 

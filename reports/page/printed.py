@@ -35,19 +35,20 @@ class TableKind:
 
 _DIFFERENCES: Final = (
     "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "
-    "number of tests."
+    "number of tests. Bold: decided."
 )
 TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
         lambda judged: grids.headline(grids.with_answers(judged.comparisons, judged.first)),
-        note="Means over seeds with 95% intervals. Bold: better than every other by the corrected tests.",
+        note="Means over seeds with 95% intervals. Bold: better in every primary contrast (corrected), and the "
+        "intervals of its differences from all other architectures exclude 0 (not corrected).",
     ),
     "verdicts": TableKind(
         "which architecture wins on which data set",
         matrix.matrix,
         "primary contrasts",
-        "By the corrected tests. \N{DAGGER}: no better than the best simple baseline.",
+        "By the corrected tests; bold: wins. \N{DAGGER}: no better than the best classical baseline.",
     ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",
@@ -56,7 +57,7 @@ TABLES: Final[Mapping[str, TableKind]] = {
         _DIFFERENCES,
     ),
     "effects": TableKind(
-        "what changes do",
+        "effects of single changes",
         lambda judged: _contrasts(judged.tested.effects),
         "conditions or baselines",
         _DIFFERENCES,
@@ -73,13 +74,14 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "the primary contrasts under each condition",
         lambda judged: tested_grids.sensitivity(judged.tested),
         "several conditions",
+        "Under further conditions not corrected. (changed): the outcome differs from that of the first condition.",
     ),
     "budget": TableKind(
         "sizes, tokens and FLOPs", lambda judged: audit.budget([comparison.group for comparison in judged.first])
     ),
-    "cost": TableKind("what inference costs", lambda judged: grids.cost(judged.first)),
+    "cost": TableKind("inference cost", lambda judged: grids.cost(judged.first)),
     "tuning": TableKind(
-        "the settings that trials chose",
+        "hyperparameters selected by tuning",
         lambda judged: tested_grids.tuning(trials.settings(judged.comparisons.tables)),
         "trials",
     ),

@@ -29,15 +29,16 @@ class Part:
     """What is counted: the columns of the dark and the light part of a bar, and what each is."""
 
     title: str
+    x_label: str
     dark: str
     light: str
     words: str
 
 
 PARTS: Final = (
-    Part("Parameters", "parameters", "embedding_parameters", "light: embedding tables and output matrix"),
-    Part("Training tokens", "train_loss_tokens", "without_loss", "light: read without a loss"),
-    Part("Training FLOPs", "train_flops", "", ""),
+    Part("Parameters", "parameters", "parameters", "embedding_parameters", "light: embedding tables and output matrix"),
+    Part("Training tokens", "training tokens", "train_loss_tokens", "without_loss", "light: read without a loss"),
+    Part("Training FLOPs", "training FLOPs", "train_flops", "", ""),
 )
 
 
@@ -63,9 +64,7 @@ def anatomy(view: View) -> Figure:
         by_dataset = [(comparison, _bars(comparison, part, base)) for comparison in comparisons]
         bars = _means([bar for _, own in by_dataset for bar in own])
         if bars:
-            drawing = partial(
-                draw, bars=bars, looks=view.looks, x_label=f"{part.title.lower()}, relative to {label(base)}"
-            )
+            drawing = partial(draw, bars=bars, looks=view.looks, x_label=f"{part.x_label}, relative to {label(base)}")
             height = rows_height([bar.architecture for bar in bars])
             about = f"{part.title} of each architecture relative to {base}"
             panels.append(Panel(part.title, part.words, height, drawing, about))
@@ -135,8 +134,8 @@ def _means(bars: Sequence[Bar]) -> list[Bar]:
 
 
 def _row(comparison: Comparison, part: Part, bar: Bar) -> dict[str, object]:
-    counted = {"dark": bar.dark, "light": bar.light}
-    return place(comparison) | {"what": part.title.lower(), "architecture": bar.architecture} | counted
+    counted = {"part": bar.dark, "rest": bar.light, "whole": bar.whole}
+    return place(comparison) | {"what": part.x_label, "architecture": bar.architecture} | counted
 
 
 def _takeaway(flops: Sequence[Bar], base: str) -> str:

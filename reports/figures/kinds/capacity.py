@@ -253,15 +253,15 @@ def _takeaway(stored: Sequence[Stored]) -> str:
     """Which architectures store at least one bit for each parameter at every size, and which less."""
     names = dict.fromkeys(point.architecture for point in stored)
     words = {name: {point.word for point in stored if point.architecture == name} for name in names}
-    said = {"at least one bit per parameter": {"above"}, "less than one bit": {"below"}}
+    said = {"at least one bit per parameter at every size": {"above"}, "less than one bit at every size": {"below"}}
     parts = [
         f"{text}: {listing}"
         for text, word in said.items()
         if (listing := formatting.listing(name for name in names if words[name] == word))
     ]
     mixed = formatting.listing(name for name in names if words[name] not in said.values())
-    parts += [f"not the same at every size, or not decided: {mixed}"] if mixed else []
-    return f"Stored at every size: {'; '.join(parts)}." if parts else ""
+    parts += [f"mixed or not decided: {mixed}"] if mixed else []
+    return f"Stored {'; '.join(parts)}." if parts else ""
 
 
 def _piece(stored: Sequence[Stored]) -> str:

@@ -84,7 +84,7 @@ def _colour(gap: Interval) -> str:
 
 
 def _names(entry: Waterfall) -> Sequence[str]:
-    return [*(listing(step.changes) for step in entry.steps), "whole difference"]
+    return [*(listing(step.changes) for step in entry.steps), "total"]
 
 
 def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
@@ -97,8 +97,8 @@ def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
             gap, decimals = step.contrast.difference, metric(entry.metric).decimals
             size = f"{'+' if gap.mean > 0 else ''}{formatting.value(gap.mean, decimals)}"
             axis = f" at {entry.axis}" if entry.axis else ""
-            path = f"{entry.first} to {entry.last} on {entry.dataset}{axis}"
-            parts[entry.dataset] = f"{path}, {listing(step.changes)} ({size})"
+            path = f"from {entry.first} to {entry.last} on {entry.dataset}{axis}"
+            parts[entry.dataset] = f"{path}: {listing(step.changes)} ({size} {metric(entry.metric).label})"
     if not parts:
         return "No step has an interval that excludes 0." if waterfalls else ""
-    return f"Largest step: {'; '.join(parts.values())}."
+    return f"Largest step {'; '.join(parts.values())}."

@@ -21,8 +21,8 @@ LOSS: Final = "bits_per_byte"
 LEAST: Final = 1.1  # times the FLOPs that get an arrow
 CAPTION: Final = (
     "Test loss against training FLOPs, both logarithmic: means over seeds; bars: 95% intervals. Each point is a "
-    "separate training on a part of the budget. Arrows: how many times the FLOPs of the architecture in the arrow's "
-    "colour are needed for the same loss."
+    "separate training run on a part of the budget. Arrows: ratio of the FLOPs for the same loss, from the curve "
+    "that needs more to the one in the arrow's colour (intervals: figure distances)."
 )
 
 
@@ -70,7 +70,7 @@ def draw(axes: Axes, points: Sequence[Share], arrows: Sequence[Distance], looks:
             at_end = slow[-1].interval.mean == entry.score
             begin = slow[-1].flops / entry.ratio if at_end else fast[-1].flops
             _arrow(axes, begin, entry, looks)
-    axes.set_xlabel("training FLOPs, a separate training for each point")
+    axes.set_xlabel("training FLOPs (a separate run for each point)")
     axes.set_ylabel("test loss, bits per byte")
     both_grids(axes)
 
@@ -111,4 +111,6 @@ def _takeaway(arrows: Sequence[Distance]) -> str:
     most = max(arrows, key=lambda entry: entry.ratio)
     least = "at least " if most.at_least else ""
     times = f"{least}{number(most.ratio)} times"
-    return f"Largest distance: on {most.dataset}, {most.slow} needs {times} the FLOPs of {most.fast} for the same loss."
+    return (
+        f"Largest FLOPs ratio ({most.dataset}): {most.slow} needs {times} the FLOPs of {most.fast} for the same loss."
+    )

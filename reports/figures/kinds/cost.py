@@ -19,15 +19,18 @@ from archbench.reports.figures.canvas.palette import ink, label, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
 
 CAPTION: Final = (
-    "Scores on one scale (0: best classical baseline, 1: best possible score) against costs relative to {base} on the "
-    "same data set; better is up and to the left. {marks}Line: the Pareto frontier. Generation times are rough: runs "
-    "may have shared the machine."
+    "Scores on one scale (0: best classical baseline, without one the worst score; 1: best possible) against costs "
+    "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
+    "large marks. Generation times are rough: runs may have shared the machine."
 )
-_MARKS: Final = "Large marks: means over the data sets; small marks: single data sets. "
+_MARKS: Final = (
+    "Large marks: means over the data sets (costs: geometric means), for architectures trained on all of them; small "
+    "marks: single data sets. "
+)
 AXES: Final = {
     "train_flops": "training FLOPs",
     "inference_flops": "inference FLOPs per example",
-    "generate_tokens_per_second": "time to generate a token",
+    "generate_tokens_per_second": "time per generated token",
 }
 SPEEDS: Final = ("generate_tokens_per_second",)  # the cost is their inverse
 TICKS: Final = tuple(2.0**power for power in range(-10, 11))
@@ -180,4 +183,4 @@ def _rows(
 def _takeaway(frontiers: dict[str, list[str]]) -> str:
     """What is on the frontier of each cost."""
     parts = [f"{words}: {listing(names)}" for words, names in frontiers.items()]
-    return f"On the Pareto frontier of the means, cheapest first: {'; '.join(parts)}." if parts else ""
+    return f"Pareto-optimal means, cheapest first: {'; '.join(parts)}." if parts else ""

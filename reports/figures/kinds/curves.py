@@ -27,14 +27,14 @@ _METRICS: Final = ("nll_per_token", SAMPLED, "nll_per_token_bound", MASKED_LOSS)
 _BEGIN: Final = 1 / 6  # of what was spent: the steep start before it is cut off
 _CAPTION: Final = (
     "Validation loss during training: means over seeds, in a band from the lowest to the highest seed. Marks: the "
-    "checkpoint that is scored (mean over seeds).{bounds}{broken} The steep start is cut off. Earlier points do not "
-    "show what a shorter training reaches, because the learning rate has not fully decayed.{axes}"
+    "checkpoint that is scored (mean over seeds).{bounds}{broken} The steep start is cut off. Points on the "
+    "way are not results of shorter runs, because the learning rate has not yet decayed.{axes}"
 )
 _LOGARITHMIC: Final = " Both axes are logarithmic."
 _BOUNDS: Final = " Dashed: an any-order bound, not comparable with the exact loss (solid)."
 _SAMPLED: Final = (
-    " Where an exact likelihood takes one pass for each token, the validation loss is that of a few sampled tokens of "
-    "each target, the same ones at every evaluation."
+    " Where the exact likelihood needs one forward pass per token, the loss is estimated on a few tokens per target, "
+    "the same ones at every evaluation."
 )
 _MASKED: Final = (
     " Dotted: a loss over masked ends of targets; it bounds no likelihood and is not comparable with other lines."
@@ -195,11 +195,14 @@ def _takeaway(lines: Sequence[tuple[Comparison, Curve]], axis: str) -> str:
         known = best.get(comparison.group.dataset)
         if line.exact and (known is None or line.loss < known.loss):
             best[comparison.group.dataset] = line
-    spent = {dataset: f" after {number(line.mean[0][-1])} FLOPs" * (axis == "flops") for dataset, line in best.items()}
+    spent = {
+        dataset: f" at {number(line.scored[0])} FLOPs" if axis == "flops" and line.scored else ""
+        for dataset, line in best.items()
+    }
     parts = [
         f"{line.architecture} on {dataset} ({value(line.loss, 3)}{spent[dataset]})" for dataset, line in best.items()
     ]
-    return f"Lowest validation loss, in nats per token: {listing(parts)}." if parts else ""
+    return f"Lowest validation loss (nats per token): {listing(parts)}." if parts else ""
 
 
 def _curves(rows: pd.DataFrame, architectures: list[str], axis: str) -> Iterator[Curve]:

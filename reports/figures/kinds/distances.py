@@ -18,11 +18,10 @@ from archbench.reports.figures.canvas.palette import hue, label, paper, quiet
 from archbench.reports.figures.figure import Figure, View
 
 CAPTION: Final = (
-    "Budget ratios: the training tokens and FLOPs that the first architecture needs, divided by those that the second "
-    "needs, for the final score of the one that ends worse, with 95% intervals (parametric bootstrap over seeds); for "
-    "exact match and accuracy also at a fixed score of 0.9. Arrows: lower bounds, because the second is already better "
-    "at its smallest budget. “Or less”, “or more”: the limit lies one doubling beyond a curve, or at its start. "
-    "Dashed: equal budgets."
+    "Ratio of the training tokens, or FLOPs, that the first and the second architecture need for the same score: the "
+    "final score of the worse one, or 0.9 where a row says so. Lines: 95% intervals (parametric bootstrap over seeds), "
+    "cut one doubling beyond a curve. Coloured and bold: the interval lies above 1. Arrows: lower bounds, because the "
+    "second is already better at its smallest budget. Dashed: equal budgets."
 )
 LONGEST: Final = 72  # characters of what is compared
 TICKS: Final = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
@@ -35,7 +34,7 @@ def distances(view: View) -> Figure:
     parts = by_panel(shown)
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(name for entry in shown for name in (entry.slow, entry.fast)))
-    title, panels = "How many times the budget", tuple(part.panel for part in parts)
+    title, panels = "Budget ratios at equal score", tuple(part.panel for part in parts)
     return Figure("distances", title, CAPTION, panels, named, table, keyed=False, takeaway=_takeaway(shown))
 
 
@@ -43,9 +42,9 @@ def _takeaway(shown: Sequence[Distance]) -> str:
     """The greatest ratio of FLOPs whose interval excludes 1."""
     sure = [entry for entry in shown if entry.cost == "flops" and entry.lower > 1]
     if not sure:
-        return "No interval excludes equal budgets." if shown else ""
+        return "No 95% interval of a FLOPs ratio lies above 1." if shown else ""
     most = max(sure, key=lambda entry: entry.ratio)
-    return f"Largest ratio on {most.dataset}: {most.sentence[0].lower()}{most.sentence[1:]}"
+    return f"Largest FLOPs ratio ({most.dataset}): {most.sentence[0].lower()}{most.sentence[1:]}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def draw(axes: Axes, rows: Sequence[Distance]) -> None:
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}")
-    axes.set_xlabel("times the budget, logarithmic")
+    axes.set_xlabel("budget ratio (log scale)")
     upright_grid(axes)
 
 

@@ -24,7 +24,8 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 CAPTION: Final = (
     "Difference in the primary metric from the architecture above each panel, better to the right: mean and 95% "
-    "interval over seeds, and over test examples where the score of each was recorded. Shaded: the margin. Words at "
+    "interval over seeds, and over test examples where the score of each was recorded. Shaded: the equivalence "
+    "margin. Words at "
     'the right: outcome by corrected p values (intervals are not corrected); "small": better or worse, but by less '
     "than the margin."
 )

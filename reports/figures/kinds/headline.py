@@ -25,7 +25,7 @@ CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
     "marks) and baselines (grey; arrow: outside the panel). Bold: better in every primary contrast, and the 95% "
     "intervals of its differences from all other architectures exclude 0. Right: difference from the best mean with "
-    "its 95% interval (not corrected); shaded: the margin."
+    "its 95% interval (not corrected); shaded: the equivalence margin."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -190,7 +190,7 @@ def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
         if differences(comparison, tested):
             sure = any(cell.best for cell in comparison.scored)
             leaders.setdefault(best_shown(comparison), []).append(
-                f"{comparison.group.dataset}{'' if sure else ' (not decided)'}"
+                f"{comparison.group.dataset}{'' if sure else ' (its lead is not decided)'}"
             )
     parts = [f"{name} on {listing(places)}" for name, places in leaders.items()]
     return f"Best mean: {'; '.join(parts)}." if parts else ""

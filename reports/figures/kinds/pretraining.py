@@ -85,5 +85,7 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
     if not entries:
         return ""
     return (
-        f"Gain from pretraining, finetuned: {listing(parts)}." if parts else "No gain has an interval that excludes 0."
+        f"Gain of finetuning a pretrained model, with the fewest examples: {listing(parts)}."
+        if parts
+        else "With the fewest examples, no 95% interval of a gain excludes 0."
     )

@@ -26,7 +26,8 @@ from archbench.reports.figures.figure import Figure, View
 
 RANKS: Final = (
     "Rank of each architecture under each condition of a data set: 1 plus the number of architectures that are better "
-    "by the 95% interval of the difference (not corrected). Architectures that cannot be distinguished share a rank."
+    "by the 95% interval of the difference (not corrected). Two architectures of different rank may still not be "
+    "distinguishable from each other."
 )
 SLOPES: Final = (
     "Scores under each condition of a data set: means over seeds and 95% intervals on the test split. The conditions "
@@ -238,7 +239,7 @@ def _takeaway(by_dataset: dict[str, list[Placed]]) -> str:
     if not by_dataset:
         return ""
     return (
-        f"Order reversed between conditions: {'; '.join(flips)}."
+        f"Rank order reversed between conditions: {'; '.join(flips)}."
         if flips
-        else "No order is reversed between conditions."
+        else "No two architectures exchange ranks between conditions."
     )

@@ -16,8 +16,8 @@ from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View
 
 CAPTION: Final = (
-    "Test score against training tokens, a part of the budget each (means over seeds; bars: 95% intervals). Each point "
-    "is a separate training with a full learning rate schedule. The last point is the whole budget."
+    "Test score against training tokens: means over seeds; bars: 95% intervals. Each point is a separate training run "
+    "on a part of the budget, with a full learning-rate schedule; the last point is the whole budget."
 )
 
 
@@ -48,7 +48,7 @@ def draw(axes: Axes, points: list[Share], looks: Looks, y_label: str) -> None:
     formatter = EngFormatter(places=1, sep=SPACE)
     tokens = {point.share: point.tokens for point in points}
     point_ticks(axes, {count: _plain(formatter(count)) for count in tokens.values()})
-    axes.set_xlabel("training tokens, a separate training for each point")
+    axes.set_xlabel("training tokens (a separate run for each point)")
     axes.set_ylabel(y_label)
 
 

@@ -138,8 +138,8 @@ def _takeaway(scores: Sequence[Scaled]) -> str:
     averages, parts = _averages(scores), []
     if averages:
         name = max(averages, key=lambda name: averages[name])
-        parts.append(f"Highest mean over {len(datasets)} data sets: {name} ({value(averages[name], 2)})")
+        parts.append(f"Highest mean scaled score over {len(datasets)} data sets: {name} ({value(averages[name], 2)})")
     under = [name for name in datasets if max(score.mean for score in scores if score.dataset == name) <= 0]
-    parts += [f"no architecture is above the best classical baseline on {listing(under)}"] if under else []
+    parts += [f"no architecture's mean beats the best classical baseline on {listing(under)}"] if under else []
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

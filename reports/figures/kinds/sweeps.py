@@ -22,7 +22,7 @@ from archbench.reports.figures.figure import Figure, View, below
 
 SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "
-    "is a separate training, on the number of tokens below the title."
+    "is a separate training run, on the number of tokens below the title."
 )
 DEPTH: Final = (
     "Test score against layers per stack at equal parameters: means over seeds; bars: 95% intervals. The width is "
@@ -44,7 +44,7 @@ def draw_scaling(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label
     reference_line(axes, reference)
     formatter = EngFormatter(sep=SPACE)
     point_ticks(axes, {score.value: formatter(score.value) for score in scores})
-    axes.set_xlabel("parameters outside the embeddings")
+    axes.set_xlabel("non-embedding parameters")
     axes.set_ylabel(y_label)
 
 

@@ -16,11 +16,11 @@ from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View, below
 
 CAPTION: Final = (
-    "Validation loss of the trials above the architecture's lowest, against the learning rate: means over seeds, "
-    "single seeds faint. The scale is linear up to {linear} and logarithmic beyond. Large marks: the chosen rate, "
-    "which lies between two tried rates where a fitted curve chose it.{dropout}{exact}"
+    "Validation loss of the tuning trials above each architecture's lowest, against the learning rate: means over "
+    "seeds, single seeds faint; linear up to {linear}, logarithmic beyond. Large marks: the rate of the reported runs, "
+    "which a fitted parabola, an earlier rule or the first condition chose.{dropout}{exact}"
 )
-_DROPOUT: Final = " Dashed: trials with dropout."
+_DROPOUT: Final = " Dashed: a higher dropout than solid."
 _FEWER_EXAMPLES: Final = (
     " Masked models: exact losses of fewer examples, so compare points within an architecture only."
 )
@@ -78,7 +78,7 @@ def draw(axes: Axes, trials: Sequence[Trial], chosen: Sequence[TunedSetting], lo
     axes.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
     axes.minorticks_off()
     axes.set_xlabel("learning rate")
-    axes.set_ylabel("excess loss (nats)")
+    axes.set_ylabel("excess loss (nats per token)")
     both_grids(axes)
 
 
@@ -93,6 +93,10 @@ def _says(chosen: Sequence[TunedSetting]) -> str:
     """How many choices lie inside their grid, and which do not."""
     if not chosen:
         return ""
-    edges = [f"{setting.architecture} on {setting.dataset}" for setting in chosen if setting.edge]
-    inside = f"{len(chosen) - len(edges)} of {len(chosen)} choices lie inside their grid"
+    edges = [
+        f"{setting.architecture} on {setting.dataset}{f' ({setting.condition})' if setting.condition else ''}"
+        for setting in chosen
+        if setting.edge
+    ]
+    inside = f"{len(chosen) - len(edges)} of {len(chosen)} selected settings lie inside the grid"
     return f"{inside}; at the edge: {listing(edges)}." if 0 < len(edges) <= 4 else f"{inside}."

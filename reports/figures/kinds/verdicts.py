@@ -21,9 +21,9 @@ from archbench.reports.figures.canvas.text_wrapping import wrapped
 from archbench.reports.figures.figure import Figure, View, place
 
 CAPTION: Final = (
-    "Outcome of the primary contrasts of each data set, and the mean. wins: better in every contrast; loses: worse in "
-    "at least one; ties: all decided, none worse, at least one equal within the margin; not decided: all other cases. "
-    "†: not better than the best simple baseline (95% interval)."
+    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better in every contrast; "
+    "loses: worse in at least one; ties: all decided, none worse, at least one equal within the margin; not decided: "
+    "at least one contrast is open. †: not better than the best classical baseline (95% interval)."
 )
 HUES: Final = {"wins": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 BASELINE: Final = "†"
@@ -120,7 +120,7 @@ def _takeaway(cells: Sequence[Verdict]) -> str:
             wins.setdefault(cell.architecture, []).append(cell.dataset)
     datasets = dict.fromkeys(cell.dataset for cell in cells)
     rest = len(datasets) - sum(map(len, wins.values()))
-    parts = [f"{name} wins on {listing(where)}" for name, where in wins.items()]
-    parts += [f"no architecture wins on {rest} of {len(datasets)} data sets"] * bool(rest)
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    parts = [f"{name} on {listing(where)}" for name, where in wins.items()]
+    won = f"Wins: {'; '.join(parts)}. " if parts else ""
+    left = f"No winner on {f'the other {rest}' if won else rest} of {len(datasets)} data sets." if rest else ""
+    return f"{won}{left}".strip()
