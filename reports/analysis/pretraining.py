@@ -132,7 +132,7 @@ def _place(comparison: Comparison) -> tuple[str, str, int]:
     start, adapt, examples = (
         row[key] if key in row.index and pd.notna(row[key]) else usual for key, usual in USUAL.items()
     )
-    return str(start), str(adapt), int(examples)
+    return str(start), str(adapt), int(float(str(examples)))
 
 
 def _gain(
