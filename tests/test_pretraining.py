@@ -308,3 +308,58 @@ def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> Non
             made.training_step(inputs)[0].backward()
         declared = made.model.objective.training_flops(made.model, 8.0, 1.0, False).executed
         assert counted.get_total_flops() == pytest.approx(declared, rel=0.12), (family, adapt)
+
+
+FURTHER = {**TEXT, "name": "further", "objective": "own", "from": "own", "from_architecture": "decoder", "share": 0.25}
+
+
+def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, tmp_path: Path) -> None:
+    families = ["encoder", "prefix-decoder", "encoder-decoder"]
+    first = {**TEXT, "architectures": ["decoder"], "budget": {"tokens": 4_000}}
+    second = {**FURTHER, "architectures": families, "budget": {"tokens": 4_000}}
+    changes: dict[str, Any] = {"pretraining": [first, second], "architectures": families}
+    changes["tasks"] = [{**COLOURS, "start": ["scratch", "further"]}]
+    matrix = planned(folder, tmp_path, **changes)
+    begun = of_role(matrix, "pretraining")
+    assert sorted(plan.tokens for plan in begun) == [3_000, 4_000] and {p.architecture for p in begun} == {"decoder"}
+    for plan in begun:
+        perform(plan, tmp_path)
+    matrix = planned(folder, tmp_path, **changes)
+    second_runs = [plan for plan in of_role(matrix, "pretraining") if plan.start]
+    assert [plan.architecture for plan in second_runs] == families
+    (before,) = [plan for plan in begun if plan.tokens == 3_000]
+    loaded = pretraining.load(tmp_path / "runs" / before.run, before.run)
+    for plan in second_runs:
+        assert (plan.start, plan.tokens, plan.pretraining_tokens) == (before.run, 1_000, 3_000)
+        assert plan.size == before.size
+        state = trainer(plan, loaded).model.state_dict()
+        if plan.family != "encoder-decoder":
+            assert set(state) == set(loaded.weights)
+            assert all(torch.equal(state[name], loaded.weights[name]) for name in state)
+            continue
+        for name, value in state.items():
+            one = name.replace("encoder.", "stack.").replace("decoder.", "stack.").replace("cross.", "attention.")
+            assert torch.equal(value, loaded.weights[one]), name
+        perform(plan, tmp_path)
+        (after,) = [p for p in planned(folder, tmp_path, **changes).plans if p.start == plan.run]
+        assert after.size == before.size and after.pretraining_tokens == 4_000
+        record = store.read_record(perform(after, tmp_path))
+        assert record is not None and record["status"] == "done" and record["pretraining_tokens"] == 4_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"from": "other"}, 'no pretraining "other" above'),
+        ({"from_architecture": "encoder"}, "needs from"),
+        ({"share": 0.5}, "needs from"),
+        ({"from": "own", "share": 1.5}, "share"),
+        ({"from": "own", "from_architecture": "llama"}, "does not pretrain llama"),
+        ({"from": "own", "budget": {"parameters": 30_000}}, "another parameters"),
+    ],
+)
+def test_wrong_input_about_what_goes_on_is_one_line(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        planned(folder, tmp_path, pretraining=[TEXT, {**TEXT, "name": "second", **changes}], tasks=[COLOURS])

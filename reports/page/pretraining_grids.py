@@ -38,7 +38,8 @@ def pretrained(comparisons: Comparisons) -> Grid:
         "held-out bits/byte",
     )
     rows = []
-    for (dataset, architecture), own in runs.groupby(["dataset", "architecture"], sort=False):
+    runs = runs.assign(named=[f"{a}, {c}" if c else a for a, c in zip(runs["dataset"], runs["condition"], strict=True)])
+    for (dataset, architecture), own in runs.groupby(["named", "architecture"], sort=False):
         scores = comparisons.tables["scores"]
         test = scores[(scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own["run"])]
         bits = formatting.value(float(test["value"].mean()), metric(LIKELIHOOD).decimals) if len(test) else ""

@@ -167,7 +167,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
-            **(self._started() if self.examples else {}),
+            **(self._started() if self.examples or self.start else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
@@ -183,7 +183,7 @@ class Plan:
         return {
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
-            "examples": self.examples,
+            **({"examples": self.examples} if self.examples else {}),
             "pretraining_tokens": self.pretraining_tokens,
             "pretraining_flops": self.pretraining_flops,
         }

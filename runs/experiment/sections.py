@@ -304,6 +304,10 @@ class PretrainingEntry(Section):
     ``tokenizer`` is trained on these data and on the training text of the tasks that start from it. ``objective`` is
     one, or a table of shares; "own" is the usual one of each family. ``mask_rate`` is the part of the tokens that
     "masked" hides. Missing keys come from the experiment.
+
+    ``from`` goes on from another pretraining: with the weights of ``from_architecture`` (default: the same), which are
+    converted where families differ. With ``share``, this part of the tokens comes after the switch, and the other
+    pretraining is trained on the rest.
     """
 
     name: Name
@@ -315,6 +319,9 @@ class PretrainingEntry(Section):
     context: Length = 128
     objective: Annotated[dict[str, float], BeforeValidator(_shares)] = {"own": 1.0}
     mask_rate: Annotated[Fraction, Field(gt=0)] | Literal["uniform"] = "uniform"
+    from_: Annotated[Word | None, Field(alias="from")] = None
+    from_architecture: Word | None = None
+    share: Annotated[Number, Field(gt=0, lt=1)] | None = None
     test_examples: Annotated[Whole, Field(ge=1)] | None = None
     architectures: Names | None = None
     seeds: Seeds | None = None
@@ -488,12 +495,17 @@ class Task(Section):
 class Pretraining(Section):
     """A pretraining with every setting resolved: a task of running text, and what it is trained by.
 
-    ``objective`` has shares that sum to 1; ``mask_rate`` None: drawn uniformly.
+    ``objective`` has shares that sum to 1; ``mask_rate`` None: drawn uniformly. ``before`` is the pretraining that it
+    goes on from (empty: none), with the weights of ``before_architecture`` (empty: the same); ``share`` the part of the
+    tokens that comes after (None: all, and the other keeps its own).
     """
 
     task: Task
     objective: dict[str, float]
     mask_rate: float | None = None
+    before: str = ""
+    before_architecture: str = ""
+    share: float | None = None
 
     @property
     def name(self) -> str:

@@ -53,8 +53,16 @@ def pretrainings(
         _check(written, task, where)
         budget = task.budget.model_copy(update={"match": ("parameters",)})
         rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
+        _check_before(written, task, found, where)
         found.append(
-            Pretraining(task=task.model_copy(update={"budget": budget}), objective=written.objective, mask_rate=rate)
+            Pretraining(
+                task=task.model_copy(update={"budget": budget}),
+                objective=written.objective,
+                mask_rate=rate,
+                before=written.from_ or "",
+                before_architecture=written.from_architecture or "",
+                share=written.share,
+            )
         )
     names = [one.name.casefold() for one in found]
     for place, name in enumerate(names):
@@ -69,6 +77,37 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
         raise InputError(f"{where}.budget.tokens: missing; a pretraining is bounded in tokens")
     if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
         raise InputError(f"{where}.mask_rate: belongs to the objective masked; remove it")
+
+
+def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    """What a pretraining goes on from stands above it, has the same size, and pretrains the architecture."""
+    if written.from_ is None:
+        for key in ("from_architecture", "share"):
+            if getattr(written, key) is not None:
+                raise InputError(f"{where}.{key}: needs from, the pretraining that this one goes on from")
+        return
+    by_name = {one.name: one for one in known}
+    if written.from_ not in by_name:
+        raise InputError(
+            f"{where}.from: no pretraining {printable(written.from_)} above{nearest(written.from_, by_name)}"
+        )
+    before = by_name[written.from_].task
+    _check_same_size(task, before, f"{where}.from")
+    for architecture in (written.from_architecture,) if written.from_architecture else task.architectures:
+        if architecture not in before.architectures:
+            raise InputError(
+                f"{where}.from: {printable(written.from_)} does not pretrain {architecture}; name one that it does as "
+                "from_architecture"
+            )
+
+
+def _check_same_size(task: Task, before: Task, where: str) -> None:
+    for key in ("parameters", "model"):
+        mine, its = (part.model if key == "model" else part.budget.parameters for part in (task, before))
+        if mine != its:
+            raise InputError(
+                f"{where}: {printable(before.name)} has another {key} ({its}, here {mine}); make them equal"
+            )
 
 
 def started(
@@ -101,10 +140,7 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
     if name not in by_name:
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
     before = by_name[name].task
-    for key in ("parameters", "model"):
-        mine, its = (part.model if key == "model" else part.budget.parameters for part in (task, before))
-        if mine != its:
-            raise InputError(f"{where}: {printable(name)} has another {key} ({its}, here {mine}); make them equal")
+    _check_same_size(task, before, where)
     for architecture in task.all_candidates:
         if architecture not in before.architectures:
             raise InputError(

@@ -76,7 +76,9 @@ def plan(
         pretrainings = Pretrainings(experiment, configs, setting, root, say, architectures)
         configs = pretrainings.configs
         datasets += [dataset_row(prepared, "") for prepared in pretrainings.prepare()]
-        placed += pretrainings.placed_plans()
+        for planned in pretrainings.placed_plans():
+            start = planned[0].start
+            (placed if not start or pretrainings.is_finished(start) else later).append(planned)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
         checkpoints = [

@@ -328,8 +328,8 @@ class Planner:
             adapt=task.adapt,
             examples=len(self.prepared.train) if self._is_adapted else 0,
             start_name=task.start if start else "",
-            pretraining_tokens=float(start.tokens) if start else 0.0,
-            pretraining_flops=start.flops if start else 0.0,
+            pretraining_tokens=start.tokens + start.pretraining_tokens if start else 0.0,
+            pretraining_flops=start.flops + start.pretraining_flops if start else 0.0,
         )
 
     def _start(self, task: Task, name_or_path: str, seed: int) -> Plan | None:

@@ -1,6 +1,6 @@
 """Plans the pretrainings of an experiment: one tokenizer for all that start from one, a run for each architecture."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,21 +63,42 @@ class Pretrainings:
         return list(self.prepared.values())
 
     def placed_plans(self) -> list[PlacedPlan]:
-        """A run for each pretraining, architecture and seed."""
+        """A run for each pretraining, architecture and seed, after the run that it goes on from."""
         return [
-            (plan, Placement(plan.run, one.name, "", plan.match, ROLE, plan.architecture))
+            placed
             for one in self.experiment.pretraining
             for name_or_path in one.task.architectures
             for seed in one.task.seeds
-            for plan in [self._plan(one, name_or_path, seed)]
+            for placed in self._placed(one, name_or_path, seed)
         ]
+
+    def _placed(self, one: Pretraining, name_or_path: str, seed: int) -> Iterator[PlacedPlan]:
+        before = self._before(one, name_or_path, seed)
+        if before is not None and one.share is not None:
+            words = f"{1 - one.share:.4g} of the tokens of {one.name}"
+            yield before, Placement(before.run, one.before, words, before.match, ROLE, before.architecture)
+        plan = self._plan(one, name_or_path, seed)
+        yield plan, Placement(plan.run, one.name, "", plan.match, ROLE, plan.architecture)
+
+    def _before(self, one: Pretraining, name_or_path: str, seed: int) -> Plan | None:
+        """The run that a pretraining goes on from."""
+        if not one.before:
+            return None
+        other = self._named(one.before)
+        seeds, tokens = other.task.seeds, one.task.budget.tokens or 0
+        own = seed if seed in seeds or one.share is not None else seeds[seed % len(seeds)]
+        spent = None if one.share is None else tokens - round(one.share * tokens)
+        return self._plan(other, one.before_architecture or name_or_path, own, spent)
+
+    def _named(self, name: str) -> Pretraining:
+        return next(one for one in self.experiment.pretraining if one.name == name)
 
     def start(self, name: str, name_or_path: str, seed: int) -> Plan:
         """The pretraining run that a run of this architecture with this seed starts from.
 
         It has the same seed; where that was not pretrained with, one of those that were.
         """
-        one = next(one for one in self.experiment.pretraining if one.name == name)
+        one = self._named(name)
         seeds = one.task.seeds
         return self._plan(one, name_or_path, seed if seed in seeds else seeds[seed % len(seeds)])
 
@@ -85,16 +106,22 @@ class Pretrainings:
         """Whether a pretraining run has ended, with weights to start from."""
         return store.is_finished(store.run_folder(self.root, run), weights=True)
 
-    def _plan(self, one: Pretraining, name_or_path: str, seed: int) -> Plan:
+    def _plan(self, one: Pretraining, name_or_path: str, seed: int, spent: int | None = None) -> Plan:
+        """A pretraining run; on ``spent`` tokens where another goes on from it."""
         task, config, variant = one.task, self.configs[one.name], self.architectures.find(name_or_path)
         prepared, sizes = self.prepared[one.name], self._sizes[one.name]
         limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        size, measured = sizes.size(task, variant, "parameters"), self.architectures.measurements(variant)
+        before, measured = self._before(one, name_or_path, seed), self.architectures.measurements(variant)
+        size = replace(before.size, dropout=0.0) if before else sizes.size(task, variant, "parameters")
         try:
             cost = measured.pretraining(config, self.setting.cache, one.objective, one.mask_rate, size)
         except InputError as error:
             raise InputError(f"pretraining.{one.name}.{error}") from None
         tokens = task.budget.tokens or 0
+        if spent is not None:
+            tokens = spent
+        elif one.share is not None:
+            tokens = round(one.share * tokens)
         self._check_epochs(one, prepared, variant, tokens)
         training = Training.of(task.training)
         flops = tokens * cost.flops
@@ -132,6 +159,10 @@ class Pretrainings:
             kind_code=foreign_code.of_kind(config),
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, limits),
+            start=before.run if before else "",
+            start_name=one.before,
+            pretraining_tokens=before.tokens + before.pretraining_tokens if before else 0.0,
+            pretraining_flops=before.flops + before.pretraining_flops if before else 0.0,
             objective=cost.objective,
             mask_rate=one.mask_rate,
         )
@@ -193,6 +224,9 @@ def _joined(experiment: Experiment) -> list[list[str]]:
     for task in (*experiment.tasks, *experiment.conditions):
         if task.start != SCRATCH:
             starts.setdefault(task.name, {task.name}).add(task.start)
+    for one in experiment.pretraining:
+        if one.before:
+            starts.setdefault(one.name, {one.name}).add(one.before)
     for names in starts.values():
         meeting = [group for group in groups if group & names]
         groups = [group for group in groups if group not in meeting] + [set().union(names, *meeting)]

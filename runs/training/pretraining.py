@@ -9,7 +9,9 @@ and writes as it will on tasks; ``own`` is the usual objective of a family:
     encoder-decoder   span-corruption   the spans behind sentinels (T5, 1910.10683)
 """
 
+import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -120,18 +122,20 @@ def load(folder: Path, run: str) -> Pretrained:
 def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:
     """Put pretrained weights into a model of the same size, the rows of a vocabulary token by token.
 
-    Rows of labels stay as they were initialised. Of a table of positions, the positions that both have are taken.
+    Rows of labels stay as they were initialised, unless the labels are the same. Of a table of positions, the
+    positions that both have are taken.
     Raises ``RuntimeError`` where the model has other weights, ``ValueError`` for tokens of another text.
     """
     if not pretrained.tokenizer.same_text(tokenizer):
         raise ValueError("the pretraining has another tokenizer")
     state, rows, left_out = model.state_dict(), _rows(pretrained.tokenizer, tokenizer), embedding_parameters(model)
     tables = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in left_out}
-    missing = set(state) ^ set(pretrained.weights)
+    weights = converted(pretrained.weights, set(state))
+    missing = set(state) ^ set(weights)
     if missing:
         raise RuntimeError(f"the pretrained weights are of another model: {', '.join(sorted(missing)[:3])} differ")
     for name, value in state.items():
-        given = pretrained.weights[name].to(value.device, value.dtype)
+        given = weights[name].to(value.device, value.dtype)
         sizes = tuple(part.shape[:1] for part in (given, value)) if name in tables else ()
         if sizes == ((pretrained.tokenizer.vocabulary,), (tokenizer.vocabulary,)):
             value[rows[1]] = given[rows[0]]
@@ -145,7 +149,22 @@ def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:
             raise RuntimeError(f"the pretrained weights are of another size: {name} has the shapes {shapes}")
 
 
+def converted(weights: Mapping[str, torch.Tensor], names: AbstractSet[str]) -> Mapping[str, torch.Tensor]:
+    """Weights of one stack as those of an encoder-decoder's two, where ``names`` are of one; others as they are.
+
+    Both stacks begin as the one that was trained; cross-attention begins as its self-attention (T5Gemma, 2504.06225).
+    Between a decoder and an encoder, whose weights have the same names, nothing changes: dropping the causal mask is
+    the conversion.
+    """
+    if not any(name.startswith("encoder.") for name in names) or any(name.startswith("encoder.") for name in weights):
+        return weights
+    renamed = {name: re.sub(r"^(encoder|decoder)\.", "stack.", name).replace("cross.", "attention.") for name in names}
+    return {name: weights[old] for name in names if (old := renamed[name].replace("decoder_", "")) in weights}
+
+
 def _rows(old: Tokenizer, new: Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ids of special tokens and of text in the old and in the new numbering."""
+    """The ids of special tokens and of text, and of labels that are the same, in the old and in the new numbering."""
+    if old.labels == new.labels:
+        return torch.arange(old.vocabulary), torch.arange(new.vocabulary)
     pairs = [[*range(len(SPECIALS)), *tokenizer.text_ids] for tokenizer in (old, new)]
     return torch.tensor(pairs[0]), torch.tensor(pairs[1])
