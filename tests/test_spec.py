@@ -468,9 +468,8 @@ def test_the_documentation_lists_every_key() -> None:
         .partition("\n## ")[0]
     )
     sections = ("budget", "model", "training", "tuning")
-    keys = {
-        name for entry in (ExperimentEntry, TaskEntry, ConditionEntry, PretrainingEntry) for name in entry.model_fields
-    }
+    entries = (ExperimentEntry, TaskEntry, ConditionEntry, PretrainingEntry)
+    keys = {name.rstrip("_") for entry in entries for name in entry.model_fields}
     keys -= {*sections, "tasks", "conditions", "pretraining"}
     for section, table in zip(sections, (Budget, Model, TrainingEntry, Tuning), strict=True):
         keys |= {f"{section}.{name}" for name in table.model_fields}
