@@ -26,6 +26,7 @@ from archbench.runs.training import pretraining
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import MASK
+from archbench.tasks.kinds import task as task_data
 from archbench.tasks.text.tokenizers import load_tokenizer
 
 FAMILIES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
@@ -363,3 +364,30 @@ def test_wrong_input_about_what_goes_on_is_one_line(
 ) -> None:
     with pytest.raises(InputError, match=message):
         planned(folder, tmp_path, pretraining=[TEXT, {**TEXT, "name": "second", **changes}], tasks=[COLOURS])
+
+
+@pytest.mark.parametrize("task", [COLOURS, TURNED])
+def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
+    folder: Path, tmp_path: Path, task: dict[str, Any]
+) -> None:
+    own = {**TEXT, "data": "task"}
+    matrix = planned(
+        folder, tmp_path, architectures=["decoder"], pretraining=[own], tasks=[{**task, "start": ["own", "scratch"]}]
+    )
+    (before,) = of_role(matrix, "pretraining")
+    prepared = references.prepare(before)
+    whole = prepared.tokenizer.decode(prepared.train.tokens)  # type: ignore[attr-defined]
+    table = task_data.loaded(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
+    columns = [table.train.sources, table.train.targets]  # type: ignore[union-attr]
+    wanted = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
+    assert whole.splitlines() == wanted
+    record = store.read_record(perform(before, tmp_path))
+    assert record is not None and record["status"] == "done"
+
+
+def test_the_text_of_two_tasks_is_not_one(folder: Path, tmp_path: Path) -> None:
+    tasks = [{**COLOURS, "start": "own"}, {**TURNED, "name": "turned", "start": "own"}]
+    with pytest.raises(InputError, match="colours and turned do; give each task a pretraining of its own"):
+        planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=tasks)
+    with pytest.raises(InputError, match="but none does"):
+        planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=[COLOURS])

@@ -31,6 +31,7 @@ RESOLVED = (
     *("architectures", "seeds", "budget", "model", "training"),
 )
 KIND = "generation"
+OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
 ADAPTED = {FINETUNE: "finetuned", "head": "finetuned with a head", "frozen": "frozen under a head"}
 
 
@@ -130,6 +131,20 @@ def started(
             changes |= {"condition": ", ".join(words), "retuned": task.tuning is not None}
             others.append(task.model_copy(update=changes))
     return tuple(first), tuple(others)
+
+
+def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
+    """The task whose texts a pretraining reads; None where it has data of its own. Raises ``InputError``."""
+    if one.task.data != OWN_TEXT:
+        return None
+    starting = {task.name: task for task in tasks if task.start == one.name}
+    if len(starting) != 1:
+        found = "none does" if not starting else f"{' and '.join(starting)} do"
+        raise InputError(
+            f'pretraining.{one.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, but {found}; '
+            "give each task a pretraining of its own"
+        )
+    return next(iter(starting.values()))
 
 
 def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from archbench.runs.base import machine
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.experiment.sections import Experiment, Pretraining, Task
+from archbench.runs.experiment.starts import task_of
 from archbench.runs.planning import pretrained
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
@@ -72,7 +73,7 @@ def plan(
     configs = {task.name: task_config(task, experiment.folder) for task in experiment.tasks}
     pretrainings = None
     if experiment.pretraining:
-        configs |= {one.name: task_config(one.task, experiment.folder) for one in experiment.pretraining}
+        configs |= {one.name: _text_config(experiment, one, configs) for one in experiment.pretraining}
         pretrainings = Pretrainings(experiment, configs, setting, root, say, architectures)
         configs = pretrainings.configs
         datasets += [dataset_row(prepared, "") for prepared in pretrainings.prepare()]
@@ -103,6 +104,17 @@ def plan(
             placed.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
     entries = dict.fromkeys(entry for _, entry in placed)
     return Matrix(_merged(placed), tuple(entries), tuple(datasets), _merged(later))
+
+
+def _text_config(experiment: Experiment, one: Pretraining, tasks: Mapping[str, TaskConfig]) -> TaskConfig:
+    """The running text of a pretraining: its own data, or the texts of the task that starts from it."""
+    config = task_config(one.task, experiment.folder)
+    task = task_of(one, (*experiment.tasks, *experiment.conditions))
+    if task is None:
+        return config
+    read = tasks[task.name]
+    same = {key: getattr(read, key) for key in ("data", "columns", "encoding")}
+    return replace(config, texts_of=read.kind_file or read.kind, **same)
 
 
 def by_examples(experiment: Experiment, task: Task) -> Iterator[tuple[Task, list[Task]]]:

@@ -24,6 +24,9 @@ class TaskConfig:
     tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library. ``shared_tokenizer``
     is the JSON file of an archbench tokenizer that several tasks share (empty: one is trained on the training split).
 
+    ``texts_of`` is the kind, or the file of a user's kind, of a task whose texts are read as running text, without
+    labels. Empty: the data are running text themselves.
+
     ``sentinels`` is the number of labels that stand for corrupted spans of running text. ``examples`` bounds the
     training split (0: all of it): smaller subsets are part of larger ones.
 
@@ -46,6 +49,7 @@ class TaskConfig:
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
     shared_tokenizer: str = ""
+    texts_of: str = ""
     sentinels: int = 0
     examples: int = 0
 

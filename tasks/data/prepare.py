@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.tasks.base.dataset import Dataset, Table, Text
+from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END
 from archbench.tasks.base.kind import TaskKind
@@ -37,13 +37,13 @@ SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
 SPLITS = ("train", "validation", "test")
 _SUBSET = 0x74657374  # seeds the choice of test examples
 Say = Callable[[str], None]
+Load = Callable[[], Dataset]
 
 
-def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, served_as: str = "") -> Prepared:
+def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load: Load) -> Prepared:
     """The encoded task; the first time the data are loaded and a tokenizer is trained on the training split.
 
-    ``served_as`` is the kind that built-in data are loaded for where that is not ``kind``. Raises InputError where the
-    data cannot be had or cannot serve the task.
+    Raises InputError where the data cannot be had or cannot serve the task.
     """
     name = key(config, kind)
     folder = cache / "encoded" / name
@@ -51,7 +51,7 @@ def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: 
     if arrays is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
-            write(writer, load(config, kind, cache, say, served_as), config, kind)
+            write(writer, load(), config, kind)
             if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         arrays = opened(folder)
@@ -65,7 +65,8 @@ def key(config: TaskConfig, kind: TaskKind) -> str:
     known = [SCHEMA, *settings, config.source_length, config.target_length, version(config)]
     for file in filter(None, (config.pretrained, config.shared_tokenizer)):
         known.append(Path(file).read_text(encoding="utf-8"))
-    return _hash([*known, config.sentinels] if config.sentinels else known)
+    known += [config.sentinels] if config.sentinels else []
+    return _hash([*known, {"texts of": config.texts_of}] if config.texts_of else known)
 
 
 def write(writer: ArrayWriter, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
@@ -239,6 +240,18 @@ def load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: s
         where=f"tasks.{config.name}",
         served_as=served_as,
     )
+
+
+def as_text(data: Dataset, labels: bool) -> Dataset:
+    """The texts of a table's rows as running text, a line each: sources, and targets where they are not ``labels``."""
+    splits = []
+    for name in SPLITS:
+        table = getattr(data, name)
+        assert isinstance(table, Table)
+        rows = zip(table.sources, table.targets, strict=True)
+        lines = [" ".join(part.split()) for row in rows for part in (row[:1] if labels else row)]
+        splits.append(text("".join(f"{line}\n" for line in lines)))
+    return dataset("generation", *splits, licence=data.licence, origin=data.origin)
 
 
 def version(config: TaskConfig) -> Any:

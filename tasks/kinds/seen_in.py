@@ -7,29 +7,28 @@ from dataclasses import asdict
 from pathlib import Path
 
 from archbench.tasks.base import files
-from archbench.tasks.base.dataset import Dataset, Text
+from archbench.tasks.base.dataset import Text
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.data import overlap, prepare
 from archbench.tasks.data.overlap import Overlap
 from archbench.tasks.kinds import registry
+from archbench.tasks.kinds.task import loaded
 
 VERSION = 1  # raise when the same data would be counted otherwise
 
 
 def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Callable[[str], None]) -> Overlap:
     """The test texts of ``task`` in a pretraining's training text. Raises ``InputError`` where data cannot be had."""
-    known = [VERSION, *([config.kind, dict(config.columns), prepare.version(config)] for config in (text, task))]
+    known = [
+        VERSION,
+        *([config.kind, config.texts_of, dict(config.columns), prepare.version(config)] for config in (text, task)),
+    ]
     path = cache / "overlap" / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}.json"
     if path.is_file():
         return Overlap(**json.loads(path.read_text(encoding="utf-8")))
-    pretraining = _loaded(text, cache, say).train
+    pretraining = loaded(text, cache, say).train
     assert isinstance(pretraining, Text)
     labels = registry.of(task).form == "labels"
-    found = overlap.overlap(pretraining, overlap.texts_of_tests(_loaded(task, cache, say), labels))
+    found = overlap.overlap(pretraining, overlap.texts_of_tests(loaded(task, cache, say), labels))
     files.write_text(path, json.dumps(asdict(found)))
     return found
-
-
-def _loaded(config: TaskConfig, cache: Path, say: Callable[[str], None]) -> Dataset:
-    kind = registry.of(config)
-    return prepare.load(config, kind, cache, say, registry.served_as(kind, config.data))

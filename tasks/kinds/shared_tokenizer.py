@@ -11,6 +11,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
+from archbench.tasks.kinds.task import loaded
 from archbench.tasks.text.tokenizers import train_tokenizer, training_sample
 
 LIMIT = 20_000_000  # characters of text that it is trained on, about
@@ -18,7 +19,10 @@ LIMIT = 20_000_000  # characters of text that it is trained on, about
 
 def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path, say: Callable[[str], None]) -> Path:
     """The JSON file of the tokenizer, below ``cache``. Raises ``InputError`` where data cannot be had."""
-    known = [[config.kind, dict(config.columns), config.encoding, prepare.version(config)] for config in configs]
+    known = [
+        [config.kind, config.texts_of, dict(config.columns), config.encoding, prepare.version(config)]
+        for config in configs
+    ]
     name = hashlib.sha256(json.dumps([prepare.SCHEMA, kind, vocabulary, known]).encode()).hexdigest()
     made = cache / "tokenizers" / f"{name}.json"
     if not made.is_file():
@@ -36,9 +40,7 @@ def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path,
 
 def _texts(config: TaskConfig, cache: Path, say: Callable[[str], None]) -> tuple[Iterator[str], int]:
     """The training texts of a task, and their size."""
-    kind = registry.of(config)
-    dataset = prepare.load(config, kind, cache, say, registry.served_as(kind, config.data))
-    return prepare.training_texts(kind, dataset.train)
+    return prepare.training_texts(registry.of(config), loaded(config, cache, say).train)
 
 
 def _sample(parts: Sequence[Iterator[str]], size: int, kind: str) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """A task from end to end: prepared examples, decoding settings, metrics and reference rows, whatever its kind."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.kind import Form, TaskKind
 from archbench.tasks.base.values import DecodingConfig as DecodingConfig
 from archbench.tasks.base.values import Examples as Examples
@@ -26,7 +28,20 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
     """
     kind = registry.of(config)
     primary = registry.primary(kind, config.data)
-    return encoded.prepare(config, kind, primary, cache, say, registry.served_as(kind, config.data))
+    return encoded.prepare(config, kind, primary, cache, say, lambda: loaded(config, cache, say))
+
+
+def loaded(config: TaskConfig, cache: Path, say: Say) -> Dataset:
+    """The raw data of a task. Raises InputError where they cannot be had."""
+    if config.texts_of:
+        kind = registry.find(config.texts_of, config.folder, f"tasks.{config.name}.kind")
+        file = config.texts_of if registry.is_file(config.texts_of) else ""
+        source = replace(config, kind=kind.name, kind_file=file, texts_of="")
+        if kind.form != "running text":
+            return encoded.as_text(loaded(source, cache, say), kind.form == "labels")
+        return loaded(source, cache, say)
+    kind = registry.of(config)
+    return encoded.load(config, kind, cache, say, registry.served_as(kind, config.data))
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:
