@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives import masked as masked_module
+from archbench.architectures.objectives.both import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
@@ -25,7 +26,7 @@ from archbench.runs.scoring import predict, references
 from archbench.runs.training import pretraining
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.example import MASK
+from archbench.tasks.base.example import BOS, END, MASK
 from archbench.tasks.kinds import task as task_data
 from archbench.tasks.text.tokenizers import load_tokenizer
 
@@ -391,3 +392,50 @@ def test_the_text_of_two_tasks_is_not_one(folder: Path, tmp_path: Path) -> None:
         planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=tasks)
     with pytest.raises(InputError, match="but none does"):
         planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=[COLOURS])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rate", [None, 0.5])
+def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> None:
+    """Five tokens of which all but the first may be hidden: every subset, each token by the state one before it."""
+    model = contract.subject(catalogue.find("prefix-decoder").build).model.eval()
+    allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    source, target = contract.sequences(1, 5), torch.tensor([[END]])
+
+    def nats(hidden: tuple[int, ...]) -> float:
+        shown = source.clone()
+        shown[0, list(hidden)] = MASK
+        states = model.hidden(shown, torch.tensor([[BOS]]))
+        logits, last = (model.logits(part)[0].log_softmax(-1) for part in states)
+        filled = -sum(float(logits[i - 1, source[0, i]]) for i in hidden)
+        return filled * 4 / len(hidden) - float(last[0, END])
+
+    sizes = range(1, 5) if rate is None else [2]
+    by_size = [[nats(hidden) for hidden in itertools.combinations(range(1, 5), k)] for k in sizes]
+    expected = sum(sum(part) / len(part) for part in by_size) / len(by_size)
+    objective = CausalAndMasked(rate)
+    batch = Batch(source.expand(3000, -1), target.expand(3000, -1))
+    inputs = objective.prepare(model, batch, torch.Generator().manual_seed(0), True)
+    assert set(inputs.row_tokens.tolist()) == {5} and inputs.source_labels is not None
+    assert len(inputs.source_labels) / 3000 == pytest.approx(2.5 if rate is None else 2, rel=0.03)
+    drawn = float(objective.loss(model, inputs, allowed)) / 3000
+    assert drawn == pytest.approx(expected, rel=0.02)
+    assert objective.loss_tokens(5.0, 1.0, model, True) == (3.5 if rate is None else 3.0)
+    plain = Batch(contract.sequences(2, 4), contract.sequences(2, 3, seed=1))
+    usual, same = (one.prepare(model, plain, None, True) for one in (model.objective, objective))
+    assert all(a is b or torch.equal(a, b) for a, b in zip(usual, same, strict=True))
+
+
+def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    mixed = {**TEXT, "objective": {"causal": 0.5, "masked": 0.5}}
+    changes: dict[str, Any] = {"architectures": ["prefix-decoder"], "pretraining": [mixed], "tasks": [COLOURS]}
+    (plan,) = of_role(planned(folder, tmp_path, **changes), "pretraining")
+    made = trainer(plan)
+    lengths = zip(made.train.source_lengths, made.train.target_lengths, strict=True)
+    kinds = {(source > 0, target > 1) for source, target in lengths}
+    assert kinds == {(True, False), (False, True)}
+    record = store.read_record(perform(plan, tmp_path))
+    assert record is not None and record["objective"] == "causal 0.5, masked 0.5"
+    assert record["train_loss_tokens"] == pytest.approx(plan.loss_tokens, rel=0.1)
+    with pytest.raises(InputError, match="decoder writes from left to right"):
+        planned(folder, tmp_path, **{**changes, "architectures": ["decoder"]})

@@ -5,7 +5,8 @@ and writes as it will on tasks; ``own`` is the usual objective of a family:
 
     decoder           causal            the next token (GPT); a family that has no loss on its source writes the window
     prefix decoder    prefix            the part after a random split, which sees the part before it both ways
-    encoder           masked            tokens hidden at a rate drawn for each window (BERT; at any rate: 1904.09324)
+    encoder           masked            tokens hidden at a rate drawn for each window (BERT; at any rate: 1904.09324);
+                                        a prefix decoder can mix it with others on the same weights (GPT-BERT)
     encoder-decoder   span-corruption   the spans behind sentinels (T5, 1910.10683)
 """
 
@@ -20,6 +21,7 @@ import torch
 
 from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
+from archbench.architectures.objectives.both import CausalAndMasked
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import FINETUNE
@@ -27,7 +29,7 @@ from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.values import Prepared
-from archbench.tasks.text.rearranged import PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
+from archbench.tasks.text.rearranged import FILLED, PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
 from archbench.tasks.text.splits import Windows
 from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
 
@@ -61,14 +63,19 @@ def resolved(model: Any, objective: Shares, name: str) -> dict[str, float]:
     for way, share in objective.items():
         known = own(model) if way == OWN else way
         shares[known] = shares.get(known, 0.0) + share
+    fills, both = isinstance(model.objective, Masked), _reads_both_ways(model)
     for way in shares:
-        masks = isinstance(model.objective, Masked)
-        if (way == MASKED) != masks and way != SPAN_CORRUPTION:
-            reads = "fills in masked positions" if masks else "writes from left to right"
+        if (way == MASKED) != fills and way != SPAN_CORRUPTION and not (way == MASKED and both):
+            reads = "fills in masked positions" if fills else "writes from left to right"
             raise InputError(f"objective: {way}: {name} {reads}; leave it out of architectures, or choose another")
-    if len(shares) > 1 and MASKED in shares:
+    if len(shares) > 1 and MASKED in shares and not both:
         raise InputError(f"objective: {MASKED}: {name} cannot mix it with {SPAN_CORRUPTION} on the same weights")
     return shares
+
+
+def _reads_both_ways(model: Any) -> bool:
+    """Whether a model that writes from left to right sees its source in both directions, with states for it."""
+    return bool(model.causal and getattr(model, "prefix", False))
 
 
 def limits(objective: Shares, usual: Limits) -> Limits:
@@ -94,12 +101,14 @@ def applied(model: Any, prepared: Prepared, objective: Shares, rate: float | Non
     ``rate`` is the part of the tokens that ``masked`` hides (None: drawn uniformly).
     """
     train = prepared.train
-    if set(objective) == {MASKED}:
+    if set(objective) == {MASKED} and not model.causal:
         model.objective = replace(model.objective, joint=True, rate=rate)
         return train
+    if MASKED in objective:
+        model.objective = CausalAndMasked(rate)
     assert isinstance(train, Windows)
     windows = replace(train, source_length=0, target_length=train.stride)
-    split = {CAUSAL: PREFIX if model.source_predicts and len(objective) == 1 else WHOLE}
+    split = {CAUSAL: PREFIX if model.source_predicts and len(objective) == 1 else WHOLE, MASKED: FILLED}
     ways = tuple((split.get(way, way), share) for way, share in objective.items())
     return Rearranged(windows, ways, prepared.tokenizer.label_ids)
 

@@ -1,7 +1,8 @@
-"""Windows of running text, rearranged for pretraining: nothing before the target, a random split, or corrupted spans.
+"""Windows of running text, rearranged for pretraining: all of it target or source, a random split, corrupted spans.
 
     window           the cat sat on the mat
     whole            ""                          ->  "the cat sat on the mat<end>"
+    filled           "the cat sat on the mat"    ->  "<end>"
     prefix           "the cat"                   ->  "sat on the mat<end>"
     span-corruption  "the <0> on the <1>"        ->  "<0> cat sat <1> mat<end>"
 
@@ -20,6 +21,7 @@ from archbench.tasks.base.example import END, Example
 from archbench.tasks.text.splits import Windows, spans
 
 WHOLE: Final = "whole"
+FILLED: Final = "filled"  # the objective hides tokens of it
 PREFIX: Final = "prefix"
 SPAN_CORRUPTION: Final = "span-corruption"
 NOISE: Final = 0.15  # of the tokens of a window are in corrupted spans
@@ -132,8 +134,8 @@ class Rearranged:
 
     def _begin(self, way: str, rows: Ints) -> Ints:
         """How many tokens of each window come before its target (m,)."""
-        if way == WHOLE:
-            return np.zeros(len(rows), np.int64)
+        if way in (WHOLE, FILLED):
+            return np.full(len(rows), self._length if way == FILLED else 0, np.int64)
         return 1 + (self._uniform(_SPLIT, rows, 1)[:, 0] * (self._length - 1)).astype(np.int64)
 
     def _rearranged(self, way: str, block: NDArray[Any], rows: Ints) -> tuple[NDArray[Any], NDArray[Any]]:
