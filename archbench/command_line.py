@@ -264,7 +264,14 @@ def _plot(
     with plotting.mistakes():
         made, height = plot.written(shown, name, path, kind, look, inches)
     tall = f"{height:.1f} inches tall, more than a page: fewer --datasets or a larger --width make it shorter"
-    typer.echo("\n".join(filter(None, (made.takeaway, f"written: {path}", tall if height > plot.PAGE else ""))))
+    typer.echo(
+        "\n".join(
+            filter(
+                None,
+                (made.takeaway, f"Caption: {made.caption}", f"written: {path}", tall if height > plot.PAGE else ""),
+            )
+        )
+    )
     return 0
 
 

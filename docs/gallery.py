@@ -1,5 +1,7 @@
 """Draws `docs/figures/*.png` and writes `docs/figures.md`, a page with every figure: `python -P docs/gallery.py`.
 
+The pictures beside the reference tables, which are named by their figures, are drawn again too.
+
 Everything comes from the tables below `docs/reference`; the same tables give the same files.
 """
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 from archbench import plotting
 from archbench.reports.figures import plot
+from archbench.reports.figures.figure import Figure, View
 from archbench.reports.figures.figures import FIGURES
 
 DOCS = Path(__file__).parent
@@ -36,6 +39,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "tuning": ("standard", ("shakespeare", "bible-en-fr")),
 }
 WITHOUT_REFERENCE = ("pretraining",)  # no reference comparison has it yet
+WIDE = 9.2  # inches of the picture that the README shows: three panels side by side
 COLOURS = 256  # of a picture
 HEAD = """# Figures
 
@@ -70,20 +74,30 @@ def main() -> None:
         command = " ".join(["archbench plot", folder, name, *(["--datasets", ",".join(datasets)] if datasets else [])])
         print(command, file=sys.stderr)
         picture = DOCS / "figures" / f"{name}.png"
-        made, _ = plot.written(shown, name, picture, "png", "light")
-        Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
-        pieces.append(_section(name, kind.question, made.title, made.takeaway, command))
+        pieces.append(_section(kind.question, _written(shown, name, picture), command))
     (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")
+    for picture in sorted((DOCS / "reference").glob("*/*.png")):
+        print(picture.relative_to(DOCS), file=sys.stderr)
+        shown = plotting.view(plotting.judged(picture.parent), None, None)
+        _written(shown, picture.stem, picture, WIDE if picture.stem == "in_short" else None)
 
 
-def _section(name: str, question: str, title: str, takeaway: str, command: str) -> str:
-    return f"""## `{name}`
+def _written(shown: View, name: str, picture: Path, inches: float | None = None) -> Figure:
+    made, _ = plot.written(shown, name, picture, "png", "light", inches)
+    Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
+    return made
+
+
+def _section(question: str, made: Figure, command: str) -> str:
+    return f"""## `{made.name}`
 
 {question}
 
-> {takeaway}
+> {made.takeaway}
 
-![{title}](figures/{name}.png)
+![{made.title}](figures/{made.name}.png)
+
+{made.caption}
 
 ```
 {command}

@@ -15,6 +15,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from archbench.architectures import Limits, Size
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.components.stack import Stack
 from archbench.architectures.families.family import Family
 from archbench.reports.figures.canvas import drawing
@@ -58,6 +59,11 @@ def columns(model: Family) -> list[Column]:
         parts += ["cross-attention"] if getattr(stack.blocks[0], "cross", None) is not None else []
         found.append(Column("" if len(stacks) == 1 else name, len(stack.blocks), (*parts, "feed-forward")))
     return found
+
+
+def tables(model: Family) -> set[int]:
+    """The embedding tables of a model, by identity."""
+    return {id(module.weight) for module in model.modules() if isinstance(module, Embedding)}
 
 
 def visible(model: Family) -> torch.Tensor:
@@ -129,7 +135,15 @@ def draw_model(axes: Axes, model: Family) -> None:
         if "cross-attention" in column.parts:  # it reads what the stack beside it gives
             style = {"arrowstyle": "-|>", "color": quiet(), "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", (left, 0.48), (left - between, 0.48), arrowprops=style)
-    _box(axes, 0.04, 0.09, 0.92, 0.11, "embedding (shared)" if len(found) > 1 else "embedding", "embedding")
+    _box(
+        axes,
+        0.04,
+        0.09,
+        0.92,
+        0.11,
+        "embedding (shared)" if len(found) > 1 and len(tables(model)) == 1 else "embedding",
+        "embedding",
+    )
 
 
 def draw_mask(axes: Axes, seen: torch.Tensor) -> None:

@@ -42,6 +42,7 @@ def test_one_column_of_a_paper_is_wide_enough(store: str, name: str) -> None:
     assert min(sizes) >= 6
 
 
+@pytest.mark.longer
 @pytest.mark.parametrize("name", reference_pages.NAMES)
 def test_the_figures_of_a_reference_page_are_legible(name: str) -> None:
     for figure, canvas in _canvases(reference_pages.judged(name)):

@@ -105,7 +105,17 @@ def test_a_bound_is_drawn_apart_and_said_to_be_one(found: Tables) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["$x^2$", r"$\frac", "_hidden", "a" * 300, "\u6a21\u578b \u0000\n\x1b[31m", "<b>&amp;", " "]
+    "name",
+    [
+        pytest.param("$x^2$", marks=pytest.mark.longer),
+        r"$\frac",
+        pytest.param("_hidden", marks=pytest.mark.longer),
+        "a" * 60,
+        pytest.param("a" * 300, marks=pytest.mark.longer),
+        "\u6a21\u578b \u0000\n\x1b[31m",
+        pytest.param("<b>&amp;", marks=pytest.mark.longer),
+        pytest.param(" ", marks=pytest.mark.longer),
+    ],
 )
 def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     task = synthetic.single(synthetic.SENTIMENT, dataset="odd", truth={"decoder": 0.5, "other": 0.6}, seeds=2)

@@ -261,11 +261,11 @@ def test_failed_diverged_and_missing_runs_are_told(tmp_path: Path) -> None:
     "task",
     [
         single(SENTIMENT, seeds=1),
-        single(SENTIMENT, truth={"decoder": 0.5}),
+        pytest.param(single(SENTIMENT, truth={"decoder": 0.5}), marks=pytest.mark.longer),
         single(SENTIMENT, truth={"decoder": 0.5}, seeds=1, references={}),
         single(PHRASES, truth={"decoder": 0.0, "encoder": 0.0}, spread=0.0, seeds=2),
-        single(SHAKESPEARE, examples=1, seeds=2),
-        single(SENTIMENT, examples=12, seeds=11),
+        pytest.param(single(SHAKESPEARE, examples=1, seeds=2), marks=pytest.mark.longer),
+        pytest.param(single(SENTIMENT, examples=12, seeds=11), marks=pytest.mark.longer),
     ],
     ids=["one seed", "one architecture", "one run", "nothing right", "one example", "many seeds"],
 )

@@ -80,10 +80,10 @@ def test_a_split_is_drawn_uniformly() -> None:
 
 def test_ways_are_mixed_by_their_shares() -> None:
     ways = ((WHOLE, 0.25), (PREFIX, 0.25), (SPAN_CORRUPTION, 0.5))
-    examples = Rearranged(windows(40, 8000), ways, SENTINELS).epoch(3, 0)
+    examples = Rearranged(windows(40, 2000), ways, SENTINELS).epoch(3, 0)
     corrupted = np.array([np.isin(examples[index].source, SENTINELS).any() for index in range(len(examples))])
-    assert abs(corrupted.mean() - 0.5) < 0.03
-    assert abs((examples.source_lengths == 0).mean() - 0.25) < 0.03
+    assert abs(corrupted.mean() - 0.5) < 0.05
+    assert abs((examples.source_lengths == 0).mean() - 0.25) < 0.05
     index = np.arange(len(examples))
     source, target = examples.gather(index)
     assert source.tolist() == np.concatenate([examples[i].source for i in index]).tolist()

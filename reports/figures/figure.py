@@ -24,6 +24,8 @@ from archbench.tasks.base.files import write_bytes
 class Figure:
     """A figure of several panels, its caption and its numbers; with a key unless its rows are named.
 
+    ``coloured``: colours stand for architectures, not for outcomes.
+
     ``takeaway`` is what it shows, in a line made from the numbers.
     """
 
@@ -34,6 +36,7 @@ class Figure:
     architectures: tuple[str, ...]
     numbers: pd.DataFrame
     keyed: bool = True
+    coloured: bool = True
     takeaway: str = ""
 
     @property

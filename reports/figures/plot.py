@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -81,7 +82,8 @@ def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:
     """
     with styled(None):
         made = figure(shown, name)
-        given = [axes] if isinstance(axes, Axes) else list(axes) if isinstance(axes, Iterable) else []
+        flat = axes.ravel() if isinstance(axes, np.ndarray) else axes
+        given = [flat] if isinstance(flat, Axes) else list(flat) if isinstance(flat, Iterable) else []
         if not given or not all(isinstance(entry, Axes) for entry in given):
             raise ValueError("ax: expected matplotlib axes, or a sequence of them")
         for entry, panel in zip(given, _panels(made, len(given)), strict=True):

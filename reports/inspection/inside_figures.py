@@ -32,7 +32,7 @@ def figures(inspection: Row) -> Iterator[Figure]:
 
 
 def _figure(key: str, title: str, caption: str, panels: Sequence[Panel], numbers: Sequence[Row]) -> Figure:
-    return Figure(key, title, caption, tuple(panels), (), pd.DataFrame(list(numbers)), keyed=False)
+    return Figure(key, title, caption, tuple(panels), (), pd.DataFrame(list(numbers)), keyed=False, coloured=False)
 
 
 def map_name(place: int, inspection: Row) -> str:

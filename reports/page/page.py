@@ -408,8 +408,8 @@ def _picks(runs: pd.DataFrame) -> dict[str, tuple[int, str]]:
 def _hidden(picks: Mapping[str, tuple[int, str]]) -> str:
     """The style rules that hide an architecture while its box is not checked; browsers without ``:has`` show all."""
     return "".join(
-        f'body:has(#show-{number}:not(:checked)) :is(.a{number}, .keyed .panel [fill="{colour}"], '
-        f'.keyed .panel [stroke="{colour}"]) {{ display: none; }}\n'
+        f'body:has(#show-{number}:not(:checked)) :is(.a{number}, .coloured .panel [fill="{colour}"], '
+        f'.coloured .panel [stroke="{colour}"]) {{ display: none; }}\n'
         for number, colour in picks.values()
     )
 

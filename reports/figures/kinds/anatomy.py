@@ -20,7 +20,8 @@ from archbench.reports.figures.figure import Figure, View, named, place
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 CAPTION: Final = (
-    "Relative to {base}: means over the data sets, under the first condition. The numbers are of the whole bars."
+    "Relative to {base}: means over the data sets, under the first condition, of the architectures that were trained "
+    "on all of them. The numbers are of the whole bars."
 )
 
 
@@ -58,11 +59,12 @@ class Bar:
 def anatomy(view: View) -> Figure:
     """A panel for each kind of cost."""
     comparisons = [comparison for comparison in view.first if len(comparison.scored) > 1]
+    everywhere = _everywhere(comparisons)
     base = comparisons[0].group.architectures[0] if comparisons else ""
     panels, rows, flops = [], list[dict[str, object]](), list[Bar]()
     for part in PARTS:
         by_dataset = [(comparison, _bars(comparison, part, base)) for comparison in comparisons]
-        bars = _means([bar for _, own in by_dataset for bar in own])
+        bars = _means([bar for _, own in by_dataset for bar in own if bar.architecture in everywhere])
         if bars:
             drawing = partial(draw, bars=bars, looks=view.looks, x_label=f"{part.x_label}, relative to {label(base)}")
             height = rows_height([bar.architecture for bar in bars])
@@ -119,6 +121,13 @@ def _bars(comparison: Comparison, part: Part, base: str) -> list[Bar]:
         Bar(name, amounts[name][part.dark] / whole, amounts[name][part.light] / whole if part.light else 0.0)
         for name in (cell.architecture for cell in comparison.scored)
     ]
+
+
+def _everywhere(comparisons: Sequence[Comparison]) -> set[str]:
+    """The architectures of all data sets; of any, where there are none."""
+    sets = [{cell.architecture for cell in comparison.scored} for comparison in comparisons]
+    common = set.intersection(*sets) if sets else set()
+    return common or set().union(*sets)
 
 
 def _means(bars: Sequence[Bar]) -> list[Bar]:

@@ -38,7 +38,9 @@ def causes(view: View) -> Figure:
     named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))
     panels = tuple(map(panel, waterfalls))
     title = "Causes of the differences"
-    return Figure("causes", title, CAPTION, panels, named, table, keyed=False, takeaway=_takeaway(waterfalls))
+    return Figure(
+        "causes", title, CAPTION, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(waterfalls)
+    )
 
 
 def panel(entry: Waterfall) -> Panel:

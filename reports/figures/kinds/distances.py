@@ -35,7 +35,9 @@ def distances(view: View) -> Figure:
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(name for entry in shown for name in (entry.slow, entry.fast)))
     title, panels = "Budget ratios at equal score", tuple(part.panel for part in parts)
-    return Figure("distances", title, CAPTION, panels, named, table, keyed=False, takeaway=_takeaway(shown))
+    return Figure(
+        "distances", title, CAPTION, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(shown)
+    )
 
 
 def _takeaway(shown: Sequence[Distance]) -> str:

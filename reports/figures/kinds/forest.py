@@ -32,6 +32,7 @@ CAPTION: Final = (
 EFFECTS: Final = CAPTION.replace(
     "from the architecture above each panel", "that a change makes to the same architecture"
 )
+LONGEST: Final = 72  # characters of what is compared
 CHANGED = "each against the same architecture without the change"
 WORDS: Final = {
     "ahead": "better",
@@ -63,7 +64,7 @@ class Forest:
         measure = metric(self.rows[0].metric)
         origin = f"from {self.against}" if self.against else "made by changes"
         about = f"Difference in {measure.label} {origin} on {self.dataset}, with intervals and margin"
-        height = rows_height(self.names)
+        height = rows_height(self.names, LONGEST)
         below = label(f"against {self.against}" if self.against else CHANGED, 200)
         return Panel(label(self.dataset, 80), below, height, partial(draw, forest=self), about)
 
@@ -121,7 +122,9 @@ def _figure(name: str, title: str, caption: str, contrasts: Sequence[Contrast], 
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
     panels = tuple(part.panel for part in parts)
-    return Figure(name, title, caption, panels, named, table, keyed=False, takeaway=_takeaway(contrasts))
+    return Figure(
+        name, title, caption, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(contrasts)
+    )
 
 
 def _takeaway(contrasts: Sequence[Contrast]) -> str:
@@ -149,7 +152,7 @@ def draw(axes: Axes, forest: Forest) -> None:
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
     for place, contrast in enumerate(forest.rows):
         _row(axes, place, contrast, measure.decimals)
-    name_rows(axes, forest.names)
+    name_rows(axes, forest.names, LONGEST)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {measure.label}, better to the right")
     upright_grid(axes)

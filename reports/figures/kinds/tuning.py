@@ -48,7 +48,8 @@ def tuning(view: View) -> Figure:
     )
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
     table = numbers(tried, chosen)
-    return Figure("tuning", "Loss against learning rate", caption, tuple(panels), named, table, takeaway=_says(chosen))
+    takeaway = " ".join(filter(None, (_says(chosen), _excess(tried, chosen))))
+    return Figure("tuning", "Loss against learning rate", caption, tuple(panels), named, table, takeaway=takeaway)
 
 
 def draw(axes: Axes, trials: Sequence[Trial], chosen: Sequence[TunedSetting], looks: Looks) -> None:
@@ -87,6 +88,19 @@ def _lowest(trials: Sequence[Trial], chosen: Sequence[TunedSetting], name: str) 
     losses = [trial.loss for trial in trials if trial.architecture == name]
     losses += [setting.loss for setting in chosen if setting.architecture == name]
     return min((loss for loss in losses if math.isfinite(loss)), default=0.0)
+
+
+def _excess(trials: Sequence[Trial], chosen: Sequence[TunedSetting]) -> str:
+    """The chosen setting that lies farthest above the lowest loss of its architecture, where that is far."""
+    above = []
+    for setting in chosen:
+        own = [t for t in trials if (t.dataset, t.condition) == (setting.dataset, setting.condition)]
+        above.append((setting.loss - _lowest(own, [setting], setting.architecture), setting))
+    excess, setting = max(above, key=lambda entry: entry[0], default=(0.0, None))
+    if setting is None or not excess > LINEAR:
+        return ""
+    where = f"{setting.dataset}{f' ({setting.condition})' if setting.condition else ''}"
+    return f"Farthest above its lowest loss: {setting.architecture} on {where}, by {excess:.2g} nats per token."
 
 
 def _says(chosen: Sequence[TunedSetting]) -> str:

@@ -77,7 +77,15 @@ def verdicts(view: View) -> Figure:
     named = tuple(dict.fromkeys(cell.architecture for cell in cells))
     takeaway = _takeaway(cells)
     return Figure(
-        "verdicts", "Who wins where", CAPTION, panels, named, pd.DataFrame(rows), keyed=False, takeaway=takeaway
+        "verdicts",
+        "Who wins where",
+        CAPTION,
+        panels,
+        named,
+        pd.DataFrame(rows),
+        keyed=False,
+        coloured=False,
+        takeaway=takeaway,
     )
 
 
