@@ -40,7 +40,7 @@ def pretrainings(
 ) -> tuple[Pretraining, ...]:
     """The pretrainings of an experiment, each as a task of running text; ``resolve`` fills in what it leaves out."""
     general = entry.model_copy(update={"tuning": None, "alternatives": {}, "supervision": "native"})
-    found = []
+    found: list[Pretraining] = []
     for place, written in enumerate(entry.pretraining):
         where = f"pretraining[{place}]"
         given = {key: getattr(written, key) for key in RESOLVED if key in written.model_fields_set}

@@ -96,9 +96,10 @@ def _excess(trials: Sequence[Trial], chosen: Sequence[TunedSetting]) -> str:
     for setting in chosen:
         own = [t for t in trials if (t.dataset, t.condition) == (setting.dataset, setting.condition)]
         above.append((setting.loss - _lowest(own, [setting], setting.architecture), setting))
-    excess, setting = max(above, key=lambda entry: entry[0], default=(0.0, None))
-    if setting is None or not excess > LINEAR:
+    far = [entry for entry in above if entry[0] > LINEAR]
+    if not far:
         return ""
+    excess, setting = max(far, key=lambda entry: entry[0])
     where = f"{setting.dataset}{f' ({setting.condition})' if setting.condition else ''}"
     return f"Farthest above its lowest loss: {setting.architecture} on {where}, by {excess:.2g} nats per token."
 
