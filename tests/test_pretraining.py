@@ -19,7 +19,8 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan, from_json
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
+from archbench.runs.execution.compare import RunOptions
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import predict, references
@@ -439,3 +440,10 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
     assert record["train_loss_tokens"] == pytest.approx(plan.loss_tokens, rel=0.1)
     with pytest.raises(InputError, match="decoder writes from left to right"):
         planned(folder, tmp_path, **{**changes, "architectures": ["decoder"]})
+
+
+def test_a_dry_run_says_what_waits_for_pretrained_weights(folder: Path, tmp_path: Path) -> None:
+    experiment = spec.from_dict(values(architectures=["decoder"]), folder=folder)
+    text = dry_run.preview(experiment, tmp_path / "out", RunOptions(jobs=1), lambda line: None)
+    assert "then 1 runs from pretrained weights (colours), about" in text and "trials" not in text
+    assert not (tmp_path / "out").exists()

@@ -32,14 +32,22 @@ def preview(
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
     if matrix.later:
-        seconds = sum(plan.expected_seconds for plan in matrix.later) / jobs
-        lines.append(
-            f"then {len(matrix.later)} runs with the settings that the trials select ({', '.join(matrix.untuned)}), "
-            f"about {duration(seconds)}; more trials if a grid grows"
-        )
+        lines.append(_then(matrix, jobs))
     if most is not None and until_decided is not None:
         lines.append(_most(matrix, most, jobs, until_decided.max_seeds))
     return "\n".join(lines)
+
+
+def _then(matrix: "Matrix", jobs: int) -> str:
+    """The runs that wait: for the settings that trials select, or for a pretraining."""
+    seconds = sum(plan.expected_seconds for plan in matrix.later) / jobs
+    started = sum(bool(plan.start) for plan in matrix.later)
+    starts = f", {started} of them from pretrained weights" if started else ""
+    if any(entry.role == "trial" for entry in matrix.entries) or not started:
+        what = f"with the settings that the trials select ({', '.join(matrix.untuned)}){starts}"
+        return f"then {len(matrix.later)} runs {what}, about {duration(seconds)}; more trials if a grid grows"
+    where = ", ".join(matrix.untuned)
+    return f"then {len(matrix.later)} runs from pretrained weights ({where}), about {duration(seconds)}"
 
 
 def _silent(line: str) -> None:
