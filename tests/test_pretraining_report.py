@@ -4,9 +4,9 @@ import figure_stores
 import pytest
 
 from archbench.reports.analysis import pretraining
-from archbench.reports.analysis.pretraining import FINETUNE, SCRATCH
 from archbench.reports.figures import figures
 from archbench.reports.page import printed
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
 def test_gains_are_differences_from_scratch_on_as_many_examples() -> None:
@@ -23,13 +23,9 @@ def test_gains_are_differences_from_scratch_on_as_many_examples() -> None:
             assert entry.gain.mean == pytest.approx(planted, abs=0.08)
 
 
-def test_sentences_figure_and_table_say_the_same() -> None:
+def test_figure_and_table_say_the_same() -> None:
     judged = figure_stores.judged("pretraining")
     entries = pretraining.adapted(judged)
-    lines = pretraining.sentences(entries)
-    assert len(lines) == 3 and lines[0].startswith(
-        "sentiment, 20 examples: pretraining changes accuracy by decoder +0."
-    )
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
     assert [panel.below for panel in figure.panels] == ["finetuned", "frozen under a head"]
     assert "decoder +0." in figure.takeaway and "with 20 examples" in figure.takeaway

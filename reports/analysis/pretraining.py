@@ -12,14 +12,8 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
-SCRATCH: Final = "scratch"
-FINETUNE: Final = "finetune"
-WORDS: Final[Mapping[str, str]] = {
-    FINETUNE: "finetuned",
-    "head": "finetuned with a head",
-    "frozen": "frozen under a head",
-}
 USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
 
@@ -44,7 +38,7 @@ class Adapted:
     def way(self) -> str:
         """Start and adaptation in words."""
         before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
-        return f"{before}, {WORDS.get(self.adapt, self.adapt)}"
+        return f"{before}, {ADAPTED.get(self.adapt, self.adapt)}"
 
 
 @lru_cache(maxsize=1)
@@ -80,7 +74,8 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
             for place, comparison in places.items()
             for cell in comparison.scored
         ]
-    return tuple(sorted(found, key=lambda entry: (list(started).index(entry.dataset), entry.examples)))
+    order = list(dict.fromkeys(entry.dataset for entry in found))
+    return tuple(sorted(found, key=lambda entry: (order.index(entry.dataset), entry.examples)))
 
 
 def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
@@ -103,21 +98,8 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def sentences(entries: Sequence[Adapted]) -> list[str]:
-    """What pretraining changes at each number of examples, finetuned, for each architecture: one line a data set."""
-    lines = []
-    for dataset in dict.fromkeys(entry.dataset for entry in entries):
-        for examples in dict.fromkeys(entry.examples for entry in entries if entry.dataset == dataset):
-            own = [e for e in entries if (e.dataset, e.examples, e.adapt) == (dataset, examples, FINETUNE) and e.gain]
-            parts = [f"{entry.architecture} {size(entry)}" for entry in own]
-            if parts:
-                label = own[0].metric.label
-                lines.append(f"{dataset}, {examples:,} examples: pretraining changes {label} by {', '.join(parts)}.")
-    return lines
-
-
 def size(entry: Adapted) -> str:
-    """A gain with its sign and interval; "(decided)" where the interval excludes 0."""
+    """A gain with its sign and its interval."""
     assert entry.gain is not None
     digits = decimals(entry.gain, entry.metric.decimals)
     shown = f"{'+' if entry.gain.mean > 0 else ''}{value(entry.gain.mean, digits)}"

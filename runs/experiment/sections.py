@@ -29,6 +29,7 @@ PRETRAINED = "none"  # the match of checkpoints: they are scored without trainin
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
 Adapt = Literal["finetune", "head", "frozen"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
+ADAPTED: dict[str, str] = {FINETUNE: "finetuned", "head": "finetuned with a head", "frozen": "frozen under a head"}
 USUAL_STARTS: dict[str, object] = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE}
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")

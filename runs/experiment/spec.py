@@ -24,11 +24,14 @@ from pydantic import ValidationError
 
 from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
 from archbench.runs.experiment.sections import (
+    ADAPTED,
     DEFAULT_CONTRASTS,
+    FINETUNE,
     HELD,
     MATCHES,
     PARAMETER_FLOOR,
     PRETRAINED,
+    SCRATCH,
     Budget,
     Experiment,
     Model,
@@ -43,7 +46,9 @@ from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
 __all__ = [
+    "ADAPTED",
     "DEFAULT_CONTRASTS",
+    "FINETUNE",
     "HELD",
     "JUDGED",
     "MARGINS",
@@ -52,6 +57,7 @@ __all__ = [
     "ONE_ANSWER",
     "PARAMETER_FLOOR",
     "PRETRAINED",
+    "SCRATCH",
     "Budget",
     "Experiment",
     "Model",

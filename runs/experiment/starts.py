@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 from archbench.runs.experiment.sections import (
+    ADAPTED,
     FINETUNE,
     SCRATCH,
     ExperimentEntry,
@@ -32,7 +33,6 @@ RESOLVED = (
 )
 KIND = "generation"
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
-ADAPTED = {FINETUNE: "finetuned", "head": "finetuned with a head", "frozen": "frozen under a head"}
 
 
 def pretrainings(

@@ -84,11 +84,10 @@ class Pretrainings:
         """The run that a pretraining goes on from."""
         if not one.before:
             return None
-        other = self._named(one.before)
-        seeds, tokens = other.task.seeds, one.task.budget.tokens or 0
-        own = seed if seed in seeds or one.share is not None else seeds[seed % len(seeds)]
-        spent = None if one.share is None else tokens - round(one.share * tokens)
-        return self._plan(other, one.before_architecture or name_or_path, own, spent)
+        architecture, tokens = one.before_architecture or name_or_path, one.task.budget.tokens or 0
+        if one.share is None:
+            return self.start(one.before, architecture, seed)
+        return self._plan(self._named(one.before), architecture, seed, tokens - round(one.share * tokens))
 
     def _named(self, name: str) -> Pretraining:
         return next(one for one in self.experiment.pretraining if one.name == name)

@@ -10,12 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis import pretraining as analysis
-from archbench.reports.analysis.pretraining import FINETUNE, SCRATCH, WORDS, Adapted
+from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, point_ticks, small, upright
 from archbench.reports.figures.canvas.palette import ink, label, paper
 from archbench.reports.figures.figure import Figure, View
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
 CAPTION: Final = (
     "Test score against the number of training examples, equal for all: means over seeds, bars: 95% intervals. Solid: "
@@ -34,8 +35,8 @@ def pretraining(view: View) -> Figure:
         own = [e for e in entries if e.dataset == dataset and (e.adapt == adapt or _is_base(e))]
         own = [e for e in own if e.start != SCRATCH or e.adapt == FINETUNE]
         drawing = partial(draw, entries=own, looks=view.looks)
-        about = f"{own[0].metric.label} against training examples, {dataset}, {WORDS.get(adapt, adapt)}"
-        panels.append(Panel(label(dataset, 80), WORDS.get(adapt, adapt), 2.8, drawing, about))
+        about = f"{own[0].metric.label} against training examples, {dataset}, {ADAPTED.get(adapt, adapt)}"
+        panels.append(Panel(label(dataset, 80), ADAPTED.get(adapt, adapt), 2.8, drawing, about))
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
     rows = pd.DataFrame(analysis.numbers(entries))
     title = "What pretraining buys"
