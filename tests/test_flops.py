@@ -10,6 +10,7 @@ from archbench.architectures.components.attention import Attention, AttentionCon
 from archbench.architectures.components.feedforward import NoFeedForward
 from archbench.architectures.components.stack import Block, Stack
 from archbench.architectures.contract import sequences
+from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.families.size import Limits, Size
 
 
@@ -71,3 +72,24 @@ def test_a_stack_costs_exactly_what_its_blocks_cost() -> None:
 
 def test_no_feed_forward_network_costs_nothing() -> None:
     assert NoFeedForward().flops(100) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder", "bert", "t5", "gpt2", "llama"]
+)
+def test_the_parts_of_a_model_count_all_its_flops(name: str) -> None:
+    model = catalogue.find(name).build(contract.SIZE, contract.LIMITS)
+
+    def count() -> float:
+        return float(model.flops(20.0, 10.0, 10.0).model)
+
+    whole, shares = count(), flop_parts(model, count)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["output"] * whole == pytest.approx(model.head.flops(10.0))
+    assert min(shares.values()) > 0
+    assert count() == whole
+
+
+def test_a_model_without_feed_forward_networks_spends_nothing_on_them() -> None:
+    model = catalogue.find("decoder-no-feedforward").build(contract.SIZE, contract.LIMITS)
+    assert flop_parts(model, lambda: float(model.flops(20.0, 10.0, 10.0).model))["feedforward"] == 0

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archbench.architectures.catalogue import catalogue, shared_state
+from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.objectives.objective import Objective
 from archbench.runs.base import machine, store
 from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
+from archbench.runs.planning import budget
 from archbench.runs.scoring import references
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import optimizer, pretraining
@@ -99,6 +101,7 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
     epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
     return {
         "train_flops": state.flops,
+        **_parts(plan, trainer, state),
         "executed_flops": state.executed_flops,
         "optimizer_flops": optimizer.flops(trainer.model, plan.training.optimizer) * state.step,
         "train_tokens": tokens,
@@ -115,6 +118,16 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
         "objective": _shares(plan.objective) or _objective(trainer.model.objective),
         "selected_by": SAMPLED if plan.sampled else EXACT,
     }
+
+
+def _parts(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
+    """Training FLOPs in attention, feed-forward networks and the output matrix."""
+    model, lengths = trainer.model, budget.sample_lengths(trainer.train)
+
+    def count() -> float:
+        return float(np.sum(model.objective.training_flops(model, *lengths, plan.native).model))
+
+    return {f"{part}_flops": share * state.flops for part, share in flop_parts(model, count).items()}
 
 
 def _shares(objective: Mapping[str, float]) -> str:

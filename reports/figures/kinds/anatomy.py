@@ -26,34 +26,47 @@ CAPTION: Final = (
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is counted: the columns of the dark and the light part of a bar, and what each is."""
+class Cost:
+    """What is counted: the columns of a bar's segments, from dark to light, and what these are.
+
+    ``whole``: the column of the bar where the tables have none of its segments.
+    """
 
     title: str
     x_label: str
-    dark: str
-    light: str
+    segments: tuple[str, ...]
     words: str
+    whole: str = ""
 
 
-PARTS: Final = (
-    Part("Parameters", "parameters", "parameters", "embedding_parameters", "light: embedding tables and output matrix"),
-    Part("Training tokens", "training tokens", "train_loss_tokens", "without_loss", "light: read without a loss"),
-    Part("Training FLOPs", "training FLOPs", "train_flops", "", ""),
+COSTS: Final = (
+    Cost(
+        "Parameters",
+        "parameters",
+        ("parameters", "embedding_parameters"),
+        "light: embedding tables and output matrix",
+    ),
+    Cost("Training tokens", "training tokens", ("train_loss_tokens", "without_loss"), "light: read without a loss"),
+    Cost(
+        "Training FLOPs",
+        "training FLOPs",
+        ("attention_flops", "feedforward_flops", "output_flops", "other_flops"),
+        "dark to light: attention, feed-forward networks, output matrix",
+        "train_flops",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An architecture's amount relative to the first architecture's whole."""
+    """An architecture's amounts relative to the first architecture's whole, by segment."""
 
     architecture: str
-    dark: float
-    light: float
+    segments: Mapping[str, float]
 
     @property
     def whole(self) -> float:
-        return self.dark + self.light
+        return sum(self.segments.values())
 
 
 def anatomy(view: View) -> Figure:
@@ -62,16 +75,18 @@ def anatomy(view: View) -> Figure:
     everywhere = _everywhere(comparisons)
     base = comparisons[0].group.architectures[0] if comparisons else ""
     panels, rows, flops = [], list[dict[str, object]](), list[Bar]()
-    for part in PARTS:
-        by_dataset = [(comparison, _bars(comparison, part, base)) for comparison in comparisons]
+    for cost in COSTS:
+        columns = _columns(comparisons, cost)
+        by_dataset = [(comparison, _bars(comparison, columns, base)) for comparison in comparisons]
         bars = _means([bar for _, own in by_dataset for bar in own if bar.architecture in everywhere])
         if bars:
-            drawing = partial(draw, bars=bars, looks=view.looks, x_label=f"{part.x_label}, relative to {label(base)}")
+            drawing = partial(draw, bars=bars, looks=view.looks, x_label=f"{cost.x_label}, relative to {label(base)}")
             height = rows_height([bar.architecture for bar in bars])
-            about = f"{part.title} of each architecture relative to {base}"
-            panels.append(Panel(part.title, part.words, height, drawing, about))
-            rows += [_row(comparison, part, bar) for comparison, own in by_dataset for bar in own]
-            flops = bars if part.dark == "train_flops" else flops
+            about = f"{cost.title} of each architecture relative to {base}"
+            words = cost.words if len(columns) > 1 else ""
+            panels.append(Panel(cost.title, words, height, drawing, about))
+            rows += [row for comparison, own in by_dataset for bar in own for row in _rows(comparison, cost, bar)]
+            flops = bars if cost.whole else flops
     return Figure(
         "anatomy",
         "What the budget is spent on",
@@ -85,13 +100,13 @@ def anatomy(view: View) -> Figure:
 
 
 def draw(axes: Axes, bars: Sequence[Bar], looks: Looks, x_label: str) -> None:
-    """A bar for each architecture, its two parts side by side."""
+    """A bar for each architecture, its segments side by side, the first the darkest."""
     axes.axvline(1, color=quiet(), linewidth=0.9, zorder=0)
     for row, bar in enumerate(bars):
-        colour = looks[bar.architecture].colour
-        axes.barh([row], [bar.dark], 0.55, color=colour)
-        if bar.light:
-            axes.barh([row], [bar.light], 0.55, left=[bar.dark], color=to_rgba(colour, 0.35))
+        left, shades = 0.0, np.linspace(1, 0.35, max(2, sum(amount > 0 for amount in bar.segments.values())))
+        for amount, shade in zip(filter(None, bar.segments.values()), shades, strict=False):
+            axes.barh([row], [amount], 0.55, left=[left], color=to_rgba(looks[bar.architecture].colour, shade))
+            left += amount
         at_right(axes, row, f"{bar.whole:.2f}{TIMES}", False)
     name_rows(axes, [bar.architecture for bar in bars])
     axes.set_xlim(0, 1.04 * max(1.0, *(bar.whole for bar in bars)))
@@ -101,26 +116,41 @@ def draw(axes: Axes, bars: Sequence[Bar], looks: Looks, x_label: str) -> None:
     upright_grid(axes)
 
 
-def _bars(comparison: Comparison, part: Part, base: str) -> list[Bar]:
+def _columns(comparisons: Sequence[Comparison], cost: Cost) -> tuple[str, ...]:
+    """The segments of the bars; the whole alone where the segments of some runs are not known."""
+    tables = [_with_rest(comparison.group.runs).reindex(columns=cost.segments) for comparison in comparisons]
+    gaps = any(table.isna().to_numpy().any() for table in tables)
+    return (cost.whole,) if cost.whole and gaps else cost.segments
+
+
+def _bars(comparison: Comparison, columns: Sequence[str], base: str) -> list[Bar]:
     """The architectures of a data set that has the base."""
-    runs = comparison.group.runs
-    if "train_loss_tokens" in runs and "train_tokens" in runs:
-        rest = runs["train_tokens"].astype(float) - runs["train_loss_tokens"].astype(float)
-        runs = runs.assign(without_loss=rest.clip(lower=0))
-    columns = [name for name in (part.dark, part.light) if name]
+    runs = _with_rest(comparison.group.runs)
     if not set(columns) <= set(runs):
         return []
-    means = runs.groupby("architecture", sort=False)[columns].mean().astype(float)
+    means = runs.groupby("architecture", sort=False)[list(columns)].mean().astype(float)
     amounts: Mapping[str, Mapping[str, float]] = {
         str(name): {column: float(row[column]) for column in columns} for name, row in means.iterrows()
     }
-    whole = sum(amounts[base][name] for name in columns) if base in amounts else 0.0
+    whole = sum(amounts[base].values()) if base in amounts else 0.0
     if not whole > 0:
         return []
     return [
-        Bar(name, amounts[name][part.dark] / whole, amounts[name][part.light] / whole if part.light else 0.0)
+        Bar(name, {column: amount / whole for column, amount in amounts[name].items()})
         for name in (cell.architecture for cell in comparison.scored)
     ]
+
+
+def _with_rest(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the tokens that are read without a loss, and the FLOPs of no part that is named."""
+    if {"train_loss_tokens", "train_tokens"} <= set(runs):
+        rest = runs["train_tokens"].astype(float) - runs["train_loss_tokens"].astype(float)
+        runs = runs.assign(without_loss=rest.clip(lower=0))
+    named_parts = ["attention_flops", "feedforward_flops", "output_flops"]
+    if set(named_parts) <= set(runs):
+        rest = runs["train_flops"].astype(float) - runs[named_parts].astype(float).sum(axis=1)
+        runs = runs.assign(other_flops=rest.where(rest > 1e-6 * runs["train_flops"].astype(float), 0.0))
+    return runs
 
 
 def _everywhere(comparisons: Sequence[Comparison]) -> set[str]:
@@ -137,14 +167,15 @@ def _means(bars: Sequence[Bar]) -> list[Bar]:
         if np.isfinite(bar.whole):
             by_name.setdefault(bar.architecture, []).append(bar)
     return [
-        Bar(name, float(np.mean([bar.dark for bar in own])), float(np.mean([bar.light for bar in own])))
+        Bar(name, {part: float(np.mean([bar.segments[part] for bar in own])) for part in own[0].segments})
         for name, own in by_name.items()
     ]
 
 
-def _row(comparison: Comparison, part: Part, bar: Bar) -> dict[str, object]:
-    counted = {"part": bar.dark, "rest": bar.light, "whole": bar.whole}
-    return place(comparison) | {"what": part.x_label, "architecture": bar.architecture} | counted
+def _rows(comparison: Comparison, cost: Cost, bar: Bar) -> list[dict[str, object]]:
+    """A row for each segment of a bar, and one for the whole."""
+    where = place(comparison) | {"what": cost.x_label, "architecture": bar.architecture}
+    return [where | {"part": part, "value": amount} for part, amount in {**bar.segments, "whole": bar.whole}.items()]
 
 
 def _takeaway(flops: Sequence[Bar], base: str) -> str:
