@@ -11,9 +11,9 @@ from torch import Tensor
 
 from archbench.architectures.components.embedding import Head
 from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
-from archbench.architectures.components.states import StateIndex, States, full, truth
+from archbench.architectures.components.states import full, truth
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
-from archbench.architectures.families.family import Family
+from archbench.architectures.families.one_label import OneLabel
 from archbench.architectures.objectives.causal import Causal
 
 
@@ -27,25 +27,11 @@ class HeadOnly(Causal):
         return Flops(forward.executed + head, forward.model + head)
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """The mean states (b, d) of sources."""
-
-    states: Tensor
-
-    def rows(self, index: Tensor) -> "Pooled":
-        """The rows at ``index`` (m,), which may repeat or omit rows."""
-        return Pooled(self.states[index])
-
-
-class Classifier(Family):
+class Classifier(OneLabel):
     """Logits (b, 1, v) of a label from the mean of a source's states (b, d); ``frozen``: the head alone is trained.
 
     What the label does not depend on (the model's own head, the decoder of an encoder-decoder) is not trained either.
     """
-
-    causal = True
-    source_predicts = False
 
     def __init__(self, base: Any, vocabulary: int, frozen: bool) -> None:
         super().__init__()
@@ -55,27 +41,6 @@ class Classifier(Family):
         trained = () if frozen else _read_parameters(base)
         for parameter in base.parameters():
             parameter.requires_grad_(any(parameter is one for one in trained))
-
-    def hidden(
-        self,
-        source: Tensor | None,
-        target: Tensor,
-        source_mask: Tensor | None = None,
-        target_mask: Tensor | None = None,
-        at: StateIndex | None = None,
-    ) -> States:
-        """The mean state of the source (b, 1, d), for a target of one token."""
-        assert source is not None and target.shape[1] == 1, "a label is one token"
-        return States(None, self._mean(source, source_mask)[:, None]).at(at)
-
-    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Pooled:
-        """Read the source (b, s)."""
-        assert source is not None
-        return Pooled(self._mean(source, source_mask))
-
-    def decode(self, tokens: Tensor, cache: Pooled) -> tuple[Tensor, Pooled]:
-        """BOS (b, 1) -> logits (b, 1, v) of the label."""
-        return self.logits(cache.states[:, None]).expand(-1, tokens.shape[1], -1), cache
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` positions with logits at ``outputs``."""
@@ -87,7 +52,8 @@ class Classifier(Family):
         head = self.head.flops(outputs)
         return Flops(executed + head, seen + head)
 
-    def _mean(self, source: Tensor, source_mask: Tensor | None) -> Tensor:
+    def state(self, source: Tensor, source_mask: Tensor | None) -> Tensor:
+        """The mean state (b, d) of each source."""
         if isinstance(self.base, EncoderDecoder):
             states, _ = self.base.encode(source, source_mask)
         else:

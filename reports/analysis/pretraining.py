@@ -12,7 +12,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH
 
 USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
@@ -39,6 +39,11 @@ class Adapted:
         """Start and adaptation in words."""
         before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
         return f"{before}, {ADAPTED.get(self.adapt, self.adapt)}"
+
+    @property
+    def is_prompted(self) -> bool:
+        """Whether nothing was trained on the task; ``examples`` are then those in the prompt."""
+        return self.adapt == PROMPT
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
-from archbench.runs.experiment.sections import FINETUNE, Training
+from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import registry
 
@@ -82,6 +82,8 @@ class Plan:
     examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
     pretraining_tokens: float = 0.0
     pretraining_flops: float = 0.0
+    shots: int = 0  # training examples in a prompt
+    verbalizers: dict[str, str] = field(default_factory=dict)  # words that stand for labels in a prompt
 
     @property
     def code(self) -> str:
@@ -124,6 +126,7 @@ class Plan:
             **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),
             **({"start": self.start} if self.start else {}),
             **({"adapt": self.adapt} if self.adapt != FINETUNE else {}),
+            **({"shots": self.shots, "verbalizers": self.verbalizers} if self.adapt == PROMPT else {}),
         }
 
     @property
@@ -184,6 +187,7 @@ class Plan:
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
             **({"examples": self.examples} if self.examples else {}),
+            **({"shots": self.shots, "examples": self.shots} if self.adapt == PROMPT else {}),
             "pretraining_tokens": self.pretraining_tokens,
             "pretraining_flops": self.pretraining_flops,
         }

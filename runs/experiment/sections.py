@@ -27,10 +27,16 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
 }
 PRETRAINED = "none"  # the match of checkpoints: they are scored without training
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
-Adapt = Literal["finetune", "head", "frozen"]
+Adapt = Literal["finetune", "head", "frozen", "prompt"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
-ADAPTED: dict[str, str] = {FINETUNE: "finetuned", "head": "finetuned with a head", "frozen": "frozen under a head"}
-USUAL_STARTS: dict[str, object] = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE}
+PROMPT: Adapt = "prompt"  # no training: examples and the text, then the likelihood of each label's words
+ADAPTED: dict[str, str] = {
+    FINETUNE: "finetuned",
+    "head": "finetuned with a head",
+    "frozen": "frozen under a head",
+    PROMPT: "prompted",
+}
+USUAL_STARTS: dict[str, object] = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE, "shots": 0, "verbalizers": {}}
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
@@ -74,7 +80,7 @@ def _listed(value: object) -> object:
 
 
 def _one_or_list(value: object) -> object:
-    return (value,) if isinstance(value, str) else _listed(value)
+    return (value,) if isinstance(value, str | int) else _listed(value)
 
 
 def _seeds_or_count(value: object) -> object:
@@ -184,6 +190,7 @@ Matches = Annotated[tuple[Match, ...], BeforeValidator(_one_or_list), Field(min_
 Pair = Annotated[tuple[Word, Word], BeforeValidator(_listed), AfterValidator(_unique)]
 Contrasts = Annotated[tuple[Pair, ...], BeforeValidator(_listed), AfterValidator(_unique)]
 Length = Annotated[Whole, Field(ge=0, le=65_536)]
+Shots = Annotated[Whole, Field(ge=0, le=1_000)]
 
 
 class Section(BaseModel):
@@ -360,8 +367,9 @@ class TaskEntry(Section):
 
     ``start`` names pretrainings that models start from ("scratch": none), ``examples`` how many training examples they
     see ("all": every one), ``adapt`` how they are trained: all weights in the form of the task, or for labels a linear
-    head on the mean state with all weights ("head") or alone ("frozen"). The first of each is the task itself; the
-    others are conditions of it.
+    head on the mean state with all weights ("head") or alone ("frozen"). "prompt" trains nothing: the label is chosen
+    whose words, given by ``verbalizers`` or its name, are the likeliest after as many examples as ``shots`` says and
+    the text. The first of each is the task itself; the others are conditions of it.
     """
 
     kind: Word | None = None
@@ -392,6 +400,10 @@ class TaskEntry(Section):
     adapt: Annotated[tuple[Adapt, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)] = (
         FINETUNE,
     )
+    shots: Annotated[tuple[Shots, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)] = (
+        0,
+    )
+    verbalizers: dict[str, Annotated[str, Field(min_length=1)]] = {}
 
 
 class ExperimentEntry(Section):
@@ -472,6 +484,8 @@ class Task(Section):
     start: str = SCRATCH
     examples: int = 0
     adapt: Adapt = FINETUNE
+    shots: int = 0
+    verbalizers: dict[str, str] = {}
 
     @property
     def is_adapted(self) -> bool:

@@ -11,12 +11,14 @@ start = ["scratch", "own"]
 examples = [100, "all"]
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from archbench.runs.experiment.sections import (
     ADAPTED,
     FINETUNE,
+    PROMPT,
     SCRATCH,
     ExperimentEntry,
     Pretraining,
@@ -120,17 +122,42 @@ def started(
         for name in entry.start:
             _check_start(name, task, known, f"tasks[{place}].start")
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
-        for number, (start, examples, adapt) in enumerate(product(entry.start, entry.examples, entry.adapt)):
-            changes = {"start": start, "examples": examples, "adapt": adapt}
+        _check_prompts(entry, f"tasks[{place}]")
+        for number, changes in enumerate(_combinations(entry)):
             if number == 0:
                 first.append(task.model_copy(update=changes))
-                continue
-            before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
-            words = [before] * (len(entry.start) > 1) + [_words(examples)] * (len(entry.examples) > 1)
-            words += [ADAPTED[adapt]] * (len(entry.adapt) > 1)
-            changes |= {"condition": ", ".join(words), "retuned": task.tuning is not None}
-            others.append(task.model_copy(update=changes))
+            else:
+                own = {"condition": _words(entry, changes), "retuned": task.tuning is not None}
+                others.append(task.model_copy(update=changes | own))
     return tuple(first), tuple(others)
+
+
+def _combinations(entry: TaskEntry) -> Iterator[dict[str, Any]]:
+    """Every start with every number of examples and way to adapt.
+
+    A prompt needs a pretraining and trains on nothing: it comes once for each of these and each number of shots, which
+    are among the first of ``examples``.
+    """
+    for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
+        changes = {"start": start, "examples": examples, "adapt": adapt}
+        if adapt != PROMPT:
+            yield changes
+        elif start != SCRATCH and examples == entry.examples[0]:
+            for shots in entry.shots:
+                prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
+                yield changes | prompt
+
+
+def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
+    """The name of a condition: what differs between the conditions of its task."""
+    start, examples, shots = changes["start"], changes["examples"], changes.get("shots")
+    words = ["no pretraining" if start == SCRATCH else f"pretraining {start}"] * (len(entry.start) > 1)
+    if shots is None:
+        words += [f"{examples:,} examples" if examples else "all examples"] * (len(entry.examples) > 1)
+    words += [ADAPTED[changes["adapt"]]] * (len(entry.adapt) > 1)
+    if shots is not None and len(entry.shots) > 1:
+        words.append("no shots" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}")
+    return ", ".join(words)
 
 
 def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
@@ -164,7 +191,7 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
 
 
 def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
-    """A head is for labels, and trains at equal size and tokens."""
+    """Heads and prompts are for labels; they are compared at equal size and tokens."""
     heads = [way for way in ways if way != FINETUNE]
     if heads and task.target_length != 1:
         raise InputError(f'{where}: "{heads[0]}" needs labels, but {task.kind} writes texts; remove it')
@@ -172,5 +199,11 @@ def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
         raise InputError(f'{where}: "{heads[0]}" is compared at equal size and tokens; set budget.match = "parameters"')
 
 
-def _words(examples: int) -> str:
-    return f"{examples:,} examples" if examples else "all examples"
+def _check_prompts(entry: TaskEntry, where: str) -> None:
+    """Shots and verbalizers are for prompts, and prompts for pretrained models."""
+    if PROMPT not in entry.adapt:
+        for key in ("shots", "verbalizers"):
+            if key in entry.model_fields_set:
+                raise InputError(f'{where}.{key}: belongs to adapt = "{PROMPT}"; remove it')
+    elif set(entry.start) == {SCRATCH}:
+        raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretrained model; name a pretraining in start')

@@ -19,6 +19,7 @@ from archbench.architectures.families.variant import STOCK, Variant
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base import store
+from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.export import card, facts
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
@@ -175,6 +176,11 @@ def _exportable(folder: Path) -> FinishedRun:
     if run.variant.pretrained is not None:
         raise InputError(
             f"{folder}: this run scored a checkpoint without training; copy the weights of that checkpoint instead"
+        )
+    if run.plan.adapt != FINETUNE:
+        raise InputError(
+            f"{folder}: no class of transformers reads this model with its head on mean states; "
+            "load the run's model.safetensors with archbench"
         )
     if run.model.family not in card.FAMILIES:
         raise InputError(

@@ -8,19 +8,20 @@ from itertools import product
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.prompted import Prompt
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import SCRATCH, TRANSFER, Experiment, Task, Training
+from archbench.runs.experiment.sections import PROMPT, SCRATCH, TRANSFER, Experiment, Task, Training
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials
-from archbench.runs.training import compiled
+from archbench.runs.training import compiled, prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
@@ -284,11 +285,16 @@ class Planner:
             size = budget.at_width(size, narrow)
         self._check_epochs(task, variant, self.fitted_sizes.tokens(task, variant, match))
         order = Order(seed, training.batch_tokens)
-        tokens = self.fitted_sizes.run_tokens(task, variant, match, order)
+        tokens = 0 if task.adapt == PROMPT else self.fitted_sizes.run_tokens(task, variant, match, order)
         measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)
         update = measured.optimizer_flops(size, self.limits, training.optimizer)
         stepping = update * tokens / training.batch_tokens
         scoring = 0.0 if trial else self._scoring_flops(variant, size)
+        targets = self.fitted_sizes.targets(task, match, order)
+        if task.adapt == PROMPT and start is not None:
+            self._check_prompt(task, start, seed)
+            del targets["tokens"]
+            scoring *= len(self.prepared.tokenizer.labels)
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
@@ -304,7 +310,7 @@ class Planner:
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
             counts=measured.counts(size, self.limits),
-            targets=self.fitted_sizes.targets(task, match, order),
+            targets=targets,
             tokens=tokens,
             flops=flops,
             loss_tokens=tokens * self.fitted_sizes.loss_share(task, variant, size),
@@ -330,7 +336,22 @@ class Planner:
             start_name=task.start if start else "",
             pretraining_tokens=start.tokens + start.pretraining_tokens if start else 0.0,
             pretraining_flops=start.flops + start.pretraining_flops if start else 0.0,
+            shots=task.shots,
+            verbalizers=task.verbalizers,
         )
+
+    def _check_prompt(self, task: Task, start: Plan, seed: int) -> None:
+        """Raises ``InputError`` where a prompt cannot be made or does not fit."""
+        assert self.pretrainings is not None
+        tokenizer = self.pretrainings.prepared[task.start].tokenizer
+
+        def made(shots: int) -> Prompt:
+            return prompts.prompt(self.prepared, tokenizer, start.objective, shots, seed, task.verbalizers)
+
+        try:
+            prompts.check(made, task.shots, self.prepared, start.task.source_length + start.task.target_length)
+        except InputError as error:
+            raise InputError(f"tasks.{task.name}.{error}") from None
 
     def _start(self, task: Task, name_or_path: str, seed: int) -> Plan | None:
         """The pretraining run that a run starts from."""

@@ -12,6 +12,7 @@ from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
+from archbench.runs.experiment.sections import PROMPT
 from archbench.runs.training import pretraining
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.kind import FORMS, Form
@@ -48,6 +49,9 @@ def read(folder: Path) -> FinishedRun:
         raise InputError(f"{folder}: this run is damaged ({different[0]} has changed); run its compare command again")
     if not store.is_finished(folder) or not (folder / "task.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its compare command again first")
+    record = store.read_record(folder) or {}
+    if record.get("adapt") == PROMPT:
+        raise InputError(f"{folder}: this run prompts a pretrained model and has no weights of its own")
     try:
         return _read(folder)
     except Exception as error:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
 from archbench.runs.base import foreign_code, store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
+from archbench.runs.experiment.sections import FINETUNE, PROMPT
 from archbench.runs.scoring.score import Scorer, progress
-from archbench.runs.training import pretraining
+from archbench.runs.training import pretraining, prompts
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -68,6 +70,9 @@ def prepare(plan: Plan) -> Prepared:
 def build_trainer(plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None) -> Trainer:
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
+    adapt = plan.adapt
+    if start is not None and adapt == PROMPT:
+        build, start, adapt = partial(prompts.prompted, prepared, start, plan), None, FINETUNE
     limits = pretraining.limits(plan.objective, plan.limits) if plan.objective else plan.limits
-    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, plan.adapt
+    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, adapt
     return Trainer.build(build, plan.size, limits, prepared, plan.training, plan.native, plan.seed, *where)

@@ -23,6 +23,8 @@ from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.architectures.objectives.both import CausalAndMasked
 from archbench.architectures.objectives.masked import Masked
+from archbench.runs.base.plan import from_json
+from archbench.runs.base.store import read_json
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.training.batches import EncodedExamples
@@ -42,10 +44,15 @@ Shares = Mapping[str, float]  # of each objective
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The weights of a pretraining, and the tokenizer that they belong to."""
+    """The weights of a pretraining, the tokenizer that they belong to, and how they were trained.
+
+    ``limits.source_length`` and ``target_length`` together are its window.
+    """
 
     weights: Mapping[str, torch.Tensor]
     tokenizer: Tokenizer
+    objective: Shares
+    limits: Limits
 
 
 def own(model: Any) -> str:
@@ -123,9 +130,10 @@ def load(folder: Path, run: str) -> Pretrained:
     try:
         weights = unpacked((folder / "model.safetensors").read_bytes(), run)
         tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        made = from_json(read_json(folder / "plan.json"))
     except OSError as error:
         raise RuntimeError(f"its pretraining {run} has no weights: {error.strerror}; run the command again") from None
-    return Pretrained(weights, tokenizer)
+    return Pretrained(weights, tokenizer, made.objective, made.limits)
 
 
 def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:

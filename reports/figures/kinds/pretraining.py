@@ -20,8 +20,8 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
 CAPTION: Final = (
     "Test score against the number of training examples, equal for all: means over seeds, bars: 95% intervals. Solid: "
-    "after pretraining; dashed, with hollow marks: from scratch. All runs of a panel have the same budget on the task; "
-    "pretraining comes on top."
+    "after pretraining; dashed, with hollow marks: from scratch. All runs that are trained have the same budget on the "
+    "task; pretraining comes on top. Prompted models are not trained on the task: their examples stand in the prompt."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 _SHIFT: Final = 0.03  # decades between architectures
@@ -48,18 +48,18 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     names = list(dict.fromkeys(entry.architecture for entry in entries))
     starts = [start for start in dict.fromkeys(entry.start for entry in entries) if start != SCRATCH]
     for place, name in enumerate(names):
-        factor, look = 10 ** ((place - (len(names) - 1) / 2) * _SHIFT), looks[name]
+        shift, look = (place - (len(names) - 1) / 2) * _SHIFT, looks[name]
         for start in (SCRATCH, *starts):
             own = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
             line = (0, (3, 2)) if start == SCRATCH else STYLES[starts.index(start) % len(STYLES)]
-            xs = [entry.examples * factor for entry in own]
+            xs = [entry.examples * 10**shift if entry.examples else shift for entry in own]
             axes.plot(xs, [entry.score.mean for entry in own], color=look.colour, linewidth=1.4, linestyle=line)
             for x, entry in zip(xs, own, strict=True):
                 upright(axes, x, entry.score, look)
                 face = {"markerfacecolor": paper(), "markeredgecolor": look.colour} if start == SCRATCH else {}
                 mean(axes, x, entry.score.mean, look, 7, **face)
     counts = sorted({entry.examples for entry in entries})
-    axes.set_xscale("log")
+    axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("training examples")

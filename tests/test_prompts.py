@@ -1,0 +1,135 @@
+"""Prompts: the likelihood of each label's words, exact for every family, on the examples that a seed chooses."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_pretraining import COLOURS, FAMILIES, folder, of_role, perform, planned, trainer  # noqa: F401
+
+from archbench.architectures.families.prompted import Prompted
+from archbench.architectures.objectives.objective import Batch
+from archbench.runs.base import store
+from archbench.runs.base.plan import Plan
+from archbench.runs.planning.matrix import Matrix
+from archbench.runs.scoring import finished, references
+from archbench.runs.training import pretraining, prompts
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared
+
+TASK = {**COLOURS, "start": "own", "adapt": "prompt", "shots": [0, 2]}
+
+
+def prompted(place: Path, root: Path, **changes: Any) -> Matrix:
+    return planned(place, root, tasks=[TASK | changes], pretraining=[{"name": "own", "data": "things.txt", **LONG}])
+
+
+LONG = {"vocabulary": 300, "context": 64, "test_examples": 4}
+
+
+def pretrained(matrix: Matrix, root: Path) -> None:
+    for plan in of_role(matrix, "pretraining"):
+        perform(plan, root)
+
+
+def runs(matrix: Matrix, family: str) -> list[Plan]:
+    return [plan for plan in (*matrix.plans, *matrix.later) if plan.architecture == family and not plan.objective]
+
+
+@pytest.fixture(scope="module")
+def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    place = tmp_path_factory.mktemp("out")
+    pretrained(prompted(folder, place), place)
+    return place
+
+
+def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
+    made = trainer(plan, pretraining.load(root / "runs" / plan.start, plan.start))
+    return made.model.eval(), made.prepared
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: Path, family: str) -> None:  # noqa: F811
+    """Against the pretrained model itself, read a text at a time without padding."""
+    for plan in runs(prompted(folder, root), family):
+        made, prepared = model(plan, root)
+        start = pretraining.load(root / "runs" / plan.start, plan.start)
+        tokenizer, fills = start.tokenizer, family == "encoder-decoder"
+        mark = [tokenizer.label_ids[0]] if fills else []
+        texts = [prepared.test.source_text(place) for place in range(3)]
+        shown = "".join(
+            f"{prepared.train.source_text(place)}\n{prepared.train.target_text(place)}\n"
+            for place in prompts.chosen(prepared.train, plan.shots, plan.seed)
+        )
+        sources = [prepared.test[place].source for place in range(3)]
+        width = max(map(len, sources))
+        source = torch.tensor([[*one, *[0] * (width - len(one))] for one in sources])
+        mask = torch.tensor([[place < len(one) for place in range(width)] for one in sources])
+        with torch.no_grad():
+            found = made(source, source[:, :1], mask)[:, 0, list(prepared.tokenizer.label_ids)]
+        every = torch.ones(tokenizer.vocabulary, dtype=torch.bool)
+        for row, text in enumerate(texts):
+            pieces = [shown, text, "\n"] if not shown else [*_lines(shown), text, "\n"]
+            read = [token for piece in pieces for token in tokenizer.encode(piece)] + mark
+            for place, label in enumerate(prepared.tokenizer.labels):
+                words = torch.tensor([[*mark, *tokenizer.encode(label)]])
+                batch = Batch(torch.tensor([read]), words)
+                nats = made.base.objective.log_likelihood(made.base, batch, every)[0]
+                assert float(found[row, place]) == pytest.approx(float(nats), abs=1e-3)
+
+
+def _lines(text: str) -> list[str]:
+    return [piece for line in text.splitlines() for piece in (line, "\n")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, family: str) -> None:  # noqa: F811
+    for plan in runs(prompted(folder, root), family):
+        record = store.read_record(perform(plan, root))
+        assert record is not None and record["status"] == "done" and record["train_tokens"] == 0
+        assert (record["adapt"], record["shots"], record["examples"]) == ("prompt", plan.shots, plan.shots)
+        scores = {row["metric"] for row in store.read_json(root / "runs" / plan.run / "scores.json")}
+        assert "accuracy" in scores
+        with pytest.raises(InputError, match="no weights of its own"):
+            finished.read(root / "runs" / plan.run)
+
+
+def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    plan = runs(prompted(folder, tmp_path), "decoder")[0]
+    train = references.prepare(plan).train
+    four, three = prompts.chosen(train, 4, 7), prompts.chosen(train, 3, 7)
+    assert four[:3] == three and len(set(four)) == 4
+    labels = [int(train[place].target[0]) for place in four]
+    assert np.ptp(np.unique(labels, return_counts=True)[1]) <= 1
+    assert any(prompts.chosen(train, 4, seed) != four for seed in range(8, 12))
+
+
+def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> None:  # noqa: F811
+    plain = runs(prompted(folder, root), "decoder")[0]
+    label = references.prepare(plain).tokenizer.labels[0]
+    plan = runs(prompted(folder, root, verbalizers={label: "zzz"}), "decoder")[0]
+    assert plan.run != plain.run
+    made, _ = model(plan, root)
+    tokenizer = pretraining.load(root / "runs" / plan.start, plan.start).tokenizer
+    assert list(made.prompt.words[0]) == tokenizer.encode("zzz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shots": 40}, r"tasks\.colours\.shots: 40: the longest prompt has .* at most \d+ fit"),
+        ({"shots": [900]}, r"shots: 900: there are .* training examples; give at most as many"),
+        ({"verbalizers": {"reed": "a"}}, r'verbalizers: no label "reed"'),
+        ({"start": "scratch"}, r'tasks\[0\]\.adapt: "prompt" needs a pretrained model'),
+        ({"adapt": "finetune"}, r'tasks\[0\]\.shots: belongs to adapt = "prompt"'),
+    ],
+)
+def test_a_prompt_that_cannot_be_is_refused(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    changes: dict[str, Any],
+    words: str,
+) -> None:
+    with pytest.raises(InputError, match=words):
+        prompted(folder, tmp_path, **changes)
