@@ -1,9 +1,11 @@
 """What pretraining buys: the report shows the differences that were planted, with the right signs."""
 
 import figure_stores
+import numpy as np
 import pytest
 
 from archbench.reports.analysis import pretraining
+from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.figures import figures
 from archbench.reports.page import printed
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
@@ -42,3 +44,26 @@ def test_a_report_without_pretraining_shows_none() -> None:
     assert pretraining.adapted(judged) == ()
     with pytest.raises(ValueError, match="this table needs runs that start from a pretraining"):
         printed.table(judged, "pretraining")
+
+
+def test_saved_labels_are_those_that_the_curve_from_scratch_needs() -> None:
+    """Where scratch has scores s(n), a pretrained model with the score s(m) needs m examples from scratch."""
+    judged = figure_stores.judged("pretraining")
+    entries = {(e.architecture, e.start, e.adapt, e.examples): e.score.mean for e in pretraining.adapted(judged)}
+    found = saved_labels(judged)
+    assert len(found) == 2 * 3 * len(figure_stores.FAMILIES)
+    for one in found:
+        scratch = [entries[one.pretrained.architecture, SCRATCH, FINETUNE, count] for count in (20, 100, 1000)]
+        expected = np.exp(np.interp(one.pretrained.score.mean, scratch, np.log([20, 100, 1000])))
+        assert one.needed == pytest.approx(expected)
+        assert one.lower <= one.needed <= one.upper
+    more = [one for one in found if one.needed == pytest.approx(1000)]
+    assert more and all(one.text.startswith("1,000 or more") for one in more)
+
+
+def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:
+    grid = printed.table(figure_stores.judged("pretraining"), "pretraining_cost")
+    assert [row[0].text for row in grid.rows] == ["own"] * len(figure_stores.FAMILIES)
+    for row in grid.rows:
+        one, ten, hundred = (float(cell.text) for cell in row[-3:])
+        assert one >= ten >= hundred >= 1

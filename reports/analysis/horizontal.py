@@ -23,7 +23,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.shares import Share, shares
 from archbench.reports.base.formatting import number, value
 from archbench.reports.base.metrics import ReportedMetric
-from archbench.reports.base.statistics import LEVEL
+from archbench.reports.base.statistics import LEVEL, Interval
 
 DRAWS: Final = 2000
 GOALS: Final = {"exact_match": 0.9, "accuracy": 0.9}
@@ -112,11 +112,11 @@ def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
     for pair in combinations(curves, 2):
         fast, slow = sorted(pair, key=lambda name: -measure.gain(curves[name][-1].interval.mean))
         goal = GOALS.get(measure.name)
-        reached = goal is not None and measure.gain(curves[slow][-1].interval.mean - goal) >= 0
+        is_reached = goal is not None and measure.gain(curves[slow][-1].interval.mean - goal) >= 0
         for cost in COSTS:
             curve_pair = (comparison.group.dataset, measure, cost, curves[slow], curves[fast])
             yield distance(*curve_pair)
-            if reached:
+            if is_reached:
                 yield distance(*curve_pair, goal)
 
 
@@ -136,14 +136,14 @@ def distance(
     costs = [np.log([point.cost(cost) for point in curve]) for curve in (slow, fast)]
     means = [sign * np.array([point.interval.mean for point in curve]) for curve in (slow, fast)]
     generator = np.random.Generator(np.random.PCG64(0))
-    drawn = [sign * _drawn(curve, generator) for curve in (slow, fast)]
+    drawn = [sign * redrawn([point.interval for point in curve], generator) for curve in (slow, fast)]
     wanted = drawn[0][:, -1] if goal is None else np.full(DRAWS, sign * score)
-    ratios = _reached(costs[0], drawn[0], wanted, goal is None) - _reached(costs[1], drawn[1], wanted)
+    ratios = reached(costs[0], drawn[0], wanted, goal is None) - reached(costs[1], drawn[1], wanted)
     once = np.array([sign * score])
-    ratio = _reached(costs[0], means[0][None], once, goal is None) - _reached(costs[1], means[1][None], once)
+    ratio = reached(costs[0], means[0][None], once, goal is None) - reached(costs[1], means[1][None], once)
     lower, upper = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     known = all(point.interval.known for point in (*slow, *fast))
-    first, last = ([cost[0] for cost in costs], [cost[-1] + math.log(2) for cost in costs])  # what `_reached` can give
+    first, last = ([cost[0] for cost in costs], [cost[-1] + math.log(2) for cost in costs])  # what `reached` can give
     if goal is None:
         first[0] = last[0] = costs[0][-1]
     least, most = first[0] - last[1], last[0] - first[1]
@@ -170,17 +170,17 @@ def _grows(curve: Sequence[Share]) -> bool:
     return all(before.cost(name) < after.cost(name) for before, after in pairwise(curve) for name in COSTS)
 
 
-def _drawn(curve: Sequence[Share], generator: np.random.Generator) -> Floats:
+def redrawn(curve: Sequence[Interval], generator: np.random.Generator) -> Floats:
     """Means of a curve drawn again, (draws, points)."""
     columns = []
-    for point in curve:
-        degrees = point.interval.degrees if math.isfinite(point.interval.degrees) else 1e6
-        error = point.interval.error if math.isfinite(point.interval.error) else 0.0
-        columns.append(point.interval.mean + error * generator.standard_t(degrees, DRAWS))
+    for interval in curve:
+        degrees = interval.degrees if math.isfinite(interval.degrees) else 1e6
+        error = interval.error if math.isfinite(interval.error) else 0.0
+        columns.append(interval.mean + error * generator.standard_t(degrees, DRAWS))
     return np.stack(columns, 1)
 
 
-def _reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = False) -> Floats:
+def reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = False) -> Floats:
     """Log cost at which each curve (draws, points), better upwards, first reaches its wanted score (draws,).
 
     The first point's where that is beyond it already; the last point's where it is ``at_the_end``. Where no point is
@@ -197,5 +197,5 @@ def _reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = F
         crosses = (below < wanted) & (above >= wanted)
         share = np.where(crosses, (wanted - below) / np.where(crosses, above - below, 1.0), 0.0)
         crossing = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), crossing)
-    reached: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
-    return reached
+    found: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
+    return found

@@ -198,6 +198,8 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "adapted": pretraining_grids.adapted(judged),
         "pretrained": pretraining_grids.pretrained(judged.comparisons),
+        "saved_labels": pretraining_grids.saved_labels(judged),
+        "amortised": pretraining_grids.amortised(judged.comparisons),
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
     }

@@ -1,14 +1,19 @@
 """The tables of pretraining: what it was, and what it buys on each data set."""
 
+from typing import Final
+
 from archbench.reports.analysis import pretraining
+from archbench.reports.analysis import saved_labels as analysis
 from archbench.reports.analysis.comparison import Comparisons, placed
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.page.grids import Grid, GridCell, name, span
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
-LIKELIHOOD = "bits_per_byte"
+LIKELIHOOD: Final = "bits_per_byte"
+TASKS: Final = {1: "over 1 task", 10: "over 10 tasks", 100: "over 100 tasks"}
 
 
 def adapted(judged: Judged) -> Grid:
@@ -49,6 +54,53 @@ def pretrained(comparisons: Comparisons) -> Grid:
         ]
         rows.append((name(str(dataset)), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
     return Grid(tuple(map(name, columns)), tuple(rows))
+
+
+def saved_labels(judged: Judged) -> Grid:
+    """A row for each data set, start, adaptation and number of examples; a column for each architecture."""
+    entries = analysis.saved_labels(judged)
+    architectures = list(dict.fromkeys(entry.pretrained.architecture for entry in entries))
+    head = (name("data set"), name("examples"), name("start and adaptation"), *map(name, architectures))
+    rows: dict[tuple[str, int, str], dict[str, str]] = {}
+    for entry in entries:
+        place = entry.pretrained.dataset, entry.pretrained.examples, entry.pretrained.way
+        rows.setdefault(place, {})[entry.pretrained.architecture] = entry.text
+    return Grid(
+        head,
+        tuple(
+            (
+                name(dataset),
+                GridCell(f"{examples:,}"),
+                name(way),
+                *(GridCell(own.get(one, "")) for one in architectures),
+            )
+            for (dataset, examples, way), own in rows.items()
+        ),
+    )
+
+
+def amortised(comparisons: Comparisons) -> Grid:
+    """A row for each architecture and start: training FLOPs of a task with its part of the pretraining."""
+    runs = placed(comparisons.tables, "compared")
+    if "start" not in runs:
+        return Grid((), ())
+    usual = runs["adapt"].fillna(FINETUNE) == FINETUNE
+    runs = runs[usual & runs["train_flops"].notna()].assign(start=runs["start"].fillna(SCRATCH))
+    scratch = runs[runs["start"] == SCRATCH].groupby("architecture")["train_flops"].mean().astype(float)
+    head = ("start", "architecture", "FLOPs of pretraining", "FLOPs of a task from scratch", *TASKS.values())
+    rows = []
+    for (start, architecture), own in runs[runs["pretraining_flops"] > 0].groupby(
+        ["start", "architecture"], sort=False
+    ):
+        if architecture not in scratch:
+            continue
+        once, each = (float(own[column].astype(float).mean()) for column in ("pretraining_flops", "train_flops"))
+        base = float(scratch[architecture])
+        ratios = [f"{formatting.number((once / tasks + each) / base)}" for tasks in TASKS]
+        rows.append(
+            tuple(map(GridCell, (str(start), str(architecture), *map(formatting.number, (once, base)), *ratios)))
+        )
+    return Grid(tuple(map(name, head)), tuple(rows))
 
 
 def _cell(entry: Adapted | None) -> GridCell:

@@ -69,6 +69,17 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
         "examples; 95% intervals, not corrected.",
     ),
+    "saved_labels": TableKind(
+        "examples that training from scratch needs for the score of a pretrained model",
+        pretraining_grids.saved_labels,
+        "runs that start from a pretraining, and runs from scratch on several numbers of examples",
+        "With 95% intervals; interpolated over the logarithm of the number of examples.",
+    ),
+    "pretraining_cost": TableKind(
+        "training FLOPs with a part of the pretraining, as a multiple of training from scratch",
+        lambda judged: pretraining_grids.amortised(judged.comparisons),
+        "runs that start from a pretraining",
+    ),
     "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
     "conditions": TableKind(
         "the primary contrasts under each condition",
