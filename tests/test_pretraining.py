@@ -447,3 +447,19 @@ def test_a_dry_run_says_what_waits_for_pretrained_weights(folder: Path, tmp_path
     text = dry_run.preview(experiment, tmp_path / "out", RunOptions(jobs=1), lambda line: None)
     assert "then 1 runs from pretrained weights (colours), about" in text and "trials" not in text
     assert not (tmp_path / "out").exists()
+
+
+def test_scratch_can_have_the_tokens_of_a_pretraining_as_well(folder: Path, tmp_path: Path) -> None:
+    text = {**TEXT, "budget": {"tokens": 5_000}}
+    matrix = planned(
+        folder,
+        tmp_path,
+        architectures=["decoder"],
+        pretraining=[text],
+        tasks=[{**COLOURS, "start": ["scratch", "scratch+own", "own"]}],
+    )
+    plain, longer = sorted(of_role(matrix, "compared"), key=lambda plan: plan.tokens)
+    assert (plain.row()["start"], longer.row()["start"]) == ("scratch", "scratch+own")
+    assert longer.tokens - plain.tokens == pytest.approx(5_000, rel=0.05) and not longer.start
+    words = {entry.condition for entry in matrix.entries if entry.run == longer.run}
+    assert words == {"no pretraining, the tokens of own as well"}

@@ -12,7 +12,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, SCRATCH_WITH
 
 USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
@@ -38,6 +38,8 @@ class Adapted:
     def way(self) -> str:
         """Start and adaptation in words."""
         before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
+        if self.start.startswith(SCRATCH_WITH):
+            before = f"from scratch, with the tokens of {self.start.removeprefix(SCRATCH_WITH)} as well"
         return f"{before}, {ADAPTED.get(self.adapt, self.adapt)}"
 
     @property

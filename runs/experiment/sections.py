@@ -36,7 +36,15 @@ ADAPTED: dict[str, str] = {
     "frozen": "frozen under a head",
     PROMPT: "prompted",
 }
-USUAL_STARTS: dict[str, object] = {"start": SCRATCH, "examples": 0, "adapt": FINETUNE, "shots": 0, "verbalizers": {}}
+SCRATCH_WITH = "scratch+"  # before a pretraining: from scratch, on the tokens of that pretraining as well
+USUAL_STARTS: dict[str, object] = {
+    "start": SCRATCH,
+    "with_tokens_of": "",
+    "examples": 0,
+    "adapt": FINETUNE,
+    "shots": 0,
+    "verbalizers": {},
+}
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
 SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
@@ -365,11 +373,12 @@ class TaskEntry(Section):
     "FILE.py:FUNCTION", "evaluate:./FOLDER", or names that packages offer. ``baseline`` names another task; this one is
     a changed copy of it, and the report tests the effect of the change.
 
-    ``start`` names pretrainings that models start from ("scratch": none), ``examples`` how many training examples they
-    see ("all": every one), ``adapt`` how they are trained: all weights in the form of the task, or for labels a linear
-    head on the mean state with all weights ("head") or alone ("frozen"). "prompt" trains nothing: the label is chosen
-    whose words, given by ``verbalizers`` or its name, are the likeliest after as many examples as ``shots`` says and
-    the text. The first of each is the task itself; the others are conditions of it.
+    ``start`` names pretrainings that models start from ("scratch": none; "scratch+NAME": none, but trained on as many
+    tokens more), ``examples`` how many training examples they see ("all": every one), ``adapt`` how they are trained:
+    all weights in the form of the task, or for labels a linear head on the mean state with all weights ("head") or
+    alone ("frozen"). "prompt" trains nothing: the label is chosen whose words, given by ``verbalizers`` or its name,
+    are the likeliest after the text; as many examples as ``shots`` says stand before it. The first of each is the task
+    itself; the others are conditions of it.
     """
 
     kind: Word | None = None
@@ -482,6 +491,7 @@ class Task(Section):
     metrics: tuple[str, ...] = ()
     alternatives: dict[str, tuple[str, ...]] = {}
     start: str = SCRATCH
+    with_tokens_of: str = ""
     examples: int = 0
     adapt: Adapt = FINETUNE
     shots: int = 0

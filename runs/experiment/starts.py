@@ -20,6 +20,8 @@ from archbench.runs.experiment.sections import (
     FINETUNE,
     PROMPT,
     SCRATCH,
+    SCRATCH_WITH,
+    Budget,
     ExperimentEntry,
     Pretraining,
     PretrainingEntry,
@@ -121,9 +123,10 @@ def started(
     for place, (entry, task) in enumerate(tasks):
         for name in entry.start:
             _check_start(name, task, known, f"tasks[{place}].start")
+        totals = {one.name: _total_tokens(one, known) for one in known}
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
         _check_prompts(entry, f"tasks[{place}]")
-        for number, changes in enumerate(_combinations(entry)):
+        for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             if number == 0:
                 first.append(task.model_copy(update=changes))
             else:
@@ -132,15 +135,20 @@ def started(
     return tuple(first), tuple(others)
 
 
-def _combinations(entry: TaskEntry) -> Iterator[dict[str, Any]]:
-    """Every start with every number of examples and way to adapt.
+def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
     A prompt needs a pretraining and trains on nothing: it comes once for each of these and each number of shots, which
     are among the first of ``examples``.
     """
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
-        if adapt != PROMPT:
+        if start.startswith(SCRATCH_WITH):
+            name = start.removeprefix(SCRATCH_WITH)
+            total = budget.model_copy(update={"tokens": (budget.tokens or 0) + totals[name], "epochs": None})
+            if adapt == FINETUNE:
+                yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
+        elif adapt != PROMPT:
             yield changes
         elif start != SCRATCH and examples == entry.examples[0]:
             for shots in entry.shots:
@@ -151,7 +159,10 @@ def _combinations(entry: TaskEntry) -> Iterator[dict[str, Any]]:
 def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
     """The name of a condition: what differs between the conditions of its task."""
     start, examples, shots = changes["start"], changes["examples"], changes.get("shots")
-    words = ["no pretraining" if start == SCRATCH else f"pretraining {start}"] * (len(entry.start) > 1)
+    before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
+    if changes.get("with_tokens_of"):
+        before += f", the tokens of {changes['with_tokens_of']} as well"
+    words = [before] * (len(entry.start) > 1)
     if shots is None:
         words += [f"{examples:,} examples" if examples else "all examples"] * (len(entry.examples) > 1)
     words += [ADAPTED[changes["adapt"]]] * (len(entry.adapt) > 1)
@@ -178,6 +189,10 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
     """A start is a pretraining of models of the task's size, for all of its architectures."""
     if name == SCRATCH:
         return
+    if name.startswith(SCRATCH_WITH):
+        name = name.removeprefix(SCRATCH_WITH)
+        if task.budget.tokens is None:
+            raise InputError(f"{where}: {printable(SCRATCH_WITH + name)} needs a budget of the task in tokens")
     by_name = {one.name: one for one in known}
     if name not in by_name:
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
@@ -188,6 +203,14 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
             raise InputError(
                 f"{where}: {printable(name)} does not pretrain {architecture}; add it to its architectures"
             )
+
+
+def _total_tokens(one: Pretraining, known: Sequence[Pretraining]) -> int:
+    """The tokens of a pretraining and of what it goes on from."""
+    tokens = one.task.budget.tokens or 0
+    if not one.before or one.share is not None:  # then both parts are within the tokens
+        return tokens
+    return tokens + _total_tokens(next(other for other in known if other.name == one.before), known)
 
 
 def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
@@ -205,5 +228,5 @@ def _check_prompts(entry: TaskEntry, where: str) -> None:
         for key in ("shots", "verbalizers"):
             if key in entry.model_fields_set:
                 raise InputError(f'{where}.{key}: belongs to adapt = "{PROMPT}"; remove it')
-    elif set(entry.start) == {SCRATCH}:
+    elif all(start == SCRATCH or start.startswith(SCRATCH_WITH) for start in entry.start):
         raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretrained model; name a pretraining in start')

@@ -14,7 +14,7 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import PROMPT, SCRATCH, TRANSFER, Experiment, Task, Training
+from archbench.runs.experiment.sections import PROMPT, SCRATCH, SCRATCH_WITH, TRANSFER, Experiment, Task, Training
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
@@ -333,7 +333,7 @@ class Planner:
             start=start.run if start else "",
             adapt=task.adapt,
             examples=len(self.prepared.train) if self._is_adapted else 0,
-            start_name=task.start if start else "",
+            start_name=_start_name(task),
             pretraining_tokens=start.tokens + start.pretraining_tokens if start else 0.0,
             pretraining_flops=start.flops + start.pretraining_flops if start else 0.0,
             shots=task.shots,
@@ -359,3 +359,10 @@ class Planner:
             return None
         assert self.pretrainings is not None
         return self.pretrainings.start(task.start, name_or_path, seed)
+
+
+def _start_name(task: Task) -> str:
+    """What the table of runs calls a run's start; empty for scratch."""
+    if task.with_tokens_of:
+        return SCRATCH_WITH + task.with_tokens_of
+    return "" if task.start == SCRATCH else task.start

@@ -1,0 +1,72 @@
+"""Labels that pretraining saves: how many examples training from scratch needs for the score of a pretrained model.
+
+Scores from scratch are interpolated over the logarithm of the number of examples, without going beyond the most that
+were trained on. Intervals come from curves that are drawn again, as in ``horizontal``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from archbench.reports.analysis.horizontal import reached, redrawn
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.pretraining import Adapted, adapted
+from archbench.reports.base.statistics import LEVEL
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+
+
+@dataclass(frozen=True)
+class SavedLabels:
+    """``needed`` examples from scratch, finetuned, give the score of ``pretrained``; with a 95% interval.
+
+    ``most`` is the largest number that was trained on from scratch, ``fewest`` the smallest: a value at either is a
+    bound.
+    """
+
+    pretrained: Adapted
+    needed: float
+    lower: float
+    upper: float
+    fewest: int
+    most: int
+
+    @property
+    def text(self) -> str:
+        """The number with its interval: "310 (140 to more than 1,000)"."""
+        parts = [self._words(count) for count in (self.needed, self.lower, self.upper)]
+        return f"{parts[0]} ({parts[1]} to {parts[2]})" if self.lower < self.upper else parts[0]
+
+    def _words(self, count: float) -> str:
+        if count >= self.most * 0.999:
+            return f"{self.most:,} or more"
+        return f"{self.fewest:,} or fewer" if count <= self.fewest * 1.001 else f"{count:,.0f}"
+
+
+@lru_cache(maxsize=1)
+def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
+    """For every score after pretraining, where scratch was trained on at least two numbers of examples."""
+    entries = adapted(judged)
+    scratch: dict[tuple[str, str], list[Adapted]] = {}
+    for entry in entries:
+        if entry.start == SCRATCH and entry.adapt == FINETUNE:
+            scratch.setdefault((entry.dataset, entry.architecture), []).append(entry)
+    return tuple(
+        _needed(entry, curve)
+        for entry in entries
+        if entry.start != SCRATCH and len(curve := scratch.get((entry.dataset, entry.architecture), [])) > 1
+    )
+
+
+def _needed(entry: Adapted, scratch: Sequence[Adapted]) -> SavedLabels:
+    curve = sorted(scratch, key=lambda point: point.examples)
+    sign, costs = entry.metric.gain(1.0), np.log([float(point.examples) for point in curve])
+    generator = np.random.Generator(np.random.PCG64(0))
+    drawn = sign * redrawn([*(point.score for point in curve), entry.score], generator)
+    mean = sign * np.array([[*(point.score.mean for point in curve), entry.score.mean]])
+    logs = [np.minimum(reached(costs, part[:, :-1], part[:, -1]), costs[-1]) for part in (mean, drawn)]
+    lower, upper = np.quantile(logs[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    known = entry.score.known and all(point.score.known for point in curve)
+    limits = np.exp([lower, upper]) if known else np.exp([logs[0][0]] * 2)
+    return SavedLabels(entry, float(np.exp(logs[0][0])), *map(float, limits), curve[0].examples, curve[-1].examples)
