@@ -12,6 +12,7 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -45,11 +46,15 @@ def ablated() -> list[str]:
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
-    """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``).
+    """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``) or on the hub.
 
     A variant file is run as Python code, and only when it is named here. Raises ``InputError``, also where the code
     changes what all architectures share.
     """
+    if name.startswith("hub:"):
+        from archbench.architectures.conversion import checkpoint, hub
+
+        return replace(checkpoint.variant(hub.folder(name)), name=name.removeprefix(hub.PREFIX))
     path = _path(name, folder)
     if name.endswith(".py"):
         return _from_file(path)

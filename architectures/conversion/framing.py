@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.objectives.generate import Decoding
@@ -137,6 +138,10 @@ class Continued:
     def logits(self, states: Tensor) -> Tensor:
         scores: Tensor = self.model.logits(states)
         return scores
+
+    def loss(self, states: Tensor, targets: Targets) -> Tensor:
+        total: Tensor = self.model.loss(states, targets)
+        return total
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Any:
         if source is None or source.shape[1] == 0:

@@ -33,8 +33,9 @@ class Variant:
     """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
 
     Where it consists of more modules, a last line of ``text`` stands for them: see ``catalogue.sources``.
-    ``is_builtin`` is true of those that come with archbench. ``pretrained``: the model has its weights and is not
-    trained. ``breaks`` names the checks of the contract that an ablation of ours is known to fail.
+    ``is_builtin`` is true of those that come with archbench. ``pretrained``: the model has its weights, and is trained
+    only where a task starts from it. ``breaks`` names the checks of the contract that an ablation of ours is known to
+    fail.
     """
 
     name: str
@@ -47,9 +48,9 @@ class Variant:
     pretrained: Pretrained | None = None
     breaks: tuple[str, ...] = ()
 
-    def builder(self, labels: Sequence[str]) -> Callable[[Size, Limits], Any]:
-        """The function that builds the model for a task with these labels; a checkpoint's model is frozen."""
+    def builder(self, labels: Sequence[str], trained: bool = False) -> Callable[[Size, Limits], Any]:
+        """The function that builds the model for a task with these labels; a checkpoint's is frozen unless trained."""
         pretrained = self.pretrained
         if pretrained is None:
             return self.build
-        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(False)
+        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(trained)

@@ -10,7 +10,7 @@ from typing import Any
 
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
-from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training
+from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training, is_checkpoint
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import registry
 
@@ -170,7 +170,7 @@ class Plan:
             "hidden": self.size.hidden,
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
-            **(self._started() if self.examples or self.start else {}),
+            **(self._started() if self.examples or self.start_name else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,
@@ -183,13 +183,13 @@ class Plan:
 
     def _started(self) -> dict[str, Any]:
         """What a run starts from, how it is adapted, and on how many training examples."""
+        known = {"pretraining_tokens": self.pretraining_tokens, "pretraining_flops": self.pretraining_flops}
         return {
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
             **({"examples": self.examples} if self.examples else {}),
             **({"shots": self.shots, "examples": self.shots} if self.adapt == PROMPT else {}),
-            "pretraining_tokens": self.pretraining_tokens,
-            "pretraining_flops": self.pretraining_flops,
+            **({} if is_checkpoint(self.start_name) else known),
         }
 
     def labels(self) -> dict[str, Any]:

@@ -430,5 +430,5 @@ def _check_baselines(tasks: tuple[Task, ...]) -> None:
 
 def is_path(architecture: str) -> bool:
     """Whether an architecture is given by a path: it ends in ``.py`` or contains a folder."""
-    named = architecture.startswith("transformers:")
+    named = architecture.startswith(("transformers:", "hub:"))
     return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)

@@ -149,6 +149,11 @@ def _shares(value: object) -> object:
     return {name: share / total for name, share in shares.items()}
 
 
+def is_checkpoint(start: str) -> bool:
+    """Whether a start is a checkpoint of ``transformers``: a folder, or a name on the hub."""
+    return start.startswith("hub:") or "/" in start or os.sep in start
+
+
 def _counts(value: object) -> object:
     """Numbers of examples; "all" becomes 0."""
     listed = _listed(value)
@@ -374,11 +379,12 @@ class TaskEntry(Section):
     a changed copy of it, and the report tests the effect of the change.
 
     ``start`` names pretrainings that models start from ("scratch": none; "scratch+NAME": none, but trained on as many
-    tokens more), ``examples`` how many training examples they see ("all": every one), ``adapt`` how they are trained:
-    all weights in the form of the task, or for labels a linear head on the mean state with all weights ("head") or
-    alone ("frozen"). "prompt" trains nothing: the label is chosen whose words, given by ``verbalizers`` or its name,
-    are the likeliest after the text; as many examples as ``shots`` says stand before it. The first of each is the task
-    itself; the others are conditions of it.
+    tokens more) or checkpoints of ``transformers``, which are finetuned in place of the architectures. ``examples``:
+    how many training examples they see ("all": every one). ``adapt``: how they are trained, all weights in the form of
+    the task, or for labels a linear head on the mean state with all weights ("head") or alone ("frozen"). "prompt"
+    trains nothing: the label is chosen whose words, given by ``verbalizers`` or its name, are the likeliest after the
+    text; as many examples as ``shots`` says stand before it. The first of each is the task itself; the others are
+    conditions of it.
     """
 
     kind: Word | None = None
@@ -496,6 +502,11 @@ class Task(Section):
     adapt: Adapt = FINETUNE
     shots: int = 0
     verbalizers: dict[str, str] = {}
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint of ``transformers`` that is trained in place of the architectures; empty where none is."""
+        return self.start if is_checkpoint(self.start) else ""
 
     @property
     def is_adapted(self) -> bool:

@@ -27,6 +27,7 @@ from archbench.runs.experiment.sections import (
     PretrainingEntry,
     Task,
     TaskEntry,
+    is_checkpoint,
 )
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
@@ -138,12 +139,15 @@ def started(
 def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
-    A prompt needs a pretraining and trains on nothing: it comes once for each of these and each number of shots, which
-    are among the first of ``examples``.
+    A checkpoint is finetuned in place of the architectures. A prompt needs a pretraining and trains on nothing: it
+    comes once for each of these and each number of shots, which are among the first of ``examples``.
     """
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
-        if start.startswith(SCRATCH_WITH):
+        if is_checkpoint(start):
+            if adapt == FINETUNE:
+                yield changes | {"architectures": (start,), "own_lists": ("architectures",), "tuning": None}
+        elif start.startswith(SCRATCH_WITH):
             name = start.removeprefix(SCRATCH_WITH)
             total = budget.model_copy(update={"tokens": (budget.tokens or 0) + totals[name], "epochs": None})
             if adapt == FINETUNE:
@@ -187,7 +191,7 @@ def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
 
 def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str) -> None:
     """A start is a pretraining of models of the task's size, for all of its architectures."""
-    if name == SCRATCH:
+    if name == SCRATCH or is_checkpoint(name):
         return
     if name.startswith(SCRATCH_WITH):
         name = name.removeprefix(SCRATCH_WITH)
@@ -228,5 +232,5 @@ def _check_prompts(entry: TaskEntry, where: str) -> None:
         for key in ("shots", "verbalizers"):
             if key in entry.model_fields_set:
                 raise InputError(f'{where}.{key}: belongs to adapt = "{PROMPT}"; remove it')
-    elif all(start == SCRATCH or start.startswith(SCRATCH_WITH) for start in entry.start):
+    elif all(start == SCRATCH or start.startswith(SCRATCH_WITH) or is_checkpoint(start) for start in entry.start):
         raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretrained model; name a pretraining in start')

@@ -82,11 +82,11 @@ def plan(
             (placed if not start or pretrainings.is_finished(start) else later).append(planned)
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        checkpoints = [
-            variant for name_or_path in task.architectures if (variant := architectures.find(name_or_path)).pretrained
-        ]
-        if len(checkpoints) < len(task.architectures):
-            for base, conditions in by_examples(experiment, task):
+        trained, started = _by_start(experiment, task)
+        variants = [architectures.find(name_or_path) for entry in trained[:1] for name_or_path in entry.architectures]
+        checkpoints = [variant for variant in variants if variant.pretrained]
+        if len(checkpoints) < len(variants):
+            for base, conditions in by_examples(trained):
                 prepared = _prepared(replace(configs[task.name], examples=base.examples), cache, say)
                 if base is task:
                     _check_digest(experiment, prepared)
@@ -96,8 +96,19 @@ def plan(
                 placed += planner.trials()
                 placed += planner.ready()
                 later += planner.later()
+        own = task_config(task, experiment.folder)
+        for entry in started:
+            variant = architectures.find(entry.checkpoint)
+            prepared = pretrained.prepared(replace(own, examples=entry.examples), variant, cache, say)
+            first = not datasets or datasets[-1]["dataset"] != task.name
+            datasets += [dataset_row(prepared, task.primary)] if first else []
+            for seed in entry.seeds:
+                is_reference = first and seed == entry.seeds[0]
+                single = pretrained.finetuning(experiment, entry, variant, prepared, setting, seed, is_reference)
+                where = task.name, entry.condition, single.match, "compared", single.architecture
+                placed.append((single, Placement(single.run, *where)))
         for variant in checkpoints:
-            prepared = pretrained.prepared(task_config(task, experiment.folder), variant, cache, say)
+            prepared = pretrained.prepared(own, variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
             single = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
@@ -117,13 +128,17 @@ def _text_config(experiment: Experiment, one: Pretraining, tasks: Mapping[str, T
     return replace(config, texts_of=read.kind_file or read.kind, **same)
 
 
-def by_examples(experiment: Experiment, task: Task) -> Iterator[tuple[Task, list[Task]]]:
-    """The task with its conditions, then those with other numbers of training examples, the first as a task."""
-    conditions = [condition for condition in experiment.conditions if condition.name == task.name]
-    for count in dict.fromkeys(entry.examples for entry in (task, *conditions)):
-        own = [entry for entry in conditions if entry.examples == count]
-        base = task if count == task.examples else own.pop(0).model_copy(update={"retuned": False})
-        yield base, own
+def _by_start(experiment: Experiment, task: Task) -> tuple[list[Task], list[Task]]:
+    """The task and its conditions: those that train the architectures, and those that train a checkpoint."""
+    entries = [task, *(condition for condition in experiment.conditions if condition.name == task.name)]
+    return [entry for entry in entries if not entry.checkpoint], [entry for entry in entries if entry.checkpoint]
+
+
+def by_examples(entries: Sequence[Task]) -> Iterator[tuple[Task, list[Task]]]:
+    """A task and its conditions by their number of training examples: the first of each number, and the others."""
+    for count in dict.fromkeys(entry.examples for entry in entries):
+        base, *others = [entry for entry in entries if entry.examples == count]
+        yield base if base is entries[0] else base.model_copy(update={"retuned": False}), others
 
 
 def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:

@@ -1,4 +1,4 @@
-"""Checkpoints in a comparison: scored as they are, with their own tokenizers; nothing is matched."""
+"""Checkpoints in a comparison, with their own tokenizers: scored as they are, or finetuned. They share no budget."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,11 +9,13 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, foreign_code
+from archbench.architectures.objectives import objective
+from archbench.runs.base import disk, foreign_code, machine
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import PRETRAINED, Experiment, Task, Training
+from archbench.runs.planning import budget
 from archbench.runs.scoring import task_metrics
-from archbench.runs.training import compiled
+from archbench.runs.training import compiled, optimizer
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
@@ -89,4 +91,45 @@ def plan(
         references=references,
         predictions=disk.predictions(prepared),
         kind_code=foreign_code.of_kind(prepared.config),
+    )
+
+
+def finetuning(
+    experiment: Experiment,
+    task: Task,
+    variant: Variant,
+    prepared: Prepared,
+    setting: ExecutionSetting,
+    seed: int,
+    references: bool,
+) -> Plan:
+    """A run that trains a checkpoint on a task; raises ``InputError`` where it is too short or has no such budget."""
+    scored = plan(experiment, task, variant, prepared, setting, references)
+    pretrained = variant.pretrained
+    assert pretrained is not None
+    model, (source, target) = pretrained.blank(scored.limits), budget.sample_lengths(prepared.train)
+    read = float(np.sum(source) + np.sum(target))
+    flops = float(np.sum(model.objective.training_flops(model, source, target, False).model)) / read
+    losses = float(np.sum(model.objective.loss_tokens(source, target, model, False))) / read
+    if task.budget.seconds is not None:
+        raise InputError(f"tasks.{task.name}.start: {variant.name} needs a budget in tokens or FLOPs; set one of these")
+    tokens = round((task.budget.tokens or (task.budget.flops or 0.0) / flops) * task.share)
+    tuned = task.tuned.get(variant.name)
+    training = Training.of(task.training, **(tuned.model_dump(exclude_none=True) if tuned else {}))
+    stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens
+    return replace(
+        scored,
+        seed=seed,
+        match=task.budget.match[0],
+        supervision="target",
+        training=compiled.chosen(training, setting.device, tokens * flops),
+        tokens=tokens,
+        flops=tokens * flops,
+        loss_tokens=tokens * losses,
+        optimizer_flops=stepping,
+        precision=machine.precision(training.precision, setting.device),
+        expected_seconds=scored.expected_seconds + (tokens * flops + stepping) / setting.speed,
+        sampled=not objective.is_exact(model.objective, task.target_length),
+        start_name=variant.name,
+        examples=len(prepared.train),
     )

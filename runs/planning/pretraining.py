@@ -221,7 +221,7 @@ def _joined(experiment: Experiment) -> list[list[str]]:
     groups = [{one.name} for one in experiment.pretraining]
     starts: dict[str, set[str]] = {}
     for task in (*experiment.tasks, *experiment.conditions):
-        if task.start != SCRATCH:
+        if task.start != SCRATCH and not task.checkpoint:
             starts.setdefault(task.name, {task.name}).add(task.start)
     for one in experiment.pretraining:
         if one.before:

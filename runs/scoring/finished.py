@@ -68,7 +68,7 @@ def _read(folder: Path) -> FinishedRun:
     limits = pretraining.limits(made.objective, made.limits) if made.objective else made.limits
     model = variant.builder(tokenizer.labels)(made.size, limits)
     model = pretraining.adapted(model, made.vocabulary, made.adapt)
-    if variant.pretrained is None:
+    if variant.pretrained is None or made.tokens:
         model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
     kind, form, does = _kind(facts)
     ends, decoding = bool(facts["ends"]), dict(facts["decoding"])

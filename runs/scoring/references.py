@@ -69,7 +69,7 @@ def prepare(plan: Plan) -> Prepared:
 
 def build_trainer(plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None) -> Trainer:
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
-    build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels)
+    build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels, trained=plan.tokens > 0)
     adapt = plan.adapt
     if start is not None and adapt == PROMPT:
         build, start, adapt = partial(prompts.prompted, prepared, start, plan), None, FINETUNE

@@ -1,0 +1,213 @@
+"""Checkpoints of transformers as a start: finetuned by archbench's loop, with the losses that transformers has."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pretrained_folders
+import pytest
+import small_plans
+import tiny_runs
+import torch
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.conversion import hub
+from archbench.architectures.objectives.objective import Batch
+from archbench.runs.base import store
+from archbench.runs.base.messages import Interrupted
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.export import export
+from archbench.runs.scoring import predict, references
+from archbench.runs.training import optimizer
+from archbench.runs.training.step import Trainer
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.example import SPECIALS
+
+STEPS = 50
+RECIPE = {
+    "batch_tokens": 200,
+    "learning_rate": 0.003,
+    "optimizer": "adamw",
+    "weight_decay": 0.0,
+    "precision": "float32",
+}
+LABELS = {"kind": "classification", "data": "phrases-en-de:300", "name": "kinds", "source_length": 24}
+GERMAN = {
+    "kind": "translation",
+    "data": "phrases-en-de:300",
+    "name": "german",
+    "source_length": 24,
+    "target_length": 60,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tiny_runs.write_data(tmp_path_factory.mktemp("data"))
+    for name, make in (
+        ("gpt2", pretrained_folders.gpt2),
+        ("bert", pretrained_folders.bert),
+        ("t5", pretrained_folders.t5),
+    ):
+        make(folder / name)
+        without_dropout(folder / name)
+    return folder
+
+
+def without_dropout(folder: Path) -> None:
+    """So that losses do not depend on what is dropped."""
+    config = json.loads((folder / "config.json").read_text())
+    dropped = {key: 0.0 for key in config if "drop" in key and isinstance(config[key], float)}
+    (folder / "config.json").write_text(json.dumps(config | dropped))
+
+
+def planned(data: Path, root: Path, name: str, task: dict[str, Any], **changes: Any) -> list[Plan]:
+    settings = {
+        "name": "tiny",
+        "architectures": ["decoder"],
+        "budget": {"parameters": 20_000, "tokens": 3_000},
+        "model": {"width": 32},
+        "training": RECIPE,
+        "tasks": [{**task, "start": ["scratch", f"./{name}"], "test_examples": 8, **changes}],
+    }
+    return [plan for plan in small_plans.plan(settings, data, root).plans if plan.architecture == f"./{name}"]
+
+
+def batches(trainer: Trainer) -> list[Batch]:
+    return [batch for batch, _ in trainer.stream(10**6).start()][:STEPS]
+
+
+def theirs_trained(model: Any, read: list[Batch], loss: Callable[[Any, Batch], torch.Tensor]) -> list[float]:
+    """The losses of a model of transformers under PyTorch's AdamW."""
+    model.train()
+    adamw = torch.optim.AdamW(model.parameters(), lr=0.003, betas=optimizer.BETAS, weight_decay=0.0)
+    found = []
+    for step, batch in enumerate(read):
+        for group in adamw.param_groups:
+            group["lr"] = 0.003 * optimizer.schedule(step / STEPS, 0.05)
+        value = loss(model, batch)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adamw.step()
+        adamw.zero_grad()
+        found.append(value.item())
+    return found
+
+
+def ours_trained(trainer: Trainer, read: list[Batch]) -> list[float]:
+    return [float(trainer.step(batch, step, step / STEPS).loss) for step, batch in enumerate(read)]
+
+
+def rows(batch: Batch) -> list[tuple[list[int], list[int]]]:
+    """Each source and target without padding."""
+    pairs = zip(batch.source.tolist(), batch.target.tolist(), batch.source_lengths, batch.target_lengths, strict=True)
+    return [(source[:s], target[:t]) for source, target, s, t in pairs]
+
+
+def test_gpt2_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None:
+    """Source and target in one text; a loss on the target and the end of text."""
+    (plan,) = planned(data, tmp_path, "gpt2", GERMAN)
+    trainer = references.build_trainer(plan, references.prepare(plan))
+    end, shift = AutoTokenizer.from_pretrained(data / "gpt2").eos_token_id, len(SPECIALS)
+    allowed = [
+        token - shift if token >= shift else end for token in trainer.allowed_tokens.nonzero().flatten().tolist()
+    ]
+    place = {token: number for number, token in enumerate(trainer.allowed_tokens.nonzero().flatten().tolist())}
+
+    def loss(model: Any, batch: Batch) -> torch.Tensor:
+        total, count = torch.zeros(()), 0
+        for source, target in rows(batch):
+            ids = torch.tensor([[token - shift if token >= shift else end for token in [*source, *target]]])
+            logits = model(ids[:, :-1]).logits[0, len(source) - 1 :][:, allowed]
+            total = total + F.cross_entropy(logits, torch.tensor([place[token] for token in target]), reduction="sum")
+            count += len(target)
+        return total / count
+
+    read = batches(trainer)
+    theirs = theirs_trained(AutoModelForCausalLM.from_pretrained(data / "gpt2"), read, loss)
+    assert ours_trained(trainer, read) == pytest.approx(theirs, abs=2e-4)
+    assert theirs[-1] < theirs[0] - 1
+
+
+def test_bert_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None:
+    """A label is a new token, which begins as the mean of its name's, in place of the mask behind the text."""
+    (plan,) = planned(data, tmp_path, "bert", LABELS)
+    trainer = references.build_trainer(plan, references.prepare(plan))
+    tokenizer, model = (kind.from_pretrained(data / "bert") for kind in (AutoTokenizer, AutoModelForMaskedLM))
+    names = trainer.prepared.tokenizer.labels
+    shift, size = len(SPECIALS) + len(names), len(tokenizer)
+    with torch.no_grad():
+        means = [
+            [part[tokenizer.encode(f" {name}", add_special_tokens=False)].mean(0) for name in names]
+            for part in (model.bert.embeddings.word_embeddings.weight, model.cls.predictions.bias)
+        ]
+        model.resize_token_embeddings(size + len(names), mean_resizing=False)
+        model.bert.embeddings.word_embeddings.weight[size:] = torch.stack(means[0])
+        model.cls.predictions.decoder.bias[size:] = torch.stack(means[1])
+
+    def loss(model: Any, batch: Batch) -> torch.Tensor:
+        total = torch.zeros(())
+        for source, target in rows(batch):
+            text = [token - shift if token >= shift else tokenizer.unk_token_id for token in source]
+            ids = torch.tensor([[tokenizer.cls_token_id, *text, tokenizer.sep_token_id, tokenizer.mask_token_id]])
+            logits = model(ids).logits[:, -1, size:]
+            total = total + F.cross_entropy(logits, torch.tensor([target[0] - len(SPECIALS)]))
+        return total / len(batch.target)
+
+    read = batches(trainer)
+    theirs = theirs_trained(model, read, loss)
+    assert ours_trained(trainer, read) == pytest.approx(theirs, abs=2e-4)
+    assert min(theirs) < theirs[0] - 0.3
+
+
+def perform(plan: Plan, root: Path, steps: int | None = None) -> Path:
+    place, calls = root / "runs" / plan.run, iter(range(10**9))
+    work.perform(plan, place, lambda progress: None, lambda: steps is not None and next(calls) >= steps)
+    return place
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tmp_path: Path, name: str) -> None:
+    (plan,) = planned(data, tmp_path, name, LABELS, examples=100)
+    whole = perform(plan, tmp_path / "whole")
+    record = store.read_record(whole)
+    assert record is not None and record["status"] == "done" and record["train_tokens"] >= 3_000
+    assert (record["start"], record["adapt"], record["examples"]) == (f"./{name}", "finetune", 100)
+    assert "pretraining_tokens" not in record and record["match"] == "parameters"
+    with pytest.raises(Interrupted):
+        perform(plan, tmp_path / "again", steps=6)
+    again = perform(plan, tmp_path / "again")
+    assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    answer = predict.predict(whole, "twenty days")
+    assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="this run finetuned a checkpoint"):
+        export.export(whole, tmp_path / "exported")
+
+
+def test_a_checkpoint_of_the_hub_is_found_by_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision))
+        assert not any(pattern in ("*", "*.bin", "*.py") for pattern in allow_patterns)
+        return str(data / "gpt2")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    found = catalogue.find("hub:owner/tiny@main")
+    assert asked == [("owner/tiny", "main")] and (found.name, found.family) == ("owner/tiny@main", "decoder")
+
+
+def test_a_hub_that_is_not_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> str:
+        raise OSError("no route\nto the host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(InputError, match=r"hub:owner/tiny cannot be downloaded .*HF_HUB_OFFLINE") as raised:
+        hub.folder("hub:owner/tiny")
+    assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="is not a hub name"):
+        hub.folder("hub:../../etc")
