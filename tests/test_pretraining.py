@@ -238,7 +238,7 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ({"pretraining": [{**TEXT, "objective": {"prefix": 0}}]}, "prefix: 0: expected a share above 0"),
         ({"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]}, "belongs to the objective masked"),
         ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "bounded in tokens"),
-        ({"pretraining": [{**TEXT, "architectures": ["decoder"]}]}, "does not pretrain encoder"),
+        ({"pretraining": [{**TEXT, "architectures": ["gpt2"]}]}, "pretrains no architecture of colours"),
         ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "another parameters"),
         ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
         ({"tasks": [{**COLOURS, "adapt": "head"}], "budget": {**BUDGET, "match": "flops"}}, "at equal size and tokens"),

@@ -24,7 +24,7 @@ from archbench.reports.base.statistics import (
     with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import PRETRAINED
+from archbench.runs.experiment.spec import FINETUNE, PRETRAINED, SCRATCH
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -356,15 +356,19 @@ class Comparisons:
         return chosen_rows
 
     def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
-        """The runs of "X", "X|condition" or "X@share" on a data set, on the axis of its first condition."""
+        """The runs of "X", "X|condition", "X@share" or "X{start, adapt, examples}" on a data set.
+
+        They are on the axis of its first condition. ``examples`` is a number, or "fewest" or "most" of those there are.
+        """
         dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
         key = (dataset, axis, named)
         if key not in self._sides:
             name, _, condition = named.partition("|")
+            name, _, started = name.partition("{")
             name, _, share = name.partition("@")
             rows = self._on_parts if share else self.placed("compared")
             chosen = (rows["dataset"] == dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
-            chosen &= rows["condition"].fillna("") == condition
+            chosen &= _is_started(rows, started) if started else rows["condition"].fillna("") == condition
             if share:
                 chosen &= rows["share"] == float(share)
             self._sides[key] = rows[chosen.fillna(False)]
@@ -481,6 +485,16 @@ def baselines(tables: Tables) -> dict[str, str]:
 def is_pretrained(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that scored a checkpoint without training it."""
     return (runs["match"] == PRETRAINED).fillna(False).astype(bool)
+
+
+def _is_started(rows: pd.DataFrame, started: str) -> "pd.Series[bool]":
+    """True at the runs with this start, adaptation and number of examples: "own, finetune, fewest}"."""
+    start, adapt, examples = started.rstrip("}").split(", ")
+    columns = rows.reindex(columns=["start", "adapt", "examples"])
+    same = (columns["start"].fillna(SCRATCH) == start) & (columns["adapt"].fillna(FINETUNE) == adapt)
+    counts = columns["examples"].astype(float)
+    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(examples)
+    return same & (counts == (float(examples) if wanted is None else wanted))
 
 
 def _groups(tables: Tables) -> Iterator[Group]:

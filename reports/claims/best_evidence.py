@@ -30,8 +30,10 @@ from archbench.reports.base.statistics import holm
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict
 from archbench.reports.claims.ledger import (
     OPPOSITE,
+    OPPOSITE_DIRECTION,
     OUT_OF_REACH,
     REPRODUCED,
+    SAME_DIRECTION,
     SUPERSEDED,
     UNDECIDED,
     UNMET,
@@ -41,8 +43,9 @@ from archbench.reports.claims.ledger import (
 )
 
 DISAGREE: Final = "reports disagree"
-DECIDED: Final = (REPRODUCED, OPPOSITE)
-OVERALL: Final = (REPRODUCED, OPPOSITE, DISAGREE, UNDECIDED, UNMET, OUT_OF_REACH, SUPERSEDED)
+DIRECTIONS: Final = ((REPRODUCED, OPPOSITE), (SAME_DIRECTION, OPPOSITE_DIRECTION))
+DECIDED: Final = tuple(verdict for pair in DIRECTIONS for verdict in pair)
+OVERALL: Final = (*DECIDED, DISAGREE, UNDECIDED, UNMET, OUT_OF_REACH, SUPERSEDED)
 Rank = tuple[bool, int, float, int]
 
 
@@ -113,7 +116,7 @@ def _overall(claim: Claim, tested: Sequence[Evidence], corrected: Sequence[float
         return SUPERSEDED
     if not tested:
         return OUT_OF_REACH if any(entry.ruling.verdict == OUT_OF_REACH for entry in untested) else UNMET
-    if set(DECIDED) <= {entry.ruling.verdict for entry in tested}:
+    if any({*pair} <= {entry.ruling.verdict for entry in tested} for pair in DIRECTIONS):
         return DISAGREE
     return tested[0].ruling.verdict if corrected[0] <= ALPHA else UNDECIDED
 

@@ -2,7 +2,8 @@
 
 `claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of six: reproduced
 here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale,
-superseded by another reading. A comparison trained from scratch never decides a claim about pretraining.
+superseded by another reading. A comparison trained from scratch never decides a claim about pretraining; one of small
+pretrained models decides its direction in miniature.
 """
 
 import math
@@ -37,6 +38,7 @@ from archbench.reports.claims.evidence import (
     words,
 )
 from archbench.reports.claims.ledger import (
+    MINIATURE,
     OPPOSITE,
     OUT_OF_REACH,
     REPRODUCED,
@@ -49,6 +51,7 @@ from archbench.reports.claims.ledger import (
 )
 from archbench.reports.claims.next_steps import remedy
 from archbench.reports.figures.kinds import capacity
+from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
@@ -92,7 +95,7 @@ def claim_verdicts(judged: Judged) -> tuple[ClaimVerdict, ...]:
     return tuple(
         ClaimVerdict(claim, SUPERSEDED, _superseded(old[claim.name]))
         if claim.name in old
-        else replace(judge.verdict(claim, used[claim.name]), contrasts=used[claim.name])
+        else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
     )
 
@@ -151,7 +154,25 @@ class _ClaimJudge:
         yield from self._beyond(claim)
         yield from self._unmet(claim)
 
+    def judged(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
+        """The verdict; in miniature it says so, with the size and the tokens that it was seen at."""
+        ruling = self.verdict(claim, evidence)
+        if not claim.miniature or ruling.verdict in UNTESTED:
+            return ruling
+        seen = f"{ruling.evidence} Seen at {self._scale(ruling.counted)}."
+        return replace(ruling, verdict=MINIATURE.get(ruling.verdict, ruling.verdict), evidence=seen)
+
+    def _scale(self, counted: Sequence[Contrast]) -> str:
+        """Size and pretraining tokens of the models that were compared."""
+        runs = self.comparisons.placed("compared")
+        runs = runs[runs["dataset"].isin({contrast.dataset for contrast in counted})]
+        size = formatting.number(float(runs["parameters"].astype(float).median()))
+        tokens = runs["pretraining_tokens"].astype(float).max() if "pretraining_tokens" in runs else 0.0
+        before = f" after pretraining on {formatting.number(tokens)} tokens" if tokens > 0 else ""
+        return f"{size} parameters{before}"
+
     def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
+        """The verdict as of any claim."""
         beyond, unmet = list(self._beyond(claim)), list(self._unmet(claim))
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
         if beyond:  # one of no size is not beyond this scale, only not tested
@@ -357,6 +378,7 @@ class _ClaimJudge:
         checkpoints = bool(is_pretrained(group.runs).all())
         kind = group.task in claim.kind and not checkpoints
         partly = not _lowest(group.runs, "epochs") >= 1.0
+        kind = kind and (not claim.on or group.dataset in claim.on)
         return (
             kind and not (claim.natural and generated) and not (claim.once and twice) and not (claim.whole and partly)
         )
@@ -430,9 +452,19 @@ def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]
 def _side_text(side: str) -> str:
     """A side in words: decoder@0.5 is "decoder (0.5 of the budget)"."""
     name, _, condition = side.partition("|")
+    name, _, started = name.partition("{")
     name, _, share = name.partition("@")
+    if started:
+        return f"{name} ({_start_text(*started.rstrip('}').split(', '))})"
     what = condition or (f"{share} of the budget" if share else "")
     return f"{name} ({what})" if what else name
+
+
+def _start_text(start: str, adapt: str, examples: str) -> str:
+    """Start, adaptation and number of examples in words: "after own, finetuned on all examples"."""
+    before = "from scratch" if start == SCRATCH else f"after {start}"
+    count = {"most": "all examples", "fewest": "the fewest examples"}.get(examples, f"{examples} examples")
+    return f"{before}, {ADAPTED.get(adapt, adapt)} {'with' if adapt == PROMPT else 'on'} {count}"
 
 
 def _most(runs: pd.DataFrame, column: str) -> float:

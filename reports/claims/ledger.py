@@ -17,7 +17,8 @@ from typing import Any, Final
 from archbench.reports.base.statistics import RULES
 
 PARTS: Final = tuple(
-    Path(__file__).with_name(name) for name in ("claims.toml", "claims_later.toml", "claims_latest.toml")
+    Path(__file__).with_name(name)
+    for name in ("claims.toml", "claims_later.toml", "claims_latest.toml", "claims_miniature.toml")
 )
 
 WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content
@@ -43,6 +44,9 @@ UNDECIDED: Final = "undecided"
 UNMET: Final = "preconditions not met"
 OUT_OF_REACH: Final = "out of reach at this scale"
 SUPERSEDED: Final = "superseded"
+SAME_DIRECTION: Final = "same direction in miniature"
+OPPOSITE_DIRECTION: Final = "opposite direction in miniature"
+MINIATURE: Final = {REPRODUCED: SAME_DIRECTION, OPPOSITE: OPPOSITE_DIRECTION}  # of claims about pretrained models
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Claim:
     supersedes: str = ""
     gated: bool = False
     whole: bool = False
+    miniature: bool = False
+    on: tuple[str, ...] = ()
 
 
 def ledger() -> tuple[Claim, ...]:
@@ -144,4 +150,4 @@ def _claims(part: Path) -> list[Claim]:
 
 def _claim(entry: dict[str, Any]) -> Claim:
     pairs = {key: tuple((a, b) for a, b in entry.get(key, ())) for key in ("ahead", "effect")}
-    return Claim(**{**entry, **pairs, "kind": tuple(entry["kind"])})
+    return Claim(**{**entry, **pairs, "kind": tuple(entry["kind"]), "on": tuple(entry.get("on", ()))})

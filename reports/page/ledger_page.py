@@ -12,8 +12,10 @@ from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, C
 from archbench.reports.claims.evidence import bears_out, outcome, words
 from archbench.reports.claims.ledger import (
     OPPOSITE,
+    OPPOSITE_DIRECTION,
     OUT_OF_REACH,
     REPRODUCED,
+    SAME_DIRECTION,
     SUPERSEDED,
     UNDECIDED,
     UNMET,
@@ -28,6 +30,8 @@ COMMAND: Final = "make reference ARGS=ledger"
 TITLES: Final = {
     REPRODUCED: "Reproduced",
     OPPOSITE: "Opposite found",
+    SAME_DIRECTION: "Same direction in miniature",
+    OPPOSITE_DIRECTION: "Opposite direction in miniature",
     DISAGREE: "Reports disagree",
     UNDECIDED: "Undecided",
     UNMET: "Not tested by any report",
@@ -36,7 +40,8 @@ TITLES: Final = {
 }
 INTRODUCTION: Final = (
     "Every claim of the ledger once, with the best evidence over all published reports. All results are about small "
-    "models trained from scratch on a small budget.",
+    "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
+    "judged in miniature: whether its direction is seen at this size.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
     "known when it was written.) Among the reports that test a claim, it takes the one whose test is complete: every "
     "pair of the claim was compared and has an interval, and gates were measured and passed. Next it takes the one "

@@ -40,6 +40,7 @@ from archbench.runs.experiment.sections import (
     Overrides,
     Task,
     TrainingEntry,
+    is_checkpoint,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.validation import key_path, nearest, printable, validated
@@ -69,6 +70,7 @@ __all__ = [
     "TrainingEntry",
     "absolute",
     "from_dict",
+    "is_checkpoint",
     "load",
     "override",
     "preset",

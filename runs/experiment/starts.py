@@ -128,6 +128,9 @@ def started(
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
         _check_prompts(entry, f"tasks[{place}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
+            before = next((one.task for one in known if one.name == changes["start"]), None)
+            if before is not None and len(some := _pretrained(task, before)) < len(task.architectures):
+                changes |= {"architectures": some, "own_lists": ("architectures",)}
             if number == 0:
                 first.append(task.model_copy(update=changes))
             else:
@@ -190,7 +193,7 @@ def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
 
 
 def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str) -> None:
-    """A start is a pretraining of models of the task's size, for all of its architectures."""
+    """A start is a checkpoint, or a pretraining of models of the task's size, for some of its architectures."""
     if name == SCRATCH or is_checkpoint(name):
         return
     if name.startswith(SCRATCH_WITH):
@@ -202,11 +205,15 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
     before = by_name[name].task
     _check_same_size(task, before, where)
-    for architecture in task.all_candidates:
-        if architecture not in before.architectures:
-            raise InputError(
-                f"{where}: {printable(name)} does not pretrain {architecture}; add it to its architectures"
-            )
+    if not _pretrained(task, before):
+        raise InputError(
+            f"{where}: {printable(name)} pretrains no architecture of {task.name}; add one to its architectures"
+        )
+
+
+def _pretrained(task: Task, before: Task) -> tuple[str, ...]:
+    """The architectures of a task that a pretraining trains, with all of their alternatives."""
+    return tuple(name for name in task.architectures if set(task.candidates(name)) <= set(before.architectures))
 
 
 def _total_tokens(one: Pretraining, known: Sequence[Pretraining]) -> int:

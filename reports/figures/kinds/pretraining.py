@@ -1,8 +1,8 @@
 """What pretraining buys: score against the number of training examples, from scratch and after pretraining."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,10 +13,19 @@ from archbench.reports.analysis import pretraining as analysis
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, point_ticks, small, upright
-from archbench.reports.figures.canvas.palette import ink, label, paper
+from archbench.reports.figures.canvas.marks import (
+    Looks,
+    both_grids,
+    mean,
+    name_rows,
+    point_ticks,
+    rows_height,
+    small,
+    upright,
+)
+from archbench.reports.figures.canvas.palette import Look, ink, label, paper
 from archbench.reports.figures.figure import Figure, View
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint
 
 CAPTION: Final = (
     "Test score against the number of training examples, equal for all: means over seeds, bars: 95% intervals. Solid: "
@@ -24,40 +33,67 @@ CAPTION: Final = (
     "task; pretraining comes on top. Prompted models are not trained on the task: their examples stand in the prompt."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
+MOST_LINES: Final = 3  # starts that are drawn over the number of examples
 _SHIFT: Final = 0.03  # decades between architectures
+_ROW_SHIFT: Final = 0.14  # rows between architectures
 
 
 def pretraining(view: View) -> Figure:
-    """A panel for each data set and way to adapt; from scratch beside each of them."""
+    """Panels for each data set: over the number of examples, and by start where there are many or one number."""
     entries = [e for e in analysis.adapted(view.judged) if view.shows(e.dataset, e.architecture)]
     panels = []
-    for dataset, adapt in dict.fromkeys((e.dataset, e.adapt) for e in entries if e.start != SCRATCH):
-        own = [e for e in entries if e.dataset == dataset and (e.adapt == adapt or _is_base(e))]
-        own = [e for e in own if e.start != SCRATCH or e.adapt == FINETUNE]
-        drawing = partial(draw, entries=own, looks=view.looks)
-        about = f"{own[0].metric.label} against training examples, {dataset}, {ADAPTED.get(adapt, adapt)}"
-        panels.append(Panel(label(dataset, 80), ADAPTED.get(adapt, adapt), 2.8, drawing, about))
+    for dataset in dict.fromkeys(e.dataset for e in entries if e.start != SCRATCH):
+        own = [e for e in entries if e.dataset == dataset]
+        panels += list(_over_examples(own, view.looks)) if _is_curve(own) else list(_by_start(own, view.looks))
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
     rows = pd.DataFrame(analysis.numbers(entries))
     title = "What pretraining buys"
     return Figure("pretraining", title, CAPTION, tuple(panels), named, rows, takeaway=_takeaway(entries))
 
 
+def _is_curve(entries: Sequence[Adapted]) -> bool:
+    """Whether a data set has several numbers of training examples, and few starts."""
+    counts = {entry.examples for entry in entries if not entry.is_prompted}
+    return len(counts) > 1 and len(_pretrainings(entries)) <= MOST_LINES
+
+
+def _over_examples(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
+    """A panel for each way to adapt, from scratch beside it."""
+    for adapt in dict.fromkeys(e.adapt for e in entries if e.start != SCRATCH):
+        own = [e for e in entries if (e.adapt == adapt and e.start != SCRATCH) or _is_base(e)]
+        words = ADAPTED.get(adapt, adapt)
+        about = f"{own[0].metric.label} against training examples, {own[0].dataset}, {words}"
+        yield Panel(label(own[0].dataset, 80), words, 2.8, partial(draw, entries=own, looks=looks), about)
+
+
+def _by_start(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
+    """A panel for each way to adapt and number of examples, with a row for each start."""
+    for adapt, examples in dict.fromkeys((e.adapt, e.examples) for e in entries if e.start != SCRATCH):
+        own = [e for e in entries if (e.adapt, e.examples) == (adapt, examples)]
+        base = [e for e in entries if _is_base(e) and e.examples == examples and adapt != FINETUNE]
+        words = f"{ADAPTED.get(adapt, adapt)}, {examples:,} examples"
+        rows: dict[str, list[Adapted]] = {}
+        for e in (*base, *own):
+            rows.setdefault(e.start if e.adapt == adapt else f"{e.start}, {ADAPTED[e.adapt]}", []).append(e)
+        about = f"{own[0].metric.label} by start, {own[0].dataset}, {words}"
+        drawing = partial(draw_starts, rows=rows, looks=looks)
+        yield Panel(label(own[0].dataset, 80), words, rows_height([*rows]), drawing, about)
+
+
 def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     """A line for each architecture and start over the number of examples."""
     names = list(dict.fromkeys(entry.architecture for entry in entries))
-    starts = [start for start in dict.fromkeys(entry.start for entry in entries) if start != SCRATCH]
+    starts = _pretrainings(entries)
     for place, name in enumerate(names):
         shift, look = (place - (len(names) - 1) / 2) * _SHIFT, looks[name]
-        for start in (SCRATCH, *starts):
+        for start in dict.fromkeys(entry.start for entry in entries if entry.architecture == name):
             own = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
-            line = (0, (3, 2)) if start == SCRATCH else STYLES[starts.index(start) % len(STYLES)]
+            line = (0, (3, 2)) if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
             xs = [entry.examples * 10**shift if entry.examples else shift for entry in own]
             axes.plot(xs, [entry.score.mean for entry in own], color=look.colour, linewidth=1.4, linestyle=line)
             for x, entry in zip(xs, own, strict=True):
                 upright(axes, x, entry.score, look)
-                face = {"markerfacecolor": paper(), "markeredgecolor": look.colour} if start == SCRATCH else {}
-                mean(axes, x, entry.score.mean, look, 7, **face)
+                mean(axes, x, entry.score.mean, look, 7, **_face(start, look))
     counts = sorted({entry.examples for entry in entries})
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
@@ -70,6 +106,37 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     both_grids(axes)
 
 
+def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks) -> None:
+    """A row for each start, with a mark for each architecture."""
+    for place, entries in enumerate(rows.values()):
+        for number, entry in enumerate(entries):
+            look, y = looks[entry.architecture], place + (number - (len(entries) - 1) / 2) * _ROW_SHIFT
+            if entry.score.known:
+                axes.plot([entry.score.lower, entry.score.upper], [y, y], color=look.colour, linewidth=1.6)
+            mean(axes, entry.score.mean, y, look, 6, **_face(entry.start, look))
+    name_rows(axes, [*rows])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    metric = next(iter(rows.values()))[0].metric
+    axes.set_xlabel(f"{metric.label} {metric.arrow}".strip())
+    both_grids(axes)
+
+
+def _pretrainings(entries: Sequence[Adapted]) -> list[str]:
+    """The starts with a line style of their own: checkpoints have a colour of their own instead."""
+    starts = dict.fromkeys(entry.start for entry in entries)
+    return [start for start in starts if start != SCRATCH and not is_checkpoint(start)]
+
+
+def _place(start: str, starts: Sequence[str]) -> int:
+    return starts.index(start) if start in starts else 0
+
+
+def _face(start: str, look: Look) -> dict[str, Any]:
+    """Marks of what was trained from scratch are hollow."""
+    is_scratch = start == SCRATCH or start.startswith(SCRATCH_WITH)
+    return {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch else {}
+
+
 def _is_base(entry: Adapted) -> bool:
     return entry.start == SCRATCH and entry.adapt == FINETUNE
 
@@ -79,6 +146,7 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
     parts = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         own = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
+        own = [entry for entry in own if not entry.start.startswith(SCRATCH_WITH)]
         fewest = min((entry.examples for entry in own), default=0)
         for entry in own:
             if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
