@@ -142,8 +142,9 @@ def started(
 def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
-    A checkpoint is finetuned in place of the architectures. A prompt needs a pretraining and trains on nothing: it
-    comes once for each of these and each number of shots, which are among the first of ``examples``.
+    A checkpoint is finetuned in place of the architectures. Heads on models from scratch come only where all models
+    are: else finetuning from scratch is what pretraining is compared with. A prompt needs a pretraining and trains on
+    nothing: it comes once for each of these and each number of shots, which are among the first of ``examples``.
     """
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
@@ -156,7 +157,8 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             if adapt == FINETUNE:
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
         elif adapt != PROMPT:
-            yield changes
+            if start != SCRATCH or adapt == FINETUNE or set(entry.start) == {SCRATCH}:
+                yield changes
         elif start != SCRATCH and examples == entry.examples[0]:
             for shots in entry.shots:
                 prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
