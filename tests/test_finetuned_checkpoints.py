@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
+import archbench
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion import hub
 from archbench.architectures.objectives.objective import Batch
@@ -168,6 +169,26 @@ def perform(plan: Plan, root: Path, steps: int | None = None) -> Path:
     place, calls = root / "runs" / plan.run, iter(range(10**9))
     work.perform(plan, place, lambda progress: None, lambda: steps is not None and next(calls) >= steps)
     return place
+
+
+def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
+    task = {**LABELS, "data": str(data / "things.tsv"), "start": [str(data / "gpt2"), str(data / "bert")]}
+    settings = {
+        "name": "checkpoints",
+        "architectures": ["decoder"],
+        "seeds": [0, 1],
+        "budget": {"parameters": 20_000, "tokens": 1_000},
+        "training": RECIPE,
+        "tasks": [{**task, "examples": [20, 60], "test_examples": 8}],
+    }
+    tables = archbench.compare(settings, tmp_path / "out", jobs=1)
+    runs = tables["runs"]
+    assert set(runs["status"]) == {"done"} and sorted(set(runs["architecture"])) == ["./bert", "./gpt2"]
+    assert sorted(zip(runs["start"], runs["examples"], strict=True)) == sorted(
+        (name, count) for name in ("./bert", "./gpt2") for count in (20, 60) for _ in range(2)
+    )
+    page = (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "after ./gpt2, finetuned" in page and "share no budget" in page
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])

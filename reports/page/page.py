@@ -197,6 +197,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "adapted": pretraining_grids.adapted(judged),
+        "elsewhere": pretraining_grids.elsewhere(tables),
         "pretrained": pretraining_grids.pretrained(judged.comparisons),
         "saved_labels": pretraining_grids.saved_labels(judged),
         "amortised": pretraining_grids.amortised(judged.comparisons),
@@ -335,7 +336,7 @@ def lede(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
     runs = placed(tables, "compared")
     checkpoints = list(runs.loc[is_pretrained(runs), "architecture"].dropna().unique())
-    trained = runs[~is_pretrained(runs)]
+    trained = runs[~is_pretrained(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
         several = len(checkpoints) > 1
@@ -344,6 +345,7 @@ def lede(tables: Tables) -> str:
             f"{which} {'were' if several else 'was'} scored without training, with {'their' if several else 'its'} own "
             "tokenizer: under another budget, and not part of the comparison."
         )
+    sentences += filter(None, [pretraining_grids.elsewhere(tables)])
     return " ".join(sentences) or "No run has been recorded yet."
 
 

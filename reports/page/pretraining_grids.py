@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import pandas as pd
+
 from archbench.reports.analysis import pretraining
 from archbench.reports.analysis import saved_labels as analysis
 from archbench.reports.analysis.comparison import Comparisons, placed
@@ -9,8 +11,9 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
+from archbench.reports.base.tables import Tables
 from archbench.reports.page.grids import Grid, GridCell, name, span
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_checkpoint
 
 LIKELIHOOD: Final = "bits_per_byte"
 TASKS: Final = {1: "over 1 task", 10: "over 10 tasks", 100: "over 100 tasks"}
@@ -82,7 +85,7 @@ def saved_labels(judged: Judged) -> Grid:
 def amortised(comparisons: Comparisons) -> Grid:
     """A row for each architecture and start: training FLOPs of a task with its part of the pretraining."""
     runs = placed(comparisons.tables, "compared")
-    if "start" not in runs:
+    if not {"start", "pretraining_flops"} <= set(runs):
         return Grid((), ())
     usual = runs["adapt"].fillna(FINETUNE) == FINETUNE
     runs = runs[usual & runs["train_flops"].notna()].assign(start=runs["start"].fillna(SCRATCH))
@@ -101,6 +104,26 @@ def amortised(comparisons: Comparisons) -> Grid:
             tuple(map(GridCell, (str(start), str(architecture), *map(formatting.number, (once, base)), *ratios)))
         )
     return Grid(tuple(map(name, head)), tuple(rows))
+
+
+def is_started_elsewhere(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """True at the runs that finetuned a checkpoint of ``transformers``."""
+    starts = runs.reindex(columns=["start"])["start"].fillna(SCRATCH).astype(str)
+    return starts.map(is_checkpoint).astype(bool)
+
+
+def elsewhere(tables: Tables) -> str:
+    """A sentence about the checkpoints that were finetuned; empty where there are none."""
+    runs = placed(tables, "compared")
+    names = list(runs.loc[is_started_elsewhere(runs), "architecture"].dropna().unique())
+    if not names:
+        return ""
+    several = len(names) > 1
+    are = "are checkpoints" if several else "is a checkpoint"
+    return (
+        f"{formatting.listing(names)} {are} of transformers, trained elsewhere and finetuned here: "
+        f"{'they' if several else 'it'} share{'' if several else 's'} no budget with what was trained here alone."
+    )
 
 
 def _cell(entry: Adapted | None) -> GridCell:

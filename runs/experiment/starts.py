@@ -11,6 +11,7 @@ start = ["scratch", "own"]
 examples = [100, "all"]
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -145,6 +146,7 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
     A checkpoint is finetuned in place of the architectures. Heads on models from scratch come only where all models
     are: else finetuning from scratch is what pretraining is compared with. A prompt needs a pretraining and trains on
     nothing: it comes once for each of these and each number of shots, which are among the first of ``examples``.
+    "scratch+NAME" comes with the largest number of examples, where more training helps most.
     """
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
@@ -154,7 +156,7 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
         elif start.startswith(SCRATCH_WITH):
             name = start.removeprefix(SCRATCH_WITH)
             total = budget.model_copy(update={"tokens": (budget.tokens or 0) + totals[name], "epochs": None})
-            if adapt == FINETUNE:
+            if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
         elif adapt != PROMPT:
             if start != SCRATCH or adapt == FINETUNE or set(entry.start) == {SCRATCH}:

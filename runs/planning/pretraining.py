@@ -11,6 +11,7 @@ from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
+from archbench.runs.experiment.starts import OWN_TEXT
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import isolation
 from archbench.runs.planning.calibrate import Calibration
@@ -174,7 +175,7 @@ class Pretrainings:
             if not found.seen:
                 continue
             many = f"{found.seen:,} of {found.checked:,} test texts of {name} stand in the text of {one.name}"
-            if found.too_much:
+            if found.too_much and one.task.data != OWN_TEXT:  # the task trains on that text in any case
                 raise InputError(
                     f"pretraining.{one.name}.data: {many} (half of their sequences of {WORDS} words), for example "
                     f"{printable(found.example[:60])}; take them out of the text, or pretrain on another"
