@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -17,7 +18,7 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
-from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, UNDECIDED, UNMET
+from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
 from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import page, tested_grids
 from archbench.runs.experiment import spec
@@ -44,13 +45,23 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
 def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
     known = {*catalogue.names(), *catalogue.ablated()}
     for claim in ledgers.ledger():
-        assert {re.split("[|@]", side)[0] for pair in claim.ahead for side in pair} <= known
+        assert {re.split("[|@{]", side)[0] for pair in claim.ahead for side in pair} <= known
         if not claim.preset:
             continue
         experiment = spec.preset(claim.preset)
-        entered = {place for task in experiment.tasks for place in task.architectures}
-        assert {side for pair in claim.ahead for side in pair} <= entered
         assert {task.kind for task in experiment.tasks} & set(claim.kind)
+        entered = set(_entered(experiment, claim))
+        assert {side for pair in claim.ahead for side in pair} <= entered
+
+
+def _entered(experiment: spec.Experiment, claim: ledgers.Claim) -> Iterator[str]:
+    """What a claim can name on the data sets of an experiment that it is about."""
+    for task in (*experiment.tasks, *experiment.conditions):
+        if task.kind not in claim.kind or (claim.on and task.name not in claim.on):
+            continue
+        count = task.shots if task.adapt == spec.PROMPT else task.examples or "most"
+        for name in task.architectures:
+            yield from (name, f"{name}@{task.share:g}", f"{name}{{{task.start}, {task.adapt}, {count}}}")
 
 
 def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
@@ -155,9 +166,10 @@ def test_from_scratch_no_claim_about_pretraining_is_decided(tmp_path: Path) -> N
     found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR), single(SHAKESPEARE, **CLEAR))
     about = [ruling for ruling in found.values() if ruling.claim.pretraining]
     assert about
-    assert {ruling.verdict for ruling in about if ruling.claim.parameters} == {OUT_OF_REACH}
-    assert [ruling.verdict for ruling in about if not ruling.claim.parameters] == [UNMET]  # skills that transfer
-    assert all("pretrained under equal budgets" in ruling.evidence.lower() for ruling in about)
+    assert {ruling.verdict for ruling in about} == {OUT_OF_REACH, SUPERSEDED}
+    untested = [ruling for ruling in about if ruling.verdict == OUT_OF_REACH]
+    assert all("pretrained under equal budgets" in ruling.evidence.lower() for ruling in untested)
+    assert {ruling.verdict for ruling in found.values() if ruling.claim.miniature} == {UNMET}
 
 
 def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
@@ -483,7 +495,7 @@ def test_a_claim_that_supersedes_another_has_its_statement_and_source() -> None:
 
 def test_what_is_out_of_reach_has_size_and_pretraining_as_its_reason(tmp_path: Path) -> None:
     found = ruled(tmp_path, SENTIMENT)
-    for name in ("few-examples", "size-brings-reasoning"):
+    for name in ("human-like", "size-brings-reasoning"):
         assert found[name].verdict == OUT_OF_REACH
         assert "claimed for at least 1.00" in found[name].evidence and "no data set" not in found[name].evidence
 

@@ -173,7 +173,7 @@ def test_a_claim_that_no_report_tests_says_what_it_needs(tmp_path: Path) -> None
     by_name = {one.claim.name: one for one in found}
     untested = by_name["heads-in-parallel"]
     assert (untested.verdict, untested.best, untested.tested) == (UNMET, None, ())
-    assert by_name["few-examples"].verdict == OUT_OF_REACH
+    assert by_name["human-like"].verdict == OUT_OF_REACH
     assert by_name["no-labels"].verdict == SUPERSEDED
     words = ledger_page.markdown(found, "")
     part = words[words.index("`heads-in-parallel`") :].partition("###")[0]

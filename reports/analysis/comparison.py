@@ -489,10 +489,11 @@ def is_pretrained(runs: pd.DataFrame) -> "pd.Series[bool]":
 
 def _is_started(rows: pd.DataFrame, started: str) -> "pd.Series[bool]":
     """True at the runs with this start, adaptation and number of examples: "own, finetune, fewest}"."""
+    if not {"start", "adapt", "examples"} <= set(rows):
+        return pd.Series(False, index=rows.index)
     start, adapt, examples = started.rstrip("}").split(", ")
-    columns = rows.reindex(columns=["start", "adapt", "examples"])
-    same = (columns["start"].fillna(SCRATCH) == start) & (columns["adapt"].fillna(FINETUNE) == adapt)
-    counts = columns["examples"].astype(float)
+    same = (rows["start"].fillna(SCRATCH) == start) & (rows["adapt"].fillna(FINETUNE) == adapt)
+    counts = rows["examples"].astype(float)
     wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(examples)
     return same & (counts == (float(examples) if wanted is None else wanted))
 

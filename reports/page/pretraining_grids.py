@@ -108,8 +108,9 @@ def amortised(comparisons: Comparisons) -> Grid:
 
 def is_started_elsewhere(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that finetuned a checkpoint of ``transformers``."""
-    starts = runs.reindex(columns=["start"])["start"].fillna(SCRATCH).astype(str)
-    return starts.map(is_checkpoint).astype(bool)
+    if "start" not in runs:
+        return pd.Series(False, index=runs.index)
+    return runs["start"].fillna(SCRATCH).map(is_checkpoint).astype(bool)
 
 
 def elsewhere(tables: Tables) -> str:
