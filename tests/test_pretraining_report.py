@@ -6,6 +6,8 @@ import pytest
 
 from archbench.reports.analysis import pretraining
 from archbench.reports.analysis.saved_labels import saved_labels
+from archbench.reports.claims import claims
+from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
 from archbench.reports.page import printed
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
@@ -67,3 +69,31 @@ def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:
     for row in grid.rows:
         one, ten, hundred = (float(cell.text) for cell in row[-3:])
         assert one >= ten >= hundred >= 1
+
+
+@pytest.mark.parametrize(
+    ("pair", "verdict"),
+    [
+        (("decoder{own, finetune, fewest}", "decoder{scratch, finetune, 20}"), SAME_DIRECTION),
+        (("decoder{scratch, finetune, 20}", "decoder{own, finetune, 20}"), OPPOSITE_DIRECTION),
+        (("decoder{own, finetune, 7}", "decoder{scratch, finetune, 20}"), UNMET),
+    ],
+)
+def test_a_claim_in_miniature_says_the_direction_and_the_scale(
+    pair: tuple[str, str], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim("helps", "It helps", "nobody", "better", ("classification",), (pair,), miniature=True)
+    monkeypatch.setattr(claims, "ledger", lambda: (claim,))
+    claims.claim_verdicts.cache_clear()
+    (found,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
+    claims.claim_verdicts.cache_clear()
+    assert found.verdict == verdict
+    if verdict != UNMET:
+        assert found.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(
+            "Seen at 250 k parameters after pretraining on 8.00 M tokens."
+        )
+        assert (
+            "decoder (after own, finetuned on" in found.evidence
+            and "decoder (from scratch, finetuned" in found.evidence
+        )
+        assert found.p < 0.05
