@@ -241,7 +241,14 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ({"pretraining": [{**TEXT, "architectures": ["gpt2"]}]}, "pretrains no architecture of colours"),
         ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "another parameters"),
         ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
-        ({"tasks": [{**COLOURS, "adapt": "head"}], "budget": {**BUDGET, "match": "flops"}}, "at equal size and tokens"),
+        (
+            {
+                "tasks": [{**COLOURS, "adapt": "head"}],
+                "budget": {**BUDGET, "match": "flops"},
+                "pretraining": [{**TEXT, "budget": {"match": "parameters"}}],
+            },
+            "at equal size and tokens",
+        ),
         ({"tasks": [{**TURNED, "adapt": ["finetune", "frozen"]}]}, "needs labels, but translation writes texts"),
         ({"tasks": [{**COLOURS, "examples": [0]}]}, 'expected a number of examples or "all"'),
         ({"tasks": [{**COLOURS, "examples": 9_999}]}, "expected at most the"),
@@ -463,3 +470,19 @@ def test_scratch_can_have_the_tokens_of_a_pretraining_as_well(folder: Path, tmp_
     assert longer.tokens - plain.tokens == pytest.approx(5_000, rel=0.05) and not longer.start
     words = {entry.condition for entry in matrix.entries if entry.run == longer.run}
     assert words == {"no pretraining, the tokens of own as well"}
+
+
+@pytest.mark.parametrize(("match", "column"), [("flops-by-tokens", "flops"), ("loss-tokens", "loss_tokens")])
+def test_pretraining_is_matched_on_the_axis_of_the_experiment(
+    folder: Path, tmp_path: Path, match: str, column: str
+) -> None:
+    changes = {"budget": {**BUDGET, "match": match}, "supervision": "target"}
+    plans = of_role(planned(folder, tmp_path, **changes), "pretraining")
+    assert {plan.match for plan in plans} == {match} and len({plan.tokens for plan in plans}) == len(FAMILIES)
+    first, *others = (float(getattr(plan, column)) for plan in plans)
+    assert others == pytest.approx([first] * len(others), rel=1e-3)
+
+
+def test_pretraining_on_an_axis_that_it_does_not_have_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r'pretraining\[0\].budget.match: "flops": a pretraining is matched by'):
+        planned(folder, tmp_path, budget={**BUDGET, "match": "flops"})

@@ -38,6 +38,7 @@ RESOLVED = (
     *("architectures", "seeds", "budget", "model", "training"),
 )
 KIND = "generation"
+MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
 
 
@@ -58,7 +59,7 @@ def pretrainings(
         } | given
         task = resolve(TaskEntry.model_construct(**(TaskEntry(data=written.data).__dict__ | values)), general, where)
         _check(written, task, where)
-        budget = task.budget.model_copy(update={"match": ("parameters",)})
+        budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
         rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
         _check_before(written, task, found, where)
         found.append(
@@ -82,6 +83,11 @@ def pretrainings(
 def _check(written: PretrainingEntry, task: Task, where: str) -> None:
     if task.budget.tokens is None:
         raise InputError(f"{where}.budget.tokens: missing; a pretraining is bounded in tokens")
+    if task.budget.match[0] not in MATCHES:
+        raise InputError(
+            f'{where}.budget.match: "{task.budget.match[0]}": a pretraining is matched by {" or ".join(MATCHES)}; give '
+            "it one of these"
+        )
     if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
         raise InputError(f"{where}.mask_rate: belongs to the objective masked; remove it")
 

@@ -17,8 +17,9 @@ from archbench.runs.planning import isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.measurements import PretrainingCost
 from archbench.runs.training import compiled
-from archbench.runs.training.pretraining import is_native, sentinels
+from archbench.runs.training.pretraining import OWN, is_native, sentinels
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data.overlap import WORDS
@@ -26,6 +27,7 @@ from archbench.tasks.kinds import seen_in, shared_tokenizer
 from archbench.tasks.kinds.task import prepare
 
 ROLE = "pretraining"
+COSTS = {"flops-by-tokens": "flops", "loss-tokens": "loss_tokens"}  # of a token that is read, by axis
 OVERHEAD = 2.5  # seconds of a run besides training; for expected times only
 Say = Callable[[str], None]
 
@@ -122,6 +124,7 @@ class Pretrainings:
             tokens = spent
         elif one.share is not None:
             tokens = round(one.share * tokens)
+        tokens = round(tokens * self._factor(one, cost))
         self._check_epochs(one, prepared, variant, tokens)
         training = Training.of(task.training)
         flops = tokens * cost.flops
@@ -136,7 +139,7 @@ class Pretrainings:
             data=prepared.digest,
             vocabulary=limits.vocabulary,
             seed=seed,
-            match="parameters",
+            match=task.budget.match[0],
             supervision="native" if is_native(cost.objective) else "target",
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
@@ -166,6 +169,17 @@ class Pretrainings:
             objective=cost.objective,
             mask_rate=one.mask_rate,
         )
+
+    def _factor(self, one: Pretraining, cost: PretrainingCost) -> float:
+        """The tokens of a run over the budget: on another axis than tokens, equal to the first architecture's."""
+        quantity = COSTS.get(one.task.budget.match[0])
+        if quantity is None:
+            return 1.0
+        name = self.experiment.architectures[0]
+        variant, config = self.architectures.find(name), self.configs[one.name]
+        size = self._sizes[one.name].size(one.task, variant, "parameters")
+        usual = self.architectures.measurements(variant).pretraining(config, self.setting.cache, {OWN: 1.0}, None, size)
+        return float(getattr(usual, quantity)) / float(getattr(cost, quantity))
 
     def _check_overlap(self, one: Pretraining) -> None:
         """Says how much of the tasks' tests stands in the text; raises ``InputError`` where it is too much."""
