@@ -69,4 +69,5 @@ def _needed(entry: Adapted, scratch: Sequence[Adapted]) -> SavedLabels:
     lower, upper = np.quantile(logs[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     known = entry.score.known and all(point.score.known for point in curve)
     limits = np.exp([lower, upper]) if known else np.exp([logs[0][0]] * 2)
-    return SavedLabels(entry, float(np.exp(logs[0][0])), *map(float, limits), curve[0].examples, curve[-1].examples)
+    needed, fewest, most = float(np.exp(logs[0][0])), curve[0].examples, curve[-1].examples
+    return SavedLabels(entry, needed, float(limits[0]), float(limits[1]), fewest, most)

@@ -92,17 +92,15 @@ def amortised(comparisons: Comparisons) -> Grid:
     scratch = runs[runs["start"] == SCRATCH].groupby("architecture")["train_flops"].mean().astype(float)
     head = ("start", "architecture", "FLOPs of pretraining", "FLOPs of a task from scratch", *TASKS.values())
     rows = []
-    for (start, architecture), own in runs[runs["pretraining_flops"] > 0].groupby(
-        ["start", "architecture"], sort=False
-    ):
+    started = runs[runs["pretraining_flops"] > 0]
+    for place, own in started.groupby(["start", "architecture"], sort=False):
+        start, architecture = map(str, place)
         if architecture not in scratch:
             continue
         once, each = (float(own[column].astype(float).mean()) for column in ("pretraining_flops", "train_flops"))
         base = float(scratch[architecture])
         ratios = [f"{formatting.number((once / tasks + each) / base)}" for tasks in TASKS]
-        rows.append(
-            tuple(map(GridCell, (str(start), str(architecture), *map(formatting.number, (once, base)), *ratios)))
-        )
+        rows.append(tuple(map(GridCell, (start, architecture, *map(formatting.number, (once, base)), *ratios))))
     return Grid(tuple(map(name, head)), tuple(rows))
 
 

@@ -105,8 +105,8 @@ def plan(
             for seed in entry.seeds:
                 is_reference = first and seed == entry.seeds[0]
                 single = pretrained.finetuning(experiment, entry, variant, prepared, setting, seed, is_reference)
-                where = task.name, entry.condition, single.match, "compared", single.architecture
-                placed.append((single, Placement(single.run, *where)))
+                at = task.name, entry.condition, single.match, "compared", single.architecture
+                placed.append((single, Placement(single.run, *at)))
         for variant in checkpoints:
             prepared = pretrained.prepared(own, variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
