@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from archbench.runs.base import disk, store
 from archbench.runs.base.messages import PlannedRun
 from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, once, planned
-from archbench.runs.execution.progress import aligned, duration
+from archbench.runs.execution.progress import aligned, duration, some_runs
 from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import Experiment
 
@@ -45,9 +45,9 @@ def _then(matrix: "Matrix", jobs: int) -> str:
     starts = f", {started} of them from pretrained weights" if started else ""
     if any(entry.role == "trial" for entry in matrix.entries) or not started:
         what = f"with the settings that the trials select ({', '.join(matrix.untuned)}){starts}"
-        return f"then {len(matrix.later)} runs {what}, about {duration(seconds)}; more trials if a grid grows"
+        return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; more trials if a grid grows"
     where = ", ".join(matrix.untuned)
-    return f"then {len(matrix.later)} runs from pretrained weights ({where}), about {duration(seconds)}"
+    return f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"
 
 
 def _silent(line: str) -> None:
@@ -103,6 +103,6 @@ def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: in
     finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
     return (
-        f"{len(plans)} runs{finished}: about {duration(wall)} with {workers}, "
+        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}, "
         f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )

@@ -173,6 +173,11 @@ class Display:
         self.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
+def some_runs(count: int) -> str:
+    """A number of runs in words."""
+    return "1 run" if count == 1 else f"{count} runs"
+
+
 def duration(seconds: float) -> str:
     """``8 s``, ``4 min``, ``2 h 05 min``."""
     if seconds < 90:

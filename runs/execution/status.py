@@ -12,7 +12,7 @@ from archbench.runs.base import store
 from archbench.runs.base.messages import bounded
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
-from archbench.runs.execution.progress import SCORING_SHARE, aligned, duration
+from archbench.runs.execution.progress import SCORING_SHARE, aligned, duration, some_runs
 
 STATES = ("done", "at work", "waiting", "failed", "diverged", "interrupted")
 LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the text
@@ -181,7 +181,7 @@ def text(status: Status) -> str:
     if not status.name:
         return f"{status.folder}: no runs are planned yet\n{_holder(status)}"
     groups = [(name, _count(status, name)) for name in STATES if name != "interrupted" or status.with_status(name)]
-    lines = [f"{status.folder}: {status.name}, {_runs(len(status.runs))}", _holder(status)]
+    lines = [f"{status.folder}: {status.name}, {some_runs(len(status.runs))}", _holder(status)]
     lines += aligned([(name, f" {count}") for name, count in [*groups, ("time left", _left(status))]]).splitlines()
     if table := [_line(run) for name in LISTED for run in status.with_status(name)]:
         lines += ["", aligned(_without_empty([HEAD, *table[:MOST_ROWS]]))]
@@ -234,7 +234,3 @@ def _line(run: RunStatus) -> list[str]:
         kept = "resumes from its checkpoint" if run.share else "starts from the beginning"
         return [run.run, run.status, f"training {progress}", "", kept]
     return [run.run, run.status, "", "", run.cause]
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
