@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,11 +76,22 @@ def _depths(root: Path) -> None:
 def _pretraining(root: Path) -> None:
     """Scores rise with the number of examples, and more steeply from scratch."""
     places = [(start, adapt, n) for n in (20, 100, 1000) for start, adapt in STARTS]
+    _write_started(root, [*places, ("own", "prompt", 0), ("own", "prompt", 4), ("./gpt2", "finetune", 20)])
+
+
+def _starts(root: Path) -> None:
+    """Many starts, on one number of examples."""
+    starts = ("scratch", "causal", "span-corruption-of-everything", "masked-15", "./a-checkpoint", "scratch+causal")
+    _write_started(root, [*((start, "finetune", 100) for start in starts), ("causal", "frozen", 100)])
+
+
+def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
     base, *others = places
 
     def truth(name: str, start: str, adapt: str, examples: int) -> float:
-        gain = 0.0 if start == "scratch" else 0.2 * (20 / examples) ** 0.3 - 0.05 * (adapt == "frozen")
-        return SENTIMENT.truth[name] - 0.3 * (20 / examples) ** 0.5 + gain
+        seen = examples or 1  # a prompt may show none
+        gain = 0.0 if start == "scratch" else 0.2 * (20 / seen) ** 0.3 - 0.05 * (adapt == "frozen")
+        return max(0.1, SENTIMENT.truth[name] - 0.3 * (20 / seen) ** 0.5 + gain)
 
     task = replace(SENTIMENT, truth={name: truth(name, *base) for name in FAMILIES})
     further = [
@@ -94,7 +105,7 @@ def _pretraining(root: Path) -> None:
 
 
 def _started(start: str, adapt: str, examples: int) -> dict[str, object]:
-    cost = 8e6 if start != "scratch" else 0.0
+    cost = 8e6 if not start.startswith("scratch") else 0.0
     return {"start": start, "adapt": adapt, "examples": examples, "pretraining_tokens": cost, "pretraining_flops": cost}
 
 
@@ -104,6 +115,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "sizes": _sizes,
     "depths": _depths,
     "pretraining": _pretraining,
+    "starts": _starts,
 }
 FIGURES = {
     "families": (
@@ -114,6 +126,7 @@ FIGURES = {
     "sizes": ("scaling",),
     "depths": ("depth",),
     "pretraining": ("pretraining",),
+    "starts": ("pretraining",),
 }
 """Which figure is drawn from which comparison."""
 

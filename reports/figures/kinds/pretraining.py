@@ -59,7 +59,7 @@ def _is_curve(entries: Sequence[Adapted]) -> bool:
 
 def _over_examples(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
     """A panel for each way to adapt, from scratch beside it."""
-    for adapt in dict.fromkeys(e.adapt for e in entries if e.start != SCRATCH):
+    for adapt in sorted({e.adapt for e in entries if e.start != SCRATCH}, key=[*ADAPTED].index):
         own = [e for e in entries if (e.adapt == adapt and e.start != SCRATCH) or _is_base(e)]
         words = ADAPTED.get(adapt, adapt)
         about = f"{own[0].metric.label} against training examples, {own[0].dataset}, {words}"
@@ -68,7 +68,8 @@ def _over_examples(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
 
 def _by_start(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
     """A panel for each way to adapt and number of examples, with a row for each start."""
-    for adapt, examples in dict.fromkeys((e.adapt, e.examples) for e in entries if e.start != SCRATCH):
+    places = {(e.adapt, e.examples) for e in entries if e.start != SCRATCH}
+    for adapt, examples in sorted(places, key=lambda place: ([*ADAPTED].index(place[0]), place[1])):
         own = [e for e in entries if (e.adapt, e.examples) == (adapt, examples)]
         base = [e for e in entries if _is_base(e) and e.examples == examples and adapt != FINETUNE]
         words = f"{ADAPTED.get(adapt, adapt)}, {examples:,} examples"
