@@ -188,7 +188,7 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
         (name, count) for name in ("./bert", "./gpt2") for count in (20, 60) for _ in range(2)
     )
     page = (tmp_path / "out" / "report" / "index.html").read_text()
-    assert "after ./gpt2, finetuned" in page and "share no budget" in page
+    assert "after ./gpt2, finetuned" in page and "their earlier training is in no budget" in page
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])

@@ -469,7 +469,7 @@ def test_scratch_can_have_the_tokens_of_a_pretraining_as_well(folder: Path, tmp_
     assert (plain.row()["start"], longer.row()["start"]) == ("scratch", "scratch+own")
     assert longer.tokens - plain.tokens == pytest.approx(5_000, rel=0.05) and not longer.start
     words = {entry.condition for entry in matrix.entries if entry.run == longer.run}
-    assert words == {"no pretraining, the tokens of own as well"}
+    assert words == {"no pretraining, plus the tokens of own"}
 
 
 @pytest.mark.parametrize(("match", "column"), [("flops-by-tokens", "flops"), ("loss-tokens", "loss_tokens")])

@@ -18,13 +18,13 @@ def folder(name: str) -> Path:
     """
     match = NAME.fullmatch(name)
     if match is None:
-        raise InputError(f'architectures: "{name}" is not a hub name; write it like "hub:owner/name"')
+        raise InputError(f'"{name}" is not a hub name; write it like "hub:owner/name" or "hub:owner/name@revision"')
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(match[1], revision=match[2], allow_patterns=list(FILES)))
     except Exception as error:  # the client raises anything from OSError to its own and its transport's errors
         raise InputError(
-            f"architectures: {name} cannot be downloaded ({one_line(error)}); connect to the network, set "
+            f"{name} cannot be downloaded ({one_line(error)}); connect to the network, set "
             "HF_HUB_OFFLINE=1 to use an earlier download, or give the folder of a local copy"
         ) from error

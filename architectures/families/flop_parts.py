@@ -15,8 +15,7 @@ PARTS: Final = ("attention", "feedforward", "output")
 def flop_parts(model: nn.Module, count: Callable[[], float]) -> dict[str, float]:
     """The share of ``count()``, the FLOPs of ``model``, in each of ``PARTS``.
 
-    A part's share is what the count loses when the part counts nothing. FLOPs of a model's own kinds of parts are in no
-    share.
+    A part's share is the drop of the count when the FLOPs of that part are set to 0. Other modules are in no share.
     """
     whole = count()
     shares = {}

@@ -1,4 +1,4 @@
-"""Models that read a source and predict one label: what heads on states and prompts have in common."""
+"""Models that read a source and predict one label: the base of classification heads and prompts."""
 
 from abc import abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Labels by prompting, without training: the label whose words are the likeliest after a prompt (2005.14165).
+"""Labels by prompting, without training: the label whose words are the most likely after a prompt (2005.14165).
 
     <examples>                             <source>                <words of a label>
     what a day!\\ngood\\nhow sad\\nbad\\n      it rains again\\n        good | bad

@@ -39,7 +39,7 @@ class Adapted:
         """Start and adaptation in words."""
         before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
         if self.start.startswith(SCRATCH_WITH):
-            before = f"from scratch, with the tokens of {self.start.removeprefix(SCRATCH_WITH)} as well"
+            before = f"from scratch, plus the tokens of {self.start.removeprefix(SCRATCH_WITH)}"
         return f"{before}, {ADAPTED.get(self.adapt, self.adapt)}"
 
     @property

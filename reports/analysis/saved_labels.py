@@ -1,7 +1,7 @@
 """Labels that pretraining saves: how many examples training from scratch needs for the score of a pretrained model.
 
 Scores from scratch are interpolated over the logarithm of the number of examples, without going beyond the most that
-were trained on. Intervals come from curves that are drawn again, as in ``horizontal``.
+were trained on. Intervals are a parametric bootstrap of the scores, as in ``horizontal``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from archbench.reports.analysis.horizontal import reached, redrawn
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted, adapted
 from archbench.reports.base.statistics import LEVEL
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, SCRATCH_WITH
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SavedLabels:
 
     @property
     def text(self) -> str:
-        """The number with its interval: "310 (140 to more than 1,000)"."""
+        """The number with its interval: "310 (140 to 1,000 or more)"."""
         parts = [self._words(count) for count in (self.needed, self.lower, self.upper)]
         return f"{parts[0]} ({parts[1]} to {parts[2]})" if self.lower < self.upper else parts[0]
 
@@ -46,7 +46,7 @@ class SavedLabels:
 
 @lru_cache(maxsize=1)
 def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
-    """For every score after pretraining, where scratch was trained on at least two numbers of examples."""
+    """For every score after a pretraining, where scratch was trained on at least two numbers of examples."""
     entries = adapted(judged)
     scratch: dict[tuple[str, str], list[Adapted]] = {}
     for entry in entries:
@@ -55,7 +55,9 @@ def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
     return tuple(
         _needed(entry, curve)
         for entry in entries
-        if entry.start != SCRATCH and len(curve := scratch.get((entry.dataset, entry.architecture), [])) > 1
+        if entry.start != SCRATCH
+        and not entry.start.startswith(SCRATCH_WITH)
+        and len(curve := scratch.get((entry.dataset, entry.architecture), [])) > 1
     )
 
 

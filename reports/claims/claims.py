@@ -159,17 +159,19 @@ class _ClaimJudge:
         ruling = self.verdict(claim, evidence)
         if not claim.miniature or ruling.verdict in UNTESTED:
             return ruling
-        seen = f"{ruling.evidence} Seen at {self._scale(ruling.counted)}."
+        seen = f"{ruling.evidence} Seen at {self._scale(claim)}."
         return replace(ruling, verdict=MINIATURE.get(ruling.verdict, ruling.verdict), evidence=seen)
 
-    def _scale(self, counted: Sequence[Contrast]) -> str:
-        """Size and pretraining tokens of the models that were compared."""
-        runs = self.comparisons.placed("compared")
-        runs = runs[runs["dataset"].isin({contrast.dataset for contrast in counted})]
+    def _scale(self, claim: Claim) -> str:
+        """Size and tokens of the models that a claim names, pretraining included."""
+        sides = [self.comparisons.side(one, side) for one in self._of(claim) for pair in claim.ahead for side in pair]
+        runs = pd.concat(sides)
         size = formatting.number(float(runs["parameters"].astype(float).median()))
-        tokens = runs["pretraining_tokens"].astype(float).max() if "pretraining_tokens" in runs else 0.0
-        before = f" after pretraining on {formatting.number(tokens)} tokens" if tokens > 0 else ""
-        return f"{size} parameters{before}"
+        read = runs["pretraining_tokens"].astype(float) if "pretraining_tokens" in runs else pd.Series(dtype=float)
+        if read.max() > 0:
+            return f"{size} parameters after pretraining on {formatting.number(float(read.max()))} tokens"
+        ends = [formatting.number(float(end)) for end in (runs["train_tokens"].min(), runs["train_tokens"].max())]
+        return f"{size} parameters on {' to '.join(dict.fromkeys(ends))} tokens"
 
     def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
         """The verdict as of any claim."""

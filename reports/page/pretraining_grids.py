@@ -1,4 +1,4 @@
-"""The tables of pretraining: what it was, and what it buys on each data set."""
+"""Tables on pretraining: what was pretrained, what it buys on each data set, what it costs."""
 
 from typing import Final
 
@@ -83,22 +83,23 @@ def saved_labels(judged: Judged) -> Grid:
 
 
 def amortised(comparisons: Comparisons) -> Grid:
-    """A row for each architecture and start: training FLOPs of a task with its part of the pretraining."""
+    """A row for each architecture and start: training FLOPs of a task plus a share of the pretraining."""
     runs = placed(comparisons.tables, "compared")
     if not {"start", "pretraining_flops"} <= set(runs):
         return Grid((), ())
     usual = runs["adapt"].fillna(FINETUNE) == FINETUNE
     runs = runs[usual & runs["train_flops"].notna()].assign(start=runs["start"].fillna(SCRATCH))
-    scratch = runs[runs["start"] == SCRATCH].groupby("architecture")["train_flops"].mean().astype(float)
+    scratch = runs[runs["start"] == SCRATCH]
     head = ("start", "architecture", "FLOPs of pretraining", "FLOPs of a task from scratch", *TASKS.values())
     rows = []
     started = runs[runs["pretraining_flops"] > 0]
     for place, own in started.groupby(["start", "architecture"], sort=False):
         start, architecture = map(str, place)
-        if architecture not in scratch:
+        same = scratch[(scratch["architecture"] == architecture) & scratch["dataset"].isin(own["dataset"])]
+        if same.empty:
             continue
         once, each = (float(own[column].astype(float).mean()) for column in ("pretraining_flops", "train_flops"))
-        base = float(scratch[architecture])
+        base = float(same["train_flops"].astype(float).mean())
         ratios = [f"{formatting.number((once / tasks + each) / base)}" for tasks in TASKS]
         rows.append(tuple(map(GridCell, (start, architecture, *map(formatting.number, (once, base)), *ratios))))
     return Grid(tuple(map(name, head)), tuple(rows))
@@ -121,7 +122,7 @@ def elsewhere(tables: Tables) -> str:
     are = "are checkpoints" if several else "is a checkpoint"
     return (
         f"{formatting.listing(names)} {are} of transformers, trained elsewhere and finetuned here: "
-        f"{'they' if several else 'it'} share{'' if several else 's'} no budget with what was trained here alone."
+        f"{'their' if several else 'its'} earlier training is in no budget."
     )
 
 

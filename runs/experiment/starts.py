@@ -75,21 +75,21 @@ def pretrainings(
     names = [one.name.casefold() for one in found]
     for place, name in enumerate(names):
         if name == SCRATCH or name in names[:place] or name in [task.name for task in entry.tasks]:
-            taken = "is taken" if name != SCRATCH else "is what a run without pretraining is called"
+            taken = "is taken" if name != SCRATCH else "is reserved for runs without pretraining"
             raise InputError(f"pretraining[{place}].name: {printable(found[place].name)} {taken}; rename it")
     return tuple(found)
 
 
 def _check(written: PretrainingEntry, task: Task, where: str) -> None:
     if task.budget.tokens is None:
-        raise InputError(f"{where}.budget.tokens: missing; a pretraining is bounded in tokens")
+        raise InputError(f"{where}.budget.tokens: missing; set the number of tokens to pretrain on")
     if task.budget.match[0] not in MATCHES:
         raise InputError(
             f'{where}.budget.match: "{task.budget.match[0]}": a pretraining is matched by {" or ".join(MATCHES)}; give '
             "it one of these"
         )
     if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
-        raise InputError(f"{where}.mask_rate: belongs to the objective masked; remove it")
+        raise InputError(f"{where}.mask_rate: applies to the objectives masked and own; remove it")
 
 
 def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
@@ -102,15 +102,15 @@ def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretrai
     by_name = {one.name: one for one in known}
     if written.from_ not in by_name:
         raise InputError(
-            f"{where}.from: no pretraining {printable(written.from_)} above{nearest(written.from_, by_name)}"
+            f"{where}.from: no earlier pretraining {printable(written.from_)}{nearest(written.from_, by_name)}"
         )
     before = by_name[written.from_].task
     _check_same_size(task, before, f"{where}.from")
     for architecture in (written.from_architecture,) if written.from_architecture else task.architectures:
         if architecture not in before.architectures:
             raise InputError(
-                f"{where}.from: {printable(written.from_)} does not pretrain {architecture}; name one that it does as "
-                "from_architecture"
+                f"{where}.from: {printable(written.from_)} does not pretrain {architecture}; set "
+                "from_architecture to one that it does"
             )
 
 
@@ -118,9 +118,7 @@ def _check_same_size(task: Task, before: Task, where: str) -> None:
     for key in ("parameters", "model"):
         mine, its = (part.model if key == "model" else part.budget.parameters for part in (task, before))
         if mine != its:
-            raise InputError(
-                f"{where}: {printable(before.name)} has another {key} ({its}, here {mine}); make them equal"
-            )
+            raise InputError(f"{where}: {printable(before.name)} has {key} = {its}, here {mine}; make them equal")
 
 
 def started(
@@ -149,10 +147,10 @@ def started(
 def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
-    A checkpoint is finetuned in place of the architectures. Heads on models from scratch come only where all models
-    are: else finetuning from scratch is what pretraining is compared with. A prompt needs a pretraining and trains on
-    nothing: it comes once for each of these and each number of shots, which are among the first of ``examples``.
-    "scratch+NAME" comes with the largest number of examples, where more training helps most.
+    A checkpoint is finetuned in place of the architectures. Heads on untrained models are run only where every start is
+    scratch; otherwise the baseline is training all weights from scratch. A prompt needs a pretraining and trains
+    nothing: it is run once for each pretraining and number of shots, which are among the first of ``examples``.
+    "scratch+NAME" is run on the largest number of examples, where longer training helps most.
     """
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
@@ -178,7 +176,7 @@ def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
     start, examples, shots = changes["start"], changes["examples"], changes.get("shots")
     before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
     if changes.get("with_tokens_of"):
-        before += f", the tokens of {changes['with_tokens_of']} as well"
+        before += f", plus the tokens of {changes['with_tokens_of']}"
     words = [before] * (len(entry.start) > 1)
     if shots is None:
         words += [f"{examples:,} examples" if examples else "all examples"] * (len(entry.examples) > 1)
@@ -194,10 +192,12 @@ def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
         return None
     starting = {task.name: task for task in tasks if task.start == one.name}
     if len(starting) != 1:
-        found = "none does" if not starting else f"{' and '.join(starting)} do"
+        found, remedy = "no task does", "name it as the start of a task"
+        if starting:
+            found, remedy = f"{' and '.join(starting)} do", "give each task a pretraining of its own"
         raise InputError(
             f'pretraining.{one.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, but {found}; '
-            "give each task a pretraining of its own"
+            f"{remedy}"
         )
     return next(iter(starting.values()))
 
@@ -217,7 +217,8 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
     _check_same_size(task, before, where)
     if not _pretrained(task, before):
         raise InputError(
-            f"{where}: {printable(name)} pretrains no architecture of {task.name}; add one to its architectures"
+            f"{where}: {printable(name)} pretrains no architecture of {task.name}; add one to the "
+            "pretraining's architectures"
         )
 
 

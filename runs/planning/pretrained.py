@@ -1,4 +1,7 @@
-"""Checkpoints in a comparison, with their own tokenizers: scored as they are, or finetuned. They share no budget."""
+"""Checkpoints in a comparison, with their own tokenizers: scored as they are, or finetuned.
+
+Their earlier training is in no budget.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +24,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds.task import prepare
 
-TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts to hear of
+TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts that are reported
 SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
 
 
@@ -103,7 +106,7 @@ def finetuning(
     seed: int,
     references: bool,
 ) -> Plan:
-    """A run that trains a checkpoint on a task; raises ``InputError`` where it is too short or has no such budget."""
+    """A run that trains a checkpoint; raises ``InputError`` where it is too short, or the budget is in seconds."""
     scored = plan(experiment, task, variant, prepared, setting, references)
     pretrained = variant.pretrained
     assert pretrained is not None
@@ -128,6 +131,7 @@ def finetuning(
         loss_tokens=tokens * losses,
         optimizer_flops=stepping,
         precision=machine.precision(training.precision, setting.device),
+        description=variant.document.replace("scored without training", "finetuned"),
         expected_seconds=scored.expected_seconds + (tokens * flops + stepping) / setting.speed,
         sampled=not objective.is_exact(model.objective, task.target_length),
         start_name=variant.name,

@@ -1,4 +1,4 @@
-"""Prompts for labels: which examples are shown, and the words that stand for each label."""
+"""Classification by prompting: which examples are shown, and the words that stand for each label."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ _KEY: Final = 0x73686F74  # keeps these random numbers apart from other uses of 
 
 
 def chosen(examples: Examples, shots: int, seed: int) -> list[int]:
-    """The examples that are shown: in a random order, the labels as evenly as can be; fewer are the first of more.
+    """The examples that are shown: in a random order, as balanced over labels as possible.
 
-    Raises ``InputError`` where there are fewer examples.
+    A smaller number of them is the first of a larger one. Raises ``InputError`` where there are fewer examples.
     """
     if shots > len(examples):
         raise InputError(f"shots: {shots}: there are {len(examples):,} training examples; give at most as many")

@@ -28,9 +28,9 @@ from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint
 
 CAPTION: Final = (
-    "Test score against the number of training examples, equal for all: means over seeds, bars: 95% intervals. Solid: "
-    "after pretraining; dashed, with hollow marks: from scratch. All runs that are trained have the same budget on the "
-    "task; pretraining comes on top. Prompted models are not trained on the task: their examples stand in the prompt."
+    "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
+    "after pretraining; hollow: from scratch (dashed), or from scratch with the tokens of the pretraining as well. All "
+    "others have the same budget on the task, and pretraining comes on top."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
@@ -39,7 +39,7 @@ _ROW_SHIFT: Final = 0.14  # rows between architectures
 
 
 def pretraining(view: View) -> Figure:
-    """Panels for each data set: over the number of examples, and by start where there are many or one number."""
+    """Panels for each data set: scores by number of examples; by start, where there are many, or one number."""
     entries = [e for e in analysis.adapted(view.judged) if view.shows(e.dataset, e.architecture)]
     panels = []
     for dataset in dict.fromkeys(e.dataset for e in entries if e.start != SCRATCH):
@@ -151,11 +151,12 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         fewest = min((entry.examples for entry in own), default=0)
         for entry in own:
             if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
-                parts.append(f"{entry.architecture} {analysis.size(entry)} on {dataset} with {fewest:,} examples")
+                place = f"{entry.architecture} after {entry.start} on {dataset} with {fewest:,} examples"
+                parts.append(f"{place} {analysis.size(entry)}")
     if not entries:
         return ""
     return (
-        f"Gain of finetuning a pretrained model, with the fewest examples: {listing(parts)}."
+        f"Gain over training from scratch, finetuned on the fewest examples: {listing(parts)}."
         if parts
         else "With the fewest examples, no 95% interval of a gain excludes 0."
     )
