@@ -236,10 +236,10 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ({"pretraining": [{**TEXT, "name": "scratch"}]}, "rename it"),
         ({"pretraining": [{**TEXT, "objective": "denoising"}]}, 'unknown objective "denoising"'),
         ({"pretraining": [{**TEXT, "objective": {"prefix": 0}}]}, "prefix: 0: expected a share above 0"),
-        ({"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]}, "belongs to the objective masked"),
-        ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "bounded in tokens"),
+        ({"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]}, "applies to the objectives masked and own"),
+        ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "set the number of tokens to pretrain on"),
         ({"pretraining": [{**TEXT, "architectures": ["gpt2"]}]}, "pretrains no architecture of colours"),
-        ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "another parameters"),
+        ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "has parameters = "),
         ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
         (
             {
@@ -360,12 +360,12 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"from": "other"}, 'no pretraining "other" above'),
+        ({"from": "other"}, 'no earlier pretraining "other"'),
         ({"from_architecture": "encoder"}, "needs from"),
         ({"share": 0.5}, "needs from"),
         ({"from": "own", "share": 1.5}, "share"),
         ({"from": "own", "from_architecture": "llama"}, "does not pretrain llama"),
-        ({"from": "own", "budget": {"parameters": 30_000}}, "another parameters"),
+        ({"from": "own", "budget": {"parameters": 30_000}}, "has parameters = "),
     ],
 )
 def test_wrong_input_about_what_goes_on_is_one_line(
@@ -398,7 +398,7 @@ def test_the_text_of_two_tasks_is_not_one(folder: Path, tmp_path: Path) -> None:
     tasks = [{**COLOURS, "start": "own"}, {**TURNED, "name": "turned", "start": "own"}]
     with pytest.raises(InputError, match="colours and turned do; give each task a pretraining of its own"):
         planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=tasks)
-    with pytest.raises(InputError, match="but none does"):
+    with pytest.raises(InputError, match="but no task does; name it as the start"):
         planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=[COLOURS])
 
 
@@ -452,7 +452,7 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
 def test_a_dry_run_says_what_waits_for_pretrained_weights(folder: Path, tmp_path: Path) -> None:
     experiment = spec.from_dict(values(architectures=["decoder"]), folder=folder)
     text = dry_run.preview(experiment, tmp_path / "out", RunOptions(jobs=1), lambda line: None)
-    assert "then 1 runs from pretrained weights (colours), about" in text and "trials" not in text
+    assert "then 1 run from pretrained weights (colours), about" in text and "trials" not in text
     assert not (tmp_path / "out").exists()
 
 

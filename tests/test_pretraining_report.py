@@ -32,7 +32,7 @@ def test_figure_and_table_say_the_same() -> None:
     entries = pretraining.adapted(judged)
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
     assert [panel.below for panel in figure.panels] == ["finetuned", "frozen under a head", "prompted"]
-    assert "decoder +0." in figure.takeaway and "with 20 examples" in figure.takeaway
+    assert "decoder after own on sentiment with 20 examples +0." in figure.takeaway
     assert len(figure.numbers) == len(entries)
     grid = printed.table(judged, "pretraining")
     assert [row[2].text for row in grid.rows][:5] == [
