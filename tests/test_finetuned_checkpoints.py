@@ -1,6 +1,7 @@
 """Checkpoints of transformers as a start: finetuned by archbench's loop, with the losses that transformers has."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.export import export
+from archbench.runs.inside import subject
 from archbench.runs.scoring import predict, references
 from archbench.runs.training import optimizer
 from archbench.runs.training.step import Trainer
@@ -179,7 +181,9 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
         "seeds": [0, 1],
         "budget": {"parameters": 20_000, "tokens": 1_000},
         "training": RECIPE,
-        "tasks": [{**task, "examples": [20, 60], "test_examples": 8}],
+        "tasks": [
+            {**task, "examples": [20, 60], "test_examples": 8, "tuned": {"./bert": {"learning_rate": 0.0004}}},
+        ],
     }
     tables = archbench.compare(settings, tmp_path / "out", jobs=1)
     runs = tables["runs"]
@@ -187,6 +191,7 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
     assert sorted(zip(runs["start"], runs["examples"], strict=True)) == sorted(
         (name, count) for name in ("./bert", "./gpt2") for count in (20, 60) for _ in range(2)
     )
+    assert set(runs.loc[runs["architecture"] == "./bert", "learning_rate"]) == {0.0004}
     page = (tmp_path / "out" / "report" / "index.html").read_text()
     assert "after ./gpt2, finetuned" in page and "their earlier training is in no budget" in page
 
@@ -205,6 +210,8 @@ def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tm
     assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
     answer = predict.predict(whole, "twenty days")
     assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="a checkpoint of transformers, which cannot be inspected"):
+        subject.read(whole)
     with pytest.raises(InputError, match="this run finetuned a checkpoint"):
         export.export(whole, tmp_path / "exported")
 
@@ -227,8 +234,22 @@ def test_a_hub_that_is_not_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) 
         raise OSError("no route\nto the host")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(InputError, match=r"hub:owner/tiny cannot be downloaded .*HF_HUB_OFFLINE") as raised:
+    with pytest.raises(InputError, match=r"hub:owner/tiny cannot be downloaded .*folder of a local copy") as raised:
         hub.folder("hub:owner/tiny")
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="is not a hub name"):
         hub.folder("hub:../../etc")
+
+
+def test_what_is_wrong_with_a_checkpoint_is_said_before_training(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "gpt2", tmp_path / "cut")
+    weights = (tmp_path / "cut" / "model.safetensors").read_bytes()
+    (tmp_path / "cut" / "model.safetensors").write_bytes(weights[:200])
+    (tmp_path / "empty").mkdir()
+    for name, message in (
+        ("cut", "model.safetensors cannot be read"),
+        ("empty", "no checkpoint of transformers: there is no config.json in it; save a model"),
+        ("absent", "does not exist"),
+    ):
+        with pytest.raises(InputError, match=rf"tasks\.kinds\.start: .*{message}"):
+            planned(data, tmp_path / "out", f"../{name}", LABELS, start=["scratch", str(tmp_path / name)])

@@ -171,7 +171,10 @@ def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
             lambda folder: changed(folder, add_cross_attention=True),
             "config.json: gpt2 configuration: add_cross_attention",
         ),
-        (shutil.rmtree, "does not exist; expected a .py file or a checkpoint's folder; the name of a model on a hub"),
+        (
+            shutil.rmtree,
+            "does not exist; expected a .py file or a checkpoint's folder; write the name of a model of the hub",
+        ),
     ],
     ids=[
         "no config",

@@ -236,7 +236,10 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ({"pretraining": [{**TEXT, "name": "scratch"}]}, "rename it"),
         ({"pretraining": [{**TEXT, "objective": "denoising"}]}, 'unknown objective "denoising"'),
         ({"pretraining": [{**TEXT, "objective": {"prefix": 0}}]}, "prefix: 0: expected a share above 0"),
-        ({"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]}, "applies to the objectives masked and own"),
+        (
+            {"pretraining": [{**TEXT, "objective": "causal", "mask_rate": 0.3}]},
+            "applies to the objectives masked and own",
+        ),
         ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "set the number of tokens to pretrain on"),
         ({"pretraining": [{**TEXT, "architectures": ["gpt2"]}]}, "pretrains no architecture of colours"),
         ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "has parameters = "),
@@ -486,3 +489,10 @@ def test_pretraining_is_matched_on_the_axis_of_the_experiment(
 def test_pretraining_on_an_axis_that_it_does_not_have_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'pretraining\[0\].budget.match: "flops": a pretraining is matched by'):
         planned(folder, tmp_path, budget={**BUDGET, "match": "flops"})
+
+
+def test_a_head_alone_trains_at_ten_times_the_rate(folder: Path, tmp_path: Path) -> None:
+    tasks = [{**COLOURS, "adapt": ["finetune", "head", "frozen"]}]
+    plans = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks, pretraining=[]).plans
+    rates = {plan.adapt: plan.training.learning_rate for plan in plans}
+    assert rates == {"finetune": 0.01, "head": 0.01, "frozen": pytest.approx(0.1)}

@@ -121,7 +121,7 @@ def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> No
         ({"shots": 40}, r"tasks\.colours\.shots: 40: the longest prompt has .* at most \d+ fit"),
         ({"shots": [900]}, r"shots: 900: there are .* training examples; give at most as many"),
         ({"verbalizers": {"reed": "a"}}, r'verbalizers: no label "reed"'),
-        ({"start": "scratch"}, r'tasks\[0\]\.adapt: "prompt" needs a pretrained model'),
+        ({"start": "scratch"}, r'tasks\[0\]\.adapt: "prompt" needs a pretraining in start'),
         ({"adapt": "finetune"}, r'tasks\[0\]\.shots: belongs to adapt = "prompt"'),
     ],
 )

@@ -17,10 +17,12 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,6 +78,12 @@ def variant(path: Path) -> Variant:
     )
 
 
+def _check_header(file: Path) -> None:
+    """Raises what ``safetensors`` raises where the file is not whole."""
+    with safe_open(file, "pt") as opened:
+        opened.keys()
+
+
 def _described(folder: _Folder) -> Any:
     """Our model of the configuration, without memory for weights."""
     try:
@@ -95,8 +103,11 @@ def _opened(path: Path) -> _Folder:
     if shape is None:
         known = ", ".join(shape.name for shape in SHAPES)
         raise InputError(f"{path}/config.json: the model_type {config.model_type!r} is not supported (known: {known})")
-    if not any(path.glob("*.safetensors")):
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
         raise InputError(f"{path}: there are no weights in the safetensors format{_pickled(path, shape)}")
+    for file in weights:
+        _read(path, file.name, partial(_check_header, file))
     if not any((path / name).is_file() for name in TOKENIZERS):
         raise InputError(f"{path}: there is no tokenizer in it ({', '.join(TOKENIZERS)}); save the model's own there")
     read = _read(path, "the tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(path, **LOCAL))
@@ -107,7 +118,7 @@ def _opened(path: Path) -> _Folder:
 
 def _check_files(path: Path) -> None:
     """Raises ``InputError`` where there is no folder with a configuration of a model of ``transformers``."""
-    hint = "" if path.exists() else "; the name of a model on a hub is not taken, the folder of a local copy is"
+    hint = "" if path.exists() else '; write the name of a model of the hub as "hub:owner/name"'
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise InputError(f"architectures: {path} {what}; expected a .py file or a checkpoint's folder{hint}")
@@ -115,7 +126,10 @@ def _check_files(path: Path) -> None:
         if unreadable := irregular(file):
             raise InputError(f"{file}: {unreadable}")
     if not (path / "config.json").is_file():
-        raise InputError(f"architectures: {path} has no checkpoint of transformers: there is no config.json in it")
+        raise InputError(
+            f"architectures: {path} has no checkpoint of transformers: there is no config.json in it; save a model of "
+            "transformers there with its tokenizer"
+        )
     if _kind(path) == "archbench":
         raise InputError(
             f"{path}: is an export of a model that only archbench has; name its architecture instead, or its run to "

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.errors import InputError, one_line, shortened
 
 PREFIX: Final = "hub:"
 NAME: Final = re.compile(r"hub:(?!.*\.\.)([\w][\w.-]*(?:/[\w][\w.-]*)?)(?:@([\w./-]+))?")
@@ -24,7 +24,7 @@ def folder(name: str) -> Path:
     try:
         return Path(snapshot_download(match[1], revision=match[2], allow_patterns=list(FILES)))
     except Exception as error:  # the client raises anything from OSError to its own and its transport's errors
+        reason = shortened(one_line(error).partition(". ")[0], 120)
         raise InputError(
-            f"{name} cannot be downloaded ({one_line(error)}); connect to the network, set "
-            "HF_HUB_OFFLINE=1 to use an earlier download, or give the folder of a local copy"
+            f"{name} cannot be downloaded ({reason}); connect to the network, or give the folder of a local copy"
         ) from error

@@ -35,6 +35,8 @@ class SavedLabels:
     @property
     def text(self) -> str:
         """The number with its interval: "310 (140 to 1,000 or more)"."""
+        if self.lower <= self.fewest * 1.001 and self.upper >= self.most * 0.999:
+            return "not determined"
         parts = [self._words(count) for count in (self.needed, self.lower, self.upper)]
         return f"{parts[0]} ({parts[1]} to {parts[2]})" if self.lower < self.upper else parts[0]
 

@@ -32,6 +32,7 @@ from archbench.reports.page import audit, grids, matrix, pretraining_grids, test
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
+from archbench.runs.experiment.spec import SCRATCH
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -356,9 +357,16 @@ def _trained(runs: pd.DataFrame) -> str:
     times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
     compared = f"{len(names)} architecture{'s' * (len(names) > 1)} ({formatting.listing(names)})"
     return (
-        f"{compared}, trained from scratch on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with {times} "
+        f"{compared}, trained {_from(runs)} on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with {times} "
         f"seed{'s' if seeds.max() > 1 else ''} each and scored on the test split."
     )
+
+
+def _from(runs: pd.DataFrame) -> str:
+    """What runs start from, in words."""
+    starts = set(runs["start"].fillna(SCRATCH)) if "start" in runs else {SCRATCH}
+    words = ["from scratch"] * any(start.startswith(SCRATCH) for start in starts)
+    return " and ".join(words + ["after pretraining"] * any(not start.startswith(SCRATCH) for start in starts))
 
 
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:

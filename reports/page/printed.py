@@ -78,7 +78,7 @@ TABLES: Final[Mapping[str, TableKind]] = {
     "pretraining_cost": TableKind(
         "training FLOPs with a part of the pretraining, as a multiple of training from scratch",
         lambda judged: pretraining_grids.amortised(judged.comparisons),
-        "runs that start from a pretraining",
+        "finetuned runs from a pretraining and from scratch",
     ),
     "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
     "conditions": TableKind(

@@ -20,6 +20,8 @@ from archbench.runs.experiment.sections import (
     TaskEntry,
     Tokenizer,
     TrainingEntry,
+    checkpoint_name,
+    is_checkpoint,
 )
 from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError
@@ -146,9 +148,10 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
         for name in pair:
             if name not in known:
                 raise InputError(f"contrasts[{position}]: no architecture {printable(name)}{nearest(name, known)}")
+    starts_named = [checkpoint_name(start) for task in entry.tasks for start in task.start if is_checkpoint(start)]
     for position, task in enumerate(tasks):
         for name in task.tuned:
-            if name not in known:
+            if name not in (*known, *starts_named):
                 raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
 
 

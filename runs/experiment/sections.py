@@ -5,6 +5,7 @@ import math
 import os
 import re
 from numbers import Integral
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WrapValidator
@@ -29,11 +30,12 @@ PRETRAINED = "none"  # the match of checkpoints: they are scored without trainin
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
 Adapt = Literal["finetune", "head", "frozen", "prompt"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
+FROZEN: Adapt = "frozen"  # a linear head on the mean state, the head alone
 PROMPT: Adapt = "prompt"  # no training: examples and the text, then the likelihood of each label's words
 ADAPTED: dict[str, str] = {
     FINETUNE: "finetuned",
     "head": "finetuned with a head",
-    "frozen": "frozen under a head",
+    FROZEN: "frozen under a head",
     PROMPT: "prompted",
 }
 SCRATCH_WITH = "scratch+"  # before a pretraining: from scratch, on the tokens of that pretraining as well
@@ -154,6 +156,11 @@ def is_checkpoint(start: str) -> bool:
     return start.startswith("hub:") or "/" in start or os.sep in start
 
 
+def checkpoint_name(start: str) -> str:
+    """What the table of runs calls a checkpoint: "./folder", or its name on the hub."""
+    return start.removeprefix("hub:") if start.startswith("hub:") else f"./{PurePath(start).name}"
+
+
 def _counts(value: object) -> object:
     """Numbers of examples; "all" becomes 0."""
     listed = _listed(value)
@@ -163,6 +170,12 @@ def _counts(value: object) -> object:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0 or (count == 0 and item != "all"):
             raise ValueError(f'{printable(item)}: expected a number of examples or "all"')
     return counts
+
+
+def _mask_rate(value: object) -> object:
+    if value != "uniform" and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1):
+        raise ValueError(f'{printable(value)}: expected a number between 0 and 1, or "uniform"')
+    return value
 
 
 def _rate_or_transfer(value: object, check: Any) -> Any:
@@ -339,7 +352,7 @@ class PretrainingEntry(Section):
     vocabulary: Annotated[Whole, Field(ge=8, le=1_000_000)] | None = None
     context: Length = 128
     objective: Annotated[dict[str, float], BeforeValidator(_shares)] = {"own": 1.0}
-    mask_rate: Annotated[Fraction, Field(gt=0)] | Literal["uniform"] = "uniform"
+    mask_rate: Annotated[float | Literal["uniform"], BeforeValidator(_mask_rate)] = "uniform"
     from_: Annotated[Word | None, Field(alias="from")] = None
     from_architecture: Word | None = None
     share: Annotated[Number, Field(gt=0, lt=1)] | None = None

@@ -147,11 +147,12 @@ def started(
 def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
-    A checkpoint is finetuned in place of the architectures. Heads on untrained models are run only where every start is
-    scratch; otherwise the baseline is training all weights from scratch. A prompt needs a pretraining and trains
+    A checkpoint is finetuned in place of the architectures. Heads on untrained models are run only without a
+    pretraining; otherwise the baseline is training all weights from scratch. A prompt needs a pretraining and trains
     nothing: it is run once for each pretraining and number of shots, which are among the first of ``examples``.
     "scratch+NAME" is run on the largest number of examples, where longer training helps most.
     """
+    is_pretrained = any(_is_pretraining(start) for start in entry.start)
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt}
         if is_checkpoint(start):
@@ -163,7 +164,7 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
         elif adapt != PROMPT:
-            if start != SCRATCH or adapt == FINETUNE or set(entry.start) == {SCRATCH}:
+            if start != SCRATCH or adapt == FINETUNE or not is_pretrained:
                 yield changes
         elif start != SCRATCH and examples == entry.examples[0]:
             for shots in entry.shots:
@@ -171,10 +172,16 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
                 yield changes | prompt
 
 
+def _is_pretraining(start: str) -> bool:
+    return start != SCRATCH and not start.startswith(SCRATCH_WITH) and not is_checkpoint(start)
+
+
 def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
     """The name of a condition: what differs between the conditions of its task."""
     start, examples, shots = changes["start"], changes["examples"], changes.get("shots")
     before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
+    if is_checkpoint(start):
+        before = f"checkpoint {start}"
     if changes.get("with_tokens_of"):
         before += f", plus the tokens of {changes['with_tokens_of']}"
     words = [before] * (len(entry.start) > 1)
@@ -250,5 +257,5 @@ def _check_prompts(entry: TaskEntry, where: str) -> None:
         for key in ("shots", "verbalizers"):
             if key in entry.model_fields_set:
                 raise InputError(f'{where}.{key}: belongs to adapt = "{PROMPT}"; remove it')
-    elif all(start == SCRATCH or start.startswith(SCRATCH_WITH) or is_checkpoint(start) for start in entry.start):
-        raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretrained model; name a pretraining in start')
+    elif not any(_is_pretraining(start) for start in entry.start):
+        raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretraining in start (a checkpoint can only be finetuned)')

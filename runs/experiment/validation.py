@@ -31,7 +31,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     lower = {candidate.lower(): candidate for candidate in words}
     close = [known for known in lower if word and known.startswith(word.lower())]
     close = close or difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.5)
-    return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words)})"
+    return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words) or 'none'})"
 
 
 def printable(value: object) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch, is_exact
+from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
@@ -59,6 +60,9 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Ins
     if text is None and right is not None:
         raise InputError("--answer: requires --text, the text to which it is the correct answer")
     run = finished.read(folder)
+    if run.plan.adapt != FINETUNE or run.variant.pretrained is not None:
+        what = "a head on mean states" if run.plan.adapt != FINETUNE else "a checkpoint of transformers"
+        raise InputError(f"{folder}: this run has {what}, which cannot be inspected; name another run")
     pairs = _recorded(run, folder)
     return (
         InspectedRun(run, pairs, pairs[0]) if text is None else _of_user(run, pairs, run.tokenizer.encode(text), right)

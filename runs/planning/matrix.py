@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
@@ -98,7 +99,7 @@ def plan(
                 later += planner.later()
         own = task_config(task, experiment.folder)
         for entry in started:
-            variant = architectures.find(entry.checkpoint)
+            variant = _checkpoint(architectures, entry)
             prepared = pretrained.prepared(replace(own, examples=entry.examples), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
@@ -126,6 +127,14 @@ def _text_config(experiment: Experiment, one: Pretraining, tasks: Mapping[str, T
     read = tasks[task.name]
     same = {key: getattr(read, key) for key in ("data", "columns", "encoding")}
     return replace(config, texts_of=read.kind_file or read.kind, **same)
+
+
+def _checkpoint(architectures: Architectures, task: Task) -> Variant:
+    """The checkpoint that a task starts from; raises ``InputError``, which names the task's start."""
+    try:
+        return architectures.find(task.checkpoint)
+    except InputError as error:
+        raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
 
 def _by_start(experiment: Experiment, task: Task) -> tuple[list[Task], list[Task]]:

@@ -14,7 +14,16 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import PROMPT, SCRATCH, SCRATCH_WITH, TRANSFER, Experiment, Task, Training
+from archbench.runs.experiment.sections import (
+    FROZEN,
+    PROMPT,
+    SCRATCH,
+    SCRATCH_WITH,
+    TRANSFER,
+    Experiment,
+    Task,
+    Training,
+)
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
@@ -28,6 +37,9 @@ from archbench.tasks.base.values import Prepared
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
 HALF = 0.5
+FROZEN_FACTOR = (
+    10  # of the rate of finetuning: the best rates of a head alone were 6 to 14 times those (docs/tuning.md)
+)
 
 
 @dataclass(frozen=True)
@@ -220,6 +232,8 @@ class Planner:
         if trials is not None:
             point = trials.best.get(variant.name)
             values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+        if task.adapt == FROZEN and not values and task.training.learning_rate != TRANSFER:
+            values = {"learning_rate": FROZEN_FACTOR * task.training.learning_rate}
         fixed = set(task.fixed)
         if task.training.learning_rate == TRANSFER:
             fixed.discard("learning_rate")

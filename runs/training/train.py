@@ -98,7 +98,7 @@ class TrainingLoop:
         if not self.state.diverged:
             self._save()
             if not self.state.best_step:
-                self._say("validation never improved on the untrained model; the untrained weights are scored")
+                self._say("validation never improved in training; the weights that it began with are scored")
         self._count()
         self.trainer.model.load_state_dict(self.best)
         return self.state

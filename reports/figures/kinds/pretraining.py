@@ -34,6 +34,7 @@ CAPTION: Final = (
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
+_DASHED: Final = (0, (3, 2))  # from scratch
 _SHIFT: Final = 0.03  # decades between architectures
 _ROW_SHIFT: Final = 0.14  # rows between architectures
 
@@ -89,7 +90,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
         shift, look = (place - (len(names) - 1) / 2) * _SHIFT, looks[name]
         for start in dict.fromkeys(entry.start for entry in entries if entry.architecture == name):
             own = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
-            line = (0, (3, 2)) if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
+            line = _DASHED if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
             xs = [entry.examples * 10**shift if entry.examples else shift for entry in own]
             axes.plot(xs, [entry.score.mean for entry in own], color=look.colour, linewidth=1.4, linestyle=line)
             for x, entry in zip(xs, own, strict=True):
@@ -99,11 +100,12 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("training examples")
+    axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
     if len(starts) > 1:
-        marks = [Line2D([], [], color=ink(), linestyle=STYLES[i % len(STYLES)]) for i in range(len(starts))]
-        axes.legend(marks, starts, frameon=False, fontsize=small())
+        styles = [_DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
+        marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles]
+        axes.legend(marks, [SCRATCH, *starts], frameon=False, fontsize=small())
     both_grids(axes)
 
 
@@ -153,7 +155,7 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
             if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
                 place = f"{entry.architecture} after {entry.start} on {dataset} with {fewest:,} examples"
                 parts.append(f"{place} {analysis.size(entry)}")
-    if not entries:
+    if not any(entry.gain is not None and entry.gain.known for entry in entries):
         return ""
     return (
         f"Gain over training from scratch, finetuned on the fewest examples: {listing(parts)}."
