@@ -103,7 +103,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
     if len(starts) > 1:
-        styles = [_DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
+        styles: list[Any] = [_DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
         marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles]
         axes.legend(marks, [SCRATCH, *starts], frameon=False, fontsize=small())
     both_grids(axes)
