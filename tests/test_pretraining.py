@@ -496,3 +496,10 @@ def test_a_head_alone_trains_at_ten_times_the_rate(folder: Path, tmp_path: Path)
     plans = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks, pretraining=[]).plans
     rates = {plan.adapt: plan.training.learning_rate for plan in plans}
     assert rates == {"finetune": 0.01, "head": 0.01, "frozen": pytest.approx(0.1)}
+
+
+def test_a_setting_of_the_command_line_reaches_a_pretraining_by_its_name() -> None:
+    found = spec.from_dict(values(), settings={"pretraining.own.budget.tokens": 7_000})
+    assert [one.task.budget.tokens for one in found.pretraining] == [7_000]
+    with pytest.raises(InputError, match=r'--set pretraining.onw.context: no pretraining "onw"; did you mean "own"'):
+        spec.from_dict(values(), settings={"pretraining.onw.context": 8})

@@ -1,7 +1,7 @@
 """Keys of an experiment file that ``--set KEY=VALUE`` or ``archbench.compare(..., set={key: value})`` replace.
 
-``training.learning_rate``, ``tasks.sst2.vocabulary`` (a task by its name), ``conditions.long.seeds`` (a condition by
-its ``name``). A value replaces what the file says before anything is checked, so it counts as if it stood in the file.
+``training.learning_rate``, ``tasks.sst2.vocabulary`` (a task by its name), ``conditions.long.seeds`` (a condition or a
+pretraining by its ``name``). A value replaces what the file says before anything is checked, so it counts as if it stood in the file.
 """
 
 import os
@@ -14,7 +14,11 @@ from archbench.runs.experiment.resolve import default_name
 from archbench.runs.experiment.validation import key_path, nearest, printable
 from archbench.tasks.base.errors import InputError, shortened
 
-LISTS = {"tasks": "task", "conditions": "condition"}  # lists of tables, which are addressed by name
+LISTS = {
+    "tasks": "task",
+    "conditions": "condition",
+    "pretraining": "pretraining",
+}  # lists of tables, which are addressed by name
 EXAMPLE = "training.learning_rate=0.005"
 
 
