@@ -1,7 +1,8 @@
 """Keys of an experiment file that ``--set KEY=VALUE`` or ``archbench.compare(..., set={key: value})`` replace.
 
 ``training.learning_rate``, ``tasks.sst2.vocabulary`` (a task by its name), ``conditions.long.seeds`` (a condition or a
-pretraining by its ``name``). A value replaces what the file says before anything is checked, so it counts as if it stood in the file.
+pretraining by its ``name``). A value replaces what the file says before anything is checked, so it counts as if it
+stood in the file.
 """
 
 import os
