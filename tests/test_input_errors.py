@@ -547,7 +547,7 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
     laid_out(case, folder)
     assert ended(*case.command, "--dry-run") == 0
     output, errors = capsys.readouterr()
-    assert case.says in errors and "1 runs: about" in output
+    assert case.says in errors and "1 run: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
     assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
 
@@ -575,7 +575,7 @@ def test_a_thread_that_a_variant_leaves_does_not_hold_up_the_end(folder: Path) -
     laid_out(Case("", "", OWN, {"mine.py": VARIANT + thread}), folder)
     process = start(folder, "compare", str(folder / "mine.toml"), "--dry-run", "--out", str(folder / "out"))
     output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0 and "1 runs: about" in output, errors
+    assert process.returncode == 0 and "1 run: about" in output, errors
 
 
 def test_a_variant_that_removes_the_current_folder_is_told(folder: Path) -> None:

@@ -90,7 +90,11 @@ def _listed(value: object) -> object:
 
 
 def _one_or_list(value: object) -> object:
-    return (value,) if isinstance(value, str | int) else _listed(value)
+    return (value,) if isinstance(value, str) else _listed(value)
+
+
+def _number_or_list(value: object) -> object:
+    return (value,) if isinstance(value, int) else _listed(value)
 
 
 def _seeds_or_count(value: object) -> object:
@@ -428,9 +432,9 @@ class TaskEntry(Section):
     adapt: Annotated[tuple[Adapt, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)] = (
         FINETUNE,
     )
-    shots: Annotated[tuple[Shots, ...], BeforeValidator(_one_or_list), Field(min_length=1), AfterValidator(_unique)] = (
-        0,
-    )
+    shots: Annotated[
+        tuple[Shots, ...], BeforeValidator(_number_or_list), Field(min_length=1), AfterValidator(_unique)
+    ] = (0,)
     verbalizers: dict[str, Annotated[str, Field(min_length=1)]] = {}
 
 
