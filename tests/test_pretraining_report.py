@@ -100,3 +100,22 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
             and "decoder (from scratch, finetuned" in found.evidence
         )
         assert found.p < 0.05
+
+
+@pytest.mark.parametrize(
+    ("pair", "verdict"),
+    [
+        (("decoder{own, finetune, 1000}", "decoder{scratch, finetune, 1000}"), SAME_DIRECTION),
+        (("decoder{own, prompt, 0}", "encoder{own, prompt, 0}"), UNMET),
+    ],
+)
+def test_to_be_equally_bad_is_no_direction(
+    pair: tuple[str, str], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is enough not to be worse, one of the two has to be better than the majority class."""
+    claim = Claim("equal", "No worse", "nobody", "equal", ("classification",), (pair,), miniature=True, enough=True)
+    monkeypatch.setattr(claims, "ledger", lambda: (claim,))
+    claims.claim_verdicts.cache_clear()
+    (found,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
+    claims.claim_verdicts.cache_clear()
+    assert found.verdict == verdict

@@ -126,6 +126,9 @@ class _ClaimJudge:
             for dataset, shown, comparison, name in learned
             if self.comparisons.gate(comparison.group, name).passed
         }
+        started = set(self._trained_sides())
+        self.learned |= started
+        self.trained |= started
 
     def _learned_sides(self, judged: Judged) -> Iterator[tuple[str, str, Comparison, str]]:
         """What is better than an untrained model: data set and name in contrasts, then where it is and its own name."""
@@ -138,6 +141,18 @@ class _ClaimJudge:
         for sweep, point in ((trend.sweep, point) for trend in judged.trends for point in trend.sweep.points):
             for name in reference_rows.learned(point.comparison):
                 yield sweep.dataset, sweep.at(name, point), point.comparison, name
+
+    def _trained_sides(self) -> Iterator[tuple[str, str]]:
+        """The sides of claims about pretrained models that are trained enough to be compared: data set and words."""
+        sides = {side for claim in ledger() if claim.miniature for pair in claim.ahead for side in pair if "{" in side}
+        for comparison in self.first:
+            dataset, task = comparison.group.dataset, comparison.group.task
+            for side in sides:
+                runs, words_of_side = self.comparisons.side(comparison, side), _side_text(side)
+                if len(runs):
+                    group = Group(dataset, task, {}, joined([runs], [words_of_side]))
+                    if self.comparisons.gate(group, words_of_side).passed:
+                        yield dataset, words_of_side
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
