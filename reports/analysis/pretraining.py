@@ -8,6 +8,7 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison, oriented
+from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
@@ -22,7 +23,8 @@ class Adapted:
     """An architecture's score on a data set, by what it started from, how it was adapted, and on how many examples.
 
     ``gain`` is the difference from training from scratch on as many examples, finetuned; positive is better. It is not
-    known (None) for runs from scratch, and where there are no such runs.
+    known (None) for runs from scratch, and where there are no such runs. ``majority`` is the score of always answering
+    the most frequent label, on data sets with labels.
     """
 
     dataset: str
@@ -33,6 +35,7 @@ class Adapted:
     examples: int
     score: Interval
     gain: Interval | None = None
+    majority: float | None = None
 
     @property
     def way(self) -> str:
@@ -77,6 +80,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
                 place[2],
                 cell.interval,
                 _gain(judged, places, samples, place, cell.architecture, first.metric),
+                first.references.get(MAJORITY),
             )
             for place, comparison in places.items()
             for cell in comparison.scored

@@ -63,7 +63,15 @@ class Pretrainings:
                 first, prepared, *where, self.architectures.measurements, self.setting.cache
             )
             self._check_overlap(one)
+            if not self._is_used(one.name):
+                self.say(f"{one.name}: nothing starts from it; it is trained for its likelihood alone")
         return list(self.prepared.values())
+
+    def _is_used(self, name: str) -> bool:
+        tasks = (*self.experiment.tasks, *self.experiment.conditions)
+        return any(task.start == name for task in tasks) or any(
+            one.before == name for one in self.experiment.pretraining
+        )
 
     def placed_plans(self) -> list[PlacedPlan]:
         """A run for each pretraining, architecture and seed, after the run that it goes on from."""

@@ -14,27 +14,29 @@ from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
+    DASHED,
     Looks,
     both_grids,
     mean,
     name_rows,
     point_ticks,
+    reference_line,
     rows_height,
     small,
     upright,
 )
-from archbench.reports.figures.canvas.palette import Look, ink, label, paper
+from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint
 
 CAPTION: Final = (
     "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
     "after pretraining; hollow: from scratch (dashed), or from scratch with the tokens of the pretraining as well. All "
-    "others have the same budget on the task, and pretraining comes on top."
+    "others have the same budget on the task, and pretraining comes on top. Grey, dashed: always answering with the "
+    "most frequent label."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
-_DASHED: Final = (0, (3, 2))  # from scratch
 _SHIFT: Final = 0.03  # decades between architectures
 _ROW_SHIFT: Final = 0.14  # rows between architectures
 
@@ -90,12 +92,13 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
         shift, look = (place - (len(names) - 1) / 2) * _SHIFT, looks[name]
         for start in dict.fromkeys(entry.start for entry in entries if entry.architecture == name):
             own = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
-            line = _DASHED if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
+            line = DASHED if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
             xs = [entry.examples * 10**shift if entry.examples else shift for entry in own]
             axes.plot(xs, [entry.score.mean for entry in own], color=look.colour, linewidth=1.4, linestyle=line)
             for x, entry in zip(xs, own, strict=True):
                 upright(axes, x, entry.score, look)
                 mean(axes, x, entry.score.mean, look, 7, **_face(start, look))
+    reference_line(axes, entries[0].majority)
     counts = sorted({entry.examples for entry in entries})
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
@@ -103,7 +106,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
     if len(starts) > 1:
-        styles: list[Any] = [_DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
+        styles: list[Any] = [DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
         marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles]
         axes.legend(marks, [SCRATCH, *starts], frameon=False, fontsize=small())
     both_grids(axes)
@@ -118,6 +121,9 @@ def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks)
                 axes.plot([entry.score.lower, entry.score.upper], [y, y], color=look.colour, linewidth=1.6)
             mean(axes, entry.score.mean, y, look, 6, **_face(entry.start, look))
     name_rows(axes, [*rows])
+    majority = next(iter(rows.values()))[0].majority
+    if majority is not None:
+        axes.axvline(majority, color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     metric = next(iter(rows.values()))[0].metric
     axes.set_xlabel(f"{metric.label} {metric.arrow}".strip())
