@@ -22,6 +22,8 @@ from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.experiment import spec
+from archbench.runs.export import export
+from archbench.runs.inside import subject
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import predict, references
 from archbench.runs.training import pretraining
@@ -306,6 +308,10 @@ def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, 
     assert record is not None and record["adapt"] == "frozen" and record["train_flops"] < frozen.flops / 2
     answer = predict.predict(place, "red house 7")
     assert answer.text in ("redish", "blueish")
+    with pytest.raises(InputError, match="a head on mean states, which cannot be inspected"):
+        subject.read(place)
+    with pytest.raises(InputError, match="reads this model with its head on mean states"):
+        export.export(place, tmp_path / "exported")
 
 
 def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_runs
 import torch
-from test_pretraining import COLOURS, FAMILIES, folder, of_role, perform, planned, trainer  # noqa: F401
+from test_pretraining import COLOURS, FAMILIES, of_role, perform, planned, trainer
 
 from archbench.architectures.families.prompted import Prompted
 from archbench.architectures.objectives.objective import Batch
@@ -38,7 +39,12 @@ def runs(matrix: Matrix, family: str) -> list[Plan]:
 
 
 @pytest.fixture(scope="module")
-def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_runs.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("out")
     pretrained(prompted(folder, place), place)
     return place
@@ -50,7 +56,7 @@ def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: Path, family: str) -> None:  # noqa: F811
+def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: Path, family: str) -> None:
     """Against the pretrained model itself, read a text at a time without padding."""
     for plan in runs(prompted(folder, root), family):
         made, prepared = model(plan, root)
@@ -84,7 +90,7 @@ def _lines(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, family: str) -> None:  # noqa: F811
+def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, family: str) -> None:
     for plan in runs(prompted(folder, root), family):
         record = store.read_record(perform(plan, root))
         assert record is not None and record["status"] == "done" and record["train_tokens"] == 0
@@ -95,7 +101,7 @@ def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, fam
             finished.read(root / "runs" / plan.run)
 
 
-def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Path, tmp_path: Path) -> None:
     plan = runs(prompted(folder, tmp_path), "decoder")[0]
     train = references.prepare(plan).train
     four, three = prompts.chosen(train, 4, 7), prompts.chosen(train, 3, 7)
@@ -105,7 +111,7 @@ def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Pa
     assert any(prompts.chosen(train, 4, seed) != four for seed in range(8, 12))
 
 
-def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> None:  # noqa: F811
+def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> None:
     plain = runs(prompted(folder, root), "decoder")[0]
     label = references.prepare(plain).tokenizer.labels[0]
     plan = runs(prompted(folder, root, verbalizers={label: "zzz"}), "decoder")[0]
@@ -126,7 +132,7 @@ def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> No
     ],
 )
 def test_a_prompt_that_cannot_be_is_refused(
-    folder: Path,  # noqa: F811
+    folder: Path,
     tmp_path: Path,
     changes: dict[str, Any],
     words: str,

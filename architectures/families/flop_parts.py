@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 
 from archbench.architectures.components.embedding import Head
 from archbench.architectures.components.stack import Block
 
-PARTS: Final = ("attention", "feedforward", "output")
-
 
 def flop_parts(model: nn.Module, count: Callable[[], float]) -> dict[str, float]:
-    """The share of ``count()``, the FLOPs of ``model``, in each of ``PARTS``.
+    """The share of ``count()``, the FLOPs of ``model``, in attention, feedforward and output.
 
     A part's share is the drop of the count when the FLOPs of that part are set to 0. Other modules are in no share.
     """

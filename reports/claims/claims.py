@@ -144,6 +144,8 @@ class _ClaimJudge:
 
     def _trained_sides(self) -> Iterator[tuple[str, str]]:
         """The sides of claims about pretrained models that are trained enough to be compared: data set and words."""
+        if "start" not in self.tables["runs"]:
+            return
         sides = {side for claim in ledger() if claim.miniature for pair in claim.ahead for side in pair if "{" in side}
         for comparison in self.first:
             dataset, task = comparison.group.dataset, comparison.group.task

@@ -37,9 +37,7 @@ from archbench.tasks.base.values import Prepared
 OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
 HALF = 0.5
-FROZEN_FACTOR = (
-    10  # of the rate of finetuning: the best rates of a head alone were 6 to 14 times those (docs/tuning.md)
-)
+FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
 
 
 @dataclass(frozen=True)
