@@ -114,6 +114,19 @@ def test_wide_matrices_are_orthogonalised_alike_by_their_products(kind: str, mon
     assert rounded < max(2 * plain, 0.05 * float(size))
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_training_in_float32_orthogonalises_in_float32_on_any_hardware(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizers, "_product_dtype", lambda device: torch.bfloat16)
+    matrices = torch.randn(3, 40, 50, generator=torch.Generator().manual_seed(5))
+    exact = orthogonalised(matrices.double(), bf16=False).float()
+    module = nn.Linear(50, 40, bias=False)
+    update = build(module, OptimizerRecipe(), "cpu", bf16=precision == "bf16").muon.bf16
+    difference = float((orthogonalised(matrices, update).float() - exact).norm() / exact.norm())
+    assert (difference < 1e-5) == (precision == "float32")
+
+
 def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
     generator = torch.Generator().manual_seed(4)
     start, gradient = torch.randn(40, 16, generator=generator), torch.randn(40, 16, generator=generator)

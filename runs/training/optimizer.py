@@ -114,9 +114,15 @@ class Muon:
     """
 
     def __init__(
-        self, matrices: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, width_factor: float = 1.0
+        self,
+        matrices: Iterable[nn.Parameter],
+        learning_rate: float,
+        weight_decay: float,
+        width_factor: float = 1.0,
+        bf16: bool = True,
     ) -> None:
         self.learning_rate, self.weight_decay, self.width_factor = learning_rate, weight_decay, width_factor
+        self.bf16 = bf16
         self.groups: dict[Shape, list[_Piece]] = defaultdict(list)
         for matrix in matrices:
             for piece in _pieces(matrix):
@@ -145,17 +151,20 @@ class Muon:
         scale = -rate * self.width_factor * 0.2 * math.sqrt(max(pieces[0].shape))
         gradients = torch.stack([piece.view(piece.matrix.grad) for piece in pieces if piece.matrix.grad is not None])
         momentum.lerp_(gradients, 1 - MOMENTUM)
-        update = orthogonalised(gradients.lerp_(momentum, MOMENTUM)).to(momentum.dtype)
+        update = orthogonalised(gradients.lerp_(momentum, MOMENTUM), self.bf16).to(momentum.dtype)
         views = [piece.view(piece.matrix) for piece in pieces]
         torch._foreach_mul_(views, 1 - rate * self.weight_decay)
         torch._foreach_add_(views, update.unbind(), alpha=scale)
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
-    """Approximately the nearest matrices with orthonormal rows (n, small, large): singular values are 0.7 to 1.2."""
+def orthogonalised(matrices: Tensor, bf16: bool = True) -> Tensor:
+    """Approximately the nearest matrices with orthonormal rows (n, small, large): singular values are 0.7 to 1.2.
+
+    ``bf16`` allows products in bfloat16, on hardware where they are faster.
+    """
     a, b, c = NEWTON_SCHULZ
     x: Tensor = matrices / matrices.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    x = x.to(_product_dtype(matrices.device))
+    x = x.to(_product_dtype(matrices.device) if bf16 else torch.float32)
     if x.shape[-1] > WIDE * x.shape[-2]:
         return _by_gram(x)
     for _ in range(NEWTON_SCHULZ_STEPS):
@@ -198,12 +207,13 @@ class Optimizer:
         recipe: Recipe,
         hidden: Collection[str],
         factor: float,
+        bf16: bool = True,
     ) -> None:
-        """`factor` is that of the rate of the parameters named `hidden`."""
+        """`factor` is that of the rate of the parameters named `hidden`; `bf16` as in `orthogonalised`."""
         self.recipe, self.rest = recipe, rest
         self.factor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
-        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, factor)
+        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, factor, bf16)
         self.adamw = _adamw(rest, recipe, dict.fromkeys(hidden, factor)) if rest else None
 
     def step(self) -> None:
@@ -252,10 +262,13 @@ def hidden_factor(optimizer: str, ratio: float) -> float:
     return ratio**-0.5 if optimizer == "muon" else 1 / ratio
 
 
-def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: float = 1.0) -> Optimizer:
+def build(
+    model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: float = 1.0, bf16: bool = True
+) -> Optimizer:
     """The optimizer of `recipe` for a model that is already on `device`.
 
-    The model is `ratio` times as wide as the one that the recipe's learning rate was chosen for.
+    The model is `ratio` times as wide as the one that the recipe's learning rate was chosen for. `bf16` allows Muon to
+    multiply in bfloat16.
     """
     assert recipe.optimizer in ("muon", "adamw"), f'optimizer "{recipe.optimizer}" (there are: muon, adamw)'
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -264,7 +277,7 @@ def build(model: nn.Module, recipe: Recipe, device: torch.device | str, ratio: f
     hidden = hidden_matrices(model)
     matrices = hidden if recipe.optimizer == "muon" else {}
     rest = {name: parameter for name, parameter in trained.items() if name not in matrices}
-    return Optimizer(matrices, rest, recipe, hidden, hidden_factor(recipe.optimizer, ratio))
+    return Optimizer(matrices, rest, recipe, hidden, hidden_factor(recipe.optimizer, ratio), bf16)
 
 
 def _adamw(parameters: Mapping[str, nn.Parameter], recipe: Recipe, factors: Mapping[str, float]) -> torch.optim.AdamW:

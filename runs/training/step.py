@@ -106,8 +106,9 @@ class Trainer:
         model = pretraining.adapted(model, limits.vocabulary, adapt).to(device)
         step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
-        chosen = optimizer.build(model, training, device, ratio)
-        where = torch.device(device), precision == "bf16"
+        bf16 = precision == "bf16"
+        chosen = optimizer.build(model, training, device, ratio, bf16)
+        where = torch.device(device), bf16
         return cls(step, chosen, prepared, training, native, seed, *where, train, allowed_tokens)
 
     @property
