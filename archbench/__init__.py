@@ -37,6 +37,7 @@ def compare(
     until_decided: bool = False,
     max_seeds: int | None = None,
     against: str | None = None,
+    on: str = "local",
 ) -> "dict[str, pd.DataFrame]":
     """Trains the missing runs of an experiment and returns its tables: ``runs``, ``scores``, ``curves`` and so on.
 
@@ -44,7 +45,8 @@ def compare(
     default of ``out`` is ``results/<name>``. ``set`` replaces keys of the experiment, as in
     ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. With ``until_decided=True, max_seeds=12``
     the architectures of open primary contrasts get more seeds, until all are decided or have 12. With ``against``,
-    ``experiment`` is an architecture that joins the published comparison of that name or folder. Failed runs are rows
+    ``experiment`` is an architecture that joins the published comparison of that name or folder. ``on`` is "local",
+    "ray" or "slurm": where the runs are trained. Failed runs are rows
     with the status ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when
     interrupted, and ``OSError`` when the disk is full; the same call resumes.
     """
@@ -58,7 +60,7 @@ def compare(
     from archbench.runs.experiment.validation import validated
 
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic})
+    setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic, "on": on})
     published = None
     if against is None:
         base = inputs.experiment(experiment, set)

@@ -42,6 +42,11 @@ AGAINST = (
     "Train one architecture, given in place of the experiment, with the data, budget and trials of a published "
     "comparison (public-v1, or a folder with tables), and compare it with the published results."
 )
+ON = (
+    "Where runs are trained: local (processes of this machine), ray (a Ray cluster) or slurm (Slurm jobs); "
+    "docs/clusters.md explains both."
+)
+DETACH = "Go on in the background, with output in DIR/compare.log; archbench status DIR shows the progress."
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
@@ -131,6 +136,8 @@ def _compare(
     against: Annotated[str | None, typer.Option(metavar="NAME", help=AGAINST)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    on: Annotated[str, typer.Option(metavar="WHERE", help=ON)] = "local",
+    detach: Annotated[bool, typer.Option("--detach", help=DETACH)] = False,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for the results [default: results/<name>].")
     ] = None,
@@ -147,9 +154,11 @@ def _compare(
     Trains only the runs that are not finished, then writes the report.
     """
     from archbench import against as joining
+    from archbench import background
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
+    from archbench.runs.executors import executor
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.settings import parsed
     from archbench.tasks.base.errors import InputError
@@ -177,11 +186,13 @@ def _compare(
         seeds=seeds,
         match=_listed(match),
     )
-    root, setting = out_folder(chosen, out), RunOptions(device=device, jobs=jobs, deterministic=deterministic)
-    rule = sequential(until_decided, max_seeds)
+    root, rule = out_folder(chosen, out), sequential(until_decided, max_seeds)
+    setting = RunOptions(device=device, jobs=jobs, deterministic=deterministic, on=executor.named(on))
     if dry_run:
         typer.echo(preview(chosen, root, setting, say, rule))
         return 0
+    if detach:
+        return background.start(root, say)
     if published is not None:
         joining.keep(published, chosen, root)
     outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)

@@ -14,6 +14,7 @@ OMITTED = {
     "device": "auto",
     "deterministic": False,
     "until_decided": False,
+    "on": "local",
 }  # left out of the call that repeats a comparison
 GO_ON = "run the same command again to resume"
 

@@ -70,8 +70,8 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         ]
         return FakeMatrix(tuple(plans), tuple(entries), datasets), "cpu", 2
 
-    def fake(plans: Any, root: Path, jobs: int, notify: Any, gpus: Any = ()) -> Outcome:
-        return execute(plans, root, jobs, notify, "fake_work:perform", gpus)
+    def fake(plans: Any, root: Path, jobs: int, notify: Any, **options: Any) -> Outcome:
+        return execute(plans, root, jobs, notify, "fake_work:perform", **options)
 
     monkeypatch.setattr("archbench.runs.execution.compare.planned", planned)
     monkeypatch.setattr("archbench.runs.execution.dry_run.planned", planned)

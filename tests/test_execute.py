@@ -14,6 +14,7 @@ import pytest
 from fake_work import FakePlan
 
 from archbench.runs.base import store
+from archbench.runs.base.messages import Capacity
 from archbench.runs.execution.execute import Ended, Event, Outcome, Progress, execute
 
 WORK = "fake_work:perform"
@@ -145,6 +146,7 @@ def test_what_a_run_prints_goes_to_its_own_file(tmp_path: Path, capfd: pytest.Ca
 def test_progress_and_ends_are_heard_in_order(tmp_path: Path) -> None:
     heard: list[Event] = []
     run([FakePlan("a")], tmp_path, notify=heard.append)
+    assert heard.pop(0) == Capacity(1)
     assert heard == [Progress("a", "data"), Progress("a", "train", 50.0, 100.0, 2.5, 1000.0), Ended("a", "done")]
 
 

@@ -91,7 +91,7 @@ class Trained:
     failing: str = "nothing"
     signal: int | None = None
 
-    def execute(self, plans: Sequence[Any], root: Path, jobs: int, notify: Any, gpus: Any = ()) -> Outcome:
+    def execute(self, plans: Sequence[Any], root: Path, jobs: int, notify: Any, **options: Any) -> Outcome:
         waiting = [plan for plan in plans if not store.is_finished(store.run_folder(root, plan.run))]
         if self.signal is not None:
             return Outcome(unfinished=tuple(plan.run for plan in waiting), signal=self.signal)

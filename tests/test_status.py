@@ -321,16 +321,16 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
                 store.write_record(root / "runs" / runs[4], {"run": runs[4], "status": "unfinished"})
 
     thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        with store.locked(root, lambda line: None):
+    with store.locked(root, lambda line: None):
+        thread.start()
+        try:
             for _ in range(50):
                 comparison = status.read(root, NOW)
                 assert len(comparison.runs) == len(runs)
                 assert comparison.runs[2].status in ("at work", "waiting")
-    finally:
-        ended.set()
-        thread.join()
+        finally:
+            ended.set()
+            thread.join()
 
 
 def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ def jobs(device: str, wanted: int | None = None, parameters: int = 0) -> int:
     return count * (min(max(cores() // count // 2, 1), SHARERS) if 0 < parameters <= SMALL else 1)
 
 
+def gpu_share(parameters: int) -> float:
+    """The part of a GPU that each run of up to so many trainable parameters needs; 0 stands for an unknown number."""
+    return 1 / SHARERS if 0 < parameters <= SMALL else 1.0
+
+
 def gpus() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -32,22 +32,31 @@ RECORDED = (
     "num2words",
 )
 
+UNSEEN_GPU = 1e13  # FLOP/s expected of a GPU of a cluster
 
-def device(wanted: str) -> Literal["cpu", "cuda"]:
-    """``auto``, ``cpu`` or ``cuda`` -> the kind of device; raises ``InputError`` where there is no such device."""
+
+def device(wanted: str, here: bool = True) -> Literal["cpu", "cuda"]:
+    """``auto``, ``cpu`` or ``cuda`` -> the kind of device; raises ``InputError`` where there is no such device.
+
+    A cluster may have GPUs that this machine has not: ``here`` is then false.
+    """
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f'--device: "{wanted}": expected auto, cpu or cuda')
+    if wanted == "cuda" and not here:
+        return "cuda"
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("--device: no CUDA device is available to PyTorch here; use --device cpu or auto")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def precision(wanted: str, on: str) -> Literal["bf16", "float32"]:
-    """``auto`` is bfloat16 where the device multiplies it faster than float32; else float32."""
+    """``auto`` is bfloat16 where the device multiplies it faster than float32, or is a cluster's GPU; else float32."""
     if wanted != "auto":
         return "bf16" if wanted == "bf16" else "float32"
-    if on == "cuda":
+    if on == "cuda" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if on == "cuda":  # of a cluster
+        return "bf16"
     return "bf16" if multiplies_bf16() else "float32"
 
 
@@ -121,6 +130,8 @@ def peak_memory_bytes(on: str) -> int:
 
 def training_rate(on: str, bf16: bool) -> float:
     """FLOP/s of a forward and backward pass through a block of a small model, on one thread: measured in 0.1 s."""
+    if on == "cuda" and not torch.cuda.is_available():
+        return UNSEEN_GPU
     rows, length, dim = 8, 128, 96
     block = Block(Attention(dim, 3), GatedFeedForward(dim, 256), LayerNorm).to(on)
     places = torch.arange(length, device=on)[None]

@@ -34,13 +34,23 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that needs no more work now. ``error`` is one line; ``skipped`` runs were finished before."""
+    """A run that needs no more work now. ``error`` is one line; ``skipped`` runs were finished before.
+
+    A run is ``held`` if another process performs it, which ``error`` names.
+    """
 
     run: str
-    status: Literal["done", "failed", "interrupted", "skipped"]
+    status: Literal["done", "failed", "interrupted", "skipped", "held"]
     error: str = ""
     traceback: str = ""
     full: str = ""  # what the system says where the disk is
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many runs an executor performs at a time."""
+
+    jobs: int
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the run stopped on request and has saved its checkpoint
@@ -97,5 +107,5 @@ def visible(text: str) -> str:
 # Control characters but for the end of a line and the tabulator; line separators; embeddings, overrides and isolates.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
-Event = Progress | LogLine | Ended
+Event = Progress | LogLine | Ended | Capacity
 Notify = Callable[[Event], None]

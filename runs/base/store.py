@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from archbench.runs.base import lease
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
@@ -445,10 +446,10 @@ def _other_runs(path: Path, root: Path) -> str:
 
 
 def _sweep(root: Path, folders: Sequence[str]) -> None:
-    """Removes what killed processes left half written in the folders that a lock guards."""
+    """Removes what killed processes left half written in the folders that a lock guards; not where a run is at work."""
     for folder in folders:
         for left in root.glob(f"{folder}/.*.tmp"):
-            if files.UNFINISHED.fullmatch(left.name):
+            if files.UNFINISHED.fullmatch(left.name) and not lease.is_live(left.parent):
                 left.unlink(missing_ok=True)
 
 

@@ -15,6 +15,8 @@ from archbench.runs.execution import heartbeat
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display
 from archbench.runs.execution.until_decided import UntilDecided
+from archbench.runs.executors import executor
+from archbench.runs.executors.executor import On
 from archbench.runs.experiment.sections import Flag, Section, Whole
 from archbench.runs.experiment.spec import METRICS, Experiment
 from archbench.tasks.base.errors import InputError, one_line
@@ -31,18 +33,24 @@ Say = Callable[[str], None]
 
 
 class RunOptions(Section):
-    """Where and how an experiment runs; ``jobs`` None: one for each core or GPU."""
+    """Where and how an experiment runs; ``jobs`` None: one for each core or GPU, on a cluster as many as fit."""
 
     device: str = "auto"
     jobs: Annotated[Whole, Field(ge=1)] | None = None
     deterministic: Flag = False
+    on: On = "local"
 
 
-def cache() -> Path:
-    """Where data are kept between experiments: ``ARCHBENCH_CACHE``, else the platform's folder for caches."""
+def cache(shared: Path | None = None) -> Path:
+    """Where data are kept between experiments: ``ARCHBENCH_CACHE``, else the platform's folder for caches.
+
+    For a cluster, ``shared`` replaces the latter: a folder that all nodes see.
+    """
     named = os.environ.get("ARCHBENCH_CACHE")
     if named:
         return Path(named).absolute()
+    if shared is not None:
+        return shared.absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("archbench"))
@@ -100,7 +108,7 @@ def _complete(
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
-        outcome = performed(matrix.plans, root, device, jobs)
+        outcome = performed(matrix.plans, root, device, jobs, setting.on)
         if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
     if outcome.signal is not None or outcome.full:
@@ -117,11 +125,13 @@ def _what_comes_first(matrix: "Matrix") -> str:
     return " and ".join(words for role, words in waiting.items() if role in roles)
 
 
-def performed(plans: "Sequence[Plan]", root: Path, device: str, jobs: int) -> Outcome:
+def performed(plans: "Sequence[Plan]", root: Path, device: str, jobs: int | None, on: On = "local") -> Outcome:
     """Does the missing runs and shows their progress."""
-    gpus = capacity.gpus() if device == "cuda" else []
-    with Display(plans, jobs) as display:
-        return execute(plans, root, jobs, display, gpus=gpus)
+    cuda = device == "cuda"
+    gpus = capacity.gpus() if cuda and on == "local" else []
+    share = capacity.gpu_share(_largest(plans)) if cuda else 0.0
+    with Display(plans, jobs or len(plans)) as display:
+        return execute(plans, root, jobs, display, gpus=gpus, on=on, gpu_share=share)
 
 
 def once(say: Say) -> Say:
@@ -154,24 +164,30 @@ def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
 
 def planned(
     experiment: Experiment, root: Path, setting: RunOptions, say: Say, architectures: "Architectures"
-) -> "tuple[Matrix, str, int]":
-    """The runs, the kind of device, the number of workers."""
+) -> "tuple[Matrix, str, int | None]":
+    """The runs, the kind of device, the number of workers; None if that is the cluster's affair."""
     from archbench.runs.base import machine
     from archbench.runs.planning.matrix import plan
 
-    device = machine.device(setting.device)
-    where: dict[str, Any] = {"cache": cache(), "root": root, "say": say, "architectures": architectures}
+    local = setting.on == "local"
+    device = machine.device(setting.device, here=local)
+    kept = cache() if local else cache(root / "cache")
+    where: dict[str, Any] = {"cache": kept, "root": root, "say": say, "architectures": architectures}
     with one_thread():
         matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
     architectures.check_plans((*matrix.plans, *matrix.later), say)
-    return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix))
-
-
-def _largest(matrix: "Matrix") -> int:
-    """Trainable parameters of the largest run; 0 for budgets in seconds, since parallel runs would slow each other."""
+    if local:
+        return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix.plans))
     if any(plan.match == "seconds" for plan in matrix.plans):
+        raise InputError(f"--on {setting.on}: budgets in seconds need speeds of this machine; use --on local")
+    return matrix, device, setting.jobs
+
+
+def _largest(plans: "Sequence[Plan]") -> int:
+    """Trainable parameters of the largest run; 0 for budgets in seconds, since parallel runs would slow each other."""
+    if any(plan.match == "seconds" for plan in plans):
         return 0
-    return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in matrix.plans), default=0)
+    return max((plan.counts.parameters + plan.counts.embedding_parameters for plan in plans), default=0)
 
 
 @contextlib.contextmanager
@@ -183,7 +199,8 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
     from archbench.runs.base import machine
     from archbench.runs.planning.isolation import Architectures
 
-    machine.device(setting.device)
+    machine.device(setting.device, here=setting.on == "local")
+    executor.check(setting.on)
     with Architectures(Path(experiment.folder), cache()) as architectures:
         _check(experiment, architectures, say)
         yield architectures
@@ -238,9 +255,9 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
 
 
-def warn_of_disk(matrix: "Matrix", root: Path, jobs: int, say: Say) -> None:
+def warn_of_disk(matrix: "Matrix", root: Path, jobs: int | None, say: Say) -> None:
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
-    needed, free = disk.needed(missing, jobs), disk.free(root)
+    needed, free = disk.needed(missing, jobs or len(missing)), disk.free(root)
     if needed > free:
         say(
             f"{root}: up to {needed / 1e6:,.0f} MB will be needed and {free / 1e6:,.0f} MB are free; delete other "

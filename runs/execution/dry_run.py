@@ -24,7 +24,8 @@ def preview(
         until_decided.check(experiment)
     say = once(say)
     with checked_architectures(experiment, setting, say) as architectures:
-        matrix, _, jobs = planned(experiment, root, setting, say, architectures)
+        matrix, _, known = planned(experiment, root, setting, say, architectures)
+        jobs = known or 1
         most: Matrix | None = None
         if until_decided is not None:
             grown = largest(experiment, until_decided.max_seeds, lambda entered: architectures.find(entered).name)

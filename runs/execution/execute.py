@@ -1,7 +1,7 @@
-"""Runs plans on worker processes of one thread each: by stage, the longest first; skips finished ones.
+"""Performs plans on an executor: by stage, the longest first; skips finished ones.
 
-A run that raises or crashes its worker is recorded as failed; the others go on. SIGINT and SIGTERM ask the workers to
-save checkpoints; a second signal ends them at once. In both cases the same call later resumes from there.
+A run that raises or crashes its worker is recorded as failed; the others go on. SIGINT and SIGTERM ask the runs to save
+checkpoints; a second signal ends them at once. In both cases the same call later resumes from there.
 """
 
 import shutil
@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 
-from archbench.runs.base import child, misplaced, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.base import lease, misplaced, store
+from archbench.runs.base.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution.heartbeat import ProgressWriter
-from archbench.runs.execution.worker import OUTPUT, Worker, start
+from archbench.runs.executors.executor import Executor, On, Place, opened
+from archbench.runs.executors.worker import OUTPUT
 from archbench.tasks.base import files
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]
@@ -27,6 +27,7 @@ __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress",
 ERROR = "error.txt"
 GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,22 +58,25 @@ class Outcome:
 def execute(
     plans: Sequence[PlannedRun],
     root: Path,
-    jobs: int,
+    jobs: int | None,
     notify: Notify,
     work: str = "archbench.runs.execution.work:perform",
     gpus: Sequence[str] = (),
+    on: On = "local",
+    gpu_share: float = 0.0,
 ) -> Outcome:
     """Performs every unfinished run of ``plans``, ``jobs`` at a time; each writes ``root/runs/<run>/``.
 
-    ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". With ``gpus`` each worker sees one of
-    them. ``notify`` hears of all progress in this process; it must not raise.
+    ``on``, ``work``, ``gpus`` and ``gpu_share`` as in ``executors.executor``. ``notify`` hears of all progress in this
+    process; it must not raise.
     """
     unique = {plan.run: plan for plan in plans}
-    for run in unique:
+    held = {run: other for run in unique if (other := lease.holder(store.run_folder(root, run)))}
+    for run in unique.keys() - held.keys():
         if line := misplaced.set_aside(root, run):
             notify(LogLine(run, line))
     skipped = tuple(run for run in unique if store.is_finished(store.run_folder(root, run), weights=True))
-    waiting = [plan for run, plan in unique.items() if run not in skipped]
+    waiting = [plan for run, plan in unique.items() if run not in skipped and run not in held]
     for run in skipped:
         shutil.rmtree(store.run_folder(root, run) / "checkpoint", ignore_errors=True)  # of one killed at its very end
         notify(Ended(run, "skipped"))
@@ -81,43 +85,51 @@ def execute(
             notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
-    director = _Director(
-        root, notify, work, gpus, deque(waiting), ProgressWriter(root, min(max(jobs, 1), len(waiting)))
-    )
+    if len(skipped) == len(unique):
+        return Outcome(skipped)
+    executor = opened(on, Place(root, jobs if jobs is None else min(max(jobs, 1), len(unique)), work, gpus, gpu_share))
+    notify(Capacity(executor.jobs))
+    progress = ProgressWriter(root, min(executor.jobs, len(unique) - len(skipped)))
+    director = _Director(root, notify, executor, deque(waiting), progress, unique)
+    for run, other in held.items():
+        if run not in skipped:
+            director.watch(run, str(other))
     with _signals() as caught:
-        director.run(director.progress.jobs, caught)
+        director.run(caught)
     return director.outcome(tuple(unique), skipped, caught)
 
 
 @dataclass
 class _Director:
-    """The state of one ``execute``: waiting runs, workers, outcomes."""
+    """The state of one ``execute``: waiting runs, those that other processes perform, outcomes."""
 
     root: Path
     notify: Notify
-    work: str
-    gpus: Sequence[str]
+    executor: Executor
     waiting: deque[PlannedRun]
     progress: ProgressWriter
-    workers: dict[int, Worker] = field(default_factory=dict)
+    plans: Mapping[str, PlannedRun]
+    watched: dict[str, lease.Watch] = field(default_factory=dict)
+    looked: float = 0.0
     ended: dict[str, Ended] = field(default_factory=dict)
     full: str = ""
     deadline: float | None = None
 
-    def run(self, jobs: int, caught: list[int]) -> None:
-        if self.waiting:
+    def run(self, caught: list[int]) -> None:
+        if self.waiting or self.watched:
             self.progress.save()
         try:
-            while self._go_on(caught) or self._busy():
+            while self._go_on(caught) or self.executor.is_busy():
                 if self._go_on(caught):
-                    self._dispatch(jobs)
-                self._hear()
+                    self._look()
+                    self.executor.start(self.waiting)
+                for event in self.executor.events(POLL_SECONDS):
+                    self._end(event) if isinstance(event, Ended) else self._tell(event)
                 self.progress.save_when_due()
                 if caught and self._stopping(caught):
                     break
         finally:
-            for worker in list(self.workers.values()):
-                worker.kill() if worker.plan else worker.close()
+            self.executor.close()
             self.progress.close()
 
     def outcome(self, order: tuple[str, ...], skipped: tuple[str, ...], caught: list[int]) -> Outcome:
@@ -129,83 +141,48 @@ class _Director:
         causes = {run: self.ended[run].error for run in failed}
         return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full, causes=causes)
 
+    def watch(self, run: str, holder: str) -> None:
+        """Follow a run that another process performs, until that ends or is heard of no more."""
+        self.watched[run] = lease.Watch(store.run_folder(self.root, run))
+        self.notify(LogLine(run, f"{holder} is at work on it; waiting for that"))
+
     def _go_on(self, caught: list[int]) -> bool:
-        return bool(self.waiting) and not caught and not self.full
+        return bool(self.waiting or self.watched) and not caught and not self.full
 
-    def _busy(self) -> list[Worker]:
-        return [worker for worker in self.workers.values() if worker.plan]
-
-    def _dispatch(self, jobs: int) -> None:
-        """Gives every free or new worker its next run."""
-        for slot in range(jobs):
-            if not self.waiting:
-                return
-            worker = self.workers.get(slot)
-            if worker is not None and worker.plan is not None:
+    def _look(self) -> None:
+        """Look after watched runs, every second: those that nobody holds any more are done, or wait again."""
+        if not self.watched or time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        for run, watch in list(self.watched.items()):
+            holder = watch.look()
+            if holder is not None:
+                self._tell(holder.progress(run))
                 continue
-            plan = self._next(worker)
-            folder = store.run_folder(self.root, plan.run)
-            if worker is not None and not worker.may_take(plan):
-                worker.close()
-                worker = None
-            if worker is None:
-                worker = self.workers[slot] = start(self.work, slot, folder, self._environment(slot))
-            worker.assign(plan, folder)
-
-    def _next(self, worker: Worker | None) -> PlannedRun:
-        """The first waiting run; for a worker that loaded a user's code, the first of that code in the same stage."""
-        plan = self.waiting[0]
-        if worker and worker.code:
-            same_stage = (waiting for waiting in self.waiting if waiting.stage == plan.stage)
-            plan = next((waiting for waiting in same_stage if worker.may_take(waiting)), plan)
-        self.waiting.remove(plan)
-        return plan
-
-    def _environment(self, slot: int) -> Mapping[str, str]:
-        visible = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
-        return child.ONE_THREAD | visible
-
-    def _hear(self) -> None:
-        """Takes one message from every worker that has one, or notices its death."""
-        ready = wait([worker.connection for worker in self.workers.values()], timeout=POLL_SECONDS)
-        for worker in [worker for worker in self.workers.values() if worker.connection in ready]:
-            try:
-                event = worker.connection.recv()
-            except (EOFError, OSError):
-                self._died(worker)
-                continue
-            if isinstance(event, Ended):
-                self._end(worker, event)
+            del self.watched[run]
+            if store.is_finished(store.run_folder(self.root, run), weights=True):
+                self._end(Ended(run, "done"))
             else:
-                self._tell(event)
+                self.waiting.append(self.plans[run])
 
-    def _end(self, worker: Worker, event: Ended) -> None:
-        plan, worker.plan = worker.plan, None
-        assert plan is not None
-        folder = store.run_folder(self.root, plan.run)
+    def _end(self, event: Ended) -> None:
+        folder = store.run_folder(self.root, event.run)
+        if event.status == "held":
+            self.progress.hear(event)
+            self.watch(event.run, event.error or "another process")
+            return
         if event.status == "done" and not store.is_finished(folder):
-            event = Ended(plan.run, "failed", "the run ended without a finished record")
-        interrupted = event.status == "interrupted"  # it would stop every later run too
-        broken = event.status == "failed" and self.gpus  # after an error on a GPU nothing works there in that process
-        if (interrupted or broken) and self.workers.get(worker.slot) is worker:
-            self.workers.pop(worker.slot).close()
+            event = Ended(event.run, "failed", "the run ended without a finished record")
         if event.status == "failed":
-            self._record_failed(plan, event)
+            self._record_failed(self.plans[event.run], event)
         _remove_if_empty(folder / OUTPUT)
         self.full = self.full or event.full
-        self.ended[plan.run] = event
+        self.ended[event.run] = event
         self._tell(event)
 
     def _tell(self, event: Event) -> None:
         self.progress.hear(event)
         self.notify(event)
-
-    def _died(self, worker: Worker) -> None:
-        status = worker.close()
-        del self.workers[worker.slot]
-        if worker.plan:
-            output = _tail(store.run_folder(self.root, worker.plan.run) / OUTPUT)
-            self._end(worker, Ended(worker.plan.run, "failed", f"worker died ({child.how(status)})", output))
 
     def _record_failed(self, plan: PlannedRun, event: Ended) -> None:
         folder = store.run_folder(self.root, plan.run)
@@ -218,12 +195,11 @@ class _Director:
             self.full = str(error.strerror)
 
     def _stopping(self, caught: list[int]) -> bool:
-        """Asks the workers to stop, once; true when they have, were signalled again or took too long."""
+        """Asks the runs to stop, once; true when they have, were signalled again or took too long."""
         if self.deadline is None:
             self.deadline = time.monotonic() + GRACE_SECONDS
-            for worker in self._busy():
-                worker.ask_to_stop()
-        return not self._busy() or len(caught) > 1 or time.monotonic() > self.deadline
+            self.executor.stop()
+        return not self.executor.is_busy() or len(caught) > 1 or time.monotonic() > self.deadline
 
 
 def _record_unfinished(root: Path, plan: PlannedRun) -> None:
@@ -249,15 +225,6 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _tail(path: Path, size: int = 4000) -> str:
-    """The end of what a run printed."""
-    if not path.is_file():
-        return ""
-    with open(path, "rb") as file:
-        file.seek(max(path.stat().st_size - size, 0))
-        return file.read().decode(errors="replace")
 
 
 def _remove_if_empty(path: Path) -> None:

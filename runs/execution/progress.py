@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from archbench.runs.base.messages import Ended, Event, LogLine, PlannedRun, Progress, visible
+from archbench.runs.base.messages import Capacity, Ended, Event, LogLine, PlannedRun, Progress, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -141,6 +141,9 @@ class Display:
             self.live.stop()
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, Capacity):
+            self.tracker.jobs = event.jobs
+            return
         if isinstance(event, LogLine):
             if not event.everywhere:
                 self._say(f"{event.run}: {event.line}")

@@ -1,4 +1,4 @@
-"""A process that performs runs one by one for ``execution.execute``, on one thread, and never outlives it."""
+"""A process that performs runs one by one for its executor, on one thread, and never outlives it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import child, store
+from archbench.runs.base import child, lease, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.tasks.base.errors import one_line
 
@@ -66,7 +66,20 @@ class Worker:
 def start(work: str, slot: int, folder: Path, environment: Mapping[str, str]) -> Worker:
     """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``."""
     with open(folder / OUTPUT, "ab") as output:
-        return Worker(*child.start("archbench.runs.execution.worker:serve", (work,), environment, output), slot)
+        return Worker(*child.start("archbench.runs.executors.worker:serve", (work,), environment, output), slot)
+
+
+def died(worker: Worker, root: Path) -> Ended | None:
+    """What the end of a worker means for its run, None if it had none; closes the worker."""
+    status = worker.close()
+    if worker.plan is None:
+        return None
+    if status == lease.LOST:
+        return Ended(worker.plan.run, "held")
+    folder = store.run_folder(root, worker.plan.run)
+    lease.clear(folder)
+    output = _tail(folder / OUTPUT)
+    return Ended(worker.plan.run, "failed", f"worker died ({child.how(status)})", output)
 
 
 def serve(connection: Connection, work: str) -> None:
@@ -96,8 +109,12 @@ def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: thread
 def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
     _redirect(folder / OUTPUT)
     try:
-        notify(Progress(plan.run, "data"))
-        child.loaded(work)(plan, folder, notify, stop)
+        with lease.take(folder) as held:
+            if not store.is_finished(folder, weights=True):  # by another process, a moment ago
+                notify(Progress(plan.run, "data"))
+                child.loaded(work)(plan, folder, held.telling(notify), held.guarding(stop))
+    except lease.Held as other:
+        return Ended(plan.run, "held", str(other.holder))
     except Interrupted:
         return Ended(plan.run, "interrupted")
     except Exception as error:
@@ -132,6 +149,15 @@ def _send(connection: Connection, event: Event) -> None:
         connection.send(event)
     except OSError:
         os._exit(0)  # the parent has gone
+
+
+def _tail(path: Path, size: int = 4000) -> str:
+    """The end of what a run printed."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        file.seek(max(path.stat().st_size - size, 0))
+        return file.read().decode(errors="replace")
 
 
 def _redirect(path: Path) -> None:

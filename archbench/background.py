@@ -1,0 +1,49 @@
+"""``compare --detach``: the same command in the background, in a session of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+LOG = "compare.log"
+POLL_SECONDS = 0.2
+
+
+def start(root: Path, say: Callable[[str], None]) -> int:
+    """Starts this command without ``--detach`` and returns when its runs are planned: 0, or the status of its end.
+
+    Its output goes to ``root/compare.log``. Raises ``OSError`` where that cannot be written.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    log, head = root / LOG, root / "experiment.json"
+    before, begin = _written(head), log.stat().st_size if log.exists() else 0
+    words = [word for word in sys.orig_argv[1:] if word != "--detach"]
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    say(f"planning the runs; output goes to {log}")
+    while process.poll() is None and _written(head) == before:
+        time.sleep(POLL_SECONDS)
+    if process.returncode is not None:
+        with open(log, "rb") as file:
+            file.seek(begin)
+            say(file.read().decode(errors="replace").rstrip())
+        return process.returncode
+    say(f"goes on in the background as process {process.pid}; archbench status {root} shows its progress")
+    say(f"kill {process.pid} stops it; the same command resumes")
+    return 0
+
+
+def _written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 if there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,103 @@
+"""The interface of executors, and the executors that ``--on`` names."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from archbench.runs.base.messages import Event, PlannedRun
+from archbench.tasks.base.errors import InputError
+
+On = Literal["local", "ray", "slurm"]
+PACKAGES = {"ray": "ray", "slurm": "submitit"}
+
+
+class Executor(Protocol):
+    """Performs runs: their folders, ``root/runs/<run>/``, hold all that is known of them.
+
+    ``jobs`` is the number of runs at a time, as far as it is known.
+    """
+
+    jobs: int
+
+    def start(self, waiting: deque[PlannedRun]) -> None:
+        """Take from ``waiting`` the runs that can start now, in order, and start or submit them."""
+        ...
+
+    def events(self, seconds: float) -> Sequence[Event]:
+        """What has happened since the last call; waits for it up to ``seconds``. One ``Ended`` for each started run."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Whether a started run has not ended."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all runs to save a checkpoint and end."""
+        ...
+
+    def close(self) -> None:
+        """End at once whatever is still at work, and free all resources."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an executor needs to know: ``jobs`` None leaves the number of runs at a time to it.
+
+    ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". ``gpus`` are those of this machine;
+    ``gpu_share`` is the part of a GPU that a run needs, 0 on a CPU.
+    """
+
+    root: Path
+    jobs: int | None = None
+    work: str = "archbench.runs.execution.work:perform"
+    gpus: Sequence[str] = ()
+    gpu_share: float = 0.0
+
+
+def named(on: str) -> On:
+    """The executor called ``on``; raises ``InputError`` if there is none."""
+    known: On
+    for known in _OPENERS:
+        if on == known:
+            return known
+    raise InputError(f'--on: "{on}": expected {", ".join(_OPENERS)}')
+
+
+def check(on: str) -> None:
+    """Raises ``InputError`` where the package of an executor is not installed."""
+    import importlib.util
+
+    package = PACKAGES.get(on)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise InputError(f"--on {on}: the package {package} is not installed; pip install 'archbench[{on}]'")
+
+
+def opened(on: On, place: Place) -> Executor:
+    """The executor that ``on`` names; raises ``InputError`` if it cannot be reached."""
+    return _OPENERS[on](place)
+
+
+def _local(place: Place) -> Executor:
+    from archbench.runs.executors.local import Local
+
+    return Local(place)
+
+
+def _ray(place: Place) -> Executor:
+    from archbench.runs.executors.cluster import Cluster
+    from archbench.runs.executors.on_ray import Ray
+
+    return Cluster(Ray(place), place)
+
+
+def _slurm(place: Place) -> Executor:
+    from archbench.runs.executors.cluster import Cluster
+    from archbench.runs.executors.on_slurm import Slurm
+
+    return Cluster(Slurm(place), place)
+
+
+_OPENERS: dict[On, Callable[[Place], Executor]] = {"local": _local, "ray": _ray, "slurm": _slurm}

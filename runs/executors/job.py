@@ -1,0 +1,110 @@
+"""One run as a job of a cluster: what a node performs, in a worker process like those of ``local``."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archbench.runs.base import child, lease, store
+from archbench.runs.base.messages import Ended, LogLine, PlannedRun
+from archbench.runs.executors import worker as workers
+from archbench.tasks.base.errors import one_line
+
+STOP = ".stop"  # in the folder of the comparison: all its jobs save a checkpoint and end
+LOOK_SECONDS = 0.5
+
+
+@dataclass
+class Result:
+    """How a job ended, and the lines that it reported."""
+
+    ended: Ended
+    lines: list[LogLine] = field(default_factory=list)
+
+
+@dataclass
+class Job:
+    """Performs one run on the node where it is called; engines send it there by pickle, perhaps several times.
+
+    ``root`` is the folder of the comparison, on a file system that all nodes share.
+    """
+
+    plan: PlannedRun
+    root: str
+    work: str
+    stopping: bool = False
+    worker: workers.Worker | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return store.run_folder(Path(self.root), self.plan.run)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "worker": None, "stopping": False}
+
+    def __call__(self) -> Result:
+        """Waits until no other process performs the run, then performs it unless it is finished."""
+        if not (self.folder / store.RECORD).is_file():
+            text = "this node does not see it; --out has to lie on a file system that all nodes share"
+            return Result(Ended(self.plan.run, "failed", f"{self.folder}: {text}"))
+        watch, lines = lease.Watch(self.folder), list[LogLine]()
+        while True:
+            while watch.look() is not None:
+                if self._is_to_stop():
+                    return Result(Ended(self.plan.run, "interrupted"), lines)
+                time.sleep(LOOK_SECONDS)
+            ended = self._attempt(lines)
+            if ended.status != "held":
+                return Result(ended, lines)
+
+    def stop(self) -> None:
+        """Asks the run to save a checkpoint and end, and waits until it has."""
+        self.stopping = True
+        if self.worker is not None:
+            self._follow(self.worker, [])
+
+    def _attempt(self, lines: list[LogLine]) -> Ended:
+        try:
+            self.worker = workers.start(self.work, 0, self.folder, child.ONE_THREAD)
+            self.worker.assign(self.plan, self.folder)
+            return self._follow(self.worker, lines)
+        except OSError as error:
+            return Ended(self.plan.run, "failed", one_line(error))
+        finally:
+            if self.worker is not None:
+                self.worker.kill() if self.worker.plan else self.worker.close()
+            self.worker = None
+
+    def _follow(self, worker: workers.Worker, lines: list[LogLine]) -> Ended:
+        """Receives messages until the run has ended. The first interrupt asks it to stop, a second one ends it."""
+        asked = False
+        while True:
+            try:
+                if not asked and self._is_to_stop():
+                    asked = True
+                    worker.ask_to_stop()
+                if not worker.connection.poll(LOOK_SECONDS):
+                    continue
+                event = worker.connection.recv()
+            except KeyboardInterrupt:
+                if self.stopping:
+                    raise
+                self.stopping = True
+                continue
+            except (EOFError, OSError):
+                ended = workers.died(worker, Path(self.root))
+                worker.plan = None
+                return ended or Ended(self.plan.run, "interrupted")
+            if isinstance(event, LogLine):
+                lines.append(event)
+            if isinstance(event, Ended):
+                worker.plan = None
+                return event
+
+    def _is_to_stop(self) -> bool:
+        return self.stopping or (Path(self.root) / STOP).exists()
+
+
+def perform(job: Job) -> Result:
+    """Calls ``job``; a function by name, which engines import on the node."""
+    return job()

@@ -1,0 +1,83 @@
+"""Runs on processes of this machine, of one thread each."""
+
+from collections import deque
+from collections.abc import Mapping
+from multiprocessing.connection import wait
+
+from archbench.runs.base import child, store
+from archbench.runs.base.messages import Ended, Event, PlannedRun
+from archbench.runs.executors.executor import Place
+from archbench.runs.executors.worker import Worker, died, start
+
+
+class Local:
+    """Worker processes that perform one run after another; with GPUs each sees one of them."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.jobs = place, max(place.jobs or 1, 1)
+        self.workers: dict[int, Worker] = {}
+
+    def start(self, waiting: deque[PlannedRun]) -> None:
+        """Give every free or new worker its next run."""
+        for slot in range(self.jobs):
+            if not waiting:
+                return
+            worker = self.workers.get(slot)
+            if worker is not None and worker.plan is not None:
+                continue
+            plan = _next(waiting, worker)
+            folder = store.run_folder(self.place.root, plan.run)
+            if worker is not None and not worker.may_take(plan):
+                worker.close()
+                worker = None
+            if worker is None:
+                worker = self.workers[slot] = start(self.place.work, slot, folder, self._environment(slot))
+            worker.assign(plan, folder)
+
+    def events(self, seconds: float) -> list[Event]:
+        """One message from every worker that has one, or the news of its death."""
+        ready = wait([worker.connection for worker in self.workers.values()], timeout=seconds)
+        events = [self._event(worker) for worker in list(self.workers.values()) if worker.connection in ready]
+        return [event for event in events if event is not None]
+
+    def is_busy(self) -> bool:
+        return bool(self._busy())
+
+    def stop(self) -> None:
+        for worker in self._busy():
+            worker.ask_to_stop()
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.kill() if worker.plan else worker.close()
+        self.workers = {}
+
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.plan]
+
+    def _event(self, worker: Worker) -> Event | None:
+        try:
+            event: Event = worker.connection.recv()
+        except (EOFError, OSError):
+            del self.workers[worker.slot]
+            return died(worker, self.place.root)
+        if isinstance(event, Ended):
+            worker.plan = None
+            broken = event.status == "failed" and self.place.gpus  # after an error on a GPU nothing works there
+            if event.status == "interrupted" or broken:  # an interrupted one would stop every later run too
+                self.workers.pop(worker.slot).close()
+        return event
+
+    def _environment(self, slot: int) -> Mapping[str, str]:
+        gpus = self.place.gpus
+        return child.ONE_THREAD | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {})
+
+
+def _next(waiting: deque[PlannedRun], worker: Worker | None) -> PlannedRun:
+    """The first waiting run; for a worker that loaded a user's code, the first of that code in the same stage."""
+    plan = waiting[0]
+    if worker and worker.code:
+        same_stage = (one for one in waiting if one.stage == plan.stage)
+        plan = next((one for one in same_stage if worker.may_take(one)), plan)
+    waiting.remove(plan)
+    return plan

@@ -1,0 +1,71 @@
+"""Ray Core tasks: on the cluster of ``RAY_ADDRESS`` or of ``ray job submit``, else on a cluster of this machine alone.
+
+Not Ray Client (``ray://``), which Ray's documentation advises against for machine learning.
+"""
+
+import importlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archbench.runs.executors.executor import Place
+from archbench.runs.executors.job import Job, Result, perform
+from archbench.tasks.base.errors import InputError, one_line
+
+RETRIES = 3  # of a task whose node or process is lost
+CONNECT = 20  # seconds
+
+
+class Ray:
+    """Tasks of one CPU each, and of ``gpu_share`` of a GPU."""
+
+    def __init__(self, place: Place) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray: Any = importlib.import_module("ray")
+        address = os.environ.get("RAY_ADDRESS", "")
+        if address.startswith("ray://"):
+            raise InputError(
+                f"RAY_ADDRESS: {address}: Ray Client is not supported; run archbench on a node of the cluster, or with "
+                "'ray job submit'"
+            )
+        options: dict[str, Any] = {} if address else {"include_dashboard": False, "num_cpus": place.jobs}
+        self.ray, self.started = ray, not ray.is_initialized()
+        try:
+            if self.started:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(f"--on ray: no cluster at {address or 'this machine'}: {one_line(error)}") from None
+        resources = ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
+        if place.gpu_share and not gpus:
+            raise InputError("--on ray: the cluster has no GPU; use --device cpu")
+        fitting = int(gpus / place.gpu_share) if place.gpu_share else cpus
+        self.slots = max(min(fitting, place.jobs or fitting), 1)
+        self.queue = place.jobs or 10 * self.slots  # tasks that wait at Ray take its memory
+        self.task = ray.remote(num_cpus=1, num_gpus=place.gpu_share, max_retries=RETRIES)(perform)
+
+    def submit(self, jobs: Sequence[Job]) -> list[Any]:
+        return [self.task.options(name=job.plan.run).remote(job) for job in jobs]
+
+    def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
+        ready, _ = self.ray.wait(list(handles), num_returns=1, timeout=seconds)
+        if ready:  # all that have ended
+            ready, _ = self.ray.wait(list(handles), num_returns=len(handles), timeout=0)
+        return {handle: self._result(handle) for handle in ready}
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        for handle in handles:
+            self.ray.cancel(handle, force=True)
+
+    def close(self) -> None:
+        if self.started:
+            self.ray.shutdown()
+
+    def _result(self, handle: Any) -> Result | str:
+        try:
+            result: Result = self.ray.get(handle)
+        except self.ray.exceptions.RayError as error:
+            return f"Ray: {one_line(error)}"
+        return result
