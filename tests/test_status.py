@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archbench import command_line
-from archbench.runs.base import store
+from archbench.runs.base import lease, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, Progress
 from archbench.runs.execution import compare, heartbeat, status, work
 from archbench.runs.execution.execute import execute
@@ -399,3 +399,24 @@ def test_runs_take_what_finished_runs_like_them_took() -> None:
     expected = made("slow", "done", seconds=100.0, expected_seconds=50.0)
     assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1) == 50
     assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1, later=10.0) == 70
+
+
+def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(
+    stopped: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, runs = stopped
+    folder = root / "runs" / runs[2]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("platform.node", lambda: "node7")
+        held = lease.take(folder)
+    with held:
+        held.telling(lambda event: None)(Progress(runs[2], "train", 40.0, 100.0, tokens_per_second=900.0))
+        held.beat()
+        now = (folder / ".lease-1").stat().st_mtime + 2
+        shown = status.read(root, now)
+        run = shown.runs[2]
+        assert (run.status, run.host, run.share, run.tokens_per_second) == ("at work", "node7", 0.4, 900.0)
+        (line,) = (line for line in status.text(shown).splitlines() if line.startswith(runs[2]))
+        assert line.split() == [runs[2], "at", "work", "training", "40%", "node7", "2", "s", "ago", "900", "tokens/s"]
+        assert status.read(root, now + lease.stale_seconds()).runs[2].status != "at work"
+    assert status.read(root, now).runs[2].status != "at work"

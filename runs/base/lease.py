@@ -89,6 +89,14 @@ def is_live(folder: Path) -> bool:
     return holder(folder) is not None
 
 
+def written(folder: Path, held: Holder) -> float:
+    """When the latest heartbeat was written, in seconds since 1970 by the file system's clock; 0 if it is gone."""
+    try:
+        return os.stat(_path(folder, held.number)).st_mtime
+    except OSError:
+        return 0.0
+
+
 def take(folder: Path) -> "Lease":
     """Take the lease of the run in ``folder``; raises ``Held`` while another process has it."""
     while True:

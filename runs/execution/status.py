@@ -2,13 +2,14 @@
 
 import math
 import os
+import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
+from archbench.runs.base import lease, store
 from archbench.runs.base.messages import bounded
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
@@ -19,7 +20,7 @@ LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the
 MOST_ROWS = 20
 FRESH_SECONDS = 60.0  # where the file system has no locks, a run heard of since then counts as at work
 TOOK = ("train_seconds", "score_seconds", "generate_seconds")
-HEAD = ("run", "status", "progress", "last heard", "details")
+HEAD = ("run", "status", "progress", "where", "last heard", "details")
 PHASES = {"data": "preparing", "train": "training", "score": "scoring"}
 
 
@@ -28,7 +29,7 @@ class RunStatus:
     """One run: ``share`` is of its tokens, ``scored`` of its examples; ``seconds`` is the time so far.
 
     ``silent_seconds`` is the time since the last sign of life of a run at work, ``cause`` one line on why a run failed
-    or diverged.
+    or diverged, ``host`` the machine where it is at work.
     """
 
     run: str
@@ -45,6 +46,7 @@ class RunStatus:
     seconds: float | None = None
     expected_seconds: float | None = None
     cause: str = ""
+    host: str = ""
 
     @property
     def fraction(self) -> float:
@@ -124,13 +126,26 @@ def _run(
 def _unfinished(folder: Path, progress: RunProgress, working: bool | None, now: float) -> dict[str, Any]:
     """At work, interrupted or waiting; a run resumes at its share if it has a checkpoint, else from the beginning."""
     silent = max(now - progress.heard, 0.0)
-    if progress.working and (working or (working is None and silent < FRESH_SECONDS)):
+    held, beat = _held(folder, now)
+    if held and not (working and progress.working):  # whoever submitted it is gone, its job is not
+        told = progress.after(held.progress(""), now)
+        silent, progress = beat, replace(told, tokens_per_second=held.tokens_per_second)
+    if held or (progress.working and (working or (working is None and silent < FRESH_SECONDS))):
         facts = {key: getattr(progress, key) for key in ("phase", "share", "scored", "tokens_per_second", "seconds")}
-        return {"status": "at work", "silent_seconds": silent, **facts}
+        return {"status": "at work", "silent_seconds": silent, "host": held.host if held else "", **facts}
     resumes = os.path.exists(folder / "checkpoint")
     begun = bool(progress.heard) or resumes
     kept = {"share": progress.share, "seconds": progress.seconds} if resumes and progress.heard else {}
     return {"status": "interrupted" if begun and not working else "waiting", **kept}
+
+
+def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
+    """Who performs the run, and the seconds since the last heartbeat; None without one of late."""
+    holder = lease.holder(folder)
+    if holder is None:
+        return None, 0.0
+    silent = max(now - lease.written(folder, holder), 0.0)
+    return (holder, silent) if silent < lease.stale_seconds() else (None, silent)
 
 
 def _took(run: str, row: Mapping[str, Any], beat: Heartbeat) -> float | None:
@@ -229,8 +244,9 @@ def _line(run: RunStatus) -> list[str]:
         part = f"{100 * run.scored:.0f}%" if run.phase == "score" else progress
         speed = f"{run.tokens_per_second:,.0f} tokens/s" if run.tokens_per_second else ""
         phase = f"{PHASES.get(run.phase, run.phase)} {part}"
-        return [run.run, run.status, phase, f"{duration(run.silent_seconds or 0.0)} ago", speed]
+        where = "" if run.host == platform.node() else run.host
+        return [run.run, run.status, phase, where, f"{duration(run.silent_seconds or 0.0)} ago", speed]
     if run.status == "interrupted":
         kept = "resumes from its checkpoint" if run.share else "starts from the beginning"
-        return [run.run, run.status, f"training {progress}", "", kept]
-    return [run.run, run.status, "", "", run.cause]
+        return [run.run, run.status, f"training {progress}", "", "", kept]
+    return [run.run, run.status, "", "", "", run.cause]
