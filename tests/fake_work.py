@@ -25,6 +25,7 @@ class FakePlan:
     deed: str = "work"
     expected_seconds: float = 1.0
     stage: int = 0
+    devices: int = 1
     vocabulary: int = 64
     predictions: int = 10_000
     snapshots: int = 0

@@ -68,7 +68,7 @@ def how(status: int) -> str:
 
 def main(handle: str, parent: str, call: str, *arguments: str) -> None:
     """The main function of a child, which ends with its call or when the parent closes the connection."""
-    _die_with(int(parent))
+    follow(int(parent))
     os.set_inheritable(int(handle), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says what happens
     with contextlib.suppress(EOFError):
@@ -84,7 +84,7 @@ def loaded(call: str) -> Callable[..., Any]:
     return loaded_function
 
 
-def _die_with(parent: int) -> None:
+def follow(parent: int) -> None:
     """Makes the kernel (Linux) end this process when its parent ends; elsewhere, reading the connection then fails."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

@@ -77,6 +77,11 @@ class PlannedRun(Protocol):
         ...
 
     @property
+    def devices(self) -> int:
+        """The cores or GPUs that it trains on."""
+        ...
+
+    @property
     def vocabulary(self) -> int: ...
 
     @property

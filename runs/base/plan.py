@@ -99,6 +99,10 @@ class Plan:
         return self.training.snapshots if self.tokens else 0
 
     @property
+    def devices(self) -> int:
+        return self.training.devices
+
+    @property
     def native(self) -> bool:
         return self.supervision == "native"
 
@@ -171,6 +175,7 @@ class Plan:
             "batch_tokens": self.training.batch_tokens,
             "learning_rate": self.training.learning_rate,
             **(self._started() if self.examples or self.start_name else {}),
+            **({"strategy": self.training.strategy, "devices": self.devices} if self.devices > 1 else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             "optimizer": self.training.optimizer,

@@ -26,6 +26,7 @@ from archbench.runs.scoring import references
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import optimizer, pretraining
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
+from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT, SAMPLED, TrainingLoop, TrainingState
 from archbench.tasks.base import files
@@ -40,15 +41,25 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     """Train and score the run of ``plan`` in ``folder``, resuming from a checkpoint there, if any.
 
     The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
+    A run of several devices has a process for each.
     """
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
+    if plan.devices > 1:
+        ranked = f"{__name__}:perform_rank"
+        launch(plan.devices, plan.device, ranked, (plan, folder), notify, stop)
+    else:
+        perform_rank(plan, folder, notify, stop)
+
+
+def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ranks: Ranks = ALONE) -> None:
+    """What one of the processes that train a model does; only the lead writes into ``folder``."""
     machine.deterministic(plan.deterministic)
     machine.attention(plan.device)
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
     prepared = references.prepare(plan)
     start = pretraining.load(folder.parent / plan.start, plan.start) if plan.start else None
-    trainer = references.build_trainer(plan, prepared, start)
+    trainer = references.build_trainer(plan, prepared, start, ranks)
     if plan.training.recompute:
         recompute_blocks(trainer.model)
     if plan.training.compile:
@@ -56,13 +67,16 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
     machine.reset_peak_memory(plan.device)
     state = TrainingLoop(plan, trainer, folder, notify, stop).run() if plan.tokens else TrainingState(best=math.nan)
     row = {**plan.row(), **_trained(plan, trainer, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
-    _write_facts(plan, prepared, trainer, state, folder)
+    if ranks.leads:
+        _write_facts(plan, prepared, trainer, state, folder)
     if state.diverged:
         notify(LogLine(plan.run, f"diverged, which is a result: {state.diverged}"))
         row |= {"status": "diverged", "error": state.diverged}
     else:
-        scorer = Scorer(trainer.model, prepared, plan.device, 0, progress(plan.run, notify), stop)
+        scorer = Scorer(trainer.model, prepared, plan.device, 0, progress(plan.run, notify), stop, ranks)
         row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
+    if not ranks.leads:
+        return
     if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
         references.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)
@@ -77,10 +91,13 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
     validation = scorer.score(scorer.validation(), answering=False)
     if plan.trial:
         _check_shared_state(shared)
-        _write_scores(plan, {"validation": validation}, folder)
+        if scorer.ranks.leads:
+            _write_scores(plan, {"validation": validation}, folder)
         return {}
     scored = scorer.with_shuffled(scorer.score(scorer.prepared.test))
     _check_shared_state(shared)
+    if not scorer.ranks.leads:
+        return {}
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)
     _write_environment(plan, folder, scored.scores)

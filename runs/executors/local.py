@@ -1,7 +1,7 @@
 """Runs on processes of this machine, of one thread each."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 
 from archbench.runs.base import child, store
@@ -11,27 +11,33 @@ from archbench.runs.executors.worker import Worker, died, start
 
 
 class Local:
-    """Worker processes that perform one run after another; with GPUs each sees one of them."""
+    """Worker processes that perform one run after another; with GPUs each sees as many of them as its run needs.
+
+    A run of several devices takes as many slots, or all where there are fewer.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place, self.jobs = place, max(place.jobs or 1, 1)
         self.workers: dict[int, Worker] = {}
+        self.slots: dict[int, list[int]] = {}  # that the latest run of a worker takes
 
     def start(self, waiting: deque[PlannedRun]) -> None:
         """Give every free or new worker its next run."""
-        for slot in range(self.jobs):
-            if not waiting:
-                return
+        while waiting and (free := self._free()):
+            slot = free[0]
             worker = self.workers.get(slot)
-            if worker is not None and worker.plan is not None:
-                continue
             plan = _next(waiting, worker)
+            taken = free[: min(plan.devices, self.jobs)]
+            if len(taken) < min(plan.devices, self.jobs):  # wait for more of them
+                waiting.appendleft(plan)
+                return
             folder = store.run_folder(self.place.root, plan.run)
-            if worker is not None and not worker.may_take(plan):
+            if worker is not None and (not worker.may_take(plan) or plan.devices > 1 or self.slots[slot] != [slot]):
                 worker.close()
                 worker = None
             if worker is None:
-                worker = self.workers[slot] = start(self.place.work, slot, folder, self._environment(slot))
+                worker = self.workers[slot] = start(self.place.work, slot, folder, self._environment(taken))
+            self.slots[slot] = taken
             worker.assign(plan, folder)
 
     def events(self, seconds: float) -> list[Event]:
@@ -68,9 +74,16 @@ class Local:
                 self.workers.pop(worker.slot).close()
         return event
 
-    def _environment(self, slot: int) -> Mapping[str, str]:
+    def _free(self) -> list[int]:
+        taken = {slot for worker in self._busy() for slot in self.slots[worker.slot]}
+        return [slot for slot in range(self.jobs) if slot not in taken]
+
+    def _environment(self, slots: Sequence[int]) -> Mapping[str, str]:
         gpus = self.place.gpus
-        return child.ONE_THREAD | ({"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {})
+        if not gpus:
+            return child.ONE_THREAD
+        seen = dict.fromkeys(gpus[slot % len(gpus)] for slot in slots)
+        return child.ONE_THREAD | {"CUDA_VISIBLE_DEVICES": ",".join(seen)}
 
 
 def _next(waiting: deque[PlannedRun], worker: Worker | None) -> PlannedRun:

@@ -18,7 +18,7 @@ CONNECT = 20  # seconds
 
 
 class Ray:
-    """Tasks of one CPU each, and of ``gpu_share`` of a GPU."""
+    """Tasks of one CPU for each device, and of ``gpu_share`` of a GPU, or as many GPUs as devices."""
 
     def __init__(self, place: Place) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -44,10 +44,11 @@ class Ray:
         fitting = int(gpus / place.gpu_share) if place.gpu_share else cpus
         self.slots = max(min(fitting, place.jobs or fitting), 1)
         self.queue = place.jobs or 10 * self.slots  # tasks that wait at Ray take its memory
-        self.task = ray.remote(num_cpus=1, num_gpus=place.gpu_share, max_retries=RETRIES)(perform)
+        self.gpu_share = place.gpu_share
+        self.task = ray.remote(max_retries=RETRIES)(perform)
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
-        return [self.task.options(name=job.plan.run).remote(job) for job in jobs]
+        return [self.task.options(name=job.plan.run, **self._resources(job)).remote(job) for job in jobs]
 
     def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
         ready, _ = self.ray.wait(list(handles), num_returns=1, timeout=seconds)
@@ -62,6 +63,11 @@ class Ray:
     def close(self) -> None:
         if self.started:
             self.ray.shutdown()
+
+    def _resources(self, job: Job) -> dict[str, float]:
+        devices = job.plan.devices
+        gpus = self.gpu_share if devices == 1 else devices * bool(self.gpu_share)
+        return {"num_cpus": devices, "num_gpus": gpus}
 
     def _result(self, handle: Any) -> Result | str:
         try:

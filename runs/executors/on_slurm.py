@@ -6,7 +6,8 @@ checkpoint, and the job is put into the queue again.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 from archbench.runs.base import capacity
@@ -17,6 +18,7 @@ from archbench.tasks.base.errors import one_line
 FOLDER = ".slurm"  # in the folder of the comparison: submitit's files
 MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
+LOOK_SECONDS = 1.0
 ARRAY = 1_000  # jobs of an array, which Slurm's MaxArraySize limits
 MOST = 100_000
 
@@ -33,11 +35,12 @@ class Requeued(Job):
 
 
 class Slurm:
-    """Jobs of one CPU each, and of one GPU if runs need any."""
+    """Jobs of one CPU, and if need be one GPU, for each device."""
 
     def __init__(self, place: Place) -> None:
         import submitit
 
+        self.on_gpus, self.looked = place.gpu_share > 0, 0.0
         self.executor = submitit.AutoExecutor(folder=place.root.absolute() / FOLDER, slurm_max_num_timeout=1_000)
         on_slurm = self.executor.cluster == "slurm"
         self.slots = place.jobs or (ARRAY if on_slurm else capacity.cores())
@@ -45,8 +48,6 @@ class Slurm:
         self.executor.update_parameters(
             name="archbench",
             timeout_min=MINUTES,
-            cpus_per_task=1,
-            gpus_per_node=1 if place.gpu_share else 0,
             slurm_signal_delay_s=SIGNAL_SECONDS,
             slurm_array_parallelism=self.slots,
         )
@@ -54,16 +55,19 @@ class Slurm:
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
         requeued = [Requeued(job.plan, job.root, job.work) for job in jobs]
         submitted: list[Any] = []
-        for begin in range(0, len(requeued), ARRAY):
-            with self.executor.batch():
-                submitted += [self.executor.submit(job) for job in requeued[begin : begin + ARRAY]]
+        for devices, alike in groupby(requeued, lambda job: job.plan.devices):  # an array has the same for all
+            self.executor.update_parameters(cpus_per_task=devices, gpus_per_node=devices if self.on_gpus else 0)
+            for array in _batched(alike, ARRAY):
+                with self.executor.batch():
+                    submitted += [self.executor.submit(job) for job in array]
         return submitted
 
     def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
-        ended = {handle: _result(handle) for handle in handles if handle.done()}
-        if not ended:
+        if time.monotonic() - self.looked < LOOK_SECONDS:
             time.sleep(seconds)
-        return ended
+            return {}
+        self.looked = time.monotonic()
+        return {handle: _result(handle) for handle in handles if handle.done()}
 
     def cancel(self, handles: Sequence[Any]) -> None:
         for handle in handles:
@@ -71,6 +75,13 @@ class Slurm:
 
     def close(self) -> None:
         pass
+
+
+def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of up to ``size`` neighbours."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def _result(handle: Any) -> Result | str:

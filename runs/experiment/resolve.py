@@ -188,6 +188,7 @@ def check_task(task: Task, place: str) -> None:
     _check_supervision(task, place)
     _check_model(task.model, place)
     _check_transfer(task, place)
+    _check_devices(task, place)
 
 
 def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str) -> Task:
@@ -397,6 +398,17 @@ def _check_transfer(task: Task, place: str) -> None:
             f'{place}.training.learning_rate: "{TRANSFER}" needs trials at a smaller width; give tuning.width and '
             "tuning.learning_rate"
         )
+
+
+def _check_devices(task: Task, place: str) -> None:
+    training = task.training
+    if (training.devices > 1) != (training.strategy != "none"):
+        raise InputError(
+            f'{place}.training: devices = {training.devices} with strategy = "{training.strategy}": give both, such as '
+            'devices = 2 and strategy = "ddp", or neither'
+        )
+    if training.devices > 1 and task.budget.seconds is not None:
+        raise InputError(f"{place}.budget.seconds: speeds are measured on one device; give tokens or flops")
 
 
 def _check_model(model: Model, place: str) -> None:

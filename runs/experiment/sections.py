@@ -39,6 +39,7 @@ ADAPTED: dict[str, str] = {
     PROMPT: "prompted",
 }
 SCRATCH_WITH = "scratch+"  # before a pretraining: from scratch, on the tokens of that pretraining as well
+USUAL_DEVICES: dict[str, object] = {"strategy": "none", "devices": 1}
 USUAL_STARTS: dict[str, object] = {
     "start": SCRATCH,
     "with_tokens_of": "",
@@ -261,7 +262,8 @@ class TrainingEntry(Section):
     ``learning_rate = "transfer"`` takes the rate of trials at ``tuning.width`` and scales it to the width of each run.
 
     ``compile`` compiles the repeated block (`torch.compile`); "auto" does so if a run is long enough to benefit.
-    ``recompute`` trades computation for memory in the backward pass (activation checkpointing).
+    ``recompute`` trades computation for memory in the backward pass (activation checkpointing). ``strategy = "ddp"``
+    trains one model on several ``devices``, which share each batch (data parallelism).
 
     Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.resolve``.
     """
@@ -278,6 +280,8 @@ class TrainingEntry(Section):
     precision: Literal["auto", "bf16", "float32"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     recompute: bool = False
+    strategy: Literal["none", "ddp"] = "none"
+    devices: Annotated[Whole, Field(ge=1, le=1_024)] = 1
 
 
 class Training(TrainingEntry):
@@ -307,7 +311,7 @@ class Training(TrainingEntry):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide a run's outcome, as JSON values; a key that was added later only where it is set."""
-        values = self.model_dump(mode="json", exclude={"precision", "compile", "recompute"})
+        values = self.model_dump(mode="json", exclude={"precision", "compile", "recompute", "strategy", "devices"})
         return {key: value for key, value in values.items() if value or key not in ("proxy_width", "proxy_share")}
 
 
@@ -615,4 +619,6 @@ class Experiment(Section):
         for task in (*values["tasks"], *values["conditions"], *(one["task"] for one in values.get("pretraining", ()))):
             for key in [key for key, usual in USUAL_STARTS.items() if task[key] == usual]:
                 del task[key]
+            for key in [key for key, usual in USUAL_DEVICES.items() if task["training"][key] == usual]:
+                del task["training"][key]
         return values

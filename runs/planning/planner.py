@@ -332,7 +332,7 @@ class Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=OVERHEAD + (flops + stepping + scoring) / self.setting.speed,
+            expected_seconds=OVERHEAD + (flops + stepping + scoring) / (self.setting.speed * training.devices),
             description=variant.document,
             references=references,
             trial=trial,

@@ -12,6 +12,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import FINETUNE, PROMPT
 from archbench.runs.scoring.score import Scorer, progress
 from archbench.runs.training import pretraining, prompts
+from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -67,12 +68,14 @@ def prepare(plan: Plan) -> Prepared:
     return prepared
 
 
-def build_trainer(plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None) -> Trainer:
+def build_trainer(
+    plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None, ranks: Ranks = ALONE
+) -> Trainer:
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels, trained=plan.tokens > 0)
     adapt = plan.adapt
     if start is not None and adapt == PROMPT:
         build, start, adapt = partial(prompts.prompted, prepared, start, plan), None, FINETUNE
     limits = pretraining.limits(plan.objective, plan.limits) if plan.objective else plan.limits
-    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, adapt
+    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, adapt, ranks
     return Trainer.build(build, plan.size, limits, prepared, plan.training, plan.native, plan.seed, *where)

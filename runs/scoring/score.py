@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from archbench.runs.base.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
 from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import EncodedExamples, collate_sources, fixed
+from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
@@ -47,7 +48,10 @@ class Scored:
 
 
 class Scorer:
-    """Scores one model; ``allowed`` (v,) are the tokens that an answer may use."""
+    """Scores one model; ``allowed`` (v,) are the tokens that an answer may use.
+
+    Batches are dealt to ``ranks``, each of which has all results in the end.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,9 @@ class Scorer:
         seed: int,
         notify: Callable[[float, float], None],
         stop: Callable[[], bool],
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.model, self.prepared, self.device, self.seed = model.eval(), prepared, device, seed
         self.notify, self.stop = notify, stop
         self.allowed = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
@@ -121,16 +127,43 @@ class Scorer:
         self, examples: EncodedExamples, estimating: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """-log p of every target in nats (n,), and the objective's estimate (n,) where that is wanted."""
-        nats, done = np.zeros(len(examples)), 0
+        batches = fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])
+
+        def scored(number: int, dealt: tuple[NDArray[np.int64], Batch]) -> tuple[Any, ...]:
+            index, moved = dealt[0], dealt[1].to(self.device)
+            nats = -grad_accumulation.fitting(partial(self._likelihood, moved)).cpu().numpy()
+            if not estimating:
+                return index, nats, None
+            return index, nats, grad_accumulation.fitting(partial(self._estimate, moved, number)).cpu().numpy()
+
+        nats = np.zeros(len(examples))
         estimate = np.zeros(len(examples)) if estimating else None
-        for number, (index, batch) in enumerate(fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])):
-            self._pause(done, len(examples))
-            moved = batch.to(self.device)
-            nats[index] = -grad_accumulation.fitting(partial(self._likelihood, moved)).cpu().numpy()
+        for index, batch_nats, batch_estimate in self._dealt(batches, scored, len(examples), lambda one: len(one[0])):
+            nats[index] = batch_nats
             if estimate is not None:
-                estimate[index] = grad_accumulation.fitting(partial(self._estimate, moved, number)).cpu().numpy()
-            done += len(index)
+                estimate[index] = batch_estimate
         return nats, estimate
+
+    def _dealt(
+        self, batches: Iterable[Any], call: Callable[[int, Any], Any], total: int, size: Callable[[Any], int]
+    ) -> Iterator[Any]:
+        """The results of ``call`` for numbered ``batches``, which are dealt to the ranks.
+
+        Between batches it reports how many of ``total`` examples are done, by the ``size`` of a batch. Raises
+        ``Interrupted`` on all ranks if one is asked to stop.
+        """
+        own, done, stopped = list[Any](), 0, False
+        for number, batch in enumerate(batches):
+            if number % self.ranks.count == self.ranks.rank and not stopped:
+                self.notify(float(done), float(total))
+                stopped = self.stop()
+                if not stopped:
+                    own.append(call(number, batch))
+            done += size(batch)
+        if any(self.ranks.any(stopped)):
+            raise Interrupted
+        for results in self.ranks.gathered(own):
+            yield from results
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
         """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""
@@ -145,14 +178,18 @@ class Scorer:
             beams=chosen.beams,
             length_penalty=chosen.length_penalty,
         )
-        answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
-        for number, rows in enumerate(_answer_batches(examples, count)):
-            self._pause(number * ANSWER_ROWS, count)
+
+        def answered(number: int, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int32]]]:
             source, mask = collate_sources(examples, rows)
             source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
             written = grad_accumulation.by_rows(partial(self._written, number, decoding), source, mask)
-            for row, tokens in zip(rows, written, strict=True):
-                answers[row] = tokens.cpu().numpy().astype(np.int32)
+            tokens = [one.cpu().numpy().astype(np.int32) for one in written]
+            return list(zip(rows.tolist(), tokens, strict=True))
+
+        answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count
+        for answered_rows in self._dealt(_answer_batches(examples, count), answered, count, len):
+            for row, tokens in answered_rows:
+                answers[row] = tokens
         return answers
 
     def _likelihood(self, batch: Batch, parts: int) -> Tensor:
@@ -189,12 +226,6 @@ class Scorer:
             answer_ids=list(answers),
             reference_ids=[examples[i].target for i in range(len(examples))],
         )
-
-    def _pause(self, done: int, total: int) -> None:
-        """Between batches: report progress, and stop on request."""
-        self.notify(float(done), float(total))
-        if self.stop():
-            raise Interrupted
 
 
 def _answer_batches(examples: Examples, count: int) -> list[NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from archbench.runs.experiment.sections import FINETUNE, Training
 from archbench.runs.training import grad_accumulation, optimizer, pretraining
 from archbench.runs.training.batches import EncodedExamples, Stream
 from archbench.runs.training.optimizer import Optimizer
+from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.tasks.base.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
@@ -52,7 +53,7 @@ class StepResult(NamedTuple):
 
 @dataclass
 class Trainer:
-    """A model on its device with its optimizer and its examples; a batch is read in ``parts``.
+    """A model on its device with its optimizer and its examples; a batch is read in ``parts``, dealt to ``ranks``.
 
     ``train`` are the examples as the model reads them, which a pretraining rearranges. ``allowed_tokens`` (v,) are
     those that answers may use.
@@ -68,6 +69,7 @@ class Trainer:
     bf16: bool
     train: EncodedExamples
     allowed_tokens: Tensor
+    ranks: Ranks = ALONE
     parts: int = 1
 
     @classmethod
@@ -86,6 +88,7 @@ class Trainer:
         mask_rate: float | None = None,
         start: pretraining.Pretrained | None = None,
         adapt: str = FINETUNE,
+        ranks: Ranks = ALONE,
     ) -> Trainer:
         """A new model, initialised from ``seed`` alone, or with the weights that it starts from.
 
@@ -109,7 +112,8 @@ class Trainer:
         bf16 = precision == "bf16"
         chosen = optimizer.build(model, training, device, ratio, bf16)
         where = torch.device(device), bf16
-        return cls(step, chosen, prepared, training, native, seed, *where, train, allowed_tokens)
+        rest = train, allowed_tokens, ranks, ranks.count
+        return cls(step, chosen, prepared, training, native, seed, *where, *rest)
 
     @property
     def model(self) -> Any:
@@ -140,11 +144,13 @@ class Trainer:
         return StepResult(loss, self._update(factor))
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
-        """The loss, after its backward pass; None if there is too little memory for its parts."""
+        """The loss, after its backward pass; None if there is too little memory for its parts, on any rank."""
         self._seed(number)
-        losses = []
+        parts = list(inputs.split(self.parts))
+        losses: list[Tensor] = []
+        too_large = False
         try:
-            for part in inputs.split(self.parts):
+            for part in self.ranks.own(parts):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     loss_sum, _ = self.training_step(part.to(self.device))
                 loss = loss_sum / inputs.tokens
@@ -153,8 +159,19 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if self.parts >= len(inputs.target) or not grad_accumulation.is_out_of_memory(error):
                 raise
+            too_large = True
+        if any(self.ranks.any(too_large)):
             return None
-        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        self.ranks.add_up_gradients(self.optimizer.parameters)
+        return losses[0] if len(parts) == 1 else self._sum(losses, len(parts))
+
+    def _sum(self, losses: list[Tensor], parts: int) -> Tensor:
+        """The sum of the losses of all parts, in the order of the parts."""
+        every = torch.zeros(parts, device=self.device)
+        own = self.ranks.own(range(parts))
+        if losses:
+            every[own[0] : own[-1] + 1] = torch.stack(losses)
+        return self.ranks.add_up(every).sum()
 
     def _update(self, rate: float) -> Tensor:
         """Update the weights at ``rate`` times the recipe's learning rate; return the gradient norm."""

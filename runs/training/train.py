@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,9 @@ class TrainingLoop:
     def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
         self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
+        self.ranks = trainer.ranks
         self.notify, self.stop = notify, stop
-        self.state = TrainingState()
+        self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
         self.best: dict[str, Tensor] = _copied(trainer.model)
         self.unread: list[StepResult] = []  # losses that are still on the device, of the latest steps
@@ -89,7 +91,7 @@ class TrainingLoop:
                 break
             self._evaluate_when_due()
             self._snapshot_when_due()
-            if self.stop():
+            if self._is_to_stop():
                 self._save()
                 raise Interrupted
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -102,6 +104,13 @@ class TrainingLoop:
         self._count()
         self.trainer.model.load_state_dict(self.best)
         return self.state
+
+    def _is_to_stop(self) -> bool:
+        """Whether a rank was asked to stop; to agree on it takes time, so that on a GPU it is not asked every step."""
+        alone = self.ranks.count == 1
+        if alone or self.state.step % READ_STEPS[self.trainer.device.type] == 0:
+            return self.ranks.any(self.stop())[0]
+        return False
 
     def _batches(self) -> Iterator[tuple[Batch, Position]]:
         if self.state.evaluated < 0:
@@ -197,7 +206,7 @@ class TrainingLoop:
 
     def _snapshot_when_due(self) -> None:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
-        step, wanted = self.state.step, self.plan.training.snapshots
+        step, wanted = self.state.step, self.plan.training.snapshots if self.ranks.leads else 0
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
             files.write_bytes(
                 self.snapshots / f"{step:08d}.safetensors", packed(self.trainer.model.state_dict(), self.plan.run)
@@ -210,6 +219,8 @@ class TrainingLoop:
         state.curves.append({**where, "split": split, "metric": metric, "value": value})
 
     def _save(self) -> None:
+        if not self.ranks.leads:
+            return
         self._read()
         self._count()
         parts = {"model": _copied(self.trainer.model), "optimizer": self.trainer.optimizer.state(), "best": self.best}
@@ -226,7 +237,7 @@ class TrainingLoop:
         self.trainer.optimizer.load(saved.tensors["optimizer"])
         self.best = {name: tensor.to(self.trainer.device) for name, tensor in saved.tensors["best"].items()}
         self.state = TrainingState.from_json(saved.state)
-        self.trainer.parts = self.state.micro_batches
+        self.trainer.parts = max(self.state.micro_batches, self.ranks.count)
 
 
 @torch.no_grad()
@@ -244,12 +255,20 @@ def validation_loss(trainer: Trainer, batches: list[Batch], sampled: bool) -> fl
                 return estimate(model, batch, allowed, drawn, SAMPLES, parts, model.objective.left_to_right)
             return -exact(model, batch, allowed, parts)
 
-    for number, batch in enumerate(batches):
+    own: list[tuple[float, int]] = []
+    for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.count]:
         losses = grad_accumulation.fitting(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
-        nats += losses[possible].sum().item()
-        tokens += int(batch.target_lengths[possible.cpu().numpy()].sum())
+        own.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
+    for batch_nats, batch_tokens in _dealt_in_order(trainer.ranks.gathered(own)):
+        nats, tokens = nats + batch_nats, tokens + batch_tokens
     return nats / max(tokens, 1)
+
+
+def _dealt_in_order(hands: Sequence[Sequence[Any]]) -> Iterator[Any]:
+    """What was dealt round by round to several ranks, in the order before."""
+    for turn in zip_longest(*hands):
+        yield from (item for item in turn if item is not None)
 
 
 def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:

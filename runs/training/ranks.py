@@ -1,0 +1,197 @@
+"""One model trained by several processes, one for each device: what they exchange, and how they are started.
+
+Every rank has the whole model (data parallelism). A rank reads its part of each global batch; gradients are added up
+over all ranks before the update. Whatever could differ between ranks (a request to stop, too little memory) is agreed
+on first, so that no rank waits for another that will not come.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from archbench.runs.base import child
+from archbench.runs.base.messages import Event, Interrupted
+
+BUCKET = 2**24  # gradients that are added up at once
+TIMEOUT = timedelta(minutes=30)  # for the others: one rank makes reference rows, or compiles, alone
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train one model; a process by itself is rank 0 of 1."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes the files of the run."""
+        return self.rank == 0
+
+    def own(self, parts: Sequence[Any]) -> Sequence[Any]:
+        """The parts of a batch that this rank reads: neighbours, as many as the other ranks have."""
+        each = -(-len(parts) // self.count)
+        return parts[self.rank * each : (self.rank + 1) * each]
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag: whether it is set on some rank."""
+        if self.count == 1:
+            return flags
+        tensor = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tuple(bool(flag) for flag in tensor.tolist())
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def add_up(self, tensor: Tensor) -> Tensor:
+        """``tensor``, in place the sum over all ranks."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Add up the gradients; one that a parameter has on no rank stays None."""
+        if self.count == 1:
+            return
+        present = self.any(*(parameter.grad is not None for parameter in parameters))
+        gradients = []
+        for parameter, somewhere in zip(parameters, present, strict=True):
+            if somewhere and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if parameter.grad is not None:
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            flat = self.add_up(torch.cat([gradient.reshape(-1) for gradient in bucket]))
+            torch._foreach_copy_(
+                bucket,
+                [
+                    part.view_as(gradient)
+                    for part, gradient in zip(
+                        flat.split([gradient.numel() for gradient in bucket]), bucket, strict=True
+                    )
+                ],
+            )
+
+
+ALONE = Ranks()
+
+
+def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Neighbours of one type, of about ``BUCKET`` numbers together."""
+    buckets: list[list[Tensor]] = []
+    size = 0
+    for gradient in gradients:
+        if not buckets or size >= BUCKET or buckets[-1][0].dtype != gradient.dtype:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(gradient)
+        size += gradient.numel()
+    return buckets
+
+
+def launch(
+    count: int,
+    device: str,
+    call: str,
+    arguments: tuple[Any, ...],
+    notify: Callable[[Event], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Call the function ``call`` ("module:function") on ``count`` new processes, with torchrun's elastic launcher.
+
+    It gets ``arguments``, then ``notify``, ``stop`` and its ``Ranks``. Only the lead's events are heard. Raises
+    ``Interrupted`` if the ranks stopped on request, and ``RuntimeError`` with the cause if one fails or dies.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    context = torch.multiprocessing.get_context("spawn")
+    events, asked = context.Queue(), context.Event()
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        start_method="spawn",
+    )
+    failures: list[BaseException] = []
+
+    def launched() -> None:
+        try:
+            elastic_launch(config, _rank)(device, call, arguments, events, asked, os.getpid())
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=launched)  # not the main thread, whose signal handlers the launcher would replace
+    thread.start()
+    interrupted = False
+    while thread.is_alive() or not events.empty():
+        if stop():
+            asked.set()
+        with contextlib.suppress(queue.Empty):
+            event = events.get(timeout=POLL_SECONDS)
+            interrupted = interrupted or event is None
+            if event is not None:
+                notify(event)
+    thread.join()
+    if failures and isinstance(failures[0], ChildFailedError):
+        raise RuntimeError(_cause(failures[0])) from None
+    if failures:
+        raise failures[0]
+    if interrupted:
+        raise Interrupted
+
+
+def _cause(error: Any) -> str:
+    """What ended the first rank that failed."""
+    rank, failure = min(error.failures.items(), key=lambda item: item[1].timestamp)
+    message = failure.message
+    if isinstance(message, dict):
+        message = message.get("message", "")
+    last = str(message).strip().splitlines()[-1] if str(message).strip() else ""
+    if failure.exitcode < 0:
+        return f"rank {rank} died ({child.how(failure.exitcode)})"
+    return f"rank {rank} failed: {last}"
+
+
+def _rank(device: str, call: str, arguments: tuple[Any, ...], events: Any, asked: Any, parent: int) -> None:
+    """The life of a rank."""
+    child.follow(parent)
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    torch.set_num_threads(1)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
+    notify: Callable[[Event], None] = events.put if rank == 0 else _ignore
+    try:
+        child.loaded(call)(*arguments, notify, asked.is_set, Ranks(rank, count))
+    except Interrupted:
+        if rank == 0:
+            events.put(None)
+    finally:
+        events.close()
+        events.join_thread()
+        dist.destroy_process_group()
+
+
+def _ignore(event: Event) -> None:
+    pass

@@ -1,0 +1,182 @@
+"""One model on several processes: the bits of one process that reads the same parts; kills, stops and resumes."""
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny_runs
+from test_work import experiment, folder, outcome
+
+from archbench.runs.base import store
+from archbench.runs.base.messages import Event, Interrupted, Progress
+from archbench.runs.base.plan import Plan
+from archbench.runs.execution import work
+from archbench.runs.experiment import spec
+from archbench.runs.scoring import references
+from archbench.runs.training.ranks import Ranks
+from archbench.tasks.base.errors import InputError
+
+__all__ = ["folder"]
+
+FAMILIES = ["decoder", "encoder", "encoder-decoder"]
+
+
+def planned(place: Path, task: str, architecture: str, devices: int = 1, **training: object) -> Plan:
+    recipe = {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32", **training}
+    if devices > 1:
+        recipe |= {"devices": devices, "strategy": "ddp"}
+    chosen = experiment(place, training=recipe, architectures=[architecture])
+    (plan,) = tiny_runs.planned(spec.override(chosen, tasks=[task]), place, place / "plans").plans
+    return plan
+
+
+def performed(plan: Plan, root: Path, **options: Any) -> Path:
+    place = store.run_folder(root, plan.run)
+    work.perform(plan, place, options.get("notify", ignore), options.get("stop", lambda: False))
+    return place
+
+
+def ignore(event: Event) -> None:
+    pass
+
+
+def in_parts(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    """Batches are read in so many parts, as if memory did not suffice."""
+    build = references.build_trainer
+
+    def building(*arguments: Any, **options: Any) -> Any:
+        trainer = build(*arguments, **options)
+        trainer.parts = parts
+        return trainer
+
+    monkeypatch.setattr(references, "build_trainer", building)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize(
+    ("architecture", "task"), [("decoder", "running"), ("encoder", "turned"), ("encoder-decoder", "turned")]
+)
+def test_two_ranks_have_the_bits_of_one_process_that_reads_two_parts(
+    folder: Path, tmp_path: Path, architecture: str, task: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked = performed(planned(folder, task, architecture, 2, optimizer=optimizer), tmp_path / "ranked")
+    in_parts(monkeypatch, 2)
+    alone = performed(planned(folder, task, architecture, optimizer=optimizer), tmp_path / "alone")
+    assert outcome(ranked) == outcome(alone)
+    rows = [json.loads((place / "record.json").read_text()) for place in (ranked, alone)]
+    assert [row.get("devices") for row in rows] == [2, None]
+    keys = ("train_flops", "train_tokens", "train_loss_tokens", "steps", "micro_batches", "best_step", "executed_flops")
+    assert [rows[0][key] for key in keys] == [rows[1][key] for key in keys]
+
+
+def test_classification_on_two_ranks_has_the_bits_of_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked = performed(planned(folder, "colours", "encoder", 2), tmp_path / "ranked")
+    in_parts(monkeypatch, 2)
+    assert outcome(ranked) == outcome(performed(planned(folder, "colours", "encoder"), tmp_path / "alone"))
+
+
+def test_the_number_of_devices_is_no_part_of_the_name_of_a_run(folder: Path) -> None:
+    assert planned(folder, "running", "decoder").run == planned(folder, "running", "decoder", 2).run
+
+
+class Stopping:
+    """A request to stop after so many events of training."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def notify(self, event: Event) -> None:
+        self.left -= isinstance(event, Progress) and event.phase == "train"
+
+    def stop(self) -> bool:
+        return self.left <= 0
+
+
+def test_stopped_ranks_save_a_checkpoint_and_resume_exactly(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(folder, "running", "decoder", 2)
+    stopping = Stopping(4)
+    with pytest.raises(Interrupted):
+        performed(plan, tmp_path / "ranked", notify=stopping.notify, stop=stopping.stop)
+    place = store.run_folder(tmp_path / "ranked", plan.run)
+    assert (place / "checkpoint").is_dir()
+    assert json.loads((place / "record.json").read_text())["status"] == "unfinished"
+    ranked = performed(plan, tmp_path / "ranked")
+    in_parts(monkeypatch, 2)
+    assert outcome(ranked) == outcome(performed(planned(folder, "running", "decoder"), tmp_path / "alone"))
+
+
+def test_another_number_of_ranks_goes_on_with_the_same_data(folder: Path, tmp_path: Path) -> None:
+    stopping = Stopping(4)
+    with pytest.raises(Interrupted):
+        performed(
+            planned(folder, "running", "decoder", 2), tmp_path / "out", notify=stopping.notify, stop=stopping.stop
+        )
+    other = performed(planned(folder, "running", "decoder", 3), tmp_path / "out")
+    alone = performed(planned(folder, "running", "decoder"), tmp_path / "alone")
+    rows = [json.loads((place / "record.json").read_text()) for place in (other, alone)]
+    for key in ("train_tokens", "steps", "train_loss_tokens"):
+        assert rows[0][key] == rows[1][key]
+    losses = [pd.read_csv(place / "curves.csv")["value"].to_numpy() for place in (other, alone)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_killed_rank_ends_the_run_with_its_cause_and_it_resumes(folder: Path, tmp_path: Path) -> None:
+    plan = planned(folder, "running", "decoder", 2)
+    long = replace(plan, tokens=10**9)
+    begun = threading.Event()
+
+    def notify(event: Event) -> None:
+        if isinstance(event, Progress) and event.phase == "train" and event.done > 0:
+            begun.set()
+
+    def kill() -> None:
+        begun.wait(60)
+        ranks = [pid for pid in below(os.getpid()) if "spawn_main" in command(pid)]
+        os.kill(max(ranks), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(RuntimeError, match=r"rank [01] died \(signal 9"):
+        performed(long, tmp_path / "out", notify=notify)
+    thread.join()
+    until = time.monotonic() + 20
+    while any("spawn_main" in command(pid) for pid in below(os.getpid())):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def below(pid: int) -> list[int]:
+    """All processes that a process has started, by itself or through others."""
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    direct = [int(child) for path in listed for child in path.read_text().split()]
+    return [*direct, *(deeper for child in direct for deeper in below(child))]
+
+
+def test_parts_are_dealt_to_ranks_in_order() -> None:
+    assert [Ranks(rank, 3).own(range(7)) for rank in range(3)] == [range(3), range(3, 6), range(6, 7)]
+    assert [list(Ranks(rank, 4).own([1, 2])) for rank in range(4)] == [[1], [2], [], []]
+
+
+@pytest.mark.parametrize("training", [{"devices": 2}, {"strategy": "ddp"}])
+def test_devices_and_strategy_go_together(folder: Path, training: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=re.escape("give both, such as devices = 2")):
+        experiment(folder, training=training)
