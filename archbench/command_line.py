@@ -47,6 +47,7 @@ ON = (
     "docs/clusters.md explains both."
 )
 DETACH = "Go on in the background, with output in DIR/compare.log; archbench status DIR shows the progress."
+TRACK = "Also show curves and scores in a tracker, tensorboard or wandb; 'archbench track' does so at any later time."
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
@@ -138,6 +139,7 @@ def _compare(
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help=ON)] = "local",
     detach: Annotated[bool, typer.Option("--detach", help=DETACH)] = False,
+    track: Annotated[str | None, typer.Option(metavar="NAME", help=TRACK)] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for the results [default: results/<name>].")
     ] = None,
@@ -154,7 +156,7 @@ def _compare(
     Trains only the runs that are not finished, then writes the report.
     """
     from archbench import against as joining
-    from archbench import background
+    from archbench import background, tracking
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
@@ -195,8 +197,12 @@ def _compare(
         return background.start(root, say)
     if published is not None:
         joining.keep(published, chosen, root)
-    outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
-    return _conclude(outcome, root)
+    with tracking.following(root, track, say):
+        outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
+    status = _conclude(outcome, root)
+    if track is not None:
+        typer.echo(tracking.replay(root, track))
+    return status
 
 
 @app.command("report")
@@ -322,6 +328,23 @@ def _table(
     else:
         write_text(path, text)
         typer.echo(f"written: {path}")
+    return 0
+
+
+@app.command("track")
+def _track(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, finished or not.")],
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="tensorboard or wandb.")],
+) -> int:
+    """Show curves, scores and figures of a comparison in a tracker.
+
+    Sends only what the tracker does not have yet. TensorBoard reads DIR/tensorboard; Weights & Biases uses its own
+    environment variables, such as WANDB_MODE=offline.
+    """
+    from archbench import tracking
+
+    root = named_folder("track", folder) or Path()
+    typer.echo(tracking.replay(root, to))
     return 0
 
 

@@ -78,15 +78,9 @@ class Ranks:
                 gradients.append(parameter.grad)
         for bucket in _buckets(gradients):
             flat = self.add_up(torch.cat([gradient.reshape(-1) for gradient in bucket]))
-            torch._foreach_copy_(
-                bucket,
-                [
-                    part.view_as(gradient)
-                    for part, gradient in zip(
-                        flat.split([gradient.numel() for gradient in bucket]), bucket, strict=True
-                    )
-                ],
-            )
+            sizes = [gradient.numel() for gradient in bucket]
+            sums = [part.view_as(gradient) for part, gradient in zip(torch.split(flat, sizes), bucket, strict=True)]
+            torch._foreach_copy_(bucket, sums)
 
 
 ALONE = Ranks()

@@ -112,8 +112,9 @@ class Trainer:
         bf16 = precision == "bf16"
         chosen = optimizer.build(model, training, device, ratio, bf16)
         where = torch.device(device), bf16
-        rest = train, allowed_tokens, ranks, ranks.count
-        return cls(step, chosen, prepared, training, native, seed, *where, *rest)
+        return cls(
+            step, chosen, prepared, training, native, seed, *where, train, allowed_tokens, ranks, parts=ranks.count
+        )
 
     @property
     def model(self) -> Any:

@@ -1,0 +1,65 @@
+"""A comparison in a tracker: ``archbench track``, and ``compare --track``."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archbench.runs.tracking.mirror import Picture
+
+FIGURES = ("verdicts", "headline", "differences", "cost", "compute", "effects", "curves_tokens")
+
+
+def replay(root: Path, name: str) -> str:
+    """Send what the tracker lacks: points of all runs, and figures if the comparison has tables; what was sent.
+
+    Raises ``InputError`` where the tracker is unknown, not installed or cannot be reached.
+    """
+    from archbench.runs.tracking import mirror
+    from archbench.tasks.base.errors import InputError, one_line
+
+    chosen = mirror.named(name)
+    tracker = mirror.opened(chosen, root)
+    try:
+        sent = mirror.sync(root, tracker)
+        shown = pictures(root)
+        tracker.show_pictures(shown)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a client of a service raises
+        raise InputError(f"{name}: {one_line(error)}; the same command sends what is missing") from error
+    return f"{name}: {sent} new points, {len(shown)} figures"
+
+
+@contextlib.contextmanager
+def following(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Keeps the tracker called ``name`` up to date until the block ends; does nothing without a name."""
+    from archbench.runs.tracking import mirror
+
+    if name is None:
+        yield
+        return
+    with mirror.Following(root, mirror.named(name), say):
+        yield
+
+
+def pictures(root: Path) -> "list[Picture]":
+    """The figures of a comparison that has tables and at least a finished run."""
+    import io
+
+    from archbench import plotting
+    from archbench.reports.figures import plot
+    from archbench.runs.tracking.mirror import Picture
+
+    if not (root / "tables" / "runs.parquet").is_file():
+        return []
+    drawn = []
+    shown = plotting.view(plotting.judged(root), None, None)
+    for name in FIGURES:
+        with contextlib.suppress(ValueError):  # nothing to show
+            caption = plot.figure(shown, name).caption
+            file = io.BytesIO()
+            plot.drawn(shown, name).savefig(file, format="png", dpi=120, metadata={"Software": None})
+            drawn.append(Picture(name, caption, file.getvalue()))
+    return drawn

@@ -1,0 +1,1 @@
+"""The records of a comparison, shown in the trackers that users already have."""
