@@ -331,6 +331,25 @@ def _table(
     return 0
 
 
+@app.command("merge")
+def _merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Folders with the tables of comparisons.")],
+    out: Annotated[str, typer.Option(metavar="DIR", help="A new folder for the joined tables and their report.")],
+) -> int:
+    """Join the tables of several comparisons into one report.
+
+    The first folder's experiment and rules apply. Results with the same data and budget stand side by side; all others
+    are kept apart under other names. The same seed of the same architecture counts once.
+    """
+    from archbench import merging
+
+    target = named_folder("--out", out) or Path()
+    result = merging.merge(folders, target)
+    for line in (*result.lines, f"page: {result.page}"):
+        say(line)
+    return int(bool(result.refused))
+
+
 @app.command("track")
 def _track(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, finished or not.")],

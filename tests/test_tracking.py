@@ -141,7 +141,7 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
 
 
 def saved_offline(path: Path) -> Iterator[Any]:
-    """The records of W&B's client in a file: LevelDB's log format with a header of 7 bytes, a Protobuf in each record."""
+    """The records of W&B's client in a file: in LevelDB's log format after a header of 7 bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, whole = path.read_bytes(), 7, b""

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import horizontal, scaling, sequential, shares, trials, waterfall
+from archbench.reports.analysis import horizontal, merging, scaling, sequential, shares, trials, waterfall
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, is_pretrained, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
@@ -152,7 +152,9 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "experiment": experiment,
         "title": experiment.get("name") or "archbench",
         "made_by": grids.made_by(tables),
-        "status": " ".join(filter(None, [_status(tables["runs"]), _joined(experiment), *left_out(tables)])),
+        "status": " ".join(
+            filter(None, [_status(tables["runs"]), _joined(experiment), merging.note(experiment), *left_out(tables)])
+        ),
         "lede": lede(tables),
         "bottom_line": bottom_line(judged),
         "looks": _key(tables["runs"]),

@@ -1,0 +1,64 @@
+"""The tables of several comparisons, perhaps of strangers, joined into one report: ``archbench merge``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Merge:
+    """The page, what a reader has to know, and the folders that could not be used."""
+
+    page: Path
+    lines: list[str] = field(default_factory=list)
+    refused: list[Path] = field(default_factory=list)
+
+
+def merge(folders: Sequence[Path], out: Path) -> Merge:
+    """Joins the tables in ``folders`` (or in ``tables`` inside) and writes them and a report to ``out``.
+
+    A folder whose tables are damaged is left out. Raises ``InputError`` where ``out`` cannot be used, where a folder is
+    given twice, and where fewer than two folders are left or the first one is not.
+    """
+    from archbench.reports import build
+    from archbench.reports.analysis import merging
+    from archbench.reports.base import tables
+    from archbench.runs.base import store
+    from archbench.tasks.base.errors import InputError
+
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError("merge: a folder is given twice")
+    if (out / "experiment.json").exists() or out.resolve() in {folder.resolve() for folder in folders}:
+        raise InputError(f"--out: {out} is the folder of a comparison; name a new one")
+    store.check_writable(out)
+    result = Merge(out)
+    sources = []
+    for folder, name in zip(folders, _names(folders), strict=True):
+        try:
+            sources.append(merging.read(_tables(folder), name))
+        except ValueError as error:
+            if folder == folders[0]:
+                raise InputError(f"{error}; the first folder gives the experiment and has to be whole") from error
+            result.refused.append(folder)
+            result.lines.append(f"left out: {error}")
+    if len(sources) < 2:
+        raise InputError(f"merge: {result.lines[0] if result.lines else 'give at least two folders'}")
+    merged = merging.merge(sources)
+    tables.write(merged.tables, out / "tables")
+    result.page = build(out)[0]
+    result.lines += merged.lines
+    return result
+
+
+def _tables(folder: Path) -> Path:
+    return folder / "tables" if (folder / "tables").is_dir() else folder
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """A name for each folder: its own, with a number where two are called alike."""
+    names: list[str] = []
+    for folder in folders:
+        resolved = folder.resolve()
+        name = resolved.parent.name if resolved.name == "tables" else resolved.name
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names

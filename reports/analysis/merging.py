@@ -1,0 +1,310 @@
+"""Joins the tables of several comparisons: what was made under equal terms stands side by side, the rest apart.
+
+A data set of another comparison stands beside the first one's if its data digest, numerics version, primary metric and
+budgets are equal; otherwise it gets a name of its own. Likewise an architecture, whose settings have to be equal. A
+result of the same architecture, setting and seed counts once. Nothing in a table is trusted: what is no valid table of
+a comparison is refused, and text is only ever text.
+"""
+
+import json
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from archbench.reports.base import tables
+from archbench.reports.base.declared import entered
+from archbench.reports.base.metrics import declare, metric
+from archbench.reports.base.statistics import RULES
+from archbench.reports.base.tables import COLUMNS, KEYS, Tables
+
+OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment", "entries")
+FACTS: Final = ("commit", "numerics", "processor")  # of the environment, that each row keeps
+SETTING: Final = ("dataset", "match", "condition", "share", "role")
+ALIKE: Final = (  # columns in which runs of one architecture do not differ
+    "family",
+    "description",
+    "variant_digest",
+    "parameters",
+    "width",
+    "depth",
+    "hidden",
+    "optimizer",
+    "learning_rate",
+    "dropout",
+    "batch_tokens",
+)
+MOST_ROWS: Final = 50_000_000
+MOST_BYTES: Final = 2_000_000_000  # of a file
+LONGEST_NAME: Final = 200
+SETTINGS: Final = ["match", "condition", "share"]
+NAMES: Final = ("run", "architecture", "dataset", "match", "role")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tables of one comparison, and the name under which its rows are known in the joined ones."""
+
+    name: str
+    tables: Tables
+
+
+@dataclass
+class Merged:
+    """The joined tables, and a line for everything that a reader has to know of how they were joined."""
+
+    tables: Tables
+    lines: list[str] = field(default_factory=list)
+
+
+def read(folder: Path, name: str) -> Source:
+    """The tables in ``folder``, checked; raises ``ValueError`` where they are damaged or no tables of a comparison."""
+    for path in sorted(folder.glob("*.parquet")):
+        _check_size(path)
+    source = Source(name, tables.read(folder))
+    _check(source)
+    return source
+
+
+def merge(sources: Sequence[Source]) -> Merged:
+    """Joins ``sources``; the first one's experiment, tasks and rules are those of the result."""
+    first, *others = (_with_origin(source) for source in sources)
+    merged = Merged(first.tables)
+    counts = {first.name: _facts(first)}
+    for other in others:
+        prepared = _aligned(merged.tables, other, merged.lines)
+        merged.tables = _joined(merged.tables, prepared.tables)
+        counts[other.name] = _facts(prepared)
+    record = {"origins": counts, "notes": merged.lines}
+    row = pd.DataFrame({"key": ["merged"], "value": [json.dumps(record)]})
+    experiment = merged.tables["experiment"]
+    experiment = experiment[(experiment["key"] != "merged").fillna(True)]
+    merged.tables = tables.completed({**merged.tables, "experiment": pd.concat([experiment, row], ignore_index=True)})
+    return merged
+
+
+def note(experiment: dict[str, str]) -> str:
+    """How the tables of a page were joined, in sentences; empty if they are those of one comparison."""
+    try:
+        record = json.loads(experiment.get("merged", "null"))
+        origins, notes = dict(record["origins"]), [str(line) for line in record["notes"]]
+        parts = [f"{name} ({about})" for name, about in origins.items()]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return " ".join([f"Merged from {', '.join(parts)}.", *(f"{line}." for line in notes)])
+
+
+def _check_size(path: Path) -> None:
+    try:
+        rows, size = pq.read_metadata(path).num_rows, path.stat().st_size
+    except Exception as error:  # pyarrow raises errors of many kinds for damaged files
+        raise ValueError(f"{path}: cannot be read as Parquet ({error})") from error
+    if rows > MOST_ROWS or size > MOST_BYTES:
+        raise ValueError(f"{path}: {rows} rows in {size} bytes are more than a comparison has")
+
+
+def _check(source: Source) -> None:
+    """Raises ``ValueError`` where the tables contradict each other or have values that no comparison gives."""
+    found, where = source.tables, source.name
+    runs = found["runs"]["run"]
+    if runs.isna().any() or runs.duplicated().any():
+        raise ValueError(f"{where}: runs.parquet: a run without a name, or twice the same")
+    for table in (name for name in OF_RUNS if name != "runs"):
+        strangers = found[table].loc[~found[table]["run"].isin(runs), "run"]
+        if len(strangers):
+            raise ValueError(f"{where}: {table}.parquet: rows of the run {strangers.iloc[0]!r}, which is not in runs")
+    for table, frame in found.items():
+        for column in (name for name in NAMES if name in frame):
+            for name in frame[column].dropna().unique():
+                if not _is_plain(str(name)):
+                    raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is no name")
+    declare(found["metrics"])
+    scores = found["scores"].dropna(subset=["metric", "value"])
+    for name, values in scores.groupby("metric")["value"]:
+        known = metric(str(name))
+        outside = values[~((values >= known.least - 1e-9) & (values <= known.most + 1e-9))]
+        if len(outside) or not np.isfinite(values).all():
+            raise ValueError(f"{where}: scores.parquet: {name} = {outside.iloc[0] if len(outside) else math.inf}")
+    rules = dict(found["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
+    if str(rules) not in ("", str(RULES)):
+        raise ValueError(f"{where}: made under version {rules} of the rules of the tests, here version {RULES}")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether text can be a name: short, in one line, without invisible characters."""
+    return len(name) <= LONGEST_NAME and not any(unicodedata.category(letter) in ("Cc", "Cf", "Co") for letter in name)
+
+
+def _with_origin(source: Source) -> Source:
+    """The tables, whose runs say where they are from; those of an earlier merge keep what they say."""
+    runs = source.tables["runs"].copy()
+    known = source.tables["environment"].dropna(subset=["key", "value"])
+    wide = known[known["key"].isin(FACTS)].drop_duplicates(["run", "key"]).pivot(index="run", columns="key")["value"]
+    earlier = runs["origin"] if "origin" in runs else pd.Series(pd.NA, index=runs.index, dtype="string")
+    runs["origin"] = earlier.fillna(source.name)
+    for fact in FACTS:
+        if fact in wide:
+            runs[fact] = runs["run"].map(wide[fact])
+    return Source(source.name, {**source.tables, "runs": runs})
+
+
+def _facts(source: Source) -> str:
+    """The number of runs, and the commits and processors that made them."""
+    runs = source.tables["runs"]
+    made = [", ".join(sorted(set(runs[fact].dropna().astype(str)))) for fact in ("commit", "processor") if fact in runs]
+    return "; ".join([f"{len(runs)} runs", *filter(None, made)])
+
+
+def _aligned(first: Tables, other: Source, lines: list[str]) -> Source:
+    """The other comparison's rows under names that are right beside the first one's, without those that it has."""
+    other = _apart_datasets(first, other, lines)
+    other = _apart_architectures(first, other, lines)
+    ours, theirs = _settings(first), _settings(other.tables)
+    again = theirs.index.isin(ours.index) if len(ours) else np.zeros(len(theirs), dtype=bool)
+    twice = set(theirs.loc[again, "run"])
+    kept = set(other.tables["runs"]["run"]) - (twice - set(theirs.loc[~again, "run"]))
+    kept -= set(first["runs"]["run"])
+    dropped = len(other.tables["runs"]) - len(kept)
+    if dropped:
+        lines.append(f"{other.name}: {_runs(dropped)} of the same architecture, setting and seed count once")
+    entries = other.tables["entries"]
+    entries = entries[entries["run"].isin(kept) & ~_keys(other.tables).isin(ours.index)]
+    rest = {name: other.tables[name][other.tables[name]["run"].isin(kept)] for name in OF_RUNS if name != "entries"}
+    return Source(other.name, {**other.tables, **rest, "entries": entries})
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def _placed(given: Tables) -> pd.DataFrame:
+    """The entries, each with its run's columns; the entry's own names come first."""
+    runs = given["runs"].drop(
+        columns=["architecture", "dataset", "match", "role", "condition", "share"], errors="ignore"
+    )
+    return given["entries"].merge(runs, on="run", how="left")
+
+
+def _keys(given: Tables) -> "pd.Series[Any]":
+    """What makes an entry the same result as another: setting, architecture and seed; an index like the entries'."""
+    seeds = given["entries"]["run"].map(given["runs"].set_index("run")["seed"])
+    columns = [given["entries"][name].astype("string").fillna("") for name in (*SETTING, "architecture")]
+    return pd.Series(list(zip(*columns, seeds.astype("string").fillna(""), strict=True)), index=given["entries"].index)
+
+
+def _settings(given: Tables) -> pd.DataFrame:
+    """The run of each result."""
+    return pd.DataFrame({"run": given["entries"]["run"].to_numpy()}, index=pd.Index(_keys(given), tupleize_cols=False))
+
+
+def _apart_datasets(first: Tables, other: Source, lines: list[str]) -> Source:
+    """Gives the data sets that cannot stand beside the first one's of the same name a name of their own."""
+    renamed = {}
+    for name in other.tables["datasets"]["dataset"].dropna():
+        reason = _difference(first, other.tables, str(name))
+        if reason:
+            renamed[str(name)] = f"{name} ({other.name})"
+            lines.append(f"{name} of {other.name} is kept apart: {reason}")
+    return Source(other.name, _with_names(other.tables, "dataset", renamed))
+
+
+def _difference(first: Tables, other: Tables, dataset: str) -> str:
+    """Why rows of a data set cannot stand side by side; empty if they can, or if the first has none."""
+    cards = [_rows(given["datasets"], dataset) for given in (first, other)]
+    if cards[0].empty:
+        return ""
+    for column, words in (("digest", "other data"), ("primary", "another primary metric"), ("kind", "another task")):
+        values = [card[column].astype("string").iloc[0] if column in card else pd.NA for card in cards]
+        if any(pd.isna(value) for value in values) or values[0] != values[1]:
+            return words
+    placed = [_rows(_placed(given), dataset) for given in (first, other)]
+    versions = [set(rows["numerics"].dropna()) if "numerics" in rows else set() for rows in placed]
+    if len(versions[0]) != 1 and len(versions[1]) != 1:
+        return "the numerics version is not recorded"
+    if versions[0] != versions[1]:
+        return f"numerics {_listed(versions[1])} instead of {_listed(versions[0])}"
+    supervised = [_supervision(given, dataset) for given in (first, other)]
+    if supervised[0] != supervised[1]:
+        return f'supervision "{supervised[1]}" instead of "{supervised[0]}"'
+    texts = [rows[SETTINGS].astype("string").fillna("") for rows in placed]
+    for setting in texts[1].drop_duplicates().itertuples(index=False):
+        ours, theirs = (rows[(text == list(setting)).all(axis=1)] for rows, text in zip(placed, texts, strict=True))
+        for column in (str(name) for name in theirs if str(name).startswith("target_")):
+            values = [set(part[column].dropna()) if column in part else set() for part in (ours, theirs)]
+            if len(ours) and not _equal(*values):
+                return f"{column.removeprefix('target_')} {_listed(values[1])} instead of {_listed(values[0])}"
+    return ""
+
+
+def _supervision(given: Tables, dataset: str) -> str:
+    """On which tokens the models of a task have a loss."""
+    return next(
+        (str(task.get("supervision", "")) for task in entered(given, "tasks") if task.get("name") == dataset), ""
+    )
+
+
+def _equal(one: set[Any], other: set[Any]) -> bool:
+    """Whether two sets of texts or of numbers are equal, numbers within a millionth."""
+    if all(isinstance(value, int | float | np.number) for value in one | other):
+        ones, others = sorted(map(float, one)), sorted(map(float, other))
+        return len(ones) == len(others) and bool(np.allclose(ones, others, rtol=1e-6))
+    return one == other
+
+
+def _listed(values: set[Any]) -> str:
+    texts = sorted(f"{value:g}" if isinstance(value, int | float | np.number) else str(value) for value in values)
+    return ", ".join(texts) or "unrecorded"
+
+
+def _apart_architectures(first: Tables, other: Source, lines: list[str]) -> Source:
+    """Gives architectures whose settings differ from the first one's of the same name a name of their own."""
+    ours, theirs = _placed(first), _placed(other.tables)
+    renamed = {}
+    for (dataset, name), rows in theirs[theirs["role"] == "compared"].groupby(["dataset", "architecture"]):
+        same = ours[
+            ((ours["dataset"] == dataset) & (ours["architecture"] == name) & (ours["role"] == "compared")).fillna(False)
+        ]
+        joined = same.merge(rows, on=["match", "condition", "share"], suffixes=("", "_other"))
+        columns = [column for column in ALIKE if column in same and column in rows]
+        differing = [column for column in columns if _differs(joined[column], joined[f"{column}_other"])]
+        if len(joined) and differing and str(name) not in renamed:
+            renamed[str(name)] = f"{name} ({other.name})"
+            lines.append(
+                f"{name} of {other.name} is kept apart as another architecture: {differing[0]} differs on {dataset}"
+            )
+    return Source(other.name, _with_names(other.tables, "architecture", renamed))
+
+
+def _differs(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
+    """Whether two columns differ somewhere where both are known."""
+    known = one.notna() & other.notna()
+    if pd.api.types.is_numeric_dtype(one) and pd.api.types.is_numeric_dtype(other):
+        return not np.allclose(one[known].astype(float), other[known].astype(float), rtol=1e-6)
+    return bool((one[known].astype(str) != other[known].astype(str)).any())
+
+
+def _rows(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    return frame[(frame["dataset"] == dataset).fillna(False)]
+
+
+def _with_names(given: Tables, column: str, renamed: dict[str, str]) -> Tables:
+    """The tables with other names in a column, wherever they have it."""
+    if not renamed:
+        return given
+    return {
+        name: frame.assign(**{column: frame[column].replace(renamed)}) if column in frame else frame
+        for name, frame in given.items()
+    }
+
+
+def _joined(first: Tables, other: Tables) -> Tables:
+    """The rows of both; the experiment is the first one's."""
+    both = {name: pd.concat([first[name], other[name]], ignore_index=True) for name in COLUMNS if name != "experiment"}
+    both |= {name: both[name].drop_duplicates(keys) for name, keys in KEYS.items()}
+    return tables.completed({**both, "experiment": first["experiment"]})

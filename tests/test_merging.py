@@ -1,0 +1,181 @@
+"""Tables of strangers in one report: equal terms side by side, all else apart, seeds once, hostile text harmless."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+
+from archbench.merging import merge
+from archbench.reports.base import tables
+from archbench.reports.base.tables import Tables
+from archbench.tasks.base.errors import InputError
+
+TASK = synthetic.TASKS[0]
+OF_RUNS = ("runs", "scores", "curves", "predictions", "environment", "entries")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The tables of one comparison, with the facts that newer records have."""
+    root = tmp_path_factory.mktemp("merging") / "whole"
+    synthetic.write_store(root, (TASK,))
+    made = tables.collect(root)
+    known = made["environment"]
+    known = known[~known["key"].isin(["numerics", "commit", "processor"])]
+    facts = [{"run": run, "key": key, "value": value} for run in made["runs"]["run"] for key, value in FACTS.items()]
+    made["environment"] = pd.concat([known, pd.DataFrame(facts)], ignore_index=True)
+    made["datasets"] = made["datasets"].assign(digest="0f" * 32)
+    made["runs"] = made["runs"].assign(parameters=500_000)
+    return tables.completed(made)
+
+
+FACTS = {"numerics": "3", "commit": "abc1234", "processor": "An Engine"}
+
+
+def with_runs(given: Tables, keep: Callable[[pd.DataFrame], "pd.Series[bool]"]) -> Tables:
+    kept = given["runs"][keep(given["runs"])]["run"]
+    return {**given, **{name: given[name][given[name]["run"].isin(kept)] for name in OF_RUNS}}
+
+
+def renamed(given: Tables, suffix: str) -> Tables:
+    """The same rows under other names of runs."""
+    return {**given, **{name: given[name].assign(run=given[name]["run"] + suffix) for name in OF_RUNS}}
+
+
+def written(given: Tables, place: Path) -> Path:
+    tables.write(given, place / "tables")
+    return place
+
+
+def rows(out: Path, name: str = "runs") -> pd.DataFrame:
+    return pd.read_parquet(out / "tables" / f"{name}.parquet")
+
+
+def seeds(given: Tables, *wanted: int) -> Tables:
+    return with_runs(given, lambda runs: runs["seed"].isin(wanted))
+
+
+def test_other_seeds_of_the_same_settings_join_and_the_same_count_once(whole: Tables, tmp_path: Path) -> None:
+    first = written(seeds(whole, 0, 1), tmp_path / "first")
+    second = written(renamed(seeds(whole, 1, 2), "x"), tmp_path / "second")
+    result = merge([first, second], tmp_path / "out")
+    architectures = rows(first)["architecture"].nunique()
+    found = rows(tmp_path / "out")
+    assert len(found) == 3 * architectures
+    assert not found.duplicated(["architecture", "seed"]).any()
+    assert dict(found.groupby("seed")["origin"].first()) == {0: "first", 1: "first", 2: "second"}
+    assert set(found["commit"]) == {"abc1234"} and set(found["processor"]) == {"An Engine"}
+    assert result.lines == [f"second: {architectures} runs of the same architecture, setting and seed count once"]
+    page = result.page.read_text()
+    assert "Merged from first (" in page and "count once" in page
+
+
+def test_a_run_that_both_have_counts_once_and_a_merge_can_be_merged(whole: Tables, tmp_path: Path) -> None:
+    first, same = written(whole, tmp_path / "first"), written(seeds(whole, 0), tmp_path / "same")
+    merge([first, same], tmp_path / "out")
+    assert len(rows(tmp_path / "out")) == len(rows(first))
+    other = written(renamed(seeds(whole, 0), "x"), tmp_path / "other")
+    merge([tmp_path / "out", other], tmp_path / "again")
+    assert len(rows(tmp_path / "again")) == len(rows(first))
+    assert set(rows(tmp_path / "again")["origin"]) == {"first"}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "reason"),
+    [
+        ("datasets", "digest", "ab" * 32, "other data"),
+        ("environment", "value", "4", "numerics 4 instead of 3"),
+        ("runs", "target_parameters", 7e6, "parameters 7e+06 instead of"),
+    ],
+)
+def test_what_was_made_under_other_terms_is_kept_apart(
+    whole: Tables, tmp_path: Path, table: str, column: str, value: object, reason: str
+) -> None:
+    other = renamed(whole, "x")
+    changed = other[table].copy()
+    if table == "environment":
+        changed.loc[changed["key"] == "numerics", column] = value
+    else:
+        changed[column] = value
+    first = written(whole, tmp_path / "first")
+    second = written({**other, table: changed}, tmp_path / "second")
+    result = merge([first, second], tmp_path / "out")
+    assert len(rows(tmp_path / "out")) == 2 * len(rows(first))
+    assert set(rows(tmp_path / "out", "entries")["dataset"]) == {TASK.dataset, f"{TASK.dataset} (second)"}
+    assert reason in result.lines[0] and reason in result.page.read_text()
+    scores = rows(tmp_path / "out", "scores")
+    assert len(scores) == 2 * len(rows(first, "scores"))
+
+
+def test_another_architecture_of_the_same_name_gets_its_own(whole: Tables, tmp_path: Path) -> None:
+    other = seeds(renamed(whole, "x"), 0)
+    changed = other["runs"].assign(width=other["runs"]["width"] * 2)
+    first = written(whole, tmp_path / "first")
+    merge([first, written({**other, "runs": changed}, tmp_path / "second")], tmp_path / "out")
+    names = set(rows(first)["architecture"])
+    assert set(rows(tmp_path / "out", "entries")["architecture"]) == names | {f"{name} (second)" for name in names}
+
+
+def test_a_damaged_folder_is_left_out_and_the_others_join(whole: Tables, tmp_path: Path) -> None:
+    first = written(seeds(whole, 0), tmp_path / "first")
+    second = written(renamed(seeds(whole, 1), "x"), tmp_path / "second")
+    damaged = written(renamed(seeds(whole, 2), "y"), tmp_path / "damaged")
+    path = damaged / "tables" / "scores.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = merge([first, damaged, second], tmp_path / "out")
+    assert result.refused == [damaged]
+    assert "left out" in result.lines[0] and "scores.parquet: cannot be read as Parquet" in result.lines[0]
+    assert set(rows(tmp_path / "out")["seed"]) == {0, 1}
+
+
+EVIL = "<script>alert(1)</script>"
+
+
+def test_hostile_text_does_nothing(whole: Tables, tmp_path: Path) -> None:
+    other = renamed(whole, "x")
+    named = {name: frame.replace({"encoder": EVIL}) for name, frame in other.items()}
+    runs = named["runs"].assign(description="=cmd|' /C calc'!A0", error=f"{EVIL}{{{{ 7 * 7 }}}}")
+    data = named["datasets"].assign(notes=EVIL, origin="javascript:alert(1)")
+    first = written(whole, tmp_path / "first")
+    hostile = written({**named, "runs": runs, "datasets": data}, tmp_path / "hostile")
+    result = merge([first, hostile], tmp_path / "out")
+    assert EVIL not in result.page.read_text()
+    assert "&lt;script&gt;" in result.page.read_text()
+    csv = (tmp_path / "out" / "tables" / "runs.csv").read_text()
+    assert "'=cmd" in csv and ",=cmd" not in csv
+    assert not [path for path in tmp_path.rglob("*") if "script" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "reason"),
+    [
+        ("runs", "architecture", "a\x1b[2J", "is no name"),
+        ("runs", "architecture", "a" * 1_000, "is no name"),
+        ("runs", "run", "twice", "twice the same"),
+        ("scores", "value", float("inf"), "scores.parquet"),
+        ("scores", "run", "stranger", "which is not in runs"),
+    ],
+)
+def test_tables_that_no_comparison_writes_are_refused(
+    whole: Tables, tmp_path: Path, table: str, column: str, value: object, reason: str
+) -> None:
+    other = renamed(whole, "x")
+    wrong = written({**other, table: other[table].assign(**{column: value})}, tmp_path / "wrong")
+    first = written(seeds(whole, 0), tmp_path / "first")
+    result = merge([first, wrong, written(seeds(renamed(whole, "z"), 1), tmp_path / "third")], tmp_path / "out")
+    assert result.refused == [wrong]
+    assert reason in result.lines[0]
+
+
+def test_too_few_or_doubled_folders_are_mistakes(whole: Tables, tmp_path: Path) -> None:
+    first = written(whole, tmp_path / "first")
+    with pytest.raises(InputError, match="a folder is given twice"):
+        merge([first, first], tmp_path / "out")
+    with pytest.raises(InputError, match="no tables here"):
+        merge([first, tmp_path / "nothing"], tmp_path / "out")
+    with pytest.raises(InputError, match="the first folder gives the experiment"):
+        merge([tmp_path / "nothing", first], tmp_path / "out")
+    with pytest.raises(InputError, match="--out"):
+        merge([first, tmp_path / "other"], first)
