@@ -350,6 +350,26 @@ def _merge(
     return int(bool(result.refused))
 
 
+@app.command("push")
+def _push(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
+    target: Annotated[str, typer.Argument(metavar="hub:OWNER/NAME", help="A data set repository of the hub.")],
+    models: Annotated[
+        bool, typer.Option("--models", help="Also one model of each architecture and data set, to OWNER/NAME-models.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
+) -> int:
+    """Put a report on the Hugging Face hub: tables, page and card.
+
+    The texts of data sets are left out. Log in first with 'hf auth login', or set HF_TOKEN.
+    """
+    from archbench import pushing
+
+    root = named_folder("push", folder) or Path()
+    typer.echo("\n".join(pushing.push(root, target, models, dry_run, say)))
+    return 0
+
+
 @app.command("track")
 def _track(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison, finished or not.")],

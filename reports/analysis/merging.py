@@ -130,7 +130,7 @@ def _check(source: Source) -> None:
         known = metric(str(name))
         outside = values[~((values >= known.least - 1e-9) & (values <= known.most + 1e-9))]
         if len(outside) or not np.isfinite(values).all():
-            raise ValueError(f"{where}: scores.parquet: {name} = {outside.iloc[0] if len(outside) else math.inf}")
+            raise ValueError(f"{where}: scores.parquet: {name!s} = {outside.iloc[0] if len(outside) else math.inf}")
     rules = dict(found["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
     if str(rules) not in ("", str(RULES)):
         raise ValueError(f"{where}: made under version {rules} of the rules of the tests, here version {RULES}")
@@ -220,12 +220,12 @@ def _difference(first: Tables, other: Tables, dataset: str) -> str:
     if cards[0].empty:
         return ""
     for column, words in (("digest", "other data"), ("primary", "another primary metric"), ("kind", "another task")):
-        values = [card[column].astype("string").iloc[0] if column in card else pd.NA for card in cards]
-        if any(pd.isna(value) for value in values) or values[0] != values[1]:
+        here, there = (str(card[column].fillna("").iloc[0]) if column in card else "" for card in cards)
+        if not here or here != there:
             return words
     placed = [_rows(_placed(given), dataset) for given in (first, other)]
     versions = [set(rows["numerics"].dropna()) if "numerics" in rows else set() for rows in placed]
-    if len(versions[0]) != 1 and len(versions[1]) != 1:
+    if not all(versions):
         return "the numerics version is not recorded"
     if versions[0] != versions[1]:
         return f"numerics {_listed(versions[1])} instead of {_listed(versions[0])}"
@@ -236,9 +236,10 @@ def _difference(first: Tables, other: Tables, dataset: str) -> str:
     for setting in texts[1].drop_duplicates().itertuples(index=False):
         ours, theirs = (rows[(text == list(setting)).all(axis=1)] for rows, text in zip(placed, texts, strict=True))
         for column in (str(name) for name in theirs if str(name).startswith("target_")):
-            values = [set(part[column].dropna()) if column in part else set() for part in (ours, theirs)]
-            if len(ours) and not _equal(*values):
-                return f"{column.removeprefix('target_')} {_listed(values[1])} instead of {_listed(values[0])}"
+            here_is = set(ours[column].dropna()) if column in ours else set()
+            there_is = set(theirs[column].dropna())
+            if len(ours) and not _equal(here_is, there_is):
+                return f"{column.removeprefix('target_')} {_listed(there_is)} instead of {_listed(here_is)}"
     return ""
 
 
