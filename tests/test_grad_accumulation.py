@@ -14,6 +14,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import optimizer
+from archbench.runs.training.ranks import Ranks
 from archbench.runs.training.step import Trainer, TrainingStep
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,22 @@ def test_micro_batches_are_halved_until_they_fit(error: Exception) -> None:
         assert short.parts == 4
     for (key, mine), (_, other) in zip(short.model.named_parameters(), usual.model.named_parameters(), strict=True):
         assert torch.allclose(mine, other, atol=1e-3), key
+
+
+def test_all_ranks_halve_their_parts_where_one_has_too_little_memory() -> None:
+    usual, other = trainer("decoder"), trainer("decoder")
+
+    class OneShort(Ranks):
+        """Another rank has too little memory for fewer than four parts."""
+
+        def any(self, *flags: bool) -> tuple[bool, ...]:
+            return tuple(other.parts < 4 for _ in flags)
+
+    other.ranks = OneShort()
+    expected, found = (one.step(batch(), 0, 0.5) for one in (usual, other))
+    assert other.parts == 4
+    assert torch.allclose(found.loss, expected.loss, rtol=1e-4)
+    assert torch.allclose(found.norm, expected.norm, rtol=1e-3)
 
 
 def test_other_errors_and_rows_that_never_fit_are_raised() -> None:

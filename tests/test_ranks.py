@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny_runs
+from safetensors.torch import load_file
 from test_work import experiment, folder, outcome
 
 from archbench.runs.base import store
@@ -30,9 +31,10 @@ FAMILIES = ["decoder", "encoder", "encoder-decoder"]
 
 
 def planned(place: Path, task: str, architecture: str, devices: int = 1, **training: object) -> Plan:
-    recipe = {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32", **training}
+    recipe = {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32"}
     if devices > 1:
         recipe |= {"devices": devices, "strategy": "ddp"}
+    recipe |= training
     chosen = experiment(place, training=recipe, architectures=[architecture])
     (plan,) = tiny_runs.planned(spec.override(chosen, tasks=[task]), place, place / "plans").plans
     return plan
@@ -87,6 +89,47 @@ def test_classification_on_two_ranks_has_the_bits_of_one(
 
 def test_the_number_of_devices_is_no_part_of_the_name_of_a_run(folder: Path) -> None:
     assert planned(folder, "running", "decoder").run == planned(folder, "running", "decoder", 2).run
+
+
+def curves(place: Path) -> pd.DataFrame:
+    return pd.read_csv(place / "curves.csv")
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize(
+    ("architecture", "task"), [("decoder", "running"), ("encoder", "colours"), ("encoder-decoder", "turned")]
+)
+def test_sharded_ranks_train_as_one_process_does(
+    folder: Path, tmp_path: Path, architecture: str, task: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(folder, task, architecture, 2, optimizer=optimizer, strategy="fsdp")
+    sharded = performed(plan, tmp_path / "sharded")
+    in_parts(monkeypatch, 2)
+    alone = performed(planned(folder, task, architecture, optimizer=optimizer), tmp_path / "alone")
+    losses = [curves(place)["value"].to_numpy() for place in (sharded, alone)]
+    assert losses[0][:12] == pytest.approx(losses[1][:12], rel=1e-6)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    rows = [json.loads((place / "record.json").read_text()) for place in (sharded, alone)]
+    for key in ("train_flops", "train_tokens", "steps", "parameters", "executed_flops"):
+        assert rows[0][key] == rows[1][key]
+    weights = [load_file(place / "model.safetensors") for place in (sharded, alone)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][name].shape == weights[1][name].shape for name in weights[0])
+
+
+def test_a_sharded_run_goes_on_exactly_and_also_in_one_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(folder, "turned", "encoder-decoder", 2, strategy="fsdp")
+    whole = performed(plan, tmp_path / "whole")
+    for place in ("again", "alone"):
+        stopping = Stopping(4)
+        with pytest.raises(Interrupted):
+            performed(plan, tmp_path / place, notify=stopping.notify, stop=stopping.stop)
+    again = performed(plan, tmp_path / "again")
+    assert outcome(again) == outcome(whole)
+    alone = performed(planned(folder, "turned", "encoder-decoder"), tmp_path / "alone")
+    assert curves(alone)["value"].to_numpy() == pytest.approx(curves(whole)["value"].to_numpy(), rel=1e-4)
 
 
 class Stopping:

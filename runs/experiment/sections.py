@@ -263,7 +263,7 @@ class TrainingEntry(Section):
 
     ``compile`` compiles the repeated block (`torch.compile`); "auto" does so if a run is long enough to benefit.
     ``recompute`` trades computation for memory in the backward pass (activation checkpointing). ``strategy = "ddp"``
-    trains one model on several ``devices``, which share each batch (data parallelism).
+    trains one model on several ``devices``, which share each batch (data parallelism); "fsdp" also shards its weights.
 
     Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.resolve``.
     """
@@ -280,7 +280,7 @@ class TrainingEntry(Section):
     precision: Literal["auto", "bf16", "float32"] = "auto"
     compile: Literal["auto", True, False] = "auto"
     recompute: bool = False
-    strategy: Literal["none", "ddp"] = "none"
+    strategy: Literal["none", "ddp", "fsdp"] = "none"
     devices: Annotated[Whole, Field(ge=1, le=1_024)] = 1
 
 

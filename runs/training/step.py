@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from archbench.runs.training import grad_accumulation, optimizer, pretraining
 from archbench.runs.training.batches import EncodedExamples, Stream
 from archbench.runs.training.optimizer import Optimizer
 from archbench.runs.training.ranks import ALONE, Ranks
+from archbench.runs.training.sharded import ShardedModel, gathered
 from archbench.tasks.base.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
@@ -71,6 +73,7 @@ class Trainer:
     allowed_tokens: Tensor
     ranks: Ranks = ALONE
     parts: int = 1
+    sharded: ShardedModel | None = None
 
     @classmethod
     def build(
@@ -110,15 +113,53 @@ class Trainer:
         step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
         bf16 = precision == "bf16"
-        chosen = optimizer.build(model, training, device, ratio, bf16)
         where = torch.device(device), bf16
-        return cls(
-            step, chosen, prepared, training, native, seed, *where, train, allowed_tokens, ranks, parts=ranks.count
-        )
+        sharded = None
+        if training.strategy == "fsdp" and ranks.count > 1:
+            sharded = ShardedModel(step, where[0], ranks)
+            chosen: Optimizer = sharded.optimizer(training, ratio, bf16)
+        else:
+            chosen = optimizer.build(model, training, device, ratio, bf16)
+        known = step, chosen, prepared, training, native, seed
+        return cls(*known, *where, train, allowed_tokens, ranks, ranks.count, sharded)
 
     @property
     def model(self) -> Any:
         return self.training_step.model
+
+    @contextmanager
+    def evaluated(self) -> Iterator[Any]:
+        """The model in evaluation mode, whole; of sharded ranks, all do so together."""
+        if self.sharded is None:
+            yield self.model.eval()
+            return
+        with self.sharded.evaluated() as model:
+            yield model.eval()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, each in memory of its own (tied ones twice); sharded where they are."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of this model as whole tensors."""
+        return tensors if self.sharded is None else self.sharded.whole(tensors)
+
+    def resume(self, saved: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Take weights and optimizer state from whole tensors; returns the best weights. Sharded: those of the lead."""
+        if self.sharded is None:
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load(saved["optimizer"])
+            return {name: tensor.to(self.device) for name, tensor in saved["best"].items()}
+        self.sharded.load(saved.get("model", {}))
+        self.optimizer.load(saved.get("optimizer", {}))
+        return self.sharded.sharded(saved.get("best", {}))
+
+    def finish(self, weights: Mapping[str, Tensor]) -> None:
+        """Leave the model, whole, with these weights."""
+        if self.sharded is None:
+            self.model.load_state_dict(weights)
+        else:
+            self.training_step.model = self.sharded.final(weights)
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: their order depends only on the seed, not on the model."""
@@ -150,27 +191,33 @@ class Trainer:
         parts = list(inputs.split(self.parts))
         losses: list[Tensor] = []
         too_large = False
+        own = self.ranks.own(parts)
         try:
-            for part in self.ranks.own(parts):
+            for part in own or parts[: self.sharded is not None]:  # all shards take part in a pass, even for nothing
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                     loss_sum, _ = self.training_step(part.to(self.device))
-                loss = loss_sum / inputs.tokens
+                loss = loss_sum / inputs.tokens if own else 0.0 * loss_sum
                 loss.backward()
                 losses.append(loss.detach())
         except (RuntimeError, MemoryError) as error:
+            if self.sharded is not None and grad_accumulation.is_out_of_memory(error):
+                raise RuntimeError(
+                    f"out of memory with a batch in {len(parts)} parts; use more devices or smaller batch_tokens"
+                ) from error
             if self.parts >= len(inputs.target) or not grad_accumulation.is_out_of_memory(error):
                 raise
             too_large = True
         if any(self.ranks.any(too_large)):
             return None
-        self.ranks.add_up_gradients(self.optimizer.parameters)
+        if self.sharded is None:
+            self.ranks.add_up_gradients(self.optimizer.parameters)
         return losses[0] if len(parts) == 1 else self._sum(losses, len(parts))
 
     def _sum(self, losses: list[Tensor], parts: int) -> Tensor:
         """The sum of the losses of all parts, in the order of the parts."""
         every = torch.zeros(parts, device=self.device)
         own = self.ranks.own(range(parts))
-        if losses:
+        if own:
             every[own[0] : own[-1] + 1] = torch.stack(losses)
         return self.ranks.add_up(every).sum()
 
@@ -181,7 +228,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return norm
+        return gathered(norm)
 
     def _seed(self, number: int) -> None:
         """Seed the dropout of step ``number``; `torch.manual_seed` takes 0.6 ms for all devices."""

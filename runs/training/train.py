@@ -28,6 +28,7 @@ EXACT, SAMPLED = "nll_per_token", "nll_per_token_sampled"  # what validation mea
 EVALUATIONS = 12
 LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
+SAVING = 20.0  # times as long as a checkpoint took, at least, until the next
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
 SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
@@ -74,7 +75,7 @@ class TrainingLoop:
         self.notify, self.stop = notify, stop
         self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
-        self.best: dict[str, Tensor] = _copied(trainer.model)
+        self.best: dict[str, Tensor] = trainer.weights()
         self.unread: list[StepResult] = []  # losses that are still on the device, of the latest steps
         self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
         self.stream = trainer.stream(plan.tokens)
@@ -84,33 +85,33 @@ class TrainingLoop:
     def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
         self._resume()
-        saved = time.monotonic()
+        due_at = time.monotonic() + CHECKPOINT_SECONDS
         for batch, position in self._batches():
             self._step(batch, position)
             if self.state.diverged:
                 break
             self._evaluate_when_due()
             self._snapshot_when_due()
-            if self._is_to_stop():
+            stopping, due = self._agreed(self.stop(), time.monotonic() > due_at)
+            if stopping or due:
+                begun = time.monotonic()
                 self._save()
+                due_at = time.monotonic() + max(CHECKPOINT_SECONDS, SAVING * (time.monotonic() - begun))
+            if stopping:
                 raise Interrupted
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                self._save()
-                saved = time.monotonic()
         if not self.state.diverged:
             self._save()
             if not self.state.best_step:
                 self._say("validation never improved in training; the weights that it began with are scored")
         self._count()
-        self.trainer.model.load_state_dict(self.best)
+        self.trainer.finish(self.best)
         return self.state
 
-    def _is_to_stop(self) -> bool:
-        """Whether a rank was asked to stop; to agree on it takes time, so that on a GPU it is not asked every step."""
-        alone = self.ranks.count == 1
-        if alone or self.state.step % READ_STEPS[self.trainer.device.type] == 0:
-            return self.ranks.any(self.stop())[0]
-        return False
+    def _agreed(self, *wishes: bool) -> tuple[bool, ...]:
+        """Each wish: whether a rank has it. To ask takes time, so that on a GPU it is not done after every step."""
+        if self.ranks.count > 1 and self.state.step % READ_STEPS[self.trainer.device.type]:
+            return tuple(False for _ in wishes)
+        return self.ranks.any(*wishes)
 
     def _batches(self) -> Iterator[tuple[Batch, Position]]:
         if self.state.evaluated < 0:
@@ -202,15 +203,15 @@ class TrainingLoop:
         if not math.isfinite(value):
             state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best or self.plan.objective:
-            state.best, state.best_step, self.best = value, state.step, _copied(self.trainer.model)
+            state.best, state.best_step, self.best = value, state.step, self.trainer.weights()
 
     def _snapshot_when_due(self) -> None:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
-        step, wanted = self.state.step, self.plan.training.snapshots if self.ranks.leads else 0
+        step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
-            files.write_bytes(
-                self.snapshots / f"{step:08d}.safetensors", packed(self.trainer.model.state_dict(), self.plan.run)
-            )
+            weights = self.trainer.whole(self.trainer.model.state_dict())
+            if self.ranks.leads:
+                files.write_bytes(self.snapshots / f"{step:08d}.safetensors", packed(weights, self.plan.run))
 
     def _point(self, split: str, metric: str, value: float) -> None:
         self._count()
@@ -219,24 +220,26 @@ class TrainingLoop:
         state.curves.append({**where, "split": split, "metric": metric, "value": value})
 
     def _save(self) -> None:
-        if not self.ranks.leads:
-            return
         self._read()
         self._count()
-        parts = {"model": _copied(self.trainer.model), "optimizer": self.trainer.optimizer.state(), "best": self.best}
-        checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
+        whole = self.trainer.whole
+        parts = {"model": whole(self.trainer.weights()), "optimizer": self.trainer.optimizer.state()}
+        parts["best"] = whole(self.best)
+        if self.ranks.leads:
+            checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
     def _say(self, line: str) -> None:
         self.notify(LogLine(self.plan.run, line))
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.folder, self.plan.run, self._say)
-        if saved is None:
+        saved = checkpoint.load(self.folder, self.plan.run, self._say) if self.ranks.leads else None
+        state = self.ranks.gathered(saved.state if saved else None)[0]
+        if state is None:
             return
-        self.trainer.model.load_state_dict(saved.tensors["model"])
-        self.trainer.optimizer.load(saved.tensors["optimizer"])
-        self.best = {name: tensor.to(self.trainer.device) for name, tensor in saved.tensors["best"].items()}
-        self.state = TrainingState.from_json(saved.state)
+        if not self.ranks.leads and self.trainer.sharded is None:  # now that damaged ones are removed
+            saved = checkpoint.load(self.folder, self.plan.run, self._say)
+        self.best = self.trainer.resume(saved.tensors if saved else {})
+        self.state = TrainingState.from_json(state)
         self.trainer.parts = max(self.state.micro_batches, self.ranks.count)
 
 
@@ -245,7 +248,12 @@ def validation_loss(trainer: Trainer, batches: list[Batch], sampled: bool) -> fl
     """Negative log-likelihood per target token in nats; ``sampled``: by a few tokens of each target, the same ones
     every time.
     """
-    model, allowed = trainer.model.eval(), trainer.allowed_tokens
+    with trainer.evaluated() as model:
+        return _validation_loss(trainer, model, batches, sampled)
+
+
+def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled: bool) -> float:
+    allowed = trainer.allowed_tokens
     nats, tokens = 0.0, 0
 
     def measured(batch: Batch, number: int, parts: int) -> Tensor:
@@ -278,8 +286,3 @@ def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:
     wanted = min(max(budget // 100, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
     chosen = order[: int(np.searchsorted(ends, wanted)) + 1]
     return [batch for _, batch in fixed(examples, chosen, SCORING_TOKENS[device])]
-
-
-def _copied(model: Any) -> dict[str, Tensor]:
-    """The weights by name, each in memory of its own (tied ones twice)."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

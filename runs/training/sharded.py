@@ -1,0 +1,213 @@
+"""Models that do not fit on one device: parameters, gradients and optimizer states sharded over ranks (FSDP2).
+
+PyTorch's ``fully_shard`` (2304.11277) gathers the parameters of each block when it is used. Muon orthogonalises whole
+matrices: each has an owner among the ranks, which gets the whole gradient, keeps the momentum and sends the update
+back. Evaluation and checkpoints use whole weights; all ranks are on one machine, whose memory holds them.
+"""
+
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from archbench.architectures.components.stack import Block
+from archbench.runs.training import optimizer
+from archbench.runs.training.optimizer import Muon, Optimizer, Recipe
+from archbench.runs.training.ranks import Ranks
+
+SPLITS = ("row_splits", "column_splits")  # attributes of a matrix that holds several
+
+
+class ShardedModel:
+    """The sharded parameters of a training step, and a whole copy of its model for all that is not training."""
+
+    def __init__(self, step: Any, device: torch.device, ranks: Ranks) -> None:
+        """Shards ``step`` in place; its model is on ``device``."""
+        self.step, self.device, self.ranks = step, device, ranks
+        self.plain: nn.Module = copy.deepcopy(step.model).cpu()
+        self.splits = {
+            name: {key: getattr(parameter, key) for key in SPLITS if hasattr(parameter, key)}
+            for name, parameter in step.model.named_parameters()
+        }
+        self.hidden = set(optimizer.hidden_matrices(step.model))
+        mesh = init_device_mesh(device.type, (ranks.count,))
+        modules = [module for module in step.modules() if isinstance(module, Block)]
+        for module in (*modules, step):
+            fully_shard(module, mesh=mesh)
+            module.set_gradient_divide_factor(1.0)  # losses are divided by the tokens of all ranks
+            module.set_force_sum_reduction_for_comms(True)
+
+    def optimizer(self, recipe: Recipe, ratio: float, bf16: bool) -> "ShardedOptimizer":
+        """The optimizer of the sharded parameters; arguments as in ``optimizer.build``."""
+        trained = {name: p for name, p in self.step.model.named_parameters() if p.requires_grad}
+        matrices = {name: p for name, p in trained.items() if name in self.hidden and recipe.optimizer == "muon"}
+        rest = {name: p for name, p in trained.items() if name not in matrices}
+        factor = optimizer.hidden_factor(recipe.optimizer, ratio)
+        return ShardedOptimizer(matrices, rest, recipe, self.hidden, factor, bf16, self.splits, self.ranks)
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sharded tensors as whole ones on the CPU; all ranks call this together."""
+        return {name: gathered(tensor).cpu() for name, tensor in tensors.items()}
+
+    @contextmanager
+    def evaluated(self) -> Iterator[nn.Module]:
+        """The whole model with the weights of now, on the device."""
+        self.plain.load_state_dict(self.whole(self.step.model.state_dict()))
+        self.plain.to(self.device)
+        yield self.plain
+        self.plain.cpu()
+
+    def final(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """The whole model with sharded ``weights``, on the device, for good."""
+        self.plain.load_state_dict(self.whole(weights))
+        return self.plain.to(self.device)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Give every rank its part of the lead's whole ``weights``, which are empty on other ranks."""
+        with torch.no_grad():
+            for name, tensor in self.step.model.state_dict().items():
+                _spread(tensor, weights.get(name), self.ranks)
+
+    def sharded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The lead's whole ``weights`` as sharded ones, in memory of their own."""
+        parts = {name: tensor.detach().clone() for name, tensor in self.step.model.state_dict().items()}
+        for name, tensor in parts.items():
+            _spread(tensor, weights.get(name), self.ranks)
+        return parts
+
+
+class ShardedOptimizer(Optimizer):
+    """Muon with owners and AdamW on shards. Its state is that of ``Optimizer``, so that either resumes the other's."""
+
+    def __init__(
+        self,
+        matrices: dict[str, nn.Parameter],
+        rest: dict[str, nn.Parameter],
+        recipe: Recipe,
+        hidden: Collection[str],
+        factor: float,
+        bf16: bool,
+        splits: Mapping[str, Mapping[str, Any]],
+        ranks: Ranks,
+    ) -> None:
+        super().__init__({}, rest, recipe, hidden, factor, bf16)
+        self.parameters = [*matrices.values(), *rest.values()]
+        self.matrices, self.ranks = matrices, ranks
+        self.owners = _owners(matrices, ranks.count)
+        self.updates: dict[str, nn.Parameter] = {}
+        for name, matrix in matrices.items():
+            if self.owners[name] == ranks.rank:
+                whole = nn.Parameter(torch.zeros(matrix.shape, device=matrix.device))
+                for key, value in splits[name].items():
+                    setattr(whole, key, value)
+                self.updates[name] = whole
+        self.owned = Muon(self.updates.values(), recipe.learning_rate, 0.0, factor, bf16)
+        self.pieces: dict[str, dict[tuple[int, int], int]] = {}  # their number by shape, of each matrix
+        for name, matrix in matrices.items():
+            shape_only = nn.Parameter(torch.empty(matrix.shape, device="meta"))
+            for key, value in splits[name].items():
+                setattr(shape_only, key, value)
+            groups = Muon([shape_only], 0.0, 0.0).groups
+            self.pieces[name] = {shape: len(pieces) for shape, pieces in groups.items()}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all parameters that have a gradient; all ranks call this together."""
+        active = {name: matrix for name, matrix in self.matrices.items() if matrix.grad is not None}
+        for name, matrix in active.items():
+            gradient = gathered(matrix.grad)
+            if name in self.updates:
+                self.updates[name].zero_()
+                self.updates[name].grad = gradient
+        self.owned.step(self.factor)
+        decay = 1 - self.recipe.learning_rate * self.factor * self.recipe.weight_decay
+        for name, matrix in active.items():
+            update = (
+                self.updates[name].detach() if name in self.updates else torch.empty(matrix.shape, device=matrix.device)
+            )
+            dist.broadcast(update, self.owners[name])
+            local = _local(matrix)
+            local.mul_(decay).add_(_own_rows(update, self.ranks))
+        for whole in self.updates.values():
+            whole.grad = None
+        if self.adamw is not None:
+            self.adamw.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """The state as whole tensors on the CPU; all ranks call this together."""
+        tensors = {name: gathered(tensor).cpu() for name, tensor in super().state().items()}
+        groups: dict[tuple[int, int], list[Tensor]] = {}
+        for name in self.matrices:
+            for shape, count in self.pieces[name].items():
+                part = self._momentum(name, shape, count)
+                dist.broadcast(part, self.owners[name])
+                groups.setdefault(shape, []).append(part.cpu())
+        momenta = {f"muon.{small}x{large}.momentum": torch.cat(parts) for (small, large), parts in groups.items()}
+        return momenta | tensors
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Resume from the lead's whole state, which is empty on other ranks."""
+        for name, tensor in super().state().items():
+            _spread(tensor, tensors.get(name), self.ranks)
+        taken: dict[tuple[int, int], int] = {}
+        for name in self.matrices:
+            for shape, count in self.pieces[name].items():
+                begin = taken.get(shape, 0)
+                taken[shape] = begin + count
+                part = torch.empty((count, *shape), device=self.matrices[name].device)
+                if self.ranks.leads:
+                    part.copy_(tensors[f"muon.{shape[0]}x{shape[1]}.momentum"][begin : begin + count])
+                dist.broadcast(part, 0)
+                if name in self.updates:
+                    self._momentum(name, shape, count).copy_(part)
+
+    def _momentum(self, name: str, shape: tuple[int, int], count: int) -> Tensor:
+        """The momentum of a matrix's pieces of one shape, where this rank owns it; else memory for it."""
+        if name not in self.updates:
+            return torch.empty((count, *shape), device=self.matrices[name].device)
+        places = [i for i, piece in enumerate(self.owned.groups[shape]) if piece.matrix is self.updates[name]]
+        return self.owned.momentum[shape][places[0] : places[-1] + 1]
+
+
+def _owners(matrices: Mapping[str, nn.Parameter], ranks: int) -> dict[str, int]:
+    """The rank that owns each matrix: the largest first, each to the rank that has least."""
+    load, owners = [0] * ranks, dict[str, int]()
+    for name in sorted(matrices, key=lambda name: (-matrices[name].numel(), name)):
+        owners[name] = load.index(min(load))
+        load[owners[name]] += matrices[name].numel()
+    return owners
+
+
+def gathered(tensor: Any) -> Tensor:
+    """A sharded tensor gathered from all ranks; any other as it is."""
+    whole: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return whole.detach()
+
+
+def _local(tensor: Any) -> Tensor:
+    local: Tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return local
+
+
+def _own_rows(whole: Tensor, ranks: Ranks) -> Tensor:
+    """The rows that a rank has of a tensor that is sharded by rows."""
+    parts = whole.chunk(ranks.count)
+    return parts[ranks.rank] if ranks.rank < len(parts) else whole[:0]
+
+
+def _spread(tensor: Any, whole: Tensor | None, ranks: Ranks) -> None:
+    """Copy the lead's ``whole`` tensor into a sharded one, or into one that every rank has."""
+    received = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    if ranks.leads:
+        assert whole is not None
+        received.copy_(whole)
+    dist.broadcast(received, 0)
+    _local(tensor).copy_(_own_rows(received, ranks) if isinstance(tensor, DTensor) else received)
