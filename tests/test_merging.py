@@ -23,7 +23,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     synthetic.write_store(root, (TASK,))
     made = tables.collect(root)
     known = made["environment"]
-    known = known[~known["key"].isin(["numerics", "commit", "processor"])]
+    known = known[~known["key"].isin(list(FACTS))]
     facts = [{"run": run, "key": key, "value": value} for run in made["runs"]["run"] for key, value in FACTS.items()]
     made["environment"] = pd.concat([known, pd.DataFrame(facts)], ignore_index=True)
     made["datasets"] = made["datasets"].assign(digest="0f" * 32)
@@ -31,7 +31,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     return tables.completed(made)
 
 
-FACTS = {"numerics": "3", "commit": "abc1234", "processor": "An Engine"}
+FACTS = {"numerics": "3", "archbench_commit": "abc1234", "processor": "An Engine"}
 
 
 def with_runs(given: Tables, keep: Callable[[pd.DataFrame], "pd.Series[bool]"]) -> Tables:

@@ -25,7 +25,7 @@ from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import COLUMNS, KEYS, Tables
 
 OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment", "entries")
-FACTS: Final = ("commit", "numerics", "processor")  # of the environment, that each row keeps
+FACTS: Final = {"archbench_commit": "commit", "numerics": "numerics", "processor": "processor"}  # that each row keeps
 SETTING: Final = ("dataset", "match", "condition", "share", "role")
 ALIKE: Final = (  # columns in which runs of one architecture do not differ
     "family",
@@ -148,9 +148,9 @@ def _with_origin(source: Source) -> Source:
     wide = known[known["key"].isin(FACTS)].drop_duplicates(["run", "key"]).pivot(index="run", columns="key")["value"]
     earlier = runs["origin"] if "origin" in runs else pd.Series(pd.NA, index=runs.index, dtype="string")
     runs["origin"] = earlier.fillna(source.name)
-    for fact in FACTS:
+    for fact, column in FACTS.items():
         if fact in wide:
-            runs[fact] = runs["run"].map(wide[fact])
+            runs[column] = runs["run"].map(wide[fact])
     return Source(source.name, {**source.tables, "runs": runs})
 
 

@@ -111,7 +111,7 @@ class Plan:
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
             "numerics": registry.numerics(self.task.kind),
-            "variant": hashlib.sha256(sources.code(self.variant_text).encode()).hexdigest(),
+            "variant": self._variant_digest(),
             "size": asdict(self.size),
             "task": task,
             "data": self.data,
@@ -132,6 +132,10 @@ class Plan:
             **({"adapt": self.adapt} if self.adapt != FINETUNE else {}),
             **({"shots": self.shots, "verbalizers": self.verbalizers} if self.adapt == PROMPT else {}),
         }
+
+    def _variant_digest(self) -> str:
+        """SHA-256 of the variant's code."""
+        return hashlib.sha256(sources.code(self.variant_text).encode()).hexdigest()
 
     @property
     def run(self) -> str:
@@ -155,6 +159,7 @@ class Plan:
             "description": self.description,
             **({"breaks": self.breaks} if self.breaks else {}),
             "family": self.family,
+            "variant_digest": self._variant_digest()[:12],
             "task": "pretraining" if self.objective else self.task.kind,
             "dataset": self.task.name,
             "seed": self.seed,

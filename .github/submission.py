@@ -1,0 +1,93 @@
+"""Checks a result that was submitted to public-v1 as an issue, and joins it with the published rows.
+
+`python -P .github/submission.py OUT` reads the text of the issue from the variable BODY and writes the joined report to
+OUT. It ends with status 0 if the result stands beside the published ones, else with 1 and a line that says why.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "docs" / "reference" / "public"
+FIELDS = {
+    "Repository": r"hub:[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}",
+    "Architecture": r"[A-Za-z0-9][\w.:-]{0,99}",
+    "Commit of archbench": r"(archbench [\w.]+ \(commit )?[0-9a-f]{7,40}\)?",
+    "Source": r"https://[\w./:@%+#?=&~-]{3,500}",
+}
+MOST_BYTES = 200_000_000
+
+
+class RefusedError(Exception):
+    """Why a result cannot stand beside the published ones."""
+
+
+def fields(body: str) -> dict[str, str]:
+    """The answers of the form, by label; raises ``RefusedError`` where one is missing or malformed."""
+    parts = re.split(r"^### (.+?)\s*$", body.replace("\r", ""), flags=re.MULTILINE)
+    given = {label.strip(): answer.strip() for label, answer in zip(parts[1::2], parts[2::2], strict=False)}
+    for label, pattern in FIELDS.items():
+        if not re.fullmatch(pattern, given.get(label, "")):
+            raise RefusedError(f"{label}: {given.get(label, '')[:80]!r} is not what the form asks for")
+    return given
+
+
+def downloaded(repository: str, place: Path) -> Path:
+    """The tables of a data set repository of the hub, and nothing else of it."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    name = repository.removeprefix("hub:")
+    found = HfApi().dataset_info(name, files_metadata=True).siblings or []
+    sizes = [file.size or 0 for file in found if re.fullmatch(r"tables/\w+\.parquet", file.rfilename)]
+    if not sizes or sum(sizes) > MOST_BYTES:
+        raise RefusedError(f"{repository}: {len(sizes)} tables of {sum(sizes)} bytes; expected those of archbench push")
+    snapshot_download(name, repo_type="dataset", allow_patterns=["tables/*.parquet"], local_dir=place)
+    return place
+
+
+def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Path] = downloaded) -> list[str]:
+    """Joins the result that an issue names with the ``published`` tables; returns what was found.
+
+    Raises ``RefusedError`` where the form, the tables, their data or budgets are not those of the published rules.
+    """
+    import pandas as pd
+
+    from archbench.merging import merge
+    from archbench.tasks.base.errors import InputError
+
+    given = fields(body)
+    with tempfile.TemporaryDirectory() as place:
+        folder = fetch(given["Repository"], Path(place) / given["Architecture"])
+        try:
+            merged = merge([published, folder], out)
+        except InputError as error:
+            raise RefusedError(str(error)) from error
+    apart = [line for line in merged.lines if "kept apart" in line]
+    if apart:
+        raise RefusedError("; ".join(apart))
+    entries = pd.read_parquet(out / "tables" / "entries.parquet")
+    runs = pd.read_parquet(out / "tables" / "runs.parquet")
+    new = entries.merge(runs[["run", "origin", "commit"]], on="run")
+    new = new[(new["origin"] == given["Architecture"]) & (new["role"] == "compared")]
+    if set(new["architecture"]) != {given["Architecture"]}:
+        names = ", ".join(sorted(set(new["architecture"]))) or "none"
+        raise RefusedError(f"new architectures in the tables: {names}; the form names {given['Architecture']}")
+    seeds = new.groupby("dataset")["run"].nunique()
+    return [*merged.lines, *(f"{dataset}: {count} new runs" for dataset, count in seeds.items())]
+
+
+def main(out: Path) -> int:
+    try:
+        lines = check(os.environ.get("BODY", ""), out, PUBLISHED)
+    except RefusedError as error:
+        print(f"refused: {error}")
+        return 1
+    print("\n".join(["accepted: it stands beside the published rows; next, somebody reproduces it", *lines]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

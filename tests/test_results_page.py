@@ -1,0 +1,21 @@
+"""The table of who ran what is that of the published tables."""
+
+from pathlib import Path
+
+from archbench.reports.base import tables
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_table_of_results_is_that_of_the_published_tables() -> None:
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    for folder in sorted((DOCS / "reference").glob("*/tables")):
+        published = tables.read(folder)
+        facts = published["environment"].dropna()
+
+        def listed(key: str, facts: object = facts) -> str:
+            return ", ".join(sorted(set(facts.loc[facts["key"] == key, "value"])))  # type: ignore[attr-defined]
+
+        commit = listed("archbench_commit")[:12] or "not recorded"
+        name, runs = folder.parent.name, len(published["runs"])
+        assert f"| [{name}](reference/README.md) | {runs} | {listed('processor')} | {commit} |" in page
