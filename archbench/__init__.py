@@ -86,6 +86,7 @@ def reproduce(
     runs: int | str = 3,
     jobs: int | None = None,
     device: str = "auto",
+    on: str = "local",
 ) -> "pd.DataFrame":
     """Trains ``runs`` (a number or "all") of the runs in published tables again and compares their scores.
 
@@ -101,7 +102,7 @@ def reproduce(
     source, root = inputs.named_folder("folder", folder), inputs.named_folder("out", out)
     if source is None:
         raise InputError("folder: None: expected a folder")
-    setting = validated(RunOptions, {"device": device, "jobs": jobs})
+    setting = validated(RunOptions, {"device": device, "jobs": jobs, "on": on})
     call = f"archbench.reproduce({str(source)!r}, runs={runs!r})"
     result = reproduction.reproduce(source, root, inputs.number_of_runs(runs), setting, call, inputs.say)
     _raise_if_stopped(result.outcome, result.root)

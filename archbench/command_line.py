@@ -201,7 +201,10 @@ def _compare(
         outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     status = _conclude(outcome, root)
     if track is not None:
-        typer.echo(tracking.replay(root, track))
+        try:
+            typer.echo(tracking.replay(root, track))
+        except InputError as error:  # the comparison itself is done
+            complain(str(error))
     return status
 
 
@@ -394,6 +397,7 @@ def _reproduce(
     runs: Annotated[str, typer.Option(metavar="N", help="How many runs to train, or all.")] = "3",
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    on: Annotated[str, typer.Option(metavar="WHERE", help=ON)] = "local",
     out: Annotated[
         str | None, typer.Option(metavar="OUT", help="Folder for the new runs [default: results/reproduce-<name>].")
     ] = None,
@@ -405,9 +409,10 @@ def _reproduce(
     """
     from archbench import reproduction
     from archbench.runs.execution.compare import RunOptions
+    from archbench.runs.executors import executor
 
     number, root = number_of_runs(runs), named_folder("--out", out)
-    setting = RunOptions(device=device, jobs=jobs)
+    setting = RunOptions(device=device, jobs=jobs, on=executor.named(on))
     tables = named_folder("reproduce", folder) or Path()
     result = reproduction.reproduce(tables, root, number, setting, context.obj, say)
     if result.rows is not None:

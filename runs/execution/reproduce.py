@@ -39,7 +39,7 @@ def run(
             say(line)
         compare.write_head(narrowed, matrix, root, command, reproduces=experiment.name)
         compare.warn_of_disk(matrix, root, jobs, say)
-        outcome = compare.performed(matrix.plans, root, device, jobs)
+        outcome = compare.performed(matrix.plans, root, device, jobs, setting.on)
         if outcome.signal is None and not outcome.full:
             with compare.one_thread():
                 outcome = replace(outcome, errors=task_metrics.complete(matrix.plans, root, say))
