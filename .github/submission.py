@@ -1,7 +1,8 @@
 """Checks a result that was submitted to public-v1 as an issue, and joins it with the published rows.
 
 `python -P .github/submission.py OUT` reads the text of the issue from the variable BODY and writes the joined report to
-OUT. It ends with status 0 if the result stands beside the published ones, else with 1 and a line that says why.
+OUT. The exit status is 0 if the result is comparable with the published ones, else 1; a line gives
+the reason.
 """
 
 import os
@@ -31,7 +32,7 @@ def fields(body: str) -> dict[str, str]:
     given = {label.strip(): answer.strip() for label, answer in zip(parts[1::2], parts[2::2], strict=False)}
     for label, pattern in FIELDS.items():
         if not re.fullmatch(pattern, given.get(label, "")):
-            raise RefusedError(f"{label}: {given.get(label, '')[:80]!r} is not what the form asks for")
+            raise RefusedError(f"{label}: {given.get(label, '')[:80]!r} does not match the expected format")
     return given
 
 
@@ -43,7 +44,7 @@ def downloaded(repository: str, place: Path) -> Path:
     found = HfApi().dataset_info(name, files_metadata=True).siblings or []
     sizes = [file.size or 0 for file in found if re.fullmatch(r"tables/\w+\.parquet", file.rfilename)]
     if not sizes or sum(sizes) > MOST_BYTES:
-        raise RefusedError(f"{repository}: {len(sizes)} tables of {sum(sizes)} bytes; expected those of archbench push")
+        raise RefusedError(f"{repository}: {len(sizes)} tables, {sum(sizes)} bytes; expected at most 200 MB of tables")
     snapshot_download(name, repo_type="dataset", allow_patterns=["tables/*.parquet"], local_dir=place)
     return place
 
@@ -85,7 +86,9 @@ def main(out: Path) -> int:
     except RefusedError as error:
         print(f"refused: {error}")
         return 1
-    print("\n".join(["accepted: it stands beside the published rows; next, somebody reproduces it", *lines]))
+    print(
+        "\n".join(["accepted: comparable with the published results; next, a maintainer reproduces some runs", *lines])
+    )
     return 0
 
 

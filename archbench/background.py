@@ -12,7 +12,7 @@ POLL_SECONDS = 0.2
 
 
 def start(root: Path, say: Callable[[str], None]) -> int:
-    """Starts this command without ``--detach`` and returns when its runs are planned: 0, or the status of its end.
+    """Starts this command without ``--detach``; returns 0 once runs are planned, or its exit status if it ends before.
 
     Its output goes to ``root/compare.log``. Raises ``OSError`` where that cannot be written.
     """
@@ -28,7 +28,7 @@ def start(root: Path, say: Callable[[str], None]) -> int:
             stderr=output,
             start_new_session=True,
         )
-    say(f"planning the runs; output goes to {log}")
+    say(f"planning runs; output is in {log}")
     while process.poll() is None and _written(head) == before:
         time.sleep(POLL_SECONDS)
     if process.returncode is not None:
@@ -36,8 +36,8 @@ def start(root: Path, say: Callable[[str], None]) -> int:
             file.seek(begin)
             say(file.read().decode(errors="replace").rstrip())
         return process.returncode
-    say(f"goes on in the background as process {process.pid}; archbench status {root} shows its progress")
-    say(f"kill {process.pid} stops it; the same command resumes")
+    say(f"running in the background as process {process.pid}; 'archbench status {root}' shows progress")
+    say(f"to stop it: kill {process.pid}; the same command resumes it")
     return 0
 
 

@@ -43,11 +43,11 @@ AGAINST = (
     "comparison (public-v1, or a folder with tables), and compare it with the published results."
 )
 ON = (
-    "Where runs are trained: local (processes of this machine), ray (a Ray cluster) or slurm (Slurm jobs); "
-    "docs/clusters.md explains both."
+    "Where runs are trained: local (processes on this machine), ray (a Ray cluster) or slurm (Slurm jobs). "
+    "See docs/clusters.md."
 )
-DETACH = "Go on in the background, with output in DIR/compare.log; archbench status DIR shows the progress."
-TRACK = "Also show curves and scores in a tracker, tensorboard or wandb; 'archbench track' does so at any later time."
+DETACH = "Run in the background, with output in DIR/compare.log; 'archbench status DIR' shows progress."
+TRACK = "Also log curves and scores to tensorboard or wandb; 'archbench track' does this later."
 DRY = "Prepare the data and print planned runs, sizes, time and disk space, without training."
 
 app = typer.Typer(
@@ -336,13 +336,15 @@ def _table(
 
 @app.command("merge")
 def _merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Folders with the tables of comparisons.")],
-    out: Annotated[str, typer.Option(metavar="DIR", help="A new folder for the joined tables and their report.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR ...", help="Folders of comparisons, or of their tables.")
+    ],
+    out: Annotated[str, typer.Option(metavar="DIR", help="A new folder for the merged tables and their report.")],
 ) -> int:
-    """Join the tables of several comparisons into one report.
+    """Merge the tables of several comparisons into one report.
 
-    The first folder's experiment and rules apply. Results with the same data and budget stand side by side; all others
-    are kept apart under other names. The same seed of the same architecture counts once.
+    The first folder's experiment and rules apply. Results with the same data and budget are merged; all others are kept
+    apart under new names. Duplicate seeds are dropped.
     """
     from archbench import merging
 
@@ -356,15 +358,17 @@ def _merge(
 @app.command("push")
 def _push(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a comparison.")],
-    target: Annotated[str, typer.Argument(metavar="hub:OWNER/NAME", help="A data set repository of the hub.")],
+    target: Annotated[
+        str, typer.Argument(metavar="hub:OWNER/NAME", help="A data set repository on the Hugging Face Hub.")
+    ],
     models: Annotated[
-        bool, typer.Option("--models", help="Also one model of each architecture and data set, to OWNER/NAME-models.")
+        bool, typer.Option("--models", help="Also upload one model per architecture and data set to OWNER/NAME-models.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
 ) -> int:
-    """Put a report on the Hugging Face hub: tables, page and card.
+    """Upload a report to the Hugging Face Hub: tables, page and card.
 
-    The texts of data sets are left out. Log in first with 'hf auth login', or set HF_TOKEN.
+    Data set text is not uploaded. Log in first with 'hf auth login', or set HF_TOKEN.
     """
     from archbench import pushing
 

@@ -17,8 +17,8 @@ class Merge:
 def merge(folders: Sequence[Path], out: Path) -> Merge:
     """Joins the tables in ``folders`` (or in ``tables`` inside) and writes them and a report to ``out``.
 
-    A folder whose tables are damaged is left out. Raises ``InputError`` where ``out`` cannot be used, where a folder is
-    given twice, and where fewer than two folders are left or the first one is not.
+    A folder whose tables are damaged is left out. Raises ``InputError`` if ``out`` cannot be used, a folder is given
+    twice, the first folder is damaged, or fewer than two folders remain.
     """
     from archbench.reports import build
     from archbench.reports.analysis import merging
@@ -27,7 +27,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
     from archbench.tasks.base.errors import InputError
 
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise InputError("merge: a folder is given twice")
+        raise InputError("merge: the same folder is given twice")
     if (out / "experiment.json").exists() or out.resolve() in {folder.resolve() for folder in folders}:
         raise InputError(f"--out: {out} is the folder of a comparison; name a new one")
     store.check_writable(out)
@@ -38,7 +38,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
             sources.append(merging.read(_tables(folder), name))
         except ValueError as error:
             if folder == folders[0]:
-                raise InputError(f"{error}; the first folder gives the experiment and has to be whole") from error
+                raise InputError(f"{error}; the first folder defines the experiment and must be intact") from error
             result.refused.append(folder)
             result.lines.append(f"left out: {error}")
     if len(sources) < 2:

@@ -85,11 +85,11 @@ def _card(root: Path, report: Path) -> str:
         f"A comparison by [archbench](https://pypi.org/project/archbench/): {', '.join(architectures)} on "
         f"{', '.join(datasets)}; {len(found['runs'])} runs.",
         "",
-        "- `report/index.html`: the page. `tables/`: everything that it shows, as Parquet and CSV.",
-        "- The texts of the data sets are left out; their licences:",
+        "- `report/index.html`: the report. `tables/`: its data, as Parquet and CSV.",
+        "- Data set text is not included. Licences of the data sets:",
         *(f"  - {dataset}: {licence}" for dataset, licence in licences),
-        "- To train runs again and compare their scores: download this repository, then `archbench reproduce FOLDER`.",
-        "- To join your own results: `archbench merge FOLDER YOURS --out JOINED`.",
+        "- To reproduce some runs, download this repository and run `archbench reproduce FOLDER`.",
+        "- To merge with your own results: `archbench merge FOLDER YOURS --out JOINED`.",
         "",
     ]
     return "\n".join(lines)
@@ -137,7 +137,7 @@ def _sent(upload: Upload) -> str:
             repo_id=upload.repository,
             repo_type=upload.kind,
             folder_path=upload.folder,
-            commit_message="Results of archbench",
+            commit_message="Upload archbench results",
         )
     except Exception as error:  # of the hub's client, of the network below it
         raise InputError(

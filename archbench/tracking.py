@@ -28,7 +28,7 @@ def replay(root: Path, name: str) -> str:
     except InputError:
         raise
     except Exception as error:  # whatever a client of a service raises
-        raise InputError(f"{name}: {one_line(error)}; the same command sends what is missing") from error
+        raise InputError(f"{name}: {one_line(error)}; run the same command again to send the rest") from error
     return f"{name}: {sent} new points, {len(shown)} figures"
 
 

@@ -179,7 +179,7 @@ def test_a_detached_comparison_goes_on_and_reports_its_mistakes(place: Path, tmp
     assert "no CUDA device" in wrong.stderr
     begun = called("compare", str(place / "small.toml"), "--detach", "--out", str(out), "--jobs", "1")
     assert begun.returncode == 0
-    assert "goes on in the background as process" in begun.stderr
+    assert "running in the background as process" in begun.stderr
     until = time.monotonic() + 120
     while "to resume" in (shown := called("status", str(out)).stdout) or "none: all runs" not in shown:
         assert time.monotonic() < until, (out / "compare.log").read_text()

@@ -121,7 +121,7 @@ def test_a_stopped_cluster_saves_checkpoints_and_goes_on_from_there(tmp_path: Pa
 def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     result = Job(FakePlan("a"), str(tmp_path / "elsewhere"), WORK)()
     assert result.ended.status == "failed"
-    assert "--out has to lie on a file system that all nodes share" in result.ended.error
+    assert "--out must be on a file system shared by all nodes" in result.ended.error
 
 
 @pytest.mark.parametrize("on", ["local", "slurm"])

@@ -67,9 +67,11 @@ def test_other_seeds_of_the_same_settings_join_and_the_same_count_once(whole: Ta
     assert not found.duplicated(["architecture", "seed"]).any()
     assert dict(found.groupby("seed")["origin"].first()) == {0: "first", 1: "first", 2: "second"}
     assert set(found["commit"]) == {"abc1234"} and set(found["processor"]) == {"An Engine"}
-    assert result.lines == [f"second: {architectures} runs of the same architecture, setting and seed count once"]
+    assert result.lines == [
+        f"second: dropped {architectures} runs already present (same architecture, setting and seed)"
+    ]
     page = result.page.read_text()
-    assert "Merged from first (" in page and "count once" in page
+    assert "Merged from first (" in page and "already present" in page
 
 
 def test_a_run_that_both_have_counts_once_and_a_merge_can_be_merged(whole: Tables, tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_run_that_both_have_counts_once_and_a_merge_can_be_merged(whole: Table
 @pytest.mark.parametrize(
     ("table", "column", "value", "reason"),
     [
-        ("datasets", "digest", "ab" * 32, "other data"),
+        ("datasets", "digest", "ab" * 32, "different data"),
         ("environment", "value", "4", "numerics 4 instead of 3"),
         ("runs", "target_parameters", 7e6, "parameters 7e+06 instead of"),
     ],
@@ -151,11 +153,11 @@ def test_hostile_text_does_nothing(whole: Tables, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "column", "value", "reason"),
     [
-        ("runs", "architecture", "a\x1b[2J", "is no name"),
-        ("runs", "architecture", "a" * 1_000, "is no name"),
-        ("runs", "run", "twice", "twice the same"),
+        ("runs", "architecture", "a\x1b[2J", "is not a valid name"),
+        ("runs", "architecture", "a" * 1_000, "is not a valid name"),
+        ("runs", "run", "twice", "missing or duplicate run name"),
         ("scores", "value", float("inf"), "scores.parquet"),
-        ("scores", "run", "stranger", "which is not in runs"),
+        ("scores", "run", "stranger", "is not in runs.parquet"),
     ],
 )
 def test_tables_that_no_comparison_writes_are_refused(
@@ -171,11 +173,11 @@ def test_tables_that_no_comparison_writes_are_refused(
 
 def test_too_few_or_doubled_folders_are_mistakes(whole: Tables, tmp_path: Path) -> None:
     first = written(whole, tmp_path / "first")
-    with pytest.raises(InputError, match="a folder is given twice"):
+    with pytest.raises(InputError, match="the same folder is given twice"):
         merge([first, first], tmp_path / "out")
     with pytest.raises(InputError, match="no tables here"):
         merge([first, tmp_path / "nothing"], tmp_path / "out")
-    with pytest.raises(InputError, match="the first folder gives the experiment"):
+    with pytest.raises(InputError, match="the first folder defines the experiment"):
         merge([tmp_path / "nothing", first], tmp_path / "out")
     with pytest.raises(InputError, match="--out"):
         merge([first, tmp_path / "other"], first)

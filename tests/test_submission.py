@@ -73,7 +73,7 @@ def test_other_data_another_name_and_a_broken_form_are_refused(
 ) -> None:
     other = submitted(whole)
     other = {**other, "datasets": other["datasets"].assign(digest="ff" * 32)}
-    with pytest.raises(submission.RefusedError, match="kept apart: other data"):
+    with pytest.raises(submission.RefusedError, match="kept apart: different data"):
         checked(submission, tmp_path / "a", other, whole)
     with pytest.raises(submission.RefusedError, match="the form names mine"):
         checked(submission, tmp_path / "b", submitted(whole, "yours"), whole)
@@ -81,7 +81,7 @@ def test_other_data_another_name_and_a_broken_form_are_refused(
         checked(submission, tmp_path / "c", seeds(whole, 0), whole)
     for line in ("hub:me/results", "{name}", "abc1234", "https://example.org/mine.py"):
         body = BODY.replace(line, "$(curl evil) ../../etc")
-        with pytest.raises(submission.RefusedError, match="is not what the form asks for"):
+        with pytest.raises(submission.RefusedError, match="does not match the expected format"):
             checked(submission, tmp_path / "d", submitted(whole), whole, body)
     with pytest.raises(submission.RefusedError):
         submission.fields("")

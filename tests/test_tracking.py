@@ -132,7 +132,7 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
         while len(lines) < 1:
             pass
         following.sync()
-    assert lines == ["wandb: ConnectionError: no route to host; training goes on, and what is missing is sent later"]
+    assert lines == ["wandb: ConnectionError: no route to host; training continues; unsent points are sent later"]
     tracker.away = False
     mirror.sync(root, tracker)
     assert tracker.points.keys() == set(runs(root))

@@ -1,13 +1,12 @@
-"""Joins the tables of several comparisons: what was made under equal terms stands side by side, the rest apart.
+"""Merges the tables of several comparisons: results under equal terms side by side, all others apart.
 
-A data set of another comparison stands beside the first one's if its data digest, numerics version, primary metric and
-budgets are equal; otherwise it gets a name of its own. Likewise an architecture, whose settings have to be equal. A
-result of the same architecture, setting and seed counts once. Nothing in a table is trusted: what is no valid table of
-a comparison is refused, and text is only ever text.
+Results on a data set are merged if task kind, data digest, numerics version, primary metric, supervision and budgets
+match; otherwise the data set is renamed. An architecture with different settings is renamed, too. Duplicates (same
+architecture, setting and seed) are dropped. Tables are untrusted: invalid ones are refused, and text is never
+interpreted.
 """
 
 import json
-import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,7 +105,7 @@ def _check_size(path: Path) -> None:
     except Exception as error:  # pyarrow raises errors of many kinds for damaged files
         raise ValueError(f"{path}: cannot be read as Parquet ({error})") from error
     if rows > MOST_ROWS or size > MOST_BYTES:
-        raise ValueError(f"{path}: {rows} rows in {size} bytes are more than a comparison has")
+        raise ValueError(f"{path}: {rows} rows, {size} bytes: larger than allowed")
 
 
 def _check(source: Source) -> None:
@@ -114,26 +113,26 @@ def _check(source: Source) -> None:
     found, where = source.tables, source.name
     runs = found["runs"]["run"]
     if runs.isna().any() or runs.duplicated().any():
-        raise ValueError(f"{where}: runs.parquet: a run without a name, or twice the same")
+        raise ValueError(f"{where}: runs.parquet: missing or duplicate run name")
     for table in (name for name in OF_RUNS if name != "runs"):
         strangers = found[table].loc[~found[table]["run"].isin(runs), "run"]
         if len(strangers):
-            raise ValueError(f"{where}: {table}.parquet: rows of the run {strangers.iloc[0]!r}, which is not in runs")
+            raise ValueError(f"{where}: {table}.parquet: run {strangers.iloc[0]!r} is not in runs.parquet")
     for table, frame in found.items():
         for column in (name for name in NAMES if name in frame):
             for name in frame[column].dropna().unique():
                 if not _is_plain(str(name)):
-                    raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is no name")
+                    raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is not a valid name")
     declare(found["metrics"])
     scores = found["scores"].dropna(subset=["metric", "value"])
     for name, values in scores.groupby("metric")["value"]:
         known = metric(str(name))
         outside = values[~((values >= known.least - 1e-9) & (values <= known.most + 1e-9))]
         if len(outside) or not np.isfinite(values).all():
-            raise ValueError(f"{where}: scores.parquet: {name!s} = {outside.iloc[0] if len(outside) else math.inf}")
+            raise ValueError(f"{where}: scores.parquet: {name!s} is not between {known.least:g} and {known.most:g}")
     rules = dict(found["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
     if str(rules) not in ("", str(RULES)):
-        raise ValueError(f"{where}: made under version {rules} of the rules of the tests, here version {RULES}")
+        raise ValueError(f"{where}: made with version {rules} of the testing rules; this archbench has version {RULES}")
 
 
 def _is_plain(name: str) -> bool:
@@ -172,7 +171,7 @@ def _aligned(first: Tables, other: Source, lines: list[str]) -> Source:
     kept -= set(first["runs"]["run"])
     dropped = len(other.tables["runs"]) - len(kept)
     if dropped:
-        lines.append(f"{other.name}: {_runs(dropped)} of the same architecture, setting and seed count once")
+        lines.append(f"{other.name}: dropped {_runs(dropped)} already present (same architecture, setting and seed)")
     entries = other.tables["entries"]
     entries = entries[entries["run"].isin(kept) & ~_keys(other.tables).isin(ours.index)]
     rest = {name: other.tables[name][other.tables[name]["run"].isin(kept)] for name in OF_RUNS if name != "entries"}
@@ -219,7 +218,11 @@ def _difference(first: Tables, other: Tables, dataset: str) -> str:
     cards = [_rows(given["datasets"], dataset) for given in (first, other)]
     if cards[0].empty:
         return ""
-    for column, words in (("digest", "other data"), ("primary", "another primary metric"), ("kind", "another task")):
+    for column, words in (
+        ("digest", "different data"),
+        ("primary", "a different primary metric"),
+        ("kind", "a different task"),
+    ):
         here, there = (str(card[column].fillna("").iloc[0]) if column in card else "" for card in cards)
         if not here or here != there:
             return words

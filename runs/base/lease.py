@@ -1,13 +1,12 @@
-"""The lease of a run: a file that says who performs the run, rewritten every few seconds while that process lives.
+"""The lease of a run: a file that says which process trains the run; that process rewrites it every few seconds.
 
-Engines of clusters start a job again when they lose sight of it, and two machines may share one folder. The lease makes
-sure that a run is trained by one process at a time: ``take`` raises ``Held`` while another process holds it. A lease
-whose file stays as it is for ``stale_seconds`` is ``revoked``; on the same machine, the lease of a process that has
-ended is ignored at once.
+A cluster may restart a job that is still running, and two machines may share one folder. The lease makes sure that one
+process at a time trains a run: ``take`` raises ``Held`` while another process holds it. A lease without a heartbeat for
+``stale_seconds`` is revoked; on the same machine, the lease of a process that has ended is ignored at once.
 
-Leases of a run are numbered: ``.lease-3`` follows ``.lease-2``. A new one is created only if its name is unused, which
-file systems guarantee to one process, NFS included. Whoever finds that its file is gone or that a higher number exists
-has lost its lease and ends.
+Leases of a run are numbered: ``.lease-3`` follows ``.lease-2``. A new one is created only if its name is unused, so
+only one process succeeds, also on NFS. A process whose file is gone, or that finds a higher number, has lost its lease
+and exits.
 """
 
 import contextlib
@@ -182,7 +181,7 @@ class Lease:
             _remove(self.folder, self.mine.number)
 
     def telling(self, notify: Notify) -> Notify:
-        """``notify``, whose progress the lease's file shows, too."""
+        """Wrap ``notify`` so that progress is also written to the lease file."""
 
         def heard(event: Event) -> None:
             if isinstance(event, Progress):
@@ -192,7 +191,7 @@ class Lease:
         return heard
 
     def guarding(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """``stop``, which ends a process that was suspended and has lost its lease before it writes anything."""
+        """Wrap ``stop`` so that a process that lost its lease while suspended exits before it writes."""
 
         def guarded() -> bool:
             if _elapsed() - self.confirmed > stale_seconds() / 2:
@@ -283,7 +282,7 @@ def _text(holder: Holder) -> bytes:
 
 @functools.cache
 def _machine() -> str:
-    """What processes share if one can see whether the other lives: the boot and the namespace of process numbers."""
+    """Boot id and PID namespace: processes with the same value can check whether the other is alive."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -302,5 +301,5 @@ def _began(pid: int) -> str:
 
 
 def _elapsed() -> float:
-    """Seconds, of sleep too where the system counts it."""
+    """Monotonic seconds, including suspend where the system supports it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,4 +1,4 @@
-"""Performs plans on an executor: by stage, the longest first; skips finished ones.
+"""Executes runs stage by stage, the longest first; skips finished ones.
 
 A run that raises or crashes its worker is recorded as failed; the others go on. SIGINT and SIGTERM ask the runs to save
 checkpoints; a second signal ends them at once. In both cases the same call later resumes from there.
@@ -67,7 +67,7 @@ def execute(
 ) -> Outcome:
     """Performs every unfinished run of ``plans``, ``jobs`` at a time; each writes ``root/runs/<run>/``.
 
-    ``on``, ``work``, ``gpus`` and ``gpu_share`` as in ``executors.executor``. ``notify`` hears of all progress in this
+    ``on``, ``work``, ``gpus`` and ``gpu_share`` as in ``executors.executor``. ``notify`` receives all events, in this
     process; it must not raise.
     """
     unique = {plan.run: plan for plan in plans}
@@ -82,7 +82,7 @@ def execute(
         notify(Ended(run, "skipped"))
     for plan in waiting:
         if different := store.changed(store.run_folder(root, plan.run), weights=True):
-            notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; it is done again"))
+            notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; training it again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
     if len(skipped) == len(unique):
@@ -142,15 +142,15 @@ class _Director:
         return Outcome(skipped, done, failed, unfinished, caught[0] if caught else None, self.full, causes=causes)
 
     def watch(self, run: str, holder: str) -> None:
-        """Follow a run that another process performs, until that ends or is heard of no more."""
+        """Follow a run that another process trains, until it ends or its lease is stale."""
         self.watched[run] = lease.Watch(store.run_folder(self.root, run))
-        self.notify(LogLine(run, f"{holder} is at work on it; waiting for that"))
+        self.notify(LogLine(run, f"{holder} is running it; waiting for it to end"))
 
     def _go_on(self, caught: list[int]) -> bool:
         return bool(self.waiting or self.watched) and not caught and not self.full
 
     def _look(self) -> None:
-        """Look after watched runs, every second: those that nobody holds any more are done, or wait again."""
+        """Poll watched runs once a second; a released run is either finished or queued again."""
         if not self.watched or time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()

@@ -127,7 +127,7 @@ def _unfinished(folder: Path, progress: RunProgress, working: bool | None, now: 
     """At work, interrupted or waiting; a run resumes at its share if it has a checkpoint, else from the beginning."""
     silent = max(now - progress.heard, 0.0)
     held, beat = _held(folder, now)
-    if held and not (working and progress.working):  # whoever submitted it is gone, its job is not
+    if held and not (working and progress.working):  # the driver has ended; the job is still running
         told = progress.after(held.progress(""), now)
         silent, progress = beat, replace(told, tokens_per_second=held.tokens_per_second)
     if held or (progress.working and (working or (working is None and silent < FRESH_SECONDS))):
@@ -140,7 +140,7 @@ def _unfinished(folder: Path, progress: RunProgress, working: bool | None, now: 
 
 
 def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
-    """Who performs the run, and the seconds since the last heartbeat; None without one of late."""
+    """The holder of the lease, None if it is stale, and the seconds since its last heartbeat."""
     holder = lease.holder(folder)
     if holder is None:
         return None, 0.0

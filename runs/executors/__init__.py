@@ -1,1 +1,1 @@
-"""Where runs are performed: on this machine, on a Ray cluster, or by Slurm."""
+"""Executors: where runs are executed (this machine, Ray or Slurm)."""

@@ -13,7 +13,7 @@ from archbench.runs.executors.executor import Place
 from archbench.runs.executors.job import STOP, Job, Result
 
 LOOK_SECONDS = 3.0
-LOOKED_AT = 100  # leases that are read at a time: a shared file system serves some thousand files a second
+LOOKED_AT = 100  # leases read per poll; a shared file system serves a few thousand files per second
 
 
 class Engine(Protocol):
@@ -95,7 +95,7 @@ class Cluster:
     def _result(self, plan: PlannedRun, result: Result | str) -> list[Event]:
         if isinstance(result, Result):
             return [*result.lines, result.ended]
-        if store.is_finished(self._folder(plan.run)):  # the engine lost what the run's folder has
+        if store.is_finished(self._folder(plan.run)):  # the engine lost the result; the run's folder is complete
             return [Ended(plan.run, "done")]
         return [Ended(plan.run, "failed", result)]
 

@@ -14,7 +14,7 @@ PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
 
 class Executor(Protocol):
-    """Performs runs: their folders, ``root/runs/<run>/``, hold all that is known of them.
+    """Executes runs; their folders, ``root/runs/<run>/``, are the only record.
 
     ``jobs`` is the number of runs at a time, as far as it is known.
     """
@@ -26,7 +26,7 @@ class Executor(Protocol):
         ...
 
     def events(self, seconds: float) -> Sequence[Event]:
-        """What has happened since the last call; waits for it up to ``seconds``. One ``Ended`` for each started run."""
+        """Events since the last call; waits up to ``seconds`` for one. Each started run yields one ``Ended``."""
         ...
 
     def is_busy(self) -> bool:
@@ -38,13 +38,13 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """End at once whatever is still at work, and free all resources."""
+        """Kill running jobs and free all resources."""
         ...
 
 
 @dataclass(frozen=True)
 class Place:
-    """What an executor needs to know: ``jobs`` None leaves the number of runs at a time to it.
+    """What an executor needs to know: with ``jobs=None`` it chooses the number of parallel runs.
 
     ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". ``gpus`` are those of this machine;
     ``gpu_share`` is the part of a GPU that a run needs, 0 on a CPU.

@@ -45,7 +45,7 @@ class Job:
     def __call__(self) -> Result:
         """Waits until no other process performs the run, then performs it unless it is finished."""
         if not (self.folder / store.RECORD).is_file():
-            text = "this node does not see it; --out has to lie on a file system that all nodes share"
+            text = "not found on this node; --out must be on a file system shared by all nodes"
             return Result(Ended(self.plan.run, "failed", f"{self.folder}: {text}"))
         watch, lines = lease.Watch(self.folder), list[LogLine]()
         while True:

@@ -11,9 +11,9 @@ from archbench.runs.executors.worker import Worker, died, start
 
 
 class Local:
-    """Worker processes that perform one run after another; with GPUs each sees as many of them as its run needs.
+    """Worker processes that execute one run after another; each sees only its own GPUs.
 
-    A run of several devices takes as many slots, or all where there are fewer.
+    A run on N devices takes N slots, or all of them if there are fewer.
     """
 
     def __init__(self, place: Place) -> None:

@@ -18,7 +18,7 @@ CONNECT = 20  # seconds
 
 
 class Ray:
-    """Tasks of one CPU for each device, and of ``gpu_share`` of a GPU, or as many GPUs as devices."""
+    """One task per run: one CPU per device, and ``gpu_share`` of a GPU, or one GPU per device if there are several."""
 
     def __init__(self, place: Place) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -43,7 +43,7 @@ class Ray:
             raise InputError("--on ray: the cluster has no GPU; use --device cpu")
         fitting = int(gpus / place.gpu_share) if place.gpu_share else cpus
         self.slots = max(min(fitting, place.jobs or fitting), 1)
-        self.queue = place.jobs or 10 * self.slots  # tasks that wait at Ray take its memory
+        self.queue = place.jobs or 10 * self.slots  # queued tasks use memory in Ray
         self.gpu_share = place.gpu_share
         self.task = ray.remote(max_retries=RETRIES)(perform)
 

@@ -19,7 +19,7 @@ FOLDER = ".slurm"  # in the folder of the comparison: submitit's files
 MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
 LOOK_SECONDS = 1.0
-ARRAY = 1_000  # jobs of an array, which Slurm's MaxArraySize limits
+ARRAY = 1_000  # jobs per array; Slurm's MaxArraySize is the limit
 MOST = 100_000
 
 
@@ -55,7 +55,7 @@ class Slurm:
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
         requeued = [Requeued(job.plan, job.root, job.work) for job in jobs]
         submitted: list[Any] = []
-        for devices, alike in groupby(requeued, lambda job: job.plan.devices):  # an array has the same for all
+        for devices, alike in groupby(requeued, lambda job: job.plan.devices):  # all jobs of an array request the same
             self.executor.update_parameters(cpus_per_task=devices, gpus_per_node=devices if self.on_gpus else 0)
             for array in _batched(alike, ARRAY):
                 with self.executor.batch():

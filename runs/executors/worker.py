@@ -1,4 +1,4 @@
-"""A process that performs runs one by one for its executor, on one thread, and never outlives it."""
+"""A single-threaded worker process that executes runs one after another and ends with its executor."""
 
 import contextlib
 import os

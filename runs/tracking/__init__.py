@@ -1,1 +1,1 @@
-"""The records of a comparison, shown in the trackers that users already have."""
+"""Sends a comparison's curves, scores and figures to experiment trackers."""

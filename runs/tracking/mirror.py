@@ -1,8 +1,8 @@
-"""Replays saved records to a tracker: each point once, at any time, also while runs train on other machines.
+"""Sends saved curves and scores to a tracker, each point once, during or after training.
 
-Everything comes from the folder of the comparison: the curves of a finished run from ``curves.csv``, those of one at
-work from its newest checkpoint. A curve only grows, so the number of points that a tracker has says what it lacks. A
-point that could not be sent is sent the next time.
+Everything comes from the folder of the comparison: the curves of a finished run from ``curves.csv``, those of a running
+one from its newest checkpoint. Curves are append-only, so the number of points already sent shows which ones are
+missing. A point that could not be sent is sent the next time.
 """
 
 import csv
@@ -161,7 +161,7 @@ class Following:
         except Exception as error:  # whatever a client of a service raises
             if not self.failed:
                 self.failed = one_line(error)
-                self.say(f"{self.name}: {self.failed}; training goes on, and what is missing is sent later")
+                self.say(f"{self.name}: {self.failed}; training continues; unsent points are sent later")
 
     def _follow(self) -> None:
         while not self.ended.wait(EVERY_SECONDS):
@@ -169,5 +169,5 @@ class Following:
 
 
 def began(point: Point, facts: Mapping[str, Any]) -> float:
-    """A time for a point, in seconds since 1970: as if training ended now, where nothing else is known."""
+    """Unix time of a point, assuming that training ended just now."""
     return time.time() - max(float(facts.get("train_seconds") or point.seconds) - point.seconds, 0.0)

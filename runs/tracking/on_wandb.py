@@ -1,4 +1,4 @@
-"""Weights & Biases: one run for each run, in the project that is called like the experiment.
+"""Weights & Biases: one W&B run for each run, in a project named after the experiment.
 
 ``WANDB_MODE``, ``WANDB_PROJECT``, ``WANDB_ENTITY`` and the other variables of its client apply. With
 ``WANDB_MODE=offline`` everything stays in ``DIR/wandb`` until ``wandb sync``.
@@ -30,7 +30,7 @@ class WeightsAndBiases:
             try:
                 self.sent = dict(store.read_json(self.file))
             except (InputError, TypeError, ValueError):
-                raise InputError(f"{self.file}: cannot be read; remove it, and all points are sent again") from None
+                raise InputError(f"{self.file}: cannot be read; remove it to send all points again") from None
 
     def known(self, run: str) -> int:
         return int(self.sent.get(run, 0))

@@ -1,8 +1,8 @@
 """One model trained by several processes, one for each device: what they exchange, and how they are started.
 
 Every rank has the whole model (data parallelism). A rank reads its part of each global batch; gradients are added up
-over all ranks before the update. Whatever could differ between ranks (a request to stop, too little memory) is agreed
-on first, so that no rank waits for another that will not come.
+over all ranks before the update. Ranks first synchronize every decision that could differ (a request to stop, out of
+memory), so that none blocks in a collective.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from archbench.runs.base import child
 from archbench.runs.base.messages import Event, Interrupted
 
-BUCKET = 2**24  # gradients that are added up at once
-TIMEOUT = timedelta(minutes=30)  # for the others: one rank makes reference rows, or compiles, alone
+BUCKET = 2**24  # gradient elements per all-reduce
+TIMEOUT = timedelta(minutes=30)  # the others wait while one rank computes reference rows or compiles
 POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train one model; a process by itself is rank 0 of 1."""
+    """The rank of this process and the number of processes that train the model; rank 0 of 1 without distribution."""
 
     rank: int = 0
     count: int = 1
@@ -39,12 +39,12 @@ class Ranks:
         return self.rank == 0
 
     def own(self, parts: Sequence[Any]) -> Sequence[Any]:
-        """The parts of a batch that this rank reads: neighbours, as many as the other ranks have."""
+        """The parts of a batch that this rank reads: contiguous; the last ranks may get fewer or none."""
         each = -(-len(parts) // self.count)
         return parts[self.rank * each : (self.rank + 1) * each]
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Each flag: whether it is set on some rank."""
+        """For each flag, whether any rank has set it."""
         if self.count == 1:
             return flags
         tensor = torch.tensor(flags, dtype=torch.uint8)
@@ -60,13 +60,13 @@ class Ranks:
         return values
 
     def add_up(self, tensor: Tensor) -> Tensor:
-        """``tensor``, in place the sum over all ranks."""
+        """Sum ``tensor`` over all ranks, in place."""
         if self.count > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up the gradients; one that a parameter has on no rank stays None."""
+        """Sum the gradients over all ranks; a gradient that is None on every rank stays None."""
         if self.count == 1:
             return
         present = self.any(*(parameter.grad is not None for parameter in parameters))
@@ -87,7 +87,7 @@ ALONE = Ranks()
 
 
 def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Neighbours of one type, of about ``BUCKET`` numbers together."""
+    """Consecutive gradients of one dtype, about ``BUCKET`` elements per bucket."""
     buckets: list[list[Tensor]] = []
     size = 0
     for gradient in gradients:
@@ -109,8 +109,8 @@ def launch(
 ) -> None:
     """Call the function ``call`` ("module:function") on ``count`` new processes, with torchrun's elastic launcher.
 
-    It gets ``arguments``, then ``notify``, ``stop`` and its ``Ranks``. Only the lead's events are heard. Raises
-    ``Interrupted`` if the ranks stopped on request, and ``RuntimeError`` with the cause if one fails or dies.
+    The function receives ``arguments``, ``notify``, ``stop`` and its ``Ranks``. Only rank 0's events are forwarded.
+    Raises ``Interrupted`` if the ranks stopped on request, and ``RuntimeError`` with the cause if one fails or dies.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -1,8 +1,8 @@
-"""Models that do not fit on one device: parameters, gradients and optimizer states sharded over ranks (FSDP2).
+"""Sharded training (FSDP2): parameters, gradients and optimizer states are split over ranks.
 
 PyTorch's ``fully_shard`` (2304.11277) gathers the parameters of each block when it is used. Muon orthogonalises whole
-matrices: each has an owner among the ranks, which gets the whole gradient, keeps the momentum and sends the update
-back. Evaluation and checkpoints use whole weights; all ranks are on one machine, whose memory holds them.
+matrices: one rank owns each matrix, gathers the full gradient, keeps the momentum and broadcasts the update. Evaluation
+and checkpoints use unsharded weights. All ranks are on one machine.
 """
 
 import copy
@@ -26,7 +26,7 @@ SPLITS = ("row_splits", "column_splits")  # attributes of a matrix that holds se
 
 
 class ShardedModel:
-    """The sharded parameters of a training step, and a whole copy of its model for all that is not training."""
+    """The sharded parameters of a training step, and an unsharded copy of its model for evaluation and export."""
 
     def __init__(self, step: Any, device: torch.device, ranks: Ranks) -> None:
         """Shards ``step`` in place; its model is on ``device``."""
@@ -52,31 +52,33 @@ class ShardedModel:
         factor = optimizer.hidden_factor(recipe.optimizer, ratio)
         return ShardedOptimizer(matrices, rest, recipe, self.hidden, factor, bf16, self.splits, self.ranks)
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Sharded tensors as whole ones on the CPU; all ranks call this together."""
-        return {name: gathered(tensor).cpu() for name, tensor in tensors.items()}
+    def whole(self, tensors: Mapping[str, Tensor], everywhere: bool = True) -> dict[str, Tensor]:
+        """Sharded tensors as full ones on the CPU, or, unless ``everywhere``, on rank 0's; all ranks call this."""
+        kept = everywhere or self.ranks.leads
+        full = ((name, gathered(tensor)) for name, tensor in tensors.items())
+        return {name: tensor.cpu() if kept else tensor.new_empty(0) for name, tensor in full}
 
     @contextmanager
     def evaluated(self) -> Iterator[nn.Module]:
-        """The whole model with the weights of now, on the device."""
+        """The unsharded model with the current weights, on the device."""
         self.plain.load_state_dict(self.whole(self.step.model.state_dict()))
         self.plain.to(self.device)
         yield self.plain
         self.plain.cpu()
 
     def final(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """The whole model with sharded ``weights``, on the device, for good."""
+        """The unsharded model with the final ``weights``, on the device."""
         self.plain.load_state_dict(self.whole(weights))
         return self.plain.to(self.device)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Give every rank its part of the lead's whole ``weights``, which are empty on other ranks."""
+        """Distribute rank 0's full ``weights`` to all ranks; other ranks pass an empty mapping."""
         with torch.no_grad():
             for name, tensor in self.step.model.state_dict().items():
                 _spread(tensor, weights.get(name), self.ranks)
 
     def sharded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The lead's whole ``weights`` as sharded ones, in memory of their own."""
+        """Rank 0's full ``weights`` as new sharded tensors."""
         parts = {name: tensor.detach().clone() for name, tensor in self.step.model.state_dict().items()}
         for name, tensor in parts.items():
             _spread(tensor, weights.get(name), self.ranks)
@@ -84,7 +86,7 @@ class ShardedModel:
 
 
 class ShardedOptimizer(Optimizer):
-    """Muon with owners and AdamW on shards. Its state is that of ``Optimizer``, so that either resumes the other's."""
+    """Muon with owned matrices, AdamW on shards. State format as in ``Optimizer``; each can load the other's."""
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class ShardedOptimizer(Optimizer):
                     setattr(whole, key, value)
                 self.updates[name] = whole
         self.owned = Muon(self.updates.values(), recipe.learning_rate, 0.0, factor, bf16)
-        self.pieces: dict[str, dict[tuple[int, int], int]] = {}  # their number by shape, of each matrix
+        self.pieces: dict[str, dict[tuple[int, int], int]] = {}  # for each matrix, the number of pieces by shape
         for name, matrix in matrices.items():
             shape_only = nn.Parameter(torch.empty(matrix.shape, device="meta"))
             for key, value in splits[name].items():
@@ -141,14 +143,19 @@ class ShardedOptimizer(Optimizer):
             self.adamw.step()
 
     def state(self) -> dict[str, Tensor]:
-        """The state as whole tensors on the CPU; all ranks call this together."""
-        tensors = {name: gathered(tensor).cpu() for name, tensor in super().state().items()}
+        """The state as full tensors on rank 0's CPU, empty on other ranks; all ranks call this together."""
+        tensors = {}
+        for name, tensor in super().state().items():
+            full = gathered(tensor)
+            if self.ranks.leads:
+                tensors[name] = full.cpu()
         groups: dict[tuple[int, int], list[Tensor]] = {}
         for name in self.matrices:
             for shape, count in self.pieces[name].items():
                 part = self._momentum(name, shape, count)
                 dist.broadcast(part, self.owners[name])
-                groups.setdefault(shape, []).append(part.cpu())
+                if self.ranks.leads:
+                    groups.setdefault(shape, []).append(part.cpu())
         momenta = {f"muon.{small}x{large}.momentum": torch.cat(parts) for (small, large), parts in groups.items()}
         return momenta | tensors
 
@@ -170,7 +177,7 @@ class ShardedOptimizer(Optimizer):
                     self._momentum(name, shape, count).copy_(part)
 
     def _momentum(self, name: str, shape: tuple[int, int], count: int) -> Tensor:
-        """The momentum of a matrix's pieces of one shape, where this rank owns it; else memory for it."""
+        """The momentum of a matrix's pieces of one shape, if this rank owns the matrix, else an empty buffer."""
         if name not in self.updates:
             return torch.empty((count, *shape), device=self.matrices[name].device)
         places = [i for i, piece in enumerate(self.owned.groups[shape]) if piece.matrix is self.updates[name]]
@@ -178,7 +185,7 @@ class ShardedOptimizer(Optimizer):
 
 
 def _owners(matrices: Mapping[str, nn.Parameter], ranks: int) -> dict[str, int]:
-    """The rank that owns each matrix: the largest first, each to the rank that has least."""
+    """The rank that owns each matrix; greedy: the largest matrix first, to the rank with the fewest elements."""
     load, owners = [0] * ranks, dict[str, int]()
     for name in sorted(matrices, key=lambda name: (-matrices[name].numel(), name)):
         owners[name] = load.index(min(load))

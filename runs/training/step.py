@@ -141,8 +141,8 @@ class Trainer:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of this model as whole tensors."""
-        return tensors if self.sharded is None else self.sharded.whole(tensors)
+        """Weights of this model as full tensors; of sharded ranks, only rank 0 has them."""
+        return tensors if self.sharded is None else self.sharded.whole(tensors, everywhere=False)
 
     def resume(self, saved: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Take weights and optimizer state from whole tensors; returns the best weights. Sharded: those of the lead."""
