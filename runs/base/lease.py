@@ -31,6 +31,7 @@ SIZE = 1024  # bytes of the file, padded: it is rewritten in place
 LOST = 75  # exit status of a process that has lost its lease
 STALE = "ARCHBENCH_STALE_SECONDS"
 BEATS = 12  # heartbeats before a lease is stale
+LOOKS = 20
 
 
 def stale_seconds() -> float:
@@ -42,7 +43,11 @@ def stale_seconds() -> float:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease, as its file says. ``beat`` counts heartbeats; the other numbers are the latest progress."""
+    """Who holds a lease, as its file says.
+
+    It is stale after ``stale`` seconds without a heartbeat (0: unknown). ``beat`` counts heartbeats; the other numbers
+    are the latest progress.
+    """
 
     number: int
     owner: str = ""
@@ -50,6 +55,7 @@ class Holder:
     machine: str = ""
     pid: int = 0
     began: str = ""
+    stale: float = 0.0
     beat: int = 0
     phase: str = "data"
     done: float = 0.0
@@ -109,6 +115,7 @@ def take(folder: Path) -> "Lease":
             _machine(),
             os.getpid(),
             _began(os.getpid()),
+            stale_seconds(),
         )
         if not _create(folder, mine):
             continue
@@ -149,7 +156,7 @@ class Watch:
         now = holder(self.folder)
         if now != self.seen:
             self.seen, self.since = now, self.clock()
-        elif now is not None and self.clock() - self.since > stale_seconds():
+        elif now is not None and self.clock() - self.since > (now.stale or stale_seconds()):
             revoke(self.folder, now)
             return None
         return now
@@ -177,8 +184,9 @@ class Lease:
     ) -> None:
         self.ended.set()
         self.thread.join()
-        if self._is_mine():
-            _remove(self.folder, self.mine.number)
+        with contextlib.suppress(OSError):  # the run is finished all the same; the lease becomes stale
+            if self._is_mine():
+                _remove(self.folder, self.mine.number)
 
     def telling(self, notify: Notify) -> Notify:
         """Wrap ``notify`` so that progress is also written to the lease file."""
@@ -234,18 +242,20 @@ class Lease:
 
 def _latest(folder: Path) -> Holder | None:
     """The lease with the highest number, or None; one that is being written has a number only."""
-    number = max(_numbers(folder), default=None)
-    if number is None:
-        return None
     known = {field.name for field in fields(Holder)}
-    try:
-        raw = _path(folder, number).read_bytes()
-        value = json.loads(raw)
-        return Holder(**{**{key: value[key] for key in known & value.keys()}, "number": number})
-    except FileNotFoundError:
-        return _latest(folder)  # released in this moment
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return Holder(number)
+    number = 0
+    for _ in range(LOOKS):
+        if not (numbers := _numbers(folder)):
+            return None
+        number = max(numbers)
+        try:
+            value = json.loads(_path(folder, number).read_bytes())
+            return Holder(**{**{key: value[key] for key in known & value.keys()}, "number": number})
+        except FileNotFoundError:  # released in this moment, or listed from a cache
+            time.sleep(0.05)
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            break
+    return Holder(number)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -264,10 +274,15 @@ def _create(folder: Path, mine: Holder) -> bool:
     """Create the file of a lease; False if its name is taken."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with open(_path(folder, mine.number), "xb") as file:
-            file.write(_text(mine))
+        file = open(_path(folder, mine.number), "xb")  # noqa: SIM115 - closed below, and removed if it cannot be written
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(_text(mine))
+    except OSError:
+        _remove(folder, mine.number)
+        raise
     return True
 
 

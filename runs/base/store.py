@@ -449,8 +449,16 @@ def _sweep(root: Path, folders: Sequence[str]) -> None:
     """Removes what killed processes left half written in the folders that a lock guards; not where a run is at work."""
     for folder in folders:
         for left in root.glob(f"{folder}/.*.tmp"):
-            if files.UNFINISHED.fullmatch(left.name) and not lease.is_live(left.parent):
+            if files.UNFINISHED.fullmatch(left.name) and not _may_be_written(root, left):
                 left.unlink(missing_ok=True)
+
+
+def _may_be_written(root: Path, path: Path) -> bool:
+    """Whether a process of another machine may be writing a temporary file: while it holds the lease of a run."""
+    parts = path.relative_to(root).parts
+    if parts[0] == "runs":
+        return lease.is_live(root / "runs" / parts[1])
+    return parts[0] == "references" and any(lease.is_live(folder) for folder in root.glob("runs/*"))
 
 
 def _json(value: object) -> str:

@@ -4,6 +4,7 @@ A run that raises or crashes its worker is recorded as failed; the others go on.
 checkpoints; a second signal ends them at once. In both cases the same call later resumes from there.
 """
 
+import contextlib
 import shutil
 import signal
 import threading
@@ -87,7 +88,16 @@ def execute(
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))
     if len(skipped) == len(unique):
         return Outcome(skipped)
-    executor = opened(on, Place(root, jobs if jobs is None else min(max(jobs, 1), len(unique)), work, gpus, gpu_share))
+    executor = opened(
+        on,
+        Place(
+            root,
+            jobs if jobs is None else min(max(jobs, 1), sum(plan.devices for plan in waiting) or 1),
+            work,
+            gpus,
+            gpu_share,
+        ),
+    )
     notify(Capacity(executor.jobs))
     progress = ProgressWriter(root, min(executor.jobs, len(unique) - len(skipped)))
     director = _Director(root, notify, executor, deque(waiting), progress, unique)
@@ -155,15 +165,17 @@ class _Director:
             return
         self.looked = time.monotonic()
         for run, watch in list(self.watched.items()):
-            holder = watch.look()
-            if holder is not None:
-                self._tell(holder.progress(run))
-                continue
-            del self.watched[run]
-            if store.is_finished(store.run_folder(self.root, run), weights=True):
-                self._end(Ended(run, "done"))
-            else:
-                self.waiting.append(self.plans[run])
+            with contextlib.suppress(OSError):  # a file system that is away for a moment
+                holder = watch.look()
+                if holder is not None:
+                    self._tell(holder.progress(run))
+                    continue
+                finished = store.is_finished(store.run_folder(self.root, run), weights=True)
+                del self.watched[run]
+                if finished:
+                    self._end(Ended(run, "done"))
+                else:
+                    self.waiting.append(self.plans[run])
 
     def _end(self, event: Ended) -> None:
         folder = store.run_folder(self.root, event.run)
@@ -171,12 +183,16 @@ class _Director:
             self.progress.hear(event)
             self.watch(event.run, event.error or "another process")
             return
+        if event.status == "failed" and store.is_finished(folder):  # its worker died after it had finished
+            event = Ended(event.run, "done")
         if event.status == "done" and not store.is_finished(folder):
             event = Ended(event.run, "failed", "the run ended without a finished record")
         if event.status == "failed":
             self._record_failed(self.plans[event.run], event)
         _remove_if_empty(folder / OUTPUT)
-        self.full = self.full or event.full
+        if event.full and not self.full:
+            self.full = event.full
+            self.executor.stop()
         self.ended[event.run] = event
         self._tell(event)
 
@@ -204,6 +220,8 @@ class _Director:
 
 def _record_unfinished(root: Path, plan: PlannedRun) -> None:
     folder = store.run_folder(root, plan.run)
+    if lease.is_live(folder) or store.is_finished(folder):  # since it was looked at
+        return
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     (folder / ERROR).unlink(missing_ok=True)
 

@@ -145,7 +145,7 @@ def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
     if holder is None:
         return None, 0.0
     silent = max(now - lease.written(folder, holder), 0.0)
-    return (holder, silent) if silent < lease.stale_seconds() else (None, silent)
+    return (holder, silent) if silent < (holder.stale or lease.stale_seconds()) else (None, silent)
 
 
 def _took(run: str, row: Mapping[str, Any], beat: Heartbeat) -> float | None:

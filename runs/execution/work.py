@@ -65,7 +65,12 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     if plan.training.compile:
         compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
     machine.reset_peak_memory(plan.device)
-    state = TrainingLoop(plan, trainer, folder, notify, stop).run() if plan.tokens else TrainingState(best=math.nan)
+    if plan.tokens:
+        state = TrainingLoop(plan, trainer, folder, notify, stop).run()
+    else:
+        trainer.finish(trainer.weights())
+        state = TrainingState(best=math.nan)
+    stop()  # a process that has lost its lease ends here, before it writes
     row = {**plan.row(), **_trained(plan, trainer, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
     if ranks.leads:
         _write_facts(plan, prepared, trainer, state, folder)
@@ -77,6 +82,7 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
         row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
     if not ranks.leads:
         return
+    stop()
     if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
         references.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)

@@ -23,7 +23,7 @@ class Engine(Protocol):
     queue: int
 
     def submit(self, jobs: Sequence[Job]) -> Sequence[Any]:
-        """Submit ``jobs``; a handle for each, which can be a key."""
+        """Submit ``jobs``, or the first of them if it takes no more; a handle for each, which can be a key."""
         ...
 
     def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
@@ -53,7 +53,8 @@ class Cluster:
         if plans:
             root = str(self.place.root.absolute())
             handles = self.engine.submit([Job(plan, root, self.place.work) for plan in plans])
-            self.handles |= dict(zip(handles, plans, strict=True))
+            self.handles |= dict(zip(handles, plans, strict=False))
+            waiting.extendleft(reversed(plans[len(handles) :]))
 
     def events(self, seconds: float) -> list[Event]:
         if not self.handles:
@@ -97,6 +98,10 @@ class Cluster:
             return [*result.lines, result.ended]
         if store.is_finished(self._folder(plan.run)):  # the engine lost the result; the run's folder is complete
             return [Ended(plan.run, "done")]
+        if self._stop_file.exists():
+            return [Ended(plan.run, "interrupted")]
+        if other := lease.holder(self._folder(plan.run)):  # of another attempt
+            return [Ended(plan.run, "held", str(other))]
         return [Ended(plan.run, "failed", result)]
 
     def _progress(self) -> list[Event]:

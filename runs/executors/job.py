@@ -49,7 +49,7 @@ class Job:
             return Result(Ended(self.plan.run, "failed", f"{self.folder}: {text}"))
         watch, lines = lease.Watch(self.folder), list[LogLine]()
         while True:
-            while watch.look() is not None:
+            while self._is_held(watch):
                 if self._is_to_stop():
                     return Result(Ended(self.plan.run, "interrupted"), lines)
                 time.sleep(LOOK_SECONDS)
@@ -63,6 +63,13 @@ class Job:
         if self.worker is not None:
             self._follow(self.worker, [])
 
+    def _is_held(self, watch: lease.Watch) -> bool:
+        """Whether another process holds the run; true while the file system is away."""
+        try:
+            return watch.look() is not None
+        except OSError:
+            return True
+
     def _attempt(self, lines: list[LogLine]) -> Ended:
         try:
             self.worker = workers.start(self.work, 0, self.folder, child.ONE_THREAD)
@@ -73,10 +80,11 @@ class Job:
         finally:
             if self.worker is not None:
                 self.worker.kill() if self.worker.plan else self.worker.close()
+                lease.clear(self.folder)
             self.worker = None
 
     def _follow(self, worker: workers.Worker, lines: list[LogLine]) -> Ended:
-        """Receives messages until the run has ended. The first interrupt asks it to stop, a second one ends it."""
+        """Receives messages until the run has ended; an interrupt asks it to stop."""
         asked = False
         while True:
             try:
@@ -87,8 +95,6 @@ class Job:
                     continue
                 event = worker.connection.recv()
             except KeyboardInterrupt:
-                if self.stopping:
-                    raise
                 self.stopping = True
                 continue
             except (EOFError, OSError):

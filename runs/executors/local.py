@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 
-from archbench.runs.base import child, store
+from archbench.runs.base import child, lease, store
 from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.executors.executor import Place
 from archbench.runs.executors.worker import Worker, died, start
@@ -27,8 +27,8 @@ class Local:
             slot = free[0]
             worker = self.workers.get(slot)
             plan = _next(waiting, worker)
-            taken = free[: min(plan.devices, self.jobs)]
-            if len(taken) < min(plan.devices, self.jobs):  # wait for more of them
+            taken = self._taken(free, plan.devices)
+            if not taken:  # wait for more of them
                 waiting.appendleft(plan)
                 return
             folder = store.run_folder(self.place.root, plan.run)
@@ -55,7 +55,11 @@ class Local:
 
     def close(self) -> None:
         for worker in self.workers.values():
-            worker.kill() if worker.plan else worker.close()
+            if worker.plan:
+                worker.kill()
+                lease.clear(store.run_folder(self.place.root, worker.plan.run))
+            else:
+                worker.close()
         self.workers = {}
 
     def _busy(self) -> list[Worker]:
@@ -73,6 +77,15 @@ class Local:
             if event.status == "interrupted" or broken:  # an interrupted one would stop every later run too
                 self.workers.pop(worker.slot).close()
         return event
+
+    def _taken(self, free: list[int], devices: int) -> list[int]:
+        """Free slots for a run on so many devices, on GPUs all of different ones; empty if there are too few now."""
+        gpus = len(self.place.gpus)
+        if gpus and devices > 1:
+            by_gpu = {slot % gpus: slot for slot in reversed(free)}
+            return list(by_gpu.values())[:devices] if len(by_gpu) >= min(devices, gpus, self.jobs) else []
+        wanted = min(devices, self.jobs)
+        return free[:wanted] if len(free) >= wanted else []
 
     def _free(self) -> list[int]:
         taken = {slot for worker in self._busy() for slot in self.slots[worker.slot]}

@@ -14,7 +14,6 @@ from archbench.runs.executors.job import Job, Result, perform
 from archbench.tasks.base.errors import InputError, one_line
 
 RETRIES = 3  # of a task whose node or process is lost
-CONNECT = 20  # seconds
 
 
 class Ray:
@@ -30,7 +29,9 @@ class Ray:
                 f"RAY_ADDRESS: {address}: Ray Client is not supported; run archbench on a node of the cluster, or with "
                 "'ray job submit'"
             )
-        options: dict[str, Any] = {} if address else {"include_dashboard": False, "num_cpus": place.jobs}
+        options: dict[str, Any] = {"address": address or "local"}
+        if not address:
+            options |= {"include_dashboard": False, "num_cpus": place.jobs}
         self.ray, self.started = ray, not ray.is_initialized()
         try:
             if self.started:
@@ -45,6 +46,8 @@ class Ray:
         self.slots = max(min(fitting, place.jobs or fitting), 1)
         self.queue = place.jobs or 10 * self.slots  # queued tasks use memory in Ray
         self.gpu_share = place.gpu_share
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self.largest = max((int(node.get("GPU" if place.gpu_share else "CPU", 0)) for node in nodes), default=0)
         self.task = ray.remote(max_retries=RETRIES)(perform)
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
@@ -66,6 +69,11 @@ class Ray:
 
     def _resources(self, job: Job) -> dict[str, float]:
         devices = job.plan.devices
+        if devices > max(self.largest, 1):
+            kind = "GPUs" if self.gpu_share else "CPUs"
+            raise InputError(
+                f"--on ray: {job.plan.run} needs {devices} {kind} of one node; the largest has {self.largest}"
+            )
         gpus = self.gpu_share if devices == 1 else devices * bool(self.gpu_share)
         return {"num_cpus": devices, "num_gpus": gpus}
 

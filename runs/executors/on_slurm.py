@@ -5,6 +5,9 @@ jobs run and for how long. Before the time is up or a job is preempted, Slurm se
 checkpoint, and the job is put into the queue again.
 """
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
@@ -13,18 +16,25 @@ from typing import Any
 from archbench.runs.base import capacity
 from archbench.runs.executors.executor import Place
 from archbench.runs.executors.job import Job, Result
-from archbench.tasks.base.errors import one_line
+from archbench.tasks.base import files
+from archbench.tasks.base.errors import InputError, one_line
 
 FOLDER = ".slurm"  # in the folder of the comparison: submitit's files
+SUBMITTED = "submitted.txt"  # in FOLDER: ids of jobs that may still wait in the queue
 MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
 LOOK_SECONDS = 1.0
+ASK_SECONDS = 30.0  # for jobs without a result
 ARRAY = 1_000  # jobs per array; Slurm's MaxArraySize is the limit
-MOST = 100_000
+CANCELLED = 200  # job ids per call of scancel
 
 
 class Requeued(Job):
     """A job that submitit puts into the queue again when Slurm ends it."""
+
+    def __call__(self) -> Result:
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGUSR2))  # what most clusters send on preemption
+        return super().__call__()
 
     def checkpoint(self) -> Any:
         """Called by submitit on Slurm's signal."""
@@ -40,41 +50,82 @@ class Slurm:
     def __init__(self, place: Place) -> None:
         import submitit
 
-        self.on_gpus, self.looked = place.gpu_share > 0, 0.0
-        self.executor = submitit.AutoExecutor(folder=place.root.absolute() / FOLDER, slurm_max_num_timeout=1_000)
-        on_slurm = self.executor.cluster == "slurm"
-        self.slots = place.jobs or (ARRAY if on_slurm else capacity.cores())
-        self.queue = MOST if on_slurm else self.slots  # without Slurm nothing waits: each job is a process at once
-        self.executor.update_parameters(
-            name="archbench",
-            timeout_min=MINUTES,
-            slurm_signal_delay_s=SIGNAL_SECONDS,
-            slurm_array_parallelism=self.slots,
-        )
+        self.folder = place.root.absolute() / FOLDER
+        self.on_gpus, self.looked, self.asked = place.gpu_share > 0, 0.0, 0.0
+        self.executor = submitit.AutoExecutor(folder=self.folder, slurm_max_num_timeout=1_000)
+        self.on_slurm = self.executor.cluster == "slurm"
+        if self.on_gpus and not self.on_slurm:
+            raise InputError("--on slurm: no Slurm here (no sbatch); use --on local for the GPUs of this machine")
+        self.slots = place.jobs or (ARRAY if self.on_slurm else capacity.cores())
+        # Without Slurm nothing waits: each job is a process at once. With it, --jobs limits all arrays together.
+        self.queue = self.slots
+        self.executor.update_parameters(name="archbench", timeout_min=MINUTES, slurm_signal_delay_s=SIGNAL_SECONDS)
+        self.submitted: list[str] = []
+        if self.on_slurm:
+            self._forget_earlier()
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:
+        """Submits ``jobs``, or the first of them if Slurm takes no more now; raises ``InputError`` if it takes none."""
         requeued = [Requeued(job.plan, job.root, job.work) for job in jobs]
-        submitted: list[Any] = []
+        handles: list[Any] = []
         for devices, alike in groupby(requeued, lambda job: job.plan.devices):  # all jobs of an array request the same
-            self.executor.update_parameters(cpus_per_task=devices, gpus_per_node=devices if self.on_gpus else 0)
+            wanted: dict[str, int] = {"cpus_per_task": devices} | ({"gpus_per_node": devices} if self.on_gpus else {})
+            self.executor.update_parameters(**wanted)
             for array in _batched(alike, ARRAY):
-                with self.executor.batch():
-                    submitted += [self.executor.submit(job) for job in array]
-        return submitted
+                try:
+                    with self.executor.batch():
+                        new = [self.executor.submit(job) for job in array]
+                    self.submitted += [str(handle.job_id) for handle in new]
+                except Exception as error:  # submitit raises errors of its own, of Slurm and of the system
+                    if not handles:
+                        raise InputError(f"--on slurm: sbatch: {one_line(error)}") from error
+                    self.queue = len(handles)
+                    return self._noted(handles)
+                handles += new
+        return self._noted(handles)
 
     def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
         if time.monotonic() - self.looked < LOOK_SECONDS:
             time.sleep(seconds)
             return {}
         self.looked = time.monotonic()
-        return {handle: _result(handle) for handle in handles if handle.done()}
+        if not self.on_slurm:
+            return {handle: _result(handle) for handle in handles if handle.done()}
+        written = set(os.listdir(self.folder))
+        ended = [handle for handle in handles if f"{handle.job_id}_0_result.pkl" in written]
+        if self.looked - self.asked > ASK_SECONDS:
+            self.asked = self.looked
+            ended += [handle for handle in handles if handle not in ended and handle.done()]
+        return {handle: _result(handle) for handle in ended}
 
     def cancel(self, handles: Sequence[Any]) -> None:
-        for handle in handles:
-            handle.cancel(check=False)
+        if self.on_slurm:
+            self._cancel([str(handle.job_id) for handle in handles])
+        else:
+            for handle in handles:
+                handle.cancel(check=False)
 
     def close(self) -> None:
         pass
+
+    def _noted(self, handles: list[Any]) -> list[Any]:
+        """``handles``, noted for the next driver."""
+        if self.on_slurm:
+            files.write_text(self.folder / SUBMITTED, "\n".join(self.submitted))
+        return handles
+
+    def _forget_earlier(self) -> None:
+        """Cancel what an earlier driver, which was killed, left waiting in the queue; its running jobs go on."""
+        try:
+            ids = (self.folder / SUBMITTED).read_text().split()
+        except FileNotFoundError:
+            return
+        self._cancel(ids, "--state=PENDING")
+        (self.folder / SUBMITTED).unlink()
+
+    def _cancel(self, ids: Sequence[str], *options: str) -> None:
+        for some in _batched(ids, CANCELLED):
+            subprocess.run(["scancel", *options, *some], check=False, capture_output=True)
 
 
 def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -85,6 +136,7 @@ def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _result(handle: Any) -> Result | str:
+    handle._results_timeout_s = LOOK_SECONDS  # for a file that is not there, not for one that is late
     try:
         result: Result = handle.result()
     except Exception as error:  # of any kind: submitit raises what the job raised, and errors of its own

@@ -86,6 +86,7 @@ def serve(connection: Connection, work: str) -> None:
     """The life of a worker: takes runs from the connection until it closes."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm's to the job, which asks for a stop
     jobs: queue.SimpleQueue[tuple[PlannedRun, str]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, jobs, stop), daemon=True).start()
     while True:

@@ -8,6 +8,7 @@ memory), so that none blocks in a collective.
 import contextlib
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def _rank(device: str, call: str, arguments: tuple[Any, ...], events: Any, asked
     child.follow(parent)
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGUSR2):  # the worker asks for a stop
+        signal.signal(number, signal.SIG_IGN)
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)

@@ -187,18 +187,17 @@ class Trainer:
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
         """The loss, after its backward pass; None if there is too little memory for its parts, on any rank."""
-        self._seed(number)
         parts = list(inputs.split(self.parts))
+        own = self.ranks.own(parts)
         losses: list[Tensor] = []
         too_large = False
-        own = self.ranks.own(parts)
         try:
-            for part in own or parts[: self.sharded is not None]:  # all shards take part in a pass, even for nothing
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                    loss_sum, _ = self.training_step(part.to(self.device))
-                loss = loss_sum / inputs.tokens if own else 0.0 * loss_sum
-                loss.backward()
-                losses.append(loss.detach())
+            for part, number_of_part in zip(own, self.ranks.own(range(len(parts))), strict=True):
+                self._seed(number, number_of_part)
+                losses.append(self._backward(part, 1.0 / inputs.tokens))
+            if self.sharded is not None:  # all ranks take part in as many passes, if need be for nothing
+                for _ in range(-(-len(parts) // self.ranks.count) - len(own)):
+                    self._backward(parts[0], 0.0)
         except (RuntimeError, MemoryError) as error:
             if self.sharded is not None and grad_accumulation.is_out_of_memory(error):
                 raise RuntimeError(
@@ -211,13 +210,21 @@ class Trainer:
             return None
         if self.sharded is None:
             self.ranks.add_up_gradients(self.optimizer.parameters)
-        return losses[0] if len(parts) == 1 else self._sum(losses, len(parts))
+        return losses[0] if len(parts) == self.ranks.count == 1 else self._sum(losses, len(parts))
+
+    def _backward(self, part: LossInputs, weight: float) -> Tensor:
+        """Add the gradient of ``weight`` times the loss of a part; returns that loss."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss_sum, _ = self.training_step(part.to(self.device))
+        loss = loss_sum * weight
+        loss.backward()
+        return loss.detach()
 
     def _sum(self, losses: list[Tensor], parts: int) -> Tensor:
         """The sum of the losses of all parts, in the order of the parts."""
         every = torch.zeros(parts, device=self.device)
         own = self.ranks.own(range(parts))
-        if own:
+        if losses:
             every[own[0] : own[-1] + 1] = torch.stack(losses)
         return self.ranks.add_up(every).sum()
 
@@ -230,9 +237,9 @@ class Trainer:
         self.optimizer.zero_grad()
         return gathered(norm)
 
-    def _seed(self, number: int) -> None:
-        """Seed the dropout of step ``number``; `torch.manual_seed` takes 0.6 ms for all devices."""
-        seed = seed_from(self.seed, number)
+    def _seed(self, number: int, part: int) -> None:
+        """Seed the dropout of a part of step ``number``; `torch.manual_seed` takes 0.6 ms for all devices."""
+        seed = seed_from(self.seed, number, 2, part) if part else seed_from(self.seed, number)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
