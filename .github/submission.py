@@ -41,11 +41,20 @@ def downloaded(repository: str, place: Path) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     name = repository.removeprefix("hub:")
-    found = HfApi().dataset_info(name, files_metadata=True).siblings or []
-    sizes = [file.size or 0 for file in found if re.fullmatch(r"tables/\w+\.parquet", file.rfilename)]
-    if not sizes or sum(sizes) > MOST_BYTES:
-        raise RefusedError(f"{repository}: {len(sizes)} tables, {sum(sizes)} bytes; expected at most 200 MB of tables")
-    snapshot_download(name, repo_type="dataset", allow_patterns=["tables/*.parquet"], local_dir=place)
+    from archbench.tasks.base.errors import one_line
+
+    try:
+        info = HfApi().dataset_info(name, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        wanted = [file for file in sizes if re.fullmatch(r"tables/[a-z_]+\.parquet", file)]
+        total = sum(sizes[file] for file in wanted)
+        if not wanted or total > MOST_BYTES:
+            raise RefusedError(f"{repository}: {len(wanted)} tables, {total} bytes; expected at most 200 MB of tables")
+        snapshot_download(name, repo_type="dataset", revision=info.sha, allow_patterns=wanted, local_dir=place)
+    except RefusedError:
+        raise
+    except Exception as error:  # of the hub's client, of the network below it
+        raise RefusedError(f"{repository}: {one_line(error)}") from error
     return place
 
 
@@ -69,22 +78,25 @@ def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Pa
     apart = [line for line in merged.lines if "kept apart" in line]
     if apart:
         raise RefusedError("; ".join(apart))
-    entries = pd.read_parquet(out / "tables" / "entries.parquet")
-    runs = pd.read_parquet(out / "tables" / "runs.parquet")
-    new = entries.merge(runs[["run", "origin", "commit"]], on="run")
-    new = new[(new["origin"] == given["Architecture"]) & (new["role"] == "compared")]
-    if set(new["architecture"]) != {given["Architecture"]}:
+    entries, runs = (pd.read_parquet(out / "tables" / f"{name}.parquet") for name in ("entries", "runs"))
+    runs = runs[runs["origin"].astype(str).str.split("/").str[0] == given["Architecture"]]
+    new = entries.merge(runs[["run", "commit"]], on="run")
+    if set(new["architecture"]) != {given["Architecture"]} or len(runs) != new["run"].nunique():
         names = ", ".join(sorted(set(new["architecture"]))) or "none"
         raise RefusedError(f"new architectures in the tables: {names}; the form names {given['Architecture']}")
-    seeds = new.groupby("dataset")["run"].nunique()
-    return [*merged.lines, *(f"{dataset}: {count} new runs" for dataset, count in seeds.items())]
+    commits = set(new["commit"].dropna().astype(str))
+    stated = re.findall(r"[0-9a-f]{7,40}", given["Commit of archbench"])[-1]
+    if not commits or not all(commit.startswith(stated) for commit in commits):
+        raise RefusedError(f"commits in the tables: {', '.join(sorted(commits)) or 'none'}; the form names {stated}")
+    seeds = new[new["role"] == "compared"].groupby("dataset")["run"].nunique()
+    return [*merged.lines, *(f"{dataset}: {number} new runs" for dataset, number in seeds.items())]
 
 
 def main(out: Path) -> int:
     try:
         lines = check(os.environ.get("BODY", ""), out, PUBLISHED)
     except RefusedError as error:
-        print(f"refused: {error}")
+        print(f"refused: {error}".replace("`", "'"))
         return 1
     print(
         "\n".join(["accepted: comparable with the published results; next, a maintainer reproduces some runs", *lines])

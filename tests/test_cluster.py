@@ -129,6 +129,7 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
 ) -> None:
     chance, out = random.Random(on), tmp_path / "out"
     kills, cluster = 0, RayCluster(2) if on == "ray" else None
+    sealed: dict[str, int] = {}  # when each run was finished
     environment = {"ARCHBENCH_STALE_SECONDS": "3"}
     if cluster is not None:
         environment["RAY_ADDRESS"] = cluster.cluster.address
@@ -140,14 +141,18 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
                 time.sleep(chance.uniform(0.5, 4.0))
                 holders = [int(re.findall(r'"pid": (\d+)', path.read_text())[0]) for path in leases(out)]
                 target = process.pid if chance.random() < 0.3 or not holders else chance.choice(holders)
-                os.kill(target, signal.SIGKILL) if alive(target) else None
-                kills += 1
+                for path in out.glob("runs/*/manifest.json"):
+                    sealed.setdefault(path.parent.name, path.stat().st_mtime_ns)
+                if alive(target):
+                    os.kill(target, signal.SIGKILL)
+                    kills += 1
             process.communicate(timeout=300)
             if process.returncode == 0:
                 break
         assert kills == 17
-        names = [path.parent.name for path in out.glob("runs/*/manifest.json")]
-        assert len(names) == RUNS
+        ended = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
+        assert len(ended) == RUNS
+        assert {name: ended[name] for name in sealed} == sealed  # nothing finished was trained again
     finally:
         if cluster is not None:
             cluster.cluster.shutdown()

@@ -108,6 +108,26 @@ def test_all_ranks_halve_their_parts_where_one_has_too_little_memory() -> None:
     assert torch.allclose(found.norm, expected.norm, rtol=1e-3)
 
 
+def test_a_batch_of_one_row_leaves_a_rank_without_a_part() -> None:
+    class Second(Ranks):
+        """The second of two ranks, without the first."""
+
+        def any(self, *flags: bool) -> tuple[bool, ...]:
+            return flags
+
+        def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor
+
+        def add_up_gradients(self, parameters: Any) -> None:
+            for parameter in parameters:
+                parameter.grad = torch.zeros_like(parameter)
+
+    other = trainer("decoder")
+    other.ranks, other.parts = Second(1, 2), 2
+    row = next(batch().split(len(batch().target)))
+    assert other.step(row, 0, 0.5).loss == 0.0
+
+
 def test_other_errors_and_rows_that_never_fit_are_raised() -> None:
     one = trainer("decoder")
     short_of_memory(one, 2, RuntimeError("shapes do not fit"))

@@ -81,7 +81,8 @@ def test_a_run_that_both_have_counts_once_and_a_merge_can_be_merged(whole: Table
     other = written(renamed(seeds(whole, 0), "x"), tmp_path / "other")
     merge([tmp_path / "out", other], tmp_path / "again")
     assert len(rows(tmp_path / "again")) == len(rows(first))
-    assert set(rows(tmp_path / "again")["origin"]) == {"first"}
+    assert set(rows(tmp_path / "again")["origin"]) == {"out/first"}
+    assert "already present" in rows(tmp_path / "again", "experiment").set_index("key").loc["merged", "value"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,39 @@ def test_another_architecture_of_the_same_name_gets_its_own(whole: Tables, tmp_p
     merge([first, written({**other, "runs": changed}, tmp_path / "second")], tmp_path / "out")
     names = set(rows(first)["architecture"])
     assert set(rows(tmp_path / "out", "entries")["architecture"]) == names | {f"{name} (second)" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "reason"),
+    [
+        ("datasets", None, "its data card is missing"),
+        ("environment", None, "the numerics version is not recorded"),
+        ("runs", ["target_parameters"], "parameters unrecorded instead of"),
+        ("runs", ["learning_rate"], "learning_rate differs"),
+        ("runs", ["width"], "width differs"),
+    ],
+)
+def test_what_a_table_omits_is_not_equal(
+    whole: Tables, tmp_path: Path, table: str, columns: list[str] | None, reason: str
+) -> None:
+    other = renamed(whole, "x")
+    cut = other[table].iloc[:0] if columns is None else other[table].drop(columns=columns)
+    result = merge(
+        [written(whole, tmp_path / "first"), written({**other, table: cut}, tmp_path / "second")], tmp_path / "out"
+    )
+    assert "is kept apart" in result.lines[0] and reason in result.lines[0]
+    assert len(rows(tmp_path / "out")) == 2 * len(rows(tmp_path / "first"))
+
+
+def test_a_claimed_origin_and_commit_are_not_believed(whole: Tables, tmp_path: Path) -> None:
+    other = renamed(seeds(whole, 0), "x")
+    forged = other["runs"].assign(origin="first", commit="good", seed=77)
+    without = other["environment"][other["environment"]["key"] != "archbench_commit"]
+    first = written(whole, tmp_path / "first")
+    merge([first, written({**other, "runs": forged, "environment": without}, tmp_path / "evil")], tmp_path / "out")
+    found = rows(tmp_path / "out")
+    assert set(found.loc[found["seed"] == 77, "origin"]) == {"evil/first"}
+    assert found.loc[found["seed"] == 77, "commit"].isna().all()
 
 
 def test_a_damaged_folder_is_left_out_and_the_others_join(whole: Tables, tmp_path: Path) -> None:
@@ -158,6 +192,7 @@ def test_hostile_text_does_nothing(whole: Tables, tmp_path: Path) -> None:
         ("runs", "run", "twice", "missing or duplicate run name"),
         ("scores", "value", float("inf"), "scores.parquet"),
         ("scores", "run", "stranger", "is not in runs.parquet"),
+        ("runs", "=cmd|' /C calc'!A0", 1, "a column name is not valid"),
     ],
 )
 def test_tables_that_no_comparison_writes_are_refused(

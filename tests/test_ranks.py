@@ -87,6 +87,15 @@ def test_classification_on_two_ranks_has_the_bits_of_one(
     assert outcome(ranked) == outcome(performed(planned(folder, "colours", "encoder"), tmp_path / "alone"))
 
 
+def test_dropout_on_two_ranks_has_the_bits_of_one_process(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked = performed(planned(folder, "running", "decoder", 2, dropout=0.1), tmp_path / "ranked")
+    in_parts(monkeypatch, 2)
+    alone = performed(planned(folder, "running", "decoder", dropout=0.1), tmp_path / "alone")
+    assert outcome(ranked) == outcome(alone)
+
+
 def test_the_number_of_devices_is_no_part_of_the_name_of_a_run(folder: Path) -> None:
     assert planned(folder, "running", "decoder").run == planned(folder, "running", "decoder", 2).run
 
@@ -173,6 +182,20 @@ def test_another_number_of_ranks_goes_on_with_the_same_data(folder: Path, tmp_pa
         assert rows[0][key] == rows[1][key]
     losses = [pd.read_csv(place / "curves.csv")["value"].to_numpy() for place in (other, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_sharded_ranks_resume_in_another_number(folder: Path, tmp_path: Path) -> None:
+    stopping = Stopping(4)
+    with pytest.raises(Interrupted):
+        performed(
+            planned(folder, "running", "decoder", 3, strategy="fsdp"),
+            tmp_path / "out",
+            notify=stopping.notify,
+            stop=stopping.stop,
+        )
+    other = performed(planned(folder, "running", "decoder", 2, strategy="fsdp"), tmp_path / "out")
+    alone = performed(planned(folder, "running", "decoder"), tmp_path / "alone")
+    assert curves(other)["value"].to_numpy() == pytest.approx(curves(alone)["value"].to_numpy(), rel=1e-3)
 
 
 def test_a_killed_rank_ends_the_run_with_its_cause_and_it_resumes(folder: Path, tmp_path: Path) -> None:

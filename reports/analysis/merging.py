@@ -7,9 +7,11 @@ interpreted.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from archbench.reports.base.declared import entered
 from archbench.reports.base.metrics import declare, metric
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import COLUMNS, KEYS, Tables
+from archbench.runs.experiment.spec import METRICS
 
 OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment", "entries")
 FACTS: Final = {"archbench_commit": "commit", "numerics": "numerics", "processor": "processor"}  # that each row keeps
@@ -65,16 +68,21 @@ class Merged:
 def read(folder: Path, name: str) -> Source:
     """The tables in ``folder``, checked; raises ``ValueError`` where they are damaged or no tables of a comparison."""
     for path in sorted(folder.glob("*.parquet")):
-        _check_size(path)
-    source = Source(name, tables.read(folder))
-    _check(source)
+        _check_file(path)
+    try:
+        source = Source(name, tables.read(folder))
+        _check(source)
+    except ValueError:
+        raise
+    except Exception as error:  # of any kind: the tables are a stranger's
+        raise ValueError(f"{folder}: no valid tables ({type(error).__name__}: {error})") from error
     return source
 
 
 def merge(sources: Sequence[Source]) -> Merged:
     """Joins ``sources``; the first one's experiment, tasks and rules are those of the result."""
     first, *others = (_with_origin(source) for source in sources)
-    merged = Merged(first.tables)
+    merged = Merged(first.tables, _earlier_notes(first.tables))
     counts = {first.name: _facts(first)}
     for other in others:
         prepared = _aligned(merged.tables, other, merged.lines)
@@ -88,6 +96,15 @@ def merge(sources: Sequence[Source]) -> Merged:
     return merged
 
 
+def _earlier_notes(given: Tables) -> list[str]:
+    """What an earlier merge noted."""
+    facts = given["experiment"].dropna().drop_duplicates("key").set_index("key")["value"]
+    try:
+        return [str(line) for line in json.loads(facts.get("merged", "{}")).get("notes", [])]
+    except (ValueError, TypeError, AttributeError):
+        return []
+
+
 def note(experiment: dict[str, str]) -> str:
     """How the tables of a page were joined, in sentences; empty if they are those of one comparison."""
     try:
@@ -99,11 +116,17 @@ def note(experiment: dict[str, str]) -> str:
     return " ".join([f"Merged from {', '.join(parts)}.", *(f"{line}." for line in notes)])
 
 
-def _check_size(path: Path) -> None:
+def _check_file(path: Path) -> None:
+    """Raises ``ValueError`` where a file is no Parquet, is too large once it is read, or has odd columns."""
     try:
-        rows, size = pq.read_metadata(path).num_rows, path.stat().st_size
+        metadata, names = pq.read_metadata(path), pq.read_schema(path).names
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        size = path.stat().st_size + sum(group.total_byte_size for group in groups)
+        rows = metadata.num_rows
     except Exception as error:  # pyarrow raises errors of many kinds for damaged files
         raise ValueError(f"{path}: cannot be read as Parquet ({error})") from error
+    if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z0-9_. -]{1,100}", column) for column in names):
+        raise ValueError(f"{path}: a column name is not valid or appears twice")
     if rows > MOST_ROWS or size > MOST_BYTES:
         raise ValueError(f"{path}: {rows} rows, {size} bytes: larger than allowed")
 
@@ -123,7 +146,12 @@ def _check(source: Source) -> None:
             for name in frame[column].dropna().unique():
                 if not _is_plain(str(name)):
                     raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is not a valid name")
-    declare(found["metrics"])
+    decimals = pd.to_numeric(found["metrics"]["decimals"], errors="coerce").dropna()
+    if found["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
+        raise ValueError(f"{where}: metrics.parquet: a metric without a name, or with other than 0 to 10 decimals")
+    declare(
+        found["metrics"][~found["metrics"]["metric"].isin([row["metric"] for row in METRICS])]
+    )  # for archbench's own, its limits hold
     scores = found["scores"].dropna(subset=["metric", "value"])
     for name, values in scores.groupby("metric")["value"]:
         known = metric(str(name))
@@ -141,15 +169,17 @@ def _is_plain(name: str) -> bool:
 
 
 def _with_origin(source: Source) -> Source:
-    """The tables, whose runs say where they are from; those of an earlier merge keep what they say."""
+    """The tables, whose runs say where they are from: ``folder``, or after an earlier merge ``folder/earlier``."""
     runs = source.tables["runs"].copy()
     known = source.tables["environment"].dropna(subset=["key", "value"])
-    wide = known[known["key"].isin(FACTS)].drop_duplicates(["run", "key"]).pivot(index="run", columns="key")["value"]
-    earlier = runs["origin"] if "origin" in runs else pd.Series(pd.NA, index=runs.index, dtype="string")
-    runs["origin"] = earlier.fillna(source.name)
+    known = known.drop_duplicates(["run", "key"])
+    wide = {fact: known[known["key"] == fact].set_index("run")["value"] for fact in FACTS}
+    if "origin" in runs:  # of an earlier merge, or claimed
+        runs["origin"] = (source.name + "/" + runs["origin"].astype("string")).fillna(source.name)
+    else:
+        runs["origin"] = source.name
     for fact, column in FACTS.items():
-        if fact in wide:
-            runs[column] = runs["run"].map(wide[fact])
+        runs[column] = runs["run"].map(wide[fact])
     return Source(source.name, {**source.tables, "runs": runs})
 
 
@@ -203,21 +233,33 @@ def _settings(given: Tables) -> pd.DataFrame:
 
 
 def _apart_datasets(first: Tables, other: Source, lines: list[str]) -> Source:
-    """Gives the data sets that cannot stand beside the first one's of the same name a name of their own."""
-    renamed = {}
-    for name in other.tables["datasets"]["dataset"].dropna():
-        reason = _difference(first, other.tables, str(name))
+    """Gives the data sets that cannot stand beside those of the same name a name of their own."""
+    renamed: dict[str, str] = {}
+    for name in sorted(_datasets(other.tables)):
+        if name not in _datasets(first):
+            continue
+        reason = _difference(first, other.tables, name)
         if reason:
-            renamed[str(name)] = f"{name} ({other.name})"
+            renamed[name] = _unused(f"{name} ({other.name})", _datasets(first) | _datasets(other.tables))
             lines.append(f"{name} of {other.name} is kept apart: {reason}")
     return Source(other.name, _with_names(other.tables, "dataset", renamed))
 
 
+def _datasets(given: Tables) -> set[str]:
+    """The names of all data sets that the tables mention."""
+    columns = (given[name]["dataset"].dropna() for name in ("datasets", "entries", "runs", "references"))
+    return {str(name) for column in columns for name in column.unique()}
+
+
+def _unused(name: str, known: set[str]) -> str:
+    return next(other for number in count(1) if (other := name if number == 1 else f"{name} {number}") not in known)
+
+
 def _difference(first: Tables, other: Tables, dataset: str) -> str:
-    """Why rows of a data set cannot stand side by side; empty if they can, or if the first has none."""
+    """Why rows of a data set cannot stand side by side; empty if they can."""
     cards = [_rows(given["datasets"], dataset) for given in (first, other)]
-    if cards[0].empty:
-        return ""
+    if cards[0].empty or cards[1].empty:
+        return "its data card is missing"
     for column, words in (
         ("digest", "different data"),
         ("primary", "a different primary metric"),
@@ -238,9 +280,9 @@ def _difference(first: Tables, other: Tables, dataset: str) -> str:
     texts = [rows[SETTINGS].astype("string").fillna("") for rows in placed]
     for setting in texts[1].drop_duplicates().itertuples(index=False):
         ours, theirs = (rows[(text == list(setting)).all(axis=1)] for rows, text in zip(placed, texts, strict=True))
-        for column in (str(name) for name in theirs if str(name).startswith("target_")):
+        for column in sorted({str(name) for name in (*ours, *theirs) if str(name).startswith("target_")}):
             here_is = set(ours[column].dropna()) if column in ours else set()
-            there_is = set(theirs[column].dropna())
+            there_is = set(theirs[column].dropna()) if column in theirs else set()
             if len(ours) and not _equal(here_is, there_is):
                 return f"{column.removeprefix('target_')} {_listed(there_is)} instead of {_listed(here_is)}"
     return ""
@@ -275,8 +317,9 @@ def _apart_architectures(first: Tables, other: Source, lines: list[str]) -> Sour
             ((ours["dataset"] == dataset) & (ours["architecture"] == name) & (ours["role"] == "compared")).fillna(False)
         ]
         joined = same.merge(rows, on=["match", "condition", "share"], suffixes=("", "_other"))
-        columns = [column for column in ALIKE if column in same and column in rows]
-        differing = [column for column in columns if _differs(joined[column], joined[f"{column}_other"])]
+        columns = [column for column in ALIKE if f"{column}_other" in joined]
+        missing = [column for column in ALIKE if column in same and same[column].notna().any() and column not in rows]
+        differing = missing + [column for column in columns if _differs(joined[column], joined[f"{column}_other"])]
         if len(joined) and differing and str(name) not in renamed:
             renamed[str(name)] = f"{name} ({other.name})"
             lines.append(
@@ -286,7 +329,9 @@ def _apart_architectures(first: Tables, other: Source, lines: list[str]) -> Sour
 
 
 def _differs(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
-    """Whether two columns differ somewhere where both are known."""
+    """Whether two columns differ somewhere; a value that only the first has differs."""
+    if (one.notna() & other.isna()).any():
+        return True
     known = one.notna() & other.notna()
     if pd.api.types.is_numeric_dtype(one) and pd.api.types.is_numeric_dtype(other):
         return not np.allclose(one[known].astype(float), other[known].astype(float), rtol=1e-6)

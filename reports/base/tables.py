@@ -170,7 +170,8 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> Path:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` as CSV, its text cells safe to open in a spreadsheet."""
-    escaped = {name: _escaped(column) for name, column in frame.items()}
+    named = ((f"'{name}" if str(name).startswith(_FORMULA_STARTS) else name, column) for name, column in frame.items())
+    escaped = {name: _escaped(column) for name, column in named}
     # The csv module quotes a carriage return only where it ends lines; unquoted it would break the row.
     returns = any(_marked(column, lambda text: "\r" in text).any() for column in escaped.values())
     with files.replacing(path) as aside, open(aside, "w", encoding="utf-8", newline="") as file:

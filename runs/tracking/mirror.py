@@ -88,7 +88,10 @@ def sync(root: Path, tracker: Tracker) -> int:
     for run in head["runs"]:
         folder = store.run_folder(root, run)
         row = store.glance(folder)
-        points = curve(folder) + _scores(folder, row)
+        try:
+            points = curve(folder) + _scores(folder, row)
+        except (InputError, KeyError, TypeError, ValueError):  # damaged: the next compare reports it
+            continue
         known = tracker.known(run) if points else 0
         if len(points) > known:
             tracker.show(run, {**row, **(rows.get(run) or {})}, points[known:], row.get("status") in store.FINISHED)

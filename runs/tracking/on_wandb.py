@@ -41,9 +41,9 @@ class WeightsAndBiases:
                 tracked.define_metric(axis, hidden=True)
             for name in dict.fromkeys(point.name for point in points):
                 tracked.define_metric(name, step_metric="tokens")
-            for point in points:
+            for number, point in enumerate(points, start=self.known(run)):
                 axes = {axis: getattr(point, axis) for axis in AXES}
-                tracked.log({point.name: point.value, **axes})
+                tracked.log({point.name: point.value, **axes}, step=number)  # W&B ignores a step that it has
             if ended:
                 tracked.summary.update({point.name: point.value for point in points if "test/" in point.name})
         self._keep(run, self.known(run) + len(points))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,10 +195,10 @@ class Trainer:
         try:
             for part, number_of_part in zip(own, self.ranks.own(range(len(parts))), strict=True):
                 self._seed(number, number_of_part)
-                losses.append(self._backward(part, 1.0 / inputs.tokens))
+                losses.append(self._backward(part, inputs.tokens))
             if self.sharded is not None:  # all ranks take part in as many passes, if need be for nothing
                 for _ in range(-(-len(parts) // self.ranks.count) - len(own)):
-                    self._backward(parts[0], 0.0)
+                    self._backward(parts[0], math.inf)
         except (RuntimeError, MemoryError) as error:
             if self.sharded is not None and grad_accumulation.is_out_of_memory(error):
                 raise RuntimeError(
@@ -212,11 +213,11 @@ class Trainer:
             self.ranks.add_up_gradients(self.optimizer.parameters)
         return losses[0] if len(parts) == self.ranks.count == 1 else self._sum(losses, len(parts))
 
-    def _backward(self, part: LossInputs, weight: float) -> Tensor:
-        """Add the gradient of ``weight`` times the loss of a part; returns that loss."""
+    def _backward(self, part: LossInputs, tokens: float) -> Tensor:
+        """Add the gradient of the loss of a part, divided by ``tokens``; returns that loss."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss_sum, _ = self.training_step(part.to(self.device))
-        loss = loss_sum * weight
+        loss: Tensor = loss_sum / tokens
         loss.backward()
         return loss.detach()
 
