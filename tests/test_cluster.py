@@ -18,6 +18,9 @@ TABLES = {"runs": ["run"], "scores": ["run", "split", "metric"], "curves": ["run
 TABLES |= {"predictions": ["run", "example"], "references": ["dataset", "split", "name", "metric"]}
 
 
+KILLS = 17  # on each of three executors
+
+
 @pytest.fixture(autouse=True)
 def as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's processes give way to all others, by default."""
@@ -129,6 +132,7 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
 ) -> None:
     chance, out = random.Random(on), tmp_path / "out"
     kills, cluster = 0, RayCluster(2) if on == "ray" else None
+    attempts = 0
     sealed: dict[str, int] = {}  # when each run was finished
     environment = {"ARCHBENCH_STALE_SECONDS": "3"}
     if cluster is not None:
@@ -137,7 +141,7 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
         while True:
             more = ("--out", str(out), "--on", on, "--jobs", "2", "--set", "budget.tokens=400_000")
             process = start(place, "compare", str(place / "small.toml"), *more, env=environment)
-            while process.poll() is None and kills < 17:
+            while process.poll() is None and kills < KILLS:
                 time.sleep(chance.uniform(0.5, 4.0))
                 holders = [int(re.findall(r'"pid": (\d+)', path.read_text())[0]) for path in leases(out)]
                 target = process.pid if chance.random() < 0.3 or not holders else chance.choice(holders)
@@ -146,10 +150,12 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
                 if alive(target):
                     os.kill(target, signal.SIGKILL)
                     kills += 1
-            process.communicate(timeout=300)
+            _, errors = process.communicate(timeout=600)
             if process.returncode == 0:
                 break
-        assert kills == 17
+            attempts += kills == KILLS
+            assert attempts < 4, errors  # the last kill may fail a run
+        assert kills == KILLS
         ended = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
         assert len(ended) == RUNS
         assert {name: ended[name] for name in sealed} == sealed  # nothing finished was trained again

@@ -343,3 +343,19 @@ def test_clipping_rectangles_are_named_in_their_order() -> None:
     first = drawing.numbered(shape.format("p308fbfbe82", "p00000000aa").encode())
     assert first == drawing.numbered(shape.format("pa91269b9f6", "p00000000ab").encode())
     assert first == shape.format("clip0", "clip1").encode()
+
+
+@pytest.mark.parametrize("values", [[5.0, 1.0, 0.1, 0.0], [0.0, 0.0, 0.0]])
+def test_a_loss_of_exactly_zero_can_be_drawn_on_a_logarithmic_axis(values: list[float]) -> None:
+    from matplotlib.figure import Figure as Canvas
+
+    from archbench.reports.figures.canvas.marks import log_loss_ticks
+
+    axes = Canvas().subplots()
+    axes.plot(range(len(values)), values)
+    axes.set_ylim(min(values), max(values) or None)
+    log_loss_ticks(axes)
+    low, high = axes.get_ylim()
+    assert 0 < low < high
+    assert low <= min([value for value in values if value > 0], default=low)
+    axes.figure.savefig("/dev/null", format="png")

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
@@ -20,6 +21,7 @@ SPACE: Final = "\N{NO-BREAK SPACE}"
 _ROW, _NAME_LINE, _AROUND = 0.27, 0.17, 0.98  # inches: a row, a line of its name, what is above and below the rows
 _NAME_WIDTH: Final = 1.3
 _LONGEST: Final = 36  # characters of a row's name
+SMALLEST: Final = 1e6  # of a logarithmic axis: the largest value over the smallest, where a loss is 0
 
 
 def rows_height(names: Sequence[str], longest: int = _LONGEST) -> float:
@@ -114,6 +116,11 @@ def log_loss_ticks(axes: Axes) -> None:
     """A logarithmic vertical axis with ticks in plain numbers: 1, 2 and 5 in every decade, or round ones within one."""
     low, high = axes.get_ylim()
     axes.set_yscale("log")
+    if low <= 0:  # a loss of exactly 0 lies below every axis
+        drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(0)])
+        high = high if high > 0 else 1.0
+        low = max(float(drawn[drawn > 0].min(initial=high)) / 1.2, high / SMALLEST)
+        axes.set_ylim(low, high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5) if low <= step * 10.0**decade <= high]
     while len(ticks) > 7:

@@ -16,7 +16,7 @@ from archbench.reports.analysis.verdicts import breaking
 from archbench.reports.base.formatting import listing, number, value
 from archbench.reports.base.statistics import Floats
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import SPACE, Looks, both_grids, log_loss_ticks, log_ticks, mean
+from archbench.reports.figures.canvas.marks import SMALLEST, SPACE, Looks, both_grids, log_loss_ticks, log_ticks, mean
 from archbench.reports.figures.figure import Figure, View, titled
 
 MOST_POINTS: Final = 120
@@ -135,13 +135,15 @@ def _figure(view: View, axis: str) -> Figure:
 
 def draw(axes: Axes, curves: Sequence[Curve], looks: Looks, axis: str) -> None:
     """Validation loss against what was spent: the mean of the seeds in their band, the scored checkpoint marked."""
+    least = _least(curves) if axis == "flops" else -np.inf
     for curve in curves:
         look = looks[curve.architecture]
         x, y = curve.mean
-        axes.fill_between(x, *curve.band, color=look.colour, alpha=0.18, linewidth=0)
-        axes.plot(x, y, color=look.colour, linewidth=1.8, linestyle=curve.dashes)
+        band = (np.maximum(edge, least) for edge in curve.band)
+        axes.fill_between(x, *band, color=look.colour, alpha=0.18, linewidth=0)
+        axes.plot(x, np.maximum(y, least), color=look.colour, linewidth=1.8, linestyle=curve.dashes)
         if curve.scored is not None:
-            mean(axes, *curve.scored, look, 6.5)
+            mean(axes, curve.scored[0], max(curve.scored[1], least), look, 6.5)
     axes.set_ylim(*_top(curves))
     if axis == "flops":
         axes.set_xscale("log")
@@ -235,6 +237,13 @@ def _scored(runs: Sequence[pd.DataFrame], axis: str) -> tuple[float, float] | No
     if any(point.empty for point in points):
         return None
     return tuple(float(np.mean([point[name].iloc[0] for point in points])) for name in (axis, "value"))  # type: ignore[return-value]
+
+
+def _least(curves: Sequence[Curve]) -> float:
+    """The least loss that a logarithmic axis shows: a loss of exactly 0 is drawn there."""
+    values = np.concatenate([y for curve in curves for _, y in (*curve.seeds, curve.mean)])
+    positive = values[values > 0]
+    return max(float(positive.min()), float(positive.max()) / SMALLEST) if len(positive) else 1.0 / SMALLEST
 
 
 def _top(curves: Sequence[Curve]) -> tuple[float, float]:
