@@ -218,7 +218,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss_sum, _ = self.training_step(part.to(self.device))
         loss: Tensor = loss_sum / tokens
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.detach()
 
     def _sum(self, losses: list[Tensor], parts: int) -> Tensor:

@@ -139,8 +139,8 @@ def draw(axes: Axes, curves: Sequence[Curve], looks: Looks, axis: str) -> None:
     for curve in curves:
         look = looks[curve.architecture]
         x, y = curve.mean
-        band = (np.maximum(edge, least) for edge in curve.band)
-        axes.fill_between(x, *band, color=look.colour, alpha=0.18, linewidth=0)
+        low, high = (np.maximum(edge, least) for edge in curve.band)
+        axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
         axes.plot(x, np.maximum(y, least), color=look.colour, linewidth=1.8, linestyle=curve.dashes)
         if curve.scored is not None:
             mean(axes, curve.scored[0], max(curve.scored[1], least), look, 6.5)
