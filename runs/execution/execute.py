@@ -183,7 +183,9 @@ class _Director:
             self.progress.hear(event)
             self.watch(event.run, event.error or "another process")
             return
-        if event.status == "failed" and store.is_finished(folder):  # its worker died after it had finished
+        if event.status == "failed" and store.is_finished(
+            folder, weights=True
+        ):  # its worker died after it had finished
             event = Ended(event.run, "done")
         if event.status == "done" and not store.is_finished(folder):
             event = Ended(event.run, "failed", "the run ended without a finished record")
@@ -220,7 +222,7 @@ class _Director:
 
 def _record_unfinished(root: Path, plan: PlannedRun) -> None:
     folder = store.run_folder(root, plan.run)
-    if lease.is_live(folder) or store.is_finished(folder):  # since it was looked at
+    if lease.is_live(folder) or store.is_finished(folder, weights=True):  # since it was looked at
         return
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
     (folder / ERROR).unlink(missing_ok=True)

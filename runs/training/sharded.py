@@ -106,17 +106,11 @@ class ShardedOptimizer(Optimizer):
         self.updates: dict[str, nn.Parameter] = {}
         for name, matrix in matrices.items():
             if self.owners[name] == ranks.rank:
-                whole = nn.Parameter(torch.zeros(matrix.shape, device=matrix.device))
-                for key, value in splits[name].items():
-                    setattr(whole, key, value)
-                self.updates[name] = whole
+                self.updates[name] = _zeros(matrix, splits[name], matrix.device)
         self.owned = Muon(self.updates.values(), recipe.learning_rate, 0.0, factor, bf16)
         self.pieces: dict[str, dict[tuple[int, int], int]] = {}  # for each matrix, the number of pieces by shape
         for name, matrix in matrices.items():
-            shape_only = nn.Parameter(torch.empty(matrix.shape, device="meta"))
-            for key, value in splits[name].items():
-                setattr(shape_only, key, value)
-            groups = Muon([shape_only], 0.0, 0.0).groups
+            groups = Muon([_zeros(matrix, splits[name], "meta")], 0.0, 0.0).groups
             self.pieces[name] = {shape: len(pieces) for shape, pieces in groups.items()}
 
     @torch.no_grad()
@@ -182,6 +176,14 @@ class ShardedOptimizer(Optimizer):
             return torch.empty((count, *shape), device=self.matrices[name].device)
         places = [i for i, piece in enumerate(self.owned.groups[shape]) if piece.matrix is self.updates[name]]
         return self.owned.momentum[shape][places[0] : places[-1] + 1]
+
+
+def _zeros(matrix: nn.Parameter, splits: Mapping[str, Any], device: torch.device | str) -> nn.Parameter:
+    """A full matrix of zeros with the shape and the splits of a sharded one."""
+    zeros = nn.Parameter(torch.zeros(matrix.shape, device=device))
+    for key, value in splits.items():
+        setattr(zeros, key, value)
+    return zeros
 
 
 def _owners(matrices: Mapping[str, nn.Parameter], ranks: int) -> dict[str, int]:
