@@ -197,7 +197,7 @@ def _compare(
         return background.start(root, say)
     if published is not None:
         joining.keep(published, chosen, root)
-    with tracking.following(root, track, say):
+    with tracking.background_sync(root, track, say):
         outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     status = _conclude(outcome, root)
     if track is not None:

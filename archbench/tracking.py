@@ -33,14 +33,14 @@ def replay(root: Path, name: str) -> str:
 
 
 @contextlib.contextmanager
-def following(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[None]:
+def background_sync(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[None]:
     """Keeps the tracker called ``name`` up to date until the block ends; does nothing without a name."""
     from archbench.runs.tracking import mirror
 
     if name is None:
         yield
         return
-    with mirror.Following(root, mirror.named(name), say):
+    with mirror.BackgroundSync(root, mirror.named(name), say):
         yield
 
 

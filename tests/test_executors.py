@@ -15,7 +15,7 @@ from archbench.runs.base.messages import Ended, Event, LogLine, Progress
 from archbench.runs.execution.execute import execute
 from archbench.runs.executors import executor
 from archbench.runs.executors.cluster import Cluster
-from archbench.runs.executors.executor import On, Place
+from archbench.runs.executors.executor import ExecutorOptions, On
 from archbench.runs.executors.job import STOP, Job, Result
 from archbench.tasks.base.errors import InputError
 
@@ -76,7 +76,7 @@ class ThreadEngine:
 
 def performed(cluster: Cluster, plans: list[FakePlan], seconds: float = 30.0) -> list[Event]:
     for plan in plans:
-        store.write_record(store.run_folder(cluster.place.root, plan.run), {**plan.row(), "status": "unfinished"})
+        store.write_record(store.run_folder(cluster.options.root, plan.run), {**plan.row(), "status": "unfinished"})
     waiting, events, until = deque(plans), list[Event](), time.monotonic() + seconds
     while waiting or cluster.is_busy():
         cluster.start(waiting)  # type: ignore[arg-type]
@@ -86,14 +86,14 @@ def performed(cluster: Cluster, plans: list[FakePlan], seconds: float = 30.0) ->
 
 
 def test_no_more_jobs_are_submitted_than_the_engine_takes(tmp_path: Path) -> None:
-    cluster = Cluster(ThreadEngine(), Place(tmp_path, work=WORK))
+    cluster = Cluster(ThreadEngine(), ExecutorOptions(tmp_path, work=WORK))
     events = performed(cluster, [FakePlan(f"r{number}") for number in range(5)])
     assert sorted(event.run for event in events if isinstance(event, Ended)) == [f"r{number}" for number in range(5)]
 
 
 @pytest.mark.parametrize(("deed", "status"), [("work", "done"), ("fail", "failed")])
 def test_a_job_that_the_engine_lost_is_judged_by_its_folder(tmp_path: Path, deed: str, status: str) -> None:
-    cluster = Cluster(ThreadEngine(lost=True), Place(tmp_path, work=WORK))
+    cluster = Cluster(ThreadEngine(lost=True), ExecutorOptions(tmp_path, work=WORK))
     (event,) = (event for event in performed(cluster, [FakePlan("a", deed)]) if isinstance(event, Ended))
     assert event.status == status
     assert event.error == ("the node was lost" if deed == "fail" else "")
@@ -101,7 +101,7 @@ def test_a_job_that_the_engine_lost_is_judged_by_its_folder(tmp_path: Path, deed
 
 def test_a_stopped_cluster_saves_checkpoints_and_goes_on_from_there(tmp_path: Path) -> None:
     plan = FakePlan("a", "until stopped")
-    cluster = Cluster(ThreadEngine(), Place(tmp_path, work=WORK))
+    cluster = Cluster(ThreadEngine(), ExecutorOptions(tmp_path, work=WORK))
     folder = store.run_folder(tmp_path, "a")
 
     def stop() -> None:
@@ -113,7 +113,7 @@ def test_a_stopped_cluster_saves_checkpoints_and_goes_on_from_there(tmp_path: Pa
     (event,) = (event for event in performed(cluster, [plan]) if isinstance(event, Ended))
     assert event == Ended("a", "interrupted")
     assert (folder / "checkpoint").exists()
-    again = Cluster(ThreadEngine(), Place(tmp_path, work=WORK))
+    again = Cluster(ThreadEngine(), ExecutorOptions(tmp_path, work=WORK))
     assert not (tmp_path / STOP).exists()
     assert [event.status for event in performed(again, [plan]) if isinstance(event, Ended)] == ["done"]
 
@@ -128,11 +128,11 @@ def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
 def test_a_run_that_another_process_performs_is_waited_for(tmp_path: Path, on: On) -> None:
     folder = store.run_folder(tmp_path, "a")
     events: list[Event] = []
-    held = lease.take(folder)
+    held = lease.acquire(folder)
 
     def finish() -> None:
         with held:
-            notify = held.telling(ignore)
+            notify = held.reporting_progress(ignore)
             notify(Progress("a", "train", 50.0, 100.0))
             held.beat()
             while Progress("a", "train", 50.0, 100.0) not in events:
@@ -152,7 +152,7 @@ def test_a_run_that_another_process_performs_is_waited_for(tmp_path: Path, on: O
 
 def test_a_run_whose_holder_is_silent_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lease.STALE, "1")
-    lease.take(store.run_folder(tmp_path, "a"))  # without heartbeats
+    lease.acquire(store.run_folder(tmp_path, "a"))  # without heartbeats
     assert execute([FakePlan("a")], tmp_path, 1, ignore, WORK).done == ("a",)
     assert len(attempts(tmp_path, "a")) == 1
 
@@ -169,4 +169,4 @@ def test_an_unknown_executor_and_a_missing_package_are_named(monkeypatch: pytest
 def test_ray_client_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://somewhere:10001")
     with pytest.raises(InputError, match="Ray Client is not supported"):
-        executor.opened("ray", Place(tmp_path, 1))
+        executor.opened("ray", ExecutorOptions(tmp_path, 1))

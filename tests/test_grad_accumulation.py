@@ -115,10 +115,10 @@ def test_a_batch_of_one_row_leaves_a_rank_without_a_part() -> None:
         def any(self, *flags: bool) -> tuple[bool, ...]:
             return flags
 
-        def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
+        def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
             return tensor
 
-        def add_up_gradients(self, parameters: Any) -> None:
+        def all_reduce_gradients(self, parameters: Any) -> None:
             for parameter in parameters:
                 parameter.grad = torch.zeros_like(parameter)
 

@@ -18,8 +18,8 @@ import sys, time
 from pathlib import Path
 from archbench.runs.base import lease
 Path(sys.argv[1], "written").touch()
-with lease.take(Path(sys.argv[1])) as held:
-    stop = held.guarding(lambda: False)
+with lease.acquire(Path(sys.argv[1])) as held:
+    stop = held.checking_lease(lambda: False)
     print("held", flush=True)
     while True:
         stop()
@@ -35,7 +35,7 @@ folder, until = Path(sys.argv[1]), time.time() + float(sys.argv[2])
 times = 0
 while time.time() < until:
     try:
-        with lease.take(folder):
+        with lease.acquire(folder):
             (folder / "inside").touch(exist_ok=False)
             times += 1
             (folder / "inside").unlink()
@@ -70,11 +70,11 @@ def holding(folder: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def free_after(watch: lease.Watch, seconds: float) -> bool:
+def free_after(monitor: lease.LeaseMonitor, seconds: float) -> bool:
     """Whether the run is free within so many seconds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if watch.look() is None:
+        if monitor.poll() is None:
             return True
         time.sleep(0.02)
     return False
@@ -86,13 +86,13 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_has_one_holder_until_it_is_released(tmp_path: Path) -> None:
-    with lease.take(tmp_path):
+    with lease.acquire(tmp_path):
         with pytest.raises(lease.Held, match=f"process {os.getpid()} on "):
-            lease.take(tmp_path)
+            lease.acquire(tmp_path)
         assert lease.is_live(tmp_path)
     assert not lease.is_live(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with lease.take(tmp_path):
+    with lease.acquire(tmp_path):
         assert lease.is_live(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path:
     process.kill()
     process.communicate()
     assert not lease.is_live(tmp_path)
-    with lease.take(tmp_path) as held:
+    with lease.acquire(tmp_path) as held:
         assert held.mine.number == 2
         assert [path.name for path in tmp_path.glob(".lease-*")] == [".lease-2"]
 
@@ -117,7 +117,7 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path:
 @pytest.mark.usefixtures("brief")
 def test_a_living_holder_is_never_stale(tmp_path: Path) -> None:
     process = holding(tmp_path)
-    assert not free_after(lease.Watch(tmp_path), 4.0)
+    assert not free_after(lease.LeaseMonitor(tmp_path), 4.0)
     process.kill()
     process.communicate()
 
@@ -126,8 +126,8 @@ def test_a_living_holder_is_never_stale(tmp_path: Path) -> None:
 def test_a_suspended_holder_loses_its_lease_and_writes_no_more(tmp_path: Path) -> None:
     process = holding(tmp_path)
     process.send_signal(signal.SIGSTOP)
-    assert free_after(lease.Watch(tmp_path), 20.0)
-    with lease.take(tmp_path):
+    assert free_after(lease.LeaseMonitor(tmp_path), 20.0)
+    with lease.acquire(tmp_path):
         before = (tmp_path / "written").stat().st_size
         process.send_signal(signal.SIGCONT)
         assert process.wait(timeout=60) == lease.LOST
@@ -140,9 +140,9 @@ def test_a_suspended_holder_loses_its_lease_and_writes_no_more(tmp_path: Path) -
 def test_a_file_that_is_no_lease_is_one_until_it_is_stale(tmp_path: Path) -> None:
     (tmp_path / ".lease-7").write_text("cut o")
     with pytest.raises(lease.Held, match="another process"):
-        lease.take(tmp_path)
-    assert free_after(lease.Watch(tmp_path), 20.0)
-    assert lease.take(tmp_path).mine.number == 1
+        lease.acquire(tmp_path)
+    assert free_after(lease.LeaseMonitor(tmp_path), 20.0)
+    assert lease.acquire(tmp_path).mine.number == 1
 
 
 def test_two_that_find_a_lease_stale_revoke_it_once(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_two_that_find_a_lease_stale_revoke_it_once(tmp_path: Path) -> None:
     stale = lease.holder(tmp_path)
     assert stale is not None
     lease.revoke(tmp_path, stale)
-    with lease.take(tmp_path) as held:
+    with lease.acquire(tmp_path) as held:
         assert held.mine.number == 1
         held.beat()
         lost: list[bool] = []
@@ -161,9 +161,9 @@ def test_two_that_find_a_lease_stale_revoke_it_once(tmp_path: Path) -> None:
 
 
 def test_the_file_shows_the_latest_progress(tmp_path: Path) -> None:
-    with lease.take(tmp_path) as held:
+    with lease.acquire(tmp_path) as held:
         told: list[object] = []
-        notify = held.telling(told.append)
+        notify = held.reporting_progress(told.append)
         notify(Progress("a", "train", 50.0, 100.0, 2.5, 1000.0))
         notify(Ended("a", "done"))
         held.beat()

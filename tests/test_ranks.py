@@ -238,8 +238,8 @@ def below(pid: int) -> list[int]:
 
 
 def test_parts_are_dealt_to_ranks_in_order() -> None:
-    assert [Ranks(rank, 3).own(range(7)) for rank in range(3)] == [range(3), range(3, 6), range(6, 7)]
-    assert [list(Ranks(rank, 4).own([1, 2])) for rank in range(4)] == [[1], [2], [], []]
+    assert [Ranks(rank, 3).share(range(7)) for rank in range(3)] == [range(3), range(3, 6), range(6, 7)]
+    assert [list(Ranks(rank, 4).share([1, 2])) for rank in range(4)] == [[1], [2], [], []]
 
 
 @pytest.mark.parametrize("training", [{"devices": 2}, {"strategy": "ddp"}])

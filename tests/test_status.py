@@ -408,9 +408,9 @@ def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(
     folder = root / "runs" / runs[2]
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("platform.node", lambda: "node7")
-        held = lease.take(folder)
+        held = lease.acquire(folder)
     with held:
-        held.telling(lambda event: None)(Progress(runs[2], "train", 40.0, 100.0, tokens_per_second=900.0))
+        held.reporting_progress(lambda event: None)(Progress(runs[2], "train", 40.0, 100.0, tokens_per_second=900.0))
         held.beat()
         now = (folder / ".lease-1").stat().st_mtime + 2
         shown = status.read(root, now)

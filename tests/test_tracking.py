@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,8 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
 ) -> None:
     tracker, lines = Away(), list[str]()
     monkeypatch.setattr(mirror, "opened", lambda name, root: tracker)
-    monkeypatch.setattr(mirror, "EVERY_SECONDS", 0.01)
-    with mirror.Following(root, "wandb", lines.append) as following:
+    monkeypatch.setattr(mirror, "SYNC_SECONDS", 0.01)
+    with mirror.BackgroundSync(root, "wandb", lines.append) as following:
         while len(lines) < 1:
             pass
         following.sync()
@@ -159,6 +160,17 @@ def saved_offline(path: Path) -> Iterator[Any]:
             yield record
 
 
+def finished_offline(root: Path) -> list[list[Any]]:
+    """The records of each run in W&B's folder, once its client, a process of its own, has written the last one."""
+    until = time.monotonic() + 30
+    while True:
+        files = [list(saved_offline(path)) for path in (root / "wandb").glob("offline-run-*/*.wandb")]
+        if all(records and records[-1].HasField("exit") for records in files):
+            return files
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     few = runs(root)[:2]
@@ -167,9 +179,9 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
     for _ in range(2):
         tracking.replay(root, "wandb")
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for path in (root / "wandb").glob("offline-run-*/*.wandb"):
+    for records in finished_offline(root):
         name = ""
-        for record in saved_offline(path):
+        for record in records:
             name = record.run.display_name or name
             row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
             for key in row.keys() - {"tokens", "flops", "seconds"}:

@@ -21,7 +21,7 @@ from archbench.runs.base import store
 from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.execution import execute as execution
 from archbench.runs.execution import status
-from archbench.runs.executors.executor import Place
+from archbench.runs.executors.executor import ExecutorOptions
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")
 DATASETS = 10
@@ -84,8 +84,8 @@ def write(run: FakeRun, folder: Path) -> None:
 class Instantly:
     """An executor whose runs are done when they are started."""
 
-    def __init__(self, place: Place) -> None:
-        self.root, self.jobs, self.done = place.root, 100, list[Event]()
+    def __init__(self, options: ExecutorOptions) -> None:
+        self.root, self.jobs, self.done = options.root, 100, list[Event]()
 
     def start(self, waiting: deque[PlannedRun]) -> None:
         for _ in range(min(self.jobs, len(waiting))):
@@ -132,7 +132,7 @@ def main(root: Path, count: int) -> None:
         rows={run.run: run.row() for run in runs},
         entries=[{**{key: run.row()[key] for key in keys}, "role": "compared", "condition": ""} for run in runs],
     )
-    execution.opened = lambda on, place: Instantly(place)  # type: ignore[assignment]
+    execution.opened = lambda on, options: Instantly(options)  # type: ignore[assignment]
     perform = lambda: execution.execute(runs, root, None, lambda event: None)  # noqa: E731
     timed(f"{count} runs of fake work", perform)
     files = [path for path in root.rglob("*") if path.is_file()]

@@ -1,8 +1,8 @@
 """The lease of a run: a file that says which process trains the run; that process rewrites it every few seconds.
 
 A cluster may restart a job that is still running, and two machines may share one folder. The lease makes sure that one
-process at a time trains a run: ``take`` raises ``Held`` while another process holds it. A lease without a heartbeat for
-``stale_seconds`` is revoked; on the same machine, the lease of a process that has ended is ignored at once.
+process at a time trains a run: ``acquire`` raises ``Held`` while another process holds it. A lease without a heartbeat
+for ``stale_seconds`` is revoked; on the same machine, the lease of a process that has ended is ignored at once.
 
 Leases of a run are numbered: ``.lease-3`` follows ``.lease-2``. A new one is created only if its name is unused, so
 only one process succeeds, also on NFS. A process whose file is gone, or that finds a higher number, has lost its lease
@@ -30,8 +30,8 @@ NAME = re.compile(r"\.lease-([0-9]{1,9})")
 SIZE = 1024  # bytes of the file, padded: it is rewritten in place
 LOST = 75  # exit status of a process that has lost its lease
 STALE = "ARCHBENCH_STALE_SECONDS"
-BEATS = 12  # heartbeats before a lease is stale
-LOOKS = 20
+HEARTBEATS = 12  # heartbeats before a lease is stale
+READ_ATTEMPTS = 20
 
 
 def stale_seconds() -> float:
@@ -94,7 +94,7 @@ def is_live(folder: Path) -> bool:
     return holder(folder) is not None
 
 
-def written(folder: Path, held: Holder) -> float:
+def last_heartbeat(folder: Path, held: Holder) -> float:
     """When the latest heartbeat was written, in seconds since 1970 by the file system's clock; 0 if it is gone."""
     try:
         return os.stat(_path(folder, held.number)).st_mtime
@@ -102,7 +102,7 @@ def written(folder: Path, held: Holder) -> float:
         return 0.0
 
 
-def take(folder: Path) -> "Lease":
+def acquire(folder: Path) -> "Lease":
     """Take the lease of the run in ``folder``; raises ``Held`` while another process has it."""
     while True:
         latest = _latest(folder)
@@ -130,20 +130,20 @@ def take(folder: Path) -> "Lease":
 
 def revoke(folder: Path, stale: Holder) -> None:
     """Make a stale lease invalid: its holder, if it still lives, ends at its next heartbeat."""
-    following = Holder(stale.number + 1, uuid.uuid4().hex)
-    if _create(folder, following):
+    successor = Holder(stale.number + 1, uuid.uuid4().hex)
+    if _create(folder, successor):
         _remove(folder, stale.number)
-        _remove(folder, following.number)
+        _remove(folder, successor.number)
 
 
-def clear(folder: Path) -> None:
+def clear_dead(folder: Path) -> None:
     """Remove the lease that a dead process of this machine has left."""
     latest = _latest(folder)
     if latest is not None and latest.has_ended:
         _remove(folder, latest.number)
 
 
-class Watch:
+class LeaseMonitor:
     """Watches the lease of a run that another process performs; only changes count, so that clocks need not agree."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -151,7 +151,7 @@ class Watch:
         self.seen: Holder | None = None
         self.since = clock()
 
-    def look(self) -> Holder | None:
+    def poll(self) -> Holder | None:
         """The holder now; None if the run is free, after this has revoked a stale lease if need be."""
         now = holder(self.folder)
         if now != self.seen:
@@ -173,7 +173,7 @@ class Lease:
         self.latest = Progress("", "data")
         self.beats, self.confirmed = 0, _elapsed()
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._keep, daemon=True)
+        self.thread = threading.Thread(target=self._write_heartbeats, daemon=True)
 
     def __enter__(self) -> "Lease":
         self.thread.start()
@@ -188,25 +188,25 @@ class Lease:
             if self._is_mine():
                 _remove(self.folder, self.mine.number)
 
-    def telling(self, notify: Notify) -> Notify:
+    def reporting_progress(self, notify: Notify) -> Notify:
         """Wrap ``notify`` so that progress is also written to the lease file."""
 
-        def heard(event: Event) -> None:
+        def reported(event: Event) -> None:
             if isinstance(event, Progress):
                 self.latest = event
             notify(event)
 
-        return heard
+        return reported
 
-    def guarding(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+    def checking_lease(self, stop: Callable[[], bool]) -> Callable[[], bool]:
         """Wrap ``stop`` so that a process that lost its lease while suspended exits before it writes."""
 
-        def guarded() -> bool:
+        def checked() -> bool:
             if _elapsed() - self.confirmed > stale_seconds() / 2:
                 self.beat()
             return stop()
 
-        return guarded
+        return checked
 
     def beat(self) -> None:
         """Write a heartbeat; calls ``lost`` if the lease belongs to another process now."""
@@ -234,8 +234,8 @@ class Lease:
         latest = _latest(self.folder)
         return latest is not None and (latest.number, latest.owner) == (self.mine.number, self.mine.owner)
 
-    def _keep(self) -> None:
-        while not self.ended.wait(stale_seconds() / BEATS):
+    def _write_heartbeats(self) -> None:
+        while not self.ended.wait(stale_seconds() / HEARTBEATS):
             with contextlib.suppress(OSError):  # the file system is away; the next heartbeat tries again
                 self.beat()
 
@@ -244,7 +244,7 @@ def _latest(folder: Path) -> Holder | None:
     """The lease with the highest number, or None; one that is being written has a number only."""
     known = {field.name for field in fields(Holder)}
     number = 0
-    for _ in range(LOOKS):
+    for _ in range(READ_ATTEMPTS):
         if not (numbers := _numbers(folder)):
             return None
         number = max(numbers)

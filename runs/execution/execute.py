@@ -19,7 +19,7 @@ from types import FrameType
 from archbench.runs.base import lease, misplaced, store
 from archbench.runs.base.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution.heartbeat import ProgressWriter
-from archbench.runs.executors.executor import Executor, On, Place, opened
+from archbench.runs.executors.executor import Executor, ExecutorOptions, On, opened
 from archbench.runs.executors.worker import OUTPUT
 from archbench.tasks.base import files
 
@@ -28,7 +28,7 @@ __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress",
 ERROR = "error.txt"
 GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
 POLL_SECONDS = 0.2
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def execute(
         return Outcome(skipped)
     executor = opened(
         on,
-        Place(
+        ExecutorOptions(
             root,
             jobs if jobs is None else min(max(jobs, 1), sum(plan.devices for plan in waiting) or 1),
             work,
@@ -119,8 +119,8 @@ class _Director:
     waiting: deque[PlannedRun]
     progress: ProgressWriter
     plans: Mapping[str, PlannedRun]
-    watched: dict[str, lease.Watch] = field(default_factory=dict)
-    looked: float = 0.0
+    watched: dict[str, lease.LeaseMonitor] = field(default_factory=dict)
+    polled: float = 0.0
     ended: dict[str, Ended] = field(default_factory=dict)
     full: str = ""
     deadline: float | None = None
@@ -129,9 +129,9 @@ class _Director:
         if self.waiting or self.watched:
             self.progress.save()
         try:
-            while self._go_on(caught) or self.executor.is_busy():
-                if self._go_on(caught):
-                    self._look()
+            while self._has_work(caught) or self.executor.is_busy():
+                if self._has_work(caught):
+                    self._poll_watched()
                     self.executor.start(self.waiting)
                 for event in self.executor.events(POLL_SECONDS):
                     self._end(event) if isinstance(event, Ended) else self._tell(event)
@@ -153,20 +153,20 @@ class _Director:
 
     def watch(self, run: str, holder: str) -> None:
         """Follow a run that another process trains, until it ends or its lease is stale."""
-        self.watched[run] = lease.Watch(store.run_folder(self.root, run))
+        self.watched[run] = lease.LeaseMonitor(store.run_folder(self.root, run))
         self.notify(LogLine(run, f"{holder} is running it; waiting for it to end"))
 
-    def _go_on(self, caught: list[int]) -> bool:
+    def _has_work(self, caught: list[int]) -> bool:
         return bool(self.waiting or self.watched) and not caught and not self.full
 
-    def _look(self) -> None:
+    def _poll_watched(self) -> None:
         """Poll watched runs once a second; a released run is either finished or queued again."""
-        if not self.watched or time.monotonic() - self.looked < LOOK_SECONDS:
+        if not self.watched or time.monotonic() - self.polled < POLL_SECONDS:
             return
-        self.looked = time.monotonic()
-        for run, watch in list(self.watched.items()):
+        self.polled = time.monotonic()
+        for run, monitor in list(self.watched.items()):
             with contextlib.suppress(OSError):  # a file system that is away for a moment
-                holder = watch.look()
+                holder = monitor.poll()
                 if holder is not None:
                     self._tell(holder.progress(run))
                     continue

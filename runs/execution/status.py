@@ -144,7 +144,7 @@ def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
     holder = lease.holder(folder)
     if holder is None:
         return None, 0.0
-    silent = max(now - lease.written(folder, holder), 0.0)
+    silent = max(now - lease.last_heartbeat(folder, holder), 0.0)
     return (holder, silent) if silent < (holder.stale or lease.stale_seconds()) else (None, silent)
 
 

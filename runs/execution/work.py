@@ -72,7 +72,7 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
         state = TrainingState(best=math.nan)
     stop()  # a process that has lost its lease ends here, before it writes
     row = {**plan.row(), **_trained(plan, trainer, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
-    if ranks.leads:
+    if ranks.is_main:
         _write_facts(plan, prepared, trainer, state, folder)
     if state.diverged:
         notify(LogLine(plan.run, f"diverged, which is a result: {state.diverged}"))
@@ -80,7 +80,7 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     else:
         scorer = Scorer(trainer.model, prepared, plan.device, 0, progress(plan.run, notify), stop, ranks)
         row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
-    if not ranks.leads:
+    if not ranks.is_main:
         return
     stop()
     if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
@@ -97,12 +97,12 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
     validation = scorer.score(scorer.validation(), answering=False)
     if plan.trial:
         _check_shared_state(shared)
-        if scorer.ranks.leads:
+        if scorer.ranks.is_main:
             _write_scores(plan, {"validation": validation}, folder)
         return {}
     scored = scorer.with_shuffled(scorer.score(scorer.prepared.test))
     _check_shared_state(shared)
-    if not scorer.ranks.leads:
+    if not scorer.ranks.is_main:
         return {}
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from archbench.runs.base import lease, store
 from archbench.runs.base.messages import Ended, Event, PlannedRun, Progress
-from archbench.runs.executors.executor import Place
+from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.job import STOP, Job, Result
 
-LOOK_SECONDS = 3.0
-LOOKED_AT = 100  # leases read per poll; a shared file system serves a few thousand files per second
+POLL_SECONDS = 3.0
+LEASES_PER_POLL = 100  # leases read per poll; a shared file system serves a few thousand files per second
 
 
 class Engine(Protocol):
@@ -40,19 +40,19 @@ class Engine(Protocol):
 class Cluster:
     """An executor that keeps up to ``engine.queue`` jobs with an engine."""
 
-    def __init__(self, engine: Engine, place: Place) -> None:
-        self.engine, self.place = engine, place
+    def __init__(self, engine: Engine, options: ExecutorOptions) -> None:
+        self.engine, self.options = engine, options
         self.jobs = engine.slots
         self.handles: dict[Any, PlannedRun] = {}
-        self.seen: dict[str, Progress] = {}
-        self.looked, self.next = time.monotonic(), 0
+        self.progress: dict[str, Progress] = {}
+        self.polled, self.position = time.monotonic(), 0
         self._stop_file.unlink(missing_ok=True)
 
     def start(self, waiting: deque[PlannedRun]) -> None:
         plans = [waiting.popleft() for _ in range(min(len(waiting), self.engine.queue - len(self.handles)))]
         if plans:
-            root = str(self.place.root.absolute())
-            handles = self.engine.submit([Job(plan, root, self.place.work) for plan in plans])
+            root = str(self.options.root.absolute())
+            handles = self.engine.submit([Job(plan, root, self.options.work) for plan in plans])
             self.handles |= dict(zip(handles, plans, strict=False))
             waiting.extendleft(reversed(plans[len(handles) :]))
 
@@ -64,8 +64,8 @@ class Cluster:
         for handle, result in self.engine.ended(list(self.handles), seconds).items():
             plan = self.handles.pop(handle)
             events += self._result(plan, result)
-        if time.monotonic() - self.looked > LOOK_SECONDS:
-            self.looked = time.monotonic()
+        if time.monotonic() - self.polled > POLL_SECONDS:
+            self.polled = time.monotonic()
             events += self._progress()
         return events
 
@@ -88,10 +88,10 @@ class Cluster:
 
     @property
     def _stop_file(self) -> Path:
-        return self.place.root / STOP
+        return self.options.root / STOP
 
     def _folder(self, run: str) -> Path:
-        return store.run_folder(self.place.root, run)
+        return store.run_folder(self.options.root, run)
 
     def _result(self, plan: PlannedRun, result: Result | str) -> list[Event]:
         if isinstance(result, Result):
@@ -107,13 +107,13 @@ class Cluster:
     def _progress(self) -> list[Event]:
         """What is new in the leases of running jobs, some of them at a time."""
         plans = list(self.handles.values())
-        looked_at = [plans[(self.next + place) % len(plans)] for place in range(min(len(plans), LOOKED_AT))]
-        self.next = (self.next + len(looked_at)) % max(len(plans), 1)
+        polled = [plans[(self.position + offset) % len(plans)] for offset in range(min(len(plans), LEASES_PER_POLL))]
+        self.position = (self.position + len(polled)) % max(len(plans), 1)
         events: list[Event] = []
-        for plan in looked_at:
+        for plan in polled:
             with contextlib.suppress(OSError):
                 holder = lease.holder(self._folder(plan.run))
-                if holder is not None and self.seen.get(plan.run) != (now := holder.progress(plan.run)):
-                    self.seen[plan.run] = now
+                if holder is not None and self.progress.get(plan.run) != (now := holder.progress(plan.run)):
+                    self.progress[plan.run] = now
                     events.append(now)
         return events

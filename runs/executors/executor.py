@@ -43,7 +43,7 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class ExecutorOptions:
     """What an executor needs to know: with ``jobs=None`` it chooses the number of parallel runs.
 
     ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". ``gpus`` are those of this machine;
@@ -75,29 +75,29 @@ def check(on: str) -> None:
         raise InputError(f"--on {on}: the package {package} is not installed; pip install 'archbench[{on}]'")
 
 
-def opened(on: On, place: Place) -> Executor:
+def opened(on: On, options: ExecutorOptions) -> Executor:
     """The executor that ``on`` names; raises ``InputError`` if it cannot be reached."""
-    return _OPENERS[on](place)
+    return _OPENERS[on](options)
 
 
-def _local(place: Place) -> Executor:
+def _local(options: ExecutorOptions) -> Executor:
     from archbench.runs.executors.local import Local
 
-    return Local(place)
+    return Local(options)
 
 
-def _ray(place: Place) -> Executor:
+def _ray(options: ExecutorOptions) -> Executor:
     from archbench.runs.executors.cluster import Cluster
     from archbench.runs.executors.on_ray import Ray
 
-    return Cluster(Ray(place), place)
+    return Cluster(Ray(options), options)
 
 
-def _slurm(place: Place) -> Executor:
+def _slurm(options: ExecutorOptions) -> Executor:
     from archbench.runs.executors.cluster import Cluster
     from archbench.runs.executors.on_slurm import Slurm
 
-    return Cluster(Slurm(place), place)
+    return Cluster(Slurm(options), options)
 
 
-_OPENERS: dict[On, Callable[[Place], Executor]] = {"local": _local, "ray": _ray, "slurm": _slurm}
+_OPENERS: dict[On, Callable[[ExecutorOptions], Executor]] = {"local": _local, "ray": _ray, "slurm": _slurm}

@@ -11,7 +11,7 @@ from archbench.runs.executors import worker as workers
 from archbench.tasks.base.errors import one_line
 
 STOP = ".stop"  # in the folder of the comparison: all its jobs save a checkpoint and end
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass
@@ -47,12 +47,12 @@ class Job:
         if not (self.folder / store.RECORD).is_file():
             text = "not found on this node; --out must be on a file system shared by all nodes"
             return Result(Ended(self.plan.run, "failed", f"{self.folder}: {text}"))
-        watch, lines = lease.Watch(self.folder), list[LogLine]()
+        monitor, lines = lease.LeaseMonitor(self.folder), list[LogLine]()
         while True:
-            while self._is_held(watch):
-                if self._is_to_stop():
+            while self._is_held(monitor):
+                if self._stop_requested():
                     return Result(Ended(self.plan.run, "interrupted"), lines)
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             ended = self._attempt(lines)
             if ended.status != "held":
                 return Result(ended, lines)
@@ -63,10 +63,10 @@ class Job:
         if self.worker is not None:
             self._follow(self.worker, [])
 
-    def _is_held(self, watch: lease.Watch) -> bool:
+    def _is_held(self, monitor: lease.LeaseMonitor) -> bool:
         """Whether another process holds the run; true while the file system is away."""
         try:
-            return watch.look() is not None
+            return monitor.poll() is not None
         except OSError:
             return True
 
@@ -80,7 +80,7 @@ class Job:
         finally:
             if self.worker is not None:
                 self.worker.kill() if self.worker.plan else self.worker.close()
-                lease.clear(self.folder)
+                lease.clear_dead(self.folder)
             self.worker = None
 
     def _follow(self, worker: workers.Worker, lines: list[LogLine]) -> Ended:
@@ -88,10 +88,10 @@ class Job:
         asked = False
         while True:
             try:
-                if not asked and self._is_to_stop():
+                if not asked and self._stop_requested():
                     asked = True
                     worker.ask_to_stop()
-                if not worker.connection.poll(LOOK_SECONDS):
+                if not worker.connection.poll(POLL_SECONDS):
                     continue
                 event = worker.connection.recv()
             except KeyboardInterrupt:
@@ -107,7 +107,7 @@ class Job:
                 worker.plan = None
                 return event
 
-    def _is_to_stop(self) -> bool:
+    def _stop_requested(self) -> bool:
         return self.stopping or (Path(self.root) / STOP).exists()
 
 

@@ -6,7 +6,7 @@ from multiprocessing.connection import wait
 
 from archbench.runs.base import child, lease, store
 from archbench.runs.base.messages import Ended, Event, PlannedRun
-from archbench.runs.executors.executor import Place
+from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.worker import Worker, died, start
 
 
@@ -16,8 +16,8 @@ class Local:
     A run on N devices takes N slots, or all of them if there are fewer.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place, self.jobs = place, max(place.jobs or 1, 1)
+    def __init__(self, options: ExecutorOptions) -> None:
+        self.options, self.jobs = options, max(options.jobs or 1, 1)
         self.workers: dict[int, Worker] = {}
         self.slots: dict[int, list[int]] = {}  # that the latest run of a worker takes
 
@@ -31,12 +31,12 @@ class Local:
             if not taken:  # wait for more of them
                 waiting.appendleft(plan)
                 return
-            folder = store.run_folder(self.place.root, plan.run)
-            if worker is not None and (not worker.may_take(plan) or plan.devices > 1 or self.slots[slot] != [slot]):
+            folder = store.run_folder(self.options.root, plan.run)
+            if worker is not None and (not worker.can_run(plan) or plan.devices > 1 or self.slots[slot] != [slot]):
                 worker.close()
                 worker = None
             if worker is None:
-                worker = self.workers[slot] = start(self.place.work, slot, folder, self._environment(taken))
+                worker = self.workers[slot] = start(self.options.work, slot, folder, self._environment(taken))
             self.slots[slot] = taken
             worker.assign(plan, folder)
 
@@ -57,7 +57,7 @@ class Local:
         for worker in self.workers.values():
             if worker.plan:
                 worker.kill()
-                lease.clear(store.run_folder(self.place.root, worker.plan.run))
+                lease.clear_dead(store.run_folder(self.options.root, worker.plan.run))
             else:
                 worker.close()
         self.workers = {}
@@ -70,17 +70,17 @@ class Local:
             event: Event = worker.connection.recv()
         except (EOFError, OSError):
             del self.workers[worker.slot]
-            return died(worker, self.place.root)
+            return died(worker, self.options.root)
         if isinstance(event, Ended):
             worker.plan = None
-            broken = event.status == "failed" and self.place.gpus  # after an error on a GPU nothing works there
+            broken = event.status == "failed" and self.options.gpus  # after an error on a GPU nothing works there
             if event.status == "interrupted" or broken:  # an interrupted one would stop every later run too
                 self.workers.pop(worker.slot).close()
         return event
 
     def _taken(self, free: list[int], devices: int) -> list[int]:
         """Free slots for a run on so many devices, on GPUs all of different ones; empty if there are too few now."""
-        gpus = len(self.place.gpus)
+        gpus = len(self.options.gpus)
         if gpus and devices > 1:
             by_gpu = {slot % gpus: slot for slot in reversed(free)}
             return list(by_gpu.values())[:devices] if len(by_gpu) >= min(devices, gpus, self.jobs) else []
@@ -92,7 +92,7 @@ class Local:
         return [slot for slot in range(self.jobs) if slot not in taken]
 
     def _environment(self, slots: Sequence[int]) -> Mapping[str, str]:
-        gpus = self.place.gpus
+        gpus = self.options.gpus
         if not gpus:
             return child.ONE_THREAD
         seen = dict.fromkeys(gpus[slot % len(gpus)] for slot in slots)
@@ -104,6 +104,6 @@ def _next(waiting: deque[PlannedRun], worker: Worker | None) -> PlannedRun:
     plan = waiting[0]
     if worker and worker.code:
         same_stage = (one for one in waiting if one.stage == plan.stage)
-        plan = next((one for one in same_stage if worker.may_take(one)), plan)
+        plan = next((one for one in same_stage if worker.can_run(one)), plan)
     waiting.remove(plan)
     return plan

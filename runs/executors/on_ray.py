@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archbench.runs.executors.executor import Place
+from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.job import Job, Result, perform
 from archbench.tasks.base.errors import InputError, one_line
 
@@ -19,7 +19,7 @@ RETRIES = 3  # of a task whose node or process is lost
 class Ray:
     """One task per run: one CPU per device, and ``gpu_share`` of a GPU, or one GPU per device if there are several."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, options: ExecutorOptions) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray: Any = importlib.import_module("ray")
@@ -29,25 +29,25 @@ class Ray:
                 f"RAY_ADDRESS: {address}: Ray Client is not supported; run archbench on a node of the cluster, or with "
                 "'ray job submit'"
             )
-        options: dict[str, Any] = {"address": address or "local"}
+        connection: dict[str, Any] = {"address": address or "local"}
         if not address:
-            options |= {"include_dashboard": False, "num_cpus": place.jobs}
+            connection |= {"include_dashboard": False, "num_cpus": options.jobs}
         self.ray, self.started = ray, not ray.is_initialized()
         try:
             if self.started:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **options)
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **connection)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--on ray: no cluster at {address or 'this machine'}: {one_line(error)}") from None
         resources = ray.cluster_resources()
         cpus, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
-        if place.gpu_share and not gpus:
+        if options.gpu_share and not gpus:
             raise InputError("--on ray: the cluster has no GPU; use --device cpu")
-        fitting = int(gpus / place.gpu_share) if place.gpu_share else cpus
-        self.slots = max(min(fitting, place.jobs or fitting), 1)
-        self.queue = place.jobs or 10 * self.slots  # queued tasks use memory in Ray
-        self.gpu_share = place.gpu_share
+        fitting = int(gpus / options.gpu_share) if options.gpu_share else cpus
+        self.slots = max(min(fitting, options.jobs or fitting), 1)
+        self.queue = options.jobs or 10 * self.slots  # queued tasks use memory in Ray
+        self.gpu_share = options.gpu_share
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self.largest = max((int(node.get("GPU" if place.gpu_share else "CPU", 0)) for node in nodes), default=0)
+        self.largest = max((int(node.get("GPU" if options.gpu_share else "CPU", 0)) for node in nodes), default=0)
         self.task = ray.remote(max_retries=RETRIES)(perform)
 
     def submit(self, jobs: Sequence[Job]) -> list[Any]:

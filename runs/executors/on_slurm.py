@@ -14,7 +14,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from archbench.runs.base import capacity
-from archbench.runs.executors.executor import Place
+from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.job import Job, Result
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError, one_line
@@ -23,10 +23,10 @@ FOLDER = ".slurm"  # in the folder of the comparison: submitit's files
 SUBMITTED = "submitted.txt"  # in FOLDER: ids of jobs that may still wait in the queue
 MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
-LOOK_SECONDS = 1.0
-ASK_SECONDS = 30.0  # for jobs without a result
-ARRAY = 1_000  # jobs per array; Slurm's MaxArraySize is the limit
-CANCELLED = 200  # job ids per call of scancel
+POLL_SECONDS = 1.0
+QUERY_SECONDS = 30.0  # for jobs without a result
+JOBS_PER_ARRAY = 1_000  # jobs per array; Slurm's MaxArraySize is the limit
+IDS_PER_CANCEL = 200  # job ids per call of scancel
 
 
 class Requeued(Job):
@@ -47,16 +47,16 @@ class Requeued(Job):
 class Slurm:
     """Jobs of one CPU, and if need be one GPU, for each device."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, options: ExecutorOptions) -> None:
         import submitit
 
-        self.folder = place.root.absolute() / FOLDER
-        self.on_gpus, self.looked, self.asked = place.gpu_share > 0, 0.0, 0.0
+        self.folder = options.root.absolute() / FOLDER
+        self.on_gpus, self.polled, self.queried = options.gpu_share > 0, 0.0, 0.0
         self.executor = submitit.AutoExecutor(folder=self.folder, slurm_max_num_timeout=1_000)
         self.on_slurm = self.executor.cluster == "slurm"
         if self.on_gpus and not self.on_slurm:
             raise InputError("--on slurm: no Slurm here (no sbatch); use --on local for the GPUs of this machine")
-        self.slots = place.jobs or (ARRAY if self.on_slurm else capacity.cores())
+        self.slots = options.jobs or (JOBS_PER_ARRAY if self.on_slurm else capacity.cores())
         # Without Slurm nothing waits: each job is a process at once. With it, --jobs limits all arrays together.
         self.queue = self.slots
         self.executor.update_parameters(name="archbench", timeout_min=MINUTES, slurm_signal_delay_s=SIGNAL_SECONDS)
@@ -71,7 +71,7 @@ class Slurm:
         for devices, alike in groupby(requeued, lambda job: job.plan.devices):  # all jobs of an array request the same
             wanted: dict[str, int] = {"cpus_per_task": devices} | ({"gpus_per_node": devices} if self.on_gpus else {})
             self.executor.update_parameters(**wanted)
-            for array in _batched(alike, ARRAY):
+            for array in _batched(alike, JOBS_PER_ARRAY):
                 try:
                     with self.executor.batch():
                         new = [self.executor.submit(job) for job in array]
@@ -80,21 +80,21 @@ class Slurm:
                     if not handles:
                         raise InputError(f"--on slurm: sbatch: {one_line(error)}") from error
                     self.queue = len(handles)
-                    return self._noted(handles)
+                    return self._record(handles)
                 handles += new
-        return self._noted(handles)
+        return self._record(handles)
 
     def ended(self, handles: Sequence[Any], seconds: float) -> Mapping[Any, Result | str]:
-        if time.monotonic() - self.looked < LOOK_SECONDS:
+        if time.monotonic() - self.polled < POLL_SECONDS:
             time.sleep(seconds)
             return {}
-        self.looked = time.monotonic()
+        self.polled = time.monotonic()
         if not self.on_slurm:
             return {handle: _result(handle) for handle in handles if handle.done()}
         written = set(os.listdir(self.folder))
         ended = [handle for handle in handles if f"{handle.job_id}_0_result.pkl" in written]
-        if self.looked - self.asked > ASK_SECONDS:
-            self.asked = self.looked
+        if self.polled - self.queried > QUERY_SECONDS:
+            self.queried = self.polled
             ended += [handle for handle in handles if handle not in ended and handle.done()]
         return {handle: _result(handle) for handle in ended}
 
@@ -108,7 +108,7 @@ class Slurm:
     def close(self) -> None:
         pass
 
-    def _noted(self, handles: list[Any]) -> list[Any]:
+    def _record(self, handles: list[Any]) -> list[Any]:
         """``handles``, noted for the next driver."""
         if self.on_slurm:
             files.write_text(self.folder / SUBMITTED, "\n".join(self.submitted))
@@ -124,7 +124,7 @@ class Slurm:
         (self.folder / SUBMITTED).unlink()
 
     def _cancel(self, ids: Sequence[str], *options: str) -> None:
-        for some in _batched(ids, CANCELLED):
+        for some in _batched(ids, IDS_PER_CANCEL):
             subprocess.run(["scancel", *options, *some], check=False, capture_output=True)
 
 
@@ -136,7 +136,7 @@ def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _result(handle: Any) -> Result | str:
-    handle._results_timeout_s = LOOK_SECONDS  # for a file that is not there, not for one that is late
+    handle._results_timeout_s = POLL_SECONDS  # for a file that is not there, not for one that is late
     try:
         result: Result = handle.result()
     except Exception as error:  # of any kind: submitit raises what the job raised, and errors of its own

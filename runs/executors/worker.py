@@ -20,7 +20,7 @@ from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Not
 from archbench.tasks.base.errors import one_line
 
 OUTPUT = "output.txt"
-EVERY_SECONDS = 0.1
+PROGRESS_SECONDS = 0.1
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Worker:
     plan: PlannedRun | None = None
     code: str = ""
 
-    def may_take(self, plan: PlannedRun) -> bool:
+    def can_run(self, plan: PlannedRun) -> bool:
         """Whether the worker has imported no code that could change this run."""
         return self.code in ("", plan.code)
 
@@ -77,7 +77,7 @@ def died(worker: Worker, root: Path) -> Ended | None:
     if status == lease.LOST:
         return Ended(worker.plan.run, "held")
     folder = store.run_folder(root, worker.plan.run)
-    lease.clear(folder)
+    lease.clear_dead(folder)
     output = _tail(folder / OUTPUT)
     return Ended(worker.plan.run, "failed", f"worker died ({child.how(status)})", output)
 
@@ -110,10 +110,10 @@ def _listen(connection: Connection, jobs: "queue.SimpleQueue[Any]", stop: thread
 def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Ended:
     _redirect(folder / OUTPUT)
     try:
-        with lease.take(folder) as held:
+        with lease.acquire(folder) as held:
             if not store.is_finished(folder, weights=True):  # by another process, a moment ago
                 notify(Progress(plan.run, "data"))
-                child.loaded(work)(plan, folder, held.telling(notify), held.guarding(stop))
+                child.loaded(work)(plan, folder, held.reporting_progress(notify), held.checking_lease(stop))
     except lease.Held as other:
         return Ended(plan.run, "held", str(other.holder))
     except Interrupted:
@@ -128,14 +128,14 @@ def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Ca
 
 
 def _notifier(connection: Connection) -> Notify:
-    """Forwards messages, and progress at most every ``EVERY_SECONDS`` unless the phase changes."""
+    """Forwards messages, and progress at most every ``PROGRESS_SECONDS`` unless the phase changes."""
     latest: tuple[float, str] = (0.0, "")
 
     def notify(event: Event) -> None:
         nonlocal latest
         if isinstance(event, Progress):
             now = time.monotonic()
-            if event.phase == latest[1] and now - latest[0] < EVERY_SECONDS:
+            if event.phase == latest[1] and now - latest[0] < PROGRESS_SECONDS:
                 return
             latest = (now, event.phase)
         if isinstance(event, LogLine):

@@ -154,7 +154,7 @@ class Scorer:
         """
         own, done, stopped = list[Any](), 0, False
         for number, batch in enumerate(batches):
-            if number % self.ranks.count == self.ranks.rank and not stopped:
+            if number % self.ranks.world_size == self.ranks.rank and not stopped:
                 self.notify(float(done), float(total))
                 stopped = self.stop()
                 if not stopped:

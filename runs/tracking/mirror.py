@@ -18,7 +18,7 @@ from archbench.tasks.base.errors import InputError, one_line
 
 Name = Literal["tensorboard", "wandb"]
 PACKAGES: tuple[Name, ...] = ("tensorboard", "wandb")
-EVERY_SECONDS = 30.0
+SYNC_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _scores(folder: Path, row: Mapping[str, Any]) -> list[Point]:
     return [Point(f"{score['split']}/{score['metric']}", *where, float(score["value"])) for score in scores]
 
 
-class Following:
+class BackgroundSync:
     """Keeps a tracker up to date from a thread of its own while a comparison runs.
 
     Errors of the tracker are reported once and change nothing else: what was not sent is sent later.
@@ -146,7 +146,7 @@ class Following:
         self.thread = threading.Thread(target=self._follow, daemon=True)
         self.failed = ""
 
-    def __enter__(self) -> "Following":
+    def __enter__(self) -> "BackgroundSync":
         self.thread.start()
         return self
 
@@ -167,7 +167,7 @@ class Following:
                 self.say(f"{self.name}: {self.failed}; training continues; unsent points are sent later")
 
     def _follow(self) -> None:
-        while not self.ended.wait(EVERY_SECONDS):
+        while not self.ended.wait(SYNC_SECONDS):
             self.sync()
 
 

@@ -32,21 +32,21 @@ class Ranks:
     """The rank of this process and the number of processes that train the model; rank 0 of 1 without distribution."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this rank writes the files of the run."""
         return self.rank == 0
 
-    def own(self, parts: Sequence[Any]) -> Sequence[Any]:
+    def share(self, parts: Sequence[Any]) -> Sequence[Any]:
         """The parts of a batch that this rank reads: contiguous; the last ranks may get fewer or none."""
-        each = -(-len(parts) // self.count)
+        each = -(-len(parts) // self.world_size)
         return parts[self.rank * each : (self.rank + 1) * each]
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether any rank has set it."""
-        if self.count == 1:
+        if self.world_size == 1:
             return flags
         tensor = torch.tensor(flags, dtype=torch.uint8)
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
@@ -54,21 +54,21 @@ class Ranks:
 
     def gathered(self, value: Any) -> list[Any]:
         """The values of all ranks, in their order."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
-        values: list[Any] = [None] * self.count
+        values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
 
-    def add_up(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum ``tensor`` over all ranks, in place."""
-        if self.count > 1:
+        if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Sum the gradients over all ranks; a gradient that is None on every rank stays None."""
-        if self.count == 1:
+        if self.world_size == 1:
             return
         present = self.any(*(parameter.grad is not None for parameter in parameters))
         gradients = []
@@ -78,7 +78,7 @@ class Ranks:
             if parameter.grad is not None:
                 gradients.append(parameter.grad)
         for bucket in _buckets(gradients):
-            flat = self.add_up(torch.cat([gradient.reshape(-1) for gradient in bucket]))
+            flat = self.all_reduce(torch.cat([gradient.reshape(-1) for gradient in bucket]))
             sizes = [gradient.numel() for gradient in bucket]
             sums = [part.view_as(gradient) for part, gradient in zip(torch.split(flat, sizes), bucket, strict=True)]
             torch._foreach_copy_(bucket, sums)

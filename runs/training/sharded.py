@@ -37,7 +37,7 @@ class ShardedModel:
             for name, parameter in step.model.named_parameters()
         }
         self.hidden = set(optimizer.hidden_matrices(step.model))
-        mesh = init_device_mesh(device.type, (ranks.count,))
+        mesh = init_device_mesh(device.type, (ranks.world_size,))
         modules = [module for module in step.modules() if isinstance(module, Block)]
         for module in (*modules, step):
             fully_shard(module, mesh=mesh)
@@ -54,7 +54,7 @@ class ShardedModel:
 
     def whole(self, tensors: Mapping[str, Tensor], everywhere: bool = True) -> dict[str, Tensor]:
         """Sharded tensors as full ones on the CPU, or, unless ``everywhere``, on rank 0's; all ranks call this."""
-        kept = everywhere or self.ranks.leads
+        kept = everywhere or self.ranks.is_main
         full = ((name, gathered(tensor)) for name, tensor in tensors.items())
         return {name: tensor.cpu() if kept else tensor.new_empty(0) for name, tensor in full}
 
@@ -102,7 +102,7 @@ class ShardedOptimizer(Optimizer):
         super().__init__({}, rest, recipe, hidden, factor, bf16)
         self.parameters = [*matrices.values(), *rest.values()]
         self.matrices, self.ranks = matrices, ranks
-        self.owners = _owners(matrices, ranks.count)
+        self.owners = _owners(matrices, ranks.world_size)
         self.updates: dict[str, nn.Parameter] = {}
         for name, matrix in matrices.items():
             if self.owners[name] == ranks.rank:
@@ -141,14 +141,14 @@ class ShardedOptimizer(Optimizer):
         tensors = {}
         for name, tensor in super().state().items():
             full = gathered(tensor)
-            if self.ranks.leads:
+            if self.ranks.is_main:
                 tensors[name] = full.cpu()
         groups: dict[tuple[int, int], list[Tensor]] = {}
         for name in self.matrices:
             for shape, count in self.pieces[name].items():
                 part = self._momentum(name, shape, count)
                 dist.broadcast(part, self.owners[name])
-                if self.ranks.leads:
+                if self.ranks.is_main:
                     groups.setdefault(shape, []).append(part.cpu())
         momenta = {f"muon.{small}x{large}.momentum": torch.cat(parts) for (small, large), parts in groups.items()}
         return momenta | tensors
@@ -164,7 +164,7 @@ class ShardedOptimizer(Optimizer):
                 begin = taken.get(shape, 0)
                 taken[shape] = begin + count
                 part = torch.empty((count, *shape), device=self.matrices[name].device)
-                if self.ranks.leads:
+                if self.ranks.is_main:
                     part.copy_(tensors[f"muon.{shape[0]}x{shape[1]}.momentum"][begin : begin + count])
                 dist.broadcast(part, 0)
                 if name in self.updates:
@@ -208,14 +208,14 @@ def _local(tensor: Any) -> Tensor:
 
 def _own_rows(whole: Tensor, ranks: Ranks) -> Tensor:
     """The rows that a rank has of a tensor that is sharded by rows."""
-    parts = whole.chunk(ranks.count)
+    parts = whole.chunk(ranks.world_size)
     return parts[ranks.rank] if ranks.rank < len(parts) else whole[:0]
 
 
 def _spread(tensor: Any, whole: Tensor | None, ranks: Ranks) -> None:
     """Copy the lead's ``whole`` tensor into a sharded one, or into one that every rank has."""
     received = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-    if ranks.leads:
+    if ranks.is_main:
         assert whole is not None
         received.copy_(whole)
     dist.broadcast(received, 0)

@@ -116,13 +116,13 @@ class Trainer:
         bf16 = precision == "bf16"
         where = torch.device(device), bf16
         sharded = None
-        if training.strategy == "fsdp" and ranks.count > 1:
+        if training.strategy == "fsdp" and ranks.world_size > 1:
             sharded = ShardedModel(step, where[0], ranks)
             chosen: Optimizer = sharded.optimizer(training, ratio, bf16)
         else:
             chosen = optimizer.build(model, training, device, ratio, bf16)
         known = step, chosen, prepared, training, native, seed
-        return cls(*known, *where, train, allowed_tokens, ranks, ranks.count, sharded)
+        return cls(*known, *where, train, allowed_tokens, ranks, ranks.world_size, sharded)
 
     @property
     def model(self) -> Any:
@@ -189,15 +189,15 @@ class Trainer:
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
         """The loss, after its backward pass; None if there is too little memory for its parts, on any rank."""
         parts = list(inputs.split(self.parts))
-        own = self.ranks.own(parts)
+        own = self.ranks.share(parts)
         losses: list[Tensor] = []
         too_large = False
         try:
-            for part, number_of_part in zip(own, self.ranks.own(range(len(parts))), strict=True):
+            for part, number_of_part in zip(own, self.ranks.share(range(len(parts))), strict=True):
                 self._seed(number, number_of_part)
                 losses.append(self._backward(part, inputs.tokens))
             if self.sharded is not None:  # all ranks take part in as many passes, if need be for nothing
-                for _ in range(-(-len(parts) // self.ranks.count) - len(own)):
+                for _ in range(-(-len(parts) // self.ranks.world_size) - len(own)):
                     self._backward(parts[0], math.inf)
         except (RuntimeError, MemoryError) as error:
             if self.sharded is not None and grad_accumulation.is_out_of_memory(error):
@@ -210,8 +210,8 @@ class Trainer:
         if any(self.ranks.any(too_large)):
             return None
         if self.sharded is None:
-            self.ranks.add_up_gradients(self.optimizer.parameters)
-        return losses[0] if len(parts) == self.ranks.count == 1 else self._sum(losses, len(parts))
+            self.ranks.all_reduce_gradients(self.optimizer.parameters)
+        return losses[0] if len(parts) == self.ranks.world_size == 1 else self._sum(losses, len(parts))
 
     def _backward(self, part: LossInputs, tokens: float) -> Tensor:
         """Add the gradient of the loss of a part, divided by ``tokens``; returns that loss."""
@@ -224,10 +224,10 @@ class Trainer:
     def _sum(self, losses: list[Tensor], parts: int) -> Tensor:
         """The sum of the losses of all parts, in the order of the parts."""
         every = torch.zeros(parts, device=self.device)
-        own = self.ranks.own(range(parts))
+        own = self.ranks.share(range(parts))
         if losses:
             every[own[0] : own[-1] + 1] = torch.stack(losses)
-        return self.ranks.add_up(every).sum()
+        return self.ranks.all_reduce(every).sum()
 
     def _update(self, rate: float) -> Tensor:
         """Update the weights at ``rate`` times the recipe's learning rate; return the gradient norm."""

@@ -109,7 +109,7 @@ class TrainingLoop:
 
     def _agreed(self, *wishes: bool) -> tuple[bool, ...]:
         """Each wish: whether a rank has it. To ask takes time, so that on a GPU it is not done after every step."""
-        if self.ranks.count > 1 and self.state.step % READ_STEPS[self.trainer.device.type]:
+        if self.ranks.world_size > 1 and self.state.step % READ_STEPS[self.trainer.device.type]:
             return tuple(False for _ in wishes)
         return self.ranks.any(*wishes)
 
@@ -210,7 +210,7 @@ class TrainingLoop:
         step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
             weights = self.trainer.whole(self.trainer.model.state_dict())
-            if self.ranks.leads:
+            if self.ranks.is_main:
                 files.write_bytes(self.snapshots / f"{step:08d}.safetensors", packed(weights, self.plan.run))
 
     def _point(self, split: str, metric: str, value: float) -> None:
@@ -225,22 +225,22 @@ class TrainingLoop:
         whole = self.trainer.whole
         parts = {"model": whole(self.trainer.weights()), "optimizer": self.trainer.optimizer.state()}
         parts["best"] = whole(self.best)
-        if self.ranks.leads:
+        if self.ranks.is_main:
             checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
     def _say(self, line: str) -> None:
         self.notify(LogLine(self.plan.run, line))
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.folder, self.plan.run, self._say) if self.ranks.leads else None
+        saved = checkpoint.load(self.folder, self.plan.run, self._say) if self.ranks.is_main else None
         state = self.ranks.gathered(saved.state if saved else None)[0]
         if state is None:
             return
-        if not self.ranks.leads and self.trainer.sharded is None:  # now that damaged ones are removed
+        if not self.ranks.is_main and self.trainer.sharded is None:  # now that damaged ones are removed
             saved = checkpoint.load(self.folder, self.plan.run, self._say)
         self.best = self.trainer.resume(saved.tensors if saved else {})
         self.state = TrainingState.from_json(state)
-        self.trainer.parts = max(self.state.micro_batches, self.ranks.count)
+        self.trainer.parts = max(self.state.micro_batches, self.ranks.world_size)
 
 
 @torch.no_grad()
@@ -264,7 +264,7 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
             return -exact(model, batch, allowed, parts)
 
     own: list[tuple[float, int]] = []
-    for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.count]:
+    for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.world_size]:
         losses = grad_accumulation.fitting(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
         own.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
