@@ -244,7 +244,13 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
         ),
         ({"pretraining": [{**TEXT, "budget": {"flops": 1e9}}]}, "set the number of tokens to pretrain on"),
         ({"pretraining": [{**TEXT, "architectures": ["gpt2"]}]}, "pretrains no architecture of colours"),
-        ({"pretraining": [{**TEXT, "budget": {"parameters": 30_000}}]}, "has parameters = "),
+        (
+            {
+                "pretraining": [{**TEXT, "budget": {"parameters": 30_000}}],
+                "tasks": [{**COLOURS, "start": "own", "budget": {"parameters": 20_000}}],
+            },
+            "has parameters = 30000, here 20000",
+        ),
         ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
         (
             {
@@ -463,6 +469,22 @@ def test_a_dry_run_says_what_waits_for_pretrained_weights(folder: Path, tmp_path
     text = dry_run.preview(experiment, tmp_path / "out", RunOptions(jobs=1), lambda line: None)
     assert "then 1 run from pretrained weights (colours), about" in text and "trials" not in text
     assert not (tmp_path / "out").exists()
+
+
+def test_what_starts_from_a_pretraining_has_its_size(folder: Path, tmp_path: Path) -> None:
+    large = {**TEXT, "name": "large", "budget": {"parameters": 40_000}, "model": {"width": 32, "depth": 3}}
+    changes: dict[str, Any] = {"architectures": ["decoder"], "pretraining": [TEXT, large]}
+    changes["tasks"] = [{**COLOURS, "start": ["scratch", "own", "large"]}]
+    starts = of_role(planned(folder, tmp_path, **changes), "pretraining")
+    for plan in starts:
+        perform(plan, tmp_path)
+    pretrained = {plan.run: plan.size for plan in starts}
+    assert {size.depth for size in pretrained.values()} == {2, 3}
+    compared = of_role(planned(folder, tmp_path, **changes), "compared")
+    assert len(compared) == 3
+    assert all(plan.size == pretrained[plan.start] for plan in compared if plan.start)
+    deep = next(plan for plan in compared if plan.size.depth == 3)
+    assert store.is_finished(perform(deep, tmp_path))
 
 
 def test_scratch_can_have_the_tokens_of_a_pretraining_as_well(folder: Path, tmp_path: Path) -> None:

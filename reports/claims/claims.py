@@ -385,7 +385,7 @@ class _ClaimJudge:
             comparison
             for comparison in self.first
             if comparison.scored
-            and (claim.effect or _several(comparison))  # an effect is one architecture's
+            and (claim.effect or claim.miniature or _several(comparison))  # an effect is one architecture's
             and self._counts(claim, comparison.group)
         ]
 

@@ -18,7 +18,13 @@ from archbench.reports.base.statistics import RULES
 
 PARTS: Final = tuple(
     Path(__file__).with_name(name)
-    for name in ("claims.toml", "claims_later.toml", "claims_latest.toml", "claims_miniature.toml")
+    for name in (
+        "claims.toml",
+        "claims_later.toml",
+        "claims_latest.toml",
+        "claims_miniature.toml",
+        "claims_miniature_later.toml",
+    )
 )
 
 WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content

@@ -114,8 +114,8 @@ def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretrai
             )
 
 
-def _check_same_size(task: Task, before: Task, where: str) -> None:
-    for key in ("parameters", "model"):
+def _check_same_size(task: Task, before: Task, where: str, keys: Sequence[str] = ("parameters", "model")) -> None:
+    for key in keys:
         mine, its = (part.model if key == "model" else part.budget.parameters for part in (task, before))
         if mine != its:
             raise InputError(f"{where}: {printable(before.name)} has {key} = {its}, here {mine}; make them equal")
@@ -128,14 +128,16 @@ def started(
     first, others = [], []
     for place, (entry, task) in enumerate(tasks):
         for name in entry.start:
-            _check_start(name, task, known, f"tasks[{place}].start")
+            _check_start(name, entry, task, known, f"tasks[{place}].start")
         totals = {one.name: _total_tokens(one, known) for one in known}
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
         _check_prompts(entry, f"tasks[{place}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             before = next((one.task for one in known if one.name == changes["start"]), None)
-            if before is not None and len(some := _pretrained(task, before)) < len(task.architectures):
-                changes |= {"architectures": some, "own_lists": ("architectures",)}
+            if before is not None:
+                changes |= _size(changes.get("budget", task.budget), before)
+                if len(some := _pretrained(task, before)) < len(task.architectures):
+                    changes |= {"architectures": some, "own_lists": ("architectures",)}
             if number == 0:
                 first.append(task.model_copy(update=changes))
             else:
@@ -170,6 +172,11 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             for shots in entry.shots:
                 prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
                 yield changes | prompt
+
+
+def _size(budget: Budget, before: Task) -> dict[str, Any]:
+    """The size of a task's models: that of what they start from."""
+    return {"budget": budget.model_copy(update={"parameters": before.budget.parameters}), "model": before.model}
 
 
 def _is_pretraining(start: str) -> bool:
@@ -209,8 +216,11 @@ def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
     return next(iter(starting.values()))
 
 
-def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str) -> None:
-    """A start is a checkpoint, or a pretraining of models of the task's size, for some of its architectures."""
+def _check_start(name: str, entry: TaskEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    """A start is a checkpoint, or a pretraining of some of the task's architectures.
+
+    A size that the task states itself has to be the pretraining's.
+    """
     if name == SCRATCH or is_checkpoint(name):
         return
     if name.startswith(SCRATCH_WITH):
@@ -221,7 +231,8 @@ def _check_start(name: str, task: Task, known: Sequence[Pretraining], where: str
     if name not in by_name:
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
     before = by_name[name].task
-    _check_same_size(task, before, where)
+    stated = {"parameters": entry.budget.parameters is not None, "model": bool(entry.model.model_fields_set)}
+    _check_same_size(task, before, where, [key for key, is_stated in stated.items() if is_stated])
     if not _pretrained(task, before):
         raise InputError(
             f"{where}: {printable(name)} pretrains no architecture of {task.name}; add one to the "
