@@ -112,6 +112,22 @@ def test_what_was_made_under_other_terms_is_kept_apart(
     assert len(scores) == 2 * len(rows(first, "scores"))
 
 
+def test_equal_data_of_two_others_join_where_the_first_has_different_data(whole: Tables, tmp_path: Path) -> None:
+    other = {**whole, "datasets": whole["datasets"].assign(digest="ab" * 32)}
+    folders = [
+        written(whole, tmp_path / "first"),
+        written(renamed(seeds(other, 0), "x"), tmp_path / "second"),
+        written(renamed(seeds(other, 0, 1), "y"), tmp_path / "third"),
+    ]
+    result = merge(folders, tmp_path / "out")
+    entries = rows(tmp_path / "out", "entries")
+    assert set(entries["dataset"]) == {TASK.dataset, f"{TASK.dataset} (second)"}
+    added = rows(tmp_path / "out").set_index("run").loc[entries[entries["dataset"] != TASK.dataset]["run"]]
+    assert dict(added.groupby("seed")["origin"].first()) == {0: "second", 1: "third"}
+    assert not added.duplicated(["architecture", "seed"]).any()
+    assert f"{TASK.dataset} of third is merged with {TASK.dataset} (second): different data" in result.lines
+
+
 def test_another_architecture_of_the_same_name_gets_its_own(whole: Tables, tmp_path: Path) -> None:
     other = seeds(renamed(whole, "x"), 0)
     changed = other["runs"].assign(width=other["runs"]["width"] * 2)

@@ -65,6 +65,15 @@ class Merged:
     lines: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Apart:
+    """A data set that had to be renamed, and the tables that it came with."""
+
+    name: str
+    earlier: str
+    tables: Tables
+
+
 def read(folder: Path, name: str) -> Source:
     """The tables in ``folder``, checked; raises ``ValueError`` where they are damaged or no tables of a comparison."""
     for path in sorted(folder.glob("*.parquet")):
@@ -83,9 +92,9 @@ def merge(sources: Sequence[Source]) -> Merged:
     """Joins ``sources``; the first one's experiment, tasks and rules are those of the result."""
     first, *others = (_with_origin(source) for source in sources)
     merged = Merged(first.tables, _earlier_notes(first.tables))
-    counts = {first.name: _facts(first)}
+    counts, apart = {first.name: _facts(first)}, list[_Apart]()
     for other in others:
-        prepared = _aligned(merged.tables, other, merged.lines)
+        prepared = _aligned(merged.tables, other, merged.lines, apart)
         merged.tables = _joined(merged.tables, prepared.tables)
         counts[other.name] = _facts(prepared)
     record = {"origins": counts, "notes": merged.lines}
@@ -190,9 +199,9 @@ def _facts(source: Source) -> str:
     return "; ".join([f"{len(runs)} runs", *filter(None, made)])
 
 
-def _aligned(first: Tables, other: Source, lines: list[str]) -> Source:
+def _aligned(first: Tables, other: Source, lines: list[str], apart: list[_Apart]) -> Source:
     """The other comparison's rows under names that are right beside the first one's, without those that it has."""
-    other = _apart_datasets(first, other, lines)
+    other = _apart_datasets(first, other, lines, apart)
     other = _apart_architectures(first, other, lines)
     ours, theirs = _settings(first), _settings(other.tables)
     again = theirs.index.isin(ours.index) if len(ours) else np.zeros(len(theirs), dtype=bool)
@@ -232,15 +241,20 @@ def _settings(given: Tables) -> pd.DataFrame:
     return pd.DataFrame({"run": given["entries"]["run"].to_numpy()}, index=pd.Index(_keys(given), tupleize_cols=False))
 
 
-def _apart_datasets(first: Tables, other: Source, lines: list[str]) -> Source:
-    """Gives the data sets that cannot stand beside those of the same name a name of their own."""
+def _apart_datasets(first: Tables, other: Source, lines: list[str], apart: list[_Apart]) -> Source:
+    """Renames the data sets that cannot stand beside those of the same name: as one of ``apart`` or with a new name."""
     renamed: dict[str, str] = {}
     for name in sorted(_datasets(other.tables)):
         if name not in _datasets(first):
             continue
         reason = _difference(first, other.tables, name)
-        if reason:
+        equal = (one for one in apart if one.earlier == name and not _difference(one.tables, other.tables, name))
+        if reason and (same := next(equal, None)):
+            renamed[name] = same.name
+            lines.append(f"{name} of {other.name} is merged with {same.name}: {reason}")
+        elif reason:
             renamed[name] = _unused(f"{name} ({other.name})", _datasets(first) | _datasets(other.tables))
+            apart.append(_Apart(renamed[name], name, other.tables))
             lines.append(f"{name} of {other.name} is kept apart: {reason}")
     return Source(other.name, _with_names(other.tables, "dataset", renamed))
 
