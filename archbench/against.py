@@ -69,11 +69,13 @@ def _folder(published: str) -> Path:
 
     if published in BUILTIN and not Path(published).exists():
         folder = REFERENCE / BUILTIN[published]
-        if not folder.is_dir():
+        if not folder.parent.is_dir():
             raise InputError(
                 f"--against: {published}: its tables are not part of this installation; give the folder "
                 f"docs/reference/{BUILTIN[published]} of the repository"
             )
+        if not folder.is_dir():
+            raise InputError(f"--against: {published}: its results are not published yet (see docs/{published}.md)")
         return folder
     if not Path(published).is_dir():
         raise InputError(

@@ -14,8 +14,14 @@ POLL_SECONDS = 0.2
 def start(root: Path, say: Callable[[str], None]) -> int:
     """Starts this command without ``--detach``; returns 0 once runs are planned, or its exit status if it ends before.
 
-    Its output goes to ``root/compare.log``. Raises ``OSError`` where that cannot be written.
+    Its output goes to ``root/compare.log``. Raises ``InputError`` if a comparison is running in ``root`` already, and
+    ``OSError`` if the log cannot be written.
     """
+    from archbench.runs.base import store
+    from archbench.tasks.base.errors import InputError
+
+    if store.is_locked(root):
+        raise InputError(f"{root}: a comparison is running here already; 'archbench status {root}' shows its progress")
     root.mkdir(parents=True, exist_ok=True)
     log, head = root / LOG, root / "experiment.json"
     before, begin = _written(head), log.stat().st_size if log.exists() else 0

@@ -194,15 +194,16 @@ def _compare(
         typer.echo(preview(chosen, root, setting, say, rule))
         return 0
     if detach:
+        executor.check(setting.on)
         return background.start(root, say)
     if published is not None:
         joining.keep(published, chosen, root)
-    with tracking.background_sync(root, track, say):
+    with tracking.background_sync(root, track, say) as points_sent:
         outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
     status = _conclude(outcome, root)
     if track is not None:
         try:
-            typer.echo(tracking.replay(root, track))
+            typer.echo(tracking.replay(root, track, points_sent()))
         except InputError as error:  # the comparison itself is done
             complain(str(error))
     return status

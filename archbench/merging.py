@@ -30,6 +30,11 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
         raise InputError("merge: the same folder is given twice")
     if (out / "experiment.json").exists() or out.resolve() in {folder.resolve() for folder in folders}:
         raise InputError(f"--out: {out} is the folder of a comparison; name a new one")
+    if (out / "tables").exists():
+        raise InputError(f"--out: {out} has tables already; name a new folder, or remove this one")
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"merge: {folder}: no such folder")
     store.check_writable(out)
     result = Merge(out)
     sources = []
@@ -42,7 +47,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
             result.refused.append(folder)
             result.lines.append(f"left out: {error}")
     if len(sources) < 2:
-        raise InputError(f"merge: {result.lines[0] if result.lines else 'give at least two folders'}")
+        left_out = "".join(f"; {line}" for line in result.lines)
+        raise InputError(f"merge: at least two folders with valid tables are needed{left_out}")
     merged = merging.merge(sources)
     tables.write(merged.tables, out / "tables")
     result.page = build(out)[0]

@@ -126,10 +126,12 @@ def _listing(upload: Upload) -> list[str]:
 
 def _sent(upload: Upload) -> str:
     """Creates the repository if need be and uploads the folder in one commit."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
 
     from archbench.tasks.base.errors import InputError, one_line
 
+    if get_token() is None:
+        raise InputError(f"hub:{upload.repository}: not logged in; run 'hf auth login' or set HF_TOKEN")
     try:
         api = HfApi()
         api.create_repo(upload.repository, repo_type=upload.kind, exist_ok=True)
@@ -141,6 +143,6 @@ def _sent(upload: Upload) -> str:
         )
     except Exception as error:  # of the hub's client, of the network below it
         raise InputError(
-            f"hub:{upload.repository}: {one_line(error)}; log in with 'hf auth login' and check the name"
+            f"hub:{upload.repository}: {one_line(error)}; check network and name, and that the token may write"
         ) from error
     return f"{upload.kind} {upload.repository}: {len(upload.files)} files, {commit.commit_url}"

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 FIGURES = ("verdicts", "headline", "differences", "cost", "compute", "effects", "curves_tokens")
 
 
-def replay(root: Path, name: str) -> str:
+def replay(root: Path, name: str, sent_before: int = 0) -> str:
     """Send what the tracker lacks: points of all runs, and figures if the comparison has tables; what was sent.
 
+    ``sent_before`` are points that the same command has sent already.
     Raises ``InputError`` where the tracker is unknown, not installed or cannot be reached.
     """
     from archbench.runs.tracking import mirror
@@ -22,26 +23,29 @@ def replay(root: Path, name: str) -> str:
     chosen = mirror.named(name)
     tracker = mirror.opened(chosen, root)
     try:
-        sent = mirror.sync(root, tracker)
+        sent = sent_before + mirror.sync(root, tracker)
         shown = pictures(root)
         tracker.show_pictures(shown)
     except InputError:
         raise
     except Exception as error:  # whatever a client of a service raises
         raise InputError(f"{name}: {one_line(error)}; run the same command again to send the rest") from error
-    return f"{name}: {sent} new points, {len(shown)} figures"
+    return f"{name}: {sent} new points, {len(shown)} figures up to date; {tracker.where}"
 
 
 @contextlib.contextmanager
-def background_sync(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Keeps the tracker called ``name`` up to date until the block ends; does nothing without a name."""
+def background_sync(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[Callable[[], int]]:
+    """Keeps the tracker called ``name`` up to date until the block ends; does nothing without a name.
+
+    Yields a function that returns the number of points sent so far.
+    """
     from archbench.runs.tracking import mirror
 
     if name is None:
-        yield
+        yield lambda: 0
         return
-    with mirror.BackgroundSync(root, mirror.named(name), say):
-        yield
+    with mirror.BackgroundSync(root, mirror.named(name), say) as background:
+        yield lambda: background.sent
 
 
 def pictures(root: Path) -> "list[Picture]":

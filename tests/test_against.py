@@ -173,3 +173,17 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, call: dict[str, Any], message
     with pytest.raises(InputError, match=message) as raised:
         archbench.compare(**values)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"), [(True, "are not published yet"), (False, "not part of this installation")]
+)
+def test_results_that_are_not_there_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool, message: str
+) -> None:
+    reference = tmp_path / "reference"
+    if made:
+        reference.mkdir()
+    monkeypatch.setattr("archbench.against.REFERENCE", reference)
+    with pytest.raises(InputError, match=f"--against: public-v1: .*{message}"):
+        archbench.compare("mine.py", tmp_path / "out", against="public-v1")

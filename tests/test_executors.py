@@ -1,6 +1,7 @@
 """Executors: runs on Ray and on submitit are done as on this machine, once, and what others perform is waited for."""
 
 import os
+import socket
 import threading
 import time
 from collections import deque
@@ -164,6 +165,15 @@ def test_an_unknown_executor_and_a_missing_package_are_named(monkeypatch: pytest
     with pytest.raises(InputError, match=r"the package submitit is not installed; pip install 'archbench\[slurm\]'"):
         executor.check("slurm")
     executor.check("local")
+
+
+def test_an_address_without_a_ray_cluster_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:  # bound, and not listening
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match=f"RAY_ADDRESS: {address}: no Ray cluster answers"):
+            executor.check("ray")
 
 
 def test_ray_client_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,9 @@ def test_a_run_at_work_counts_by_what_it_has_done() -> None:
     clock = Clock()
     made = tracker(clock, 1, 10.0)
     made.hear(Progress("r0", "train", 0.0, 100.0))
+    clock.now = 8.0
+    made.hear(Progress("r0", "train", 1.0, 100.0))  # too little to predict by: starting up took most of the time
+    assert made.seconds_left() == pytest.approx(10.0, rel=0.02)
     clock.now = 9.0
     made.hear(Progress("r0", "train", 100.0, 100.0, 1.5, 800.0))
     assert made.seconds_left() == pytest.approx(1.0)

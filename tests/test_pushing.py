@@ -124,6 +124,13 @@ def test_models_go_to_a_repository_of_their_own(hub: Hub, tmp_path: Path) -> Non
     assert f"{run.name}/config.json" in hub.files["models/me/results-models"]
 
 
+def test_without_a_login_nothing_is_sent(hub: Hub, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(InputError, match="hub:me/results: not logged in"):
+        pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
+    assert hub.created == []
+
+
 @pytest.mark.parametrize("target", ["me/results", "hub:results", "hub:me/results@main", "hub:me/../results", "hub:"])
 def test_a_wrong_target_is_named(root: Path, target: str) -> None:
     with pytest.raises(InputError, match="expected hub:owner/name"):
@@ -132,7 +139,7 @@ def test_a_wrong_target_is_named(root: Path, target: str) -> None:
 
 def test_what_the_hub_refuses_and_a_folder_without_tables_are_one_line(hub: Hub, root: Path, tmp_path: Path) -> None:
     hub.refused = True
-    with pytest.raises(InputError, match=r"hub:me/results: .*; log in with 'hf auth login'"):
+    with pytest.raises(InputError, match=r"hub:me/results: .*; check network and name"):
         pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     with pytest.raises(InputError, match="no tables here; run archbench report first"):
         pushing.push(tmp_path, "hub:me/results", models=False, dry_run=True, say=print)

@@ -17,7 +17,7 @@ from fake_work import FakePlan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archbench import command_line
+from archbench import background, command_line
 from archbench.runs.base import lease, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, Progress
 from archbench.runs.execution import compare, heartbeat, status, work
@@ -25,6 +25,7 @@ from archbench.runs.execution.execute import execute
 from archbench.runs.execution.heartbeat import ProgressWriter
 from archbench.runs.execution.status import RunStatus, seconds_left
 from archbench.runs.experiment import spec
+from archbench.tasks.base.errors import InputError
 
 NOW = 2_000_000_000.0
 
@@ -60,6 +61,18 @@ def stopped(tmp_path: Path) -> tuple[Path, list[str]]:
     writer.hear(Progress(runs[2], "train", 1_000.0, 4_000.0, 2.5, 9_200.0))
     writer.save()
     return root, runs
+
+
+def test_a_report_that_is_being_written_is_said(stopped: tuple[Path, list[str]]) -> None:
+    root, _ = stopped
+    assert not status.read(root, NOW).reporting
+    with store.locked(root, lambda line: None, store.REPORT_LOCK):
+        assert "the report is being written" in status.text(status.read(root, NOW))
+
+
+def test_a_comparison_that_is_running_is_not_detached_again(held: tuple[Path, list[str]]) -> None:
+    with pytest.raises(InputError, match="a comparison is running here already"):
+        background.start(held[0], print)
 
 
 @pytest.fixture
@@ -348,7 +361,7 @@ def test_without_locks_a_recent_sign_of_life_counts(
     stopped: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = stopped
-    monkeypatch.setattr(store, "is_locked", lambda root: None)
+    monkeypatch.setattr(store, "is_locked", lambda root, lock=store.LOCK: None)
     assert status.read(root, NOW + 5).runs[2].status == "at work"
     assert status.read(root, NOW + 1_000).runs[2].status == "interrupted"
     assert "unknown whether" in status.text(status.read(root, NOW))

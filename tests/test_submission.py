@@ -6,11 +6,11 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-from test_merging import renamed, seeds, whole, with_runs, written
+from test_merging import renamed, seeds, whole, with_page, with_runs, without_page, written
 
 from archbench.reports.base.tables import Tables
 
-__all__ = ["whole"]
+__all__ = ["whole", "with_page", "without_page"]
 
 BODY = """### Repository
 
@@ -60,6 +60,7 @@ def checked(submission: ModuleType, tmp_path: Path, given: Tables, published: Ta
     return lines
 
 
+@pytest.mark.usefixtures("with_page")
 def test_a_result_under_the_published_rules_joins(submission: ModuleType, whole: Tables, tmp_path: Path) -> None:
     lines = checked(submission, tmp_path, submitted(whole), whole)
     count = whole["runs"][whole["runs"]["architecture"] == "encoder"]["run"].nunique()

@@ -64,7 +64,8 @@ def test_tensorboard_shows_every_point_once_however_often_it_is_asked(root: Path
     assert not first.startswith("tensorboard: 0 ")
     for run in runs(root):
         assert_shown(root, run)
-    assert tracking.replay(root, "tensorboard").startswith("tensorboard: 0 new points")
+    again = tracking.replay(root, "tensorboard")
+    assert again.startswith("tensorboard: 0 new points") and f"tensorboard --logdir {root}/tensorboard" in again
     for run in runs(root):
         assert_shown(root, run)
 
@@ -114,6 +115,10 @@ class Away:
     def known(self, run: str) -> int:
         return len(self.points.get(run, []))
 
+    @property
+    def where(self) -> str:
+        return "nowhere"
+
     def show(self, run: str, facts: Mapping[str, Any], points: Sequence[Point], ended: bool) -> None:
         if self.away:
             raise ConnectionError("no route to host")
@@ -135,7 +140,8 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
         following.sync()
     assert lines == ["wandb: ConnectionError: no route to host; training continues; unsent points are sent later"]
     tracker.away = False
-    mirror.sync(root, tracker)
+    sent = mirror.sync(root, tracker)
+    assert sent > 0 and following.sent == 0
     assert tracker.points.keys() == set(runs(root))
     for run, points in tracker.points.items():
         assert len(points) == sum(map(len, expected(root, run).values()))
@@ -177,7 +183,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
     head = store.read_experiment(root)
     store.write_sealed(root / "experiment.json", {**head, "runs": few})
     for _ in range(2):
-        tracking.replay(root, "wandb")
+        assert f"wandb sync {root}/wandb/offline-run-*" in tracking.replay(root, "wandb")
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for records in finished_offline(root):
         name = ""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SCORING_SHARE = 0.1  # of a run's time, until better is known
+PREDICTIVE_SHARE = 0.05  # share of a run after which its speed is used to predict the remaining time
 EVERY_SECONDS = 30.0
 NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
 MARKS = {"waiting": "·", "working": "▶", "done": "●", "skipped": "●", "failed": "✗", "interrupted": "‖"}
@@ -108,7 +109,11 @@ class Tracker:
         """Seconds spent for each second expected, so far."""
         now = self.clock()
         done = [(state.spent, state.expected) for state in self.with_status("done") if state.spent > 0]
-        known = [(now - state.began, state.expected * state.fraction) for state in self.with_status("working")]
+        known = [
+            (now - state.began, state.expected * state.fraction)
+            for state in self.with_status("working")
+            if state.fraction >= PREDICTIVE_SHARE  # before, starting up takes most of the time
+        ]
         pairs = done + [pair for pair in known if pair[1] > 0]
         expected = sum(pair[1] for pair in pairs)
         return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0

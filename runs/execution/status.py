@@ -59,7 +59,7 @@ class Status:
     """A comparison: ``working`` says whether a ``compare`` holds its folder now, None if that cannot be told.
 
     ``after_trials`` counts the runs that the outcome of trials decides, which are not planned yet. ``seconds_left`` is
-    None while no run has finished.
+    None while no run has finished. ``reporting``: all runs have ended, and the report is being written.
     """
 
     folder: str
@@ -70,6 +70,7 @@ class Status:
     runs: tuple[RunStatus, ...] = ()
     after_trials: int = 0
     seconds_left: float | None = None
+    reporting: bool = False
 
     def with_status(self, status: str) -> list[RunStatus]:
         return [run for run in self.runs if run.status == status]
@@ -94,7 +95,8 @@ def read(root: Path, now: float | None = None) -> Status:
     )
     left = seconds_left(runs, beat.jobs, later.get("expected_seconds", 0.0))
     after = later.get("runs", 0)
-    return Status(str(root), head["name"], head["command"], working, beat.jobs, runs, after, left)
+    reporting = not working and bool(store.is_locked(root, store.REPORT_LOCK))
+    return Status(str(root), head["name"], head["command"], working, beat.jobs, runs, after, left, reporting)
 
 
 def _run(
@@ -217,6 +219,8 @@ def _holder(status: Status) -> str:
     if status.working is None:
         return "unknown whether compare is running in this folder (this file system has no locks)"
     jobs = f", {status.jobs} job{'s' if status.jobs > 1 else ''}" if status.working and status.jobs else ""
+    if status.reporting:
+        return "the report is being written"
     return f"compare is running in this folder{jobs}" if status.working else "compare is not running in this folder"
 
 

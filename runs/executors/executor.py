@@ -67,12 +67,16 @@ def named(on: str) -> On:
 
 
 def check(on: str) -> None:
-    """Raises ``InputError`` where the package of an executor is not installed."""
+    """Raises ``InputError`` where the package of an executor is not installed or its cluster cannot be reached."""
     import importlib.util
 
     package = PACKAGES.get(on)
     if package is not None and importlib.util.find_spec(package) is None:
         raise InputError(f"--on {on}: the package {package} is not installed; pip install 'archbench[{on}]'")
+    if on == "ray":
+        from archbench.runs.executors.on_ray import check_address
+
+        check_address()
 
 
 def opened(on: On, options: ExecutorOptions) -> Executor:

@@ -6,6 +6,7 @@ Not Ray Client (``ray://``), which Ray's documentation advises against for machi
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,27 @@ from archbench.runs.executors.job import Job, Result, perform
 from archbench.tasks.base.errors import InputError, one_line
 
 RETRIES = 3  # of a task whose node or process is lost
+CONNECT_SECONDS = 10.0
+
+
+def check_address() -> str:
+    """``RAY_ADDRESS``, empty if it is not set; raises ``InputError`` if nothing answers there (Ray would retry)."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address.startswith("ray://"):
+        raise InputError(
+            f"RAY_ADDRESS: {address}: Ray Client is not supported; run archbench on a node of the cluster, or with "
+            "'ray job submit'"
+        )
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"RAY_ADDRESS: {address}: no Ray cluster answers ({one_line(error)}); correct it, or unset it to use "
+                "this machine alone"
+            ) from error
+    return address
 
 
 class Ray:
@@ -23,12 +45,7 @@ class Ray:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray: Any = importlib.import_module("ray")
-        address = os.environ.get("RAY_ADDRESS", "")
-        if address.startswith("ray://"):
-            raise InputError(
-                f"RAY_ADDRESS: {address}: Ray Client is not supported; run archbench on a node of the cluster, or with "
-                "'ray job submit'"
-            )
+        address = check_address()
         connection: dict[str, Any] = {"address": address or "local"}
         if not address:
             connection |= {"include_dashboard": False, "num_cpus": options.jobs}

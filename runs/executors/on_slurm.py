@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby, islice
 from typing import Any
 
@@ -21,6 +22,7 @@ from archbench.tasks.base.errors import InputError, one_line
 
 FOLDER = ".slurm"  # in the folder of the comparison: submitit's files
 SUBMITTED = "submitted.txt"  # in FOLDER: ids of jobs that may still wait in the queue
+ERRORS = "errors.txt"  # in FOLDER: of the processes that submitit starts here
 MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
 POLL_SECONDS = 1.0
@@ -73,7 +75,7 @@ class Slurm:
             self.executor.update_parameters(**wanted)
             for array in _batched(alike, JOBS_PER_ARRAY):
                 try:
-                    with self.executor.batch():
+                    with self._no_traceback(), self.executor.batch():
                         new = [self.executor.submit(job) for job in array]
                     self.submitted += [str(handle.job_id) for handle in new]
                 except Exception as error:  # submitit raises errors of its own, of Slurm and of the system
@@ -107,6 +109,22 @@ class Slurm:
 
     def close(self) -> None:
         pass
+
+    @contextmanager
+    def _no_traceback(self) -> Iterator[None]:
+        """Without Slurm, submitit starts processes here; what they print at Ctrl-C goes to a file."""
+        if self.on_slurm:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        screen = os.dup(2)
+        with open(self.folder / ERRORS, "ab") as file:
+            os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
 
     def _record(self, handles: list[Any]) -> list[Any]:
         """``handles``, noted for the next driver."""

@@ -43,7 +43,13 @@ class Picture:
 
 
 class Tracker(Protocol):
-    """Shows runs. Its calls may take long, and raise any error where a service cannot be reached."""
+    """Shows runs. Its calls may take long, and raise any error where a service cannot be reached.
+
+    ``where`` says where to see them.
+    """
+
+    @property
+    def where(self) -> str: ...
 
     def known(self, run: str) -> int:
         """The number of points of a run that it has."""
@@ -144,7 +150,7 @@ class BackgroundSync:
         self.tracker: Tracker | None = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
-        self.failed = ""
+        self.failed, self.sent = "", 0
 
     def __enter__(self) -> "BackgroundSync":
         self.thread.start()
@@ -160,7 +166,7 @@ class BackgroundSync:
         try:
             if (self.root / "experiment.json").is_file():
                 self.tracker = self.tracker or opened(self.name, self.root)
-                sync(self.root, self.tracker)
+                self.sent += sync(self.root, self.tracker)
         except Exception as error:  # whatever a client of a service raises
             if not self.failed:
                 self.failed = one_line(error)

@@ -22,6 +22,10 @@ class TensorBoard:
         self.folder = root / FOLDER
         self.counts: dict[str, int] = {}
 
+    @property
+    def where(self) -> str:
+        return f"to see them: tensorboard --logdir {self.folder}"
+
     def known(self, run: str) -> int:
         if run not in self.counts or not (self.folder / run).is_dir():
             values = (value for event in _events(self.folder / run) for value in event.summary.value)

@@ -32,6 +32,12 @@ class WeightsAndBiases:
             except (InputError, TypeError, ValueError):
                 raise InputError(f"{self.file}: cannot be read; remove it to send all points again") from None
 
+    @property
+    def where(self) -> str:
+        if os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
+            return f"on this machine only; to upload them: wandb sync {self.root}/wandb/offline-run-*"
+        return f"in the project {self.project}"
+
     def known(self, run: str) -> int:
         return int(self.sent.get(run, 0))
 
