@@ -93,3 +93,16 @@ def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
     task = replace(SHAKESPEARE, truth={"decoder": 2.6, "encoder": 3.1})
     synthetic.write_store(tmp_path, [task])
     assert not waterfall.waterfalls(judge(tables.collect(tmp_path)))
+
+
+def test_with_a_loss_on_the_target_alone_no_step_is_about_the_source(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [TASK])
+    made = tables.collect(tmp_path)
+    judgement = judge(tables.completed({**made, "runs": made["runs"].assign(supervision="target")}))
+    assert [step.changes for step in paths(judgement)["decoder", "encoder"].steps] == [
+        ("prefix mask",),
+        ("full mask", "any-order masking"),
+    ]
+    factors = {factor.changes for factor in judgement.tested.factors}
+    assert "mask: source read in both directions" in factors
+    assert not any("no loss on it" in what or "none on the source" in what for what in factors)

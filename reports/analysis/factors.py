@@ -12,9 +12,20 @@ from archbench.reports.analysis.contrasts import Factor
 from archbench.reports.analysis.testing import Question, alone
 
 TARGET: Final = "target supervision"
-_FACTORS: Final = (
+_NATIVE: Final = (  # where the first condition has each family's usual loss
     ("mask: source read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
     ("mask and objective: source read in both directions, no loss on it", "prefix-decoder", "decoder"),
+    (
+        "mask, objective and source loss: causal target, a loss at every token of it, none on the source",
+        "prefix-decoder",
+        "suffix-encoder",
+    ),
+)
+_ON_TARGET: Final = (  # where all have a loss on the target alone
+    ("mask: source read in both directions", "prefix-decoder", "decoder"),
+    ("mask and objective: causal target, a loss at every token of it", "prefix-decoder", "suffix-encoder"),
+)
+_ALWAYS: Final = (
     (
         "topology: a stack of its own for the source, cross-attention",
         "encoder-decoder",
@@ -26,11 +37,6 @@ _FACTORS: Final = (
         "shared-encoder-decoder",
     ),
     ("objective: the end of the target masked instead of random positions", "suffix-encoder", "encoder"),
-    (
-        "mask, objective and source loss: causal target, a loss at every token of it, none on the source",
-        "prefix-decoder",
-        "suffix-encoder",
-    ),
     ("read-out: label predicted from the mean of all positions, not from the label's own", "pooled-encoder", "encoder"),
 )
 
@@ -39,11 +45,18 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
     """Every such pair on every data set that has both, exploratory: not corrected."""
     asked = [
         (what, question)
-        for what, *pair in _FACTORS
         for comparison in first
+        for what, *pair in (*(_ON_TARGET if is_on_target(comparison) else _NATIVE), *_ALWAYS)
         for question in _asked(comparisons, comparison, pair)
     ]
+    order = [what for what, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
+    asked.sort(key=lambda entry: order.index(entry[0]))
     return [Factor(what, alone(comparisons, question)) for what, question in asked]
+
+
+def is_on_target(comparison: Comparison) -> bool:
+    """Whether all architectures of a comparison have a loss on their target alone."""
+    return set(comparison.group.runs["supervision"].dropna()) == {"target"}
 
 
 def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:

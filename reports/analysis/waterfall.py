@@ -7,7 +7,7 @@ gives the same changes other shares.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
@@ -17,7 +17,7 @@ import pandas as pd
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.factors import TARGET
+from archbench.reports.analysis.factors import TARGET, is_on_target
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.testing import Question, alone
 from archbench.reports.base.formatting import listing, value
@@ -45,6 +45,7 @@ DESIGNS: Final = {
     "shared-encoder-decoder": Design("prefix", "next-token loss", False, "two stacks, shared layers"),
     "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
 }
+_ON_TARGET: Final = {name.partition("|")[0]: replace(design, source_loss=False) for name, design in DESIGNS.items()}
 _WORDS: Final = {
     "mask": "{} mask",
     "prediction": "{}",
@@ -125,7 +126,7 @@ def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     candidates = (
         _waterfall(judged, comparison, path)
         for comparison in (*judged.first, *other_axes)
-        for path in PATHS
+        for path in _paths(comparison)
         if comparison.metric.better
     )
     return tuple(entry for entry in candidates if entry is not None)
@@ -148,6 +149,13 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
         yield place | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
 
 
+def _paths(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
+    if not is_on_target(comparison):
+        return list(PATHS)
+    return [tuple(dict.fromkeys(name.partition("|")[0] for name in path)) for path in PATHS]
+
+
 def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
     comparisons, dataset = judged.comparisons, comparison.group.dataset
     on_first_axis = any(comparison.group is known.group for known in judged.first)
@@ -165,8 +173,9 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         group = Group(dataset, comparison.group.task, {}, both)
         return alone(comparisons, Question(group, comparison.metric.name, pair))
 
+    designs = _ON_TARGET if is_on_target(comparison) else DESIGNS
     steps = [
-        Step(tuple(_changes(DESIGNS[before], DESIGNS[after])), tested(before, after))
+        Step(tuple(_changes(designs[before], designs[after])), tested(before, after))
         for before, after in pairwise(known)
     ]
     whole = tested(path[0], path[-1])
