@@ -22,9 +22,9 @@ INSIDE = sorted(path.parent.name for path in REFERENCE.glob("inside/*/inspection
 
 
 @functools.cache
-def build_script() -> ModuleType:
-    """`docs/reference/build.py`, which `make reference` runs."""
-    found = importlib.util.spec_from_file_location("build_reference", REFERENCE / "build.py")
+def build_script(name: str = "build") -> ModuleType:
+    """A script in `docs/reference`: `build.py`, which `make reference` runs, or `publish.py`."""
+    found = importlib.util.spec_from_file_location(f"{name}_reference", REFERENCE / f"{name}.py")
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import synthetic
 from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
+from archbench import reports
+from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.claims.claims import claim_verdicts
@@ -53,6 +56,18 @@ def test_a_page_of_the_same_tables_is_kept(tmp_path: Path) -> None:
     before = page_file.stat().st_mtime_ns
     build_script().build(tmp_path, lambda line: None)
     assert page_file.stat().st_mtime_ns == before
+
+
+def test_a_finished_comparison_is_published_without_its_texts(tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    synthetic.write_store(root, [synthetic.TASKS[0]])
+    reports.build(root)
+    written = build_script("publish").publish(root, "mine", "headline", tmp_path / "reference")
+    assert written[-1].read_bytes().startswith(b"\x89PNG")
+    kept = tables.read(tmp_path / "reference" / "mine" / "tables")
+    text = tables.read(root / "tables")["predictions"]["reference"].dropna().iloc[0]
+    assert not any(text.encode() in path.read_bytes() for path in written)
+    assert judge(kept).tested.primary == judge(tables.read(root / "tables")).tested.primary
 
 
 def test_the_index_links_to_every_page() -> None:

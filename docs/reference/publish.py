@@ -1,0 +1,40 @@
+"""Publishes a finished comparison in this folder: `python -P docs/reference/publish.py DIR NAME FIGURE`.
+
+Writes the tables of the comparison in DIR, without the texts of predictions, to `NAME/tables`, and its figure (a name
+as for `archbench plot`) to `NAME/FIGURE.png`. Then add it to README.md and docs/results.md, and run
+`make reference ARGS=ledger` and `python -P docs/gallery.py`.
+"""
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archbench import plotting
+from archbench.reports.base import tables
+from archbench.reports.figures import plot
+from archbench.reports.page.publish import without_texts
+
+HERE = Path(__file__).parent
+COMPRESSION = 19  # of zstd: slow to write, as fast to read
+
+
+def publish(root: Path, name: str, figure: str, here: Path = HERE) -> list[Path]:
+    """Writes tables and a picture of the comparison in ``root`` to ``here/name``; returns the files."""
+    folder = here / name
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    written = []
+    for table, frame in without_texts(tables.read(root / "tables")).items():
+        written.append(folder / "tables" / f"{table}.parquet")
+        values = pa.Table.from_pandas(frame, preserve_index=False)
+        pq.write_table(values, written[-1], compression="zstd", compression_level=COMPRESSION)
+    written.append(folder / f"{figure}.png")
+    plot.written(plotting.view(plotting.judged(folder), None, None), figure, written[-1], "png", "light", None)
+    return written
+
+
+if __name__ == "__main__":
+    comparison, called, drawn = sys.argv[1:]
+    for path in publish(Path(comparison), called, drawn):
+        print(f"{path}: {path.stat().st_size:,} bytes")
