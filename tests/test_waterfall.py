@@ -89,6 +89,17 @@ def test_a_design_that_fails_a_gate_is_left_out(tmp_path: Path) -> None:
     assert kept - set(paths(judge(tables.collect(tmp_path / "some")))) == {path for path in kept if "encoder" in path}
 
 
+def test_a_design_without_a_finished_run_is_left_out(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [TASK])
+    made = tables.collect(tmp_path)
+    runs = made["runs"]
+    open_runs = runs["architecture"] == "prefix-decoder"
+    unfinished = runs.assign(status=runs["status"].mask(open_runs, "unfinished"))
+    scores = made["scores"][~made["scores"]["run"].isin(runs.loc[open_runs, "run"])]
+    assert paths(judge(tables.completed(made)))
+    assert not paths(judge(tables.completed({**made, "runs": unfinished, "scores": scores})))
+
+
 def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
     task = replace(SHAKESPEARE, truth={"decoder": 2.6, "encoder": 3.1})
     synthetic.write_store(tmp_path, [task])

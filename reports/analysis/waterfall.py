@@ -160,7 +160,8 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
     comparisons, dataset = judged.comparisons, comparison.group.dataset
     on_first_axis = any(comparison.group is known.group for known in judged.first)
     runs = {name: comparisons.side(comparison, name) for name in path}
-    known = [name for name in path if len(runs[name]) and _is_trained(comparisons, comparison, name, runs[name])]
+    scored = [name for name in path if (runs[name]["status"] == "done").fillna(False).any()]
+    known = [name for name in scored if _is_trained(comparisons, comparison, name, runs[name])]
     if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
         return None
 
