@@ -16,10 +16,11 @@ import tiny_runs
 from safetensors.torch import load_file
 from test_work import experiment, folder, outcome
 
-from archbench.runs.base import store
+from archbench.runs.base import capacity, store
 from archbench.runs.base.messages import Event, Interrupted, Progress
 from archbench.runs.base.plan import Plan
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
+from archbench.runs.execution.compare import RunOptions
 from archbench.runs.experiment import spec
 from archbench.runs.scoring import references
 from archbench.runs.training.ranks import Ranks
@@ -246,3 +247,14 @@ def test_parts_are_dealt_to_ranks_in_order() -> None:
 def test_devices_and_strategy_go_together(folder: Path, training: dict[str, object]) -> None:
     with pytest.raises(InputError, match=re.escape("give both, such as devices = 2")):
         experiment(folder, training=training)
+
+
+def test_more_devices_than_cores_are_planned_and_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "cores", lambda: 2)
+    lines: list[str] = []
+    ranked = experiment(folder, architectures=["decoder"], training={"strategy": "ddp", "devices": 3})
+    text = dry_run.preview(ranked, tmp_path / "out", RunOptions(device="cpu", jobs=1), lines.append)
+    assert "with 1 job, 3 devices for each run" in text
+    assert "training.devices is 3, and this machine has 2 cores, which the processes share" in lines

@@ -177,6 +177,7 @@ def planned(
         matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
     architectures.check_plans((*matrix.plans, *matrix.later), say)
     if local:
+        _check_devices((*matrix.plans, *matrix.later), device, say)
         return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix.plans))
     if any(plan.match == "seconds" for plan in matrix.plans):
         raise InputError(f"--on {setting.on}: budgets in seconds need speeds of this machine; use --on local")
@@ -253,6 +254,15 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
     if others:
         say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
+
+
+def _check_devices(plans: "Sequence[Plan]", device: str, say: Say) -> None:
+    """Raises ``InputError`` where a run needs more GPUs than this machine has; says so for cores, which are shared."""
+    devices = max((plan.devices for plan in plans), default=1)
+    if device == "cuda" and devices > max(len(capacity.gpus()), 1):
+        raise InputError(f"training.devices: {devices}: this machine has {len(capacity.gpus())} GPUs")
+    if device == "cpu" and devices > max(capacity.cores(), 1):
+        say(f"training.devices is {devices}, and this machine has {capacity.cores()} cores, which the processes share")
 
 
 def warn_of_disk(matrix: "Matrix", root: Path, jobs: int | None, say: Say) -> None:

@@ -103,7 +103,9 @@ def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: in
     wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
     finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
+    devices = max((plan.devices for plan in plans), default=1)
+    each = f", {devices} devices for each run" if devices > 1 else ""
     return (
-        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}, "
+        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}{each}, "
         f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )
