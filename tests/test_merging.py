@@ -138,7 +138,10 @@ def test_equal_data_of_two_others_join_where_the_first_has_different_data(whole:
     added = rows(tmp_path / "out").set_index("run").loc[entries[entries["dataset"] != TASK.dataset]["run"]]
     assert dict(added.groupby("seed")["origin"].first()) == {0: "second", 1: "third"}
     assert not added.duplicated(["architecture", "seed"]).any()
-    assert f"{TASK.dataset} of third is merged with {TASK.dataset} (second): different data" in result.lines
+    assert (
+        f"{TASK.dataset} of third is merged with {TASK.dataset} (second), not with the first folder's: different data"
+        in result.lines
+    )
 
 
 def test_another_architecture_of_the_same_name_gets_its_own(whole: Tables, tmp_path: Path) -> None:

@@ -158,9 +158,8 @@ def _check(source: Source) -> None:
     decimals = pd.to_numeric(found["metrics"]["decimals"], errors="coerce").dropna()
     if found["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
         raise ValueError(f"{where}: metrics.parquet: a metric without a name, or with other than 0 to 10 decimals")
-    declare(
-        found["metrics"][~found["metrics"]["metric"].isin([row["metric"] for row in METRICS])]
-    )  # for archbench's own, its limits hold
+    own = [row["metric"] for row in METRICS]  # their limits are archbench's
+    declare(found["metrics"][~found["metrics"]["metric"].isin(own)])
     scores = found["scores"].dropna(subset=["metric", "value"])
     for name, values in scores.groupby("metric")["value"]:
         known = metric(str(name))
@@ -251,7 +250,7 @@ def _apart_datasets(first: Tables, other: Source, lines: list[str], apart: list[
         equal = (one for one in apart if one.earlier == name and not _difference(one.tables, other.tables, name))
         if reason and (same := next(equal, None)):
             renamed[name] = same.name
-            lines.append(f"{name} of {other.name} is merged with {same.name}: {reason}")
+            lines.append(f"{name} of {other.name} is merged with {same.name}, not with the first folder's: {reason}")
         elif reason:
             renamed[name] = _unused(f"{name} ({other.name})", _datasets(first) | _datasets(other.tables))
             apart.append(_Apart(renamed[name], name, other.tables))

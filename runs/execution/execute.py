@@ -183,9 +183,8 @@ class _Director:
             self.progress.hear(event)
             self.watch(event.run, event.error or "another process")
             return
-        if event.status == "failed" and store.is_finished(
-            folder, weights=True
-        ):  # its worker died after it had finished
+        # a worker that died after its run had finished
+        if event.status == "failed" and store.is_finished(folder, weights=True):
             event = Ended(event.run, "done")
         if event.status == "done" and not store.is_finished(folder):
             event = Ended(event.run, "failed", "the run ended without a finished record")

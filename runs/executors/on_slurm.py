@@ -27,7 +27,7 @@ MINUTES = 24 * 60
 SIGNAL_SECONDS = 120  # before the end of a job
 POLL_SECONDS = 1.0
 QUERY_SECONDS = 30.0  # for jobs without a result
-JOBS_PER_ARRAY = 1_000  # jobs per array; Slurm's MaxArraySize is the limit
+JOBS_PER_ARRAY = 1_000  # Slurm's MaxArraySize is the limit
 IDS_PER_CANCEL = 200  # job ids per call of scancel
 
 
@@ -75,7 +75,7 @@ class Slurm:
             self.executor.update_parameters(**wanted)
             for array in _batched(alike, JOBS_PER_ARRAY):
                 try:
-                    with self._no_traceback(), self.executor.batch():
+                    with self._errors_to_file(), self.executor.batch():
                         new = [self.executor.submit(job) for job in array]
                     self.submitted += [str(handle.job_id) for handle in new]
                 except Exception as error:  # submitit raises errors of its own, of Slurm and of the system
@@ -111,7 +111,7 @@ class Slurm:
         pass
 
     @contextmanager
-    def _no_traceback(self) -> Iterator[None]:
+    def _errors_to_file(self) -> Iterator[None]:
         """Without Slurm, submitit starts processes here; what they print at Ctrl-C goes to a file."""
         if self.on_slurm:
             yield
